@@ -1,0 +1,305 @@
+//! Digests: parsed, computed, and compared while bytes stream by.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sha2::Digest as _;
+
+/// A digest as the image specification defines it: an algorithm and its encoded value.
+///
+/// A value of this type is well formed. One of sha256, sha384 or sha512 has exactly its
+/// algorithm's length in lower-case hexadecimal; another algorithm's encoded part is kept as text,
+/// and cannot be verified (see [`Digest::algorithm`]).
+///
+/// Source: image-spec, descriptor.md, "Digests".
+///
+/// ```
+/// use oci_proto::{Algorithm, Digest};
+///
+/// let digest: Digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".parse()?;
+/// assert_eq!(digest, Digest::of(Algorithm::Sha256, b""));
+/// assert!("sha256:E3B0".parse::<Digest>().is_err());
+/// # Ok::<(), oci_proto::InvalidDigest>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest(Repr);
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Repr {
+    Sha256([u8; 32]),
+    Sha384([u8; 48]),
+    Sha512([u8; 64]),
+    /// Text that fits the grammar, of an algorithm that is not computed here.
+    Other(Box<str>),
+}
+
+impl Digest {
+    /// The longest text that is read as a digest, in bytes. A sha512 digest has 135.
+    pub const MAX_LEN: usize = 255;
+
+    /// Computes the digest of `bytes`.
+    pub fn of(algorithm: Algorithm, bytes: &[u8]) -> Self {
+        let mut hasher = Hasher::new(algorithm);
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
+    /// The algorithm, if it is one that can be verified.
+    pub fn algorithm(&self) -> Option<Algorithm> {
+        match self.0 {
+            Repr::Sha256(_) => Some(Algorithm::Sha256),
+            Repr::Sha384(_) => Some(Algorithm::Sha384),
+            Repr::Sha512(_) => Some(Algorithm::Sha512),
+            Repr::Other(_) => None,
+        }
+    }
+
+    /// The text before the colon.
+    pub fn algorithm_name(&self) -> &str {
+        match &self.0 {
+            Repr::Other(text) => text.split_once(':').map_or("", |(name, _)| name),
+            Repr::Sha256(_) => Algorithm::Sha256.as_str(),
+            Repr::Sha384(_) => Algorithm::Sha384.as_str(),
+            Repr::Sha512(_) => Algorithm::Sha512.as_str(),
+        }
+    }
+
+    /// The text after the colon.
+    pub fn encoded(&self) -> String {
+        match &self.0 {
+            Repr::Sha256(bytes) => hex(bytes),
+            Repr::Sha384(bytes) => hex(bytes),
+            Repr::Sha512(bytes) => hex(bytes),
+            Repr::Other(text) => text.split_once(':').map_or("", |(_, e)| e).to_owned(),
+        }
+    }
+}
+
+impl FromStr for Digest {
+    type Err = InvalidDigest;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDigest> {
+        let invalid = |problem| InvalidDigest { text: excerpt(text), problem };
+        if text.len() > Self::MAX_LEN {
+            return Err(invalid("it is longer than 255 bytes"));
+        }
+        let Some((name, encoded)) = text.split_once(':') else {
+            return Err(invalid("it has no colon between algorithm and value"));
+        };
+        let well_named = name.split(['+', '.', '_', '-']).all(|component| {
+            !component.is_empty() && component.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        });
+        if !well_named {
+            return Err(invalid("its algorithm is not lower-case letters and digits"));
+        }
+        let wrong_hex =
+            || invalid("its value is not exactly the algorithm's length in lower-case hexadecimal");
+        let repr = match name {
+            "sha256" => Repr::Sha256(unhex(encoded).ok_or_else(wrong_hex)?),
+            "sha384" => Repr::Sha384(unhex(encoded).ok_or_else(wrong_hex)?),
+            "sha512" => Repr::Sha512(unhex(encoded).ok_or_else(wrong_hex)?),
+            _ => {
+                let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'=' | b'_' | b'-');
+                if encoded.is_empty() || !encoded.bytes().all(allowed) {
+                    return Err(invalid("its value has a character outside A-Z a-z 0-9 = _ -, or is empty"));
+                }
+                Repr::Other(text.into())
+            }
+        };
+        Ok(Self(repr))
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Repr::Other(text) => f.write_str(text),
+            _ => write!(f, "{}:{}", self.algorithm_name(), self.encoded()),
+        }
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// An algorithm that is computed and verified here.
+///
+/// Source: image-spec, descriptor.md, "Registered algorithms".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "a new algorithm is a new promise to every caller")]
+pub enum Algorithm {
+    /// SHA-256: the default, and the only one that every registry must know.
+    Sha256,
+    /// SHA-384.
+    Sha384,
+    /// SHA-512.
+    Sha512,
+}
+
+impl Algorithm {
+    /// The registered name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Sha384 => "sha384",
+            Self::Sha512 => "sha512",
+        }
+    }
+}
+
+/// Computes a digest over bytes that arrive in pieces.
+#[derive(Clone)]
+pub struct Hasher(State);
+
+#[derive(Clone)]
+enum State {
+    Sha256(sha2::Sha256),
+    Sha384(Box<sha2::Sha384>),
+    Sha512(Box<sha2::Sha512>),
+}
+
+impl Hasher {
+    /// Starts with no bytes.
+    pub fn new(algorithm: Algorithm) -> Self {
+        Self(match algorithm {
+            Algorithm::Sha256 => State::Sha256(sha2::Sha256::new()),
+            Algorithm::Sha384 => State::Sha384(Box::default()),
+            Algorithm::Sha512 => State::Sha512(Box::default()),
+        })
+    }
+
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match &mut self.0 {
+            State::Sha256(state) => state.update(bytes),
+            State::Sha384(state) => state.update(bytes),
+            State::Sha512(state) => state.update(bytes),
+        }
+    }
+
+    /// The digest of all bytes taken.
+    pub fn finish(self) -> Digest {
+        Digest(match self.0 {
+            State::Sha256(state) => Repr::Sha256(state.finalize().into()),
+            State::Sha384(state) => Repr::Sha384(state.finalize().into()),
+            State::Sha512(state) => Repr::Sha512(state.finalize().into()),
+        })
+    }
+}
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hasher")
+    }
+}
+
+/// Why a text is not a digest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a digest: {problem}")]
+pub struct InvalidDigest {
+    text: String,
+    problem: &'static str,
+}
+
+/// The beginning of a text that was refused, fit for an error message.
+pub(crate) fn excerpt(text: &str) -> String {
+    const MAX: usize = 80;
+    let mut shown: String = text.chars().take(MAX).flat_map(char::escape_debug).collect();
+    if text.chars().nth(MAX).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|b| [b >> 4, b & 0xf])
+        .map(|nibble| char::from(DIGITS[usize::from(nibble)]))
+        .collect()
+}
+
+fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let text = text.as_bytes();
+    if text.len() != 2 * N {
+        return None;
+    }
+    let nibble = |b: u8| match b {
+        b'0'..=b'9' => Some(b - b'0'),
+        b'a'..=b'f' => Some(b - b'a' + 10),
+        _ => None,
+    };
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+        *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn computes_the_published_values() {
+        // FIPS 180-4 example vectors, message "abc".
+        for (algorithm, expected) in [
+            (Algorithm::Sha256, "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+            (
+                Algorithm::Sha384,
+                "sha384:cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed8086072ba1e7cc2358baeca134c825a7",
+            ),
+            (
+                Algorithm::Sha512,
+                "sha512:ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
+            ),
+        ] {
+            let mut hasher = Hasher::new(algorithm);
+            hasher.update(b"a");
+            hasher.update(b"");
+            hasher.update(b"bc");
+            assert_eq!(hasher.finish().to_string(), expected);
+            assert_eq!(expected.parse::<Digest>().unwrap().algorithm(), Some(algorithm));
+        }
+    }
+
+    #[test]
+    fn refuses_what_the_grammar_does_not_have() {
+        let long = format!("sha256+b64:{}", "a".repeat(300));
+        let short = format!("sha256:{}", "a".repeat(63));
+        let upper = format!("sha256:{}", "A".repeat(64));
+        for text in [
+            "",
+            ":",
+            "sha256",
+            "sha256:",
+            "sha256:zz",
+            ":abc",
+            "Sha256:abc",
+            "a++b:abc",
+            "-a:abc",
+            "x:",
+            "x:a/b",
+            "x:..",
+            "x:a:b",
+            &long,
+            &short,
+            &upper,
+        ] {
+            assert!(text.parse::<Digest>().is_err(), "{text:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn other_algorithms_parse_but_cannot_be_verified() {
+        let digest: Digest =
+            "multihash+base58:QmRZxt2b1FVZPNqd8hsiykDL3TdBDeTSPX9Kv46HmX4Gx8".parse().unwrap();
+        assert_eq!(digest.algorithm(), None);
+        assert_eq!(digest.algorithm_name(), "multihash+base58");
+        assert_eq!(digest.encoded(), "QmRZxt2b1FVZPNqd8hsiykDL3TdBDeTSPX9Kv46HmX4Gx8");
+    }
+}

@@ -1,0 +1,1 @@
+//! The grammars of the headers that the protocol hangs on.

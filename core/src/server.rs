@@ -1,0 +1,1 @@
+//! A read-only registry as a state machine.
