@@ -1,24 +1,311 @@
-//! Why an operation failed, by whose fault.
+//! Why an operation failed, and by whose fault.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::{Method, StatusCode, Uri};
+
+use crate::{Digest, Fault, InvalidManifest, Platform, origin};
+
 /// Why an operation failed.
-#[derive(Debug, thiserror::Error)]
-#[error("x")]
-pub struct Error {}
+///
+/// Displayed, it says what was asked of whom and what came back. It never holds a token, a password
+/// or the values of a URL's query.
+#[derive(Clone, Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Clone, Debug)]
+struct Inner {
+    asked: Option<Asked>,
+    cause: Cause,
+}
 
 impl Error {
-    /// The registry says that it does not have what was asked for.
+    /// Makes an error that no request led to.
+    pub(crate) fn new(cause: impl Into<Cause>) -> Self {
+        Self(Box::new(Inner { asked: None, cause: cause.into() }))
+    }
+
+    /// Makes an error of what a request met.
+    pub(crate) fn of_request(method: &Method, uri: &Uri, cause: impl Into<Cause>) -> Self {
+        let asked = Asked { method: method.clone(), url: origin::redacted(uri) };
+        Self(Box::new(Inner { asked: Some(asked), cause: cause.into() }))
+    }
+
+    /// Why, sorted by blame.
+    pub fn cause(&self) -> &Cause {
+        &self.0.cause
+    }
+
+    /// The request's method and its URL without query values, if a request led to the error.
+    pub fn request(&self) -> Option<(&Method, &str)> {
+        self.0.asked.as_ref().map(|asked| (&asked.method, asked.url.as_str()))
+    }
+
+    /// The response's status, if the registry's answer is the reason.
+    pub fn status(&self) -> Option<StatusCode> {
+        match self.cause() {
+            Cause::Answered(refusal) => Some(refusal.status),
+            _ => None,
+        }
+    }
+
+    /// Whether the registry says that it does not have what was asked for.
     pub fn is_not_found(&self) -> bool {
-        todo!()
+        self.status() == Some(StatusCode::NOT_FOUND)
     }
-    /// The registry wants a login, or refuses the one it got.
+
+    /// Whether the registry wants a login.
     pub fn is_unauthorized(&self) -> bool {
-        todo!()
+        matches!(self.status(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
     }
+
+    /// The transport's fault, if that is the reason.
+    pub fn fault(&self) -> Option<&Fault> {
+        match self.cause() {
+            Cause::Transport(fault) => Some(fault),
+            _ => None,
+        }
+    }
+
     /// What to do about it, where that is known: a sentence for a person.
-    pub fn hint(&self) -> Option<&str> {
-        todo!()
+    pub fn hint(&self) -> Option<&'static str> {
+        use crate::FaultKind::{Connect, Timeout, Tls};
+        match self.cause() {
+            Cause::Answered(refusal) => match refusal.status.as_u16() {
+                401 => Some("the registry wants a login for this"),
+                403 => Some("the login may lack the right to this, or it does not exist"),
+                404 => Some("check the repository, the tag or digest, and that it is not private"),
+                429 => Some("the registry limits how much it serves; wait, or log in"),
+                300..=399 => Some("the registry redirects this request, and redirects are not followed"),
+                500..=599 => Some("the registry is in trouble; try again later"),
+                _ => None,
+            },
+            Cause::Transport(fault) => match fault.kind() {
+                Connect => Some("check the host's name, the port, and the proxy settings"),
+                Tls => {
+                    Some("check the host's name and its certificate; a registry without TLS needs plain http")
+                }
+                Timeout => Some("the host does not answer in time; try again, or allow more time"),
+                _ => None,
+            },
+            _ => None,
+        }
     }
-    /// The transport's fault, if that is why.
-    pub fn fault(&self) -> Option<&crate::Fault> {
-        todo!()
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(Asked { method, url }) = &self.0.asked {
+            write!(f, "{method} {url}: ")?;
+        }
+        fmt::Display::fmt(&self.0.cause, f)
     }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self.cause() {
+            Cause::Misbehaved(Misbehaviour::Manifest(reason)) => Some(reason),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Asked {
+    method: Method,
+    url: String,
+}
+
+/// Why an operation failed, sorted by blame.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Cause {
+    /// What the caller asked for cannot be done as asked.
+    #[error(transparent)]
+    Request(#[from] Impossible),
+    /// The registry answered that it will not, or cannot.
+    #[error(transparent)]
+    Answered(#[from] Refusal),
+    /// The registry broke a rule: its answer cannot be trusted or understood.
+    #[error(transparent)]
+    Misbehaved(#[from] Misbehaviour),
+    /// The transport, or what takes the bytes, failed.
+    #[error(transparent)]
+    Transport(#[from] Fault),
+    /// A bound was met.
+    #[error(transparent)]
+    Limit(#[from] Exceeded),
+}
+
+/// Why what the caller asked for cannot be done as asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Impossible {
+    /// The digest's algorithm is not one that can be verified.
+    #[error("`{0}` cannot be verified: its algorithm is not sha256, sha384 or sha512")]
+    UnknownAlgorithm(Digest),
+    /// A blob is named by its digest, and the reference has none.
+    #[error("a blob is named by its digest: REPOSITORY@DIGEST")]
+    BlobWithoutDigest,
+    /// Nothing in the index fits the platform.
+    #[error("nothing fits the platform {asked}; there is: {}", list(offered))]
+    NoPlatform {
+        /// What was asked for.
+        asked: Platform,
+        /// What there is, in document order; the first few.
+        offered: Vec<Platform>,
+    },
+}
+
+fn list(platforms: &[Platform]) -> String {
+    if platforms.is_empty() {
+        return "no entry with a platform".to_owned();
+    }
+    platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// An answer that says no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// The response's status.
+    pub status: StatusCode,
+    /// The registry's own codes and messages.
+    pub errors: Vec<RegistryError>,
+    /// The Retry-After header, as a duration from the response.
+    pub retry_after: Option<Duration>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the registry answered {}", self.status.as_u16())?;
+        if let Some(reason) = self.status.canonical_reason() {
+            write!(f, " {reason}")?;
+        }
+        for error in &self.errors {
+            write!(f, "; {error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// One entry of an error body.
+///
+/// Source: distribution-spec, "Error Codes".
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RegistryError {
+    /// The code, such as `MANIFEST_UNKNOWN`; empty where the body has none. Unknown codes are kept.
+    pub code: String,
+    /// The message, fit to be shown: control characters are escaped, and its length is bounded.
+    pub message: String,
+}
+
+impl fmt::Display for RegistryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.code.is_empty(), self.message.is_empty()) {
+            (true, _) => f.write_str(&self.message),
+            (false, true) => f.write_str(&self.code),
+            (false, false) => write!(f, "{}: {}", self.code, self.message),
+        }
+    }
+}
+
+/// How a registry broke a rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Misbehaviour {
+    /// The content is not what its digest names.
+    #[error("wrong content: asked for {expected}, got {computed}")]
+    WrongDigest {
+        /// The digest that was asked for, or that the registry announced.
+        expected: Digest,
+        /// The digest of what came.
+        computed: Digest,
+    },
+    /// The content has not the size that its descriptor gives.
+    #[error("wrong size: the descriptor says {expected} bytes, the registry {announced}")]
+    WrongSize {
+        /// What the descriptor says.
+        expected: u64,
+        /// What the response says, or what came before it was stopped.
+        announced: u64,
+    },
+    /// The content goes on beyond its size.
+    #[error("the content goes on beyond its {expected} bytes")]
+    TooLong {
+        /// What the descriptor or the response says.
+        expected: u64,
+    },
+    /// The content ended before its size was reached.
+    #[error("the content ended after {received} of {expected} bytes")]
+    TooShort {
+        /// What the descriptor or the response says.
+        expected: u64,
+        /// What came.
+        received: u64,
+    },
+    /// The document breaks a rule.
+    #[error(transparent)]
+    Manifest(#[from] InvalidManifest),
+    /// A header does not mean what it must.
+    #[error("the {name} header is unusable: {problem}")]
+    Header {
+        /// The header's name.
+        name: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The body is encoded although only the identity was accepted (RFC 9110, section 12.5.3).
+    #[error("the body is encoded as `{0}`, which was not accepted: its bytes cannot be verified")]
+    ContentEncoding(String),
+    /// A status that has no meaning for the request.
+    #[error("the status {0} has no meaning for this request")]
+    Status(StatusCode),
+    /// One digest comes with different sizes.
+    #[error("{digest} is said to have {first} bytes in one place and {second} in another")]
+    Contradiction {
+        /// The digest.
+        digest: Digest,
+        /// The verified size, or the first one seen.
+        first: u64,
+        /// The other.
+        second: u64,
+    },
+    /// A manifest that its parent names is not there, and the walk is strict.
+    #[error("the registry does not have {0}, which a document under the reference names")]
+    Missing(Digest),
+}
+
+/// Which bound was met, and where it can be set.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Exceeded {
+    /// [`Limits::manifest_bytes`](crate::Limits::manifest_bytes).
+    #[error("the manifest is larger than {0} bytes, the most that is read")]
+    ManifestBytes(u64),
+    /// [`Limits::blob_bytes`](crate::Limits::blob_bytes).
+    #[error("the blob is larger than {0} bytes, the most that is read without a known size")]
+    BlobBytes(u64),
+    /// [`Limits::walk_depth`](crate::Limits::walk_depth).
+    #[error("indexes are nested deeper than {limit} levels, at {digest}")]
+    WalkDepth {
+        /// The bound.
+        limit: u32,
+        /// The first manifest beyond it.
+        digest: Digest,
+    },
+    /// [`Limits::walk_nodes`](crate::Limits::walk_nodes).
+    #[error("the tree has more than {0} nodes")]
+    WalkNodes(u64),
+    /// [`Limits::walk_bytes`](crate::Limits::walk_bytes).
+    #[error("the tree's manifests have more than {0} bytes in all")]
+    WalkBytes(u64),
+    /// The operation's deadline.
+    #[error("the operation's deadline passed")]
+    Deadline,
 }

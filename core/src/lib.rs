@@ -10,8 +10,12 @@ mod exchange;
 mod limits;
 mod manifest;
 mod media_type;
+mod op;
+mod origin;
 mod platform;
 mod reference;
+mod reply;
+mod request;
 mod session;
 mod time;
 mod tree;
@@ -19,7 +23,7 @@ mod tree;
 pub use config::{Config, PlainHttp};
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, Hasher, InvalidDigest};
-pub use error::Error;
+pub use error::{Cause, Error, Exceeded, Impossible, Misbehaviour, Refusal, RegistryError};
 pub use exchange::{
     Awaiting, Completion, Exchange, ExchangeId, Fault, FaultKind, Payload, Receiving, Refused, Sink,
 };
@@ -30,4 +34,4 @@ pub use platform::{InvalidPlatform, Platform, Rank};
 pub use reference::{InvalidReference, Reference, Registry, Repository, Tag};
 pub use session::{Event, OpId, Output, Session};
 pub use time::Time;
-pub use tree::{Found, Node, WalkOptions};
+pub use tree::{Found, Node, Step, Ticket, Tree, WalkOptions, Wanted};

@@ -63,7 +63,7 @@ impl Registry {
         &self.0
     }
     /// The authority that requests go to: host and optional port (`registry-1.docker.io`).
-    pub fn api_authority(&self) -> &str {
+    pub fn api_authority(&self) -> http::uri::Authority {
         todo!()
     }
     /// The host alone of the API authority, without brackets or port.

@@ -1,0 +1,67 @@
+//! Blob: one blob into the operation's sink.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::{Fetch, Fetched, What};
+use crate::error::Impossible;
+use crate::{Descriptor, Digest, Error, Event, Reference};
+
+#[derive(Debug)]
+pub(crate) struct Blob {
+    fetch: Option<Fetch>,
+    events: VecDeque<Event>,
+}
+
+impl Blob {
+    /// The blob that a reference names by its digest.
+    pub(crate) fn new(reference: &Reference, size: Option<u64>) -> Self {
+        match reference.digest() {
+            Some(digest) => Self::of_digest(digest, size, None),
+            None => Self::failed(Impossible::BlobWithoutDigest),
+        }
+    }
+
+    /// The blob that a descriptor names.
+    pub(crate) fn described(descriptor: &Descriptor) -> Self {
+        Self::of_digest(&descriptor.digest, Some(descriptor.size), descriptor.data.as_ref())
+    }
+
+    fn of_digest(digest: &Digest, size: Option<u64>, data: Option<&Bytes>) -> Self {
+        let Some(algorithm) = digest.algorithm() else {
+            return Self::failed(Impossible::UnknownAlgorithm(digest.clone()));
+        };
+        let holds = |bytes: &[u8]| {
+            size.is_none_or(|size| size == bytes.len() as u64) && Digest::of(algorithm, bytes) == *digest
+        };
+        // Content that is at hand needs no request.
+        if let Some(data) = data.filter(|data| holds(data)) {
+            return Self { fetch: None, events: [Event::Data(data.clone()), Event::Done].into() };
+        }
+        if holds(b"") {
+            return Self { fetch: None, events: [Event::Done].into() };
+        }
+        let what = What::Blob { digest: digest.clone(), size };
+        Self { fetch: Some(Fetch { what, ticket: None }), events: VecDeque::new() }
+    }
+
+    fn failed(impossible: Impossible) -> Self {
+        Self { fetch: None, events: [Event::Failed(Error::new(impossible))].into() }
+    }
+
+    pub(super) fn next_fetch(&mut self) -> Option<Fetch> {
+        self.fetch.take()
+    }
+
+    pub(super) fn settle(&mut self, outcome: Result<Fetched, Error>) {
+        self.events.push_back(match outcome {
+            Ok(_) => Event::Done,
+            Err(error) => Event::Failed(error),
+        });
+    }
+
+    pub(super) fn next_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+}

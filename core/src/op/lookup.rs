@@ -1,0 +1,245 @@
+//! Finds out what a reference names, the step that resolve, manifest and walk begin with.
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method};
+
+use super::{Expected, Fetch, Fetched, What};
+use crate::error::{Impossible, Misbehaviour};
+use crate::exchange::{announced_digest, content_length};
+use crate::platform::Rank;
+use crate::reply::head_may_differ;
+use crate::request::Name;
+use crate::tree::{Step, Ticket};
+use crate::{Descriptor, Error, Found, Kind, Limits, Manifest, MediaType, Platform, Reference, Tree};
+
+/// Finds a reference's descriptor, and its manifest where that is wanted or had on the way.
+#[derive(Debug)]
+pub(crate) struct Lookup {
+    reference: Reference,
+    platform: Option<Platform>,
+    wants_manifest: bool,
+    limits: Limits,
+    window: usize,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// To be asked for by this method.
+    Ask(Method),
+    Asked,
+    /// Looks through an index, and those that it names, for what fits the platform.
+    Select(Box<Select>),
+    /// What was selected is to be asked for.
+    AskSelected(Descriptor),
+    AskedSelected(Descriptor),
+    Found(Result<Outcome, Error>),
+    Ended,
+}
+
+/// A descriptor, and its manifest if it was read.
+type Outcome = (Descriptor, Option<Manifest>);
+
+impl Lookup {
+    pub(crate) fn new(
+        reference: &Reference,
+        platform: Option<&Platform>,
+        wants_manifest: bool,
+        limits: &Limits,
+        window: usize,
+    ) -> Self {
+        // HEAD is enough where only the descriptor is wanted, and no index is to be looked into.
+        let method = if wants_manifest || platform.is_some() { Method::GET } else { Method::HEAD };
+        let unverifiable = reference.digest().filter(|digest| digest.algorithm().is_none());
+        let state = match unverifiable {
+            Some(digest) => State::Found(Err(Error::new(Impossible::UnknownAlgorithm(digest.clone())))),
+            None => State::Ask(method),
+        };
+        let (reference, platform, limits) = (reference.clone(), platform.cloned(), limits.clone());
+        Self { reference, platform, wants_manifest, limits, window, state }
+    }
+
+    pub(crate) fn next_fetch(&mut self) -> Option<Fetch> {
+        match &mut self.state {
+            State::Ask(method) => {
+                let method = method.clone();
+                self.state = State::Asked;
+                let digest = self.reference.digest().cloned();
+                // Asked for by its tag where there is one: a cache in between then learns the tag. The
+                // digest verifies what comes.
+                let name = match (self.reference.tag(), &digest) {
+                    (Some(tag), _) => Name::Tag(tag.clone()),
+                    (None, Some(digest)) => Name::Digest(digest.clone()),
+                    (None, None) => return None,
+                };
+                let expected = Expected { digest, ..Expected::default() };
+                Some(Fetch { what: What::Manifest { method, name, expected }, ticket: None })
+            }
+            State::Select(select) => {
+                let wanted = select.tree.want()?;
+                Some(Fetch::described(wanted.descriptor, Some(wanted.ticket)))
+            }
+            State::AskSelected(descriptor) => {
+                let descriptor = descriptor.clone();
+                self.state = State::AskedSelected(descriptor.clone());
+                Some(Fetch::described(descriptor, None))
+            }
+            State::Asked | State::AskedSelected(_) | State::Found(_) | State::Ended => None,
+        }
+    }
+
+    pub(crate) fn settle(&mut self, ticket: Option<Ticket>, outcome: Result<Fetched, Error>) {
+        match (&mut self.state, outcome) {
+            (State::Asked, Ok(Fetched::Head(headers))) => self.settle_head(&headers),
+            (State::Asked, Ok(Fetched::Manifest(digest, manifest))) => {
+                let size = manifest.bytes().len() as u64;
+                let descriptor = Descriptor::new(manifest.media_type().clone(), digest, size);
+                self.settle_root(descriptor, manifest);
+            }
+            (State::Asked, Err(error)) => {
+                let was_head = error.request().is_some_and(|(method, _)| method == Method::HEAD);
+                self.state = if was_head && error.status().is_some_and(head_may_differ) {
+                    State::Ask(Method::GET)
+                } else {
+                    State::Found(Err(error))
+                };
+            }
+            (State::Select(select), outcome) => {
+                select.tree.take(ticket, outcome);
+                self.select();
+            }
+            (State::AskedSelected(descriptor), outcome) => {
+                let descriptor = descriptor.clone();
+                self.state = State::Found(match outcome {
+                    Ok(Fetched::Manifest(_, manifest)) => Ok((descriptor, Some(manifest))),
+                    Ok(_) => return,
+                    Err(error) => Err(error),
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// What was found; once.
+    pub(crate) fn take_found(&mut self) -> Option<Result<Outcome, Error>> {
+        if !matches!(self.state, State::Found(_)) {
+            return None;
+        }
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Found(found) => Some(found),
+            _ => None,
+        }
+    }
+
+    /// Uses a HEAD's answer if it says all; else the manifest is asked for.
+    fn settle_head(&mut self, headers: &HeaderMap) {
+        let Some(descriptor) = described(headers) else {
+            self.state = State::Ask(Method::GET);
+            return;
+        };
+        self.state = match self.reference.digest() {
+            Some(asked) if *asked != descriptor.digest => {
+                if asked.algorithm() == descriptor.digest.algorithm() {
+                    let (expected, computed) = (asked.clone(), descriptor.digest);
+                    State::Found(Err(Error::new(Misbehaviour::WrongDigest { expected, computed })))
+                } else {
+                    // Only the bytes can tell whether two algorithms' digests agree.
+                    State::Ask(Method::GET)
+                }
+            }
+            _ => State::Found(Ok((descriptor, None))),
+        };
+    }
+
+    fn settle_root(&mut self, descriptor: Descriptor, manifest: Manifest) {
+        match &self.platform {
+            // An image says nothing of its platform but in its config: it is what was asked for.
+            Some(platform) if manifest.kind() == Kind::Index => {
+                let mut tree = Tree::of_indexes(descriptor, &self.limits, self.window);
+                tree.supply_root(manifest);
+                self.state = State::Select(Box::new(Select {
+                    asked: platform.clone(),
+                    tree,
+                    best: None,
+                    offered: Vec::new(),
+                }));
+                self.select();
+            }
+            _ => self.state = State::Found(Ok((descriptor, Some(manifest)))),
+        }
+    }
+
+    fn select(&mut self) {
+        let State::Select(select) = &mut self.state else { return };
+        self.state = match select.run() {
+            None => return,
+            Some(Ok(descriptor)) if self.wants_manifest => State::AskSelected(descriptor),
+            Some(Ok(descriptor)) => State::Found(Ok((descriptor, None))),
+            Some(Err(error)) => State::Found(Err(error)),
+        };
+    }
+}
+
+/// The descriptor in a HEAD's answer, if it has all that a descriptor needs. Present but empty counts as
+/// absent, and so does a type that says nothing.
+///
+/// Source: distribution-spec, end-3.
+fn described(headers: &HeaderMap) -> Option<Descriptor> {
+    let digest = announced_digest(headers).ok()??;
+    let size = content_length(headers).filter(|size| *size > 0)?;
+    let media_type: MediaType = headers.get(CONTENT_TYPE)?.to_str().ok()?.parse().ok()?;
+    let tells = !media_type.is_generic() && !media_type.is_schema1() && media_type.as_str() != "text/html";
+    tells.then(|| Descriptor::new(media_type, digest, size))
+}
+
+/// The choice of what fits a platform, over an index and all those that it names.
+#[derive(Debug)]
+struct Select {
+    asked: Platform,
+    tree: Tree,
+    best: Option<(Rank, Descriptor)>,
+    offered: Vec<Platform>,
+}
+
+impl Select {
+    /// How many of the platforms that there are an error lists.
+    const MAX_OFFERED: usize = 32;
+
+    /// Goes on as far as the tree is known; the choice, when all of it is.
+    fn run(&mut self) -> Option<Result<Descriptor, Error>> {
+        loop {
+            match self.tree.next() {
+                Ok(Step::Node(node)) => {
+                    if matches!(node.found, Found::Leaf) && node.kind == Kind::Image {
+                        self.consider(node.descriptor);
+                    }
+                }
+                Ok(Step::Blocked) => return None,
+                Ok(Step::Finished) => break,
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        let (asked, offered) = (self.asked.clone(), std::mem::take(&mut self.offered));
+        let chosen = self.best.take().map(|(_, descriptor)| descriptor);
+        Some(chosen.ok_or_else(|| Error::new(Impossible::NoPlatform { asked, offered })))
+    }
+
+    fn consider(&mut self, descriptor: Descriptor) {
+        let rank = match &descriptor.platform {
+            Some(platform) => {
+                if self.offered.len() < Self::MAX_OFFERED && !self.offered.contains(platform) {
+                    self.offered.push(platform.clone());
+                }
+                self.asked.rank(platform)
+            }
+            // An artifact beside the images is never what a platform asks for.
+            None if descriptor.artifact_type.is_some() => None,
+            None => Some(Rank::LAST_RESORT),
+        };
+        if let Some(rank) = rank
+            && self.best.as_ref().is_none_or(|(best, _)| rank < *best)
+        {
+            self.best = Some((rank, descriptor));
+        }
+    }
+}
