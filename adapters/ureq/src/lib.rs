@@ -1,1 +1,42 @@
-//! x
+//! A blocking client for OCI registries: [`oci_proto`] driven on [`ureq`].
+//!
+//! ```no_run
+//! use oci_proto::{Reference, WalkOptions};
+//! use oci_proto_ureq::Client;
+//!
+//! let client = Client::new()?;
+//! let reference: Reference = "docker.io/library/alpine:3".parse()?;
+//! for node in client.walk(&reference, WalkOptions::default()) {
+//!     let node = node?;
+//!     println!("{:indent$}{}", "", node.descriptor.digest, indent = 2 * node.depth as usize);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A [`Client`] is cheap to clone, and its calls may run on several threads at once: they share one
+//! [`Session`](oci_proto::Session), and with it connections, tokens, back-off and limits. A call that
+//! needs one request at a time sends it from the calling thread. Where a walk asks for several at
+//! once they run on threads that the client starts when they are first needed, never more than
+//! [`Limits::in_flight`](oci_proto::Limits::in_flight), and that end when the client's last clone,
+//! [`Walk`] and [`BlobReader`] is dropped.
+//!
+//! # Network
+//!
+//! A proxy is taken from `ALL_PROXY`, `HTTPS_PROXY` or `HTTP_PROXY`, the first that is set, except for
+//! the hosts in `NO_PROXY` and for this machine itself. Certificates are verified against the roots of
+//! the system and those added with [`Builder::add_root_certificates_pem`].
+mod blob;
+mod builder;
+mod call;
+mod client;
+mod driver;
+mod exchange;
+mod pool;
+mod state;
+mod transport;
+mod walk;
+
+pub use blob::BlobReader;
+pub use builder::{BuildError, Builder};
+pub use client::Client;
+pub use walk::Walk;

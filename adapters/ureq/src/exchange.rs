@@ -1,0 +1,131 @@
+//! Carrying one exchange out.
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use http::header::CONTENT_LENGTH;
+use http::response;
+use oci_proto::{Completion, Exchange, ExchangeId, Fault, FaultKind, OpId, Receiving};
+use ureq::{Body, BodyReader};
+
+use crate::transport::{Phase, Transport};
+
+/// Manifests, tokens and error bodies: most are smaller.
+const SMALL: usize = 8 << 10;
+/// An unwanted body up to this size is read, since reading it costs less than a new connection.
+const WORTH_DRAINING: u64 = 4 << 10;
+
+/// An exchange to carry out.
+pub(crate) struct Job {
+    pub(crate) exchange: Exchange,
+    /// When the operation that it serves has to be over.
+    pub(crate) deadline: Option<oci_proto::Time>,
+}
+
+impl Job {
+    pub(crate) fn id(&self) -> ExchangeId {
+        self.exchange.id()
+    }
+
+    pub(crate) fn op(&self) -> Option<OpId> {
+        self.exchange.op()
+    }
+
+    /// Ends the exchange unsent.
+    pub(crate) fn refuse(self, fault: Fault) -> Completion {
+        let (_, awaiting) = self.exchange.split();
+        awaiting.fail(fault)
+    }
+
+    /// Carries out an exchange whose body the core keeps itself.
+    pub(crate) fn carry(self, transport: &Transport, now: oci_proto::Time) -> Completion {
+        let mut buffer = [0; SMALL];
+        let mut open = match self.open(transport, now) {
+            Ok(open) => open,
+            Err(completion) => return completion,
+        };
+        loop {
+            match open.read(transport, &mut buffer) {
+                ControlFlow::Continue((next, _)) => open = next,
+                ControlFlow::Break(completion) => return completion,
+            }
+        }
+    }
+
+    /// Sends the request and takes the head of the response.
+    pub(crate) fn open(self, transport: &Transport, now: oci_proto::Time) -> Result<Open, Completion> {
+        let time: Option<Duration> = self.deadline.map(|at| at.saturating_since(now));
+        let (request, awaiting) = self.exchange.split();
+        let response = match transport.send(request, time) {
+            Ok(response) => response,
+            Err(fault) => return Err(awaiting.fail(fault)),
+        };
+        let (head, body) = response.into_parts();
+        let receiving = awaiting.head(&head);
+        if !receiving.wants_body() {
+            drain(&head, body);
+            return Err(receiving.finish());
+        }
+        Ok(Open { receiving, body: reader(body) })
+    }
+}
+
+/// A response whose body is arriving.
+pub(crate) struct Open {
+    receiving: Receiving,
+    body: BodyReader<'static>,
+}
+
+impl Open {
+    /// Reads the next part of the body. What belongs in the sink, and that may be nothing, is then at
+    /// the front of `buffer`, as long as the number says.
+    pub(crate) fn read(
+        mut self,
+        transport: &Transport,
+        buffer: &mut [u8],
+    ) -> ControlFlow<Completion, (Self, usize)> {
+        let read = match self.body.read(buffer) {
+            // Reading on to the end gives the connection back.
+            Ok(0) => return ControlFlow::Break(self.receiving.finish()),
+            Ok(read) => read,
+            Err(error) => {
+                let fault = transport.fault(Phase::Body, error.into());
+                return ControlFlow::Break(self.receiving.fail(fault));
+            }
+        };
+        let Some(chunk) = buffer.get(..read) else {
+            return ControlFlow::Break(
+                self.receiving.fail(Fault::new(FaultKind::Reset, "read past the buffer")),
+            );
+        };
+        let kept = match self.receiving.push(chunk) {
+            Ok(kept) if kept.len() == read || kept.is_empty() => kept.len(),
+            // Rare: a server that ignored a range.
+            Ok(kept) => {
+                let kept = kept.to_vec();
+                buffer[..kept.len()].copy_from_slice(&kept);
+                kept.len()
+            }
+            Err(_) => return ControlFlow::Break(self.receiving.finish()),
+        };
+        ControlFlow::Continue((self, kept))
+    }
+
+    /// Gives up: the sink cannot take more.
+    pub(crate) fn refuse(self, fault: Fault) -> Completion {
+        self.receiving.fail(fault)
+    }
+}
+
+/// ureq bounds bodies unless told otherwise; the core bounds them by what it asked for.
+fn reader(body: Body) -> BodyReader<'static> {
+    body.into_with_config().limit(u64::MAX).reader()
+}
+
+/// Reads a short body that nobody wants, to keep its connection. Nothing depends on it.
+fn drain(head: &response::Parts, body: Body) {
+    let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: u64| length <= WORTH_DRAINING) {
+        let _ = std::io::copy(&mut reader(body), &mut std::io::sink());
+    }
+}

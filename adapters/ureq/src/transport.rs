@@ -1,0 +1,191 @@
+//! ureq, with everything switched off that the core decides.
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::{Request, Response, Uri};
+use oci_proto::{Fault, FaultKind, Limits, Payload};
+use ureq::config::AutoHeaderValue;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{Agent, Body, Error, Proxy, Timeout};
+
+/// Bounds a response's head: more than any registry sends, and what other clients allow.
+const HEAD_BYTES: usize = 64 << 10;
+/// A line of a request's head must fit: bearer tokens come to several KiB.
+const OUTPUT_BYTES: usize = 64 << 10;
+
+/// Sends requests, and says in the core's words why one could not be sent.
+pub(crate) struct Transport {
+    direct: Agent,
+    /// For hosts beyond this machine, where the environment names a proxy.
+    proxied: Option<Agent>,
+    requests: AtomicU64,
+    connect_timeout: Duration,
+    idle_timeout: Duration,
+    without_roots: bool,
+}
+
+/// What was being waited for when something broke.
+#[derive(Clone, Copy)]
+pub(crate) enum Phase {
+    Head,
+    Body,
+}
+
+impl Transport {
+    pub(crate) fn new(
+        limits: &Limits,
+        extra_roots: Vec<Certificate<'static>>,
+        connect_timeout: Duration,
+        idle_timeout: Duration,
+    ) -> Self {
+        // Files of the system's store that cannot be read are left out; the others are worth having.
+        let system = rustls_native_certs::load_native_certs();
+        let mut roots: Vec<_> =
+            system.certs.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
+        roots.extend(extra_roots);
+        let without_roots = roots.is_empty();
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::Specific(Arc::new(roots)))
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .build();
+        let agent = |proxy: Option<Proxy>| {
+            Agent::config_builder()
+                .tls_config(tls.clone())
+                .proxy(proxy)
+                .http_status_as_error(false)
+                .max_redirects(0)
+                .max_redirects_will_error(false)
+                .user_agent(AutoHeaderValue::None)
+                .accept(AutoHeaderValue::None)
+                .accept_encoding(AutoHeaderValue::None)
+                .no_delay(true)
+                .max_response_header_size(HEAD_BYTES)
+                .output_buffer_size(OUTPUT_BYTES)
+                .max_idle_connections(limits.in_flight)
+                .max_idle_connections_per_host(limits.in_flight_per_origin)
+                .timeout_connect(Some(connect_timeout))
+                // A head that trickles is late as a whole; a body may take as long as it moves.
+                .timeout_recv_response(Some(idle_timeout))
+                .timeout_per_read(Some(idle_timeout))
+                .timeout_per_write(Some(idle_timeout))
+                .build()
+                .new_agent()
+        };
+        Self {
+            direct: agent(None),
+            proxied: Proxy::try_from_env().map(|proxy| agent(Some(proxy))),
+            requests: AtomicU64::new(0),
+            connect_timeout,
+            idle_timeout,
+            without_roots,
+        }
+    }
+
+    /// How many requests were sent, or tried.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Sends a request and waits for the head of its response; all of it within `time`, where given.
+    pub(crate) fn send(
+        &self,
+        request: Request<Payload>,
+        time: Option<Duration>,
+    ) -> Result<Response<Body>, Fault> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let agent = match &self.proxied {
+            Some(agent) if !is_this_machine(request.uri()) => agent,
+            _ => &self.direct,
+        };
+        let (head, payload) = request.into_parts();
+        let sent = match &payload {
+            Payload::Empty => run(agent, Request::from_parts(head, ()), time),
+            Payload::Bytes(bytes) => run(agent, Request::from_parts(head, &bytes[..]), time),
+            _ => return Err(Fault::new(FaultKind::Reset, "this client cannot send such a request body")),
+        };
+        sent.map_err(|error| self.fault(Phase::Head, error))
+    }
+
+    /// Breaks what is still being carried. Nobody waits for it any more.
+    pub(crate) fn shut_down(&self) {
+        self.direct.clone().shutdown();
+        if let Some(agent) = self.proxied.clone() {
+            agent.shutdown();
+        }
+    }
+
+    /// What went wrong, in the core's words.
+    pub(crate) fn fault(&self, phase: Phase, error: Error) -> Fault {
+        match error {
+            Error::Timeout(Timeout::Connect | Timeout::Resolve) => Fault::new(
+                FaultKind::Timeout,
+                format_args!("no connection within {:?}", self.connect_timeout),
+            ),
+            Error::Timeout(Timeout::PerRead | Timeout::PerWrite | Timeout::RecvResponse) => {
+                Fault::new(FaultKind::Timeout, format_args!("nothing moved for {:?}", self.idle_timeout))
+            }
+            Error::Timeout(_) => Fault::new(FaultKind::Timeout, "the operation's time is over"),
+            Error::HostNotFound
+            | Error::ConnectionFailed
+            | Error::InvalidProxyUrl
+            | Error::ConnectProxyFailed(_) => Fault::new(FaultKind::Connect, error),
+            Error::Rustls(error) => self.tls_fault(&error),
+            Error::Tls(_) | Error::TlsRequired | Error::Pem(_) => Fault::new(FaultKind::Tls, error),
+            Error::Io(error) => self.io_fault(phase, &error),
+            other => Fault::new(FaultKind::Reset, other),
+        }
+    }
+
+    fn tls_fault(&self, error: &rustls::Error) -> Fault {
+        if self.without_roots {
+            return Fault::new(
+                FaultKind::Tls,
+                format_args!("{error} (this system has no root certificates; add some)"),
+            );
+        }
+        Fault::new(FaultKind::Tls, error)
+    }
+
+    fn io_fault(&self, phase: Phase, error: &io::Error) -> Fault {
+        if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            return self.tls_fault(error);
+        }
+        let broken = matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::NotConnected
+                | io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::InvalidData
+        );
+        match phase {
+            // What else fails before the head is the way there. A failed look-up of a name has no kind
+            // of its own.
+            Phase::Head if !broken => Fault::new(FaultKind::Connect, error),
+            Phase::Head | Phase::Body => Fault::new(FaultKind::Reset, error),
+        }
+    }
+}
+
+fn run(
+    agent: &Agent,
+    request: Request<impl ureq::AsSendBody>,
+    time: Option<Duration>,
+) -> Result<Response<Body>, Error> {
+    let request = match time {
+        None => request,
+        time => agent.configure_request(request).timeout_global(time).build(),
+    };
+    agent.run(request)
+}
+
+/// Whether the host is this machine: what may be sent there in plain text must not pass a proxy.
+fn is_this_machine(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default();
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost") || address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}

@@ -1,0 +1,63 @@
+//! A walk as an iterator.
+use std::fmt;
+use std::iter::FusedIterator;
+use std::mem;
+
+use oci_proto::{Error, Event, Node, Reference, WalkOptions};
+
+use crate::Client;
+use crate::call::Call;
+
+/// The nodes of a tree, from [`Client::walk`]. An error is the last item.
+///
+/// Requests run ahead of the nodes that have been taken, and rest while too many wait to be taken.
+/// Dropping the walk cancels it.
+#[must_use = "nothing is sent before the first `next`"]
+pub struct Walk {
+    stage: Stage,
+}
+
+enum Stage {
+    Fresh(Client, Reference, WalkOptions),
+    Running(Call),
+    Over,
+}
+
+impl Walk {
+    pub(crate) fn new(client: Client, reference: Reference, options: WalkOptions) -> Self {
+        Self { stage: Stage::Fresh(client, reference, options) }
+    }
+}
+
+impl Iterator for Walk {
+    type Item = Result<Node, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let call = match mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Fresh(client, reference, options) => {
+                client.call(|session| session.walk(&reference, options))
+            }
+            Stage::Running(call) => call,
+            Stage::Over => return None,
+        };
+        loop {
+            match call.event() {
+                Event::Node(node) => {
+                    self.stage = Stage::Running(call);
+                    return Some(Ok(node));
+                }
+                Event::Done => return None,
+                Event::Failed(error) => return Some(Err(error)),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl FusedIterator for Walk {}
+
+impl fmt::Debug for Walk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Walk").finish_non_exhaustive()
+    }
+}
