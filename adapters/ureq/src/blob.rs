@@ -22,7 +22,7 @@ pub struct BlobReader {
 
 enum Stage {
     Fresh(Client, Reference, Option<u64>),
-    Running(Download),
+    Running(Box<Download>),
     Verified,
     Failed,
 }
@@ -39,7 +39,7 @@ impl Read for BlobReader {
             return Ok(0);
         }
         let mut download = match mem::replace(&mut self.stage, Stage::Failed) {
-            Stage::Fresh(client, reference, size) => client.download(&reference, size),
+            Stage::Fresh(client, reference, size) => Box::new(client.download(&reference, size)),
             Stage::Running(download) => download,
             Stage::Verified => {
                 self.stage = Stage::Verified;

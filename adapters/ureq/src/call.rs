@@ -91,11 +91,11 @@ impl Download {
                     Step::Event(Event::Failed(error)) => return Err(error),
                     Step::Event(_) => continue,
                     Step::Carry(job) => match job.open(&shared.transport, shared.now()) {
-                        Ok(open) => {
+                        ControlFlow::Continue(open) => {
                             self.open = Some(open);
                             continue;
                         }
-                        Err(completion) => completion,
+                        ControlFlow::Break(completion) => completion,
                     },
                 },
             };

@@ -87,7 +87,7 @@ impl Shared {
             };
             own = own.or_else(|| state.choose(&mut batch, turn));
             for job in batch {
-                if let Err(completion) = self.hand_over(state, job) {
+                if let Some(completion) = self.hand_over(state, job) {
                     state.complete(self.now(), completion);
                 }
             }

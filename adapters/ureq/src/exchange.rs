@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::header::CONTENT_LENGTH;
 use http::response;
-use oci_proto::{Completion, Exchange, ExchangeId, Fault, FaultKind, OpId, Receiving};
+use oci_proto::{Completion, Exchange, ExchangeId, Fault, FaultKind, OpId, Receiving, Time};
 use ureq::{Body, BodyReader};
 
 use crate::transport::{Phase, Transport};
@@ -19,7 +19,7 @@ const WORTH_DRAINING: u64 = 4 << 10;
 pub(crate) struct Job {
     pub(crate) exchange: Exchange,
     /// When the operation that it serves has to be over.
-    pub(crate) deadline: Option<oci_proto::Time>,
+    pub(crate) deadline: Option<Time>,
 }
 
 impl Job {
@@ -38,11 +38,11 @@ impl Job {
     }
 
     /// Carries out an exchange whose body the core keeps itself.
-    pub(crate) fn carry(self, transport: &Transport, now: oci_proto::Time) -> Completion {
+    pub(crate) fn carry(self, transport: &Transport, now: Time) -> Completion {
         let mut buffer = [0; SMALL];
         let mut open = match self.open(transport, now) {
-            Ok(open) => open,
-            Err(completion) => return completion,
+            ControlFlow::Continue(open) => open,
+            ControlFlow::Break(completion) => return completion,
         };
         loop {
             match open.read(transport, &mut buffer) {
@@ -53,20 +53,20 @@ impl Job {
     }
 
     /// Sends the request and takes the head of the response.
-    pub(crate) fn open(self, transport: &Transport, now: oci_proto::Time) -> Result<Open, Completion> {
+    pub(crate) fn open(self, transport: &Transport, now: Time) -> ControlFlow<Completion, Open> {
         let time: Option<Duration> = self.deadline.map(|at| at.saturating_since(now));
         let (request, awaiting) = self.exchange.split();
         let response = match transport.send(request, time) {
             Ok(response) => response,
-            Err(fault) => return Err(awaiting.fail(fault)),
+            Err(fault) => return ControlFlow::Break(awaiting.fail(fault)),
         };
         let (head, body) = response.into_parts();
         let receiving = awaiting.head(&head);
         if !receiving.wants_body() {
             drain(&head, body);
-            return Err(receiving.finish());
+            return ControlFlow::Break(receiving.finish());
         }
-        Ok(Open { receiving, body: reader(body) })
+        ControlFlow::Continue(Open { receiving, body: reader(body) })
     }
 }
 
@@ -84,6 +84,9 @@ impl Open {
         transport: &Transport,
         buffer: &mut [u8],
     ) -> ControlFlow<Completion, (Self, usize)> {
+        if !self.receiving.wants_body() {
+            return ControlFlow::Break(self.receiving.finish());
+        }
         let read = match self.body.read(buffer) {
             // Reading on to the end gives the connection back.
             Ok(0) => return ControlFlow::Break(self.receiving.finish()),
@@ -100,7 +103,7 @@ impl Open {
         };
         let kept = match self.receiving.push(chunk) {
             Ok(kept) if kept.len() == read || kept.is_empty() => kept.len(),
-            // Rare: a server that ignored a range.
+            // Rare: a body that is too long, or one from before where it was asked for.
             Ok(kept) => {
                 let kept = kept.to_vec();
                 buffer[..kept.len()].copy_from_slice(&kept);

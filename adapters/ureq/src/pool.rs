@@ -20,11 +20,9 @@ pub(crate) struct Pool {
 }
 
 impl Shared {
-    /// Sees to it that a thread carries this job.
-    ///
-    /// # Errors
-    /// There is no thread, and none can be started: the job ended unsent.
-    pub(crate) fn hand_over(self: &Arc<Self>, state: &mut State, job: Job) -> Result<(), Completion> {
+    /// Sees to it that a thread carries this job. Where there is no thread and none can be started, the
+    /// job ends unsent, and its completion comes back.
+    pub(crate) fn hand_over(self: &Arc<Self>, state: &mut State, job: Job) -> Option<Completion> {
         let pool = &mut state.pool;
         // A thread that has been woken counts as idle until it has taken its job out of the queue.
         if pool.idle <= pool.queue.len() && pool.threads < self.threads {
@@ -34,7 +32,7 @@ impl Shared {
                 Ok(_) => pool.threads += 1,
                 Err(error) if pool.threads == 0 => {
                     let fault = Fault::new(FaultKind::Connect, format_args!("no thread: {error}"));
-                    return Err(job.refuse(fault));
+                    return Some(job.refuse(fault));
                 }
                 // Those that run will get to it.
                 Err(_) => {}
@@ -42,7 +40,7 @@ impl Shared {
         }
         pool.queue.push_back(job);
         self.work.notify_one();
-        Ok(())
+        None
     }
 
     /// The life of one thread.
