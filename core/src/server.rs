@@ -8,7 +8,7 @@
 //! It implements the end-points of the distribution specification's Pull category, and the listing
 //! of tags and of referrers. Nothing can be pushed or deleted through it.
 //!
-//! ```no_run
+//! ```
 //! use oci_proto::server::{Body, Memory, Server};
 //!
 //! let (memory, root) = Memory::sample();
@@ -22,23 +22,35 @@
 //! assert!(matches!(response.body(), Body::Bytes(document) if document.len() as u64 == root.size));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! Source: distribution-spec 1.1, end-points 1, 2, 3, 8a, 8b, 12a and 12b.
 
 mod add;
+mod holdings;
 mod memory;
+mod precondition;
+mod range;
+mod refusal;
+mod respond;
+mod route;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
 use http::{Response, request};
 
 use crate::{Descriptor, Digest, Repository, Tag};
+use holdings::Holdings;
 
 pub use add::{AddError, AddProblem};
 pub use memory::{Flavour, Memory};
 
 /// A read-only registry: what it holds, and how it answers.
 #[derive(Clone, Debug, Default)]
-pub struct Server {}
+pub struct Server {
+    repositories: BTreeMap<Repository, Holdings>,
+}
 
 impl Server {
     /// Holds nothing.
@@ -47,6 +59,17 @@ impl Server {
     }
 
     /// Puts `root`, and every manifest and blob under it, into `repository`, where `tag` then names it.
+    ///
+    /// Documents are read, verified, and kept in memory. Blobs are named: `content` says that they are
+    /// there and how long they are, and nothing of them is read. A tag that is already there moves.
+    /// What was added before stays, and can be asked for by digest.
+    ///
+    /// A subject is not followed, since it may be missing by rule (image-spec, manifest.md). A layer
+    /// that may not be distributed is left out where `content` lacks it. An entry of an index that is
+    /// neither an image nor an index is not read; it is served both as a manifest and as a blob.
+    ///
+    /// The bounds on depth, number and bytes are the defaults of [`Limits`](crate::Limits), so that
+    /// what is added can be walked.
     ///
     /// # Errors
     /// Content is missing or not what its descriptor says, a document is refused, or the tree is
@@ -58,14 +81,32 @@ impl Server {
         root: &Descriptor,
         content: &(impl Content + ?Sized),
     ) -> Result<(), AddError> {
-        let _ = (repository, tag, root, content);
-        todo!()
+        let gathered = add::gather(root, content)?;
+        let holdings = self.repositories.entry(repository.clone()).or_default();
+        holdings.merge(gathered);
+        if let Some(tag) = tag {
+            holdings.tags.insert(tag.clone(), root.digest.clone());
+        }
+        Ok(())
+    }
+
+    /// Takes a manifest or a blob out of one repository, where it is unknown from then on, though
+    /// documents, or a tag, may still name it. Returns whether it was there.
+    pub fn remove(&mut self, repository: &Repository, digest: &Digest) -> bool {
+        self.repositories.get_mut(repository).is_some_and(|holdings| {
+            let manifest = holdings.manifests.remove(digest).is_some();
+            let blob = holdings.blobs.remove(digest).is_some();
+            manifest || blob
+        })
     }
 
     /// Answers a request.
+    ///
+    /// Every answer says its Content-Length, except 304, and every refusal carries the error body of the
+    /// specification. A client's Accept header changes nothing: what is stored is what is served, as
+    /// registries do. Methods other than GET and HEAD are refused with 405.
     pub fn respond(&self, head: &request::Parts) -> Response<Body> {
-        let _ = head;
-        todo!()
+        respond::respond(self, head)
     }
 }
 
@@ -87,9 +128,21 @@ pub enum Body {
     },
 }
 
+impl Body {
+    /// How many bytes the body has.
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Empty => 0,
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Blob { range, .. } => range.end.saturating_sub(range.start),
+        }
+    }
+}
+
 /// Where content is kept.
 pub trait Content {
-    /// All bytes of some content, if it is there. Asked for manifests only.
+    /// All bytes of some content, if it is there. Asked for documents only, once their size is known to
+    /// be what it should be.
     fn bytes(&self, digest: &Digest) -> Option<Bytes>;
 
     /// The size in bytes of some content, if it is there.

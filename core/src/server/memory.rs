@@ -1,13 +1,34 @@
 //! Content in memory, and a builder of samples.
 
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use serde_json::{Map, Value, json};
 
 use super::Content;
 use crate::{Algorithm, Descriptor, Digest, MediaType, Platform};
 
 /// Content in memory, and a builder of samples for demonstrations, tests and documentation.
+///
+/// The same calls make the same bytes, everywhere. What is added is not checked: wrong content is
+/// what a test may be about.
+///
+/// ```
+/// use oci_proto::server::{Content, Flavour, Memory};
+///
+/// let mut memory = Memory::new();
+/// let amd64 = memory.add_image(Flavour::OCI, "linux/amd64".parse().ok(), &[b"a layer"]);
+/// let arm64 = memory.add_image(Flavour::OCI, "linux/arm64".parse().ok(), &[b"another layer"]);
+/// let inner = memory.add_index(Flavour::DOCKER.without_media_type(), [&amd64, &arm64]);
+/// let root = memory.add_index(Flavour::OCI, [&inner, &amd64]);
+/// assert_eq!(memory.size(&root.digest), Some(root.size));
+/// ```
 #[derive(Clone, Debug, Default)]
-pub struct Memory {}
+pub struct Memory {
+    content: BTreeMap<Digest, Bytes>,
+}
 
 impl Memory {
     /// Holds nothing.
@@ -15,21 +36,45 @@ impl Memory {
         Self::default()
     }
 
-    /// The demonstration's tree, and the descriptor of its root.
+    /// The demonstration's tree, and the descriptor of its root, an OCI index of
+    /// - an OCI index of images for linux/amd64, linux/arm64 and linux/arm/v7,
+    /// - a Docker manifest list of images for linux/amd64 and linux/arm64,
+    /// - an artifact, a bill of materials whose subject is the first image,
+    /// - the first image again, and
+    /// - an entry of a type that is neither an image nor an index.
     pub fn sample() -> (Self, Descriptor) {
-        todo!()
+        const SBOM: &[u8] = br#"{"SPDXID":"SPDXRef-DOCUMENT","name":"sample","spdxVersion":"SPDX-2.3"}"#;
+        const NOTE: &[u8] = br#"{"note":"neither an image nor an index"}"#;
+        let media_type = |text: &str| -> MediaType { text.parse().expect("a constant, which a test reads") };
+
+        let mut memory = Self::new();
+        let image = |memory: &mut Self, flavour, platform: &str| {
+            let base: &[u8] = b"the layer that all of them share\n";
+            let own = format!("built for {platform}\n");
+            memory.add_image(flavour, platform.parse().ok(), &[base, own.as_bytes()])
+        };
+        let images =
+            ["linux/amd64", "linux/arm64", "linux/arm/v7"].map(|p| image(&mut memory, Flavour::OCI, p));
+        let index = memory.add_index(Flavour::OCI, &images);
+        let [first, ..] = images;
+        let docker_images = ["linux/amd64", "linux/arm64"].map(|p| image(&mut memory, Flavour::DOCKER, p));
+        let list = memory.add_index(Flavour::DOCKER, &docker_images);
+
+        let sbom =
+            memory.add_artifact(Flavour::OCI, media_type("application/spdx+json"), &[SBOM], Some(&first));
+        let note = memory.add_document(media_type("application/vnd.example.note.v1+json"), NOTE);
+        let root = memory.add_index(Flavour::OCI, [&index, &list, &sbom, &first, &note]);
+        (memory, root)
     }
 
     /// Adds bytes of any sort. The digest is by sha256.
     pub fn add_blob(&mut self, media_type: MediaType, bytes: impl Into<Bytes>) -> Descriptor {
-        let _ = (media_type, bytes.into());
-        todo!()
+        self.add_with(Algorithm::Sha256, media_type, bytes)
     }
 
     /// Adds a document verbatim, whatever is in it. The digest is by sha256.
     pub fn add_document(&mut self, media_type: MediaType, bytes: impl Into<Bytes>) -> Descriptor {
-        let _ = (media_type, bytes.into());
-        todo!()
+        self.add_with(Algorithm::Sha256, media_type, bytes)
     }
 
     /// Adds bytes of any sort, named by a digest of the given algorithm.
@@ -39,35 +84,57 @@ impl Memory {
         media_type: MediaType,
         bytes: impl Into<Bytes>,
     ) -> Descriptor {
-        let _ = (algorithm, media_type, bytes.into());
-        todo!()
+        let bytes = bytes.into();
+        let digest = Digest::of(algorithm, &bytes);
+        let size = bytes.len() as u64;
+        self.content.insert(digest.clone(), bytes);
+        Descriptor::new(media_type, digest, size)
     }
 
     /// Adds an image: its layers, a config, and a manifest, whose descriptor is returned with the platform.
     ///
-    /// `"linux/amd64".parse().ok()` is a short way to write the platform.
+    /// `"linux/amd64".parse().ok()` is a short way to write the platform. Layers are whatever bytes are
+    /// given, not archives.
     pub fn add_image(
         &mut self,
         flavour: Flavour,
         platform: Option<Platform>,
         layers: &[&[u8]],
     ) -> Descriptor {
-        let _ = (flavour, platform, layers);
-        todo!()
+        let layers: Vec<Value> = layers
+            .iter()
+            .map(|layer| self.add_part(flavour, flavour.words().layer, Bytes::copy_from_slice(layer)))
+            .collect();
+        // A layer's diff_id is the digest of what it is uncompressed; these are not compressed.
+        let diff_ids: Vec<&Value> = layers.iter().filter_map(|layer| layer.get("digest")).collect();
+        let mut config = platform.as_ref().map_or_else(
+            || json!({ "architecture": "unknown", "os": "unknown" }),
+            |platform| platform_object(platform).into(),
+        );
+        config["rootfs"] = json!({ "diff_ids": diff_ids, "type": "layers" });
+        let config = self.add_part(flavour, flavour.words().config, sorted(config));
+
+        let image = json!({ "config": config, "layers": layers, "schemaVersion": 2 });
+        let mut descriptor = self.add_manifest(flavour, flavour.words().image, image);
+        descriptor.platform = platform;
+        descriptor
     }
 
-    /// Adds an index of entries, which are images, artifacts, other indexes, or anything else.
+    /// Adds an index of entries, which are images, artifacts, other indexes, or anything else. What a
+    /// descriptor says, its platform among it, the entry says.
     pub fn add_index<'a>(
         &mut self,
         flavour: Flavour,
         entries: impl IntoIterator<Item = &'a Descriptor>,
     ) -> Descriptor {
-        let _ = (flavour, entries.into_iter().count());
-        todo!()
+        let entries: Vec<Value> = entries.into_iter().map(descriptor_object).collect();
+        let index = json!({ "manifests": entries, "schemaVersion": 2 });
+        self.add_manifest(flavour, flavour.words().index, index)
     }
 
     /// Adds an artifact: files of the artifact's type, the empty config, and an image manifest with
-    /// artifactType, and with a subject where there is one.
+    /// artifactType, and with a subject where there is one. The descriptor that is returned has the
+    /// artifact's type.
     pub fn add_artifact(
         &mut self,
         flavour: Flavour,
@@ -75,26 +142,63 @@ impl Memory {
         files: &[&[u8]],
         subject: Option<&Descriptor>,
     ) -> Descriptor {
-        let _ = (flavour, artifact_type, files, subject);
-        todo!()
+        let files: Vec<Value> = files
+            .iter()
+            .map(|file| self.add_part(flavour, artifact_type.as_str(), Bytes::copy_from_slice(file)))
+            .collect();
+        let config = self.add_part(flavour, MediaType::OCI_EMPTY.as_str(), Bytes::from_static(b"{}"));
+        let mut artifact = json!({
+            "artifactType": artifact_type.as_str(),
+            "config": config,
+            "layers": files,
+            "schemaVersion": 2,
+        });
+        if let Some(subject) = subject {
+            let Descriptor { media_type, digest, size, .. } = subject.clone();
+            artifact["subject"] = descriptor_object(&Descriptor::new(media_type, digest, size));
+        }
+        let mut descriptor = self.add_manifest(flavour, flavour.words().image, artifact);
+        descriptor.artifact_type = Some(artifact_type);
+        descriptor
     }
 
     /// Takes content away. Returns whether it was there.
     pub fn remove(&mut self, digest: &Digest) -> bool {
-        let _ = digest;
-        todo!()
+        self.content.remove(digest).is_some()
+    }
+
+    /// Puts other bytes in the place of some content, which then do not match its digest. Returns
+    /// whether it was there.
+    pub fn corrupt(&mut self, digest: &Digest, bytes: impl Into<Bytes>) -> bool {
+        self.content.get_mut(digest).map(|content| *content = bytes.into()).is_some()
+    }
+
+    fn add_part(&mut self, flavour: Flavour, media_type: &str, bytes: Bytes) -> Value {
+        let digest = Digest::of(flavour.algorithm, &bytes);
+        let part = json!({
+            "digest": digest.to_string(),
+            "mediaType": media_type,
+            "size": bytes.len(),
+        });
+        self.content.insert(digest, bytes);
+        part
+    }
+
+    fn add_manifest(&mut self, flavour: Flavour, media_type: MediaType, mut document: Value) -> Descriptor {
+        if flavour.names_itself {
+            document["mediaType"] = media_type.as_str().into();
+        }
+        self.add_with(flavour.algorithm, media_type, sorted(document))
     }
 }
 
 impl Content for Memory {
     fn bytes(&self, digest: &Digest) -> Option<Bytes> {
-        let _ = digest;
-        todo!()
+        self.content.get(digest).cloned()
     }
 
     fn size(&self, digest: &Digest) -> Option<u64> {
-        let _ = digest;
-        todo!()
+        self.content.get(digest).map(|bytes| bytes.len() as u64)
     }
 }
 
@@ -107,13 +211,20 @@ pub struct Flavour {
     names_itself: bool,
 }
 
+struct Words {
+    index: MediaType,
+    image: MediaType,
+    config: &'static str,
+    layer: &'static str,
+}
+
 impl Flavour {
     /// OCI documents, named by sha256, with their own mediaType.
     pub const OCI: Self = Self { docker: false, algorithm: Algorithm::Sha256, names_itself: true };
     /// Docker schema 2 documents, named by sha256, with their own mediaType.
     pub const DOCKER: Self = Self { docker: true, ..Self::OCI };
 
-    /// The document, and its blobs, are named by digests of this algorithm.
+    /// The document, its config and its layers are named by digests of this algorithm.
     #[must_use]
     pub const fn by(self, algorithm: Algorithm) -> Self {
         Self { algorithm, ..self }
@@ -123,5 +234,150 @@ impl Flavour {
     #[must_use]
     pub const fn without_media_type(self) -> Self {
         Self { names_itself: false, ..self }
+    }
+
+    fn words(self) -> Words {
+        if self.docker {
+            Words {
+                index: MediaType::DOCKER_LIST,
+                image: MediaType::DOCKER_MANIFEST,
+                config: "application/vnd.docker.container.image.v1+json",
+                layer: "application/vnd.docker.image.rootfs.diff.tar",
+            }
+        } else {
+            Words {
+                index: MediaType::OCI_INDEX,
+                image: MediaType::OCI_MANIFEST,
+                config: "application/vnd.oci.image.config.v1+json",
+                layer: "application/vnd.oci.image.layer.v1.tar",
+            }
+        }
+    }
+}
+
+fn descriptor_object(descriptor: &Descriptor) -> Value {
+    let mut object = Map::new();
+    object.insert("mediaType".into(), descriptor.media_type.as_str().into());
+    object.insert("digest".into(), descriptor.digest.to_string().into());
+    object.insert("size".into(), descriptor.size.into());
+    if let Some(platform) = &descriptor.platform {
+        object.insert("platform".into(), platform_object(platform).into());
+    }
+    if let Some(artifact_type) = &descriptor.artifact_type {
+        object.insert("artifactType".into(), artifact_type.as_str().into());
+    }
+    if let Some(data) = &descriptor.data {
+        object.insert("data".into(), STANDARD.encode(data).into());
+    }
+    object.into()
+}
+
+/// A platform as an index writes it, and a config, which has the same properties.
+fn platform_object(platform: &Platform) -> Map<String, Value> {
+    let mut object = Map::new();
+    object.insert("architecture".into(), platform.architecture().into());
+    object.insert("os".into(), platform.os().into());
+    if let Some(variant) = platform.variant() {
+        object.insert("variant".into(), variant.into());
+    }
+    if let Some(os_version) = platform.os_version() {
+        object.insert("os.version".into(), os_version.into());
+    }
+    object
+}
+
+/// Writes a value with the keys of every object in order, even where the JSON library was told, by
+/// someone else's choice of features, to keep them as they were inserted.
+fn sorted(value: Value) -> Bytes {
+    fn order(value: Value) -> Value {
+        match value {
+            Value::Object(object) => {
+                let ordered: BTreeMap<String, Value> = object.into_iter().collect();
+                Value::Object(ordered.into_iter().map(|(key, value)| (key, order(value))).collect())
+            }
+            Value::Array(values) => values.into_iter().map(order).collect(),
+            other => other,
+        }
+    }
+    Bytes::from(order(value).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Evidence, Kind, Manifest};
+
+    fn read(memory: &Memory, descriptor: &Descriptor) -> Manifest {
+        let bytes = memory.bytes(&descriptor.digest).unwrap();
+        assert_eq!(bytes.len() as u64, descriptor.size);
+        let evidence = Evidence { expected: Some(&descriptor.media_type), ..Evidence::default() };
+        Manifest::read(bytes, evidence).unwrap()
+    }
+
+    #[test]
+    fn documents_are_what_they_were_asked_to_be() {
+        let mut memory = Memory::new();
+        let platform: Option<Platform> = "linux/arm/v7".parse().ok();
+        let image = memory.add_image(Flavour::DOCKER, platform.clone(), &[b"one", b"two"]);
+        assert_eq!(image.media_type, MediaType::DOCKER_MANIFEST);
+        let manifest = read(&memory, &image);
+        assert_eq!(manifest.kind(), Kind::Image);
+        assert_eq!(manifest.entries().len(), 2);
+        assert_eq!(manifest.entry(1).unwrap().digest(), &Digest::of(Algorithm::Sha256, b"two"));
+
+        let index = memory.add_index(Flavour::OCI.by(Algorithm::Sha512), [&image]);
+        assert_eq!(index.digest.algorithm(), Some(Algorithm::Sha512));
+        let manifest = read(&memory, &index);
+        assert_eq!(manifest.kind(), Kind::Index);
+        assert_eq!(manifest.entry(0).unwrap().platform(), platform);
+
+        let note: MediaType = "text/x-note".parse().unwrap();
+        let artifact = memory.add_artifact(Flavour::OCI, note.clone(), &[b"note"], Some(&index));
+        let manifest = read(&memory, &artifact);
+        assert_eq!(manifest.artifact_type(), Some(&note));
+        assert_eq!(manifest.subject().unwrap().digest(), &index.digest);
+
+        let bare = memory.add_index(Flavour::OCI.without_media_type(), []);
+        assert_eq!(memory.bytes(&bare.digest).unwrap(), r#"{"manifests":[],"schemaVersion":2}"#);
+    }
+
+    #[test]
+    fn the_config_says_the_platform_and_the_layers() {
+        let mut memory = Memory::new();
+        let image = memory.add_image(Flavour::OCI, "linux/arm/v7".parse().ok(), &[b"one"]);
+        let manifest = read(&memory, &image);
+        let config = memory.bytes(manifest.config().unwrap().digest()).unwrap();
+        let diff_id = Digest::of(Algorithm::Sha256, b"one");
+        assert_eq!(
+            config,
+            format!(
+                r#"{{"architecture":"arm","os":"linux","rootfs":{{"diff_ids":["{diff_id}"],"type":"layers"}},"variant":"v7"}}"#
+            )
+        );
+    }
+
+    #[test]
+    fn the_sample_is_the_same_each_time_and_has_every_kind_of_entry() {
+        let (memory, root) = Memory::sample();
+        assert_eq!(root, Memory::sample().1);
+        let index = read(&memory, &root);
+        let types: Vec<&MediaType> = index.entries().map(|entry| entry.media_type()).collect();
+        assert_eq!(
+            types[..4],
+            [
+                &MediaType::OCI_INDEX,
+                &MediaType::DOCKER_LIST,
+                &MediaType::OCI_MANIFEST,
+                &MediaType::OCI_MANIFEST
+            ]
+        );
+        assert_eq!(types[4].kind(), Kind::Other);
+        let nested = read(&memory, &index.entry(0).unwrap().to_owned());
+        let platforms: Vec<String> =
+            nested.entries().map(|entry| entry.platform().unwrap().to_string()).collect();
+        assert_eq!(platforms, ["linux/amd64", "linux/arm64", "linux/arm/v7"]);
+        assert_eq!(index.entry(3).unwrap().digest(), nested.entry(0).unwrap().digest());
+        let sbom = read(&memory, &index.entry(2).unwrap().to_owned());
+        assert_eq!(sbom.subject().unwrap().digest(), nested.entry(0).unwrap().digest());
     }
 }

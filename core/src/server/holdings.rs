@@ -1,0 +1,95 @@
+//! What one repository holds.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use crate::{Digest, Kind, Manifest, MediaType, Tag};
+
+/// The tags, manifests and blobs of one repository.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Holdings {
+    pub(super) tags: BTreeMap<Tag, Digest>,
+    pub(super) manifests: BTreeMap<Digest, Held>,
+    /// Sizes in bytes.
+    pub(super) blobs: BTreeMap<Digest, u64>,
+}
+
+/// What the manifests end-point serves under one digest.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub(super) media_type: MediaType,
+    pub(super) size: u64,
+    /// None for an entry that is not read: its bytes are a blob's.
+    pub(super) bytes: Option<Bytes>,
+    pub(super) referrer: Option<Referrer>,
+}
+
+/// A document that has a subject, as the listing of that subject's referrers shows it.
+#[derive(Clone, Debug)]
+pub(super) struct Referrer {
+    pub(super) subject: Digest,
+    pub(super) artifact_type: Option<MediaType>,
+    pub(super) descriptor: Value,
+}
+
+impl Holdings {
+    /// Takes what another has, except its tags.
+    pub(super) fn merge(&mut self, other: Self) {
+        for (digest, held) in other.manifests {
+            self.hold(digest, held);
+        }
+        self.blobs.extend(other.blobs);
+    }
+
+    /// Holds a manifest. What was read is never replaced by what was not.
+    pub(super) fn hold(&mut self, digest: Digest, held: Held) {
+        let known = self.manifests.get(&digest);
+        if held.bytes.is_some() || known.is_none_or(|known| known.bytes.is_none()) {
+            self.manifests.insert(digest, held);
+        }
+    }
+}
+
+impl Held {
+    pub(super) fn document(digest: &Digest, manifest: &Manifest) -> Self {
+        Self {
+            media_type: manifest.media_type().clone(),
+            size: manifest.bytes().len() as u64,
+            bytes: Some(manifest.bytes().clone()),
+            referrer: manifest
+                .subject()
+                .map(|subject| Referrer::new(digest, manifest, subject.digest().clone())),
+        }
+    }
+
+    pub(super) fn leaf(media_type: MediaType, size: u64) -> Self {
+        Self { media_type, size, bytes: None, referrer: None }
+    }
+}
+
+impl Referrer {
+    /// Source: distribution-spec 1.1, "Listing Referrers".
+    fn new(digest: &Digest, manifest: &Manifest, subject: Digest) -> Self {
+        let config = || manifest.config().filter(|_| manifest.kind() == Kind::Image);
+        let artifact_type =
+            manifest.artifact_type().or_else(|| config().map(|config| config.media_type())).cloned();
+
+        let mut descriptor = Map::new();
+        descriptor.insert("mediaType".into(), manifest.media_type().as_str().into());
+        descriptor.insert("digest".into(), digest.to_string().into());
+        descriptor.insert("size".into(), manifest.bytes().len().into());
+        if let Some(artifact_type) = &artifact_type {
+            descriptor.insert("artifactType".into(), artifact_type.as_str().into());
+        }
+        let annotations = serde_json::from_slice(manifest.bytes())
+            .ok()
+            .and_then(|mut document: Value| document.get_mut("annotations").map(Value::take))
+            .filter(Value::is_object);
+        if let Some(annotations) = annotations {
+            descriptor.insert("annotations".into(), annotations);
+        }
+        Self { subject, artifact_type, descriptor: descriptor.into() }
+    }
+}

@@ -1,0 +1,198 @@
+//! What is answered.
+
+use std::fmt;
+use std::ops::Bound;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LINK,
+};
+use http::{Method, Response, StatusCode, request};
+use serde_json::{Value, json};
+
+use super::holdings::Holdings;
+use super::precondition::{self, Verdict};
+use super::range::Part;
+use super::refusal::{Code, Refusal};
+use super::route::{Name, Page, Route};
+use super::{Body, Server};
+use crate::{Digest, MediaType, Repository};
+
+const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
+
+pub(super) fn respond(server: &Server, head: &request::Parts) -> Response<Body> {
+    let mut response = answer(server, head).unwrap_or_else(Refusal::into_response);
+    response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    if response.status() != StatusCode::NOT_MODIFIED {
+        let size = response.body().size();
+        response.headers_mut().insert(CONTENT_LENGTH, size.into());
+    }
+    if head.method == Method::HEAD {
+        *response.body_mut() = Body::Empty;
+    }
+    response
+}
+
+fn answer(server: &Server, head: &request::Parts) -> Result<Response<Body>, Refusal> {
+    if head.method != Method::GET && head.method != Method::HEAD {
+        let message = "this registry is read-only: it answers GET and HEAD";
+        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported, message));
+    }
+    let holdings = |repository: &Repository| {
+        let unknown =
+            || Refusal::not_found(Code::NameUnknown, format_args!("no repository `{repository}` here"));
+        server.repositories.get(repository).ok_or_else(unknown)
+    };
+    match Route::parse(&head.uri)? {
+        Route::Version => Ok(json_response(&json!({}))),
+        Route::Blob(repository, digest) => blob(head, holdings(&repository)?, &repository, digest),
+        Route::Manifest(repository, name) => manifest(head, holdings(&repository)?, &repository, &name),
+        Route::Tags(repository, page) => Ok(tags(holdings(&repository)?, &repository, &page)),
+        Route::Referrers(repository, subject, artifact_type) => {
+            Ok(referrers(holdings(&repository)?, &subject, artifact_type.as_ref()))
+        }
+    }
+}
+
+/// end-2
+fn blob(
+    head: &request::Parts,
+    holdings: &Holdings,
+    repository: &Repository,
+    digest: Digest,
+) -> Result<Response<Body>, Refusal> {
+    let Some(&size) = holdings.blobs.get(&digest) else {
+        let message = format_args!("no blob {digest} in `{repository}`");
+        return Err(Refusal::not_found(Code::BlobUnknown, message));
+    };
+    let etag = digest.to_string();
+    let part = Part::of(&head.headers)
+        // RFC 9110, section 14.2: Range has a meaning for GET only.
+        .filter(|_| head.method == Method::GET && precondition::range_counts(&head.headers, &etag));
+    conditional(head, &etag, || {
+        let Some(part) = part else {
+            return octets(StatusCode::OK, Body::Blob { digest, range: 0..size });
+        };
+        let Some(range) = part.within(size) else {
+            let message = format_args!("the blob has {size} bytes, none of them in the range");
+            let mut response =
+                Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, Code::RangeInvalid, message).into_response();
+            response.headers_mut().insert(CONTENT_RANGE, value(format_args!("bytes */{size}")));
+            return response;
+        };
+        let shown = value(format_args!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1)));
+        let mut response = octets(StatusCode::PARTIAL_CONTENT, Body::Blob { digest, range });
+        response.headers_mut().insert(CONTENT_RANGE, shown);
+        response
+    })
+}
+
+/// end-3
+fn manifest(
+    head: &request::Parts,
+    holdings: &Holdings,
+    repository: &Repository,
+    name: &Name,
+) -> Result<Response<Body>, Refusal> {
+    let named = match name {
+        Name::Digest(digest) => Some(digest),
+        Name::Tag(tag) => holdings.tags.get(tag),
+    };
+    let Some((digest, manifest)) = named.and_then(|digest| holdings.manifests.get_key_value(digest)) else {
+        let message = match name {
+            Name::Digest(digest) => format!("no manifest {digest} in `{repository}`"),
+            Name::Tag(tag) => format!("no manifest tagged `{tag}` in `{repository}`"),
+        };
+        return Err(Refusal::not_found(Code::ManifestUnknown, message));
+    };
+    conditional(head, &digest.to_string(), || {
+        let mut response = Response::new(match &manifest.bytes {
+            Some(bytes) => Body::Bytes(bytes.clone()),
+            None => Body::Blob { digest: digest.clone(), range: 0..manifest.size },
+        });
+        response.headers_mut().insert(CONTENT_TYPE, value(&manifest.media_type));
+        response
+    })
+}
+
+/// Answers with what is at hand, unless the request's conditions say otherwise; either way the
+/// answer says what it is about.
+fn conditional(
+    head: &request::Parts,
+    digest: &str,
+    at_hand: impl FnOnce() -> Response<Body>,
+) -> Result<Response<Body>, Refusal> {
+    let mut response = match precondition::verdict(&head.headers, digest) {
+        Verdict::Proceed => at_hand(),
+        Verdict::NotModified => {
+            let mut response = Response::new(Body::Empty);
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response
+        }
+        Verdict::Failed => {
+            let message = format_args!("If-Match does not list {digest}");
+            return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, Code::Unsupported, message));
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_DIGEST, value(digest));
+    headers.insert(ETAG, value(format_args!("\"{digest}\"")));
+    Ok(response)
+}
+
+/// end-8a, end-8b
+fn tags(holdings: &Holdings, repository: &Repository, page: &Page) -> Response<Body> {
+    let n = page.n.unwrap_or(usize::MAX);
+    let after = page.last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+    let mut tags = holdings.tags.range((after, Bound::Unbounded)).map(|(tag, _)| tag.as_str());
+    let shown: Vec<&str> = tags.by_ref().take(n).collect();
+    let mut response = json_response(&json!({ "name": repository.as_str(), "tags": shown }));
+    if let (Some(last), Some(_)) = (shown.last(), tags.next()) {
+        let link = format_args!("</v2/{repository}/tags/list?n={n}&last={last}>; rel=\"next\"");
+        response.headers_mut().insert(LINK, value(link));
+    }
+    response
+}
+
+/// end-12a, end-12b
+fn referrers(holdings: &Holdings, subject: &Digest, artifact_type: Option<&MediaType>) -> Response<Body> {
+    let all = holdings.manifests.values().filter_map(|held| held.referrer.as_ref());
+    let shown: Vec<&Value> = all
+        .filter(|referrer| referrer.subject == *subject)
+        .filter(|referrer| artifact_type.is_none() || referrer.artifact_type.as_ref() == artifact_type)
+        .map(|referrer| &referrer.descriptor)
+        .collect();
+    let index = MediaType::OCI_INDEX;
+    let mut response =
+        json_response(&json!({ "schemaVersion": 2, "mediaType": index.as_str(), "manifests": shown }));
+    response.headers_mut().insert(CONTENT_TYPE, value(index));
+    if artifact_type.is_some() {
+        response.headers_mut().insert(FILTERS_APPLIED, HeaderValue::from_static("artifactType"));
+    }
+    response
+}
+
+fn octets(status: StatusCode, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    response
+}
+
+fn json_response(body: &Value) -> Response<Body> {
+    let mut response = Response::new(Body::Bytes(Bytes::from(body.to_string())));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn value(text: impl fmt::Display) -> HeaderValue {
+    HeaderValue::try_from(text.to_string())
+        .expect("digests, media types, repositories, tags and numbers are visible ASCII by their grammars")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,398 @@
+use http::header::{ALLOW, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
+use proptest::prelude::*;
+
+use super::super::{Flavour, Memory};
+use super::*;
+use crate::{Algorithm, Descriptor};
+
+const LAYER: &[u8] = b"0123456789";
+
+/// A server with one image, tagged `v1` in `a/b`.
+struct Scenario {
+    server: Server,
+    memory: Memory,
+    image: Descriptor,
+    layer: Digest,
+}
+
+impl Scenario {
+    fn new() -> Self {
+        let mut memory = Memory::new();
+        let image = memory.add_image(Flavour::OCI, None, &[LAYER]);
+        let layer = Digest::of(Algorithm::Sha256, LAYER);
+        let mut scenario = Self { server: Server::new(), memory, image: image.clone(), layer };
+        scenario.add("a/b", Some("v1"), &image);
+        scenario
+    }
+
+    fn add(&mut self, repository: &str, tag: Option<&str>, root: &Descriptor) {
+        let tag = tag.map(|tag| tag.parse().unwrap());
+        self.server.add(&repository.parse().unwrap(), tag.as_ref(), root, &self.memory).unwrap();
+    }
+
+    fn ask(&self, method: Method, target: &str, headers: &[(HeaderName, &str)]) -> Response<Body> {
+        let mut request = http::Request::builder().method(method).uri(target);
+        for (name, value) in headers {
+            request = request.header(name, *value);
+        }
+        self.server.respond(&request.body(()).unwrap().into_parts().0)
+    }
+
+    fn get(&self, target: &str) -> Response<Body> {
+        self.ask(Method::GET, target, &[])
+    }
+
+    fn get_layer(&self, headers: &[(HeaderName, &str)]) -> Response<Body> {
+        self.ask(Method::GET, &format!("/v2/a/b/blobs/{}", self.layer), headers)
+    }
+
+    fn layer_bytes(&self, range: std::ops::Range<u64>) -> Body {
+        Body::Blob { digest: self.layer.clone(), range }
+    }
+}
+
+fn header<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a str> {
+    response.headers().get(name).map(|value| value.to_str().unwrap())
+}
+
+fn json_of(response: &Response<Body>) -> Value {
+    match response.body() {
+        Body::Bytes(bytes) => serde_json::from_slice(bytes).unwrap(),
+        other => panic!("{other:?} is not JSON"),
+    }
+}
+
+fn refusal_of(response: &Response<Body>) -> (u16, String) {
+    let code = json_of(response)["errors"][0]["code"].as_str().unwrap().to_owned();
+    (response.status().as_u16(), code)
+}
+
+#[test]
+fn the_version_check_succeeds_with_and_without_the_slash() {
+    let scenario = Scenario::new();
+    for target in ["/v2/", "/v2"] {
+        let response = scenario.get(target);
+        assert_eq!(response.status(), 200);
+        assert_eq!(header(&response, "docker-distribution-api-version"), Some("registry/2.0"));
+        assert_eq!(json_of(&response), json!({}));
+    }
+}
+
+#[test]
+fn a_manifest_comes_verbatim_by_tag_and_by_digest() {
+    let scenario = Scenario::new();
+    let digest = scenario.image.digest.to_string();
+    for reference in ["v1", &digest] {
+        let response = scenario.get(&format!("/v2/a/b/manifests/{reference}"));
+        assert_eq!(response.status(), 200);
+        assert_eq!(header(&response, "content-type"), Some(MediaType::OCI_MANIFEST.as_str()));
+        assert_eq!(header(&response, "content-length"), Some(&*scenario.image.size.to_string()));
+        assert_eq!(header(&response, "docker-content-digest"), Some(&*digest));
+        assert_eq!(header(&response, "etag"), Some(&*format!("\"{digest}\"")));
+        let bytes = super::super::Content::bytes(&scenario.memory, &scenario.image.digest).unwrap();
+        assert_eq!(response.body(), &Body::Bytes(bytes));
+    }
+}
+
+#[test]
+fn head_says_what_get_would_and_has_no_body() {
+    let scenario = Scenario::new();
+    let layer = format!("/v2/a/b/blobs/{}", scenario.layer);
+    for target in ["/v2/", "/v2/a/b/manifests/v1", "/v2/a/b/tags/list", &layer, "/v2/none/manifests/v1"] {
+        let (get, head) = (scenario.get(target), scenario.ask(Method::HEAD, target, &[]));
+        assert_eq!(get.status(), head.status(), "{target}");
+        assert_eq!(get.headers(), head.headers(), "{target}");
+        assert_eq!(head.body(), &Body::Empty, "{target}");
+        assert_eq!(header(&head, "content-length"), Some(&*get.body().size().to_string()), "{target}");
+    }
+}
+
+#[test]
+fn a_blob_is_named_for_the_adapter_to_send() {
+    let scenario = Scenario::new();
+    let response = scenario.get_layer(&[]);
+    assert_eq!(response.status(), 200);
+    assert_eq!(header(&response, "content-length"), Some("10"));
+    assert_eq!(header(&response, "accept-ranges"), Some("bytes"));
+    assert_eq!(header(&response, "content-type"), Some("application/octet-stream"));
+    assert_eq!(header(&response, "docker-content-digest"), Some(&*scenario.layer.to_string()));
+    assert_eq!(response.body(), &scenario.layer_bytes(0..10));
+}
+
+#[test]
+fn a_range_of_a_blob_is_partial_content() {
+    let scenario = Scenario::new();
+    for (range, shown, bytes) in [
+        ("bytes=4-", "bytes 4-9/10", 4..10),
+        ("bytes=0-0", "bytes 0-0/10", 0..1),
+        ("bytes=-3", "bytes 7-9/10", 7..10),
+        ("bytes=8-100", "bytes 8-9/10", 8..10),
+    ] {
+        let response = scenario.get_layer(&[(RANGE, range)]);
+        assert_eq!(response.status(), 206, "{range}");
+        assert_eq!(header(&response, "content-range"), Some(shown));
+        assert_eq!(header(&response, "content-length"), Some(&*(bytes.end - bytes.start).to_string()));
+        assert_eq!(response.body(), &scenario.layer_bytes(bytes));
+    }
+}
+
+#[test]
+fn a_range_behind_the_end_is_not_satisfiable() {
+    let response = Scenario::new().get_layer(&[(RANGE, "bytes=10-")]);
+    assert_eq!(refusal_of(&response), (416, "RANGE_INVALID".into()));
+    assert_eq!(header(&response, "content-range"), Some("bytes */10"));
+}
+
+#[test]
+fn head_a_malformed_range_and_several_ranges_mean_the_whole() {
+    let scenario = Scenario::new();
+    for range in ["bytes=0-1,3-4", "bytes=9-2", "pages=1-2"] {
+        let response = scenario.get_layer(&[(RANGE, range)]);
+        assert_eq!((response.status().as_u16(), response.body()), (200, &scenario.layer_bytes(0..10)));
+    }
+    let target = format!("/v2/a/b/blobs/{}", scenario.layer);
+    let response = scenario.ask(Method::HEAD, &target, &[(RANGE, "bytes=4-")]);
+    assert_eq!(response.status(), 200);
+    assert_eq!(header(&response, "content-length"), Some("10"));
+}
+
+#[test]
+fn if_range_decides_whether_the_range_counts() {
+    let scenario = Scenario::new();
+    let etag = format!("\"{}\"", scenario.layer);
+    let response = scenario.get_layer(&[(RANGE, "bytes=4-"), (IF_RANGE, &etag)]);
+    assert_eq!(response.status(), 206);
+    let response = scenario.get_layer(&[(RANGE, "bytes=4-"), (IF_RANGE, "\"other\"")]);
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.body(), &scenario.layer_bytes(0..10));
+}
+
+#[test]
+fn what_the_client_has_is_not_sent_again() {
+    let scenario = Scenario::new();
+    let digest = scenario.image.digest.to_string();
+    let etag = format!("\"{digest}\"");
+    let target = "/v2/a/b/manifests/v1";
+    for method in [Method::GET, Method::HEAD] {
+        let response = scenario.ask(method, target, &[(IF_NONE_MATCH, &etag)]);
+        assert_eq!((response.status().as_u16(), response.body()), (304, &Body::Empty));
+        assert_eq!(header(&response, "etag"), Some(&*etag));
+        assert_eq!(header(&response, "docker-content-digest"), Some(&*digest));
+        assert_eq!(header(&response, "content-length"), None);
+    }
+    assert_eq!(scenario.ask(Method::GET, target, &[(IF_NONE_MATCH, "\"other\"")]).status(), 200);
+    let layer_etag = format!("\"{}\"", scenario.layer);
+    let response = scenario.get_layer(&[(IF_NONE_MATCH, &layer_etag), (RANGE, "bytes=4-")]);
+    assert_eq!(response.status(), 304);
+    assert_eq!(scenario.ask(Method::GET, target, &[(IF_MATCH, "\"other\"")]).status(), 412);
+    assert_eq!(scenario.ask(Method::GET, target, &[(IF_MATCH, &etag)]).status(), 200);
+}
+
+#[test]
+fn an_accept_header_that_does_not_list_the_type_changes_nothing() {
+    let accept = [(http::header::ACCEPT, "application/vnd.docker.distribution.manifest.v2+json")];
+    let response = Scenario::new().ask(Method::GET, "/v2/a/b/manifests/v1", &accept);
+    assert_eq!(header(&response, "content-type"), Some(MediaType::OCI_MANIFEST.as_str()));
+}
+
+#[test]
+fn what_is_not_there_is_not_found_by_its_own_code() {
+    let scenario = Scenario::new();
+    let digest = Digest::of(Algorithm::Sha256, b"nowhere");
+    for (target, code) in [
+        ("/v2/none/manifests/v1".to_owned(), "NAME_UNKNOWN"),
+        ("/v2/a/manifests/v1".to_owned(), "NAME_UNKNOWN"),
+        ("/v2/none/tags/list".to_owned(), "NAME_UNKNOWN"),
+        (format!("/v2/none/referrers/{digest}"), "NAME_UNKNOWN"),
+        ("/v2/a/b/manifests/v2".to_owned(), "MANIFEST_UNKNOWN"),
+        (format!("/v2/a/b/manifests/{digest}"), "MANIFEST_UNKNOWN"),
+        // A blob is no manifest, and a manifest is no blob.
+        (format!("/v2/a/b/manifests/{}", scenario.layer), "MANIFEST_UNKNOWN"),
+        (format!("/v2/a/b/blobs/{digest}"), "BLOB_UNKNOWN"),
+        (format!("/v2/a/b/blobs/{}", scenario.image.digest), "BLOB_UNKNOWN"),
+    ] {
+        assert_eq!(refusal_of(&scenario.get(&target)), (404, code.into()), "{target}");
+    }
+}
+
+#[test]
+fn nothing_can_be_written() {
+    let scenario = Scenario::new();
+    for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"] {
+        for target in ["/v2/", "/v2/a/b/blobs/uploads/", "/v2/a/b/manifests/v1", "/elsewhere"] {
+            let response = scenario.ask(method.parse().unwrap(), target, &[]);
+            assert_eq!(refusal_of(&response), (405, "UNSUPPORTED".into()), "{method} {target}");
+            assert_eq!(response.headers().get(ALLOW).unwrap(), "GET, HEAD");
+        }
+    }
+}
+
+#[test]
+fn tags_are_listed_in_order_page_by_page() {
+    let mut scenario = Scenario::new();
+    let image = scenario.image.clone();
+    for tag in ["v3", "V9", "v2"] {
+        scenario.add("a/b", Some(tag), &image);
+    }
+    let all = scenario.get("/v2/a/b/tags/list");
+    assert_eq!(json_of(&all), json!({ "name": "a/b", "tags": ["V9", "v1", "v2", "v3"] }));
+    assert_eq!(header(&all, "link"), None);
+
+    let first = scenario.get("/v2/a/b/tags/list?n=3");
+    assert_eq!(json_of(&first)["tags"], json!(["V9", "v1", "v2"]));
+    assert_eq!(header(&first, "link"), Some("</v2/a/b/tags/list?n=3&last=v2>; rel=\"next\""));
+    let second = scenario.get("/v2/a/b/tags/list?n=3&last=v2");
+    assert_eq!(json_of(&second)["tags"], json!(["v3"]));
+    assert_eq!(header(&second, "link"), None);
+
+    assert_eq!(json_of(&scenario.get("/v2/a/b/tags/list?n=0"))["tags"], json!([]));
+    // The tag that a page begins after need not be there.
+    assert_eq!(json_of(&scenario.get("/v2/a/b/tags/list?last=v11"))["tags"], json!(["v2", "v3"]));
+}
+
+#[test]
+fn referrers_of_a_subject_are_listed_and_filtered() {
+    let mut scenario = Scenario::new();
+    let image = scenario.image.clone();
+    let sbom = "application/spdx+json".parse::<MediaType>().unwrap();
+    let artifact = scenario.memory.add_artifact(Flavour::OCI, sbom, &[b"{}"], Some(&image));
+    let annotated = json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::OCI_INDEX.as_str(),
+        "manifests": [],
+        "annotations": { "by": "hand" },
+        "subject": {
+            "mediaType": image.media_type.as_str(),
+            "digest": image.digest.to_string(),
+            "size": image.size,
+        },
+    });
+    let annotated = scenario.memory.add_document(MediaType::OCI_INDEX, annotated.to_string());
+    scenario.add("a/b", None, &artifact);
+    scenario.add("a/b", None, &annotated);
+
+    let target = format!("/v2/a/b/referrers/{}", image.digest);
+    let response = scenario.get(&target);
+    assert_eq!(header(&response, "content-type"), Some(MediaType::OCI_INDEX.as_str()));
+    assert_eq!(header(&response, "oci-filters-applied"), None);
+    let mut listed: Vec<Value> = json_of(&response)["manifests"].as_array().unwrap().clone();
+    listed.sort_by_key(|entry| entry["size"].as_u64());
+    let mut expected = vec![
+        json!({
+            "mediaType": artifact.media_type.as_str(),
+            "digest": artifact.digest.to_string(),
+            "size": artifact.size,
+            "artifactType": "application/spdx+json",
+        }),
+        json!({
+            "mediaType": annotated.media_type.as_str(),
+            "digest": annotated.digest.to_string(),
+            "size": annotated.size,
+            "annotations": { "by": "hand" },
+        }),
+    ];
+    expected.sort_by_key(|entry| entry["size"].as_u64());
+    assert_eq!(listed, expected);
+
+    let filtered = scenario.get(&format!("{target}?artifactType=application/spdx%2Bjson"));
+    assert_eq!(header(&filtered, "oci-filters-applied"), Some("artifactType"));
+    assert_eq!(json_of(&filtered)["manifests"].as_array().unwrap().len(), 1);
+    // Nothing refers to this one, which is no error (end-12a).
+    let none = scenario.get(&format!("/v2/a/b/referrers/{}", scenario.layer));
+    assert_eq!((none.status().as_u16(), json_of(&none)["manifests"].clone()), (200, json!([])));
+}
+
+#[test]
+fn an_entry_that_is_not_read_is_both_a_manifest_and_a_blob() {
+    let mut scenario = Scenario::new();
+    let media_type: MediaType = "application/vnd.example.note".parse().unwrap();
+    let note = scenario.memory.add_blob(media_type, &b"not JSON"[..]);
+    let index = scenario.memory.add_index(Flavour::OCI, [&note]);
+    scenario.add("a/b", Some("notes"), &index);
+    let body = Body::Blob { digest: note.digest.clone(), range: 0..8 };
+    let response = scenario.get(&format!("/v2/a/b/manifests/{}", note.digest));
+    assert_eq!(header(&response, "content-type"), Some("application/vnd.example.note"));
+    assert_eq!(header(&response, "content-length"), Some("8"));
+    assert_eq!(response.body(), &body);
+    assert_eq!(scenario.get(&format!("/v2/a/b/blobs/{}", note.digest)).body(), &body);
+}
+
+/// What a request may be like, near enough to a real one to get far.
+fn any_request() -> impl Strategy<Value = http::Request<()>> {
+    let method = prop_oneof![
+        4 => Just("GET"),
+        2 => Just("HEAD"),
+        1 => prop::sample::select(vec!["POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
+    ];
+    let scenario = Scenario::new();
+    let (layer, image) = (scenario.layer.to_string(), scenario.image.digest.to_string());
+    let segment = prop_oneof![
+        6 => prop::sample::select(vec![
+            "a".to_owned(), "b".to_owned(), "a/b".to_owned(), "a%2Fb".to_owned(), "manifests".to_owned(),
+            "blobs".to_owned(), "tags".to_owned(), "list".to_owned(), "referrers".to_owned(), "v1".to_owned(),
+            layer.clone(), image.clone(), "sha256:".to_owned(), "..".to_owned(), String::new(),
+        ]),
+        1 => "[!-~&&[^#?\\\\^`{|}<>\"]]{0,8}",
+    ];
+    let path = prop_oneof![
+        4 => Just(format!("/v2/a/b/blobs/{layer}")),
+        2 => Just("/v2/a/b/manifests/v1".to_owned()),
+        6 => prop::collection::vec(segment, 0..6).prop_map(|segments| format!("/v2/{}", segments.join("/"))),
+    ];
+    let query =
+        prop::option::of(prop_oneof!["n=[0-9]{0,3}", "(n|last|artifactType)=[ -~&&[^#<> \"`{}|\\\\^]]{0,6}"]);
+    let etag = prop_oneof![
+        Just("*".to_owned()),
+        Just(format!("\"{layer}\"")),
+        Just(format!("W/\"{layer}\", \"x\"")),
+        "[ -~]{0,12}",
+    ];
+    let range = prop_oneof!["bytes=[0-9]{0,2}-[0-9]{0,2}", "[ -~]{0,12}", "bytes=[0-9]{19,21}-[0-9]{19,21}"];
+    let headers = prop::collection::vec(
+        prop_oneof![
+            3 => (Just(RANGE), range),
+            1 => (prop::sample::select(vec![IF_MATCH, IF_NONE_MATCH, IF_RANGE]), etag),
+        ],
+        0..3,
+    );
+    (method, path, query, headers).prop_filter_map("not a URL", |(method, path, query, headers)| {
+        let target = query.map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
+        let mut request = http::Request::builder().method(method).uri(target);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        request.body(()).ok()
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_request_has_a_well_formed_answer(request in any_request()) {
+        let scenario = Scenario::new();
+        let (head, ()) = request.into_parts();
+        let response = scenario.server.respond(&head);
+        let status = response.status().as_u16();
+        prop_assert!([200, 206, 304, 400, 404, 405, 412, 416].contains(&status), "{status}");
+        prop_assert_eq!(header(&response, "docker-distribution-api-version"), Some("registry/2.0"));
+        let length = header(&response, "content-length").map(|length| length.parse::<u64>().unwrap());
+        prop_assert_eq!(length.is_none(), status == 304);
+        if head.method == Method::HEAD || status == 304 {
+            prop_assert_eq!(response.body(), &Body::Empty);
+        } else {
+            prop_assert_eq!(length, Some(response.body().size()));
+            if status >= 400 {
+                let error = json_of(&response)["errors"][0].clone();
+                prop_assert!(error["code"].as_str().is_some_and(|code| !code.is_empty()));
+                prop_assert!(error["message"].is_string());
+            }
+        }
+        prop_assert_eq!(header(&response, "content-range").is_some(), status == 206 || status == 416);
+        if status == 206 {
+            prop_assert_eq!(&head.method, Method::GET);
+            let Body::Blob { range, .. } = response.body() else { panic!("206 without a blob") };
+            prop_assert!(range.start < range.end && range.end <= 10);
+            let shown = format!("bytes {}-{}/10", range.start, range.end - 1);
+            prop_assert_eq!(header(&response, "content-range"), Some(&*shown));
+        }
+    }
+}
