@@ -1,1 +1,3 @@
-//! x
+//! What crosses the crates of oci-proto: transcripts, interoperation, benchmarks.
+
+pub mod transcript;
