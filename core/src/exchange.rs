@@ -85,7 +85,7 @@ pub(crate) enum Want {
     /// A manifest.
     Manifest(ManifestWant),
     /// A blob, or the rest of one.
-    Blob(BlobWant),
+    Blob(Box<BlobWant>),
 }
 
 #[derive(Debug)]
@@ -104,7 +104,7 @@ pub(crate) struct ManifestWant {
 pub(crate) struct BlobWant {
     pub(crate) sink: Sink,
     /// Over the bytes that the sink has had.
-    pub(crate) hasher: Box<Hasher>,
+    pub(crate) hasher: Hasher,
     /// The most that is read where the size is not known.
     pub(crate) limit: u64,
 }
@@ -185,17 +185,17 @@ fn manifest_body(want: ManifestWant, headers: &HeaderMap) -> Body {
         want.digest.as_ref().or(announced.as_ref()).and_then(Digest::algorithm).unwrap_or(Algorithm::Sha256);
     // A registry may announce another algorithm's digest than the one that was asked for.
     let second = announced.as_ref().and_then(Digest::algorithm).filter(|other| *other != algorithm);
-    Body::Manifest {
+    Body::Manifest(Box::new(ManifestBody {
         collected: Vec::new(),
         hasher: Hasher::new(algorithm),
         second: second.map(Hasher::new),
         announced,
         length: content_length(headers),
         want,
-    }
+    }))
 }
 
-fn blob_body(want: BlobWant, headers: &HeaderMap) -> Body {
+fn blob_body(want: Box<BlobWant>, headers: &HeaderMap) -> Body {
     if let Err(misbehaviour) = refuse_encoding(headers) {
         return broken(misbehaviour);
     }
@@ -226,22 +226,29 @@ enum Body {
     /// The head, or the body so far, has settled the answer.
     Unwanted(Answer),
     /// The body of an answer that says no.
-    Refusal { collected: Vec<u8>, limit: u64 },
-    Manifest {
-        want: ManifestWant,
+    Refusal {
         collected: Vec<u8>,
-        hasher: Hasher,
-        second: Option<Hasher>,
-        announced: Option<Digest>,
-        length: Option<u64>,
+        limit: u64,
     },
+    Manifest(Box<ManifestBody>),
     Blob {
-        want: BlobWant,
+        want: Box<BlobWant>,
         /// How many of the content's bytes have come, over all its segments.
         position: u64,
         /// Where the content ends, if that is known.
         end: Option<u64>,
     },
+}
+
+#[derive(Debug)]
+struct ManifestBody {
+    want: ManifestWant,
+    collected: Vec<u8>,
+    hasher: Hasher,
+    /// Over the same bytes, where the registry announces another algorithm's digest.
+    second: Option<Hasher>,
+    announced: Option<Digest>,
+    length: Option<u64>,
 }
 
 impl Receiving {
@@ -265,7 +272,6 @@ impl Receiving {
     /// The rest of the body is refused: it is too long, or nobody wants it. The driver stops reading,
     /// and calls [`finish`](Self::finish); the completion knows why.
     pub fn push<'a>(&mut self, chunk: &'a [u8]) -> Result<&'a [u8], Refused> {
-        let len = chunk.len() as u64;
         let refusal = match &mut self.body {
             Body::Unwanted(_) => return Err(Refused),
             Body::Refusal { collected, limit } => {
@@ -274,22 +280,10 @@ impl Receiving {
                 // The beginning of the body says what there is to say.
                 return if chunk.len() < room { Ok(&[]) } else { Err(Refused) };
             }
-            Body::Manifest { want, collected, hasher, second, length, .. } => {
-                let size = want.size.or(*length);
-                let total = collected.len() as u64 + len;
-                match size {
-                    Some(expected) if total > expected => Cause::from(Misbehaviour::TooLong { expected }),
-                    None if total > want.limit => Exceeded::ManifestBytes(want.limit).into(),
-                    _ => {
-                        hasher.update(chunk);
-                        if let Some(second) = second {
-                            second.update(chunk);
-                        }
-                        collected.extend_from_slice(chunk);
-                        return Ok(&[]);
-                    }
-                }
-            }
+            Body::Manifest(body) => match body.push(chunk) {
+                Ok(()) => return Ok(&[]),
+                Err(refusal) => refusal,
+            },
             Body::Blob { want, position, end } => {
                 let room = end.unwrap_or(want.limit).saturating_sub(*position);
                 // What belongs in the sink does not depend on how the body was cut into chunks.
@@ -315,12 +309,10 @@ impl Receiving {
         let answer = match self.body {
             Body::Unwanted(answer) => answer,
             Body::Refusal { collected, .. } => Answer::Refused(collected.into()),
-            Body::Manifest { want, collected, hasher, second, announced, length } => {
+            Body::Manifest(body) => {
                 let content_type =
                     self.headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or("\u{fffd}"));
-                let hashed = (hasher.finish(), second.map(Hasher::finish));
-                finish_manifest(&want, collected, hashed, announced, length, content_type)
-                    .unwrap_or_else(|misbehaviour| Answer::Broken(misbehaviour.into()))
+                body.finish(content_type).unwrap_or_else(|misbehaviour| Answer::Broken(misbehaviour.into()))
             }
             Body::Blob { want, position, end } => finish_blob(want, position, end)
                 .unwrap_or_else(|misbehaviour| Answer::Broken(misbehaviour.into())),
@@ -334,37 +326,48 @@ impl Receiving {
             // What was known before the fault stays true.
             Body::Unwanted(answer) => answer,
             Body::Refusal { collected, .. } => Answer::Refused(collected.into()),
-            Body::Manifest { .. } | Body::Blob { .. } => Answer::Broken(fault.into()),
+            Body::Manifest(_) | Body::Blob { .. } => Answer::Broken(fault.into()),
         };
         Completion { id: self.id, head: Some((self.status, self.headers)), answer }
     }
 }
 
-fn finish_manifest(
-    want: &ManifestWant,
-    collected: Vec<u8>,
-    (first, second): (Digest, Option<Digest>),
-    announced: Option<Digest>,
-    length: Option<u64>,
-    content_type: Option<&str>,
-) -> Result<Answer, Misbehaviour> {
-    let received = collected.len() as u64;
-    if let Some(expected) = want.size.or(length).filter(|size| *size != received) {
-        return Err(Misbehaviour::TooShort { expected, received });
+impl ManifestBody {
+    fn push(&mut self, chunk: &[u8]) -> Result<(), Cause> {
+        let total = self.collected.len() as u64 + chunk.len() as u64;
+        match self.want.size.or(self.length) {
+            Some(expected) if total > expected => return Err(Misbehaviour::TooLong { expected }.into()),
+            None if total > self.want.limit => return Err(Exceeded::ManifestBytes(self.want.limit).into()),
+            _ => {}
+        }
+        self.hasher.update(chunk);
+        if let Some(second) = &mut self.second {
+            second.update(chunk);
+        }
+        self.collected.extend_from_slice(chunk);
+        Ok(())
     }
-    if let Some(expected) = want.digest.as_ref().filter(|digest| **digest != first) {
-        return Err(Misbehaviour::WrongDigest { expected: expected.clone(), computed: first });
+
+    fn finish(self, content_type: Option<&str>) -> Result<Answer, Misbehaviour> {
+        let received = self.collected.len() as u64;
+        if let Some(expected) = self.want.size.or(self.length).filter(|size| *size != received) {
+            return Err(Misbehaviour::TooShort { expected, received });
+        }
+        let digest = self.hasher.finish();
+        if let Some(expected) = self.want.digest.filter(|expected| *expected != digest) {
+            return Err(Misbehaviour::WrongDigest { expected, computed: digest });
+        }
+        let computed = self.second.map_or_else(|| digest.clone(), Hasher::finish);
+        if let Some(expected) = self.announced.filter(|expected| *expected != computed) {
+            return Err(Misbehaviour::WrongDigest { expected, computed });
+        }
+        let evidence = Evidence { content_type, expected: self.want.media_type.as_ref() };
+        let manifest = Manifest::read(self.collected.into(), evidence)?;
+        Ok(Answer::Manifest(digest, manifest))
     }
-    let computed = second.unwrap_or_else(|| first.clone());
-    if let Some(expected) = announced.filter(|digest| *digest != computed) {
-        return Err(Misbehaviour::WrongDigest { expected, computed });
-    }
-    let evidence = Evidence { content_type, expected: want.media_type.as_ref() };
-    let manifest = Manifest::read(collected.into(), evidence)?;
-    Ok(Answer::Manifest(first, manifest))
 }
 
-fn finish_blob(want: BlobWant, received: u64, end: Option<u64>) -> Result<Answer, Misbehaviour> {
+fn finish_blob(want: Box<BlobWant>, received: u64, end: Option<u64>) -> Result<Answer, Misbehaviour> {
     if let Some(expected) = end.filter(|end| *end != received) {
         return Err(Misbehaviour::TooShort { expected, received });
     }

@@ -22,9 +22,9 @@ use crate::{Descriptor, Digest, Error, Event, Manifest, MediaType};
 /// An operation in progress.
 #[derive(Debug)]
 pub(crate) enum Op {
-    Resolve(Resolve),
+    Resolve(Box<Resolve>),
     Walk(Box<Walk>),
-    Blob(Blob),
+    Blob(Box<Blob>),
 }
 
 impl Op {

@@ -24,9 +24,8 @@ pub(crate) enum Class {
 /// Source: RFC 9110, section 15; distribution-spec, "Endpoints" and "Error Codes".
 pub(crate) fn classify(method: &Method, status: StatusCode) -> Class {
     match status.as_u16() {
-        200 => Class::Content,
-        // What a transforming proxy sends; the digest decides whether it changed anything.
-        203 => Class::Content,
+        // 203 is what a transforming proxy sends; the digest decides whether it changed anything.
+        200 | 203 => Class::Content,
         206 if *method == Method::GET => Class::Part,
         300..=599 => Class::Refusal,
         _ => Class::Meaningless,

@@ -121,7 +121,7 @@ impl Session {
     /// Source: distribution-spec, end-3.
     pub fn resolve(&mut self, reference: &Reference, platform: Option<&Platform>) -> OpId {
         let op = Resolve::new(reference, platform, false, &self.config.limits, self.window());
-        self.start(reference, Op::Resolve(op))
+        self.start(reference, Op::Resolve(Box::new(op)))
     }
 
     /// Starts to fetch the manifest that `reference` names, verified.
@@ -132,7 +132,7 @@ impl Session {
     /// Source: distribution-spec, end-3.
     pub fn manifest(&mut self, reference: &Reference, platform: Option<&Platform>) -> OpId {
         let op = Resolve::new(reference, platform, true, &self.config.limits, self.window());
-        self.start(reference, Op::Resolve(op))
+        self.start(reference, Op::Resolve(Box::new(op)))
     }
 
     /// Starts to walk everything under `reference`.
@@ -151,7 +151,7 @@ impl Session {
     ///
     /// Source: distribution-spec, end-2.
     pub fn blob(&mut self, reference: &Reference, size: Option<u64>) -> OpId {
-        self.start(reference, Op::Blob(Blob::new(reference, size)))
+        self.start(reference, Op::Blob(Box::new(Blob::new(reference, size))))
     }
 
     /// Starts to fetch the blob that `descriptor` names from the repository of `reference`.
@@ -159,7 +159,7 @@ impl Session {
     /// As [`blob`](Self::blob); where the descriptor carries the content itself, it comes as
     /// [`Event::Data`] and no request is made.
     pub fn described_blob(&mut self, reference: &Reference, descriptor: &Descriptor) -> OpId {
-        self.start(reference, Op::Blob(Blob::described(descriptor)))
+        self.start(reference, Op::Blob(Box::new(Blob::described(descriptor))))
     }
 
     /// Fails the operation unless it ends before `at`. The last deadline that is set counts.
@@ -391,11 +391,11 @@ impl Session {
                 (method.clone(), uri, Accepting::Manifest, want)
             }
             What::Blob { digest, size } => {
-                let want = Want::Blob(BlobWant {
+                let want = Want::Blob(Box::new(BlobWant {
                     sink: Sink { op, digest: digest.clone(), size: *size, offset: 0 },
-                    hasher: Box::new(Hasher::new(digest.algorithm().unwrap_or(Algorithm::Sha256))),
+                    hasher: Hasher::new(digest.algorithm().unwrap_or(Algorithm::Sha256)),
                     limit: limits.blob_bytes,
-                });
+                }));
                 let uri = request::blob_uri(&running.base, &running.repository, digest);
                 (Method::GET, uri, Accepting::Blob, want)
             }
