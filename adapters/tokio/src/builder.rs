@@ -1,0 +1,184 @@
+//! How a client is made.
+
+use std::collections::hash_map::RandomState;
+use std::error::Error;
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use http::HeaderValue;
+use hyper_util::client::legacy;
+use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use oci_proto::{Config, FaultKind, Session};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::carrying::{Classify, Rules};
+use crate::connector::Connector;
+use crate::{Client, HyperTransport, Transport};
+
+/// Makes a [`Client`].
+#[must_use]
+pub struct Builder {
+    config: Config,
+    roots: RootCertStore,
+    connect_timeout: Duration,
+    idle_timeout: Duration,
+    timeout: Option<Duration>,
+    classify: Option<Box<Classify>>,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        let mut config = Config::default();
+        config.user_agent =
+            Some(HeaderValue::from_static(concat!("oci-proto-tokio/", env!("CARGO_PKG_VERSION"))));
+        Self {
+            config,
+            roots: RootCertStore::empty(),
+            connect_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(30),
+            timeout: None,
+            classify: None,
+        }
+    }
+
+    /// Sets the session's settings, the User-Agent header among them.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Trusts the certificates in a PEM text, besides those that the system trusts.
+    ///
+    /// # Errors
+    /// The text is not PEM, has no certificate, or has one that cannot be a root.
+    pub fn add_root_certificates_pem(mut self, pem: &[u8]) -> Result<Self, BuildError> {
+        let before = self.roots.len();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            self.roots.add(certificate?).map_err(|error| BuildError::Certificate(error.to_string()))?;
+        }
+        if self.roots.len() == before { Err(BuildError::NoCertificate) } else { Ok(self) }
+    }
+
+    /// Sets how long making a connection may take: name, route, proxy and TLS together. 10 s by default.
+    ///
+    /// A transport of your own has a limit of its own.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets how long a request may wait for its response's head, and a response for its next bytes. 30 s by
+    /// default. An exchange that waits longer counts as a fault, and the session may try again.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    /// Sets how long a whole operation may take, retries included. No limit by default.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Says what kind of fault a transport's error is, where you know better.
+    ///
+    /// Where `classify` answers `None` the chain of the error's sources decides: a rustls error or the
+    /// word "certificate" is [`FaultKind::Tls`], an elapsed timer [`FaultKind::Timeout`], a refused or
+    /// unreachable connection [`FaultKind::Connect`], anything else [`FaultKind::Reset`].
+    pub fn classify(
+        mut self,
+        classify: impl Fn(&(dyn Error + 'static)) -> Option<FaultKind> + Send + Sync + 'static,
+    ) -> Self {
+        self.classify = Some(Box::new(classify));
+        self
+    }
+
+    /// Makes a client over the default transport. Reads the system's certificates and the proxy settings in
+    /// the environment.
+    ///
+    /// # Errors
+    /// TLS cannot be set up.
+    pub fn build(mut self) -> Result<Client, BuildError> {
+        let found = rustls_native_certs::load_native_certs();
+        // Some systems ship certificates that rustls does not understand; the others still serve.
+        self.roots.add_parsable_certificates(found.certs);
+        let distrust = self.roots.is_empty().then(|| {
+            let mut why =
+                "this system has no root certificates: install them, set SSL_CERT_FILE, or give the \
+                           client some"
+                    .to_owned();
+            for error in found.errors.iter().take(2) {
+                why.push_str("; ");
+                why.push_str(&error.to_string());
+            }
+            Arc::from(why)
+        });
+        // Named, since a program with two providers has no default one.
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| BuildError::Tls(error.to_string()))?
+            .with_root_certificates(std::mem::replace(&mut self.roots, RootCertStore::empty()))
+            .with_no_client_auth();
+        let proxies = Arc::new(Matcher::from_env());
+        let connector = Connector::new(tls, proxies.clone(), self.connect_timeout, distrust);
+        let client = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            // Less than the minute after which many servers and middle boxes close an idle connection.
+            .pool_idle_timeout(Duration::from_secs(30))
+            // More than this are never in use.
+            .pool_max_idle_per_host(self.config.limits.in_flight_per_origin)
+            .build(connector);
+        Ok(self.build_with(HyperTransport::new(client, proxies)))
+    }
+
+    /// Makes a client over a transport of your own. Certificates and the connect timeout are its own.
+    pub fn build_with<T: Transport>(self, transport: T) -> Client<T> {
+        // Seeds nothing but the jitter of retries: the standard library's own source of variety will do.
+        let seed = RandomState::new().build_hasher().finish();
+        let rules = Rules { idle: self.idle_timeout, classify: self.classify, requests: AtomicU64::new(0) };
+        Client::over(Session::new(self.config, seed), transport, self.timeout, rules)
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("config", &self.config)
+            .field("roots", &self.roots.len())
+            .field("connect_timeout", &self.connect_timeout)
+            .field("idle_timeout", &self.idle_timeout)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a client could not be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A text is not PEM.
+    #[error("not a PEM text: {0}")]
+    Pem(String),
+    /// A PEM text has no certificate in it.
+    #[error("the PEM text has no certificate")]
+    NoCertificate,
+    /// A certificate cannot be a root.
+    #[error("a certificate cannot be used as a root: {0}")]
+    Certificate(String),
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(String),
+}
+
+impl From<pem::Error> for BuildError {
+    fn from(error: pem::Error) -> Self {
+        Self::Pem(error.to_string())
+    }
+}

@@ -1,0 +1,164 @@
+//! The client: one method a verb.
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use oci_proto::{Descriptor, Error, Event, Manifest, Platform, Reference, Session, WalkOptions};
+use tokio::io::AsyncWrite;
+use tokio::time::Instant;
+
+use crate::call::Call;
+use crate::carrying::Rules;
+use crate::driver::{Shared, State};
+use crate::{BlobReader, BuildError, Builder, HyperTransport, Transport, Walk, blob};
+
+/// A client of OCI registries.
+///
+/// Cheap to clone; clones are one client. Its calls run at the same time. Dropping a call cancels it.
+/// Dropping the last clone, with the last of its calls, ends its tasks and closes its connections.
+///
+/// # Panics
+/// Calls panic where they are polled outside a tokio runtime, or on one without I/O or time.
+pub struct Client<T: Transport = HyperTransport> {
+    shared: Arc<Shared<T>>,
+}
+
+impl Client {
+    /// Makes a client with default settings.
+    ///
+    /// # Errors
+    /// As [`Builder::build`].
+    pub fn new() -> Result<Self, BuildError> {
+        Self::builder().build()
+    }
+
+    /// Makes a client with settings.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+}
+
+impl<T: Transport> Client<T> {
+    pub(crate) fn over(session: Session, transport: T, timeout: Option<Duration>, rules: Rules) -> Self {
+        let state = Mutex::new(State::new(session, transport));
+        Self { shared: Arc::new(Shared { epoch: Instant::now(), timeout, rules: Arc::new(rules), state }) }
+    }
+
+    /// Says what a reference names. With a platform, that is the manifest that fits it best in the index
+    /// that the reference names.
+    ///
+    /// # Errors
+    /// The registry lacks it, refuses it, breaks a rule, or cannot be reached.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the operation, and nothing is lost.
+    pub async fn resolve(
+        &self,
+        reference: &Reference,
+        platform: Option<&Platform>,
+    ) -> Result<Descriptor, Error> {
+        let mut call = Call::start(self.shared.clone(), |session| session.resolve(reference, platform));
+        let mut resolved = None;
+        loop {
+            match call.event().await? {
+                Event::Resolved(descriptor) => resolved = Some(descriptor),
+                Event::Done => return Ok(resolved.expect("a session resolves before it is done")),
+                _ => {}
+            }
+        }
+    }
+
+    /// Reads the manifest that a reference names, verified, with the descriptor that names it.
+    ///
+    /// # Errors
+    /// The registry lacks it, refuses it, breaks a rule, or cannot be reached.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the operation, and nothing is lost.
+    pub async fn manifest(
+        &self,
+        reference: &Reference,
+        platform: Option<&Platform>,
+    ) -> Result<(Descriptor, Manifest), Error> {
+        let mut call = Call::start(self.shared.clone(), |session| session.manifest(reference, platform));
+        let mut found = None;
+        loop {
+            match call.event().await? {
+                Event::Manifest(descriptor, manifest) => found = Some((descriptor, manifest)),
+                Event::Done => return Ok(found.expect("a session tells the manifest before it is done")),
+                _ => {}
+            }
+        }
+    }
+
+    /// Walks everything under a reference.
+    pub fn walk(&self, reference: &Reference, options: WalkOptions) -> Walk<T> {
+        let reference = reference.clone();
+        Walk::new(Call::later(self.shared.clone(), move |session| session.walk(&reference, options)))
+    }
+
+    /// Writes a blob into `writer`, and flushes it; returns the number of bytes written.
+    ///
+    /// The reference has a digest. `size`, where known, bounds the blob. Bytes are written before they
+    /// are verified as a whole: what was written is the blob only if this succeeds.
+    ///
+    /// # Errors
+    /// The registry lacks it, refuses it, sends something else, or cannot be reached; or the writer fails.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the operation. The writer then has an unknown part of the blob's
+    /// beginning.
+    pub async fn blob_to(
+        &self,
+        reference: &Reference,
+        size: Option<u64>,
+        writer: impl AsyncWrite,
+    ) -> Result<u64, Error> {
+        let call = Call::start(self.shared.clone(), |session| session.blob(reference, size));
+        blob::write(call, writer).await
+    }
+
+    /// Reads a blob as it arrives. The reference has a digest. `size`, where known, bounds the blob.
+    pub fn blob(&self, reference: &Reference, size: Option<u64>) -> BlobReader<T> {
+        let reference = reference.clone();
+        BlobReader::new(Call::later(self.shared.clone(), move |session| session.blob(&reference, size)))
+    }
+
+    /// Reads a blob of at most `limit` bytes, verified. The reference has a digest. A `size` beyond the limit
+    /// fails without a request.
+    ///
+    /// # Errors
+    /// As [`blob_to`](Self::blob_to), or the blob is larger than `limit`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the operation, and nothing is lost.
+    pub async fn blob_bytes(
+        &self,
+        reference: &Reference,
+        size: Option<u64>,
+        limit: u64,
+    ) -> Result<Bytes, Error> {
+        let call = Call::start(self.shared.clone(), |session| session.blob(reference, size));
+        blob::collect(call, size, limit).await
+    }
+
+    /// The number of HTTP requests that this client and its clones have sent.
+    pub fn requests(&self) -> u64 {
+        self.shared.rules.requests.load(Ordering::Relaxed)
+    }
+}
+
+impl<T: Transport> Clone for Client<T> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+}
+
+impl<T: Transport> fmt::Debug for Client<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("requests", &self.requests()).finish_non_exhaustive()
+    }
+}
