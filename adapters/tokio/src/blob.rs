@@ -33,14 +33,14 @@ pub struct BlobReader<T: Transport = HyperTransport> {
 }
 
 enum State<T: Transport> {
-    Open(Download<T>),
+    Open(Box<Download<T>>),
     Verified,
     Failed,
 }
 
 impl<T: Transport> BlobReader<T> {
     pub(crate) fn new(call: Call<T>) -> Self {
-        Self { state: State::Open(Download::new(call)), chunk: Bytes::new() }
+        Self { state: State::Open(Box::new(Download::new(call))), chunk: Bytes::new() }
     }
 }
 
@@ -150,7 +150,7 @@ pub(crate) async fn collect<T: Transport>(
 /// A blob's operation, and the exchange that its call carries.
 struct Download<T: Transport> {
     call: Call<T>,
-    carrying: Option<Carrying<T>>,
+    carrying: Option<Box<Carrying<T>>>,
     /// Why nothing more is taken.
     refusal: Option<Fault>,
 }
@@ -175,6 +175,9 @@ impl<T: Transport> Download<T> {
             match self.call.poll_letter(cx) {
                 Poll::Ready(Letter::Event(Event::Failed(error))) => return Poll::Ready(Err(error)),
                 Poll::Ready(Letter::Event(Event::Done)) => return Poll::Ready(Ok(Piece::Done)),
+                Poll::Ready(Letter::Event(Event::Data(bytes))) => {
+                    return Poll::Ready(Ok(Piece::Bytes(bytes)));
+                }
                 Poll::Ready(Letter::Event(_)) => continue,
                 Poll::Ready(Letter::Carry(carrying)) => {
                     self.carrying = Some(carrying);

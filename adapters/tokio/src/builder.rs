@@ -3,7 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::error::Error;
 use std::fmt;
-use std::hash::{BuildHasher, Hasher};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use oci_proto::{Config, FaultKind, Session};
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::carrying::{Classify, Rules};
@@ -60,9 +60,13 @@ impl Builder {
     pub fn add_root_certificates_pem(mut self, pem: &[u8]) -> Result<Self, BuildError> {
         let before = self.roots.len();
         for certificate in CertificateDer::pem_slice_iter(pem) {
-            self.roots.add(certificate?).map_err(|error| BuildError::Certificate(error.to_string()))?;
+            let certificate = certificate.map_err(|error| BuildError::Certificates(error.to_string()))?;
+            self.roots.add(certificate).map_err(|error| BuildError::Certificates(error.to_string()))?;
         }
-        if self.roots.len() == before { Err(BuildError::NoCertificate) } else { Ok(self) }
+        if self.roots.len() == before {
+            return Err(BuildError::Certificates("no certificate in the PEM text".to_owned()));
+        }
+        Ok(self)
     }
 
     /// Sets how long making a connection may take: name, route, proxy and TLS together. 10 s by default.
@@ -141,7 +145,7 @@ impl Builder {
     /// Makes a client over a transport of your own. Certificates and the connect timeout are its own.
     pub fn build_with<T: Transport>(self, transport: T) -> Client<T> {
         // Seeds nothing but the jitter of retries: the standard library's own source of variety will do.
-        let seed = RandomState::new().build_hasher().finish();
+        let seed = RandomState::new().hash_one(());
         let rules = Rules { idle: self.idle_timeout, classify: self.classify, requests: AtomicU64::new(0) };
         Client::over(Session::new(self.config, seed), transport, self.timeout, rules)
     }
@@ -163,22 +167,10 @@ impl fmt::Debug for Builder {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// A text is not PEM.
-    #[error("not a PEM text: {0}")]
-    Pem(String),
-    /// A PEM text has no certificate in it.
-    #[error("the PEM text has no certificate")]
-    NoCertificate,
-    /// A certificate cannot be a root.
-    #[error("a certificate cannot be used as a root: {0}")]
-    Certificate(String),
+    /// The root certificates are not usable.
+    #[error("the root certificates are not usable: {0}")]
+    Certificates(String),
     /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(String),
-}
-
-impl From<pem::Error> for BuildError {
-    fn from(error: pem::Error) -> Self {
-        Self::Pem(error.to_string())
-    }
 }

@@ -203,11 +203,11 @@ impl Patience {
 /// Carries an exchange that no call has to attend to.
 pub(crate) struct Task<T: Transport> {
     shared: Weak<Shared<T>>,
-    carrying: Carrying<T>,
+    carrying: Box<Carrying<T>>,
 }
 
 impl<T: Transport> Task<T> {
-    pub(crate) fn new(shared: &Arc<Shared<T>>, carrying: Carrying<T>) -> Self {
+    pub(crate) fn new(shared: &Arc<Shared<T>>, carrying: Box<Carrying<T>>) -> Self {
         Self { shared: Arc::downgrade(shared), carrying }
     }
 }

@@ -39,7 +39,7 @@ pub(crate) struct State<T: Transport> {
 /// What is done once the lock is released: wakers and tasks run foreign code.
 struct Errands<T: Transport> {
     wake: Vec<Waker>,
-    spawn: Vec<(ExchangeId, Carrying<T>)>,
+    spawn: Vec<(ExchangeId, Box<Carrying<T>>)>,
 }
 
 impl<T: Transport> Shared<T> {
@@ -97,7 +97,7 @@ impl<T: Transport> State<T> {
             match self.session.poll_output(now) {
                 Output::Send(exchange) => {
                     let (id, op) = (exchange.id(), exchange.op().filter(|_| exchange.has_sink()));
-                    let carrying = Carrying::new(exchange, self.transport.clone(), rules.clone());
+                    let carrying = Box::new(Carrying::new(exchange, self.transport.clone(), rules.clone()));
                     if let Some(mailbox) = op.and_then(|op| self.mailboxes.get_mut(&op)) {
                         mailbox.put(Letter::Carry(carrying), &mut errands.wake);
                     } else {

@@ -23,11 +23,15 @@ pub(crate) struct Mailbox<T: Transport> {
 }
 
 /// What a call is told.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "events are what mailboxes hold; an exchange comes once a blob"
+)]
 pub(crate) enum Letter<T: Transport> {
     /// Something happened.
     Event(Event),
     /// An exchange whose body is the call's to take.
-    Carry(Carrying<T>),
+    Carry(Box<Carrying<T>>),
 }
 
 impl<T: Transport> Mailbox<T> {
