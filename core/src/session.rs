@@ -79,7 +79,7 @@ enum Job {
     /// An operation that may have something to fetch.
     Next(OpId),
     /// A fetch whose exchange was abandoned.
-    Again(OpId, Fetch),
+    Again(OpId, Box<Fetch>),
 }
 
 #[derive(Debug)]
@@ -231,7 +231,7 @@ impl Session {
         let ids: Vec<ExchangeId> = self.in_flight.keys().copied().collect();
         for id in ids {
             let Some(InFlight { op, origin, fetch, .. }) = self.take_in_flight(id) else { continue };
-            self.lanes.entry(origin).or_default().queue.push_back(Job::Again(op, fetch));
+            self.lanes.entry(origin).or_default().queue.push_back(Job::Again(op, Box::new(fetch)));
         }
     }
 
@@ -345,25 +345,18 @@ impl Session {
         while let Some(job) = self.lanes.get_mut(origin)?.queue.pop_front() {
             let (id, again) = match job {
                 Job::Next(id) => (id, None),
-                Job::Again(id, fetch) => (id, Some(fetch)),
+                Job::Again(id, fetch) => (id, Some(*fetch)),
             };
             let Some(running) = self.ops.get_mut(&id) else { continue };
-            let fetch = match again {
-                Some(fetch) => fetch,
-                None => {
-                    let next = if running.paused || running.ended.is_some() {
-                        None
-                    } else {
-                        running.op.next_fetch()
-                    };
-                    let Some(fetch) = next else {
-                        running.is_queued = false;
-                        continue;
-                    };
-                    self.lanes.get_mut(origin)?.queue.push_back(Job::Next(id));
-                    fetch
-                }
+            if let Some(fetch) = again {
+                return self.send(id, fetch);
+            }
+            let idle = running.paused || running.ended.is_some();
+            let Some(fetch) = (if idle { None } else { running.op.next_fetch() }) else {
+                running.is_queued = false;
+                continue;
             };
+            self.lanes.get_mut(origin)?.queue.push_back(Job::Next(id));
             return self.send(id, fetch);
         }
         None

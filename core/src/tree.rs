@@ -1,13 +1,13 @@
 //! The walk of a tree of documents: order, visited set, budgets. It knows no HTTP.
 //!
 //! [`Tree::want`] says which manifest is to be fetched next, [`Tree::supply`] takes it, and
-//! [`Tree::next`] yields the nodes in the depth-first pre-order of the documents, whatever the order
+//! [`Tree::next_step`] yields the nodes in the depth-first pre-order of the documents, whatever the order
 //! in which manifests are supplied. Manifests are wanted ahead of that order, up to a window.
 //!
 //! ```text
 //!   want() -> Wanted --- fetch ---> supply(ticket, ..)
 //!                                        |
-//!   next() <- Step::Node in pre-order <--+   Step::Blocked until the next one in order is supplied
+//!   next_step() <- Step::Node in pre-order <--+   Step::Blocked until the next one in order is supplied
 //! ```
 
 use std::collections::BTreeMap;
@@ -324,7 +324,7 @@ impl Tree {
     /// # Errors
     ///
     /// The walk failed: a bound was met, or what is next in the order cannot be had. It stays failed.
-    pub fn next(&mut self) -> Result<Step, Error> {
+    pub fn next_step(&mut self) -> Result<Step, Error> {
         match &self.state {
             State::Walking => {}
             State::Finished => return Ok(Step::Finished),

@@ -208,7 +208,7 @@ impl Select {
     /// Goes on as far as the tree is known; the choice, when all of it is.
     fn run(&mut self) -> Option<Result<Descriptor, Error>> {
         loop {
-            match self.tree.next() {
+            match self.tree.next_step() {
                 Ok(Step::Node(node)) => {
                     if matches!(node.found, Found::Leaf) && node.kind == Kind::Image {
                         self.consider(node.descriptor);

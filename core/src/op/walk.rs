@@ -55,7 +55,7 @@ impl Walk {
                 }
                 Err(error) => Some(Event::Failed(error)),
             },
-            State::Tree(tree) => match tree.next() {
+            State::Tree(tree) => match tree.next_step() {
                 Ok(Step::Node(node)) => Some(Event::Node(*node)),
                 Ok(Step::Blocked) => None,
                 Ok(Step::Finished) => Some(Event::Done),
