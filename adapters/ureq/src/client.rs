@@ -8,18 +8,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use oci_proto::{
-    Config, Descriptor, Error, Event, Fault, FaultKind, Manifest, OpId, Platform, Reference, Session,
+    Config, Descriptor, Error, Event, Manifest, OpId, Platform, Reference, Session,
     WalkOptions,
 };
 
-use crate::call::{Call, Download};
+use crate::call::Call;
 use crate::driver::Shared;
 use crate::pool::Driver;
 use crate::transport::Transport;
-use crate::{BlobReader, BuildError, Builder, Walk};
-
-/// How much of a blob is read at a time: what ureq reads from a socket at a time.
-const CHUNK: usize = 128 << 10;
+use crate::{BlobReader, BuildError, Builder, Walk, blob};
 
 /// A blocking client for registries. Clones share everything.
 #[derive(Clone)]
@@ -109,9 +106,9 @@ impl Client {
         &self,
         reference: &Reference,
         size: Option<u64>,
-        mut writer: impl Write,
+        writer: impl Write,
     ) -> Result<u64, Error> {
-        self.download(reference, size).copy(&mut writer, &mut vec![0; CHUNK])
+        blob::write(self.call(|session| session.blob(reference, size)), writer)
     }
 
     /// A blob to read from. `reference` has a digest; `size`, where it is known, bounds the blob.
@@ -127,20 +124,7 @@ impl Client {
     /// # Errors
     /// The registry, the network or the content failed, or the blob is larger than `limit`; see [`Error`].
     pub fn blob_bytes(&self, reference: &Reference, size: Option<u64>, limit: u64) -> Result<Bytes, Error> {
-        let mut download = self.download(reference, size);
-        let mut buffer = [0; 8 << 10];
-        let mut bytes = Vec::new();
-        loop {
-            let read = download.read(&mut buffer)?;
-            if read == 0 {
-                return Ok(bytes.into());
-            }
-            if (bytes.len() + read) as u64 > limit {
-                let message = format_args!("the blob is larger than the {limit} bytes that were asked for");
-                return Err(download.refuse(&Fault::new(FaultKind::Sink, message)));
-            }
-            bytes.extend_from_slice(&buffer[..read]);
-        }
+        blob::collect(self.call(|session| session.blob(reference, size)), size, limit)
     }
 
     /// How many HTTP requests this client and its clones have sent so far.
@@ -150,10 +134,6 @@ impl Client {
 
     pub(crate) fn call(&self, begin: impl FnOnce(&mut Session) -> OpId) -> Call {
         Call::start(Arc::clone(&self.driver), self.timeout, begin)
-    }
-
-    pub(crate) fn download(&self, reference: &Reference, size: Option<u64>) -> Download {
-        Download::new(self.call(|session| session.blob(reference, size)))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::header::CONTENT_LENGTH;
 use http::response;
-use oci_proto::{Completion, Exchange, ExchangeId, Fault, FaultKind, OpId, Receiving, Time};
+use oci_proto::{Completion, Exchange, ExchangeId, Fault, OpId, Receiving, Time};
 use ureq::{Body, BodyReader};
 
 use crate::transport::{Phase, Transport};
@@ -40,15 +40,12 @@ impl Job {
     /// Carries out an exchange whose body the core keeps itself.
     pub(crate) fn carry(self, transport: &Transport, now: Time) -> Completion {
         let mut buffer = [0; SMALL];
-        let mut open = match self.open(transport, now) {
-            ControlFlow::Continue(open) => open,
-            ControlFlow::Break(completion) => return completion,
-        };
-        loop {
-            match open.read(transport, &mut buffer) {
-                ControlFlow::Continue((next, _)) => open = next,
-                ControlFlow::Break(completion) => return completion,
+        match self.open(transport, now) {
+            ControlFlow::Continue(mut open) => {
+                while open.read(transport, &mut buffer).is_some() {}
+                open.end()
             }
+            ControlFlow::Break(completion) => completion,
         }
     }
 
@@ -66,7 +63,7 @@ impl Job {
             drain(&head, body);
             return ControlFlow::Break(receiving.finish());
         }
-        ControlFlow::Continue(Open { receiving, body: reader(body) })
+        ControlFlow::Continue(Open { receiving, body: reader(body), broken: None })
     }
 }
 
@@ -74,47 +71,44 @@ impl Job {
 pub(crate) struct Open {
     receiving: Receiving,
     body: BodyReader<'static>,
+    broken: Option<Fault>,
 }
 
 impl Open {
-    /// Reads the next part of the body. What belongs in the sink, and that may be nothing, is then at
-    /// the front of `buffer`, as long as the number says.
-    pub(crate) fn read(
-        mut self,
-        transport: &Transport,
-        buffer: &mut [u8],
-    ) -> ControlFlow<Completion, (Self, usize)> {
-        if !self.receiving.wants_body() {
-            return ControlFlow::Break(self.receiving.finish());
+    /// Reads the next part of the body; `None` at its end. What belongs in the sink, and that may be
+    /// nothing, is then at the front of `buffer`, as much as the number says.
+    pub(crate) fn read(&mut self, transport: &Transport, buffer: &mut [u8]) -> Option<usize> {
+        if self.broken.is_some() || !self.receiving.wants_body() {
+            return None;
         }
         let read = match self.body.read(buffer) {
-            // Reading on to the end gives the connection back.
-            Ok(0) => return ControlFlow::Break(self.receiving.finish()),
+            // Reading on to the end has given the connection back.
+            Ok(0) => return None,
             Ok(read) => read,
             Err(error) => {
-                let fault = transport.fault(Phase::Body, error.into());
-                return ControlFlow::Break(self.receiving.fail(fault));
+                self.broken = Some(transport.fault(Phase::Body, error.into()));
+                return None;
             }
         };
-        let Some(chunk) = buffer.get(..read) else {
-            return ControlFlow::Break(
-                self.receiving.fail(Fault::new(FaultKind::Reset, "read past the buffer")),
-            );
-        };
-        let kept = match self.receiving.push(chunk) {
-            Ok(kept) if kept.len() == read || kept.is_empty() => kept.len(),
-            // Rare: a body that is too long, or one from before where it was asked for.
-            Ok(kept) => {
-                let kept = kept.to_vec();
-                buffer[..kept.len()].copy_from_slice(&kept);
-                kept.len()
-            }
-            Err(_) => return ControlFlow::Break(self.receiving.finish()),
-        };
-        ControlFlow::Continue((self, kept))
+        let kept = self.receiving.push(buffer.get(..read)?).ok()?;
+        if kept.len() == read || kept.is_empty() {
+            return Some(kept.len());
+        }
+        // Rare: a body that goes on too long, or that begins before where it was asked for.
+        let kept = kept.to_vec();
+        buffer.get_mut(..kept.len())?.copy_from_slice(&kept);
+        Some(kept.len())
     }
 
-    /// Gives up: the sink cannot take more.
+    /// The body is at its end, and what belongs in the sink is there.
+    pub(crate) fn end(self) -> Completion {
+        match self.broken {
+            None => self.receiving.finish(),
+            Some(fault) => self.receiving.fail(fault),
+        }
+    }
+
+    /// The sink cannot take more.
     pub(crate) fn refuse(self, fault: Fault) -> Completion {
         self.receiving.fail(fault)
     }

@@ -81,11 +81,11 @@ impl State {
         wake
     }
 
-    /// Ends an operation whose call is gone.
-    pub(crate) fn close(&mut self, op: OpId) {
+    /// Ends an operation whose call is gone; returns what it has not taken.
+    pub(crate) fn close(&mut self, op: OpId) -> VecDeque<Step> {
         self.session.cancel(op);
-        self.mailboxes.remove(&op);
         self.stale = true;
+        self.mailboxes.remove(&op).map(|mailbox| mailbox.steps).unwrap_or_default()
     }
 
     /// The next step of an operation, if there is one.
