@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use oci_proto::{
-    Config, Descriptor, Error, Event, Manifest, OpId, Platform, Reference, Session,
-    WalkOptions,
+    Config, Descriptor, Error, Event, Manifest, OpId, Platform, Reference, Session, WalkOptions,
 };
 
 use crate::call::Call;

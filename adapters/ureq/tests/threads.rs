@@ -1,0 +1,51 @@
+//! The client's threads; alone in its process, since it counts them.
+#![cfg(target_os = "linux")]
+mod registry;
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use oci_proto::WalkOptions;
+use oci_proto::server::{Flavour, Memory};
+use oci_proto_ureq::Client;
+use registry::{Play, Registry};
+
+/// How many threads of this process are a client's, by their name.
+fn threads() -> usize {
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names.filter(|name| name.starts_with("oci-proto-")).count()
+}
+
+#[test]
+fn threads_are_started_when_needed_and_end_with_the_client() {
+    let mut memory = Memory::new();
+    let images: Vec<_> = (0..30_u8).map(|n| memory.add_image(Flavour::OCI, None, &[&[n]])).collect();
+    let root = memory.add_index(Flavour::OCI, &images);
+    let registry = Registry::start(memory, &[("demo:latest", &root)], |head| {
+        if head.uri.path().contains("/blobs/") { Play::Stall } else { Play::Delay(Duration::from_millis(20)) }
+    });
+    let client = Client::new().unwrap();
+    let reference = registry.named("demo:latest");
+
+    client.resolve(&reference, None).unwrap();
+    client.manifest(&reference, None).unwrap();
+    assert_eq!(threads(), 0, "a call with one request at a time sends it itself");
+
+    let mut walk = client.walk(&reference, WalkOptions::default());
+    for _ in 0..10 {
+        walk.next().unwrap().unwrap();
+    }
+    assert_eq!(threads(), 8, "as many as requests to one registry may be in flight");
+
+    drop(client);
+    assert_eq!(threads(), 8, "the walk still needs them");
+    // Some are waiting for the registry: they are not waited out.
+    drop(walk);
+    let dropped = Instant::now();
+    while threads() > 0 {
+        assert!(dropped.elapsed() < Duration::from_secs(5), "{} threads are left", threads());
+        thread::sleep(Duration::from_millis(5));
+    }
+}
