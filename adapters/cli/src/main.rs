@@ -1,2 +1,18 @@
-//! x
-fn main() {}
+//! The command `ocip`: resolves references and walks index trees in container registries.
+
+mod args;
+mod client;
+mod commands;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    match commands::run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,148 @@
+//! The two adapters behind one blocking face.
+
+use std::fs;
+use std::future::poll_fn;
+use std::io::{self, Read};
+use std::pin::Pin;
+use std::time::Instant;
+
+use oci_proto::{Config, Descriptor, Error, Manifest, Node, Platform, PlainHttp, Reference, WalkOptions};
+use tokio::io::AsyncReadExt as _;
+use tokio::runtime::{self, Runtime};
+
+use crate::args::{Adapter, Common};
+use crate::output::Failure;
+
+/// A client on either adapter.
+pub(crate) struct Client {
+    driver: Driver,
+    since: Instant,
+}
+
+enum Driver {
+    Tokio(Runtime, oci_proto_tokio::Client),
+    Ureq(oci_proto_ureq::Client),
+}
+
+impl Client {
+    pub(crate) fn new(adapter: Adapter, common: &Common) -> Result<Self, Failure> {
+        let roots = match &common.ca_file {
+            None => None,
+            Some(path) => Some(fs::read(path).map_err(|error| {
+                Failure::usage(format_args!("--ca-file {} cannot be read: {error}", path.display()))
+            })?),
+        };
+        // Both builders have the same methods, and no trait in common.
+        macro_rules! build {
+            ($builder:expr) => {{
+                let mut builder = $builder.config(config(common));
+                if let Some(timeout) = common.timeout {
+                    builder = builder.timeout(timeout);
+                }
+                if let Some(pem) = &roots {
+                    builder = builder.add_root_certificates_pem(pem).map_err(|error| {
+                        Failure::usage(format_args!("--ca-file is of no use: {error}"))
+                    })?;
+                }
+                builder.build().map_err(Failure::failed)?
+            }};
+        }
+        let driver = match adapter {
+            Adapter::Tokio => {
+                let runtime = runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .map_err(|error| Failure::failed(format_args!("no event loop: {error}")))?;
+                let client = {
+                    let _inside = runtime.enter();
+                    build!(oci_proto_tokio::Client::builder())
+                };
+                Driver::Tokio(runtime, client)
+            }
+            Adapter::Ureq => Driver::Ureq(build!(oci_proto_ureq::Client::builder())),
+        };
+        Ok(Self { driver, since: Instant::now() })
+    }
+
+    pub(crate) fn resolve(&self, name: &Reference, platform: Option<&Platform>) -> Result<Descriptor, Error> {
+        match &self.driver {
+            Driver::Tokio(runtime, client) => runtime.block_on(client.resolve(name, platform)),
+            Driver::Ureq(client) => client.resolve(name, platform),
+        }
+    }
+
+    pub(crate) fn manifest(
+        &self,
+        name: &Reference,
+        platform: Option<&Platform>,
+    ) -> Result<(Descriptor, Manifest), Error> {
+        match &self.driver {
+            Driver::Tokio(runtime, client) => runtime.block_on(client.manifest(name, platform)),
+            Driver::Ureq(client) => client.manifest(name, platform),
+        }
+    }
+
+    pub(crate) fn walk(
+        &self,
+        name: &Reference,
+        options: WalkOptions,
+    ) -> Box<dyn Iterator<Item = Result<Node, Error>> + '_> {
+        match &self.driver {
+            Driver::Tokio(runtime, client) => {
+                let _inside = runtime.enter();
+                let mut walk = Box::pin(client.walk(name, options));
+                Box::new(std::iter::from_fn(move || {
+                    runtime.block_on(poll_fn(|context| walk.as_mut().poll_next(context)))
+                }))
+            }
+            Driver::Ureq(client) => Box::new(client.walk(name, options)),
+        }
+    }
+
+    /// A blob as it arrives. The end comes only after verification.
+    pub(crate) fn blob(&self, name: &Reference, size: Option<u64>) -> Box<dyn Read + '_> {
+        match &self.driver {
+            Driver::Tokio(runtime, client) => {
+                let _inside = runtime.enter();
+                Box::new(Blocking { runtime, reader: client.blob(name, size) })
+            }
+            Driver::Ureq(client) => Box::new(client.blob(name, size)),
+        }
+    }
+
+    pub(crate) fn requests(&self) -> u64 {
+        match &self.driver {
+            Driver::Tokio(_, client) => client.requests(),
+            Driver::Ureq(client) => client.requests(),
+        }
+    }
+
+    /// What the work took so far.
+    pub(crate) fn spent(&self) -> String {
+        let requests = self.requests();
+        let plural = if requests == 1 { "" } else { "s" };
+        format!("{requests} request{plural}, {} ms", self.since.elapsed().as_millis())
+    }
+}
+
+fn config(common: &Common) -> Config {
+    let mut config = Config::default();
+    config.user_agent = concat!("ocip/", env!("CARGO_PKG_VERSION")).parse().ok();
+    if common.plain_http {
+        config.plain_http = PlainHttp::Always;
+    }
+    config.limits.in_flight = common.in_flight.into();
+    config.limits.in_flight_per_origin = common.in_flight.into();
+    config
+}
+
+struct Blocking<'a, R> {
+    runtime: &'a Runtime,
+    reader: R,
+}
+
+impl<R: tokio::io::AsyncRead + Unpin> Read for Blocking<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.runtime.block_on(self.reader.read(buffer))
+    }
+}

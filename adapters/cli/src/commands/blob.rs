@@ -1,0 +1,144 @@
+//! `ocip blob`.
+
+use std::fs::{self, File};
+use std::io::{self, IsTerminal as _, Read, Write};
+use std::path::{Path, PathBuf};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tempfile::NamedTempFile;
+
+use crate::args::{Blob, Common};
+use crate::client::Client;
+use crate::output::Failure;
+
+pub(crate) fn run(
+    command: &Blob,
+    common: &Common,
+    client: &Client,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let to_terminal = io::stdout().is_terminal();
+    match command.output.as_deref() {
+        None if to_terminal => Err(Failure::usage("a blob may hold anything, and stdout is a terminal")
+            .with_hint("name a file with --output FILE; `--output -` writes to the terminal all the same")),
+        Some(path) if path != Path::new("-") => {
+            let mut file = Target::open(path)?;
+            copy(command, common, client, file.writer(), &|error| cannot_write(path, &error), false)?;
+            file.keep(path)
+        }
+        _ => copy(command, common, client, out, &Failure::from, to_terminal),
+    }
+}
+
+fn copy(
+    command: &Blob,
+    common: &Common,
+    client: &Client,
+    to: &mut dyn Write,
+    cannot_write: &dyn Fn(io::Error) -> Failure,
+    to_terminal: bool,
+) -> Result<(), Failure> {
+    let progress = progress(command.size, common.quiet || to_terminal);
+    let mut from = client.blob(&command.blob, command.size);
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let read = from.read(&mut buffer).map_err(came_broken)?;
+        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else {
+            break;
+        };
+        to.write_all(bytes).map_err(cannot_write)?;
+        progress.inc(bytes.len() as u64);
+    }
+    to.flush().map_err(cannot_write)?;
+    progress.finish_and_clear();
+    Ok(())
+}
+
+/// Readers wrap what failed an operation.
+fn came_broken(error: io::Error) -> Failure {
+    match error.downcast::<oci_proto::Error>() {
+        Ok(error) => error.into(),
+        Err(error) => Failure::failed(error),
+    }
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    Failure::failed(format_args!("{} cannot be written: {error}", path.display()))
+}
+
+/// Draws on a terminal only.
+fn progress(size: Option<u64>, hidden: bool) -> ProgressBar {
+    if hidden {
+        return ProgressBar::hidden();
+    }
+    let template = match size {
+        Some(_) => "{bytes} of {total_bytes} {wide_bar} {bytes_per_sec}, {eta} left",
+        None => "{spinner} {bytes} {bytes_per_sec}",
+    };
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::with_draw_target(size, ProgressDrawTarget::stderr()).with_style(style)
+}
+
+/// Where `--output` goes.
+enum Target {
+    /// A file that takes its name once it is whole; it is removed if it is dropped before.
+    Fresh(NamedTempFile, PathBuf),
+    /// A device or a pipe, which cannot be replaced.
+    Special(File),
+}
+
+impl Target {
+    fn open(path: &Path) -> Result<Self, Failure> {
+        let usage = |error| Failure::usage(format_args!("--output {}: {error}", path.display()));
+        let (name, permissions) = match fs::metadata(path) {
+            Ok(found) if found.is_dir() => return Err(usage(io::ErrorKind::IsADirectory.into())),
+            Ok(found) if !found.is_file() => {
+                let file = File::options().write(true).open(path).map_err(usage)?;
+                return Ok(Self::Special(file));
+            }
+            // A link stays, and what it points to is replaced.
+            Ok(found) => (fs::canonicalize(path).map_err(usage)?, Some(found.permissions())),
+            Err(_) => (path.to_owned(), new_file()),
+        };
+        let directory = match name.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".ocip-").suffix(".part");
+        if let Some(permissions) = permissions {
+            builder.permissions(permissions);
+        }
+        let file = builder.tempfile_in(directory).map_err(usage)?;
+        Ok(Self::Fresh(file, name))
+    }
+
+    fn writer(&mut self) -> &mut dyn Write {
+        match self {
+            Self::Fresh(file, _) => file,
+            Self::Special(file) => file,
+        }
+    }
+
+    fn keep(self, path: &Path) -> Result<(), Failure> {
+        match self {
+            Self::Fresh(file, name) => {
+                file.persist(name).map_err(|error| cannot_write(path, &error.error))?;
+                Ok(())
+            }
+            Self::Special(_) => Ok(()),
+        }
+    }
+}
+
+/// What any new file gets: the user's umask decides. (A temporary one is for its owner alone.)
+#[cfg(unix)]
+fn new_file() -> Option<fs::Permissions> {
+    use std::os::unix::fs::PermissionsExt as _;
+    Some(fs::Permissions::from_mode(0o666))
+}
+
+#[cfg(not(unix))]
+fn new_file() -> Option<fs::Permissions> {
+    None
+}

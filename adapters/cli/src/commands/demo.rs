@@ -1,0 +1,57 @@
+//! `ocip demo`.
+
+use std::io::Write;
+
+use oci_proto::{Reference, WalkOptions};
+
+use super::{resolve, tree};
+use crate::args::{Adapter, Common, Demo};
+use crate::client::Client;
+use crate::output::Failure;
+
+pub(crate) fn run(command: &Demo, common: &Common, out: &mut impl Write) -> Result<(), Failure> {
+    let registry = registry::start()?;
+    let address = registry.address;
+    let name: Reference = format!("{address}/demo").parse().map_err(Failure::failed)?;
+    writeln!(out, "A registry in this process, at {address}, holds a sample named demo:latest.\n")?;
+
+    let mut seen: Option<(String, Vec<String>)> = None;
+    let mut spent = String::new();
+    for adapter in Adapter::ALL {
+        let client = Client::new(adapter, common)?;
+        let resolved = resolve::text(&client.resolve(&name, None)?);
+        if seen.is_none() {
+            writeln!(out, "$ ocip resolve {address}/demo\n{resolved}\n\n$ ocip tree {address}/demo")?;
+        }
+        let options = WalkOptions::default();
+        let mut drawing = tree::Drawing::new(&options);
+        let mut lines = Vec::new();
+        for node in client.walk(&name, options) {
+            let node = node?;
+            if seen.is_none() {
+                writeln!(out, "{}", drawing.line(&node))?;
+            }
+            lines.push(tree::json(&node)?);
+        }
+        spent.push_str(&format!("{:<6} {}\n", adapter.as_str(), client.spent()));
+        match &seen {
+            None => seen = Some((resolved, lines)),
+            Some(first) if *first == (resolved, lines) => {}
+            Some(_) => return Err(Failure::failed("the two adapters saw different trees")),
+        }
+    }
+    let nodes = seen.map_or(0, |(_, lines)| lines.len());
+    writeln!(out, "\n{spent}Both adapters saw the same {nodes} nodes.\n")?;
+
+    if command.keep {
+        writeln!(out, "The registry stays until Ctrl-C. In another terminal, try:")?;
+        writeln!(out, "  ocip tree --blobs {address}/demo")?;
+        writeln!(out, "  ocip resolve --platform linux/arm64 {address}/demo")?;
+        registry.wait();
+    } else {
+        writeln!(out, "Try next:")?;
+        writeln!(out, "  ocip tree docker.io/library/alpine")?;
+        writeln!(out, "  ocip demo --keep       to try other commands against this registry")?;
+    }
+    Ok(())
+}

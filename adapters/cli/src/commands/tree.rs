@@ -1,0 +1,174 @@
+//! `ocip tree`.
+
+use std::io::Write;
+
+use indicatif::DecimalBytes;
+use oci_proto::{Found, Kind, Node, WalkOptions};
+use serde::Serialize;
+
+use crate::args::{Common, Tree};
+use crate::client::Client;
+use crate::output::Failure;
+
+pub(crate) fn run(
+    command: &Tree,
+    common: &Common,
+    client: &Client,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let mut options = WalkOptions::default();
+    options.blobs = command.blobs;
+    options.strict = command.strict;
+    options.platform.clone_from(&command.asked.platform);
+
+    let mut drawing = Drawing::new(&options);
+    let mut totals = Totals::default();
+    for node in client.walk(&command.asked.reference, options) {
+        let node = node?;
+        if command.json {
+            writeln!(out, "{}", json(&node)?)?;
+        } else {
+            writeln!(out, "{}", drawing.line(&node))?;
+        }
+        totals.add(&node);
+    }
+    common.note(format_args!("{}, {}", totals.text(), client.spent()));
+    Ok(())
+}
+
+/// A node as `--json` prints it.
+pub(super) fn json(node: &Node) -> Result<String, Failure> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Line<'a> {
+        depth: u32,
+        media_type: &'a str,
+        digest: String,
+        size: u64,
+        kind: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        platform: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        artifact_type: Option<&'a str>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        repeated: bool,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        missing: bool,
+    }
+    let descriptor = &node.descriptor;
+    let line = Line {
+        depth: node.depth,
+        media_type: descriptor.media_type.as_str(),
+        digest: descriptor.digest.to_string(),
+        size: descriptor.size,
+        kind: node.kind.as_str(),
+        platform: descriptor.platform.as_ref().map(ToString::to_string),
+        artifact_type: node.artifact_type().map(|name| name.as_str()),
+        repeated: matches!(node.found, Found::Repeated),
+        missing: matches!(node.found, Found::Missing),
+    };
+    serde_json::to_string(&line).map_err(Failure::failed)
+}
+
+/// Draws a tree line by line, each as soon as its node is known.
+///
+/// Whether a node is its parent's last child is known from the parent's document, which came before.
+pub(super) struct Drawing {
+    blobs: bool,
+    one_platform: bool,
+    /// How many children are still to come, for each open level.
+    to_come: Vec<usize>,
+}
+
+impl Drawing {
+    pub(super) fn new(options: &WalkOptions) -> Self {
+        Self { blobs: options.blobs, one_platform: options.platform.is_some(), to_come: Vec::new() }
+    }
+
+    pub(super) fn line(&mut self, node: &Node) -> String {
+        let depth = usize::try_from(node.depth).unwrap_or(usize::MAX);
+        self.to_come.truncate(depth);
+        let mut place = String::new();
+        if let Some((parent, above)) = self.to_come.split_last_mut() {
+            for left in above {
+                place.push_str(if *left > 0 { "│  " } else { "   " });
+            }
+            *parent = parent.saturating_sub(1);
+            place.push_str(if *parent > 0 { "├─ " } else { "└─ " });
+        }
+        place.push_str(node.kind.as_str());
+        self.to_come.push(self.children(node));
+
+        let descriptor = &node.descriptor;
+        let size = DecimalBytes(descriptor.size).to_string();
+        let mut line = format!("{place:<14}  {:<12}  {size:>9}", short(&descriptor.digest));
+        if let Some(platform) = &descriptor.platform {
+            line.push_str("  ");
+            line.push_str(&platform.to_string());
+        }
+        let told = match (node.artifact_type(), node.kind) {
+            (Some(artifact_type), _) => Some(artifact_type),
+            (None, Kind::Other) => Some(&descriptor.media_type),
+            (None, Kind::Index | Kind::Image) => None,
+        };
+        if let Some(name) = told.map(|name| name.as_str()) {
+            line.push_str("  ");
+            line.push_str(name.strip_prefix("application/").unwrap_or(name));
+        }
+        match node.found {
+            Found::Repeated => line.push_str("  (repeated)"),
+            Found::Missing => line.push_str("  (missing)"),
+            _ => {}
+        }
+        line
+    }
+
+    fn children(&self, node: &Node) -> usize {
+        match (&node.found, node.kind) {
+            (Found::Manifest(_), Kind::Index) if self.one_platform => 1,
+            (Found::Manifest(index), Kind::Index) => index.entries().len(),
+            (Found::Manifest(image), Kind::Image) if self.blobs => {
+                image.entries().len() + usize::from(image.config().is_some())
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// Enough of a digest to recognise it: what people compare by eye.
+fn short(digest: &oci_proto::Digest) -> String {
+    let encoded: String = digest.encoded().chars().take(12).collect();
+    match digest.algorithm() {
+        Some(oci_proto::Algorithm::Sha256) => encoded,
+        _ => format!("{}:{encoded}", digest.algorithm_name()),
+    }
+}
+
+/// What a walk met in all.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    pub(super) nodes: u64,
+    manifests: u64,
+    bytes: u64,
+    missing: u64,
+}
+
+impl Totals {
+    pub(super) fn add(&mut self, node: &Node) {
+        self.nodes += 1;
+        match &node.found {
+            Found::Manifest(_) => {
+                self.manifests += 1;
+                self.bytes = self.bytes.saturating_add(node.descriptor.size);
+            }
+            Found::Missing => self.missing += 1,
+            _ => {}
+        }
+    }
+
+    fn text(&self) -> String {
+        let Self { nodes, manifests, bytes, missing } = self;
+        let missing = if *missing == 0 { String::new() } else { format!(", {missing} missing") };
+        format!("{nodes} nodes, {manifests} manifests of {} in all{missing}", DecimalBytes(*bytes))
+    }
+}

@@ -1,0 +1,126 @@
+//! What goes to stderr, and the status that the command ends with.
+
+use std::fmt;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use oci_proto::{Cause, Error, Exceeded, FaultKind, Impossible};
+
+use crate::args::Common;
+
+/// Why a command ends before its work is done.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The registry, the network or the content failed it.
+    Failed(Message),
+    /// It was asked for something that makes no sense.
+    Usage(Message),
+    /// Whoever read the results went away: not a mistake, and nobody to tell.
+    Closed,
+}
+
+/// What went wrong, and what to do about it where that is known.
+#[derive(Debug)]
+pub(crate) struct Message {
+    error: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn failed(error: impl fmt::Display) -> Self {
+        Self::Failed(Message { error: error.to_string(), hint: None })
+    }
+
+    pub(crate) fn usage(error: impl fmt::Display) -> Self {
+        Self::Usage(Message { error: error.to_string(), hint: None })
+    }
+
+    pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
+        match self {
+            Self::Failed(message) => Self::Failed(Message { hint: Some(hint.into()), ..message }),
+            Self::Usage(message) => Self::Usage(Message { hint: Some(hint.into()), ..message }),
+            Self::Closed => Self::Closed,
+        }
+    }
+
+    /// Tells it on stderr, and gives the command's exit status.
+    pub(crate) fn report(&self) -> ExitCode {
+        let (status, message) = match self {
+            Self::Failed(message) => (1, Some(message)),
+            Self::Usage(message) => (2, Some(message)),
+            // What a shell reports of a process that the pipe's signal ended: 128 + 13.
+            Self::Closed => (141, None),
+        };
+        if let Some(Message { error, hint }) = message {
+            say(format_args!("error: {error}"));
+            if let Some(hint) = hint {
+                say(format_args!("hint: {hint}"));
+            }
+        }
+        ExitCode::from(status)
+    }
+}
+
+/// Results could not be written.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::Closed,
+            _ => Self::failed(format_args!("stdout cannot be written: {error}")),
+        }
+    }
+}
+
+/// An operation failed.
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let failure = match error.cause() {
+            Cause::Request(Impossible::UnknownAlgorithm(_) | Impossible::BlobWithoutDigest) => {
+                Self::usage(&error)
+            }
+            _ => Self::failed(&error),
+        };
+        match hint(&error) {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
+        }
+    }
+}
+
+/// Adds to the core's hints what only the command knows: its own options.
+fn hint(error: &Error) -> Option<String> {
+    let option = match error.cause() {
+        Cause::Transport(fault) if fault.kind() == FaultKind::Tls => {
+            "--ca-file FILE trusts a private authority, --plain-http does without TLS"
+        }
+        Cause::Transport(fault) if fault.kind() == FaultKind::Timeout => "--timeout SECONDS",
+        Cause::Limit(Exceeded::Deadline) => "allow more time with --timeout SECONDS",
+        Cause::Request(Impossible::NoPlatform { .. }) => "choose one of these with --platform, or none",
+        _ => return error.hint().map(str::to_owned),
+    };
+    match error.hint() {
+        Some(hint) => Some(format!("{hint} ({option})")),
+        None => Some(option.to_owned()),
+    }
+}
+
+impl Common {
+    /// Says what a person may want to know besides the results.
+    pub(crate) fn note(&self, text: fmt::Arguments<'_>) {
+        if !self.quiet {
+            say(text);
+        }
+    }
+
+    /// Says what is only of interest to who asked for it.
+    pub(crate) fn detail(&self, text: fmt::Arguments<'_>) {
+        if self.verbose {
+            say(text);
+        }
+    }
+}
+
+fn say(text: fmt::Arguments<'_>) {
+    // There is no other place to tell that stderr is gone.
+    let _ = writeln!(io::stderr(), "{text}");
+}
