@@ -11,16 +11,16 @@ use oci_proto::{Platform, Reference};
 #[command(
     name = "ocip",
     version,
-    max_term_width = 100,
+    max_term_width = 80,
     arg_required_else_help = true,
     after_help = "\
 Results go to stdout; progress, warnings and errors to stderr.
 Exit status: 0 done; 1 the registry, the network or the content failed it; 2 wrong usage.
 
 Examples:
-  ocip demo                             see it work, without a network
-  ocip tree alpine                      what is under docker.io/library/alpine:latest
-  ocip help tree                        more about one command"
+  ocip demo         see it work, without a network
+  ocip tree alpine  what is under docker.io/library/alpine:latest
+  ocip help tree    more about one command"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -40,11 +40,11 @@ pub(crate) enum Command {
 }
 
 /// Prints what a reference names: media type, digest and size.
-///
-/// Prints three lines, each a name and a value: mediaType, digest, size. The names are those of a
-/// descriptor, and of --json.
 #[derive(Args, Debug)]
 #[command(after_help = "\
+Prints three lines, each a name and a value: mediaType, digest, size. The names are those of a \
+descriptor, and of --json.
+
 Examples:
   ocip resolve alpine
   ocip resolve --platform linux/arm64/v8 alpine:3.20
@@ -59,11 +59,11 @@ pub(crate) struct Resolve {
 }
 
 /// Writes the manifest that a reference names: its exact bytes.
-///
-/// The bytes are verified, and written as they came: no newline is added, so that they still have
-/// their digest.
 #[derive(Args, Debug)]
 #[command(after_help = "\
+The bytes are verified, and written as they came: no newline is added, so that their digest is \
+still the one that names them.
+
 Examples:
   ocip manifest alpine
   ocip manifest --platform linux/amd64 alpine | jq .layers
@@ -74,14 +74,14 @@ pub(crate) struct Manifest {
 }
 
 /// Prints the tree under a reference: indexes, images, artifacts.
-///
-/// Each line is a node: its kind (index, image or other), the beginning of its digest, its size, its
-/// platform, and its type where the kind does not say it, without "application/". A node that was
-/// there before is marked as repeated and not shown again with what is under it; one that the
-/// registry does not have is marked as missing. Nodes are printed as they arrive, parents first.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-With --json, each line is an object with \"depth\", \"mediaType\", \"digest\", \"size\", \"kind\" and, where
+Each line is a node: its kind (index, image or other), the beginning of its digest, its size, its \
+platform, and its type where the kind does not tell it, without \"application/\". A node that was \
+there before is marked as repeated, and what is under it is not shown again; one that the registry \
+does not have is marked as missing. Nodes are printed as they come, parents first.
+
+With --json, each line is an object with \"depth\", \"mediaType\", \"digest\", \"size\", \"kind\" and, where \
 there is one, \"platform\", \"artifactType\", \"repeated\": true, \"missing\": true.
 
 Examples:
@@ -103,18 +103,18 @@ pub(crate) struct Tree {
 }
 
 /// Fetches a blob and verifies it.
-///
-/// The file that --output names appears once its content is verified, and not before. What goes to
-/// stdout is verified as it goes: only the exit status tells whether all of it was right.
 #[derive(Args, Debug)]
 #[command(after_help = "\
+The file that --output names appears once its content is verified, and not before. What goes to \
+stdout is verified as it goes: only the exit status tells whether all of it was right.
+
 Examples:
   ocip blob -o layer.tar.gz alpine@sha256:0123...cdef
   ocip blob registry.example/team/app@sha256:0123...cdef | tar -tz")]
 pub(crate) struct Blob {
     /// The repository, and the blob's digest.
     #[arg(value_name = "REPOSITORY@DIGEST", value_parser = blob)]
-    pub(crate) blob: Reference,
+    pub(crate) name: Reference,
     /// Write to FILE; "-" means stdout, even where that is a terminal.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
@@ -124,11 +124,11 @@ pub(crate) struct Blob {
 }
 
 /// Resolves and walks a sample in an embedded registry; needs no network.
-///
-/// Starts a registry in this process, on a free port of 127.0.0.1, filled with a nested
-/// multi-platform index. Resolves and walks it with each adapter, and checks that both saw the same.
 #[derive(Args, Debug)]
 #[command(after_help = "\
+Starts a registry in this process, on a free port of 127.0.0.1, filled with a nested \
+multi-platform index. Resolves and walks it with each adapter, and checks that both saw the same.
+
 Examples:
   ocip demo
   ocip demo --keep")]
@@ -195,10 +195,10 @@ pub(crate) struct Common {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Adapter {
-    /// Asynchronous, on one thread.
+    // Asynchronous, on one thread.
     #[default]
     Tokio,
-    /// Blocking, on a few threads.
+    // Blocking, on a few threads.
     Ureq,
 }
 

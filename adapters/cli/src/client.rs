@@ -3,10 +3,10 @@
 use std::fs;
 use std::future::poll_fn;
 use std::io::{self, Read};
-use std::pin::Pin;
 use std::time::Instant;
 
-use oci_proto::{Config, Descriptor, Error, Manifest, Node, Platform, PlainHttp, Reference, WalkOptions};
+use futures_core::Stream as _;
+use oci_proto::{Config, Descriptor, Error, Manifest, Node, PlainHttp, Platform, Reference, WalkOptions};
 use tokio::io::AsyncReadExt as _;
 use tokio::runtime::{self, Runtime};
 
@@ -40,9 +40,9 @@ impl Client {
                     builder = builder.timeout(timeout);
                 }
                 if let Some(pem) = &roots {
-                    builder = builder.add_root_certificates_pem(pem).map_err(|error| {
-                        Failure::usage(format_args!("--ca-file is of no use: {error}"))
-                    })?;
+                    builder = builder
+                        .add_root_certificates_pem(pem)
+                        .map_err(|error| Failure::usage(format_args!("--ca-file is of no use: {error}")))?;
                 }
                 builder.build().map_err(Failure::failed)?
             }};

@@ -39,7 +39,7 @@ fn copy(
     to_terminal: bool,
 ) -> Result<(), Failure> {
     let progress = progress(command.size, common.quiet || to_terminal);
-    let mut from = client.blob(&command.blob, command.size);
+    let mut from = client.blob(&command.name, command.size);
     let mut buffer = vec![0; 64 << 10];
     loop {
         let read = from.read(&mut buffer).map_err(came_broken)?;
@@ -90,25 +90,28 @@ enum Target {
 impl Target {
     fn open(path: &Path) -> Result<Self, Failure> {
         let usage = |error| Failure::usage(format_args!("--output {}: {error}", path.display()));
-        let (name, permissions) = match fs::metadata(path) {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".ocip-").suffix(".part");
+        let name = match fs::metadata(path) {
             Ok(found) if found.is_dir() => return Err(usage(io::ErrorKind::IsADirectory.into())),
             Ok(found) if !found.is_file() => {
                 let file = File::options().write(true).open(path).map_err(usage)?;
                 return Ok(Self::Special(file));
             }
-            // A link stays, and what it points to is replaced.
-            Ok(found) => (fs::canonicalize(path).map_err(usage)?, Some(found.permissions())),
-            Err(_) => (path.to_owned(), new_file()),
+            Ok(found) => {
+                builder.permissions(found.permissions());
+                // A link stays, and what it points to is replaced.
+                fs::canonicalize(path).map_err(usage)?
+            }
+            Err(_) => {
+                as_new_file(&mut builder);
+                path.to_owned()
+            }
         };
         let directory = match name.parent() {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".ocip-").suffix(".part");
-        if let Some(permissions) = permissions {
-            builder.permissions(permissions);
-        }
         let file = builder.tempfile_in(directory).map_err(usage)?;
         Ok(Self::Fresh(file, name))
     }
@@ -131,14 +134,13 @@ impl Target {
     }
 }
 
-/// What any new file gets: the user's umask decides. (A temporary one is for its owner alone.)
+/// Leaves the permissions of a new file to the user's umask, as for any other. (A temporary file would
+/// be for its owner alone.)
 #[cfg(unix)]
-fn new_file() -> Option<fs::Permissions> {
+fn as_new_file(builder: &mut tempfile::Builder<'_, '_>) {
     use std::os::unix::fs::PermissionsExt as _;
-    Some(fs::Permissions::from_mode(0o666))
+    builder.permissions(fs::Permissions::from_mode(0o666));
 }
 
 #[cfg(not(unix))]
-fn new_file() -> Option<fs::Permissions> {
-    None
-}
+fn as_new_file(_: &mut tempfile::Builder<'_, '_>) {}

@@ -8,15 +8,16 @@ use super::{resolve, tree};
 use crate::args::{Adapter, Common, Demo};
 use crate::client::Client;
 use crate::output::Failure;
+use crate::registry::Registry;
 
 pub(crate) fn run(command: &Demo, common: &Common, out: &mut impl Write) -> Result<(), Failure> {
-    let registry = registry::start()?;
+    let registry = Registry::sample()?;
     let address = registry.address;
     let name: Reference = format!("{address}/demo").parse().map_err(Failure::failed)?;
     writeln!(out, "A registry in this process, at {address}, holds a sample named demo:latest.\n")?;
 
     let mut seen: Option<(String, Vec<String>)> = None;
-    let mut spent = String::new();
+    let mut spent = Vec::new();
     for adapter in Adapter::ALL {
         let client = Client::new(adapter, common)?;
         let resolved = resolve::text(&client.resolve(&name, None)?);
@@ -33,7 +34,7 @@ pub(crate) fn run(command: &Demo, common: &Common, out: &mut impl Write) -> Resu
             }
             lines.push(tree::json(&node)?);
         }
-        spent.push_str(&format!("{:<6} {}\n", adapter.as_str(), client.spent()));
+        spent.push(format!("{:<6} {}", adapter.as_str(), client.spent()));
         match &seen {
             None => seen = Some((resolved, lines)),
             Some(first) if *first == (resolved, lines) => {}
@@ -41,17 +42,17 @@ pub(crate) fn run(command: &Demo, common: &Common, out: &mut impl Write) -> Resu
         }
     }
     let nodes = seen.map_or(0, |(_, lines)| lines.len());
-    writeln!(out, "\n{spent}Both adapters saw the same {nodes} nodes.\n")?;
+    writeln!(out, "\n{}\nBoth adapters saw the same {nodes} nodes.\n", spent.join("\n"))?;
 
     if command.keep {
         writeln!(out, "The registry stays until Ctrl-C. In another terminal, try:")?;
         writeln!(out, "  ocip tree --blobs {address}/demo")?;
         writeln!(out, "  ocip resolve --platform linux/arm64 {address}/demo")?;
-        registry.wait();
-    } else {
-        writeln!(out, "Try next:")?;
-        writeln!(out, "  ocip tree docker.io/library/alpine")?;
-        writeln!(out, "  ocip demo --keep       to try other commands against this registry")?;
+        out.flush()?;
+        return registry.wait();
     }
+    writeln!(out, "Try next:")?;
+    writeln!(out, "  ocip tree docker.io/library/alpine")?;
+    writeln!(out, "  ocip demo --keep       to try other commands against this registry")?;
     Ok(())
 }

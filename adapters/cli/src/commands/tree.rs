@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use indicatif::DecimalBytes;
-use oci_proto::{Found, Kind, Node, WalkOptions};
+use oci_proto::{Algorithm, Digest, Found, Kind, MediaType, Node, WalkOptions};
 use serde::Serialize;
 
 use crate::args::{Common, Tree};
@@ -63,7 +63,7 @@ pub(super) fn json(node: &Node) -> Result<String, Failure> {
         size: descriptor.size,
         kind: node.kind.as_str(),
         platform: descriptor.platform.as_ref().map(ToString::to_string),
-        artifact_type: node.artifact_type().map(|name| name.as_str()),
+        artifact_type: node.artifact_type().map(MediaType::as_str),
         repeated: matches!(node.found, Found::Repeated),
         missing: matches!(node.found, Found::Missing),
     };
@@ -111,7 +111,7 @@ impl Drawing {
             (None, Kind::Other) => Some(&descriptor.media_type),
             (None, Kind::Index | Kind::Image) => None,
         };
-        if let Some(name) = told.map(|name| name.as_str()) {
+        if let Some(name) = told.map(MediaType::as_str) {
             line.push_str("  ");
             line.push_str(name.strip_prefix("application/").unwrap_or(name));
         }
@@ -136,10 +136,10 @@ impl Drawing {
 }
 
 /// Enough of a digest to recognise it: what people compare by eye.
-fn short(digest: &oci_proto::Digest) -> String {
+fn short(digest: &Digest) -> String {
     let encoded: String = digest.encoded().chars().take(12).collect();
     match digest.algorithm() {
-        Some(oci_proto::Algorithm::Sha256) => encoded,
+        Some(Algorithm::Sha256) => encoded,
         _ => format!("{}:{encoded}", digest.algorithm_name()),
     }
 }

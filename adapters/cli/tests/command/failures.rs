@@ -1,0 +1,96 @@
+//! What the registry, the network or the reader of stdout can do to a command.
+
+use std::net::TcpListener;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::{ADAPTERS, closed_pipe, command, ocip, on_both, response, sample, scripted};
+
+#[test]
+fn a_registry_that_nobody_runs() {
+    let address = {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let ran = on_both(&["resolve", &format!("{address}/demo")]);
+    ran.failed(1, &["error: HEAD http://", &address.to_string(), "no connection", "hint: "]);
+    assert_eq!(ran.text(), "");
+}
+
+#[test]
+fn a_tag_that_is_not_there() {
+    let name = format!("{}/demo:nonesuch", sample());
+    for command in ["resolve", "manifest", "tree"] {
+        let ran = on_both(&[command, &name]);
+        ran.failed(1, &["error: ", "/v2/demo/manifests/nonesuch", "404 Not Found", "hint: "]);
+        assert_eq!(ran.text(), "");
+    }
+}
+
+#[test]
+fn an_error_is_two_short_lines() {
+    let ran = on_both(&["tree", &format!("{}/demo:nonesuch", sample())]);
+    let lines: Vec<_> = ran.stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with("error: ") && lines[1].starts_with("hint: "), "{lines:?}");
+}
+
+#[test]
+fn a_web_page_instead_of_a_manifest() {
+    let page = b"<!DOCTYPE html><title>Sign in</title>";
+    let address = scripted(|_| response("200 OK", "text/html; charset=utf-8", page));
+    let ran = on_both(&["manifest", &format!("{address}/demo")]);
+    ran.failed(1, &["error: GET ", "text/html"]);
+    assert_eq!(ran.text(), "");
+
+    let address = scripted(|_| response("503 Service Unavailable", "text/html", page));
+    on_both(&["manifest", &format!("{address}/demo")]).failed(1, &["503 Service Unavailable", "hint: "]);
+}
+
+#[test]
+fn something_that_is_not_http() {
+    let address = scripted(|_| b"220 mail.example ESMTP ready\r\n".to_vec());
+    on_both(&["resolve", &format!("{address}/demo")]).failed(1, &["error: HEAD ", "hint: "]);
+}
+
+#[test]
+fn a_registry_without_tls_where_tls_is_spoken() {
+    let address = scripted(|_| response("400 Bad Request", "text/plain", b"no TLS here"));
+    // Only names of this machine's loopback are spoken to without TLS unasked.
+    let name = format!("{}/demo", address.to_string().replace("127.0.0.1", "0.0.0.0"));
+    on_both(&["resolve", &name]).failed(1, &["error: HEAD https://", "hint: ", "--plain-http"]);
+    on_both(&["resolve", "--plain-http", &name]).failed(1, &["http://", "400 Bad Request"]);
+}
+
+#[test]
+fn a_silent_registry_is_left_after_the_timeout() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || listener.incoming().collect::<Vec<_>>());
+    for adapter in ADAPTERS {
+        let since = Instant::now();
+        let ran = ocip(&["--adapter", adapter, "tree", "--timeout", "0.3", &format!("{address}/demo")]);
+        ran.failed(1, &["error: ", "deadline", "hint: ", "--timeout"]);
+        assert!(since.elapsed() < Duration::from_secs(5), "{adapter}: {:?}", since.elapsed());
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let digest = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+    let name = format!("{}/demo", sample());
+    let blob = format!("{name}@{digest}");
+    let runs: [&[&str]; 6] = [
+        &["resolve", &name],
+        &["manifest", &name],
+        &["tree", &name],
+        &["tree", "--json", "--adapter", "ureq", &name],
+        &["blob", &blob],
+        &["completions", "bash"],
+    ];
+    for arguments in runs {
+        let output = command(arguments).stdout(closed_pipe()).output().unwrap();
+        assert_eq!(output.status.code(), Some(141), "{arguments:?}");
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{arguments:?}");
+    }
+}

@@ -1,0 +1,7 @@
+//! The real binary against registries on loopback.
+
+mod demo;
+mod failures;
+mod mistakes;
+mod results;
+mod support;
