@@ -1,8 +1,11 @@
 //! The two adapters behind one blocking face.
 
+use std::fmt;
 use std::fs;
 use std::future::poll_fn;
 use std::io::{self, Read};
+use std::iter;
+use std::path::Path;
 use std::time::Instant;
 
 use futures_core::Stream as _;
@@ -11,7 +14,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::runtime::{self, Runtime};
 
 use crate::args::{Adapter, Common};
-use crate::output::Failure;
+use crate::output::{Failure, count};
 
 /// A client on either adapter.
 pub(crate) struct Client {
@@ -28,9 +31,7 @@ impl Client {
     pub(crate) fn new(adapter: Adapter, common: &Common) -> Result<Self, Failure> {
         let roots = match &common.ca_file {
             None => None,
-            Some(path) => Some(fs::read(path).map_err(|error| {
-                Failure::usage(format_args!("--ca-file {} cannot be read: {error}", path.display()))
-            })?),
+            Some(path) => Some((fs::read(path).map_err(|error| useless(path, &error))?, path)),
         };
         // Both builders have the same methods, and no trait in common.
         macro_rules! build {
@@ -39,10 +40,9 @@ impl Client {
                 if let Some(timeout) = common.timeout {
                     builder = builder.timeout(timeout);
                 }
-                if let Some(pem) = &roots {
-                    builder = builder
-                        .add_root_certificates_pem(pem)
-                        .map_err(|error| Failure::usage(format_args!("--ca-file is of no use: {error}")))?;
+                if let Some((pem, path)) = &roots {
+                    builder =
+                        builder.add_root_certificates_pem(pem).map_err(|error| useless(path, &error))?;
                 }
                 builder.build().map_err(Failure::failed)?
             }};
@@ -64,65 +64,78 @@ impl Client {
         Ok(Self { driver, since: Instant::now() })
     }
 
-    pub(crate) fn resolve(&self, name: &Reference, platform: Option<&Platform>) -> Result<Descriptor, Error> {
-        match &self.driver {
+    pub(crate) fn resolve(
+        &self,
+        name: &Reference,
+        platform: Option<&Platform>,
+    ) -> Result<Descriptor, Failure> {
+        let resolved = match &self.driver {
             Driver::Tokio(runtime, client) => runtime.block_on(client.resolve(name, platform)),
             Driver::Ureq(client) => client.resolve(name, platform),
-        }
+        };
+        resolved.map_err(|error| Failure::of(&error, name))
     }
 
     pub(crate) fn manifest(
         &self,
         name: &Reference,
         platform: Option<&Platform>,
-    ) -> Result<(Descriptor, Manifest), Error> {
-        match &self.driver {
+    ) -> Result<(Descriptor, Manifest), Failure> {
+        let manifest = match &self.driver {
             Driver::Tokio(runtime, client) => runtime.block_on(client.manifest(name, platform)),
             Driver::Ureq(client) => client.manifest(name, platform),
-        }
+        };
+        manifest.map_err(|error| Failure::of(&error, name))
     }
 
     pub(crate) fn walk(
         &self,
         name: &Reference,
         options: WalkOptions,
-    ) -> Box<dyn Iterator<Item = Result<Node, Error>> + '_> {
-        match &self.driver {
+    ) -> impl Iterator<Item = Result<Node, Failure>> {
+        let nodes: Box<dyn Iterator<Item = Result<Node, Error>>> = match &self.driver {
             Driver::Tokio(runtime, client) => {
-                let _inside = runtime.enter();
                 let mut walk = Box::pin(client.walk(name, options));
-                Box::new(std::iter::from_fn(move || {
+                Box::new(iter::from_fn(move || {
                     runtime.block_on(poll_fn(|context| walk.as_mut().poll_next(context)))
                 }))
             }
             Driver::Ureq(client) => Box::new(client.walk(name, options)),
-        }
+        };
+        nodes.map(|node| node.map_err(|error| Failure::of(&error, name)))
     }
 
     /// A blob as it arrives. The end comes only after verification.
     pub(crate) fn blob(&self, name: &Reference, size: Option<u64>) -> Box<dyn Read + '_> {
         match &self.driver {
-            Driver::Tokio(runtime, client) => {
-                let _inside = runtime.enter();
-                Box::new(Blocking { runtime, reader: client.blob(name, size) })
-            }
+            Driver::Tokio(runtime, client) => Box::new(Blocking { runtime, reader: client.blob(name, size) }),
             Driver::Ureq(client) => Box::new(client.blob(name, size)),
         }
     }
 
-    pub(crate) fn requests(&self) -> u64 {
-        match &self.driver {
-            Driver::Tokio(_, client) => client.requests(),
-            Driver::Ureq(client) => client.requests(),
+    /// Ends without waiting for what nobody needs any more, such as the look-up of a name.
+    pub(crate) fn close(self) {
+        match self.driver {
+            Driver::Tokio(runtime, client) => {
+                drop(client);
+                runtime.shutdown_background();
+            }
+            Driver::Ureq(client) => drop(client),
         }
     }
 
     /// What the work took so far.
     pub(crate) fn spent(&self) -> String {
-        let requests = self.requests();
-        let plural = if requests == 1 { "" } else { "s" };
-        format!("{requests} request{plural}, {} ms", self.since.elapsed().as_millis())
+        let requests = match &self.driver {
+            Driver::Tokio(_, client) => client.requests(),
+            Driver::Ureq(client) => client.requests(),
+        };
+        format!("{}, {} ms", count(requests, "request"), self.since.elapsed().as_millis())
     }
+}
+
+fn useless(ca_file: &Path, why: &dyn fmt::Display) -> Failure {
+    Failure::usage(format_args!("--ca-file {}: {why}", ca_file.display()))
 }
 
 fn config(common: &Common) -> Config {

@@ -30,5 +30,6 @@ fn ask(common: &Common, command: impl FnOnce(&Client) -> Result<(), Failure>) ->
     let client = Client::new(common.adapter, common)?;
     let result = command(&client);
     common.detail(format_args!("{}: {}", common.adapter.as_str(), client.spent()));
+    client.close();
     result
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use oci_proto::{Cause, Error, Exceeded, FaultKind, Impossible};
+use oci_proto::{Cause, Error, Exceeded, FaultKind, Impossible, Reference};
 
 use crate::args::Common;
 
@@ -33,6 +33,24 @@ impl Failure {
 
     pub(crate) fn usage(error: impl fmt::Display) -> Self {
         Self::Usage(Message { error: error.to_string(), hint: None })
+    }
+
+    /// What an operation on `name` met.
+    pub(crate) fn of(error: &Error, name: &Reference) -> Self {
+        let text = match error.request() {
+            Some(_) => error.to_string(),
+            None => format!("{name}: {error}"),
+        };
+        let failure = match error.cause() {
+            Cause::Request(Impossible::UnknownAlgorithm(_) | Impossible::BlobWithoutDigest) => {
+                Self::usage(text)
+            }
+            _ => Self::failed(text),
+        };
+        match hint(error) {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
+        }
     }
 
     pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
@@ -71,36 +89,18 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// An operation failed.
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        let failure = match error.cause() {
-            Cause::Request(Impossible::UnknownAlgorithm(_) | Impossible::BlobWithoutDigest) => {
-                Self::usage(&error)
-            }
-            _ => Self::failed(&error),
-        };
-        match hint(&error) {
-            Some(hint) => failure.with_hint(hint),
-            None => failure,
+/// What to do about it: the core's word, or a better one where an option of the command helps.
+fn hint(error: &Error) -> Option<&'static str> {
+    match error.cause() {
+        Cause::Transport(fault) if fault.kind() == FaultKind::Tls => Some(
+            "check the host's name; --ca-file FILE trusts a private authority, --plain-http does without TLS",
+        ),
+        Cause::Transport(fault) if fault.kind() == FaultKind::Reset => {
+            Some("check the host and the port; what answers there may not be a registry")
         }
-    }
-}
-
-/// Adds to the core's hints what only the command knows: its own options.
-fn hint(error: &Error) -> Option<String> {
-    let option = match error.cause() {
-        Cause::Transport(fault) if fault.kind() == FaultKind::Tls => {
-            "--ca-file FILE trusts a private authority, --plain-http does without TLS"
-        }
-        Cause::Transport(fault) if fault.kind() == FaultKind::Timeout => "--timeout SECONDS",
-        Cause::Limit(Exceeded::Deadline) => "allow more time with --timeout SECONDS",
-        Cause::Request(Impossible::NoPlatform { .. }) => "choose one of these with --platform, or none",
-        _ => return error.hint().map(str::to_owned),
-    };
-    match error.hint() {
-        Some(hint) => Some(format!("{hint} ({option})")),
-        None => Some(option.to_owned()),
+        Cause::Limit(Exceeded::Deadline) => Some("allow more time with --timeout SECONDS"),
+        Cause::Request(Impossible::NoPlatform { .. }) => Some("choose one of these with --platform, or none"),
+        _ => error.hint(),
     }
 }
 
@@ -118,6 +118,12 @@ impl Common {
             say(text);
         }
     }
+}
+
+/// So many of something, as people write it.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
 }
 
 fn say(text: fmt::Arguments<'_>) {

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _, Read, Write};
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use oci_proto::Reference;
 use tempfile::NamedTempFile;
 
 use crate::args::{Blob, Common};
@@ -42,7 +43,7 @@ fn copy(
     let mut from = client.blob(&command.name, command.size);
     let mut buffer = vec![0; 64 << 10];
     loop {
-        let read = from.read(&mut buffer).map_err(came_broken)?;
+        let read = from.read(&mut buffer).map_err(|error| came_broken(error, &command.name))?;
         let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else {
             break;
         };
@@ -55,9 +56,9 @@ fn copy(
 }
 
 /// Readers wrap what failed an operation.
-fn came_broken(error: io::Error) -> Failure {
+fn came_broken(error: io::Error, name: &Reference) -> Failure {
     match error.downcast::<oci_proto::Error>() {
-        Ok(error) => error.into(),
+        Ok(error) => Failure::of(&error, name),
         Err(error) => Failure::failed(error),
     }
 }
@@ -72,8 +73,8 @@ fn progress(size: Option<u64>, hidden: bool) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let template = match size {
-        Some(_) => "{bytes} of {total_bytes} {wide_bar} {bytes_per_sec}, {eta} left",
-        None => "{spinner} {bytes} {bytes_per_sec}",
+        Some(_) => "{decimal_bytes} of {decimal_total_bytes} {wide_bar} {decimal_bytes_per_sec}, {eta} left",
+        None => "{spinner} {decimal_bytes} {decimal_bytes_per_sec}",
     };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::with_draw_target(size, ProgressDrawTarget::stderr()).with_style(style)

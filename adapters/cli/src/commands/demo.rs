@@ -24,10 +24,9 @@ pub(crate) fn run(command: &Demo, common: &Common, out: &mut impl Write) -> Resu
         if seen.is_none() {
             writeln!(out, "$ ocip resolve {address}/demo\n{resolved}\n\n$ ocip tree {address}/demo")?;
         }
-        let options = WalkOptions::default();
-        let mut drawing = tree::Drawing::new(&options);
+        let mut drawing = tree::Drawing::new(false);
         let mut lines = Vec::new();
-        for node in client.walk(&name, options) {
+        for node in client.walk(&name, WalkOptions::default()) {
             let node = node?;
             if seen.is_none() {
                 writeln!(out, "{}", drawing.line(&node))?;

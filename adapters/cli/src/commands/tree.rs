@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::args::{Common, Tree};
 use crate::client::Client;
-use crate::output::Failure;
+use crate::output::{Failure, count};
 
 pub(crate) fn run(
     command: &Tree,
@@ -21,7 +21,7 @@ pub(crate) fn run(
     options.strict = command.strict;
     options.platform.clone_from(&command.asked.platform);
 
-    let mut drawing = Drawing::new(&options);
+    let mut drawing = Drawing::new(command.blobs);
     let mut totals = Totals::default();
     for node in client.walk(&command.asked.reference, options) {
         let node = node?;
@@ -32,7 +32,7 @@ pub(crate) fn run(
         }
         totals.add(&node);
     }
-    common.note(format_args!("{}, {}", totals.text(), client.spent()));
+    common.note(format_args!("{}; {}", totals.text(), client.spent()));
     Ok(())
 }
 
@@ -75,14 +75,13 @@ pub(super) fn json(node: &Node) -> Result<String, Failure> {
 /// Whether a node is its parent's last child is known from the parent's document, which came before.
 pub(super) struct Drawing {
     blobs: bool,
-    one_platform: bool,
     /// How many children are still to come, for each open level.
     to_come: Vec<usize>,
 }
 
 impl Drawing {
-    pub(super) fn new(options: &WalkOptions) -> Self {
-        Self { blobs: options.blobs, one_platform: options.platform.is_some(), to_come: Vec::new() }
+    pub(super) fn new(blobs: bool) -> Self {
+        Self { blobs, to_come: Vec::new() }
     }
 
     pub(super) fn line(&mut self, node: &Node) -> String {
@@ -106,10 +105,11 @@ impl Drawing {
             line.push_str("  ");
             line.push_str(&platform.to_string());
         }
-        let told = match (node.artifact_type(), node.kind) {
-            (Some(artifact_type), _) => Some(artifact_type),
-            (None, Kind::Other) => Some(&descriptor.media_type),
-            (None, Kind::Index | Kind::Image) => None,
+        let told = match (&node.found, node.artifact_type(), node.kind) {
+            // What was there before has said what it is.
+            (Found::Repeated, ..) | (_, None, Kind::Index | Kind::Image) => None,
+            (_, None, Kind::Other) => Some(&descriptor.media_type),
+            (_, artifact_type, _) => artifact_type,
         };
         if let Some(name) = told.map(MediaType::as_str) {
             line.push_str("  ");
@@ -125,7 +125,6 @@ impl Drawing {
 
     fn children(&self, node: &Node) -> usize {
         match (&node.found, node.kind) {
-            (Found::Manifest(_), Kind::Index) if self.one_platform => 1,
             (Found::Manifest(index), Kind::Index) => index.entries().len(),
             (Found::Manifest(image), Kind::Image) if self.blobs => {
                 image.entries().len() + usize::from(image.config().is_some())
@@ -167,8 +166,8 @@ impl Totals {
     }
 
     fn text(&self) -> String {
-        let Self { nodes, manifests, bytes, missing } = self;
-        let missing = if *missing == 0 { String::new() } else { format!(", {missing} missing") };
-        format!("{nodes} nodes, {manifests} manifests of {} in all{missing}", DecimalBytes(*bytes))
+        let missing = if self.missing == 0 { String::new() } else { format!(", {} missing", self.missing) };
+        let read = format!("{} read, {}", count(self.manifests, "manifest"), DecimalBytes(self.bytes));
+        format!("{}{missing}; {read}", count(self.nodes, "node"))
     }
 }
