@@ -121,6 +121,17 @@ fn a_missing_manifest_is_named_with_its_index() {
 }
 
 #[test]
+fn of_several_wrong_entries_the_first_is_named() {
+    let mut memory = Memory::new();
+    let (first, _) = image(&mut memory);
+    let second = memory.add_image(Flavour::OCI, None, &[b"another layer"]);
+    let root = memory.add_index(Flavour::OCI, [&first, &second]);
+    memory.remove(&first.digest);
+    memory.remove(&second.digest);
+    assert_eq!(refusal(&memory, &root).digest(), &first.digest);
+}
+
+#[test]
 fn wrong_bytes_and_wrong_sizes_are_refused() {
     let mut memory = Memory::new();
     let (image, layer) = image(&mut memory);
@@ -158,6 +169,21 @@ fn a_repeated_digest_has_to_be_right_each_time() {
 }
 
 #[test]
+fn an_entry_that_is_read_once_is_served_as_what_it_is() {
+    let mut memory = Memory::new();
+    let (image, _) = image(&mut memory);
+    let mut unread = image.clone();
+    unread.media_type = "application/vnd.example.other".parse().unwrap();
+    for entries in [[&image, &unread], [&unread, &image]] {
+        let root = memory.add_index(Flavour::OCI, entries);
+        let mut server = Server::new();
+        add(&mut server, &memory, &root).unwrap();
+        let held = &server.repositories[&repository()].manifests[&image.digest];
+        assert_eq!((&held.media_type, held.bytes.is_some()), (&image.media_type, true));
+    }
+}
+
+#[test]
 fn a_manifest_that_cannot_be_verified_is_refused() {
     struct Any;
     impl Content for Any {
@@ -176,7 +202,8 @@ fn a_manifest_that_cannot_be_verified_is_refused() {
 fn a_layer_that_may_not_be_distributed_may_be_absent() {
     let mut memory = Memory::new();
     let config = memory.add_blob(MediaType::OCI_EMPTY, "{}");
-    let absent = Digest::of(Algorithm::Sha256, b"elsewhere");
+    let elsewhere = Bytes::from_static(b"elsewhere");
+    let absent = Digest::of(Algorithm::Sha256, &elsewhere);
     let with_layer_of_type = |memory: &mut Memory, media_type: &str| {
         let image = json!({
             "schemaVersion": 2,
@@ -206,6 +233,13 @@ fn a_layer_that_may_not_be_distributed_may_be_absent() {
     }
     let image = with_layer_of_type(&mut memory, "application/vnd.oci.image.layer.v1.tar");
     assert_eq!(refusal(&memory, &image).problem(), &AddProblem::Missing);
+
+    // Where it is there all the same, it is served.
+    let image = with_layer_of_type(&mut memory, "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip");
+    memory.add_blob("text/plain".parse().unwrap(), elsewhere);
+    let mut server = Server::new();
+    add(&mut server, &memory, &image).unwrap();
+    assert_eq!(status(&server, &format!("/v2/a/blobs/{absent}")), 200);
 }
 
 #[test]
