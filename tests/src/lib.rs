@@ -1,3 +1,4 @@
 //! What crosses the crates of oci-proto: transcripts, interoperation, benchmarks.
 
+pub mod bodies_server;
 pub mod transcript;
