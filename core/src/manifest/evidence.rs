@@ -1,0 +1,184 @@
+//! The one decision of what a document is.
+
+use std::fmt;
+
+use serde::Deserializer as _;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+
+use super::error::InvalidManifest;
+use super::read::{self, Document};
+use super::table::Table;
+use crate::{Kind, MediaType};
+
+/// What is known of a document besides its bytes.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "more evidence is a change to every caller")]
+pub struct Evidence<'a> {
+    /// The Content-Type header's value as it came.
+    pub content_type: Option<&'a str>,
+    /// What the descriptor that led to the document says it is.
+    pub expected: Option<&'a MediaType>,
+}
+
+/// Decides what a document is, and reads it if it is an image or an index.
+pub(super) fn decide(raw: &[u8], evidence: Evidence<'_>) -> Result<(MediaType, Table), InvalidManifest> {
+    let header = content_type(evidence.content_type)?;
+    let expected = evidence.expected.and_then(specific);
+    let claims = Claims { header, document: None, expected };
+    claims.agree()?;
+    match (&claims.header, &claims.expected) {
+        // A type that is not read is taken at its word.
+        (Some(header), _) if header.kind() == Kind::Other => claims.leaf(),
+        (None, Some(expected)) if expected.kind() == Kind::Other => {
+            claims.with_document(own_type(raw).as_ref())?.leaf()
+        }
+        _ => match read::read(raw) {
+            Ok(document) => claims.with_document(document.media_type.as_ref())?.settle(document),
+            // Rules of images and indexes do not bind a document that says it is something else.
+            Err(refused) => match own_type(raw).filter(|own| own.kind() == Kind::Other) {
+                Some(own) => claims.with_document(Some(&own))?.leaf(),
+                None => Err(refused),
+            },
+        },
+    }
+}
+
+fn content_type(value: Option<&str>) -> Result<Option<MediaType>, InvalidManifest> {
+    let Some(value) = value.filter(|value| !value.trim().is_empty()) else { return Ok(None) };
+    let media_type: MediaType =
+        value.parse().map_err(|reason| InvalidManifest::ContentType(format!("{reason}")))?;
+    if matches!(media_type.as_str(), "text/html" | "application/xhtml+xml") {
+        return Err(InvalidManifest::WebPage);
+    }
+    Ok(specific(&media_type))
+}
+
+/// A type that says something.
+fn specific(media_type: &MediaType) -> Option<MediaType> {
+    (!media_type.is_generic()).then(|| media_type.clone())
+}
+
+/// Who says what of the document. A generic type is no claim.
+struct Claims {
+    header: Option<MediaType>,
+    document: Option<MediaType>,
+    expected: Option<MediaType>,
+}
+
+const HEADER: &str = "the Content-Type header";
+const DOCUMENT: &str = "the document's mediaType";
+const EXPECTED: &str = "the descriptor that led to it";
+const SHAPE: &str = "the document's shape";
+
+impl Claims {
+    fn with_document(self, own: Option<&MediaType>) -> Result<Self, InvalidManifest> {
+        let document = own.and_then(specific);
+        let claims = Self { document, ..self };
+        claims.agree()?;
+        Ok(claims)
+    }
+
+    fn agree(&self) -> Result<(), InvalidManifest> {
+        let mut claims = self.all();
+        let Some((first, media_type)) = claims.next() else { return Ok(()) };
+        if let Some((second, other)) = claims.find(|(_, other)| *other != media_type) {
+            return Err(conflict(first, media_type, second, &format!("`{other}`")));
+        }
+        if media_type.is_schema1() { Err(InvalidManifest::Schema1) } else { Ok(()) }
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&'static str, &MediaType)> {
+        [(HEADER, &self.header), (DOCUMENT, &self.document), (EXPECTED, &self.expected)]
+            .into_iter()
+            .filter_map(|(who, says)| Some((who, says.as_ref()?)))
+    }
+
+    fn leaf(self) -> Result<(MediaType, Table), InvalidManifest> {
+        let media_type = self.header.or(self.document).or(self.expected);
+        Ok((media_type.ok_or(InvalidManifest::Unrecognised)?, Table::default()))
+    }
+
+    /// Holds the claims against a document that follows the rules of images and indexes.
+    fn settle(self, document: Document) -> Result<(MediaType, Table), InvalidManifest> {
+        let Some((who, media_type)) = self.all().next() else {
+            return by_shape(document);
+        };
+        let like_image = document.has_config || document.has_layers;
+        match media_type.kind() {
+            Kind::Other => return self.leaf(),
+            Kind::Index if like_image => return Err(conflict(who, media_type, SHAPE, "an image")),
+            Kind::Image if document.has_manifests => {
+                return Err(conflict(who, media_type, SHAPE, "an index"));
+            }
+            Kind::Index | Kind::Image => {}
+        }
+        if document.schema_version != Some(2) {
+            return Err(InvalidManifest::SchemaVersion(document.schema_version));
+        }
+        let required = match media_type.kind() {
+            Kind::Index => [("manifests", document.has_manifests), ("manifests", document.has_manifests)],
+            _ => [("config", document.has_config), ("layers", document.has_layers)],
+        };
+        match required.into_iter().find(|(_, there)| !there) {
+            Some((key, _)) => Err(InvalidManifest::Missing { place: String::new(), key }),
+            None => Ok((media_type.clone(), document.table)),
+        }
+    }
+}
+
+fn by_shape(document: Document) -> Result<(MediaType, Table), InvalidManifest> {
+    let media_type = if document.has_manifests {
+        MediaType::OCI_INDEX
+    } else if document.has_config && document.has_layers {
+        MediaType::OCI_MANIFEST
+    } else {
+        return Err(InvalidManifest::Unrecognised);
+    };
+    match document.schema_version {
+        Some(2) => Ok((media_type, document.table)),
+        other => Err(InvalidManifest::SchemaVersion(other)),
+    }
+}
+
+fn conflict(
+    first: &'static str,
+    media_type: &MediaType,
+    second: &'static str,
+    says: &str,
+) -> InvalidManifest {
+    let first_says = format!("`{media_type}`");
+    InvalidManifest::Conflict { first, first_says, second, second_says: says.to_owned() }
+}
+
+/// The `mediaType` of a document that need not follow any other rule; nothing if it is no JSON
+/// object, or has no such key, or several.
+fn own_type(raw: &[u8]) -> Option<MediaType> {
+    struct Sniff;
+
+    impl<'de> Visitor<'de> for Sniff {
+        type Value = Option<MediaType>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut own = None;
+            let mut count = 0;
+            while let Some(key) = map.next_key::<String>()? {
+                if key == "mediaType" {
+                    own = map.next_value::<Option<String>>()?.and_then(|text| text.parse().ok());
+                    count += 1;
+                } else {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+            Ok(own.filter(|_| count == 1))
+        }
+    }
+
+    let mut json = serde_json::Deserializer::from_slice(raw);
+    let own = json.deserialize_map(Sniff).ok()?;
+    json.end().ok()?;
+    own.as_ref().and_then(specific)
+}

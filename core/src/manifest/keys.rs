@@ -1,0 +1,196 @@
+//! The keys that are read at each level of a document, and the strictness about all others.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+
+use super::error::Broken;
+use super::read::Pass;
+
+/// The keys that are read at one level.
+pub(super) trait Key: Copy + 'static {
+    const ALL: &'static [Self];
+    fn of(text: &str) -> Option<Self>;
+    fn name(self) -> &'static str;
+    fn bit(self) -> u8;
+}
+
+macro_rules! keys {
+    ($(#[$doc:meta])* $level:ident { $($key:ident = $name:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy)]
+        pub(super) enum $level { $($key),+ }
+
+        impl Key for $level {
+            const ALL: &'static [Self] = &[$(Self::$key),+];
+
+            fn of(text: &str) -> Option<Self> {
+                match text {
+                    $($name => Some(Self::$key),)+
+                    _ => None,
+                }
+            }
+
+            fn name(self) -> &'static str {
+                match self { $(Self::$key => $name),+ }
+            }
+
+            fn bit(self) -> u8 {
+                1 << self as u8
+            }
+        }
+    };
+}
+
+keys! {
+    /// Of the document.
+    TopKey {
+        SchemaVersion = "schemaVersion",
+        MediaType = "mediaType",
+        ArtifactType = "artifactType",
+        Config = "config",
+        Layers = "layers",
+        Manifests = "manifests",
+        Subject = "subject",
+    }
+}
+
+keys! {
+    /// Of a descriptor.
+    DescriptorKey {
+        MediaType = "mediaType",
+        Digest = "digest",
+        Size = "size",
+        Platform = "platform",
+        Annotations = "annotations",
+        ArtifactType = "artifactType",
+        Data = "data",
+        Urls = "urls",
+    }
+}
+
+keys! {
+    /// Of a platform.
+    PlatformKey {
+        Architecture = "architecture",
+        Os = "os",
+        Variant = "variant",
+        OsVersion = "os.version",
+    }
+}
+
+keys! {
+    /// Of annotations, which are a map: readers keep the case of its keys.
+    AnnotationKey {
+        RefName = "org.opencontainers.image.ref.name",
+    }
+}
+
+/// The keys of one object so far.
+pub(super) struct Seen<'de> {
+    known: u8,
+    unknown: BTreeSet<Cow<'de, str>>,
+}
+
+impl<'de> Seen<'de> {
+    pub(super) fn new() -> Self {
+        Self { known: 0, unknown: BTreeSet::new() }
+    }
+
+    pub(super) fn has(&self, key: impl Key) -> bool {
+        self.known & key.bit() != 0
+    }
+
+    /// The next key that is read; the others are skipped with their values.
+    ///
+    /// Refuses a key that was there before, and one that differs only in case from one that is read.
+    pub(super) fn next<K: Key, A: MapAccess<'de>>(
+        &mut self,
+        map: &mut A,
+        pass: &mut Pass<'de>,
+    ) -> Result<Option<K>, A::Error> {
+        while let Some(key) = map.next_key_seed(KeySeed::<K>(PhantomData))? {
+            match key {
+                Ok(key) => {
+                    self.record(key, pass)?;
+                    return Ok(Some(key));
+                }
+                Err(text) => {
+                    if let Some(known) = K::ALL.iter().find(|key| same_but_for_case(&text, key.name())) {
+                        return Err(pass.refuse(Broken::Case { key: text.into(), known: known.name() }));
+                    }
+                    if let Some(text) = self.unknown.replace(text) {
+                        return Err(pass.refuse(Broken::Duplicate(text.into())));
+                    }
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next key of a map that is read for some of its keys: the others may be anything.
+    pub(super) fn next_of_map<K: Key, A: MapAccess<'de>>(
+        &mut self,
+        map: &mut A,
+        pass: &mut Pass<'de>,
+    ) -> Result<Option<K>, A::Error> {
+        while let Some(key) = map.next_key_seed(KeySeed::<K>(PhantomData))? {
+            if let Ok(key) = key {
+                self.record(key, pass)?;
+                return Ok(Some(key));
+            }
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(None)
+    }
+
+    fn record<E: Error>(&mut self, key: impl Key, pass: &mut Pass<'de>) -> Result<(), E> {
+        if self.has(key) {
+            return Err(pass.refuse(Broken::Duplicate(key.name().into())));
+        }
+        self.known |= key.bit();
+        Ok(())
+    }
+}
+
+struct KeySeed<K>(PhantomData<K>);
+
+impl<'de, K: Key> DeserializeSeed<'de> for KeySeed<K> {
+    type Value = Result<K, Cow<'de, str>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de, K: Key> Visitor<'de> for KeySeed<K> {
+    type Value = Result<K, Cow<'de, str>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(K::of(text).ok_or(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(K::of(text).ok_or_else(|| Cow::Owned(text.to_owned())))
+    }
+}
+
+/// Whether a reader that ignores case takes one for the other. Some letters beyond ASCII have an
+/// ASCII letter as their other case.
+fn same_but_for_case(text: &str, known: &str) -> bool {
+    let folded = text.chars().map(|c| match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        '\u{130}' | '\u{131}' => 'i',
+        c => c.to_ascii_lowercase(),
+    });
+    known.chars().map(|c| c.to_ascii_lowercase()).eq(folded)
+}

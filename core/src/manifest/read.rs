@@ -1,0 +1,475 @@
+//! The pass over a document's bytes.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroU32;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
+
+use super::error::{Broken, InvalidManifest, Step};
+use super::keys::{AnnotationKey, DescriptorKey, Key as _, PlatformKey, Seen, TopKey};
+use super::table::{Entry, Note, Table, TypeIndex, What};
+use crate::{Digest, InvalidMediaType, MediaType};
+
+/// A document that follows the rules which images and indexes share.
+#[derive(Debug, Default)]
+pub(super) struct Document {
+    pub(super) schema_version: Option<u64>,
+    pub(super) media_type: Option<MediaType>,
+    pub(super) has_config: bool,
+    pub(super) has_layers: bool,
+    pub(super) has_manifests: bool,
+    pub(super) table: Table,
+}
+
+/// Reads a document, once, borrowing its texts.
+pub(super) fn read(raw: &[u8]) -> Result<Document, InvalidManifest> {
+    if u32::try_from(raw.len()).is_err() {
+        return Err(InvalidManifest::TooLarge(raw.len() as u64));
+    }
+    let text = str::from_utf8(raw).map_err(|error| InvalidManifest::Encoding(error.valid_up_to()))?;
+    let mut pass = Pass {
+        text,
+        document: Document::default(),
+        last_type: None,
+        types: BTreeMap::new(),
+        broken: None,
+        trail: Vec::new(),
+    };
+    let mut json = serde_json::Deserializer::from_str(text);
+    match Top(&mut pass).deserialize(&mut json).and_then(|()| json.end()) {
+        Ok(()) => Ok(pass.document),
+        Err(error) => Err(InvalidManifest::of_pass(pass.broken, &pass.trail, &error)),
+    }
+}
+
+/// What the visitors share.
+pub(super) struct Pass<'de> {
+    text: &'de str,
+    document: Document,
+    /// Neighbours mostly have the same type.
+    last_type: Option<(&'de str, TypeIndex)>,
+    types: BTreeMap<Cow<'de, str>, TypeIndex>,
+    broken: Option<Broken>,
+    /// From the place of an error up to the top; filled on the way out.
+    trail: Vec<Step>,
+}
+
+impl<'de> Pass<'de> {
+    pub(super) fn refuse<E: Error>(&mut self, broken: Broken) -> E {
+        self.broken = Some(broken);
+        E::custom("refused")
+    }
+
+    /// Notes where a failure was, on its way out.
+    fn within<T, E>(&mut self, step: Step, result: Result<T, E>) -> Result<T, E> {
+        if result.is_err() {
+            self.trail.push(step);
+        }
+        result
+    }
+
+    fn media_type<E: Error>(&mut self, text: &str) -> Result<Option<MediaType>, E> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse()
+            .map(Some)
+            .map_err(|reason: InvalidMediaType| self.refuse(Broken::Value(reason.to_string())))
+    }
+
+    /// A descriptor's media type, each of which is kept once.
+    fn type_index<E: Error>(&mut self, text: Cow<'de, str>) -> Result<Option<TypeIndex>, E> {
+        if let Some((last, index)) = self.last_type
+            && *last == *text
+        {
+            return Ok(Some(index));
+        }
+        let known = self.types.get(&text).copied();
+        let index = if let Some(index) = known {
+            index
+        } else {
+            let Some(media_type) = self.media_type(&text)? else { return Ok(None) };
+            let types = &mut self.document.table.media_types;
+            types.push(media_type);
+            TypeIndex(NonZeroU32::MIN.saturating_add(narrow(types.len() - 1)))
+        };
+        if let Cow::Borrowed(text) = &text {
+            self.last_type = Some((text, index));
+        }
+        if known.is_none() {
+            self.types.insert(text, index);
+        }
+        Ok(Some(index))
+    }
+
+    fn note(&mut self, what: What, text: Cow<'de, str>) {
+        let table = &mut self.document.table;
+        let len = narrow(text.len());
+        let (unescaped, start) = match text {
+            // Borrowed texts are parts of the document: the distance is the place.
+            Cow::Borrowed(part) => (false, part.as_ptr().addr() - self.text.as_ptr().addr()),
+            Cow::Owned(part) => {
+                table.unescaped.push_str(&part);
+                (true, table.unescaped.len() - part.len())
+            }
+        };
+        table.notes.push(Note { what, unescaped, start: narrow(start), len });
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "no place or count exceeds the document's length, a u32")]
+fn narrow(number: usize) -> u32 {
+    number as u32
+}
+
+/// The document.
+struct Top<'p, 'de>(&'p mut Pass<'de>);
+
+impl<'de> Visitor<'de> for Top<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self(pass) = self;
+        let mut seen = Seen::new();
+        while let Some(key) = seen.next::<TopKey, A>(&mut map, pass)? {
+            if seen.has(TopKey::Manifests)
+                && let Some(other) = [TopKey::Config, TopKey::Layers].into_iter().find(|key| seen.has(*key))
+            {
+                return Err(pass.refuse(Broken::Ambiguous(other.name())));
+            }
+            let read = pass.top_value(key, &mut map);
+            pass.within(Step::Key(key.name()), read)?;
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Pass<'de> {
+    fn top_value<A: MapAccess<'de>>(&mut self, key: TopKey, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            TopKey::SchemaVersion => {
+                let version = map.next_value_seed(Number("a whole number"))?;
+                self.document.schema_version = Some(version);
+                match version {
+                    1 => return Err(self.refuse(Broken::Schema1)),
+                    2 => {}
+                    other => return Err(self.refuse(Broken::SchemaVersion(other))),
+                }
+            }
+            TopKey::MediaType => {
+                if let Some(text) = map.next_value_seed(Text)? {
+                    self.document.media_type = self.media_type(&text)?;
+                }
+            }
+            TopKey::ArtifactType => {
+                if let Some(text) = map.next_value_seed(Text)? {
+                    self.document.table.artifact_type = self.media_type(&text)?;
+                }
+            }
+            TopKey::Config => {
+                let config = map.next_value_seed(OneDescriptor(self))?;
+                self.document.has_config = config.is_some();
+                self.document.table.config = config;
+            }
+            TopKey::Subject => {
+                self.document.table.subject = map.next_value_seed(OneDescriptor(self))?;
+            }
+            TopKey::Layers => self.document.has_layers = map.next_value_seed(List(self))?,
+            TopKey::Manifests => self.document.has_manifests = map.next_value_seed(List(self))?,
+        }
+        Ok(())
+    }
+}
+
+/// `manifests` or `layers`; whether it is there.
+struct List<'p, 'de>(&'p mut Pass<'de>);
+
+impl<'de> Visitor<'de> for List<'_, 'de> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of descriptors")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<bool, A::Error> {
+        let Self(pass) = self;
+        loop {
+            let refused = match list.next_element_seed(OneDescriptor(pass)) {
+                Ok(None) => return Ok(true),
+                Ok(Some(Some(entry))) => {
+                    pass.document.table.entries.push(entry);
+                    continue;
+                }
+                Ok(Some(None)) => pass.refuse(Broken::Value("null is not a descriptor".into())),
+                Err(error) => error,
+            };
+            return pass.within(Step::Index(pass.document.table.entries.len()), Err(refused));
+        }
+    }
+}
+
+/// A descriptor, or null.
+struct OneDescriptor<'p, 'de>(&'p mut Pass<'de>);
+
+impl<'de> Visitor<'de> for OneDescriptor<'_, 'de> {
+    type Value = Option<Entry>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a descriptor: an object")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let Self(pass) = self;
+        let first_note = pass.document.table.notes.len();
+        let mut parts = Parts { media_type: None, digest: None, size: None, artifact_type: None };
+        let mut seen = Seen::new();
+        while let Some(key) = seen.next::<DescriptorKey, A>(&mut map, pass)? {
+            let read = parts.read(key, &mut map, pass);
+            pass.within(Step::Key(key.name()), read)?;
+        }
+        let Parts { media_type, digest, size, artifact_type } = parts;
+        let missing = |key: DescriptorKey| Broken::Missing(key.name());
+        let media_type = media_type.ok_or_else(|| pass.refuse(missing(DescriptorKey::MediaType)))?;
+        let digest = digest.ok_or_else(|| pass.refuse(missing(DescriptorKey::Digest)))?;
+        let size = size.ok_or_else(|| pass.refuse(missing(DescriptorKey::Size)))?;
+        let notes = narrow(pass.document.table.notes.len() - first_note);
+        Ok(Some(Entry { digest, size, media_type, artifact_type, first_note: narrow(first_note), notes }))
+    }
+}
+
+struct Parts {
+    media_type: Option<TypeIndex>,
+    digest: Option<Digest>,
+    size: Option<u64>,
+    artifact_type: Option<TypeIndex>,
+}
+
+impl Parts {
+    fn read<'de, A: MapAccess<'de>>(
+        &mut self,
+        key: DescriptorKey,
+        map: &mut A,
+        pass: &mut Pass<'de>,
+    ) -> Result<(), A::Error> {
+        match key {
+            DescriptorKey::MediaType => {
+                if let Some(text) = map.next_value_seed(Text)? {
+                    self.media_type = pass.type_index(text)?;
+                }
+            }
+            DescriptorKey::Digest => {
+                if let Some(text) = map.next_value_seed(Text)? {
+                    match text.parse() {
+                        Ok(digest) => self.digest = Some(digest),
+                        Err(reason) => {
+                            let reason: crate::InvalidDigest = reason;
+                            return Err(pass.refuse(Broken::Value(reason.to_string())));
+                        }
+                    }
+                }
+            }
+            DescriptorKey::Size => self.size = Some(map.next_value_seed(Number(SIZE))?),
+            DescriptorKey::ArtifactType => {
+                if let Some(text) = map.next_value_seed(Text)? {
+                    self.artifact_type = pass.type_index(text)?;
+                }
+            }
+            DescriptorKey::Platform => map.next_value_seed(InPlatform(pass))?,
+            DescriptorKey::Annotations => map.next_value_seed(InAnnotations(pass))?,
+            DescriptorKey::Data => {
+                if let Some(text) = map.next_value_seed(Text)? {
+                    pass.note(What::Data, text);
+                }
+            }
+            DescriptorKey::Urls => map.next_value_seed(InUrls(pass))?,
+        }
+        Ok(())
+    }
+}
+
+/// A descriptor's `platform`.
+struct InPlatform<'p, 'de>(&'p mut Pass<'de>);
+
+impl<'de> Visitor<'de> for InPlatform<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a platform: an object")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self(pass) = self;
+        let mut seen = Seen::new();
+        while let Some(key) = seen.next::<PlatformKey, A>(&mut map, pass)? {
+            let text = map.next_value_seed(Text);
+            if let Some(text) = pass.within(Step::Key(key.name()), text)? {
+                let what = match key {
+                    PlatformKey::Os => What::Os,
+                    PlatformKey::Architecture => What::Architecture,
+                    PlatformKey::Variant => What::Variant,
+                    PlatformKey::OsVersion => What::OsVersion,
+                };
+                pass.note(what, text);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A descriptor's `annotations`, of which one is read.
+struct InAnnotations<'p, 'de>(&'p mut Pass<'de>);
+
+impl<'de> Visitor<'de> for InAnnotations<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("annotations: an object")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self(pass) = self;
+        let mut seen = Seen::new();
+        while let Some(key) = seen.next_of_map::<AnnotationKey, A>(&mut map, pass)? {
+            let text = map.next_value_seed(Text);
+            if let Some(text) = pass.within(Step::Key(key.name()), text)? {
+                pass.note(What::RefName, text);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A descriptor's `urls`.
+struct InUrls<'p, 'de>(&'p mut Pass<'de>);
+
+impl<'de> Visitor<'de> for InUrls<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of strings")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let Self(pass) = self;
+        for index in 0.. {
+            let read = list.next_element_seed(Text);
+            match pass.within(Step::Index(index), read)? {
+                None => break,
+                Some(Some(text)) => pass.note(What::Url, text),
+                Some(None) => {
+                    let null = Err(pass.refuse(Broken::Value("null is not a URL".into())));
+                    return pass.within(Step::Index(index), null);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+macro_rules! any_value {
+    ($($seed:ident => $value:ty),+ $(,)?) => {$(
+        impl<'de> DeserializeSeed<'de> for $seed<'_, 'de> {
+            type Value = $value;
+
+            fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<$value, D::Error> {
+                deserializer.deserialize_any(self)
+            }
+        }
+    )+};
+}
+
+any_value! {
+    Top => (),
+    List => bool,
+    OneDescriptor => Option<Entry>,
+    InPlatform => (),
+    InAnnotations => (),
+    InUrls => (),
+}
+
+/// A string, or null.
+struct Text;
+
+impl<'de> DeserializeSeed<'de> for Text {
+    type Value = Option<Cow<'de, str>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Text {
+    type Value = Option<Cow<'de, str>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Some(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Some(Cow::Owned(text.to_owned())))
+    }
+}
+
+const SIZE: &str = "a whole number from 0 to 9223372036854775807";
+
+/// A whole number that fits a signed 64-bit one, and what it is called.
+struct Number(&'static str);
+
+impl<'de> DeserializeSeed<'de> for Number {
+    type Value = u64;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<u64, D::Error> {
+        // Not `deserialize_any`: with serde_json's `arbitrary_precision` that yields no number.
+        deserializer.deserialize_u64(self)
+    }
+}
+
+impl Visitor<'_> for Number {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<u64, E> {
+        if i64::try_from(number).is_ok() {
+            Ok(number)
+        } else {
+            Err(E::invalid_value(Unexpected::Unsigned(number), &self))
+        }
+    }
+}
