@@ -1,1 +1,59 @@
 //! The grammars of the headers that the protocol hangs on.
+//!
+//! Each function takes a field's value as it arrives, which need not be text, and gives a value that
+//! cannot be wrong, or an [`InvalidHeader`] that says where the value is. Nothing here panics, and
+//! whatever is collected has a bound.
+
+use std::fmt;
+
+mod challenge;
+mod content_range;
+mod cursor;
+mod http_date;
+mod link;
+mod location;
+mod range;
+mod retry_after;
+mod warning;
+
+pub use challenge::Challenge;
+pub use content_range::ContentRange;
+pub use http_date::HttpDate;
+pub use link::Link;
+pub use location::resolve;
+pub use range::{ByteRange, Selected};
+pub use retry_after::RetryAfter;
+pub use warning::Warning;
+
+/// The most elements of a list, and the most parameters of an element, that are read. Real headers
+/// have a handful.
+pub const MAX_ELEMENTS: usize = 64;
+
+/// Why a header's value was refused. It shows nothing of the value, which may be secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidHeader {
+    header: &'static str,
+    at: usize,
+    problem: &'static str,
+}
+
+impl InvalidHeader {
+    /// The header's name.
+    pub fn header(&self) -> &'static str {
+        self.header
+    }
+
+    /// How many bytes of the value come before what is wrong.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+}
+
+impl fmt::Display for InvalidHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { header, at, problem } = self;
+        write!(f, "the {header} header is wrong at byte {at}: {problem}")
+    }
+}
+
+impl std::error::Error for InvalidHeader {}

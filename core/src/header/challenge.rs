@@ -1,0 +1,326 @@
+//! WWW-Authenticate: how a server wants its clients to say who they are.
+
+use std::fmt;
+
+use super::cursor::{Cursor, is_tchar, write_quoted};
+use super::{InvalidHeader, MAX_ELEMENTS};
+
+/// One challenge: a scheme, with parameters, one token, or nothing.
+///
+/// Source: RFC 9110, section 11.6.1 (the field), 11.2 and 11.3 (its elements).
+///
+/// ```
+/// use oci_proto::header::Challenge;
+///
+/// let value = br#"Negotiate, Bearer realm="https://auth.example/token",service="registry.example""#;
+/// let challenges = Challenge::parse(value)?;
+/// let bearer = challenges.iter().find(|challenge| challenge.is("bearer")).unwrap();
+/// assert_eq!(bearer.param("Realm"), Some("https://auth.example/token"));
+/// # Ok::<(), oci_proto::header::InvalidHeader>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Challenge {
+    /// In lower case.
+    scheme: String,
+    rest: Rest,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Rest {
+    Token68(String),
+    /// Names in lower case, none of them twice.
+    Params(Vec<(String, String)>),
+}
+
+impl Challenge {
+    /// Reads a field's value: one challenge, or several with commas between them.
+    ///
+    /// An unquoted parameter may have no value, though the specification asks for at least one
+    /// character; elsewhere the grammar is kept to.
+    ///
+    /// # Errors
+    /// The value does not fit the grammar, or a challenge has a parameter twice, or there are more than
+    /// 64 challenges, or more than 64 parameters in one.
+    pub fn parse(value: &[u8]) -> Result<Vec<Self>, InvalidHeader> {
+        let mut challenges = Vec::new();
+        parse_into(&mut challenges, value)?;
+        Ok(challenges)
+    }
+
+    /// Reads the values of a field that is there several times, in order.
+    ///
+    /// # Errors
+    /// As for [`parse`](Self::parse), where 64 bounds the challenges of all values together.
+    pub fn parse_all<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Self>, InvalidHeader> {
+        let mut challenges = Vec::new();
+        for value in values {
+            parse_into(&mut challenges, value)?;
+        }
+        Ok(challenges)
+    }
+
+    /// The scheme, in lower case.
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// Whether the challenge has this scheme, in any case.
+    pub fn is(&self, scheme: &str) -> bool {
+        self.scheme.eq_ignore_ascii_case(scheme)
+    }
+
+    /// The value of a parameter; the name may be in any case.
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.params().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// The parameters in their order, the names in lower case.
+    pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
+        let params = match &self.rest {
+            Rest::Params(params) => params.as_slice(),
+            Rest::Token68(_) => &[],
+        };
+        params.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The token that follows the scheme in place of parameters.
+    pub fn token68(&self) -> Option<&str> {
+        match &self.rest {
+            Rest::Token68(token) => Some(token),
+            Rest::Params(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Challenge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.scheme)?;
+        if let Some(token) = self.token68() {
+            write!(f, " {token}")?;
+        }
+        for (index, (name, value)) in self.params().enumerate() {
+            f.write_str(if index == 0 { " " } else { ", " })?;
+            write!(f, "{name}=")?;
+            write_quoted(f, value)?;
+        }
+        Ok(())
+    }
+}
+
+/// Where the grammar has `#challenge` and each challenge has `#auth-param`, commas stand between both:
+/// an element with an equals sign after its first token belongs to the challenge before it.
+fn parse_into(challenges: &mut Vec<Challenge>, value: &[u8]) -> Result<(), InvalidHeader> {
+    let mut cursor = Cursor::new("WWW-Authenticate", value);
+    let mut current: Option<Challenge> = None;
+    loop {
+        cursor.skip_commas();
+        if cursor.is_at_end() {
+            challenges.extend(current);
+            return Ok(());
+        }
+        let token = cursor.token();
+        if token.is_empty() {
+            return Err(cursor.error("a scheme or a parameter should be here"));
+        }
+        if is_before_equals(&cursor) {
+            let Some(challenge) = &mut current else {
+                return Err(cursor.error("a parameter stands before any scheme"));
+            };
+            push_param(&mut cursor, challenge, token)?;
+        } else {
+            challenges.extend(current.take());
+            if challenges.len() == MAX_ELEMENTS {
+                return Err(cursor.error("there are too many challenges"));
+            }
+            let rest = after_scheme(&mut cursor)?;
+            let challenge = current
+                .insert(Challenge { scheme: token.to_ascii_lowercase(), rest: Rest::Params(Vec::new()) });
+            match rest {
+                AfterScheme::Nothing => {}
+                AfterScheme::Token68(text) => challenge.rest = Rest::Token68(text.to_owned()),
+                AfterScheme::Param(name) => push_param(&mut cursor, challenge, name)?,
+            }
+        }
+        cursor.end_element()?;
+    }
+}
+
+enum AfterScheme<'a> {
+    Nothing,
+    Token68(&'a str),
+    Param(&'a str),
+}
+
+/// What comes between a scheme and the next comma; of a parameter, its name.
+fn after_scheme<'a>(cursor: &mut Cursor<'a>) -> Result<AfterScheme<'a>, InvalidHeader> {
+    if cursor.is_at_element_end() {
+        return Ok(AfterScheme::Nothing);
+    }
+    if !matches!(cursor.peek(), Some(b' ' | b'\t')) {
+        return Err(cursor.error("a scheme has a character that is not allowed"));
+    }
+    cursor.skip_whitespace();
+    let mut ahead = cursor.clone();
+    let token68 = ahead.token68();
+    if !token68.is_empty() && ahead.is_at_element_end() {
+        *cursor = ahead;
+        return Ok(AfterScheme::Token68(token68));
+    }
+    let name = cursor.token();
+    if name.is_empty() || !is_before_equals(cursor) {
+        return Err(cursor.error("a parameter's name and an equals sign should be before this"));
+    }
+    Ok(AfterScheme::Param(name))
+}
+
+fn is_before_equals(cursor: &Cursor<'_>) -> bool {
+    let mut ahead = cursor.clone();
+    ahead.skip_whitespace();
+    ahead.peek() == Some(b'=')
+}
+
+/// Reads a parameter from its equals sign on.
+fn push_param(cursor: &mut Cursor<'_>, challenge: &mut Challenge, name: &str) -> Result<(), InvalidHeader> {
+    cursor.skip_whitespace();
+    cursor.eat(b'=');
+    cursor.skip_whitespace();
+    let value = match cursor.peek() {
+        Some(b'"') => cursor.quoted_string()?,
+        _ => cursor.token().to_owned(),
+    };
+    // `Bearer service=,realm="x"`: what looked like a token was a parameter without value.
+    if let Rest::Token68(token) = &challenge.rest
+        && let Some(name) = token.strip_suffix('=')
+        && name.bytes().all(is_tchar)
+    {
+        challenge.rest = Rest::Params(vec![(name.to_ascii_lowercase(), String::new())]);
+    }
+    let Rest::Params(params) = &mut challenge.rest else {
+        return Err(cursor.error("a scheme has both a token and parameters"));
+    };
+    if params.iter().any(|(n, _)| n.eq_ignore_ascii_case(name)) {
+        return Err(cursor.error("the parameter before this is there twice"));
+    }
+    if params.len() == MAX_ELEMENTS {
+        return Err(cursor.error("there are too many parameters"));
+    }
+    params.push((name.to_ascii_lowercase(), value));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn printed(value: &str) -> Vec<String> {
+        let challenges = Challenge::parse(value.as_bytes()).unwrap_or_else(|e| panic!("{value:?}: {e}"));
+        challenges.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn reads_what_registries_send() {
+        for (value, expected) in [
+            (
+                r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/ubuntu:pull""#,
+                &[
+                    r#"bearer realm="https://auth.docker.io/token", service="registry.docker.io", scope="repository:library/ubuntu:pull""#,
+                ][..],
+            ),
+            (r#"Basic realm="Registry""#, &[r#"basic realm="Registry""#]),
+            ("BASIC REALM=x", &[r#"basic realm="x""#]),
+            (r#"Bearer realm="a, b=\"c\"""#, &[r#"bearer realm="a, b=\"c\"""#]),
+        ] {
+            assert_eq!(printed(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn several_challenges_may_share_a_value() {
+        for (value, expected) in [
+            (
+                r#"Basic realm="a", Bearer realm="b", service="c""#,
+                &[r#"basic realm="a""#, r#"bearer realm="b", service="c""#][..],
+            ),
+            ("Negotiate, NTLM ,Basic realm=x", &["negotiate", "ntlm", r#"basic realm="x""#]),
+            ("Negotiate YWJj==, Basic a=b", &["negotiate YWJj==", r#"basic a="b""#]),
+            ("Negotiate a/b+c~", &["negotiate a/b+c~"]),
+            ("X y, Z", &["x y", "z"]),
+        ] {
+            assert_eq!(printed(value), expected, "{value}");
+        }
+        let lines = [&b"Basic realm=\"a\""[..], b"", b"Bearer realm=\"b\""];
+        assert_eq!(Challenge::parse_all(lines).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn empty_elements_and_values_and_stray_whitespace_are_read() {
+        for (value, expected) in [
+            ("", &[][..]),
+            (" , ,", &[]),
+            (", Basic realm=x,, ,charset=y,", &[r#"basic realm="x", charset="y""#]),
+            ("Basic ,realm=x", &[r#"basic realm="x""#]),
+            ("Basic, realm=x", &[r#"basic realm="x""#]),
+            ("Basic\trealm = \t x , a= \"\"", &[r#"basic realm="x", a="""#]),
+            ("Bearer realm=x,service=,scope=y", &[r#"bearer realm="x", service="", scope="y""#]),
+            ("Bearer service=,realm=x", &[r#"bearer service="", realm="x""#]),
+            ("Bearer service=", &["bearer service="]),
+        ] {
+            assert_eq!(printed(value), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn names_have_no_case() {
+        let challenge = &Challenge::parse(b"BeArEr ReAlM=MiXed").unwrap()[0];
+        assert!(challenge.is("Bearer") && challenge.is("bearer") && !challenge.is("basic"));
+        assert_eq!(challenge.param("REALM"), Some("MiXed"));
+        assert_eq!(challenge.param("service"), None);
+        assert_eq!(challenge.token68(), None);
+    }
+
+    #[test]
+    fn refuses_what_the_grammar_does_not_have() {
+        for value in [
+            &b"realm=x"[..],
+            b"=x",
+            b"Basic realm=\"x",
+            b"Basic realm=\"x\\",
+            b"Basic realm=\"x\"y",
+            b"Basic realm=\"x\" service=\"y\"",
+            b"Basic realm=x y",
+            b"Basic realm=a/b",
+            b"Basic a b",
+            b"Basic a=b, A=c",
+            b"Basic abc==, realm=x",
+            b"Basic a/b=, realm=x",
+            b"Basic \"x\"",
+            b"Basic realm=\"\xff\"",
+            b"Basic realm=\"\x07\"",
+            b"Basic\x00",
+            b"\xff",
+            b"(Basic)",
+        ] {
+            assert!(Challenge::parse(value).is_err(), "{:?} was accepted", String::from_utf8_lossy(value));
+        }
+    }
+
+    #[test]
+    fn counts_are_bounded() {
+        let challenges = |count: usize| "A, ".repeat(count);
+        assert_eq!(printed(&challenges(64)).len(), 64);
+        assert!(Challenge::parse(challenges(65).as_bytes()).is_err());
+        let half = challenges(33);
+        assert!(Challenge::parse_all([half.as_bytes(), half.as_bytes()]).is_err());
+
+        let params = |count: usize| (0..count).fold("A ".to_owned(), |all, n| format!("{all}p{n}=x,"));
+        assert!(Challenge::parse(params(64).as_bytes()).is_ok());
+        assert!(Challenge::parse(params(65).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn an_error_says_where() {
+        let error = Challenge::parse(b"Basic realm=\"x\" y").unwrap_err();
+        assert_eq!(error.at(), 16);
+    }
+}

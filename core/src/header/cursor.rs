@@ -1,0 +1,164 @@
+//! A place in a header's value, and the pieces that several grammars share.
+
+use super::InvalidHeader;
+
+#[derive(Clone)]
+pub(super) struct Cursor<'a> {
+    header: &'static str,
+    value: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// A cursor at the start of `value`, the value of the header named.
+    pub(super) fn new(header: &'static str, value: &'a [u8]) -> Self {
+        Self { header, value, at: 0 }
+    }
+
+    pub(super) fn error(&self, problem: &'static str) -> InvalidHeader {
+        InvalidHeader { header: self.header, at: self.at, problem }
+    }
+
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.value.get(self.at..).unwrap_or_default()
+    }
+
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.rest().first().copied()
+    }
+
+    pub(super) fn is_at_end(&self) -> bool {
+        self.rest().is_empty()
+    }
+
+    /// Goes past `byte`, if it is next.
+    pub(super) fn eat(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Goes past `word`, in any case, if it is next.
+    pub(super) fn eat_word(&mut self, word: &str) -> bool {
+        let found = self.rest().get(..word.len()).is_some_and(|w| w.eq_ignore_ascii_case(word.as_bytes()));
+        self.at += if found { word.len() } else { 0 };
+        found
+    }
+
+    /// Goes past bytes as long as they are `wanted`; gives them as text, which they are where only
+    /// ASCII is wanted.
+    pub(super) fn take_while(&mut self, wanted: impl Fn(u8) -> bool) -> &'a str {
+        let rest = self.rest();
+        let len = rest.iter().position(|b| !(b.is_ascii() && wanted(*b))).unwrap_or(rest.len());
+        self.at += len;
+        rest.get(..len).and_then(|taken| std::str::from_utf8(taken).ok()).unwrap_or_default()
+    }
+
+    /// Goes past optional whitespace (RFC 9110, section 5.6.3).
+    pub(super) fn skip_whitespace(&mut self) {
+        self.take_while(|b| matches!(b, b' ' | b'\t'));
+    }
+
+    /// Goes past the commas and the whitespace between elements of a list, empty elements among them
+    /// (RFC 9110, section 5.6.1.2).
+    pub(super) fn skip_commas(&mut self) {
+        self.take_while(|b| matches!(b, b' ' | b'\t' | b','));
+    }
+
+    /// Goes past what may follow an element of a list: whitespace, and a comma or the end.
+    pub(super) fn end_element(&mut self) -> Result<(), InvalidHeader> {
+        self.skip_whitespace();
+        if self.eat(b',') || self.is_at_end() {
+            Ok(())
+        } else {
+            Err(self.error("a comma or the end should be here"))
+        }
+    }
+
+    /// Whether an element of a list ends here, after whitespace.
+    pub(super) fn is_at_element_end(&self) -> bool {
+        let next = self.rest().iter().find(|b| !matches!(**b, b' ' | b'\t'));
+        next.is_none_or(|b| *b == b',')
+    }
+
+    /// A token (RFC 9110, section 5.6.2), which may come out empty.
+    pub(super) fn token(&mut self) -> &'a str {
+        self.take_while(is_tchar)
+    }
+
+    /// A token68 (RFC 9110, section 11.2), which may come out empty.
+    pub(super) fn token68(&mut self) -> &'a str {
+        let rest = self.rest();
+        let start = self.take_while(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b)).len();
+        let padding = if start == 0 { 0 } else { self.take_while(|b| b == b'=').len() };
+        rest.get(..start + padding).and_then(|taken| std::str::from_utf8(taken).ok()).unwrap_or_default()
+    }
+
+    /// A decimal number, which saturates where it does not fit; none if no digit is next.
+    pub(super) fn saturating_number(&mut self) -> Option<u64> {
+        let digits = self.take_while(|b| b.is_ascii_digit());
+        // Of nothing but digits, the one thing that can be wrong is that there are too many.
+        (!digits.is_empty()).then(|| digits.parse().unwrap_or(u64::MAX))
+    }
+
+    /// A decimal number that fits.
+    pub(super) fn number(&mut self) -> Result<u64, InvalidHeader> {
+        let start = self.at;
+        let digits = self.take_while(|b| b.is_ascii_digit());
+        digits.parse().map_err(|_| {
+            self.at = start;
+            self.error("a decimal number below 2^64 should be here")
+        })
+    }
+
+    /// A quoted string (RFC 9110, section 5.6.4), without its quotes and backslashes. What is neither
+    /// ASCII nor UTF-8, or is a control character, is refused: nobody could show it.
+    pub(super) fn quoted_string(&mut self) -> Result<String, InvalidHeader> {
+        if !self.eat(b'"') {
+            return Err(self.error("a quoted string should be here"));
+        }
+        let start = self.at;
+        let mut bytes = Vec::new();
+        loop {
+            let byte = match self.peek() {
+                None => return Err(self.error("the quoted string is not closed")),
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    self.at += 1;
+                    self.peek().ok_or_else(|| self.error("the quoted string is not closed"))?
+                }
+                Some(byte) => byte,
+            };
+            bytes.push(byte);
+            self.at += 1;
+        }
+        let text = String::from_utf8(bytes).ok().filter(|text| !text.chars().any(is_hidden));
+        let Some(text) = text else {
+            self.at = start;
+            return Err(self.error("the quoted string is not UTF-8, or has a control character"));
+        };
+        self.at += 1;
+        Ok(text)
+    }
+}
+
+/// Whether a byte may stand in a token.
+pub(super) fn is_tchar(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
+}
+
+/// Writes a quoted string.
+pub(super) fn write_quoted(f: &mut std::fmt::Formatter<'_>, text: &str) -> std::fmt::Result {
+    f.write_str("\"")?;
+    for c in text.chars() {
+        if matches!(c, '"' | '\\') {
+            f.write_str("\\")?;
+        }
+        write!(f, "{c}")?;
+    }
+    f.write_str("\"")
+}
+
+fn is_hidden(c: char) -> bool {
+    c.is_control() && c != '\t'
+}

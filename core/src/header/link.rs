@@ -1,0 +1,183 @@
+//! Link: where a list goes on.
+
+use std::fmt;
+
+use super::cursor::{Cursor, write_quoted};
+use super::{InvalidHeader, MAX_ELEMENTS};
+
+/// A link to another resource, and what that is to this one.
+///
+/// The target is a reference that is not resolved yet: see [`resolve`](super::resolve).
+///
+/// Source: RFC 8288, section 3; distribution-spec end-8b and end-12b, whose next page it names.
+///
+/// ```
+/// use oci_proto::header::Link;
+///
+/// let links = Link::parse(br#"</v2/_catalog?last=b&n=2>; rel="next""#)?;
+/// let next = links.iter().find(|link| link.has_rel("next")).unwrap();
+/// assert_eq!(next.target(), "/v2/_catalog?last=b&n=2");
+/// # Ok::<(), oci_proto::header::InvalidHeader>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Link {
+    target: String,
+    rel: Option<String>,
+}
+
+impl Link {
+    /// Reads a field's value: one link, or several with commas between them.
+    ///
+    /// A link with an `anchor` is about another resource than the one that was asked for, and is left
+    /// out. Other parameters than `rel` are read and dropped.
+    ///
+    /// # Errors
+    /// The value does not fit the grammar, a target has a character that no URI has, or there are more
+    /// than 64 links, or more than 64 parameters in one.
+    pub fn parse(value: &[u8]) -> Result<Vec<Self>, InvalidHeader> {
+        let mut cursor = Cursor::new("Link", value);
+        let mut links = Vec::new();
+        let mut count = 0;
+        cursor.skip_commas();
+        while !cursor.is_at_end() {
+            if count == MAX_ELEMENTS {
+                return Err(cursor.error("there are too many links"));
+            }
+            count += 1;
+            links.extend(read(&mut cursor)?);
+            cursor.end_element()?;
+            cursor.skip_commas();
+        }
+        Ok(links)
+    }
+
+    /// The target, as it was written between the angle brackets: visible ASCII, perhaps empty.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// Whether the link has this relation type, in any case.
+    pub fn has_rel(&self, rel: &str) -> bool {
+        self.rels().any(|own| own.eq_ignore_ascii_case(rel))
+    }
+
+    /// The relation types, as they were written.
+    pub fn rels(&self) -> impl Iterator<Item = &str> {
+        self.rel.as_deref().unwrap_or_default().split_ascii_whitespace()
+    }
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{}>", self.target)?;
+        if let Some(rel) = &self.rel {
+            f.write_str("; rel=")?;
+            write_quoted(f, rel)?;
+        }
+        Ok(())
+    }
+}
+
+/// One link; none where it has an anchor.
+fn read(cursor: &mut Cursor<'_>) -> Result<Option<Link>, InvalidHeader> {
+    if !cursor.eat(b'<') {
+        return Err(cursor.error("a link should begin here with an angle bracket"));
+    }
+    let target = cursor.take_while(|b| b.is_ascii_graphic() && !matches!(b, b'<' | b'>' | b'"' | b'\\'));
+    if !cursor.eat(b'>') {
+        return Err(cursor.error("the target has a character that no URI has, or is not closed"));
+    }
+    let mut rel = None;
+    let mut has_anchor = false;
+    for _ in 0..=MAX_ELEMENTS {
+        if cursor.is_at_element_end() {
+            let link = Link { target: target.to_owned(), rel };
+            return Ok((!has_anchor).then_some(link));
+        }
+        cursor.skip_whitespace();
+        if !cursor.eat(b';') {
+            return Err(cursor.error("a semicolon, a comma or the end should be here"));
+        }
+        cursor.skip_whitespace();
+        let name = cursor.token();
+        cursor.skip_whitespace();
+        let value = match (name, cursor.eat(b'=')) {
+            ("", true) => return Err(cursor.error("a parameter's name should be before this")),
+            (_, false) => String::new(),
+            (_, true) => {
+                cursor.skip_whitespace();
+                if cursor.peek() == Some(b'"') { cursor.quoted_string()? } else { cursor.token().to_owned() }
+            }
+        };
+        if name.eq_ignore_ascii_case("rel") {
+            // Those after the first are to be ignored (RFC 8288, section 3.3).
+            rel.get_or_insert(value);
+        } else if name.eq_ignore_ascii_case("anchor") {
+            has_anchor = true;
+        }
+    }
+    Err(cursor.error("there are too many parameters"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn links(value: &str) -> Vec<Link> {
+        Link::parse(value.as_bytes()).unwrap_or_else(|e| panic!("{value:?}: {e}"))
+    }
+
+    #[test]
+    fn reads_target_and_relation() {
+        for value in [
+            r#"</v2/x/tags/list?n=2&last=b>; rel="next""#,
+            "</v2/x/tags/list?n=2&last=b>;rel=next",
+            "</v2/x/tags/list?n=2&last=b> ; a ; title=\"x, y; <z>\" ;; REL = NEXT; rel=prev ;",
+            r#"</v2/x/tags/list?n=2&last=b>; rel="start  Next""#,
+        ] {
+            let links = links(value);
+            assert_eq!(links.len(), 1, "{value}");
+            assert_eq!(links[0].target(), "/v2/x/tags/list?n=2&last=b", "{value}");
+            assert!(links[0].has_rel("next"), "{value}");
+            assert!(!links[0].has_rel("prev"), "{value}");
+        }
+        assert_eq!(links("<>")[0].rels().count(), 0);
+    }
+
+    #[test]
+    fn several_links_may_share_a_value() {
+        let links = links(r#"<a,b>; rel="x", , <https://h/c>; rel="next y""#);
+        assert_eq!(links.iter().map(Link::target).collect::<Vec<_>>(), ["a,b", "https://h/c"]);
+        assert_eq!(links[1].rels().collect::<Vec<_>>(), ["next", "y"]);
+        assert_eq!(links[1].to_string(), r#"<https://h/c>; rel="next y""#);
+    }
+
+    #[test]
+    fn a_link_about_something_else_is_left_out() {
+        let links = links(r#"<a>; rel=next; anchor="/other", <b>; rel=next"#);
+        assert_eq!(links.iter().map(Link::target).collect::<Vec<_>>(), ["b"]);
+    }
+
+    #[test]
+    fn refuses_what_the_grammar_does_not_have() {
+        for value in [
+            &b"/v2/x; rel=next"[..],
+            b"<a",
+            b"<a b>",
+            b"<a\"b>",
+            b"<\xff>",
+            b"<a> rel=next",
+            b"<a>; =next",
+            b"<a>; rel=\"next",
+            b"<a>; rel=\"next\"x",
+            b"<a>; rel=next <b>",
+            b"<a>; rel=\"\xff\"",
+        ] {
+            assert!(Link::parse(value).is_err(), "{:?} was accepted", String::from_utf8_lossy(value));
+        }
+        assert!(Link::parse("<a>,".repeat(65).as_bytes()).is_err());
+        assert!(Link::parse(format!("<a>{}", ";x".repeat(64)).as_bytes()).is_ok());
+        assert!(Link::parse(format!("<a>{}", ";x".repeat(65)).as_bytes()).is_err());
+    }
+}

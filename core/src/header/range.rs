@@ -1,0 +1,178 @@
+//! Range: which bytes of the whole a request asks for.
+
+use std::fmt;
+use std::ops::Range;
+
+use super::cursor::Cursor;
+use super::{InvalidHeader, MAX_ELEMENTS};
+
+/// One range of bytes, as a request asks for it.
+///
+/// Source: RFC 9110, section 14.2.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ByteRange(Spec);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Spec {
+    From(u64),
+    /// Both ends inclusive, in order.
+    Between(u64, u64),
+    Last(u64),
+}
+
+impl ByteRange {
+    /// Asks for the bytes from `first` to the end.
+    pub fn starting_at(first: u64) -> Self {
+        Self(Spec::From(first))
+    }
+
+    /// Reads a field's value: the range, or `None` where it asks for several ranges or in another unit
+    /// than bytes. Then, and where the value is wrong, a server answers with the whole.
+    ///
+    /// A number that does not fit counts as the largest that does.
+    ///
+    /// # Errors
+    /// The value does not fit the grammar, or a range ends before it starts.
+    pub fn parse(value: &[u8]) -> Result<Option<Self>, InvalidHeader> {
+        let mut cursor = Cursor::new("Range", value);
+        cursor.skip_whitespace();
+        let unit = cursor.token();
+        if unit.is_empty() || !cursor.eat(b'=') {
+            return Err(cursor.error("a unit and an equals sign should be here"));
+        }
+        if !unit.eq_ignore_ascii_case("bytes") {
+            return Ok(None);
+        }
+        let (mut first, mut count) = (None, 0);
+        cursor.skip_commas();
+        while !cursor.is_at_end() {
+            if count == MAX_ELEMENTS {
+                return Err(cursor.error("there are too many ranges"));
+            }
+            let spec = spec(&mut cursor)?;
+            cursor.end_element()?;
+            cursor.skip_commas();
+            first.get_or_insert(spec);
+            count += 1;
+        }
+        match first {
+            None => Err(cursor.error("a range should be here")),
+            Some(spec) => Ok((count == 1).then_some(Self(spec))),
+        }
+    }
+
+    /// What a server sends of something that has `size` bytes.
+    pub fn select(&self, size: u64) -> Selected {
+        let range = match self.0 {
+            Spec::From(first) => first..size,
+            Spec::Between(first, last) => first..size.min(last.saturating_add(1)),
+            // Satisfiable, but no Content-Range can say so.
+            Spec::Last(count) if count > 0 && size == 0 => return Selected::Whole,
+            Spec::Last(count) => size.saturating_sub(count)..size,
+        };
+        if range.is_empty() { Selected::Nothing } else { Selected::Part(range) }
+    }
+}
+
+impl fmt::Display for ByteRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Spec::From(first) => write!(f, "bytes={first}-"),
+            Spec::Between(first, last) => write!(f, "bytes={first}-{last}"),
+            Spec::Last(count) => write!(f, "bytes=-{count}"),
+        }
+    }
+}
+
+/// What a server sends for a range.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "200, 206 and 416")]
+pub enum Selected {
+    /// Everything, with status 200.
+    Whole,
+    /// These bytes, the end exclusive, never empty, with status 206.
+    Part(Range<u64>),
+    /// No byte is in the range: status 416.
+    Nothing,
+}
+
+fn spec(cursor: &mut Cursor<'_>) -> Result<Spec, InvalidHeader> {
+    let first = cursor.saturating_number();
+    if !cursor.eat(b'-') {
+        return Err(cursor.error("a number or a hyphen should be here"));
+    }
+    let last = cursor.saturating_number();
+    match (first, last) {
+        (Some(first), None) => Ok(Spec::From(first)),
+        (Some(first), Some(last)) if first <= last => Ok(Spec::Between(first, last)),
+        (Some(_), Some(_)) => Err(cursor.error("the range ends before it starts")),
+        (None, Some(count)) => Ok(Spec::Last(count)),
+        (None, None) => Err(cursor.error("a number should be here")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn select(text: &str, size: u64) -> Selected {
+        ByteRange::parse(text.as_bytes()).unwrap().unwrap().select(size)
+    }
+
+    #[test]
+    fn selects_what_lies_within_the_whole() {
+        assert_eq!(select("bytes=0-", 10), Selected::Part(0..10));
+        assert_eq!(select("bytes=3-", 10), Selected::Part(3..10));
+        assert_eq!(select("bytes=3-3", 10), Selected::Part(3..4));
+        assert_eq!(select("bytes=3-99", 10), Selected::Part(3..10));
+        assert_eq!(select("bytes=-3", 10), Selected::Part(7..10));
+        assert_eq!(select("bytes=-99", 10), Selected::Part(0..10));
+        assert_eq!(select("BYTES= , 3-4 ,", 10), Selected::Part(3..5));
+        assert_eq!(select("bytes=0-99999999999999999999", 10), Selected::Part(0..10));
+        assert_eq!(select("bytes=0-18446744073709551615", u64::MAX), Selected::Part(0..u64::MAX));
+    }
+
+    #[test]
+    fn a_range_outside_the_whole_selects_nothing() {
+        assert_eq!(select("bytes=10-", 10), Selected::Nothing);
+        assert_eq!(select("bytes=10-20", 10), Selected::Nothing);
+        assert_eq!(select("bytes=99999999999999999999-", 10), Selected::Nothing);
+        assert_eq!(select("bytes=-0", 10), Selected::Nothing);
+        assert_eq!(select("bytes=0-", 0), Selected::Nothing);
+        assert_eq!(select("bytes=-1", 0), Selected::Whole);
+    }
+
+    #[test]
+    fn several_ranges_and_other_units_ask_for_the_whole() {
+        for text in ["bytes=0-1,3-4", "bytes=0-1,3-4,5-6", "items=1-2", "x=anything"] {
+            assert_eq!(ByteRange::parse(text.as_bytes()), Ok(None), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_range() {
+        let many = format!("bytes={}", "0-1,".repeat(65));
+        for text in [
+            "",
+            "bytes",
+            "=0-1",
+            "bytes=",
+            "bytes=,",
+            "bytes=-",
+            "bytes=1",
+            "bytes=a-b",
+            "bytes=2-1",
+            "bytes=0-1 2-3",
+            "bytes=0-1,2-1",
+            "bytes=0-1,x",
+            "bytes 0-1",
+            "bytes =0-1",
+            "bytes=0 -1",
+            &many,
+        ] {
+            assert!(ByteRange::parse(text.as_bytes()).is_err(), "{text:?} was accepted");
+        }
+        assert!(ByteRange::parse(b"bytes=\xff-").is_err());
+    }
+}

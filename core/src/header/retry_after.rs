@@ -1,0 +1,88 @@
+//! Retry-After: how long to leave a server alone.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::cursor::Cursor;
+use super::{HttpDate, InvalidHeader};
+
+/// How long a server asks to be left alone: so many seconds, or until a date.
+///
+/// Source: RFC 9110, section 10.2.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "the two forms that the specification has")]
+pub enum RetryAfter {
+    /// So many seconds from the receipt of the response.
+    Seconds(u64),
+    /// Until a date on the server's clock.
+    Date(HttpDate),
+}
+
+impl RetryAfter {
+    /// Reads a field's value. A number that does not fit counts as the largest that does.
+    ///
+    /// # Errors
+    /// The value is neither a number nor a date.
+    pub fn parse(value: &[u8]) -> Result<Self, InvalidHeader> {
+        let mut cursor = Cursor::new("Retry-After", value);
+        cursor.skip_whitespace();
+        if !cursor.peek().is_some_and(|b| b.is_ascii_digit()) {
+            return HttpDate::read(&mut cursor).map(Self::Date);
+        }
+        let seconds = cursor.saturating_number().unwrap_or(u64::MAX);
+        cursor.skip_whitespace();
+        if cursor.is_at_end() {
+            Ok(Self::Seconds(seconds))
+        } else {
+            Err(cursor.error("the number should end here"))
+        }
+    }
+
+    /// How long that is from the receipt of the response, whose own Date header says `date`; so the
+    /// clock is the server's on both sides. None for a date where the response has none of its own.
+    /// Zero for a date that has passed.
+    pub fn delay(&self, date: Option<HttpDate>) -> Option<Duration> {
+        match self {
+            Self::Seconds(seconds) => Some(Duration::from_secs(*seconds)),
+            Self::Date(until) => Some(until.saturating_since(date?)),
+        }
+    }
+}
+
+impl fmt::Display for RetryAfter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Seconds(seconds) => write!(f, "{seconds}"),
+            Self::Date(date) => write!(f, "{date}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_count_from_receipt() {
+        assert_eq!(RetryAfter::parse(b"120").unwrap().delay(None), Some(Duration::from_secs(120)));
+        assert_eq!(RetryAfter::parse(b" 0 "), Ok(RetryAfter::Seconds(0)));
+        assert_eq!(RetryAfter::parse(b"99999999999999999999"), Ok(RetryAfter::Seconds(u64::MAX)));
+    }
+
+    #[test]
+    fn a_date_counts_from_the_response_s_own() {
+        let date = HttpDate::parse(b"Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        let later = RetryAfter::parse(b"Sun, 06 Nov 1994 08:50:07 GMT").unwrap();
+        assert_eq!(later.delay(Some(date)), Some(Duration::from_secs(30)));
+        assert_eq!(later.delay(None), None);
+        let earlier = RetryAfter::parse(b"Sun, 06 Nov 1994 08:00:00 GMT").unwrap();
+        assert_eq!(earlier.delay(Some(date)), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn refuses_what_is_neither() {
+        for value in [&b""[..], b"-1", b"+1", b"1.5", b"1 2", b"soon", b"120s", b"\xff"] {
+            assert!(RetryAfter::parse(value).is_err(), "{value:?} was accepted");
+        }
+    }
+}

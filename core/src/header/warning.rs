@@ -1,0 +1,127 @@
+//! Warning: what a registry wants its users to read.
+
+use std::fmt;
+
+use super::cursor::{Cursor, write_quoted};
+use super::{InvalidHeader, MAX_ELEMENTS};
+
+/// A registry's warning for its users.
+///
+/// Source: distribution-spec, "Warnings": of RFC 7234, section 5.5, the code 299 with the agent `-`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Warning {
+    text: String,
+}
+
+impl Warning {
+    /// The most bytes of a field's value that are read.
+    pub const MAX_LEN: usize = 4096;
+
+    /// Reads a field's value: one warning, or several with commas between them. Those with another
+    /// code or agent than the specification's are left out.
+    ///
+    /// # Errors
+    /// The value does not fit the grammar, or has more than 4096 bytes, the most that registries may
+    /// send, or more than 64 warnings.
+    pub fn parse(value: &[u8]) -> Result<Vec<Self>, InvalidHeader> {
+        let mut cursor = Cursor::new("Warning", value);
+        if value.len() > Self::MAX_LEN {
+            return Err(cursor.error("the value is longer than 4096 bytes"));
+        }
+        let mut warnings = Vec::new();
+        for count in 0.. {
+            cursor.skip_commas();
+            if cursor.is_at_end() {
+                break;
+            }
+            if count == MAX_ELEMENTS {
+                return Err(cursor.error("there are too many warnings"));
+            }
+            let code = cursor.take_while(|b| b.is_ascii_digit());
+            if code.len() != 3 || !cursor.eat(b' ') {
+                return Err(cursor.error("a code of three digits and a space should be before this"));
+            }
+            // A host with a port, or a pseudonym.
+            let agent = cursor.take_while(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b',' | b'\\'));
+            if agent.is_empty() || !cursor.eat(b' ') {
+                return Err(cursor.error("an agent and a space should be before this"));
+            }
+            let text = cursor.quoted_string()?;
+            if cursor.rest().starts_with(b" \"") && cursor.eat(b' ') {
+                // The date, of no use to a reader of the text.
+                cursor.quoted_string()?;
+            }
+            cursor.end_element()?;
+            if code == "299" && agent == "-" {
+                warnings.push(Self { text });
+            }
+        }
+        Ok(warnings)
+    }
+
+    /// The text, without control characters. Whoever answered chose it.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("299 - ")?;
+        write_quoted(f, &self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn texts(value: &str) -> Vec<String> {
+        let warnings = Warning::parse(value.as_bytes()).unwrap_or_else(|e| panic!("{e}"));
+        warnings.into_iter().map(|warning| warning.text).collect()
+    }
+
+    #[test]
+    fn reads_one_or_several() {
+        assert_eq!(texts(r#"299 - "Your token expires""#), ["Your token expires"]);
+        assert_eq!(texts(r#"299 - "a, \"b\" \\", ,299 - "c""#), [r#"a, "b" \"#, "c"]);
+        assert_eq!(texts(r#"299 - "dated" "Sun, 06 Nov 1994 08:49:37 GMT""#), ["dated"]);
+        assert_eq!(texts("299 - \"gr\u{fc}n\""), ["gr\u{fc}n"]);
+        assert!(texts("").is_empty());
+    }
+
+    #[test]
+    fn leaves_out_what_is_not_for_users() {
+        assert_eq!(texts(r#"110 - "stale",299 example.com:80 "other",299 - "kept""#), ["kept"]);
+    }
+
+    #[test]
+    fn what_is_printed_reads_back() {
+        let warnings = Warning::parse(br#"299 - "a \"b\" \\c""#).unwrap();
+        assert_eq!(Warning::parse(warnings[0].to_string().as_bytes()), Ok(warnings.clone()));
+    }
+
+    #[test]
+    fn refuses_what_the_grammar_does_not_have() {
+        for value in [
+            &b"299"[..],
+            b"299 -",
+            b"299 - text",
+            b"299 - \"open",
+            b"299 - \"open\\",
+            b"299 - \"a\" \"b",
+            b"299 - \"a\" b",
+            b"2999 - \"a\"",
+            b"299  - \"a\"",
+            b"299 - \"a\x1b[31m\"",
+            b"299 - \"\xc2\x9b31m\"",
+            b"299 - \"\xff\"",
+            b"\"a\"",
+        ] {
+            assert!(Warning::parse(value).is_err(), "{:?} was accepted", String::from_utf8_lossy(value));
+        }
+        assert!(Warning::parse("299 - \"a\",".repeat(65).as_bytes()).is_err());
+        assert!(Warning::parse(format!("299 - \"{}\"", "a".repeat(4096)).as_bytes()).is_err());
+    }
+}
