@@ -29,7 +29,6 @@ mod add;
 mod holdings;
 mod memory;
 mod precondition;
-mod range;
 mod refusal;
 mod respond;
 mod route;

@@ -5,17 +5,18 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LINK,
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue,
+    LINK, RANGE,
 };
 use http::{Method, Response, StatusCode, request};
 use serde_json::{Value, json};
 
 use super::holdings::Holdings;
 use super::precondition::{self, Verdict};
-use super::range::Part;
 use super::refusal::{Code, Refusal};
 use super::route::{Name, Page, Route};
 use super::{Body, Server};
+use crate::header::{ByteRange, Selected};
 use crate::{Digest, MediaType, Repository};
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
@@ -68,25 +69,38 @@ fn blob(
         return Err(Refusal::not_found(Code::BlobUnknown, message));
     };
     let etag = digest.to_string();
-    let part = Part::of(&head.headers)
-        // RFC 9110, section 14.2: Range has a meaning for GET only.
-        .filter(|_| head.method == Method::GET && precondition::range_counts(&head.headers, &etag));
-    conditional(head, &etag, || {
-        let Some(part) = part else {
-            return octets(StatusCode::OK, Body::Blob { digest, range: 0..size });
-        };
-        let Some(range) = part.within(size) else {
+    // RFC 9110, section 14.2: Range has a meaning for GET only.
+    let asked = if head.method == Method::GET && precondition::range_counts(&head.headers, &etag) {
+        byte_range(&head.headers)
+    } else {
+        None
+    };
+    conditional(head, &etag, || match asked.map_or(Selected::Whole, |range| range.select(size)) {
+        Selected::Whole => octets(StatusCode::OK, Body::Blob { digest, range: 0..size }),
+        Selected::Part(range) => {
+            let shown = value(format_args!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1)));
+            let mut response = octets(StatusCode::PARTIAL_CONTENT, Body::Blob { digest, range });
+            response.headers_mut().insert(CONTENT_RANGE, shown);
+            response
+        }
+        Selected::Nothing => {
             let message = format_args!("the blob has {size} bytes, none of them in the range");
-            let mut response =
-                Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, Code::RangeInvalid, message).into_response();
+            let refusal = Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, Code::RangeInvalid, message);
+            let mut response = refusal.into_response();
             response.headers_mut().insert(CONTENT_RANGE, value(format_args!("bytes */{size}")));
-            return response;
-        };
-        let shown = value(format_args!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1)));
-        let mut response = octets(StatusCode::PARTIAL_CONTENT, Body::Blob { digest, range });
-        response.headers_mut().insert(CONTENT_RANGE, shown);
-        response
+            response
+        }
     })
+}
+
+/// The one range of bytes that a request asks for. None, where it asks for several, or cannot be
+/// read: a server may ignore those (RFC 9110, section 14.2).
+fn byte_range(headers: &HeaderMap) -> Option<ByteRange> {
+    let mut lines = headers.get_all(RANGE).iter();
+    match (lines.next(), lines.next()) {
+        (Some(line), None) => ByteRange::parse(line.as_bytes()).ok().flatten(),
+        _ => None,
+    }
 }
 
 /// end-3
