@@ -39,7 +39,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::{Response, request};
 
-use crate::{Descriptor, Digest, Repository, Tag};
+use crate::{Descriptor, Digest, Limits, Repository, Tag};
 use holdings::Holdings;
 
 pub use add::{AddError, AddProblem};
@@ -67,7 +67,7 @@ impl Server {
     /// that may not be distributed is left out where `content` lacks it. An entry of an index that is
     /// neither an image nor an index is not read; it is served both as a manifest and as a blob.
     ///
-    /// The bounds on depth, number and bytes are the defaults of [`Limits`](crate::Limits), so that
+    /// The bounds on depth, number and bytes are the defaults of [`Limits`], so that
     /// what is added can be walked.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ impl Server {
         root: &Descriptor,
         content: &(impl Content + ?Sized),
     ) -> Result<(), AddError> {
-        let gathered = add::gather(root, content)?;
+        let gathered = add::gather(root, content, &Limits::default())?;
         let holdings = self.repositories.entry(repository.clone()).or_default();
         holdings.merge(gathered);
         if let Some(tag) = tag {

@@ -10,8 +10,11 @@ use crate::{
 };
 
 /// Takes the root and everything under it.
-pub(super) fn gather(root: &Descriptor, content: &(impl Content + ?Sized)) -> Result<Holdings, AddError> {
-    let limits = Limits::default();
+pub(super) fn gather(
+    root: &Descriptor,
+    content: &(impl Content + ?Sized),
+    limits: &Limits,
+) -> Result<Holdings, AddError> {
     let mut gathered = Holdings::default();
     // One digest may be named with several types, or sizes, and each of them has to be right.
     let mut seen = BTreeSet::new();

@@ -195,7 +195,7 @@ fn a_manifest_that_cannot_be_verified_is_refused() {
         }
     }
     let root = Descriptor::new(MediaType::OCI_INDEX, "odd:abc".parse().unwrap(), 2);
-    assert_eq!(gather(&root, &Any).unwrap_err().problem(), &AddProblem::Unverifiable);
+    assert_eq!(gather(&root, &Any, &Limits::default()).unwrap_err().problem(), &AddProblem::Unverifiable);
 }
 
 #[test]
@@ -269,17 +269,24 @@ fn depth_is_bounded() {
 fn number_is_bounded_even_where_all_is_repeated() {
     let mut memory = Memory::new();
     let (image, _) = image(&mut memory);
-    let entries = vec![&image; 10_000];
-    let mut indexes = Vec::new();
-    for n in 0..6 {
-        // A different length each, for a different digest each.
-        indexes.push(memory.add_index(Flavour::OCI, entries.iter().copied().skip(n)));
-    }
-    let root = memory.add_index(Flavour::OCI, &indexes);
-    let limit = Limits::default().walk_nodes;
-    assert_eq!(refusal(&memory, &root).problem(), &AddProblem::TooMany { limit });
-    let root = memory.add_index(Flavour::OCI, &indexes[..4]);
-    add(&mut Server::new(), &memory, &root).unwrap();
+    let index = memory.add_index(Flavour::OCI, [&image, &image, &image]);
+    let root = memory.add_index(Flavour::OCI, [&index, &image]);
+    let limits = |walk_nodes| Limits { walk_nodes, ..Limits::default() };
+    gather(&root, &memory, &limits(6)).unwrap();
+    let error = gather(&root, &memory, &limits(5)).unwrap_err();
+    assert_eq!((error.digest(), error.problem()), (&index.digest, &AddProblem::TooMany { limit: 5 }));
+}
+
+#[test]
+fn bytes_are_bounded_over_all_documents() {
+    let mut memory = Memory::new();
+    let (image, _) = image(&mut memory);
+    let root = memory.add_index(Flavour::OCI, [&image, &image]);
+    let limits = |walk_bytes| Limits { walk_bytes, ..Limits::default() };
+    let limit = root.size + image.size;
+    gather(&root, &memory, &limits(limit)).unwrap();
+    let error = gather(&root, &memory, &limits(limit - 1)).unwrap_err();
+    assert_eq!(error.problem(), &AddProblem::TooMuch { limit: limit - 1 });
 }
 
 #[test]
@@ -296,5 +303,8 @@ fn a_document_too_large_is_not_asked_for() {
     let limit = Limits::default().manifest_bytes;
     let digest = Digest::of(Algorithm::Sha256, b"");
     let root = Descriptor::new(MediaType::OCI_INDEX, digest, limit + 1);
-    assert_eq!(gather(&root, &Huge(limit + 1)).unwrap_err().problem(), &AddProblem::TooLarge { limit });
+    assert_eq!(
+        gather(&root, &Huge(limit + 1), &Limits::default()).unwrap_err().problem(),
+        &AddProblem::TooLarge { limit }
+    );
 }
