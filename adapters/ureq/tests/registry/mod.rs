@@ -160,6 +160,8 @@ impl Shared {
                 return;
             }
         }
+        // The client has gone, or does not speak HTTP.
+        let _ = stream.get_mut().write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
     }
 
     /// `None` where the connection is to be closed.
