@@ -1,4 +1,5 @@
 //! A blob on its way: into a writer, out of a reader, or whole.
+
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;

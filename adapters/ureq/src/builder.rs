@@ -1,4 +1,5 @@
-//! What a client is told once, at its start.
+//! How a client is made.
+
 use std::fmt;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use ureq::tls::{Certificate, PemItem, parse_pem};
 use crate::Client;
 use crate::transport::Transport;
 
-/// The settings of a [`Client`].
+/// Makes a [`Client`].
 #[must_use = "`build` makes the client"]
 pub struct Builder {
     config: Config,
@@ -35,16 +36,16 @@ impl Builder {
         }
     }
 
-    /// Replaces the settings of the protocol. The default ones name this crate as the user agent.
+    /// Sets the session's settings, the User-Agent header among them.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
     }
 
-    /// Trusts these certificates as roots, beside those of the system.
+    /// Trusts the certificates in a PEM text, besides those that the system trusts.
     ///
     /// # Errors
-    /// The text is not PEM, holds no certificate, or holds one that cannot be a root.
+    /// The text is not PEM, has no certificate, or has one that cannot be a root.
     pub fn add_root_certificates_pem(mut self, pem: &[u8]) -> Result<Self, BuildError> {
         let before = self.roots.len();
         for item in parse_pem(pem) {
@@ -63,31 +64,32 @@ impl Builder {
         Ok(self)
     }
 
-    /// Bounds the time to connect, TLS included. 10 seconds unless told otherwise.
+    /// Sets how long making a connection may take: route, proxy and TLS together. 10 s by default.
+    ///
+    /// Looking up a name takes as long as the system lets it, save where [`timeout`](Self::timeout) is set.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// Bounds the wait for a response's head, and for each further part of its body. 30 seconds unless
-    /// told otherwise.
+    /// Sets how long a request may wait for its response's head, and a response for its next bytes. 30 s by
+    /// default. An exchange that waits longer counts as a fault, and the session may try again.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self
     }
 
-    /// Bounds each whole operation, retries included: a call, a walk or a blob from its first request
-    /// to its end. Unbounded unless told otherwise.
+    /// Sets how long a whole operation may take, retries included. No limit by default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Makes the client.
+    /// Makes the client. Reads the system's certificates and the proxy settings in the environment.
     ///
     /// # Errors
-    /// None at present. A system without root certificates is no error: plain http and added roots
-    /// work there, and the message of a failed TLS connection tells.
+    /// None today. A system without root certificates is no error: plain http works there, and what
+    /// needs one says so.
     pub fn build(self) -> Result<Client, BuildError> {
         let transport =
             Transport::new(&self.config.limits, self.roots, self.connect_timeout, self.idle_timeout);
@@ -107,7 +109,7 @@ impl fmt::Debug for Builder {
     }
 }
 
-/// Why a client could not be built.
+/// Why a client could not be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {

@@ -1,4 +1,5 @@
 //! One operation, from its start to its end or to its drop.
+
 use std::sync::{Arc, Condvar};
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! The verbs.
+//! The client: one method a verb.
+
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher;
@@ -17,7 +18,10 @@ use crate::pool::Driver;
 use crate::transport::Transport;
 use crate::{BlobReader, BuildError, Builder, Walk, blob};
 
-/// A blocking client for registries. Clones share everything.
+/// A client of OCI registries.
+///
+/// Cheap to clone; clones are one client. Its calls may run on several threads at the same time. Dropping
+/// the last clone, with the last [`Walk`] and [`BlobReader`], ends its threads and closes its connections.
 #[derive(Clone)]
 pub struct Client {
     driver: Arc<Driver>,
@@ -25,32 +29,32 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client with the default settings.
+    /// Makes a client with default settings.
     ///
     /// # Errors
-    /// Those of [`Builder::build`].
+    /// As [`Builder::build`].
     pub fn new() -> Result<Self, BuildError> {
         Self::builder().build()
     }
 
-    /// A client with other settings.
+    /// Makes a client with settings.
     pub fn builder() -> Builder {
         Builder::new()
     }
 
     pub(crate) fn start(config: Config, transport: Transport, timeout: Option<Duration>) -> Self {
         let threads = config.limits.in_flight.max(1);
-        // The one source of randomness that std has.
+        // Seeds nothing but the jitter of retries: the standard library's own source of variety will do.
         let seed = RandomState::new().hash_one(());
         let shared = Shared::new(Session::new(config, seed), transport, threads);
         Self { driver: Arc::new(Driver(shared)), timeout }
     }
 
-    /// What `reference` names: its descriptor. With a platform, that of the manifest that fits it best
-    /// in the index that `reference` names.
+    /// Says what a reference names. With a platform, that is the manifest that fits it best in the index
+    /// that the reference names.
     ///
     /// # Errors
-    /// The registry, the network or the content failed; see [`Error`].
+    /// The registry lacks it, refuses it, breaks a rule, or cannot be reached.
     pub fn resolve(&self, reference: &Reference, platform: Option<&Platform>) -> Result<Descriptor, Error> {
         let call = self.call(|session| session.resolve(reference, platform));
         let mut resolved = None;
@@ -58,7 +62,7 @@ impl Client {
             match call.event() {
                 Event::Resolved(descriptor) => resolved = Some(descriptor),
                 Event::Done => {
-                    return Ok(resolved.expect("a resolution reports what it found before it is done"));
+                    return Ok(resolved.expect("a session resolves before it is done"));
                 }
                 Event::Failed(error) => return Err(error),
                 _ => {}
@@ -66,10 +70,10 @@ impl Client {
         }
     }
 
-    /// The manifest that `reference` names, verified, and its descriptor.
+    /// Reads the manifest that a reference names, verified, with the descriptor that names it.
     ///
     /// # Errors
-    /// The registry, the network or the content failed; see [`Error`].
+    /// The registry lacks it, refuses it, breaks a rule, or cannot be reached.
     pub fn manifest(
         &self,
         reference: &Reference,
@@ -80,27 +84,25 @@ impl Client {
         loop {
             match call.event() {
                 Event::Manifest(descriptor, manifest) => found = Some((descriptor, manifest)),
-                Event::Done => return Ok(found.expect("a manifest is reported before its operation is done")),
+                Event::Done => return Ok(found.expect("a session tells the manifest before it is done")),
                 Event::Failed(error) => return Err(error),
                 _ => {}
             }
         }
     }
 
-    /// Everything under `reference`, in the depth-first pre-order of its documents.
-    ///
-    /// Nothing is sent before the first call of `next`.
+    /// Walks everything under a reference.
     pub fn walk(&self, reference: &Reference, options: WalkOptions) -> Walk {
         Walk::new(self.clone(), reference.clone(), options)
     }
 
-    /// Writes a blob to `writer`; returns how many bytes. `reference` has a digest; `size`, where it is
-    /// known, bounds the blob.
+    /// Writes a blob into `writer`, and flushes it; returns the number of bytes written.
     ///
-    /// Bytes are written as they arrive. What an error leaves in `writer` is not verified.
+    /// The reference has a digest. `size`, where known, bounds the blob. Bytes are written before they
+    /// are verified as a whole: what was written is the blob only if this succeeds.
     ///
     /// # Errors
-    /// The registry, the network, the content or `writer` failed; see [`Error`].
+    /// The registry lacks it, refuses it, sends something else, or cannot be reached; or the writer fails.
     pub fn blob_to(
         &self,
         reference: &Reference,
@@ -110,18 +112,16 @@ impl Client {
         blob::write(self.call(|session| session.blob(reference, size)), writer)
     }
 
-    /// A blob to read from. `reference` has a digest; `size`, where it is known, bounds the blob.
-    ///
-    /// Nothing is sent before the first read.
+    /// Reads a blob as it arrives. The reference has a digest. `size`, where known, bounds the blob.
     pub fn blob(&self, reference: &Reference, size: Option<u64>) -> BlobReader {
         BlobReader::new(self.clone(), reference.clone(), size)
     }
 
-    /// A small blob, verified, of at most `limit` bytes. `reference` has a digest; `size`, where it is
-    /// known, bounds the blob too.
+    /// Reads a blob of at most `limit` bytes, verified. The reference has a digest. A `size` beyond the limit
+    /// fails without a request.
     ///
     /// # Errors
-    /// The registry, the network or the content failed, or the blob is larger than `limit`; see [`Error`].
+    /// As [`blob_to`](Self::blob_to), or the blob is larger than `limit`.
     pub fn blob_bytes(&self, reference: &Reference, size: Option<u64>, limit: u64) -> Result<Bytes, Error> {
         blob::collect(self.call(|session| session.blob(reference, size)), size, limit)
     }

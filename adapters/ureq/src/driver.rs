@@ -1,4 +1,5 @@
 //! Drives the one session that all calls of a client share: whoever has something to do also polls.
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

@@ -1,4 +1,5 @@
 //! Carrying one exchange out.
+
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::time::Duration;

@@ -25,6 +25,7 @@
 //! A proxy is taken from `ALL_PROXY`, `HTTPS_PROXY` or `HTTP_PROXY`, the first that is set, except for
 //! the hosts in `NO_PROXY` and for this machine itself. Certificates are verified against the roots of
 //! the system and those added with [`Builder::add_root_certificates_pem`].
+
 mod blob;
 mod builder;
 mod call;
@@ -35,6 +36,8 @@ mod pool;
 mod state;
 mod transport;
 mod walk;
+
+pub use oci_proto;
 
 pub use blob::BlobReader;
 pub use builder::{BuildError, Builder};

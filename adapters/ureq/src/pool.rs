@@ -1,4 +1,5 @@
 //! The threads that carry exchanges beside the calls: started when needed, bounded, ended with the client.
+
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 use std::thread;

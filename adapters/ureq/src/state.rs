@@ -1,4 +1,5 @@
 //! What is behind the lock: the session, and what each call has not taken yet.
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar};
 
@@ -138,13 +139,15 @@ impl State {
         if !mailbox.steps.is_empty() {
             return None;
         }
+        // A call that carried something while others carry what comes before would keep its events waiting.
+        let out = self.carried.values().filter(|served| **served == Some(op)).count();
+        if out > batch.iter().filter(|job| job.op() == Some(op)).count() {
+            return None;
+        }
         // What serves several operations has no deadline, and may outlast this one's.
         let serves = |job: &Job| job.op().map_or(mailbox.deadline.is_none(), |served| served == op);
-        let at = batch.iter().position(serves)?;
-        // A call that carried one of several would not see what the others bring.
-        let alone = batch.iter().filter(|job| serves(job)).count() == 1
-            && self.carried.iter().all(|(id, served)| *served != Some(op) || *id == batch[at].id());
-        if alone { batch.remove(at) } else { None }
+        let first = batch.iter().position(serves)?;
+        batch.remove(first)
     }
 
     /// Hands the end of an exchange to the session.

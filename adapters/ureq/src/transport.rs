@@ -1,4 +1,5 @@
 //! ureq, with everything switched off that the core decides.
+
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ use ureq::{Agent, Body, Error, Proxy, Timeout};
 const HEAD_BYTES: usize = 64 << 10;
 /// A line of a request's head must fit: bearer tokens come to several KiB.
 const OUTPUT_BYTES: usize = 64 << 10;
+/// Less than the minute after which many servers and middle boxes close an idle connection.
+const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 
 /// Sends requests, and says in the core's words why one could not be sent.
 pub(crate) struct Transport {
@@ -24,7 +27,8 @@ pub(crate) struct Transport {
     requests: AtomicU64,
     connect_timeout: Duration,
     idle_timeout: Duration,
-    without_roots: bool,
+    /// Why no certificate can be trusted, if that is so.
+    distrust: Option<String>,
 }
 
 /// What was being waited for when something broke.
@@ -46,7 +50,17 @@ impl Transport {
         let mut roots: Vec<_> =
             system.certs.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
         roots.extend(extra_roots);
-        let without_roots = roots.is_empty();
+        let distrust = roots.is_empty().then(|| {
+            let mut why =
+                "this system has no root certificates: install them, set SSL_CERT_FILE, or give the \
+                           client some"
+                    .to_owned();
+            for error in system.errors.iter().take(2) {
+                why.push_str("; ");
+                why.push_str(&error.to_string());
+            }
+            why
+        });
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::Specific(Arc::new(roots)))
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -67,8 +81,10 @@ impl Transport {
                 .max_idle_connections(limits.in_flight)
                 .max_idle_connections_per_host(limits.in_flight_per_origin)
                 .timeout_connect(Some(connect_timeout))
-                // A head that trickles is late as a whole; a body may take as long as it moves.
-                .timeout_recv_response(Some(idle_timeout))
+                .max_idle_age(IDLE_CONNECTION)
+                // A body may take as long as it moves. A head that trickles is late as a whole; more time
+                // than for one read spares setting the socket's timeout for each request.
+                .timeout_recv_response(Some(idle_timeout.saturating_mul(2)))
                 .timeout_per_read(Some(idle_timeout))
                 .timeout_per_write(Some(idle_timeout))
                 .build()
@@ -80,7 +96,7 @@ impl Transport {
             requests: AtomicU64::new(0),
             connect_timeout,
             idle_timeout,
-            without_roots,
+            distrust,
         }
     }
 
@@ -135,18 +151,17 @@ impl Transport {
             Error::Rustls(error) => self.tls_fault(&error),
             Error::Tls(_) | Error::TlsRequired | Error::Pem(_) => Fault::new(FaultKind::Tls, error),
             Error::Io(error) => self.io_fault(phase, &error),
+            // Its message would show the URL, and with it a signature in the query.
+            Error::BadUri(_) => Fault::new(FaultKind::Connect, "the URL has no host, or an unknown scheme"),
             other => Fault::new(FaultKind::Reset, other),
         }
     }
 
     fn tls_fault(&self, error: &rustls::Error) -> Fault {
-        if self.without_roots {
-            return Fault::new(
-                FaultKind::Tls,
-                format_args!("{error} (this system has no root certificates; add some)"),
-            );
+        match &self.distrust {
+            Some(distrust) => Fault::new(FaultKind::Tls, format_args!("{error} ({distrust})")),
+            None => Fault::new(FaultKind::Tls, error),
         }
-        Fault::new(FaultKind::Tls, error)
     }
 
     fn io_fault(&self, phase: Phase, error: &io::Error) -> Fault {
@@ -188,4 +203,52 @@ fn is_this_machine(uri: &Uri) -> bool {
     let host = uri.host().unwrap_or_default();
     let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     host.eq_ignore_ascii_case("localhost") || address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_known_by_its_names() {
+        for (url, expected) in [
+            ("http://localhost:5000/v2/", true),
+            ("http://LOCALHOST/v2/", true),
+            ("http://127.8.9.1:5000/v2/", true),
+            ("http://[::1]:5000/v2/", true),
+            ("https://localhost.example/v2/", false),
+            ("https://128.0.0.1/v2/", false),
+            ("https://[::2]/v2/", false),
+            ("/v2/", false),
+        ] {
+            assert_eq!(is_this_machine(&url.parse().unwrap()), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn an_error_before_the_head_is_the_way_there_unless_the_connection_broke() {
+        let second = Duration::from_secs(1);
+        let transport = Transport::new(&Limits::default(), Vec::new(), second, second);
+        let kind = |phase, error| transport.fault(phase, error).kind();
+        let look_up = || Error::Io(io::Error::other("failed to lookup address information"));
+        let reset = || Error::Io(io::ErrorKind::ConnectionReset.into());
+        let refused = || Error::Io(io::ErrorKind::ConnectionRefused.into());
+        assert_eq!(kind(Phase::Head, look_up()), FaultKind::Connect);
+        assert_eq!(kind(Phase::Head, refused()), FaultKind::Connect);
+        assert_eq!(kind(Phase::Head, reset()), FaultKind::Reset);
+        assert_eq!(kind(Phase::Body, reset()), FaultKind::Reset);
+        assert_eq!(kind(Phase::Body, look_up()), FaultKind::Reset);
+        let certificate = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
+        let wrapped = Error::Io(io::Error::new(io::ErrorKind::InvalidData, certificate));
+        assert_eq!(kind(Phase::Head, wrapped), FaultKind::Tls);
+    }
+
+    #[test]
+    fn a_message_shows_no_query() {
+        let second = Duration::from_secs(1);
+        let transport = Transport::new(&Limits::default(), Vec::new(), second, second);
+        let request = Request::get("ftp://cdn.example/blob?signature=secret").body(Payload::Empty).unwrap();
+        let fault = transport.send(request, None).unwrap_err();
+        assert!(!fault.message().contains("secret"), "{}", fault.message());
+    }
 }

@@ -1,4 +1,5 @@
 //! A walk as an iterator.
+
 use std::fmt;
 use std::iter::FusedIterator;
 use std::mem;

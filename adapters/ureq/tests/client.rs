@@ -1,4 +1,5 @@
 //! What the client does against a registry that behaves.
+
 mod registry;
 
 use std::collections::BTreeSet;
@@ -111,19 +112,27 @@ fn wide(children: u32) -> (Memory, Descriptor) {
 
 #[test]
 fn a_walk_asks_for_several_at_once_and_no_more_than_allowed() {
-    let (memory, root) = wide(24);
+    let (mut memory, root) = wide(24);
+    let images = ["one", "two"].map(|text| memory.add_image(Flavour::OCI, None, &[text.as_bytes()]));
+    let few = memory.add_index(Flavour::OCI, &images);
     let delay = Duration::from_millis(100);
-    let registry = Registry::start(memory, &[("demo:latest", &root)], move |_| Play::Delay(delay));
+    let roots = [("demo:latest", &root), ("demo:few", &few)];
+    let registry = Registry::start(memory, &roots, move |_| Play::Delay(delay));
     let mut config = Config::default();
     config.limits.in_flight_per_origin = 6;
     let client = Client::builder().config(config).build().unwrap();
-    let began = Instant::now();
-    let nodes = client.walk(&registry.named("demo:latest"), WalkOptions::default()).count();
-    let took = began.elapsed();
-    assert_eq!(nodes, 25);
-    assert_eq!(registry.most_busy(), 6);
-    // The root, and four rounds of six; one after another they would take 2.5 s.
-    assert!(took < delay * 10, "took {took:?}");
+    // Leaves a few threads idle, which do not suffice for what follows.
+    assert_eq!(client.walk(&registry.named("demo:few"), WalkOptions::default()).count(), 3);
+    for _ in 0..2 {
+        let began = Instant::now();
+        let nodes = client.walk(&registry.named("demo:latest"), WalkOptions::default()).count();
+        let took = began.elapsed();
+        assert_eq!(nodes, 25);
+        assert_eq!(registry.most_busy(), 6);
+        // The root, and four rounds of six; one after another they would take 2.5 s.
+        assert!(took < delay * 10, "took {took:?}");
+    }
+    assert_eq!(registry.connections(), 6, "connections are kept from one walk to the next");
 }
 
 #[test]
@@ -195,6 +204,17 @@ fn calls_one_after_another_share_a_connection() {
         client.manifest(&registry.named("demo:latest"), None).unwrap();
         // A refusal has a body of its own, which must be read to its end.
         client.manifest(&registry.named("demo:absent"), None).unwrap_err();
+    }
+    assert_eq!(registry.connections(), 1);
+}
+
+#[test]
+fn a_short_body_that_nobody_wants_costs_no_connection() {
+    let (memory, image, blob) = blob(b"fourteen bytes");
+    let registry = Registry::start(memory, &[("demo:latest", &image)], serve);
+    let client = Client::new().unwrap();
+    for _ in 0..3 {
+        client.blob_to(&registry.at("demo", &blob.digest), Some(15), std::io::sink()).unwrap_err();
     }
     assert_eq!(registry.connections(), 1);
 }

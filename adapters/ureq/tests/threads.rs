@@ -1,8 +1,10 @@
 //! The client's threads; alone in its process, since it counts them.
+
 #![cfg(target_os = "linux")]
 mod registry;
 
 use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,8 +25,15 @@ fn threads_are_started_when_needed_and_end_with_the_client() {
     let mut memory = Memory::new();
     let images: Vec<_> = (0..30_u8).map(|n| memory.add_image(Flavour::OCI, None, &[&[n]])).collect();
     let root = memory.add_index(Flavour::OCI, &images);
-    let registry = Registry::start(memory, &[("demo:latest", &root)], |head| {
-        if head.uri.path().contains("/blobs/") { Play::Stall } else { Play::Delay(Duration::from_millis(20)) }
+    let few = memory.add_index(Flavour::OCI, &images[..3]);
+    let small = memory.clone();
+    // The calls below need some of the first twenty answers; the others never come.
+    let asked = AtomicUsize::new(0);
+    let registry = Registry::start(memory, &[("demo:latest", &root)], move |_| {
+        match asked.fetch_add(1, Ordering::SeqCst) {
+            ..20 => Play::Delay(Duration::from_millis(20)),
+            _ => Play::Stall,
+        }
     });
     let client = Client::new().unwrap();
     let reference = registry.named("demo:latest");
@@ -41,11 +50,25 @@ fn threads_are_started_when_needed_and_end_with_the_client() {
 
     drop(client);
     assert_eq!(threads(), 8, "the walk still needs them");
-    // Some are waiting for the registry: they are not waited out.
+    while registry.requests().len() < 24 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    // They wait for the registry, and are not waited for.
     drop(walk);
-    let dropped = Instant::now();
+    all_end();
+
+    let registry = Registry::start(small, &[("demo:latest", &few)], |_| Play::Serve);
+    let client = Client::new().unwrap();
+    assert_eq!(client.walk(&registry.named("demo:latest"), WalkOptions::default()).count(), 4);
+    assert!(threads() > 0);
+    drop(client);
+    all_end();
+}
+
+fn all_end() {
+    let began = Instant::now();
     while threads() > 0 {
-        assert!(dropped.elapsed() < Duration::from_secs(5), "{} threads are left", threads());
+        assert!(began.elapsed() < Duration::from_secs(5), "{} threads are left", threads());
         thread::sleep(Duration::from_millis(5));
     }
 }

@@ -1,4 +1,5 @@
 //! Whom the client trusts.
+
 mod registry;
 
 use std::net::TcpStream;

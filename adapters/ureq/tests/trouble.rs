@@ -1,4 +1,5 @@
 //! What the client does when the network, the registry or the writer fails.
+
 mod registry;
 
 use std::io::{self, Read, Write};

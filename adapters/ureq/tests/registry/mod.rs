@@ -1,5 +1,6 @@
 //! A registry on loopback for tests: the core's server behind HTTP/1.1 on threads, and a script that
 //! says how badly it behaves.
+
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
