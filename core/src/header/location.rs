@@ -40,9 +40,6 @@ pub fn resolve(base: &Uri, reference: &[u8]) -> Result<Uri, InvalidHeader> {
     if ![Scheme::HTTP, Scheme::HTTPS].contains(base_scheme) {
         return Err(cursor.error("what it is relative to is neither http nor https"));
     }
-    if base_authority.as_str().contains('@') {
-        return Err(cursor.error("what it is relative to has a user name"));
-    }
     cursor.skip_whitespace();
     let start = cursor.clone();
     // User agents disagree on a backslash: some take it for a slash.
@@ -63,7 +60,8 @@ pub fn resolve(base: &Uri, reference: &[u8]) -> Result<Uri, InvalidHeader> {
     let authority = match parts.authority {
         Some(text) => read_authority(&cursor, text)?,
         None if parts.scheme.is_some() => return Err(cursor.error("the host is missing")),
-        None => base_authority.clone(),
+        // It is one, but may have a user name, or an empty port.
+        None => read_authority(&cursor, base_authority.as_str())?,
     };
     let (path, query) = match parts.path {
         path if parts.authority.is_some() || path.starts_with('/') => {
@@ -124,7 +122,9 @@ impl<'a> Parts<'a> {
 
 fn read_authority(cursor: &Cursor<'_>, text: &str) -> Result<Authority, InvalidHeader> {
     if text.contains('@') {
-        return Err(cursor.error("it has a user name, which must not be followed"));
+        return Err(
+            cursor.error("it, or what it is relative to, has a user name, which must not be followed")
+        );
     }
     let host_len = if text.starts_with('[') { text.find(']').map(|at| at + 1) } else { text.find(':') };
     let (host, port) = text.split_at(host_len.unwrap_or(text.len()));
