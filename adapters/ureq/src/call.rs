@@ -30,7 +30,7 @@ impl Call {
         Self { driver, op, wake }
     }
 
-    /// Waits for the next event of an operation that has no sink.
+    /// Waits for the next event of an operation that has no sink. Not to be called after its last.
     pub(crate) fn event(&self) -> Event {
         loop {
             match self.step() {
@@ -44,7 +44,7 @@ impl Call {
         }
     }
 
-    /// Waits for the next step of the operation.
+    /// Waits for the next step of the operation. Not to be called after its last event.
     pub(crate) fn step(&self) -> Step {
         self.shared().step(self.op, &self.wake)
     }
@@ -63,7 +63,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         let shared = self.shared();
         let mut state = shared.lock();
-        let rest = state.close(self.op);
+        let Some(rest) = state.close(self.op) else { return };
         shared.drive(&mut state, Turn::Passing);
         drop(state);
         // What nobody will take is dropped after the lock.

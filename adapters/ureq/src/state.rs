@@ -82,17 +82,22 @@ impl State {
         wake
     }
 
-    /// Ends an operation whose call is gone; returns what it has not taken.
-    pub(crate) fn close(&mut self, op: OpId) -> VecDeque<Step> {
+    /// Ends an operation whose call is gone; returns what it has not taken. `None` if it had ended.
+    pub(crate) fn close(&mut self, op: OpId) -> Option<VecDeque<Step>> {
+        let mailbox = self.mailboxes.remove(&op)?;
         self.session.cancel(op);
         self.stale = true;
-        self.mailboxes.remove(&op).map(|mailbox| mailbox.steps).unwrap_or_default()
+        Some(mailbox.steps)
     }
 
-    /// The next step of an operation, if there is one.
+    /// The next step of an operation, if there is one. The last one closes its mailbox.
     pub(crate) fn take(&mut self, op: OpId) -> Option<Step> {
         let mailbox = self.mailboxes.get_mut(&op)?;
         let step = mailbox.steps.pop_front()?;
+        if matches!(step, Step::Event(Event::Done | Event::Failed(_))) {
+            self.mailboxes.remove(&op);
+            return Some(step);
+        }
         if mailbox.paused && mailbox.steps.len() < FULL / 2 {
             mailbox.paused = false;
             self.session.resume(op);
