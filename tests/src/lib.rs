@@ -2,4 +2,5 @@
 
 pub mod bodies;
 pub mod bodies_server;
+pub mod interop;
 pub mod transcript;

@@ -1,0 +1,55 @@
+//! Our own registry, for others to read from.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use oci_proto::server::{Memory, Server};
+use oci_proto_tokio::server::serve;
+use tokio::net::TcpListener;
+use tokio::runtime;
+use tokio::sync::oneshot;
+
+/// The core's registry on a port of loopback, until this is dropped.
+#[derive(Debug)]
+pub struct Served {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Served {
+    /// Serves `server`, whose blobs are in `memory`.
+    ///
+    /// # Panics
+    /// There is no port, or no thread, to be had.
+    pub fn start(server: Server, memory: Memory) -> Self {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+        let listener = runtime
+            .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+            .expect("there is a free port on loopback");
+        let address = listener.local_addr().expect("a listener has an address");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = thread::spawn(move || {
+            runtime
+                .block_on(serve(listener, Arc::new(server), memory, stopped))
+                .expect("the registry serves");
+        });
+        Self { address, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // What it panicked of is on stderr already.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! skopeo reads from the core's registry, which the tokio adapter serves.
+//!
+//! The content is what mirrors of images hold: an OCI index and a Docker manifest list, of images. Indexes in
+//! indexes and artifacts are left out: skopeo 1.9 takes each entry of an index for an image when it copies
+//! all of them.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use oci_proto::server::{Content as _, Flavour, Memory, Server};
+use oci_proto::{Descriptor, Digest, WalkOptions};
+use oci_proto_tests::interop::{
+    DockerRegistry, Program, Served, Settings, adapters, document, flat, line, listing,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const REPOSITORY: &str = "mirror/app";
+
+/// skopeo, with a home of its own, and our registry with one root for each flavour.
+struct Mirror {
+    skopeo: Program,
+    home: TempDir,
+    memory: Memory,
+    roots: [(&'static str, Descriptor); 2],
+    served: Served,
+}
+
+impl Mirror {
+    /// Nothing where skopeo is not installed.
+    fn start() -> Option<Self> {
+        let skopeo = Program::find("skopeo", "skopeo")?;
+        let mut memory = Memory::new();
+        let roots = [("oci", Flavour::OCI), ("docker", Flavour::DOCKER)]
+            .map(|(tag, flavour)| (tag, flat(&mut memory, flavour)));
+        let mut held = Server::new();
+        for (tag, root) in &roots {
+            let (repository, tag) = (REPOSITORY.parse().unwrap(), tag.parse().unwrap());
+            held.add(&repository, Some(&tag), root, &memory).unwrap();
+        }
+        let served = Served::start(held, memory.clone());
+        Some(Self { skopeo, home: TempDir::with_prefix("skopeo-").unwrap(), memory, roots, served })
+    }
+
+    fn name(&self, tag: &str) -> String {
+        format!("docker://{}/{REPOSITORY}:{tag}", self.served.address())
+    }
+
+    /// Runs skopeo; returns what it prints.
+    fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Vec<u8> {
+        let mut command = self.skopeo.command(self.home.path());
+        // There is no policy in this home, and signatures are not the question.
+        command.arg("--insecure-policy").args(arguments);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    /// Copies everything under a root, unchanged. Without `--preserve-digests` skopeo would compress
+    /// layers, and write the manifests anew.
+    fn copy(&self, tag: &str, to: &str) {
+        let from = self.name(tag);
+        let options =
+            ["--quiet", "--all", "--preserve-digests", "--src-tls-verify=false", "--dest-tls-verify=false"];
+        self.run([&["copy"], &options[..], &[&from, to]].concat());
+    }
+
+    fn bytes(&self, digest: &str) -> Vec<u8> {
+        self.memory.bytes(&digest.parse::<Digest>().unwrap()).unwrap().to_vec()
+    }
+
+    /// The digests of the images under a root, and of the blobs under those.
+    fn under(&self, root: &Descriptor) -> (Vec<String>, Vec<String>) {
+        let digest = |descriptor: &Value| descriptor["digest"].as_str().unwrap().to_owned();
+        let list = document(&self.memory, &root.digest.to_string());
+        let images: Vec<String> = list["manifests"].as_array().unwrap().iter().map(digest).collect();
+        let mut blobs = Vec::new();
+        for image in &images {
+            let image = document(&self.memory, image);
+            blobs.push(digest(&image["config"]));
+            blobs.extend(image["layers"].as_array().unwrap().iter().map(digest));
+        }
+        (images, blobs)
+    }
+}
+
+#[test]
+fn inspect_reads_the_image_of_a_platform_and_the_tags() {
+    let Some(mirror) = Mirror::start() else { return };
+    for (tag, root) in &mirror.roots {
+        let platform = ["--override-os", "linux", "--override-arch", "arm", "--override-variant", "v7"];
+        let inspect = ["inspect", "--tls-verify=false", &mirror.name(tag)];
+        let inspected: Value =
+            serde_json::from_slice(&mirror.run([&platform[..], &inspect].concat())).unwrap();
+        assert_eq!(inspected["Digest"], root.digest.to_string(), "{inspected}");
+        assert_eq!(inspected["RepoTags"], json!(["docker", "oci"]), "{inspected}");
+        assert_eq!(inspected["Architecture"], "arm", "{inspected}");
+
+        let (images, _) = mirror.under(root);
+        let image = document(&mirror.memory, &images[2]);
+        let layers: Vec<&Value> = image["layers"].as_array().unwrap().iter().map(|l| &l["digest"]).collect();
+        assert_eq!(inspected["Layers"], json!(layers), "{inspected}");
+    }
+}
+
+#[test]
+fn inspect_raw_prints_the_bytes_that_are_held() {
+    let Some(mirror) = Mirror::start() else { return };
+    for (tag, root) in &mirror.roots {
+        let raw = mirror.run(["inspect", "--raw", "--tls-verify=false", &mirror.name(tag)]);
+        assert_eq!(raw, mirror.bytes(&root.digest.to_string()), "{tag}");
+    }
+}
+
+#[test]
+fn copy_makes_a_layout_of_an_oci_index() {
+    let Some(mirror) = Mirror::start() else { return };
+    let [(tag, root), _] = &mirror.roots;
+    let layout = mirror.home.path().join("layout");
+    mirror.copy(tag, &format!("oci:{}:{tag}", layout.display()));
+
+    let index: Value = serde_json::from_slice(&read(&layout.join("index.json"))).unwrap();
+    assert_eq!(index["manifests"][0]["digest"], root.digest.to_string(), "{index}");
+    let (images, blobs) = mirror.under(root);
+    for digest in [root.digest.to_string()].into_iter().chain(images).chain(blobs) {
+        let copied = read(&layout.join("blobs").join(digest.replace(':', "/")));
+        assert!(copied == mirror.bytes(&digest), "{digest} was copied as other bytes");
+    }
+}
+
+/// A layout of OCI holds OCI's types alone, so that a Docker list would be converted there, or refused; `dir:`
+/// holds what comes.
+#[test]
+fn copy_makes_a_folder_of_either_flavour() {
+    let Some(mirror) = Mirror::start() else { return };
+    for (tag, root) in &mirror.roots {
+        let folder = mirror.home.path().join(tag);
+        mirror.copy(tag, &format!("dir:{}", folder.display()));
+
+        let hex = |digest: &str| digest.replace("sha256:", "");
+        let (images, blobs) = mirror.under(root);
+        let mut files: Vec<(String, PathBuf)> = vec![(root.digest.to_string(), "manifest.json".into())];
+        files.extend(images.into_iter().map(|d| (d.clone(), format!("{}.manifest.json", hex(&d)).into())));
+        files.extend(blobs.into_iter().map(|d| (d.clone(), hex(&d).into())));
+        for (digest, file) in files {
+            assert!(read(&folder.join(file)) == mirror.bytes(&digest), "{digest} was copied as other bytes");
+        }
+    }
+}
+
+#[test]
+fn what_skopeo_copies_into_docker_registry_is_what_both_adapters_walk() {
+    let Some(mirror) = Mirror::start() else { return };
+    let Some(program) = Program::find("docker-registry", "docker-registry") else { return };
+    let registry = DockerRegistry::start(&program, &Settings::new());
+    for (tag, root) in &mirror.roots {
+        let copy = format!("{}/copied/app:{tag}", registry.address());
+        mirror.copy(tag, &format!("docker://{copy}"));
+        for adapter in adapters() {
+            let nodes = adapter.walk(&copy.parse().unwrap(), WalkOptions::default()).unwrap();
+            let lines: Vec<Value> = nodes.iter().map(line).collect();
+            assert_eq!(lines, listing(&mirror.memory, root), "{} of {tag}", adapter.name());
+        }
+    }
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
