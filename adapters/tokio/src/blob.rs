@@ -20,7 +20,7 @@ use crate::{HyperTransport, Transport};
 /// The request is sent with the first read. Bytes come before they are verified as a whole; **the end of
 /// file comes only after size and digest were found right**. A reader that stops short of the end of file
 /// knows nothing of what it read. Where the blob is wrong, or cannot be had, reading fails with an
-/// [`io::Error`] whose inner error is an [`oci_proto::Error`]; reading on fails again.
+/// [`io::Error`] whose inner error is an [`oci_proto::Error`], and fails so ever after.
 ///
 /// As an [`AsyncBufRead`] it hands out the transport's own buffers, uncopied.
 ///
@@ -35,7 +35,7 @@ pub struct BlobReader<T: Transport = HyperTransport> {
 enum State<T: Transport> {
     Open(Box<Download<T>>),
     Verified,
-    Failed,
+    Failed(Error),
 }
 
 impl<T: Transport> BlobReader<T> {
@@ -53,13 +53,10 @@ impl<T: Transport> AsyncBufRead for BlobReader<T> {
                     Ok(Piece::Bytes(chunk)) => this.chunk = chunk,
                     Ok(Piece::Flush) => download.settle(),
                     Ok(Piece::Done) => this.state = State::Verified,
-                    Err(error) => {
-                        this.state = State::Failed;
-                        return Poll::Ready(Err(io::Error::other(error)));
-                    }
+                    Err(error) => this.state = State::Failed(error),
                 },
                 State::Verified => break,
-                State::Failed => return Poll::Ready(Err(io::Error::other("the blob has failed before"))),
+                State::Failed(error) => return Poll::Ready(Err(io::Error::other(error.clone()))),
             }
         }
         Poll::Ready(Ok(&this.chunk))
@@ -92,7 +89,7 @@ impl<T: Transport> fmt::Debug for BlobReader<T> {
         let state = match &self.state {
             State::Open(_) => "open",
             State::Verified => "verified",
-            State::Failed => "failed",
+            State::Failed(_) => "failed",
         };
         f.debug_struct("BlobReader").field("state", &state).finish_non_exhaustive()
     }

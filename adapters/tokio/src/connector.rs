@@ -22,6 +22,9 @@ use tower_service::Service;
 use crate::BoxError;
 use crate::fault::WithKind;
 
+#[cfg(test)]
+mod tests;
+
 type Connecting<S> = Pin<Box<dyn Future<Output = Result<S, BoxError>> + Send>>;
 
 /// Makes connections, TLS included, within a time.

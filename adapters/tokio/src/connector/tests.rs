@@ -1,0 +1,170 @@
+//! The ways to a server, each through a proxy on loopback that writes down what it hears.
+
+use http::Request;
+use http_body_util::BodyExt;
+use hyper_util::client::legacy;
+use hyper_util::rt::TokioExecutor;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+use crate::{Body, HyperTransport};
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+fn transport(proxies: Matcher, roots: RootCertStore) -> HyperTransport {
+    let tls = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let proxies = Arc::new(proxies);
+    let connector = Connector::new(tls, proxies.clone(), Duration::from_secs(5), None);
+    HyperTransport::new(legacy::Client::builder(TokioExecutor::new()).build(connector), proxies)
+}
+
+async fn get(mut transport: HyperTransport, uri: &str) -> Result<String, BoxError> {
+    let response = transport.call(Request::get(uri).body(Body::default()).unwrap()).await?;
+    Ok(String::from_utf8(response.into_body().collect().await?.to_bytes().to_vec())?)
+}
+
+async fn head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap().to_ascii_lowercase()
+}
+
+/// What `get` of `uri` ends with, and what a proxy that `treat` plays heard.
+async fn through<R>(
+    proxies: impl Fn(std::net::SocketAddr) -> Matcher,
+    roots: RootCertStore,
+    uri: &str,
+    treat: impl FnOnce(TcpStream) -> R,
+) -> (String, R::Output)
+where
+    R: Future,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let transport = transport(proxies(listener.local_addr().unwrap()), roots);
+    let proxy = async { treat(listener.accept().await.unwrap().0).await };
+    let (answer, heard) = tokio::join!(get(transport, uri), proxy);
+    (answer.unwrap(), heard)
+}
+
+#[tokio::test]
+async fn plain_requests_go_to_a_proxy_with_their_whole_target() {
+    let (answer, heard) = through(
+        |proxy| Matcher::builder().http(format!("http://user:pw@{proxy}")).build(),
+        RootCertStore::empty(),
+        "http://registry.test/v2/",
+        |mut stream| async move {
+            let heard = head(&mut stream).await;
+            stream.write_all(ANSWER).await.unwrap();
+            heard
+        },
+    )
+    .await;
+    assert_eq!(answer, "ok");
+    assert!(heard.starts_with("get http://registry.test/v2/ http/1.1\r\n"), "{heard}");
+    assert!(heard.contains("proxy-authorization: basic dxnlcjpwdw==\r\n"), "{heard}");
+}
+
+#[tokio::test]
+async fn secure_requests_go_through_a_tunnel_that_sees_nothing_of_them() {
+    let signed = rcgen::generate_simple_self_signed(["registry.test".to_owned()]).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(signed.cert.der().clone()).unwrap();
+    let key = PrivateKeyDer::try_from(signed.signing_key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![signed.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let (answer, (to_proxy, to_server)) = through(
+        |proxy| Matcher::builder().all(format!("http://user:pw@{proxy}")).build(),
+        roots,
+        "https://registry.test/v2/",
+        |mut stream| async move {
+            let to_proxy = head(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+            let mut stream = acceptor.accept(stream).await.unwrap();
+            let to_server = head(&mut stream).await;
+            stream.write_all(ANSWER).await.unwrap();
+            (to_proxy, to_server)
+        },
+    )
+    .await;
+    assert_eq!(answer, "ok");
+    assert!(to_proxy.starts_with("connect registry.test:443 http/1.1\r\n"), "{to_proxy}");
+    assert!(to_proxy.contains("proxy-authorization: basic dxnlcjpwdw==\r\n"), "{to_proxy}");
+    assert!(to_server.starts_with("get /v2/ http/1.1\r\n"), "{to_server}");
+    assert!(!to_server.contains("proxy-authorization"), "{to_server}");
+}
+
+#[tokio::test]
+async fn a_socks_proxy_resolves_the_name() {
+    let (answer, (asked, heard)) = through(
+        |proxy| Matcher::builder().all(format!("socks5://{proxy}")).build(),
+        RootCertStore::empty(),
+        "http://registry.test:8080/v2/",
+        |mut stream| async move {
+            let mut greeting = [0; 3];
+            stream.read_exact(&mut greeting).await.unwrap();
+            stream.write_all(&[5, 0]).await.unwrap();
+            let mut asked = [0; 4 + 1 + "registry.test".len() + 2];
+            stream.read_exact(&mut asked).await.unwrap();
+            stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
+            let heard = head(&mut stream).await;
+            stream.write_all(ANSWER).await.unwrap();
+            (asked.to_vec(), heard)
+        },
+    )
+    .await;
+    assert_eq!(answer, "ok");
+    assert_eq!(asked, b"\x05\x01\x00\x03\x0dregistry.test\x1f\x90");
+    assert!(heard.starts_with("get /v2/ http/1.1\r\n"), "{heard}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_is_a_connect_fault() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = format!("http://{}", listener.local_addr().unwrap());
+    let transport = transport(Matcher::builder().all(proxy).build(), RootCertStore::empty());
+    let refuses = async {
+        let mut stream = listener.accept().await.unwrap().0;
+        head(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(get(transport, "https://registry.test/"), refuses);
+    let fault = crate::fault::fault(&*answer.unwrap_err(), None);
+    assert_eq!(fault.kind(), FaultKind::Connect, "{}", fault.message());
+    assert!(fault.message().contains("proxy authorization required"), "{}", fault.message());
+}
+
+#[test]
+fn this_machine_is_reached_without_a_proxy_and_so_is_what_no_proxy_names() {
+    let proxies = Matcher::builder().all("http://proxy.test:3128").no("internal.test,10.0.0.0/8").build();
+    let is_proxied = |uri: &str| proxy_for(&proxies, &uri.parse().unwrap()).is_some();
+    for direct in [
+        "http://localhost:5000/",
+        "http://127.0.0.1/",
+        "https://[::1]/",
+        "https://a.internal.test/",
+        "http://10.1.2.3/",
+    ] {
+        assert!(!is_proxied(direct), "{direct}");
+    }
+    assert!(is_proxied("https://registry.test/"));
+    assert!(is_proxied("http://registry.test/"));
+}

@@ -1,0 +1,210 @@
+//! What goes wrong between a client and a server, and how it is told.
+
+mod common;
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use common::{blob_of, closed, send_part, server, tag};
+use http::{Request, Response};
+use oci_proto::{Cause, Config, Error, Exceeded, FaultKind, PlainHttp};
+use oci_proto_tokio::{Body, Client};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+fn kind(error: &Error) -> Option<FaultKind> {
+    error.fault().map(oci_proto::Fault::kind)
+}
+
+fn impatient() -> Client {
+    Client::builder().idle_timeout(Duration::from_millis(200)).build().unwrap()
+}
+
+#[tokio::test]
+async fn a_port_where_nobody_listens_is_a_connect_fault() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let error = Client::new().unwrap().resolve(&tag(address), None).await.unwrap_err();
+    assert_eq!(kind(&error), Some(FaultKind::Connect), "{error}");
+    assert!(error.to_string().contains("refused"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_a_timeout() {
+    let address = server(|mut stream, _| async move { closed(&mut stream).await }).await;
+    let begun = Instant::now();
+    let error = impatient().resolve(&tag(address), None).await.unwrap_err();
+    assert_eq!(kind(&error), Some(FaultKind::Timeout), "{error}");
+    assert!(begun.elapsed() >= Duration::from_millis(200), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_server_that_stops_in_the_middle_of_a_blob_is_a_timeout() {
+    let address = server(|mut stream, _| async move {
+        send_part(&mut stream, 10, b"abc").await;
+        closed(&mut stream).await;
+    })
+    .await;
+    let mut written = Vec::new();
+    let blob = blob_of(address, b"abcdefghij");
+    let error = impatient().blob_to(&blob, Some(10), &mut written).await.unwrap_err();
+    assert_eq!(kind(&error), Some(FaultKind::Timeout), "{error}");
+    assert!(written.starts_with(b"abc"));
+}
+
+#[tokio::test]
+async fn a_server_that_sends_little_by_little_is_no_timeout() {
+    let address = server(|mut stream, _| async move {
+        send_part(&mut stream, 10, b"").await;
+        for byte in b'a'..=b'j' {
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            stream.write_all(&[byte]).await.unwrap();
+        }
+    })
+    .await;
+    let bytes = impatient().blob_bytes(&blob_of(address, b"abcdefghij"), None, 10).await.unwrap();
+    assert_eq!(bytes, "abcdefghij");
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_in_a_blob_is_a_reset() {
+    let address = server(|mut stream, _| async move { send_part(&mut stream, 10, b"abc").await }).await;
+    let error =
+        Client::new().unwrap().blob_to(&blob_of(address, b"abcdefghij"), Some(10), &mut Vec::new()).await;
+    let error = error.unwrap_err();
+    assert_eq!(kind(&error), Some(FaultKind::Reset), "{error}");
+}
+
+#[tokio::test]
+async fn an_operation_ends_at_its_deadline() {
+    let address = server(|mut stream, _| async move { closed(&mut stream).await }).await;
+    let client = Client::builder().timeout(Duration::from_millis(200)).build().unwrap();
+    let begun = Instant::now();
+    let error = client.resolve(&tag(address), None).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::Limit(Exceeded::Deadline)), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+/// A writer that takes this many bytes, and then fails or blocks.
+struct Narrow {
+    room: usize,
+    then: fn() -> Poll<io::Result<usize>>,
+}
+
+impl AsyncWrite for Narrow {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let taken = buf.len().min(self.room);
+        self.room -= taken;
+        if taken == 0 { (self.then)() } else { Poll::Ready(Ok(taken)) }
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+async fn ten_bytes() -> oci_proto::Reference {
+    let address = server(|mut stream, _| async move {
+        send_part(&mut stream, 10, b"abcdefghij").await;
+        closed(&mut stream).await;
+    })
+    .await;
+    blob_of(address, b"abcdefghij")
+}
+
+#[tokio::test]
+async fn a_writer_that_fails_fails_the_blob() {
+    let client = Client::new().unwrap();
+    let writer = Narrow { room: 4, then: || Poll::Ready(Err(io::Error::other("the disk is full"))) };
+    let error = client.blob_to(&ten_bytes().await, Some(10), writer).await.unwrap_err();
+    assert_eq!(kind(&error), Some(FaultKind::Sink), "{error}");
+    assert!(error.to_string().contains("the disk is full"), "{error}");
+}
+
+/// Fails when it is flushed.
+struct Lazy;
+
+impl AsyncWrite for Lazy {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::Error::other("the disk is full after all")))
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_writer_that_fails_to_flush_fails_the_blob() {
+    let error = Client::new().unwrap().blob_to(&ten_bytes().await, Some(10), Lazy).await.unwrap_err();
+    assert_eq!(kind(&error), Some(FaultKind::Sink), "{error}");
+    assert!(error.to_string().contains("full after all"), "{error}");
+}
+
+#[tokio::test]
+async fn a_deadline_passes_while_a_writer_blocks() {
+    let client = Client::builder().timeout(Duration::from_millis(200)).build().unwrap();
+    let writer = Narrow { room: 4, then: || Poll::Pending };
+    let error = client.blob_to(&ten_bytes().await, Some(10), writer).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::Limit(Exceeded::Deadline)), "{error}");
+}
+
+/// A transport that writes down what it is asked, and fails.
+#[derive(Clone, Default)]
+struct Asked(Arc<Mutex<Vec<String>>>);
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot reach https://user:secret@cdn.example/path?signature=secret")]
+struct Unreachable;
+
+impl tower_service::Service<Request<Body>> for Asked {
+    type Response = Response<Body>;
+    type Error = Unreachable;
+    type Future = std::future::Ready<Result<Self::Response, Unreachable>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Unreachable>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        self.0.lock().unwrap().push(request.uri().to_string());
+        std::future::ready(Err(Unreachable))
+    }
+}
+
+#[tokio::test]
+async fn plain_http_is_for_loopback_unless_asked_for() {
+    for (plain_http, name, scheme) in [
+        (PlainHttp::Loopback, "registry.example", "https://"),
+        (PlainHttp::Loopback, "127.0.0.1:5000", "http://"),
+        (PlainHttp::Never, "127.0.0.1:5000", "https://"),
+        (PlainHttp::Always, "registry.example", "http://"),
+    ] {
+        let mut config = Config::default();
+        config.plain_http = plain_http;
+        let transport = Asked::default();
+        let client = Client::builder().config(config).build_with(transport.clone());
+        client.resolve(&format!("{name}/app:1").parse().unwrap(), None).await.unwrap_err();
+        let asked = transport.0.lock().unwrap();
+        assert!(!asked.is_empty() && asked.iter().all(|uri| uri.starts_with(scheme)), "{name}: {asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_users_transport_tells_its_faults_its_own_way_without_secrets() {
+    let client = Client::builder()
+        .classify(|error| error.is::<Unreachable>().then_some(FaultKind::Connect))
+        .build_with(Asked::default());
+    let error = client.resolve(&"registry.example/app:1".parse().unwrap(), None).await.unwrap_err();
+    assert_eq!(kind(&error), Some(FaultKind::Connect), "{error}");
+    assert!(!error.to_string().contains("secret"), "{error}");
+    assert!(error.to_string().contains("cdn.example/path"), "{error}");
+}

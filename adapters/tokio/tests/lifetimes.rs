@@ -1,0 +1,163 @@
+//! What ends with what: calls, walks, clients, runtimes.
+
+mod common;
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use common::{Registry, closed, server, tag};
+use futures_util::StreamExt;
+use oci_proto::{Config, WalkOptions};
+use oci_proto_tokio::{Client, Transport};
+use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+/// A server that never answers; it tells when a request came, and when its connection was closed.
+async fn silent() -> (SocketAddr, mpsc::UnboundedReceiver<&'static str>) {
+    let (tell, told) = mpsc::unbounded_channel();
+    let address = server(move |mut stream, _| {
+        let tell = tell.clone();
+        async move {
+            tell.send("asked").unwrap();
+            closed(&mut stream).await;
+            let _ = tell.send("closed");
+        }
+    })
+    .await;
+    (address, told)
+}
+
+async fn hears(told: &mut mpsc::UnboundedReceiver<&'static str>, word: &str) {
+    let heard = timeout(Duration::from_secs(5), told.recv()).await;
+    assert_eq!(heard.expect("nothing happens"), Some(word));
+}
+
+/// Polls a future, as `select!` would, until the server has its request.
+async fn ask(future: impl Future, told: &mut mpsc::UnboundedReceiver<&'static str>) {
+    tokio::select! {
+        _ = future => panic!("a silent server is no answer"),
+        () = hears(told, "asked") => {}
+    }
+}
+
+#[tokio::test]
+async fn dropping_a_call_closes_its_connection() {
+    let (address, mut told) = silent().await;
+    let client = Client::new().unwrap();
+    ask(client.resolve(&tag(address), None), &mut told).await;
+    hears(&mut told, "closed").await;
+    ask(client.blob_bytes(&common::blob_of(address, b"x"), None, 9), &mut told).await;
+    hears(&mut told, "closed").await;
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(client.requests(), 2, "a dropped call is not tried again");
+}
+
+#[tokio::test]
+async fn dropping_a_walk_or_a_reader_closes_its_connection() {
+    let (address, mut told) = silent().await;
+    let client = Client::new().unwrap();
+    let mut walk = client.walk(&tag(address), WalkOptions::default());
+    ask(walk.next(), &mut told).await;
+    drop(walk);
+    hears(&mut told, "closed").await;
+    let mut reader = client.blob(&common::blob_of(address, b"x"), None);
+    ask(reader.read_u8(), &mut told).await;
+    drop(reader);
+    hears(&mut told, "closed").await;
+}
+
+#[tokio::test]
+async fn a_walk_outlives_the_client_that_began_it() {
+    let registry = Registry::sample().await;
+    let walk = Client::new().unwrap().walk(&registry.latest(), WalkOptions::default());
+    assert_eq!(walk.map(Result::unwrap).count().await, 11);
+}
+
+#[tokio::test]
+async fn nothing_begins_before_the_first_poll() {
+    let registry = Registry::sample().await;
+    let client = Client::new().unwrap();
+    drop(client.walk(&registry.latest(), WalkOptions::default()));
+    drop(client.blob(&registry.of(&registry.root.digest), None));
+    drop(client.resolve(&registry.latest(), None));
+    sleep(Duration::from_millis(50)).await;
+    assert_eq!(client.requests(), 0);
+}
+
+fn one_at_a_time() -> Client {
+    let mut config = Config::default();
+    config.limits.in_flight_per_origin = 1;
+    Client::builder().config(config).build().unwrap()
+}
+
+async fn poll_once(future: impl Future + Unpin) {
+    let mut future = future;
+    poll_fn(|cx| {
+        assert!(pin!(&mut future).poll(cx).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_call_that_nobody_polls_does_not_hold_up_another() {
+    let registry = Registry::sample().await;
+    let client = one_at_a_time();
+    let reference = registry.latest();
+    let mut first = pin!(client.manifest(&reference, None));
+    poll_once(&mut first).await;
+    let second = client.manifest(&reference, None);
+    timeout(Duration::from_secs(5), second).await.expect("the second call hangs").unwrap();
+    first.await.unwrap();
+}
+
+#[test]
+fn a_client_works_on_after_a_runtime_took_its_request_along() {
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let client = one_at_a_time();
+    let servers = runtime();
+    let registry = servers.block_on(Registry::sample());
+    let reference = registry.latest();
+
+    let first = runtime();
+    let other = client.clone();
+    let abandoned = reference.clone();
+    // Its request is sent by a task of the first runtime; the call itself survives that runtime.
+    let mut call = Box::pin(async move { other.manifest(&abandoned, None).await });
+    first.block_on(poll_once(&mut call));
+    first.shutdown_background();
+
+    let second = runtime();
+    second.block_on(async {
+        let other = timeout(Duration::from_secs(10), client.manifest(&reference, None)).await;
+        other.expect("the client hangs").unwrap();
+        // Whether its request was through in time or not, it has an outcome.
+        let _ = timeout(Duration::from_secs(10), call).await.expect("the call hangs");
+    });
+}
+
+#[test]
+fn calls_streams_and_readers_move_between_threads() {
+    fn sent<X: Send>(_: X) {}
+    fn shared<X: Send + Sync + 'static>(_: X) {}
+    fn check<T: Transport>(client: &Client<T>, reference: &oci_proto::Reference) {
+        sent(client.resolve(reference, None));
+        sent(client.manifest(reference, None));
+        sent(client.blob_to(reference, None, tokio::io::sink()));
+        sent(client.blob_bytes(reference, None, 1));
+        sent(client.blob(reference, None));
+        sent(client.walk(reference, WalkOptions::default()));
+        shared(client.clone());
+    }
+    check(
+        &Client::new().unwrap(),
+        &"localhost/a@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+            .parse()
+            .unwrap(),
+    );
+}

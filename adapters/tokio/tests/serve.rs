@@ -1,0 +1,107 @@
+//! The server's own promises.
+
+mod common;
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::read_head;
+use oci_proto::server::{Content, Flavour, Memory, Server};
+use oci_proto::{Algorithm, Digest, FaultKind};
+use oci_proto_tokio::Client;
+use oci_proto_tokio::server::{Blobs, Source, serve};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+/// Blobs that are read like files are, some of them cut short.
+struct Files {
+    memory: Memory,
+    missing: u64,
+}
+
+impl Blobs for Files {
+    async fn open(&self, digest: &Digest, range: Range<u64>) -> io::Result<Source> {
+        let bytes = self.memory.bytes(digest).ok_or(io::ErrorKind::NotFound)?;
+        let end = bytes.len() - usize::try_from(self.missing).unwrap();
+        let bytes = bytes.slice(usize::try_from(range.start).unwrap()..end);
+        Ok(Source::Reader(Box::pin(io::Cursor::new(bytes))))
+    }
+}
+
+async fn start(memory: &Memory, root: &oci_proto::Descriptor, blobs: impl Blobs) -> std::net::SocketAddr {
+    let mut server = Server::new();
+    server.add(&"demo".parse().unwrap(), Some(&"latest".parse().unwrap()), root, memory).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve(listener, Arc::new(server), blobs, std::future::pending::<()>()));
+    address
+}
+
+fn image(layer: &[u8]) -> (Memory, oci_proto::Descriptor, Digest) {
+    let mut memory = Memory::new();
+    let root = memory.add_image(Flavour::OCI, None, &[layer]);
+    (memory, root, Digest::of(Algorithm::Sha256, layer))
+}
+
+#[tokio::test]
+async fn blobs_that_are_read_arrive_whole() {
+    let layer = vec![7; 1_000_000];
+    let (memory, root, _) = image(&layer);
+    let address = start(&memory, &root, Files { memory: memory.clone(), missing: 0 }).await;
+    let bytes = Client::new().unwrap().blob_bytes(&common::blob_of(address, &layer), None, 1_000_000).await;
+    assert!(bytes.unwrap() == layer);
+}
+
+#[tokio::test]
+async fn a_part_of_a_blob_is_served() {
+    let (memory, root, digest) = image(b"0123456789");
+    for (address, kind) in [
+        (start(&memory, &root, memory.clone()).await, "in memory"),
+        (start(&memory, &root, Files { memory: memory.clone(), missing: 0 }).await, "read"),
+    ] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!(
+            "GET /v2/demo/blobs/{digest} HTTP/1.1\r\nHost: x\r\nRange: bytes=3-5\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 206"), "{kind}: {answer}");
+        assert!(answer.ends_with("\r\n\r\n345"), "{kind}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_blob_that_turns_out_short_breaks_the_connection() {
+    let layer = vec![7; 200_000];
+    let (memory, root, _) = image(&layer);
+    let address = start(&memory, &root, Files { memory: memory.clone(), missing: 1 }).await;
+    let client = Client::new().unwrap();
+    let error = client.blob_bytes(&common::blob_of(address, &layer), None, 200_000).await.unwrap_err();
+    assert_eq!(error.fault().map(oci_proto::Fault::kind), Some(FaultKind::Reset), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_told_to_stop_closes_what_is_idle_and_ends() {
+    let (memory, root, _) = image(b"layer");
+    let mut server = Server::new();
+    server.add(&"demo".parse().unwrap(), Some(&"latest".parse().unwrap()), &root, &memory).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(serve(listener, Arc::new(server), memory, stopped));
+
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    assert!(read_head(&mut stream).await.unwrap().starts_with("HTTP/1.1 200"));
+
+    let begun = Instant::now();
+    stop.send(()).unwrap();
+    serving.await.unwrap().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    common::closed(&mut stream).await;
+    assert!(TcpStream::connect(address).await.is_err(), "the port is still open");
+}
