@@ -5,7 +5,7 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use oci_proto::{Error, Event, Fault, FaultKind, OpId, Session};
@@ -81,25 +81,25 @@ impl<T: Transport> Call<T> {
 
     /// What the operation's mailbox holds. Takes no lock while there is nothing new.
     pub(crate) fn poll_letter(&mut self, cx: &mut Context<'_>) -> Poll<Letter<T>> {
+        let op = match mem::replace(&mut self.stage, Stage::Over) {
+            Stage::New(start) => begin(&self.shared, &self.flag, start),
+            Stage::Running(op) => op,
+            Stage::Over => return Poll::Pending,
+        };
+        self.stage = Stage::Running(op);
         loop {
-            let op = match mem::replace(&mut self.stage, Stage::Over) {
-                Stage::New(start) => begin(&self.shared, &self.flag, start),
-                Stage::Running(op) => op,
-                Stage::Over => return Poll::Pending,
-            };
-            self.stage = Stage::Running(op);
-            if self.alarm.as_mut().is_some_and(|alarm| alarm.as_mut().poll(cx).is_ready()) {
-                self.alarm = None;
-                self.shared.step(|_, _| ());
-                self.flag.store(true, Ordering::Relaxed);
-            }
+            // Some wakers do not know their own clones: those cost a look at each poll.
             let known = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
-            if known && !self.flag.swap(false, Ordering::Acquire) {
-                return Poll::Pending;
-            }
-            if let Some(letter) = self.look(op, cx) {
+            if (!known || self.flag.swap(false, Ordering::Acquire))
+                && let Some(letter) = self.look(op, cx)
+            {
                 return Poll::Ready(letter);
             }
+            let Some(alarm) = &mut self.alarm else { return Poll::Pending };
+            ready!(alarm.as_mut().poll(cx));
+            self.alarm = None;
+            self.shared.step(|_, _| ());
+            self.flag.store(true, Ordering::Relaxed);
         }
     }
 
