@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::{Registry, closed, server, tag};
 use futures_util::StreamExt;
-use oci_proto::{Config, WalkOptions};
+use oci_proto::{Config, FaultKind, WalkOptions};
 use oci_proto_tokio::{Client, Transport};
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
@@ -121,23 +121,22 @@ fn a_client_works_on_after_a_runtime_took_its_request_along() {
         || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let client = one_at_a_time();
     let servers = runtime();
-    let registry = servers.block_on(Registry::sample());
-    let reference = registry.latest();
+    let (address, mut told) = servers.block_on(silent());
+    let reference = tag(address);
 
+    // A task of the first runtime carries the call's request. The call itself outlives that runtime.
     let first = runtime();
-    let other = client.clone();
-    let abandoned = reference.clone();
-    // Its request is sent by a task of the first runtime; the call itself survives that runtime.
-    let mut call = Box::pin(async move { other.manifest(&abandoned, None).await });
-    first.block_on(poll_once(&mut call));
-    first.shutdown_background();
+    let mut call = Box::pin(client.resolve(&reference, None));
+    first.block_on(ask(call.as_mut(), &mut told));
+    first.shutdown_timeout(Duration::from_secs(5));
+    servers.block_on(hears(&mut told, "closed"));
 
+    // There is room for one request at a time, so the second call waits for the first one's end.
     let second = runtime();
     second.block_on(async {
-        let other = timeout(Duration::from_secs(10), client.manifest(&reference, None)).await;
-        other.expect("the client hangs").unwrap();
-        // Whether its request was through in time or not, it has an outcome.
-        let _ = timeout(Duration::from_secs(10), call).await.expect("the call hangs");
+        ask(client.manifest(&reference, None), &mut told).await;
+        let ended = timeout(Duration::from_secs(10), call).await.expect("the call hangs");
+        assert_eq!(ended.unwrap_err().fault().map(oci_proto::Fault::kind), Some(FaultKind::Reset));
     });
 }
 
