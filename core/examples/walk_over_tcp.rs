@@ -113,8 +113,7 @@ impl Connection {
         let mut receiving = awaiting.head(head);
         let Some(mut left): Option<usize> = length else {
             self.stream = None;
-            return receiving
-                .fail(fault(io::Error::other("this example reads no body without Content-Length")));
+            return receiving.fail(Fault::new(FaultKind::Reset, "this example needs Content-Length"));
         };
         while left > 0 && receiving.wants_body() {
             if self.buffer.is_empty()

@@ -462,9 +462,8 @@ impl Tree {
 
     /// Makes a document known: from its descriptor's own data, else as wanted.
     fn order(&mut self, descriptor: Descriptor, path: Path) -> Option<Wanted> {
-        if descriptor.digest.algorithm().is_none() {
-            return None;
-        }
+        // What cannot be verified is not fetched.
+        descriptor.digest.algorithm()?;
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         // Claims that differ from those of an earlier order replace it: its bytes would be refused.

@@ -39,6 +39,7 @@ use oci_proto::{
 
 /// A line that says something, with what is indented below it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Step {
     /// Its number in the file, for messages.
     pub number: usize,
@@ -54,6 +55,7 @@ pub struct Step {
 
 /// A transcript, read.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Transcript {
     /// What can be named in braces and in bodies.
     pub contents: BTreeMap<String, Bytes>,
@@ -193,6 +195,7 @@ impl Transcript {
 
 /// What a server answers.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
