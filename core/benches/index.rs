@@ -4,7 +4,6 @@
 //! that a busy machine slows both.
 #![expect(clippy::disallowed_types, reason = "a benchmark reads the clock")]
 #![expect(clippy::print_stdout, reason = "a benchmark says what it found")]
-#![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a benchmark may fail")]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

@@ -2,6 +2,8 @@
 //! registry that speaks plain http, one request after another on one connection.
 //!
 //! `cargo run -p oci-proto --example walk_over_tcp -- 127.0.0.1:5000/team/app:1`
+#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "a driver does the core's I/O")]
+#![expect(clippy::print_stdout, reason = "the tree is what it prints")]
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -84,7 +86,7 @@ impl Connection {
         let host = uri.authority().map_or("", |authority| authority.as_str());
         let mut text = format!("{} {path} HTTP/1.1\r\nHost: {host}\r\n", request.method());
         for (name, value) in request.headers() {
-            text += &format!("{name}: {}\r\n", value.to_str().unwrap_or_default());
+            text.extend([name.as_str(), ": ", value.to_str().unwrap_or_default(), "\r\n"]);
         }
         self.stream()?.write_all((text + "\r\n").as_bytes())?;
         loop {
@@ -102,7 +104,7 @@ impl Connection {
                 httparse::Status::Partial if self.buffer.len() > 64 << 10 => {
                     return Err(io::Error::other("the response's head is larger than 64 KiB"));
                 }
-                httparse::Status::Partial => _ = self.fill()?,
+                httparse::Status::Partial => self.fill()?,
             }
         }
     }

@@ -463,6 +463,7 @@ impl fmt::Display for Fault {
             FaultKind::Timeout => "no answer in time",
             FaultKind::Reset => "the connection broke",
             FaultKind::Sink => "the content could not be written",
+            FaultKind::Credentials => "the login could not be looked up",
         };
         write!(f, "{what}: {}", self.message)
     }
@@ -484,4 +485,6 @@ pub enum FaultKind {
     Reset,
     /// What takes the bytes failed: a full disk, a closed pipe.
     Sink,
+    /// A login could not be looked up: a credential helper that fails, a file that cannot be read.
+    Credentials,
 }

@@ -125,6 +125,7 @@
 pub mod header;
 pub mod server;
 
+mod auth;
 mod config;
 mod descriptor;
 mod digest;
@@ -143,6 +144,7 @@ mod session;
 mod time;
 mod tree;
 
+pub use auth::{Credentials, CredentialsQuery, InvalidUsername, Secret};
 pub use config::{Config, PlainHttp};
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, Hasher, InvalidDigest};

@@ -60,10 +60,10 @@ proptest! {
     ) {
         let mut text = format!("{registry}/{repository}");
         if let Some(tag) = &tag {
-            text += &format!(":{tag}");
+            text.extend([":", &tag.to_string()]);
         }
         if let Some(digest) = &digest {
-            text += &format!("@{digest}");
+            text.extend(["@", &digest.to_string()]);
         }
         let reference: Reference = text.parse().unwrap();
         prop_assert_eq!(reference.registry().as_str(), registry);

@@ -152,7 +152,7 @@ pub(crate) struct Completions {
 /// What most commands ask for.
 #[derive(Args, Debug)]
 pub(crate) struct Asked {
-    /// [REGISTRY/]REPOSITORY[:TAG][@DIGEST].
+    /// `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`.
     #[arg(value_name = "REF", value_parser = reference)]
     pub(crate) reference: Reference,
     /// In an index, choose what fits this platform best: os/arch[/variant].

@@ -40,7 +40,7 @@ fn a_web_page_instead_of_a_manifest() {
     let page = b"<!DOCTYPE html><title>Sign in</title>";
     let address = scripted(|_| response("200 OK", "text/html; charset=utf-8", page));
     let ran = on_both(&["manifest", &format!("{address}/demo")]);
-    ran.failed(1, &["error: GET ", "text/html"]);
+    ran.failed(1, &["error: GET ", "web page instead of a manifest"]);
     assert_eq!(ran.text(), "");
 
     let address = scripted(|_| response("503 Service Unavailable", "text/html", page));

@@ -1,0 +1,106 @@
+//! What a registry can be shown by somebody who has a login.
+
+use std::fmt;
+
+use crate::{Registry, Repository};
+
+/// A login for a registry.
+///
+/// Shown for debugging, it keeps its secrets to itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Credentials {
+    /// A user's name and password.
+    Basic {
+        /// The name; it holds no colon (RFC 7617, section 2).
+        username: String,
+        /// The password, or what a registry takes in its place.
+        password: Secret,
+    },
+    /// A refresh token, from which access tokens are made; Docker calls it an identity token.
+    Identity(Secret),
+    /// An access token, sent as it is to the registry and to nobody else.
+    Bearer(Secret),
+}
+
+impl Credentials {
+    /// The user name that stands for a refresh token in the password's place, as Docker's credential
+    /// helpers have it.
+    const IDENTITY_USER: &str = "<token>";
+
+    /// A login with a user's name and a password, or with the refresh token that the name `<token>`
+    /// announces.
+    ///
+    /// # Errors
+    ///
+    /// The name has a colon, which Basic authentication cannot carry.
+    pub fn login(username: impl Into<String>, password: impl Into<Secret>) -> Result<Self, InvalidUsername> {
+        let username = username.into();
+        if username == Self::IDENTITY_USER {
+            return Ok(Self::Identity(password.into()));
+        }
+        if username.contains(':') {
+            return Err(InvalidUsername);
+        }
+        Ok(Self::Basic { username, password: password.into() })
+    }
+}
+
+/// A user's name has a colon.
+///
+/// Source: RFC 7617, section 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a user's name must not have a colon")]
+#[non_exhaustive]
+pub struct InvalidUsername;
+
+/// A text that must not be shown.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<T: Into<String>> From<T> for Secret {
+    fn from(text: T) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("REDACTED")
+    }
+}
+
+/// Whose credentials are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CredentialsQuery {
+    /// The registry that asks for a login.
+    pub registry: Registry,
+    /// The repository that is asked for.
+    pub repository: Repository,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_helper_s_token_user_means_a_refresh_token() {
+        assert_eq!(Credentials::login("<token>", "t"), Ok(Credentials::Identity("t".into())));
+        assert!(matches!(Credentials::login("user", "t"), Ok(Credentials::Basic { .. })));
+        assert_eq!(Credentials::login("a:b", "t"), Err(InvalidUsername));
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let login = Credentials::login("user", "hunter2").unwrap();
+        assert!(!format!("{login:?}").contains("hunter2"), "{login:?}");
+    }
+}
