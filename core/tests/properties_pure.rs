@@ -60,10 +60,10 @@ proptest! {
     ) {
         let mut text = format!("{registry}/{repository}");
         if let Some(tag) = &tag {
-            text.extend([":", &tag.to_string()]);
+            text.extend([":", tag]);
         }
         if let Some(digest) = &digest {
-            text.extend(["@", &digest.to_string()]);
+            text.extend(["@", digest]);
         }
         let reference: Reference = text.parse().unwrap();
         prop_assert_eq!(reference.registry().as_str(), registry);
