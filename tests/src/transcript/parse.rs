@@ -1,0 +1,188 @@
+//! Transcripts as text: lines, names in braces, answers.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use oci_proto::{Algorithm, Digest, Fault, FaultKind};
+
+/// A line that says something, with what is indented below it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Step {
+    /// Its number in the file, for messages.
+    pub number: usize,
+    /// The word that it begins with.
+    pub verb: String,
+    /// The label in brackets, or nothing.
+    pub label: String,
+    /// The rest of the line.
+    pub rest: String,
+    /// The indented lines below.
+    pub below: Vec<String>,
+}
+
+/// A transcript, read.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Transcript {
+    /// What can be named in braces and in bodies.
+    pub contents: BTreeMap<String, Bytes>,
+    /// What is said, in order.
+    pub steps: Vec<Step>,
+}
+
+impl Transcript {
+    /// Reads a transcript.
+    ///
+    /// # Errors
+    ///
+    /// A line that cannot be understood, with its number.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut transcript = Self::default();
+        let mut raw: Vec<Step> = Vec::new();
+        for (index, line) in text.lines().enumerate() {
+            let number = index + 1;
+            if let Some(below) = line.strip_prefix("  ") {
+                raw.last_mut()
+                    .ok_or(format!("line {number}: nothing above it"))?
+                    .below
+                    .push(below.to_owned());
+            } else if !line.trim().is_empty() && !line.starts_with('#') {
+                let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+                let (label, rest) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+                    Some((label, rest)) => (label.to_owned(), rest.trim()),
+                    None => (String::new(), rest),
+                };
+                let rest = rest.to_owned();
+                raw.push(Step { number, verb: verb.to_owned(), label, rest, below: Vec::new() });
+            }
+        }
+        for mut step in raw {
+            step.rest = transcript.expand(&step.rest).map_err(|e| format!("line {}: {e}", step.number))?;
+            for line in &mut step.below {
+                *line = transcript.expand(line).map_err(|e| format!("line {}: {e}", step.number))?;
+            }
+            match step.verb.as_str() {
+                "document" => {
+                    let name = step.rest.split(' ').next().unwrap_or_default().to_owned();
+                    transcript.contents.insert(name, Bytes::from(step.below.join("\n")));
+                }
+                "blob" => {
+                    let mut words = step.rest.splitn(4, ' ');
+                    let (Some(name), Some(count), Some("x"), Some(text)) =
+                        (words.next(), words.next(), words.next(), words.next())
+                    else {
+                        return Err(format!("line {}: blob NAME COUNT x TEXT", step.number));
+                    };
+                    let count = count.parse().map_err(|e| format!("line {}: {e}", step.number))?;
+                    transcript.contents.insert(name.to_owned(), Bytes::from(text.repeat(count)));
+                }
+                _ => transcript.steps.push(step),
+            }
+        }
+        Ok(transcript)
+    }
+
+    /// Replaces `{NAME}`, `{NAME.size}` and `{NAME.sha512}`. Braces that hold no known name stay.
+    fn expand(&self, text: &str) -> Result<String, String> {
+        let mut expanded = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('{') {
+            expanded.push_str(before);
+            let named = after.split_once('}').and_then(|(key, tail)| {
+                let (name, part) = key.split_once('.').unwrap_or((key, "sha256"));
+                self.contents.get(name).map(|bytes| (bytes, part, tail))
+            });
+            let Some((bytes, part, tail)) = named else {
+                expanded.push('{');
+                rest = after;
+                continue;
+            };
+            match part {
+                "sha256" => _ = write!(expanded, "{}", Digest::of(Algorithm::Sha256, bytes)),
+                "sha384" => _ = write!(expanded, "{}", Digest::of(Algorithm::Sha384, bytes)),
+                "sha512" => _ = write!(expanded, "{}", Digest::of(Algorithm::Sha512, bytes)),
+                "size" => _ = write!(expanded, "{}", bytes.len()),
+                other => return Err(format!("`{other}` is no part of a document")),
+            }
+            rest = tail;
+        }
+        expanded.push_str(rest);
+        Ok(expanded)
+    }
+
+    /// The answer that a `<` step describes.
+    ///
+    /// # Errors
+    ///
+    /// A line that cannot be understood.
+    pub fn answer(&self, step: &Step) -> Result<Answer, String> {
+        let status = step.rest.parse().map_err(|_| format!("`{}` is not a status", step.rest))?;
+        let mut answer = Answer { status, headers: HeaderMap::new(), body: Bytes::new(), cut: None };
+        for line in &step.below {
+            let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+            match word {
+                "body" => {
+                    answer.body =
+                        self.contents.get(rest).ok_or(format!("nothing is named `{rest}`"))?.clone();
+                }
+                "text" => answer.body = Bytes::from(rest.to_owned()),
+                "cut" => {
+                    let (at, fault) = rest.split_once(' ').ok_or("cut N KIND MESSAGE")?;
+                    answer.cut = Some((at.parse().map_err(|_| "cut N KIND MESSAGE")?, parse_fault(fault)?));
+                }
+                _ => {
+                    let (name, value) = line.split_once(':').ok_or(format!("`{line}` is no header"))?;
+                    let name: HeaderName = name.parse().map_err(|_| format!("`{name}` is no header name"))?;
+                    let value =
+                        HeaderValue::from_str(value.trim()).map_err(|_| format!("`{value}` is no value"))?;
+                    answer.headers.append(name, value);
+                }
+            }
+        }
+        Ok(answer)
+    }
+}
+
+/// What a server answers.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers, as they stand.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+    /// After how many bytes the body breaks off, and how.
+    pub cut: Option<(usize, Fault)>,
+}
+
+pub(super) fn parse_fault(text: &str) -> Result<Fault, String> {
+    let (kind, message) = text.split_once(' ').unwrap_or((text, ""));
+    let kind = match kind {
+        "connect" => FaultKind::Connect,
+        "tls" => FaultKind::Tls,
+        "timeout" => FaultKind::Timeout,
+        "reset" => FaultKind::Reset,
+        "sink" => FaultKind::Sink,
+        other => return Err(format!("`{other}` is no kind of fault")),
+    };
+    Ok(Fault::new(kind, message))
+}
+
+/// Reads a duration: a whole number and `ms` or `s`.
+///
+/// # Errors
+///
+/// It is something else.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is no duration");
+    if let Some(millis) = text.strip_suffix("ms") {
+        return Ok(Duration::from_millis(millis.parse().map_err(|_| wrong())?));
+    }
+    Ok(Duration::from_secs(text.strip_suffix('s').ok_or_else(wrong)?.parse().map_err(|_| wrong())?))
+}
