@@ -16,20 +16,33 @@ pub struct Error(Box<Inner>);
 
 #[derive(Clone, Debug)]
 struct Inner {
-    asked: Option<Asked>,
+    place: Option<Place>,
     cause: Cause,
 }
 
+/// Where it happened.
+#[derive(Clone, Debug)]
+enum Place {
+    Request { method: Method, url: String },
+    Document(Digest),
+}
+
 impl Error {
-    /// Makes an error that no request led to.
+    /// Makes an error that needs no place: its cause says it.
     pub(crate) fn new(cause: impl Into<Cause>) -> Self {
-        Self(Box::new(Inner { asked: None, cause: cause.into() }))
+        Self(Box::new(Inner { place: None, cause: cause.into() }))
     }
 
     /// Makes an error of what a request met.
     pub(crate) fn of_request(method: &Method, uri: &Uri, cause: impl Into<Cause>) -> Self {
-        let asked = Asked { method: method.clone(), url: origin::redacted(uri) };
-        Self(Box::new(Inner { asked: Some(asked), cause: cause.into() }))
+        let place = Place::Request { method: method.clone(), url: origin::redacted(uri) };
+        Self(Box::new(Inner { place: Some(place), cause: cause.into() }))
+    }
+
+    /// Makes an error of what is wrong with a document, or with coming to it.
+    pub(crate) fn of_document(digest: &Digest, cause: impl Into<Cause>) -> Self {
+        let place = Place::Document(digest.clone());
+        Self(Box::new(Inner { place: Some(place), cause: cause.into() }))
     }
 
     /// Why, sorted by blame.
@@ -39,7 +52,18 @@ impl Error {
 
     /// The request's method and its URL without query values, if a request led to the error.
     pub fn request(&self) -> Option<(&Method, &str)> {
-        self.0.asked.as_ref().map(|asked| (&asked.method, asked.url.as_str()))
+        match &self.0.place {
+            Some(Place::Request { method, url }) => Some((method, url)),
+            _ => None,
+        }
+    }
+
+    /// The document that the error is about, where no request led to it.
+    pub fn document(&self) -> Option<&Digest> {
+        match &self.0.place {
+            Some(Place::Document(digest)) => Some(digest),
+            _ => None,
+        }
     }
 
     /// The response's status, if the registry's answer is the reason.
@@ -96,8 +120,10 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(Asked { method, url }) = &self.0.asked {
-            write!(f, "{method} {url}: ")?;
+        match &self.0.place {
+            Some(Place::Request { method, url }) => write!(f, "{method} {url}: ")?,
+            Some(Place::Document(digest)) => write!(f, "{digest}: ")?,
+            None => {}
         }
         fmt::Display::fmt(&self.0.cause, f)
     }
@@ -110,12 +136,6 @@ impl std::error::Error for Error {
             _ => None,
         }
     }
-}
-
-#[derive(Clone, Debug)]
-struct Asked {
-    method: Method,
-    url: String,
 }
 
 /// Why an operation failed, sorted by blame.
@@ -292,18 +312,13 @@ pub enum Exceeded {
     #[error("the blob is larger than {0} bytes, the most that is read without a known size")]
     BlobBytes(u64),
     /// [`Limits::walk_depth`](crate::Limits::walk_depth).
-    #[error("indexes are nested deeper than {limit} levels, at {digest}")]
-    WalkDepth {
-        /// The bound.
-        limit: u32,
-        /// The first manifest beyond it.
-        digest: Digest,
-    },
+    #[error("it lies deeper than {0} levels, the most that a walk descends")]
+    WalkDepth(u32),
     /// [`Limits::walk_nodes`](crate::Limits::walk_nodes).
-    #[error("the tree has more than {0} nodes")]
+    #[error("the tree has more than {0} nodes, the most that a walk reports; this is the first beyond")]
     WalkNodes(u64),
     /// [`Limits::walk_bytes`](crate::Limits::walk_bytes).
-    #[error("the tree's manifests have more than {0} bytes in all")]
+    #[error("with it the tree's manifests have more than {0} bytes, the most that a walk reads")]
     WalkBytes(u64),
     /// The operation's deadline.
     #[error("the operation's deadline passed")]

@@ -13,81 +13,27 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use crate::error::{Cause, Exceeded, Misbehaviour};
-use crate::{
-    Algorithm, Descriptor, DescriptorRef, Digest, Error, Evidence, Impossible, Kind, Limits, Manifest,
-    MediaType, Platform,
-};
+use crate::error::{Exceeded, Misbehaviour};
+use crate::{Descriptor, Digest, Error, Impossible, Kind, Limits, Manifest};
+use documents::{Cursor, Documents, Path, Supplied};
 
-/// What a walk reports, and how strictly it goes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct WalkOptions {
-    /// Reports the config and the layers of each image too.
-    pub blobs: bool,
-    /// Fails where the registry lacks a manifest, instead of reporting it as missing.
-    pub strict: bool,
-    /// Walks only what fits this platform best.
-    pub platform: Option<Platform>,
-}
+mod documents;
+mod node;
 
-/// One place in a tree.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Node {
-    /// Levels below the root, which has 0.
-    pub depth: u32,
-    /// What the parent (for the root: the registry) says of it.
-    pub descriptor: Descriptor,
-    /// Index, image or other.
-    pub kind: Kind,
-    /// What was found there.
-    pub found: Found,
-}
-
-impl Node {
-    /// The artifact type: the document's own, else the descriptor's.
-    pub fn artifact_type(&self) -> Option<&MediaType> {
-        let own = match &self.found {
-            Found::Manifest(manifest) => manifest.artifact_type(),
-            _ => None,
-        };
-        own.or(self.descriptor.artifact_type.as_ref())
-    }
-}
-
-/// What a walk found in a place.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Found {
-    /// An image or an index, read and verified.
-    Manifest(Manifest),
-    /// Something that is not read: neither an image nor an index.
-    Leaf,
-    /// Content that the walk has reported before.
-    Repeated,
-    /// A manifest that the registry does not have.
-    Missing,
-}
+pub use node::{Found, Node, Step, Ticket, WalkOptions, Wanted};
 
 /// A walk in progress.
 #[derive(Debug)]
 pub struct Tree {
     rules: Rules,
     /// Manifests that are wanted or supplied, and not yet reported.
-    docs: BTreeMap<Digest, Doc>,
-    tickets: BTreeMap<Ticket, Digest>,
-    next_ticket: u64,
+    documents: Documents,
     /// What has been reported.
     seen: BTreeMap<Digest, Seen>,
     /// The node whose turn it is.
     head: Option<Head>,
     /// The documents above the head, each with the next of its children.
     stack: Vec<Cursor>,
-    /// Documents whose children may be wanted ahead, by their place in the order.
-    ahead: BTreeMap<Path, Cursor>,
-    /// Bytes of manifests that were supplied and not yet reported.
-    ahead_bytes: u64,
     nodes: u64,
     bytes: u64,
     state: State,
@@ -118,84 +64,20 @@ struct Seen {
     fetched: bool,
 }
 
-/// A place in the order: which child at each level.
-type Path = Vec<usize>;
-
-#[derive(Debug)]
-struct Doc {
-    size: u64,
-    media_type: MediaType,
-    path: Path,
-    state: DocState,
-}
-
-#[derive(Debug)]
-enum DocState {
-    Wanted(Ticket),
-    Supplied(Supplied),
-}
-
-#[derive(Debug)]
-enum Supplied {
-    Manifest(Manifest),
-    Missing,
-    Failed(Error),
-}
-
 #[derive(Debug)]
 struct Head {
     descriptor: Descriptor,
     path: Path,
 }
 
-#[derive(Debug)]
-struct Cursor {
-    manifest: Manifest,
-    path: Path,
-    next: usize,
-}
-
-impl Cursor {
-    fn advance(&mut self, blobs: bool) -> Option<(DescriptorRef<'_>, Path)> {
-        let index = self.next;
-        let child = match self.manifest.kind() {
-            Kind::Index => self.manifest.entry(index),
-            Kind::Image if blobs && index == 0 => self.manifest.config(),
-            Kind::Image if blobs => self.manifest.entry(index - 1),
-            Kind::Image | Kind::Other => None,
-        }?;
-        self.next += 1;
-        let mut path = self.path.clone();
-        path.push(index);
-        Some((child, path))
+impl Rules {
+    fn fetches(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Index => true,
+            Kind::Image => self.images,
+            Kind::Other => false,
+        }
     }
-}
-
-/// Names a manifest that a [`Tree`] wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(u64);
-
-/// A manifest that a [`Tree`] wants.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Wanted {
-    /// Goes back with the manifest.
-    pub ticket: Ticket,
-    /// What is wanted.
-    pub descriptor: Descriptor,
-}
-
-/// What comes next in the order.
-#[derive(Debug)]
-#[must_use]
-#[expect(clippy::exhaustive_enums, reason = "the three ways on are the contract, as an iterator's two are")]
-pub enum Step {
-    /// The next node.
-    Node(Box<Node>),
-    /// Nothing until a manifest is supplied.
-    Blocked,
-    /// The tree was walked to its end.
-    Finished,
 }
 
 impl Tree {
@@ -230,14 +112,10 @@ impl Tree {
     fn with_rules(root: Descriptor, rules: Rules) -> Self {
         Self {
             rules,
-            docs: BTreeMap::new(),
-            tickets: BTreeMap::new(),
-            next_ticket: 0,
+            documents: Documents::default(),
             seen: BTreeMap::new(),
             head: Some(Head { descriptor: root, path: Path::new() }),
             stack: Vec::new(),
-            ahead: BTreeMap::new(),
-            ahead_bytes: 0,
             nodes: 0,
             bytes: 0,
             state: State::Walking,
@@ -252,29 +130,23 @@ impl Tree {
         // The node whose turn it is never waits for a place in the window.
         if let Some(head) = &self.head
             && matches!(self.find(&head.descriptor, head.path.len()), Ok(ControlFlow::Continue(())))
-            && !self.matching_doc(&head.descriptor)
+            && !self.documents.holds(&head.descriptor)
         {
             let (descriptor, path) = (head.descriptor.clone(), head.path.clone());
-            if let Some(wanted) = self.order(descriptor, path) {
+            if let Some(wanted) = self.documents.order(descriptor, path) {
                 return Some(wanted);
             }
         }
-        while self.docs.len() < self.rules.window && self.ahead_bytes < self.rules.limits.walk_ahead_bytes {
-            let mut entry = self.ahead.first_entry()?;
-            let Some((child, path)) = entry.get_mut().advance(false) else {
-                entry.remove();
-                continue;
-            };
-            let too_deep = path.len() as u64 > u64::from(self.rules.limits.walk_depth);
-            let seen = self.seen.get(child.digest()).is_some_and(|seen| seen.fetched);
-            let known = seen || self.docs.contains_key(child.digest());
-            let kind = child.media_type().kind();
-            let fetched = kind == Kind::Index || kind == Kind::Image && self.rules.images;
-            if known || too_deep || !fetched || child.size() > self.rules.limits.manifest_bytes {
-                continue;
-            }
-            let descriptor = child.to_owned();
-            if let Some(wanted) = self.order(descriptor, path) {
+        let Self { rules, documents, seen, .. } = self;
+        while documents.len() < rules.window && documents.bytes() < rules.limits.walk_ahead_bytes {
+            let (descriptor, path) = documents.next_ahead(|child, depth| {
+                let fetched = seen.get(child.digest()).is_some_and(|seen| seen.fetched);
+                !fetched
+                    && rules.fetches(child.media_type().kind())
+                    && depth as u64 <= u64::from(rules.limits.walk_depth)
+                    && child.size() <= rules.limits.manifest_bytes
+            })?;
+            if let Some(wanted) = documents.order(descriptor, path) {
                 return Some(wanted);
             }
         }
@@ -286,30 +158,22 @@ impl Tree {
     /// The bytes are verified against the descriptor: wrong ones fail the walk when their turn comes.
     /// An unknown or repeated ticket is ignored.
     pub fn supply(&mut self, ticket: Ticket, bytes: bytes::Bytes, content_type: Option<&str>) {
-        let Some(doc) = self.tickets.get(&ticket).and_then(|digest| self.docs.get_key_value(digest)) else {
-            return;
-        };
-        let (digest, Doc { size, media_type, .. }) = doc;
-        let manifest = read(digest, *size, media_type, bytes, content_type);
-        self.settle(
-            ticket,
-            manifest.map_or_else(|cause| Supplied::Failed(Error::new(cause)), Supplied::Manifest),
-        );
+        self.documents.supply(ticket, bytes, content_type);
     }
 
     /// Takes the news that a wanted manifest does not exist.
     pub fn supply_missing(&mut self, ticket: Ticket) {
-        self.settle(ticket, Supplied::Missing);
+        self.documents.settle(ticket, Supplied::Missing);
     }
 
     /// Takes the reason why a wanted manifest cannot be had; it fails the walk when its turn comes.
     pub fn supply_error(&mut self, ticket: Ticket, error: Error) {
-        self.settle(ticket, Supplied::Failed(error));
+        self.documents.settle(ticket, Supplied::Failed(error));
     }
 
     /// Takes a wanted manifest that was verified as it arrived.
     pub(crate) fn supply_manifest(&mut self, ticket: Ticket, manifest: Manifest) {
-        self.settle(ticket, Supplied::Manifest(manifest));
+        self.documents.settle(ticket, Supplied::Manifest(manifest));
     }
 
     /// Takes the root's manifest, which was verified as it arrived, before anything is wanted.
@@ -335,8 +199,7 @@ impl Tree {
             Ok(Step::Finished) => self.state = State::Finished,
             Err(error) => {
                 self.state = State::Failed(error.clone());
-                self.docs.clear();
-                self.ahead.clear();
+                self.documents = Documents::default();
                 self.stack.clear();
             }
             Ok(_) => {}
@@ -345,195 +208,88 @@ impl Tree {
     }
 
     fn step(&mut self) -> Result<Step, Error> {
-        let blobs = self.rules.blobs;
         while self.head.is_none() {
             let Some(cursor) = self.stack.last_mut() else { return Ok(Step::Finished) };
-            match cursor.advance(blobs) {
-                Some((child, path)) => {
-                    self.head = Some(Head { descriptor: child.to_owned(), path });
-                }
-                None => drop(self.stack.pop()),
+            if let Some((child, path)) = cursor.advance(self.rules.blobs) {
+                self.head = Some(Head { descriptor: child.to_owned(), path });
+            } else if let Some(cursor) = self.stack.pop() {
+                self.documents.passed(&cursor.path);
             }
         }
-        let Some(head) = &self.head else { return Ok(Step::Finished) };
-        let found = match self.find(&head.descriptor, head.path.len())? {
+        let Some(Head { descriptor, path }) = &self.head else { return Ok(Step::Finished) };
+        let known = self.find(descriptor, path.len())?;
+        let limit = self.rules.limits.walk_nodes;
+        if self.nodes >= limit {
+            return Err(Error::of_document(&descriptor.digest, Exceeded::WalkNodes(limit)));
+        }
+        let found = match known {
             ControlFlow::Break(found) => found,
-            ControlFlow::Continue(()) => {
-                if !self.matching_doc(&head.descriptor) {
-                    return Ok(Step::Blocked);
-                }
-                match self.take_supplied()? {
-                    Some(found) => found,
-                    None => return Ok(Step::Blocked),
-                }
-            }
+            ControlFlow::Continue(()) if self.documents.holds(descriptor) => match self.take_supplied()? {
+                Some(found) => found,
+                None => return Ok(Step::Blocked),
+            },
+            ControlFlow::Continue(()) => return Ok(Step::Blocked),
         };
-        self.nodes += 1;
-        if self.nodes > self.rules.limits.walk_nodes {
-            return Err(Error::new(Exceeded::WalkNodes(self.rules.limits.walk_nodes)));
-        }
         let Some(Head { descriptor, path }) = self.head.take() else { return Ok(Step::Finished) };
-        let seen =
-            Seen { size: descriptor.size, fetched: matches!(found, Found::Manifest(_) | Found::Missing) };
+        self.nodes += 1;
+        let fetched = matches!(found, Found::Manifest(_) | Found::Missing);
         self.seen
             .entry(descriptor.digest.clone())
-            .and_modify(|earlier| earlier.fetched |= seen.fetched)
-            .or_insert(seen);
+            .and_modify(|seen| seen.fetched |= fetched)
+            .or_insert(Seen { size: descriptor.size, fetched });
         let depth = u32::try_from(path.len()).unwrap_or(u32::MAX);
         let kind = descriptor.media_type.kind();
         if let Found::Manifest(manifest) = &found {
-            self.stack.push(Cursor { manifest: manifest.clone(), path, next: 0 });
+            self.stack.push(Cursor::new(manifest.clone(), path));
         }
         Ok(Step::Node(Box::new(Node { depth, descriptor, kind, found })))
     }
 
     /// What is known of a node without its bytes.
     fn find(&self, descriptor: &Descriptor, depth: usize) -> Result<ControlFlow<Found>, Error> {
-        let is_fetched = self.is_fetched(descriptor);
-        if let Some(seen) = self.seen.get(&descriptor.digest) {
-            if seen.size != descriptor.size {
-                return Err(Error::new(Misbehaviour::Contradiction {
-                    digest: descriptor.digest.clone(),
-                    first: seen.size,
-                    second: descriptor.size,
-                }));
+        let fetches = self.rules.fetches(descriptor.media_type.kind());
+        let Descriptor { digest, size, .. } = descriptor;
+        if let Some(seen) = self.seen.get(digest) {
+            if seen.size != *size {
+                let (digest, first, second) = (digest.clone(), seen.size, *size);
+                return Err(Error::new(Misbehaviour::Contradiction { digest, first, second }));
             }
-            if seen.fetched || !is_fetched {
+            if seen.fetched || !fetches {
                 return Ok(ControlFlow::Break(Found::Repeated));
             }
         }
-        if !is_fetched {
+        if !fetches {
             return Ok(ControlFlow::Break(Found::Leaf));
         }
         let limits = &self.rules.limits;
-        if depth as u64 > u64::from(limits.walk_depth) {
-            let digest = descriptor.digest.clone();
-            return Err(Error::new(Exceeded::WalkDepth { limit: limits.walk_depth, digest }));
-        }
-        if descriptor.size > limits.manifest_bytes {
-            return Err(Error::new(Exceeded::ManifestBytes(limits.manifest_bytes)));
-        }
-        if self.bytes.saturating_add(descriptor.size) > limits.walk_bytes {
-            return Err(Error::new(Exceeded::WalkBytes(limits.walk_bytes)));
-        }
-        if descriptor.digest.algorithm().is_none() {
-            return Err(Error::new(Impossible::UnknownAlgorithm(descriptor.digest.clone())));
-        }
-        Ok(ControlFlow::Continue(()))
+        let exceeded = if depth as u64 > u64::from(limits.walk_depth) {
+            Exceeded::WalkDepth(limits.walk_depth)
+        } else if *size > limits.manifest_bytes {
+            Exceeded::ManifestBytes(limits.manifest_bytes)
+        } else if self.bytes.saturating_add(*size) > limits.walk_bytes {
+            Exceeded::WalkBytes(limits.walk_bytes)
+        } else if digest.algorithm().is_none() {
+            return Err(Error::of_document(digest, Impossible::UnknownAlgorithm(digest.clone())));
+        } else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        Err(Error::of_document(digest, exceeded))
     }
 
     /// Takes the head's document out of those that were supplied, if it is there.
     fn take_supplied(&mut self) -> Result<Option<Found>, Error> {
-        let Some(head) = &self.head else { return Ok(None) };
-        let digest = &head.descriptor.digest;
-        if !matches!(self.docs.get(digest), Some(Doc { state: DocState::Supplied(_), .. })) {
-            return Ok(None);
-        }
-        match self.docs.remove(digest).map(|doc| doc.state) {
-            Some(DocState::Supplied(Supplied::Manifest(manifest))) => {
-                let len = manifest.bytes().len() as u64;
-                self.ahead_bytes = self.ahead_bytes.saturating_sub(len);
-                self.bytes = self.bytes.saturating_add(len);
+        let Some(Head { descriptor: Descriptor { digest, .. }, .. }) = &self.head else { return Ok(None) };
+        match self.documents.take(digest) {
+            None => Ok(None),
+            Some(Supplied::Manifest(manifest)) => {
+                self.bytes = self.bytes.saturating_add(manifest.bytes().len() as u64);
                 Ok(Some(Found::Manifest(manifest)))
             }
-            Some(DocState::Supplied(Supplied::Missing)) if self.rules.strict => {
+            Some(Supplied::Missing) if self.rules.strict => {
                 Err(Error::new(Misbehaviour::Missing(digest.clone())))
             }
-            Some(DocState::Supplied(Supplied::Missing)) => Ok(Some(Found::Missing)),
-            Some(DocState::Supplied(Supplied::Failed(error))) => Err(error),
-            Some(DocState::Wanted(_)) | None => Ok(None),
+            Some(Supplied::Missing) => Ok(Some(Found::Missing)),
+            Some(Supplied::Failed(error)) => Err(error),
         }
     }
-
-    fn is_fetched(&self, descriptor: &Descriptor) -> bool {
-        match descriptor.media_type.kind() {
-            Kind::Index => true,
-            Kind::Image => self.rules.images,
-            Kind::Other => false,
-        }
-    }
-
-    /// Whether the document is wanted or supplied under the same claims of size and type.
-    fn matching_doc(&self, descriptor: &Descriptor) -> bool {
-        self.docs
-            .get(&descriptor.digest)
-            .is_some_and(|doc| doc.size == descriptor.size && doc.media_type == descriptor.media_type)
-    }
-
-    /// Makes a document known: from its descriptor's own data, else as wanted.
-    fn order(&mut self, descriptor: Descriptor, path: Path) -> Option<Wanted> {
-        // What cannot be verified is not fetched.
-        descriptor.digest.algorithm()?;
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
-        // Claims that differ from those of an earlier order replace it: its bytes would be refused.
-        self.tickets.insert(ticket, descriptor.digest.clone());
-        let doc = Doc {
-            size: descriptor.size,
-            media_type: descriptor.media_type.clone(),
-            path,
-            state: DocState::Wanted(ticket),
-        };
-        if let Some(Doc { state, .. }) = self.docs.insert(descriptor.digest.clone(), doc) {
-            self.forget(&state);
-        }
-        let embedded = descriptor.data.as_ref().and_then(|data| {
-            read(&descriptor.digest, descriptor.size, &descriptor.media_type, data.clone(), None).ok()
-        });
-        match embedded {
-            Some(manifest) => {
-                self.settle(ticket, Supplied::Manifest(manifest));
-                None
-            }
-            None => Some(Wanted { ticket, descriptor }),
-        }
-    }
-
-    fn forget(&mut self, state: &DocState) {
-        match state {
-            DocState::Wanted(ticket) => drop(self.tickets.remove(ticket)),
-            DocState::Supplied(Supplied::Manifest(manifest)) => {
-                self.ahead_bytes = self.ahead_bytes.saturating_sub(manifest.bytes().len() as u64);
-            }
-            DocState::Supplied(_) => {}
-        }
-    }
-
-    fn settle(&mut self, ticket: Ticket, supplied: Supplied) {
-        let Some(doc) = self.tickets.remove(&ticket).and_then(|digest| self.docs.get_mut(&digest)) else {
-            return;
-        };
-        if let Supplied::Manifest(manifest) = &supplied {
-            self.ahead_bytes += manifest.bytes().len() as u64;
-            if manifest.kind() == Kind::Index {
-                let cursor = Cursor { manifest: manifest.clone(), path: doc.path.clone(), next: 0 };
-                self.ahead.insert(doc.path.clone(), cursor);
-            }
-        }
-        doc.state = DocState::Supplied(supplied);
-    }
-}
-
-/// Verifies and reads a manifest's bytes.
-fn read(
-    digest: &Digest,
-    size: u64,
-    media_type: &MediaType,
-    bytes: bytes::Bytes,
-    content_type: Option<&str>,
-) -> Result<Manifest, Cause> {
-    let received = bytes.len() as u64;
-    if received > size {
-        return Err(Misbehaviour::TooLong { expected: size }.into());
-    }
-    if received < size {
-        return Err(Misbehaviour::TooShort { expected: size, received }.into());
-    }
-    let algorithm = digest.algorithm().unwrap_or(Algorithm::Sha256);
-    let computed = Digest::of(algorithm, &bytes);
-    if computed != *digest {
-        return Err(Misbehaviour::WrongDigest { expected: digest.clone(), computed }.into());
-    }
-    Ok(Manifest::read(bytes, Evidence { content_type, expected: Some(media_type) })
-        .map_err(Misbehaviour::from)?)
 }

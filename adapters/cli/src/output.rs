@@ -42,6 +42,10 @@ impl Failure {
             None => format!("{name}: {error}"),
         };
         let failure = match error.cause() {
+            // A digest that a document names is nobody's usage.
+            Cause::Request(Impossible::UnknownAlgorithm(_)) if error.document().is_some() => {
+                Self::failed(text)
+            }
             Cause::Request(Impossible::UnknownAlgorithm(_) | Impossible::BlobWithoutDigest) => {
                 Self::usage(text)
             }
