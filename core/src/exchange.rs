@@ -157,7 +157,7 @@ pub(crate) fn announced_digest(headers: &HeaderMap) -> Result<Option<Digest>, Mi
     Ok(digest.algorithm().is_some().then_some(digest))
 }
 
-fn refuse_encoding(headers: &HeaderMap) -> Result<(), Misbehaviour> {
+pub(crate) fn refuse_encoding(headers: &HeaderMap) -> Result<(), Misbehaviour> {
     for value in headers.get_all(CONTENT_ENCODING) {
         let coding = value.to_str().unwrap_or("bytes that are not text").trim();
         if !coding.is_empty() && !coding.eq_ignore_ascii_case("identity") {

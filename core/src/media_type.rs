@@ -79,6 +79,11 @@ impl MediaType {
         )
     }
 
+    /// Whether the type is that of a web page, which is what somebody else answers in a registry's place.
+    pub(crate) fn is_web_page(&self) -> bool {
+        matches!(self.as_str(), "text/html" | "application/xhtml+xml")
+    }
+
     /// Whether the type is that of a Docker schema 1 manifest.
     pub fn is_schema1(&self) -> bool {
         *self == Self::DOCKER_SCHEMA1 || *self == Self::DOCKER_SCHEMA1_SIGNED

@@ -47,7 +47,7 @@ fn content_type(value: Option<&str>) -> Result<Option<MediaType>, InvalidManifes
     let Some(value) = value.filter(|value| !value.trim().is_empty()) else { return Ok(None) };
     let media_type: MediaType =
         value.parse().map_err(|reason| InvalidManifest::ContentType(format!("{reason}")))?;
-    if matches!(media_type.as_str(), "text/html" | "application/xhtml+xml") {
+    if media_type.is_web_page() {
         return Err(InvalidManifest::WebPage);
     }
     Ok(specific(&media_type))

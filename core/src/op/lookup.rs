@@ -4,8 +4,8 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 
 use super::{Expected, Fetch, Fetched, What};
-use crate::error::{Impossible, Misbehaviour};
-use crate::exchange::{announced_digest, content_length};
+use crate::error::Impossible;
+use crate::exchange::{announced_digest, content_length, refuse_encoding};
 use crate::platform::Rank;
 use crate::reply::head_may_differ;
 use crate::request::Name;
@@ -131,23 +131,13 @@ impl Lookup {
         }
     }
 
-    /// Uses a HEAD's answer if it says all; else the manifest is asked for.
+    /// Uses a HEAD's answer if it says all that was asked; else the manifest is asked for, whose bytes tell.
     fn settle_head(&mut self, headers: &HeaderMap) {
-        let Some(descriptor) = described(headers) else {
-            self.state = State::Ask(Method::GET);
-            return;
-        };
-        self.state = match self.reference.digest() {
-            Some(asked) if *asked != descriptor.digest => {
-                if asked.algorithm() == descriptor.digest.algorithm() {
-                    let (expected, computed) = (asked.clone(), descriptor.digest);
-                    State::Found(Err(Error::new(Misbehaviour::WrongDigest { expected, computed })))
-                } else {
-                    // Only the bytes can tell whether two algorithms' digests agree.
-                    State::Ask(Method::GET)
-                }
-            }
-            _ => State::Found(Ok((descriptor, None))),
+        let asked = self.reference.digest();
+        let described = described(headers).filter(|found| asked.is_none_or(|asked| *asked == found.digest));
+        self.state = match described {
+            Some(descriptor) => State::Found(Ok((descriptor, None))),
+            None => State::Ask(Method::GET),
         };
     }
 
@@ -181,14 +171,15 @@ impl Lookup {
 }
 
 /// The descriptor in a HEAD's answer, if it has all that a descriptor needs. Present but empty counts as
-/// absent, and so does a type that says nothing.
+/// absent, and so do a type that says nothing and the length of an encoding.
 ///
 /// Source: distribution-spec, end-3.
 fn described(headers: &HeaderMap) -> Option<Descriptor> {
+    refuse_encoding(headers).ok()?;
     let digest = announced_digest(headers).ok()??;
     let size = content_length(headers).filter(|size| *size > 0)?;
     let media_type: MediaType = headers.get(CONTENT_TYPE)?.to_str().ok()?.parse().ok()?;
-    let tells = !media_type.is_generic() && !media_type.is_schema1() && media_type.as_str() != "text/html";
+    let tells = !media_type.is_generic() && !media_type.is_schema1() && !media_type.is_web_page();
     tells.then(|| Descriptor::new(media_type, digest, size))
 }
 
