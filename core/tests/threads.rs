@@ -1,0 +1,139 @@
+//! Every public type may move to another thread, and be looked at from several.
+#![expect(clippy::disallowed_methods, reason = "the test reads which types are public")]
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use oci_proto::header::*;
+use oci_proto::server::*;
+use oci_proto::*;
+
+/// Compiles only where each type is Send and Sync; gives their names.
+macro_rules! send_and_sync {
+    ($($type:ty),* $(,)?) => {{
+        fn check<T: Send + Sync>() {}
+        $(check::<$type>();)*
+        [$(stringify!($type)),*].map(|name| name.split('<').next().unwrap_or(name))
+    }};
+}
+
+#[test]
+fn every_public_type_is_send_and_sync() {
+    let checked = send_and_sync![
+        // The session and its exchanges.
+        Awaiting,
+        Completion,
+        Config,
+        Credentials,
+        CredentialsQuery,
+        Event,
+        Exchange,
+        ExchangeId,
+        Fault,
+        FaultKind,
+        InvalidUsername,
+        Limits,
+        OpId,
+        Output,
+        Payload,
+        PlainHttp,
+        Receiving,
+        Refused,
+        Secret,
+        Session,
+        Sink,
+        Time,
+        // Errors.
+        Cause,
+        Error,
+        Exceeded,
+        Impossible,
+        Misbehaviour,
+        Refusal,
+        RegistryError,
+        // The pure layer.
+        Algorithm,
+        Descriptor,
+        DescriptorRef<'static>,
+        Digest,
+        Evidence,
+        Hasher,
+        InvalidDigest,
+        InvalidManifest,
+        InvalidMediaType,
+        InvalidPlatform,
+        InvalidReference,
+        Kind,
+        Manifest,
+        MediaType,
+        Platform,
+        Rank,
+        Reference,
+        Registry,
+        Repository,
+        Tag,
+        // The tree.
+        Found,
+        Node,
+        Step,
+        Ticket,
+        Tree,
+        WalkOptions,
+        Wanted,
+        // Headers.
+        ByteRange,
+        Challenge,
+        ContentRange,
+        HttpDate,
+        InvalidHeader,
+        Link,
+        RetryAfter,
+        Selected,
+        Warning,
+        // The server.
+        AddError,
+        AddProblem,
+        Body,
+        Flavour,
+        Memory,
+        Server,
+    ];
+    let checked = BTreeSet::from(checked.map(str::to_owned));
+    let missed: Vec<_> = public_types().difference(&checked).cloned().collect();
+    assert!(missed.is_empty(), "public, and not named in this test: {missed:?}");
+}
+
+/// The types that the crate's root and its public modules define or export.
+fn public_types() -> BTreeSet<String> {
+    let source = |path: &str| {
+        let path = format!("{}/src/{path}", env!("CARGO_MANIFEST_DIR"));
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    };
+    let root = source("lib.rs");
+    let modules = root.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let mut texts: Vec<String> = modules.map(|name| source(&format!("{name}.rs"))).collect();
+    texts.push(root);
+
+    let mut types = BTreeSet::new();
+    for text in &texts {
+        for item in text.split("\npub ").skip(1) {
+            let mut words =
+                item.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty());
+            match words.next() {
+                Some("struct" | "enum") => types.extend(words.next().map(str::to_owned)),
+                Some("use") => {
+                    let end = item.find(';').unwrap_or(item.len());
+                    let names = item[..end].split(|c: char| !c.is_alphanumeric() && c != '_');
+                    types.extend(names.filter(|name| is_type(name)).map(str::to_owned));
+                }
+                _ => {}
+            }
+        }
+    }
+    types
+}
+
+/// Functions and modules begin in lower case; constants have no lower case.
+fn is_type(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_uppercase()) && name.contains(|c: char| c.is_ascii_lowercase())
+}
