@@ -1,0 +1,154 @@
+//! What the core depends on: nothing that does I/O, and no crate that nobody decided on.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+/// What is beneath the core of an embedder who goes without typed documents, the core itself included.
+/// A crate is added here with the dependency that needs it, and with a reason in `core/Cargo.toml`.
+const CORE: &[&str] = &[
+    "oci-proto",
+    "base64",
+    "bytes",
+    // http
+    "http",
+    "itoa",
+    // serde, serde_json
+    "memchr",
+    "serde",
+    "serde_core",
+    "serde_json",
+    "zmij",
+    // sha2
+    "block-buffer",
+    "cfg-if",
+    "cpufeatures",
+    "crypto-common",
+    "digest",
+    "hybrid-array",
+    "sha2",
+    "typenum",
+    // thiserror
+    "proc-macro2",
+    "quote",
+    "syn",
+    "thiserror",
+    "thiserror-impl",
+    "unicode-ident",
+];
+
+/// What some machines need besides: cpufeatures asks Linux and macOS about an arm64 processor.
+const ARM64: &[&str] = &["libc"];
+
+/// What the feature `oci-spec` adds.
+const OCI_SPEC: &[&str] = &[
+    "aho-corasick",
+    "const_format",
+    "const_format_proc_macros",
+    "darling",
+    "darling_core",
+    "darling_macro",
+    "derive_builder",
+    "derive_builder_core",
+    "derive_builder_macro",
+    "fnv",
+    "getset",
+    "heck",
+    "ident_case",
+    "konst",
+    "konst_macro_rules",
+    "oci-spec",
+    "regex",
+    "regex-automata",
+    "regex-syntax",
+    "serde_derive",
+    "strsim",
+    "strum",
+    "strum_macros",
+    "unicode-xid",
+];
+
+/// Crates that do I/O, keep time, start threads or draw random numbers. No decision lets them in.
+const IMPURE: &[&str] = &[
+    "async-std",
+    "chrono",
+    "curl",
+    "fastrand",
+    "getrandom",
+    "hyper",
+    "hyper-util",
+    "jiff",
+    "mio",
+    "native-tls",
+    "openssl",
+    "rand",
+    "rand_core",
+    "rayon",
+    "reqwest",
+    "ring",
+    "rustix",
+    "rustls",
+    "smol",
+    "socket2",
+    "time",
+    "tokio",
+    "tokio-util",
+    "ureq",
+    "windows-sys",
+];
+
+#[test]
+fn each_crate_beneath_the_core_was_decided_on() {
+    for (target, more) in [("x86_64-unknown-linux-gnu", &[][..]), ("aarch64-unknown-linux-gnu", ARM64)] {
+        let without = [CORE, more].concat();
+        assert_tree(&tree(target, &["--no-default-features"]), &without, target);
+        assert_tree(&tree(target, &[]), &[&without, OCI_SPEC].concat(), target);
+    }
+}
+
+#[test]
+fn nothing_beneath_the_core_does_io() {
+    for target in ["x86_64-unknown-linux-gnu", "aarch64-apple-darwin", "x86_64-pc-windows-msvc"] {
+        for features in [&[][..], &["--no-default-features"]] {
+            let impure: Vec<_> =
+                tree(target, features).into_iter().filter(|krate| IMPURE.contains(&name(krate))).collect();
+            assert!(impure.is_empty(), "beneath the core, on {target}: {impure:?}");
+        }
+    }
+}
+
+#[test]
+fn an_embedder_builds_at_most_25_crates() {
+    for target in ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"] {
+        let tree = tree(target, &["--no-default-features"]);
+        assert!(tree.len() <= 25, "{} crates on {target}: {tree:?}", tree.len());
+    }
+}
+
+#[track_caller]
+fn assert_tree(tree: &BTreeSet<String>, decided: &[&str], target: &str) {
+    let decided: BTreeSet<_> = decided.iter().copied().collect();
+    let found: BTreeSet<_> = tree.iter().map(|krate| name(krate)).collect();
+    let new: Vec<_> = found.difference(&decided).collect();
+    let gone: Vec<_> = decided.difference(&found).collect();
+    assert!(new.is_empty() && gone.is_empty(), "on {target}: undecided {new:?}, no longer there {gone:?}");
+}
+
+/// The crates that the core is built from, itself included, as `NAME vVERSION`.
+fn tree(target: &str, features: &[&str]) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--package", "oci-proto", "--edges", "normal", "--target", target])
+        .args(["--prefix", "none", "--no-dedupe"])
+        .args(features)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .output()
+        .expect("the cargo that built the tests can be started");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo tree: {}: {said}", output.status);
+    let text = String::from_utf8(output.stdout).expect("names are ASCII");
+    text.lines().map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect()
+}
+
+/// The name of a crate.
+fn name(krate: &str) -> &str {
+    krate.split(' ').next().unwrap_or(krate)
+}
