@@ -224,11 +224,14 @@ impl Tree {
         }
         let found = match known {
             ControlFlow::Break(found) => found,
-            ControlFlow::Continue(()) if self.documents.holds(descriptor) => match self.take_supplied()? {
-                Some(found) => found,
-                None => return Ok(Step::Blocked),
-            },
-            ControlFlow::Continue(()) => return Ok(Step::Blocked),
+            ControlFlow::Continue(()) => {
+                // Where nothing need be fetched, nothing is to be waited for.
+                let held = self.documents.holds(descriptor) || self.documents.carry(descriptor, path);
+                match if held { self.take_supplied()? } else { None } {
+                    Some(found) => found,
+                    None => return Ok(Step::Blocked),
+                }
+            }
         };
         let Some(Head { descriptor, path }) = self.head.take() else { return Ok(Step::Finished) };
         self.nodes += 1;

@@ -37,6 +37,7 @@ pub(super) fn decide(raw: &[u8], evidence: Evidence<'_>) -> Result<(MediaType, T
             // Rules of images and indexes do not bind a document that says it is something else.
             Err(refused) => match own_type(raw).filter(|own| own.kind() == Kind::Other) {
                 Some(own) => claims.with_document(Some(&own))?.leaf(),
+                None if raw.trim_ascii_start().starts_with(b"<") => Err(InvalidManifest::WebPage),
                 None => Err(refused),
             },
         },

@@ -66,6 +66,24 @@ impl Documents {
     pub(super) fn order(&mut self, descriptor: Descriptor, path: Path) -> Option<Wanted> {
         // What cannot be verified is not fetched.
         descriptor.digest.algorithm()?;
+        if self.carry(&descriptor, &path) {
+            return None;
+        }
+        let ticket = self.insert(&descriptor, path);
+        Some(Wanted { ticket, descriptor })
+    }
+
+    /// Takes the document from its descriptor's own data, if that is there and agrees.
+    pub(super) fn carry(&mut self, descriptor: &Descriptor, path: &Path) -> bool {
+        let Descriptor { digest, size, media_type, data, .. } = descriptor;
+        let Some(data) = data else { return false };
+        let Ok(manifest) = read(digest, *size, media_type, data.clone(), None) else { return false };
+        let ticket = self.insert(descriptor, path.clone());
+        self.settle(ticket, Supplied::Manifest(manifest));
+        true
+    }
+
+    fn insert(&mut self, descriptor: &Descriptor, path: Path) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.tickets.insert(ticket, descriptor.digest.clone());
@@ -79,16 +97,7 @@ impl Documents {
         if let Some(earlier) = self.docs.insert(descriptor.digest.clone(), doc) {
             self.forget(&earlier);
         }
-        let embedded = descriptor.data.as_ref().and_then(|data| {
-            read(&descriptor.digest, descriptor.size, &descriptor.media_type, data.clone(), None).ok()
-        });
-        match embedded {
-            Some(manifest) => {
-                self.settle(ticket, Supplied::Manifest(manifest));
-                None
-            }
-            None => Some(Wanted { ticket, descriptor }),
-        }
+        ticket
     }
 
     /// Takes bytes, which are verified against what was wanted.
