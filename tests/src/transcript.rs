@@ -8,10 +8,11 @@
 //! blob NAME COUNT x TEXT              bytes: TEXT, COUNT times
 //! config KEY VALUE                    a setting of the session, before the first start
 //! start [LABEL] OPERATION REFERENCE   resolve, manifest, walk, blob; then words: blobs, strict,
-//!                                     platform=P, size=N
+//!                                     platform=P, size=N, data=TEXT (the blob's descriptor carries it)
 //! > [LABEL] METHOD URL                a request that must come next; indented: headers that it must have
 //! < [LABEL] STATUS                    its answer; indented: headers, then `body NAME` or `text TEXT`,
-//!                                     `cut N KIND MESSAGE` where the body breaks off after N bytes
+//!                                     `cut N KIND MESSAGE` where the body breaks off after N bytes,
+//!                                     `drop N` where its driver is dropped then
 //! fault [LABEL] KIND MESSAGE          the request cannot be carried out
 //! = [LABEL] EVENT                     an event that must come next
 //! wait never|DURATION                 the session must wait, for a completion or until then
@@ -19,7 +20,8 @@
 //! cancel|pause|resume [LABEL]         steers an operation;  abandon: a driver was dropped
 //! deadline [LABEL] DURATION           the operation's deadline, from the beginning
 //! abort [LABEL]                       the session must say that nobody waits for that request any more
-//! sink [LABEL] NAME                   the operation's sink has had exactly these bytes
+//! sink [LABEL] NAME                   the operation's sink has had exactly these bytes; those of the
+//!                                     event `manifest` count
 //! ```
 //!
 //! `{NAME}` stands for a document's digest, `{NAME.size}`, `{NAME.sha512}` for more of it. A label may
@@ -27,7 +29,9 @@
 mod describe;
 mod parse;
 mod replay;
+mod start;
 
 pub use describe::{describe, describe_node};
 pub use parse::{Answer, Step, Transcript, parse_duration};
-pub use replay::{drive, start};
+pub use replay::drive;
+pub use start::start;

@@ -1,25 +1,34 @@
 //! Replays every transcript, with bodies whole, in pieces, and byte by byte.
 
+use std::path::PathBuf;
+
 use oci_proto_tests::transcript::Transcript;
 
 #[test]
 fn every_transcript_is_what_the_session_does() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/transcripts");
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
     let mut failures = Vec::new();
-    let mut replayed = 0;
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let text = std::fs::read_to_string(&path).unwrap();
-        for chunk in [usize::MAX, 7, 1] {
-            let outcome = Transcript::parse(&text).and_then(|transcript| transcript.replay(chunk));
-            if let Err(problem) = outcome {
-                failures.push(format!("{name}, chunks of {chunk}: {problem}"));
-                break;
-            }
+    for path in &paths {
+        let text = std::fs::read_to_string(path).unwrap();
+        if let Err(problem) = replay(&text) {
+            failures.push(format!("{}: {problem}", path.file_name().unwrap().to_string_lossy()));
         }
-        replayed += 1;
     }
-    assert!(failures.is_empty(), "{} of {replayed} transcripts:\n{}", failures.len(), failures.join("\n"));
-    assert!(replayed > 0, "no transcript was found");
+    let count = paths.len();
+    assert!(failures.is_empty(), "{} of {count} transcripts:\n{}", failures.len(), failures.join("\n"));
+    assert!(count > 0, "no transcript was found");
+}
+
+fn replay(text: &str) -> Result<(), String> {
+    if !text.starts_with("# ") {
+        return Err("its first line does not say what it shows".to_owned());
+    }
+    let transcript = Transcript::parse(text)?;
+    for (chunk, how) in [(usize::MAX, "whole"), (7, "in chunks of 7 bytes"), (1, "byte by byte")] {
+        transcript.replay(chunk).map_err(|problem| format!("bodies {how}: {problem}"))?;
+    }
+    Ok(())
 }

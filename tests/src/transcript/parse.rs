@@ -121,7 +121,8 @@ impl Transcript {
     /// A line that cannot be understood.
     pub fn answer(&self, step: &Step) -> Result<Answer, String> {
         let status = step.rest.parse().map_err(|_| format!("`{}` is not a status", step.rest))?;
-        let mut answer = Answer { status, headers: HeaderMap::new(), body: Bytes::new(), cut: None };
+        let mut answer =
+            Answer { status, headers: HeaderMap::new(), body: Bytes::new(), cut: None, drop: None };
         for line in &step.below {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
             match word {
@@ -134,6 +135,7 @@ impl Transcript {
                     let (at, fault) = rest.split_once(' ').ok_or("cut N KIND MESSAGE")?;
                     answer.cut = Some((at.parse().map_err(|_| "cut N KIND MESSAGE")?, parse_fault(fault)?));
                 }
+                "drop" => answer.drop = Some(rest.parse().map_err(|_| "drop N")?),
                 _ => {
                     let (name, value) = line.split_once(':').ok_or(format!("`{line}` is no header"))?;
                     let name: HeaderName = name.parse().map_err(|_| format!("`{name}` is no header name"))?;
@@ -159,6 +161,8 @@ pub struct Answer {
     pub body: Bytes,
     /// After how many bytes the body breaks off, and how.
     pub cut: Option<(usize, Fault)>,
+    /// After how many bytes of the body the driver is dropped.
+    pub drop: Option<usize>,
 }
 
 pub(super) fn parse_fault(text: &str) -> Result<Fault, String> {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use http::response;
-use oci_proto::{Awaiting, Config, Event, ExchangeId, Fault, OpId, Output, Session, Time, WalkOptions};
+use oci_proto::{Awaiting, Event, ExchangeId, Fault, FaultKind, OpId, Output, Session, Sink, Time};
 
 use super::describe;
 use super::parse::{Answer, Step, Transcript, parse_duration, parse_fault};
+use super::start::{config, start};
 
 impl Transcript {
     /// Replays the transcript against a new session, delivering bodies in chunks of `chunk` bytes.
@@ -40,8 +41,8 @@ struct Replay<'a> {
     sinks: BTreeMap<OpId, Vec<u8>>,
     /// Requests that have no answer yet: label, exchange.
     asked: Vec<(String, ExchangeId, Awaiting)>,
-    /// What the session said last and no line has matched yet.
-    peeked: Option<Output>,
+    /// Those of them that nobody waits for any more.
+    stale: Vec<(String, ExchangeId, Awaiting)>,
 }
 
 impl<'a> Replay<'a> {
@@ -55,7 +56,7 @@ impl<'a> Replay<'a> {
             started: BTreeMap::new(),
             sinks: BTreeMap::new(),
             asked: Vec::new(),
-            peeked: None,
+            stale: Vec::new(),
         })
     }
 
@@ -64,6 +65,8 @@ impl<'a> Replay<'a> {
         match verb.as_str() {
             ">" | "=" | "abort" => return self.expect(step),
             "config" => return Ok(()),
+            // Several operations may start before the session is asked what to do.
+            "start" => {}
             "wait" => {
                 let until = self.must_wait()?;
                 let told = until.map(|until| until.saturating_since(self.now));
@@ -86,7 +89,7 @@ impl<'a> Replay<'a> {
             "<" => {
                 let answer = self.transcript.answer(step)?;
                 let awaiting = self.take_asked(label)?;
-                self.deliver(awaiting, answer);
+                self.deliver(awaiting, answer)?;
             }
             "fault" => {
                 let fault = parse_fault(rest)?;
@@ -99,7 +102,7 @@ impl<'a> Replay<'a> {
             "resume" => self.session.resume(self.op(label)?),
             "deadline" => self.session.set_deadline(self.op(label)?, Time::ZERO + parse_duration(rest)?),
             "abandon" => {
-                self.asked.clear();
+                self.stale.append(&mut self.asked);
                 self.session.abandon_in_flight(self.now);
             }
             "sink" => {
@@ -127,13 +130,9 @@ impl<'a> Replay<'a> {
         self.ops.get(label).copied().ok_or(format!("no operation [{label}] is alive"))
     }
 
-    fn poll(&mut self) -> Output {
-        self.peeked.take().unwrap_or_else(|| self.session.poll_output(self.now))
-    }
-
     /// The session must have nothing to say but until when it waits.
     fn must_wait(&mut self) -> Result<Option<Time>, String> {
-        match self.poll() {
+        match self.session.poll_output(self.now) {
             Output::Wait(until) => Ok(until),
             other => Err(format!("the session goes on: {}", self.show(&other))),
         }
@@ -141,7 +140,7 @@ impl<'a> Replay<'a> {
 
     /// The session must say what the step says.
     fn expect(&mut self, step: &Step) -> Result<(), String> {
-        let output = self.poll();
+        let output = self.session.poll_output(self.now);
         let said = self.show(&output);
         match (step.verb.as_str(), output) {
             (">", Output::Send(exchange)) => {
@@ -166,8 +165,12 @@ impl<'a> Replay<'a> {
                 let label = self.ops.iter().find(|(_, id)| **id == op).map(|(label, _)| label.clone());
                 let label =
                     label.ok_or_else(|| format!("an event of an operation that has ended: {said}"))?;
-                if let Event::Data(bytes) = &event {
-                    self.sinks.entry(op).or_default().extend_from_slice(bytes);
+                match &event {
+                    Event::Data(bytes) => self.sinks.entry(op).or_default().extend_from_slice(bytes),
+                    Event::Manifest(_, manifest) => {
+                        self.sinks.entry(op).or_default().extend_from_slice(manifest.bytes());
+                    }
+                    _ => {}
                 }
                 if matches!(event, Event::Done | Event::Failed(_)) {
                     self.ops.remove(&label);
@@ -183,7 +186,9 @@ impl<'a> Replay<'a> {
                 let Some(index) = self.asked.iter().position(|(_, asked, _)| *asked == id) else {
                     return Err("the session aborts what was not asked, or was answered".to_owned());
                 };
-                let (label, ..) = self.asked.remove(index);
+                let asked = self.asked.remove(index);
+                let label = asked.0.clone();
+                self.stale.push(asked);
                 if label == step.label { Ok(()) } else { Err(format!("the session aborts [{label}]")) }
             }
             _ => Err(said),
@@ -191,20 +196,38 @@ impl<'a> Replay<'a> {
     }
 
     fn take_asked(&mut self, label: &str) -> Result<Awaiting, String> {
-        let index = self.asked.iter().position(|(asked, ..)| asked == label);
-        let index = index.ok_or(format!("no request [{label}] waits for an answer"))?;
-        Ok(self.asked.remove(index).2)
+        for asked in [&mut self.asked, &mut self.stale] {
+            if let Some(index) = asked.iter().position(|(asked, ..)| asked == label) {
+                return Ok(asked.remove(index).2);
+            }
+        }
+        Err(format!("no request [{label}] waits for an answer"))
     }
 
     /// Gives an answer to the session, body in chunks, what is delivered to the sinks.
-    fn deliver(&mut self, awaiting: Awaiting, answer: Answer) {
+    fn deliver(&mut self, awaiting: Awaiting, answer: Answer) -> Result<(), String> {
         let (mut parts, ()) = http::Response::new(()).into_parts();
         parts.status = answer.status;
         parts.headers = answer.headers;
-        let completion = drive(awaiting, &parts, &answer.body, answer.cut, self.chunk, |sink, bytes| {
-            self.sinks.entry(sink).or_default().extend_from_slice(bytes);
+        let mut gap = None;
+        let dropped = answer.drop.map(|at| (at, Fault::new(FaultKind::Reset, "the driver was dropped")));
+        let cut = answer.cut.or(dropped);
+        let completion = drive(awaiting, &parts, &answer.body, cut, self.chunk, |sink, at, bytes| {
+            let had = self.sinks.entry(sink.op).or_default();
+            match usize::try_from(at) {
+                Ok(at) if at <= had.len() => {
+                    had.truncate(at);
+                    had.extend_from_slice(bytes);
+                }
+                _ => {
+                    gap = Some(format!("the sink has had {} bytes, and is given those from {at}", had.len()))
+                }
+            }
         });
-        self.session.complete(self.now, completion);
+        if answer.drop.is_none() {
+            self.session.complete(self.now, completion);
+        }
+        gap.map_or(Ok(()), Err)
     }
 
     fn show(&self, output: &Output) -> String {
@@ -219,48 +242,19 @@ impl<'a> Replay<'a> {
     }
 }
 
-/// Starts the operation that a `start` step describes.
-///
-/// # Errors
-///
-/// A word that cannot be understood.
-pub fn start(session: &mut Session, rest: &str) -> Result<OpId, String> {
-    let words: Vec<&str> = rest.split(' ').collect();
-    let [verb, reference, options @ ..] = words.as_slice() else {
-        return Err("start OPERATION REFERENCE".to_owned());
-    };
-    let reference = reference.parse().map_err(|e| format!("{e}"))?;
-    let mut walk = WalkOptions::default();
-    let mut size = None;
-    for option in options {
-        match option.split_once('=').unwrap_or((option, "")) {
-            ("blobs", _) => walk.blobs = true,
-            ("strict", _) => walk.strict = true,
-            ("platform", value) => walk.platform = Some(value.parse().map_err(|e| format!("{e}"))?),
-            ("size", value) => size = Some(value.parse().map_err(|e| format!("{e}"))?),
-            (other, _) => return Err(format!("`{other}` is no option")),
-        }
-    }
-    Ok(match *verb {
-        "resolve" => session.resolve(&reference, walk.platform.as_ref()),
-        "manifest" => session.manifest(&reference, walk.platform.as_ref()),
-        "walk" => session.walk(&reference, walk),
-        "blob" => session.blob(&reference, size),
-        other => return Err(format!("`{other}` is no operation")),
-    })
-}
-
-/// Carries an exchange's answer out as a driver does.
+/// Carries an exchange's answer out as a driver does. What is to be delivered comes with its sink, and
+/// with its place in the content.
 pub fn drive(
     awaiting: Awaiting,
     head: &response::Parts,
     body: &[u8],
     cut: Option<(usize, Fault)>,
     chunk: usize,
-    mut deliver: impl FnMut(OpId, &[u8]),
+    mut deliver: impl FnMut(&Sink, u64, &[u8]),
 ) -> oci_proto::Completion {
     let mut receiving = awaiting.head(head);
     let sink = receiving.sink();
+    let mut at = sink.as_ref().map_or(0, |sink| sink.offset);
     let (body, fault) = match cut {
         Some((at, fault)) => (&body[..at.min(body.len())], Some(fault)),
         None => (body, None),
@@ -270,7 +264,8 @@ pub fn drive(
             match receiving.push(chunk) {
                 Ok(bytes) => {
                     if let Some(sink) = &sink {
-                        deliver(sink.op, bytes);
+                        deliver(sink, at, bytes);
+                        at += bytes.len() as u64;
                     }
                 }
                 Err(_) => return receiving.finish(),
@@ -281,24 +276,4 @@ pub fn drive(
         Some(fault) if receiving.wants_body() => receiving.fail(fault),
         _ => receiving.finish(),
     }
-}
-
-fn config(transcript: &Transcript) -> Result<Config, String> {
-    let mut config = Config::default();
-    for step in transcript.steps.iter().filter(|step| step.verb == "config") {
-        let (key, value) = step.rest.split_once(' ').ok_or("config KEY VALUE")?;
-        let number = || value.parse::<u32>().map_err(|e| format!("{value}: {e}"));
-        let limits = &mut config.limits;
-        match key {
-            "in_flight" => limits.in_flight = number()? as usize,
-            "in_flight_per_origin" => limits.in_flight_per_origin = number()? as usize,
-            "manifest_bytes" => limits.manifest_bytes = number()?.into(),
-            "blob_bytes" => limits.blob_bytes = number()?.into(),
-            "walk_depth" => limits.walk_depth = number()?,
-            "walk_nodes" => limits.walk_nodes = number()?.into(),
-            "walk_bytes" => limits.walk_bytes = number()?.into(),
-            other => return Err(format!("`{other}` is no setting")),
-        }
-    }
-    Ok(config)
 }
