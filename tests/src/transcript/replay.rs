@@ -65,8 +65,8 @@ impl<'a> Replay<'a> {
         match verb.as_str() {
             ">" | "=" | "abort" => return self.expect(step),
             "config" => return Ok(()),
-            // Several operations may start before the session is asked what to do.
-            "start" => {}
+            // Operations may be started and steered before the session is asked what to do.
+            "start" | "cancel" | "pause" | "resume" | "deadline" => {}
             "wait" => {
                 let until = self.must_wait()?;
                 let told = until.map(|until| until.saturating_since(self.now));
@@ -220,7 +220,7 @@ impl<'a> Replay<'a> {
                     had.extend_from_slice(bytes);
                 }
                 _ => {
-                    gap = Some(format!("the sink has had {} bytes, and is given those from {at}", had.len()))
+                    gap = Some(format!("the sink has had {} bytes, and is given those from {at}", had.len()));
                 }
             }
         });
