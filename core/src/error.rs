@@ -118,6 +118,13 @@ impl Error {
     }
 }
 
+/// What failed a driver outside of any exchange: a sink that cannot take content that needed no request.
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Self::new(fault)
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.place {

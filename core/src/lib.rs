@@ -156,7 +156,7 @@ pub use limits::Limits;
 pub use manifest::{DescriptorRef, Evidence, InvalidManifest, Manifest};
 pub use media_type::{InvalidMediaType, Kind, MediaType};
 pub use platform::{InvalidPlatform, Platform, Rank};
-pub use reference::{InvalidReference, Reference, Registry, Repository, Tag};
+pub use reference::{InvalidReference, Reference, Registry, Repository, Tag, is_loopback};
 pub use session::{Event, OpId, Output, Session};
 pub use time::Time;
 pub use tree::{Found, Node, Step, Ticket, Tree, WalkOptions, Wanted};

@@ -10,7 +10,7 @@ mod name;
 mod registry;
 
 pub use name::{Repository, Tag};
-pub use registry::Registry;
+pub use registry::{Registry, is_loopback};
 
 /// A reference to something in a registry: a registry, a repository, and a tag, a digest or both.
 ///

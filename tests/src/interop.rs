@@ -3,7 +3,6 @@
 //! A test asks for the programs that it needs ([`Program::find`]) and is skipped, loudly, where one is missing.
 //! Under `CI=true` that is a failure instead.
 
-mod adapter;
 mod docker_registry;
 mod listing;
 mod ocip;
@@ -13,7 +12,6 @@ mod recorder;
 mod sample;
 mod served;
 
-pub use adapter::{Adapter, adapters};
 pub use docker_registry::{DockerRegistry, Settings};
 pub use listing::{document, line, listing};
 pub use ocip::ocip;

@@ -1,5 +1,6 @@
 //! What crosses the crates of oci-proto: transcripts, interoperation, benchmarks.
 
+pub mod adapter;
 pub mod bodies;
 pub mod bodies_server;
 pub mod interop;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::mem;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
@@ -148,6 +149,8 @@ pub(crate) async fn collect<T: Transport>(
 struct Download<T: Transport> {
     call: Call<T>,
     carrying: Option<Box<Carrying<T>>>,
+    /// Whether content that needed no request was handed out, and not flushed yet.
+    unflushed: bool,
     /// Why nothing more is taken.
     refusal: Option<Fault>,
 }
@@ -164,15 +167,22 @@ enum Piece {
 
 impl<T: Transport> Download<T> {
     fn new(call: Call<T>) -> Self {
-        Self { call, carrying: None, refusal: None }
+        Self { call, carrying: None, unflushed: false, refusal: None }
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Error>> {
+        if mem::take(&mut self.unflushed) {
+            return Poll::Ready(Ok(Piece::Flush));
+        }
         loop {
             match self.call.poll_letter(cx) {
                 Poll::Ready(Letter::Event(Event::Failed(error))) => return Poll::Ready(Err(error)),
-                Poll::Ready(Letter::Event(Event::Done)) => return Poll::Ready(Ok(Piece::Done)),
+                Poll::Ready(Letter::Event(Event::Done)) => {
+                    let refused = self.refusal.take().map(|fault| Err(fault.into()));
+                    return Poll::Ready(refused.unwrap_or(Ok(Piece::Done)));
+                }
                 Poll::Ready(Letter::Event(Event::Data(bytes))) => {
+                    self.unflushed = true;
                     return Poll::Ready(Ok(Piece::Bytes(bytes)));
                 }
                 Poll::Ready(Letter::Event(_)) => continue,
@@ -214,6 +224,10 @@ impl<T: Transport> Download<T> {
 
     /// Waits for a writer, for as long as the operation has not failed: its deadline may pass meanwhile.
     async fn unless_failed<F: Future>(&mut self, writing: F) -> Result<F::Output, Error> {
+        if self.carrying.is_none() {
+            // Content that needed no request: the operation is over, and its last event is still to be read.
+            return Ok(writing.await);
+        }
         let mut writing = pin!(writing);
         poll_fn(|cx| {
             if let Poll::Ready(output) = writing.as_mut().poll(cx) {

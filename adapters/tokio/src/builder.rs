@@ -18,7 +18,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::carrying::{Classify, Rules};
-use crate::connector::Connector;
+use crate::connector::{Connector, is_proxy};
 use crate::{Client, HyperTransport, Transport};
 
 /// Makes a [`Client`].
@@ -30,6 +30,8 @@ pub struct Builder {
     idle_timeout: Duration,
     timeout: Option<Duration>,
     classify: Option<Box<Classify>>,
+    /// In place of what the environment says.
+    proxies: Option<Matcher>,
 }
 
 impl Builder {
@@ -44,6 +46,7 @@ impl Builder {
             idle_timeout: Duration::from_secs(30),
             timeout: None,
             classify: None,
+            proxies: None,
         }
     }
 
@@ -66,6 +69,21 @@ impl Builder {
         if self.roots.len() == before {
             return Err(BuildError::Certificates("no certificate in the PEM text".to_owned()));
         }
+        Ok(self)
+    }
+
+    /// Sets the proxy that every registry is reached through, this machine's own excepted; with `None` there is
+    /// no proxy. What the environment says of proxies does not count then.
+    ///
+    /// A transport of your own has proxies of its own.
+    ///
+    /// # Errors
+    /// It is not a URL with the scheme `http`, `https`, `socks5` or `socks5h`.
+    pub fn proxy(mut self, url: Option<&str>) -> Result<Self, BuildError> {
+        if url.is_some_and(|url| !is_proxy(url)) {
+            return Err(BuildError::Proxy);
+        }
+        self.proxies = Some(Matcher::builder().all(url.unwrap_or_default()).build());
         Ok(self)
     }
 
@@ -130,7 +148,7 @@ impl Builder {
             .map_err(|error| BuildError::Tls(error.to_string()))?
             .with_root_certificates(std::mem::replace(&mut self.roots, RootCertStore::empty()))
             .with_no_client_auth();
-        let proxies = Arc::new(Matcher::from_env());
+        let proxies = Arc::new(self.proxies.take().unwrap_or_else(Matcher::from_env));
         let connector = Connector::new(tls, proxies.clone(), self.connect_timeout, distrust);
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
@@ -170,6 +188,9 @@ pub enum BuildError {
     /// The root certificates are not usable.
     #[error("the root certificates are not usable: {0}")]
     Certificates(String),
+    /// The proxy cannot be used. What it was is not said, since it may hold a password.
+    #[error("the proxy is not a URL with a host and the scheme http, https, socks5 or socks5h")]
+    Proxy,
     /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(String),

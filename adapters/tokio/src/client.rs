@@ -94,7 +94,7 @@ impl<T: Transport> Client<T> {
         }
     }
 
-    /// Walks everything under a reference.
+    /// Walks everything under a reference: a stream of nodes, in the depth-first pre-order of the documents.
     pub fn walk(&self, reference: &Reference, options: WalkOptions) -> Walk<T> {
         let reference = reference.clone();
         Walk::new(Call::later(self.shared.clone(), move |session| session.walk(&reference, options)))
@@ -121,10 +121,37 @@ impl<T: Transport> Client<T> {
         blob::write(call, writer).await
     }
 
+    /// Writes the blob that a descriptor names into `writer`, from the repository of `reference`.
+    ///
+    /// As [`blob_to`](Self::blob_to); content that the descriptor itself carries needs no request.
+    ///
+    /// # Errors
+    /// As [`blob_to`](Self::blob_to).
+    ///
+    /// # Cancel safety
+    /// As [`blob_to`](Self::blob_to).
+    pub async fn described_blob_to(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        writer: impl AsyncWrite,
+    ) -> Result<u64, Error> {
+        let call = Call::start(self.shared.clone(), |session| session.described_blob(reference, descriptor));
+        blob::write(call, writer).await
+    }
+
     /// Reads a blob as it arrives. The reference has a digest. `size`, where known, bounds the blob.
     pub fn blob(&self, reference: &Reference, size: Option<u64>) -> BlobReader<T> {
         let reference = reference.clone();
         BlobReader::new(Call::later(self.shared.clone(), move |session| session.blob(&reference, size)))
+    }
+
+    /// Reads the blob that a descriptor names as it arrives, from the repository of `reference`. Content that
+    /// the descriptor itself carries needs no request.
+    pub fn described_blob(&self, reference: &Reference, descriptor: &Descriptor) -> BlobReader<T> {
+        let (reference, descriptor) = (reference.clone(), descriptor.clone());
+        let start = move |session: &mut Session| session.described_blob(&reference, &descriptor);
+        BlobReader::new(Call::later(self.shared.clone(), start))
     }
 
     /// Reads a blob of at most `limit` bytes, verified. The reference has a digest. A `size` beyond the limit
@@ -145,7 +172,26 @@ impl<T: Transport> Client<T> {
         blob::collect(call, size, limit).await
     }
 
-    /// The number of HTTP requests that this client and its clones have sent.
+    /// Reads the blob that a descriptor names, of at most `limit` bytes, from the repository of `reference`.
+    ///
+    /// As [`blob_bytes`](Self::blob_bytes); content that the descriptor itself carries needs no request.
+    ///
+    /// # Errors
+    /// As [`blob_bytes`](Self::blob_bytes).
+    ///
+    /// # Cancel safety
+    /// As [`blob_bytes`](Self::blob_bytes).
+    pub async fn described_blob_bytes(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        limit: u64,
+    ) -> Result<Bytes, Error> {
+        let call = Call::start(self.shared.clone(), |session| session.described_blob(reference, descriptor));
+        blob::collect(call, Some(descriptor.size), limit).await
+    }
+
+    /// How many HTTP requests this client and its clones have sent.
     pub fn requests(&self) -> u64 {
         self.shared.rules.requests.load(Ordering::Relaxed)
     }

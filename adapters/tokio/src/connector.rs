@@ -1,7 +1,6 @@
 //! How the default transport makes connections: directly or through a proxy, with TLS where asked for.
 
 use std::io::{self, IoSlice};
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,7 +13,7 @@ use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
-use oci_proto::FaultKind;
+use oci_proto::{FaultKind, is_loopback};
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tower_service::Service;
@@ -81,11 +80,18 @@ impl Service<Uri> for Connector {
 
 /// The proxy, if any, through which `to` is reached.
 pub(crate) fn proxy_for(proxies: &Matcher, to: &Uri) -> Option<Intercept> {
-    let host = to.host()?.trim_start_matches('[').trim_end_matches(']');
-    let here =
-        host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
-    if here { None } else { proxies.intercept(to) }
+    if is_loopback(to.host()?) { None } else { proxies.intercept(to) }
 }
+
+/// Whether a text is a URL of a proxy that can be used.
+pub(crate) fn is_proxy(url: &str) -> bool {
+    let scheme = url.split_once("://").map_or("http", |(scheme, _)| scheme);
+    let known = SCHEMES.iter().any(|name| scheme.eq_ignore_ascii_case(name));
+    known && url.parse().is_ok_and(|uri: Uri| uri.host().is_some_and(|host| !host.is_empty()))
+}
+
+/// The schemes of proxies that can be used.
+const SCHEMES: [&str; 4] = ["http", "https", "socks5", "socks5h"];
 
 /// Connects directly, or to the proxy that the destination is reached through.
 #[derive(Clone)]

@@ -4,11 +4,10 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 
-use bytes::Bytes;
-use oci_proto::{Error, Event, Fault, FaultKind, Reference};
+use bytes::{Buf, Bytes};
+use oci_proto::{Error, Event, Fault, FaultKind};
 
-use crate::Client;
-use crate::call::Call;
+use crate::call::{Call, Later};
 use crate::exchange::Open;
 use crate::state::Step;
 
@@ -17,7 +16,7 @@ const CHUNK: usize = 128 << 10;
 /// The same where a blob is kept in memory: such blobs are small.
 const SMALL_CHUNK: usize = 8 << 10;
 
-/// A blob as it arrives, from [`Client::blob`].
+/// A blob as it arrives, from [`Client::blob`](crate::Client::blob).
 ///
 /// The request is sent with the first read. Bytes come before they are verified as a whole; **the end of
 /// file comes only after size and digest were found right**. A reader that stops short of the end of file
@@ -32,15 +31,16 @@ pub struct BlobReader {
 }
 
 enum Stage {
-    Fresh(Client, Reference, Option<u64>),
+    /// `None` once it was taken.
+    Fresh(Option<Later>),
     Running(Box<Download>),
     Verified,
     Failed(Error),
 }
 
 impl BlobReader {
-    pub(crate) fn new(client: Client, reference: Reference, size: Option<u64>) -> Self {
-        Self { stage: Stage::Fresh(client, reference, size) }
+    pub(crate) fn new(start: Later) -> Self {
+        Self { stage: Stage::Fresh(Some(start)) }
     }
 }
 
@@ -51,10 +51,10 @@ impl Read for BlobReader {
         }
         loop {
             match &mut self.stage {
-                Stage::Fresh(client, reference, size) => {
-                    let call = client.call(|session| session.blob(reference, *size));
-                    self.stage = Stage::Running(Box::new(Download::new(call)));
-                }
+                Stage::Fresh(start) => match start.take() {
+                    Some(start) => self.stage = Stage::Running(Box::new(Download::new(start()))),
+                    None => return Ok(0),
+                },
                 Stage::Running(download) => match download.next(buffer) {
                     Ok(Piece::Bytes(read)) => return Ok(read),
                     Ok(Piece::Flush) => download.settle(),
@@ -124,6 +124,8 @@ pub(crate) fn collect(call: Call, size: Option<u64>, limit: u64) -> Result<Bytes
 struct Download {
     call: Call,
     open: Option<Open>,
+    /// Content that needed no request, and was not handed out yet.
+    data: Option<Bytes>,
     /// Why nothing more is taken.
     refusal: Option<Fault>,
 }
@@ -140,7 +142,7 @@ enum Piece {
 
 impl Download {
     fn new(call: Call) -> Self {
-        Self { call, open: None, refusal: None }
+        Self { call, open: None, data: None, refusal: None }
     }
 
     fn next(&mut self, buffer: &mut [u8]) -> Result<Piece, Error> {
@@ -152,9 +154,21 @@ impl Download {
                     None => return Ok(Piece::Flush),
                 }
             }
+            if let Some(data) = &mut self.data {
+                let length = data.len().min(buffer.len());
+                if length == 0 {
+                    self.data = None;
+                    return Ok(Piece::Flush);
+                }
+                data.copy_to_slice(&mut buffer[..length]);
+                return Ok(Piece::Bytes(length));
+            }
             match self.call.step() {
-                Step::Event(Event::Done) => return Ok(Piece::Done),
+                Step::Event(Event::Done) => {
+                    return self.refusal.take().map_or(Ok(Piece::Done), |fault| Err(fault.into()));
+                }
                 Step::Event(Event::Failed(error)) => return Err(error),
+                Step::Event(Event::Data(data)) => self.data = Some(data),
                 Step::Event(_) => {}
                 Step::Carry(job) => {
                     let opened = match &self.refusal {

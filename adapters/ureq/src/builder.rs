@@ -10,6 +10,7 @@ use rustls::pki_types::CertificateDer;
 use ureq::tls::{Certificate, PemItem, parse_pem};
 
 use crate::Client;
+use crate::proxy::{Proxies, proxy};
 use crate::transport::Transport;
 
 /// Makes a [`Client`].
@@ -20,6 +21,8 @@ pub struct Builder {
     connect_timeout: Duration,
     idle_timeout: Duration,
     timeout: Option<Duration>,
+    /// In place of what the environment says.
+    proxies: Option<Proxies>,
 }
 
 impl Builder {
@@ -33,6 +36,7 @@ impl Builder {
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
             timeout: None,
+            proxies: None,
         }
     }
 
@@ -64,6 +68,17 @@ impl Builder {
         Ok(self)
     }
 
+    /// Sets the proxy that every registry is reached through, this machine's own excepted; with `None` there is
+    /// no proxy. What the environment says of proxies does not count then.
+    ///
+    /// # Errors
+    /// It is not a URL with the scheme `http`, `https`, `socks5` or `socks5h`.
+    pub fn proxy(mut self, url: Option<&str>) -> Result<Self, BuildError> {
+        let proxy = url.map(|url| proxy(url).ok_or(BuildError::Proxy)).transpose()?;
+        self.proxies = Some(Proxies::all(proxy));
+        Ok(self)
+    }
+
     /// Sets how long making a connection may take: route, proxy and TLS together. 10 s by default.
     ///
     /// Looking up a name takes as long as the system lets it, save where [`timeout`](Self::timeout) is set.
@@ -91,8 +106,9 @@ impl Builder {
     /// None today. A system without root certificates is no error: plain http works there, and what
     /// needs one says so.
     pub fn build(self) -> Result<Client, BuildError> {
-        let transport =
-            Transport::new(&self.config.limits, self.roots, self.connect_timeout, self.idle_timeout);
+        let proxies = self.proxies.unwrap_or_else(Proxies::from_env);
+        let limits = &self.config.limits;
+        let transport = Transport::new(limits, self.roots, proxies, self.connect_timeout, self.idle_timeout);
         Ok(Client::start(self.config, transport, self.timeout))
     }
 }
@@ -105,7 +121,7 @@ impl fmt::Debug for Builder {
             .field("connect_timeout", &self.connect_timeout)
             .field("idle_timeout", &self.idle_timeout)
             .field("timeout", &self.timeout)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -116,4 +132,7 @@ pub enum BuildError {
     /// The root certificates are not usable.
     #[error("the root certificates are not usable: {0}")]
     Certificates(String),
+    /// The proxy cannot be used. What it was is not said, since it may hold a password.
+    #[error("the proxy is not a URL with a host and the scheme http, https, socks5 or socks5h")]
+    Proxy,
 }

@@ -16,6 +16,9 @@ pub(crate) struct Call {
     wake: Arc<Condvar>,
 }
 
+/// Starts an operation.
+pub(crate) type Later = Box<dyn FnOnce() -> Call + Send>;
+
 impl Call {
     pub(crate) fn start(
         driver: Arc<Driver>,

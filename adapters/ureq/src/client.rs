@@ -12,7 +12,7 @@ use oci_proto::{
     Config, Descriptor, Error, Event, Manifest, OpId, Platform, Reference, Session, WalkOptions,
 };
 
-use crate::call::Call;
+use crate::call::{Call, Later};
 use crate::driver::Shared;
 use crate::pool::Driver;
 use crate::transport::Transport;
@@ -91,9 +91,10 @@ impl Client {
         }
     }
 
-    /// Walks everything under a reference.
+    /// Walks everything under a reference: an iterator of nodes, in the depth-first pre-order of the documents.
     pub fn walk(&self, reference: &Reference, options: WalkOptions) -> Walk {
-        Walk::new(self.clone(), reference.clone(), options)
+        let reference = reference.clone();
+        Walk::new(self.later(move |session| session.walk(&reference, options)))
     }
 
     /// Writes a blob into `writer`, and flushes it; returns the number of bytes written.
@@ -112,9 +113,32 @@ impl Client {
         blob::write(self.call(|session| session.blob(reference, size)), writer)
     }
 
+    /// Writes the blob that a descriptor names into `writer`, from the repository of `reference`.
+    ///
+    /// As [`blob_to`](Self::blob_to); content that the descriptor itself carries needs no request.
+    ///
+    /// # Errors
+    /// As [`blob_to`](Self::blob_to).
+    pub fn described_blob_to(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        writer: impl Write,
+    ) -> Result<u64, Error> {
+        blob::write(self.call(|session| session.described_blob(reference, descriptor)), writer)
+    }
+
     /// Reads a blob as it arrives. The reference has a digest. `size`, where known, bounds the blob.
     pub fn blob(&self, reference: &Reference, size: Option<u64>) -> BlobReader {
-        BlobReader::new(self.clone(), reference.clone(), size)
+        let reference = reference.clone();
+        BlobReader::new(self.later(move |session| session.blob(&reference, size)))
+    }
+
+    /// Reads the blob that a descriptor names as it arrives, from the repository of `reference`. Content that
+    /// the descriptor itself carries needs no request.
+    pub fn described_blob(&self, reference: &Reference, descriptor: &Descriptor) -> BlobReader {
+        let (reference, descriptor) = (reference.clone(), descriptor.clone());
+        BlobReader::new(self.later(move |session| session.described_blob(&reference, &descriptor)))
     }
 
     /// Reads a blob of at most `limit` bytes, verified. The reference has a digest. A `size` beyond the limit
@@ -126,13 +150,35 @@ impl Client {
         blob::collect(self.call(|session| session.blob(reference, size)), size, limit)
     }
 
-    /// How many HTTP requests this client and its clones have sent so far.
+    /// Reads the blob that a descriptor names, of at most `limit` bytes, from the repository of `reference`.
+    ///
+    /// As [`blob_bytes`](Self::blob_bytes); content that the descriptor itself carries needs no request.
+    ///
+    /// # Errors
+    /// As [`blob_bytes`](Self::blob_bytes).
+    pub fn described_blob_bytes(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        limit: u64,
+    ) -> Result<Bytes, Error> {
+        let call = self.call(|session| session.described_blob(reference, descriptor));
+        blob::collect(call, Some(descriptor.size), limit)
+    }
+
+    /// How many HTTP requests this client and its clones have sent.
     pub fn requests(&self) -> u64 {
         self.driver.0.transport.requests()
     }
 
-    pub(crate) fn call(&self, begin: impl FnOnce(&mut Session) -> OpId) -> Call {
+    fn call(&self, begin: impl FnOnce(&mut Session) -> OpId) -> Call {
         Call::start(Arc::clone(&self.driver), self.timeout, begin)
+    }
+
+    /// A call that starts when it is first used.
+    fn later(&self, begin: impl FnOnce(&mut Session) -> OpId + Send + 'static) -> Later {
+        let client = self.clone();
+        Box::new(move || client.call(begin))
     }
 }
 

@@ -22,9 +22,13 @@
 //!
 //! # Network
 //!
-//! A proxy is taken from `ALL_PROXY`, `HTTPS_PROXY` or `HTTP_PROXY`, the first that is set, except for
-//! the hosts in `NO_PROXY` and for this machine itself. Certificates are verified against the roots of
-//! the system and those added with [`Builder::add_root_certificates_pem`].
+//! Proxies come from the environment, or from [`Builder::proxy`]: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and
+//! `NO_PROXY`, or the same in lower case, read when the client is built; the schemes `http`, `https`, `socks5`
+//! and `socks5h` (the proxy resolves names with either). This machine's own addresses are never reached
+//! through a proxy. Every connection through an `http` or `https` proxy is a tunnel, one in plain text too.
+//!
+//! Certificates are verified against the roots of the system and those that were added with
+//! [`Builder::add_root_certificates_pem`].
 
 mod blob;
 mod builder;
@@ -33,6 +37,7 @@ mod client;
 mod driver;
 mod exchange;
 mod pool;
+mod proxy;
 mod state;
 mod transport;
 mod walk;

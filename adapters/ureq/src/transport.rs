@@ -1,16 +1,17 @@
 //! ureq, with everything switched off that the core decides.
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::{Request, Response, Uri};
+use http::{Request, Response};
 use oci_proto::{Fault, FaultKind, Limits, Payload};
 use ureq::config::AutoHeaderValue;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, Error, Proxy, Timeout};
+
+use crate::proxy::Proxies;
 
 /// Bounds a response's head: more than any registry sends, and what other clients allow.
 const HEAD_BYTES: usize = 64 << 10;
@@ -22,8 +23,7 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 /// Sends requests, and says in the core's words why one could not be sent.
 pub(crate) struct Transport {
     direct: Agent,
-    /// For hosts beyond this machine, where the environment names a proxy.
-    proxied: Option<Agent>,
+    proxied: Proxies<Agent>,
     requests: AtomicU64,
     connect_timeout: Duration,
     idle_timeout: Duration,
@@ -42,6 +42,7 @@ impl Transport {
     pub(crate) fn new(
         limits: &Limits,
         extra_roots: Vec<Certificate<'static>>,
+        proxies: Proxies,
         connect_timeout: Duration,
         idle_timeout: Duration,
     ) -> Self {
@@ -92,7 +93,7 @@ impl Transport {
         };
         Self {
             direct: agent(None),
-            proxied: Proxy::try_from_env().map(|proxy| agent(Some(proxy))),
+            proxied: proxies.map(|proxy| agent(Some(proxy))),
             requests: AtomicU64::new(0),
             connect_timeout,
             idle_timeout,
@@ -112,10 +113,7 @@ impl Transport {
         time: Option<Duration>,
     ) -> Result<Response<Body>, Fault> {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let agent = match &self.proxied {
-            Some(agent) if !is_this_machine(request.uri()) => agent,
-            _ => &self.direct,
-        };
+        let agent = self.proxied.of(request.uri()).unwrap_or(&self.direct);
         let (head, payload) = request.into_parts();
         let sent = match &payload {
             Payload::Empty => run(agent, Request::from_parts(head, ()), time),
@@ -127,9 +125,8 @@ impl Transport {
 
     /// Breaks what is still being carried. Nobody waits for it any more.
     pub(crate) fn shut_down(&self) {
-        self.direct.clone().shutdown();
-        if let Some(agent) = self.proxied.clone() {
-            agent.shutdown();
+        for agent in [&self.direct].into_iter().chain(self.proxied.iter()) {
+            agent.clone().shutdown();
         }
     }
 
@@ -198,37 +195,14 @@ fn run(
     agent.run(request)
 }
 
-/// Whether the host is this machine: what may be sent there in plain text must not pass a proxy.
-fn is_this_machine(uri: &Uri) -> bool {
-    let host = uri.host().unwrap_or_default();
-    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    host.eq_ignore_ascii_case("localhost") || address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn this_machine_is_known_by_its_names() {
-        for (url, expected) in [
-            ("http://localhost:5000/v2/", true),
-            ("http://LOCALHOST/v2/", true),
-            ("http://127.8.9.1:5000/v2/", true),
-            ("http://[::1]:5000/v2/", true),
-            ("https://localhost.example/v2/", false),
-            ("https://128.0.0.1/v2/", false),
-            ("https://[::2]/v2/", false),
-            ("/v2/", false),
-        ] {
-            assert_eq!(is_this_machine(&url.parse().unwrap()), expected, "{url}");
-        }
-    }
-
-    #[test]
     fn an_error_before_the_head_is_the_way_there_unless_the_connection_broke() {
         let second = Duration::from_secs(1);
-        let transport = Transport::new(&Limits::default(), Vec::new(), second, second);
+        let transport = Transport::new(&Limits::default(), Vec::new(), Proxies::all(None), second, second);
         let kind = |phase, error| transport.fault(phase, error).kind();
         let look_up = || Error::Io(io::Error::other("failed to lookup address information"));
         let reset = || Error::Io(io::ErrorKind::ConnectionReset.into());
@@ -246,7 +220,7 @@ mod tests {
     #[test]
     fn a_message_shows_no_query() {
         let second = Duration::from_secs(1);
-        let transport = Transport::new(&Limits::default(), Vec::new(), second, second);
+        let transport = Transport::new(&Limits::default(), Vec::new(), Proxies::all(None), second, second);
         let request = Request::get("ftp://cdn.example/blob?signature=secret").body(Payload::Empty).unwrap();
         let fault = transport.send(request, None).unwrap_err();
         assert!(!fault.message().contains("secret"), "{}", fault.message());

@@ -4,10 +4,9 @@ use std::fmt;
 use std::iter::FusedIterator;
 use std::mem;
 
-use oci_proto::{Error, Event, Node, Reference, WalkOptions};
+use oci_proto::{Error, Event, Node};
 
-use crate::Client;
-use crate::call::Call;
+use crate::call::{Call, Later};
 
 /// The nodes of a tree, from [`Client::walk`]. An error is the last item.
 ///
@@ -19,14 +18,14 @@ pub struct Walk {
 }
 
 enum Stage {
-    Fresh(Client, Reference, WalkOptions),
+    Fresh(Later),
     Running(Call),
     Over,
 }
 
 impl Walk {
-    pub(crate) fn new(client: Client, reference: Reference, options: WalkOptions) -> Self {
-        Self { stage: Stage::Fresh(client, reference, options) }
+    pub(crate) fn new(start: Later) -> Self {
+        Self { stage: Stage::Fresh(start) }
     }
 }
 
@@ -35,9 +34,7 @@ impl Iterator for Walk {
 
     fn next(&mut self) -> Option<Self::Item> {
         let call = match mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Fresh(client, reference, options) => {
-                client.call(|session| session.walk(&reference, options))
-            }
+            Stage::Fresh(start) => start(),
             Stage::Running(call) => call,
             Stage::Over => return None,
         };

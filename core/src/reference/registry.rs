@@ -1,7 +1,7 @@
 //! Registries: the host and port that a reference names, and what to call them.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use http::uri::Authority;
@@ -54,20 +54,28 @@ impl Registry {
         *self.0 == *DOCKER_HUB
     }
 
-    /// Whether the host is this machine's loopback: `localhost`, a name under it, 127.0.0.0/8, or `::1`.
-    ///
-    /// Source: RFC 6761, section 6.3.
+    /// Whether the host is this machine's loopback, as [`is_loopback`] says.
     pub fn is_loopback(&self) -> bool {
-        let host = self.api_host();
-        host == "localhost"
-            || host.ends_with(".localhost")
-            || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
-            || host.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback())
+        is_loopback(self.api_host())
     }
 
     fn api_str(&self) -> &str {
         if self.is_docker_hub() { "registry-1.docker.io" } else { &self.0 }
     }
+}
+
+/// Whether a URL's host is this machine's loopback: `localhost`, a name under it, 127.0.0.0/8, or `::1` with
+/// or without brackets.
+///
+/// What goes there may be sent in plain text, and must pass no proxy.
+///
+/// Source: RFC 6761, section 6.3.
+pub fn is_loopback(host: &str) -> bool {
+    let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    let host = host.to_ascii_lowercase();
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 impl FromStr for Registry {

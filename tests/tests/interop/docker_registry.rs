@@ -1,12 +1,13 @@
-//! Both adapters, and `ocip` on each, read from docker-registry.
+//! Both and `ocip` on each, read from docker-registry.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use oci_proto::server::{Content as _, Flavour, Memory};
 use oci_proto::{Algorithm, Cause, Descriptor, Error, Found, Misbehaviour, Reference, WalkOptions};
+use oci_proto_tests::adapter::adapters;
 use oci_proto_tests::interop::{
-    DockerRegistry, Program, Pusher, Recorder, Sample, Settings, adapters, line, listing, ocip,
+    DockerRegistry, Program, Pusher, Recorder, Sample, Settings, line, listing, ocip,
 };
 use serde_json::{Value, json};
 
@@ -117,7 +118,7 @@ fn a_manifest_is_one_get_and_its_bytes_are_those_that_were_pushed() {
             (filled.root(), "latest".to_owned()),
             (filled.root().at(root.digest.clone()), root.digest.to_string()),
         ] {
-            let (descriptor, manifest) = adapter.manifest(&reference).unwrap();
+            let (descriptor, manifest) = adapter.manifest(&reference, None).unwrap();
             assert_eq!(descriptor, *root, "{}", adapter.name());
             assert_eq!(Some(manifest.bytes()), filled.sample.memory.bytes(&root.digest).as_ref());
             assert_eq!(filled.requests(), [get("manifests", &name)], "{}", adapter.name());
@@ -196,7 +197,7 @@ fn what_is_not_there_is_not_found() {
             let error = adapter.resolve(&name.parse().unwrap(), None).unwrap_err();
             assert!(error.is_not_found(), "{}: {error}", adapter.name());
             // docker-registry's body tells more than the status does, and a HEAD has none.
-            let error = adapter.manifest(&name.parse().unwrap()).unwrap_err();
+            let error = adapter.manifest(&name.parse().unwrap(), None).unwrap_err();
             assert!(error.to_string().contains("MANIFEST_UNKNOWN"), "{}: {error}", adapter.name());
         }
     }

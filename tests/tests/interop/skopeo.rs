@@ -10,9 +10,8 @@ use std::path::{Path, PathBuf};
 
 use oci_proto::server::{Content as _, Flavour, Memory, Server};
 use oci_proto::{Descriptor, Digest, WalkOptions};
-use oci_proto_tests::interop::{
-    DockerRegistry, Program, Served, Settings, adapters, document, flat, line, listing,
-};
+use oci_proto_tests::adapter::adapters;
+use oci_proto_tests::interop::{DockerRegistry, Program, Served, Settings, document, flat, line, listing};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -1,0 +1,3 @@
+//! What both adapters do alike.
+
+mod blobs;
