@@ -4,6 +4,10 @@ use bytes::Bytes;
 
 use crate::{Digest, MediaType, Platform};
 
+mod write;
+
+pub(crate) use write::{descriptor_object, platform_object, sorted};
+
 /// A descriptor: the type, digest and size of some content, and what its document adds to that.
 ///
 /// Source: image-spec, descriptor.md.

@@ -103,7 +103,9 @@
 //! What the session is made of is public, and useful alone. Each is a type that cannot hold an invalid
 //! value, made by one parse function: [`Reference`], [`Digest`] (and [`Hasher`]), [`MediaType`],
 //! [`Manifest`] with its [`DescriptorRef`]s, [`Platform`], and the grammars of [`header`]. The walk of an
-//! index, [`Tree`], knows no HTTP: it says which manifest it wants and takes its bytes from anywhere.
+//! index, [`Tree`], knows no HTTP: it says which manifest it wants and takes its bytes from anywhere. So do
+//! [`Choice`], which finds what fits a platform, and [`Audit`], which finds everything that is wrong. The names
+//! and the documents of an image layout are in [`layout`].
 //!
 //! # What a walk promises
 //!
@@ -123,19 +125,24 @@
 //! - `oci-spec` (default): typed documents of the `oci-spec` crate, on request, from a [`Manifest`].
 
 pub mod header;
+pub mod layout;
 pub mod server;
 
+mod audit;
 mod auth;
+mod choice;
 mod config;
 mod descriptor;
 mod digest;
 mod error;
 mod exchange;
+mod finding;
 mod limits;
 mod manifest;
 mod media_type;
 mod op;
 mod origin;
+mod place;
 mod platform;
 mod reference;
 mod reply;
@@ -144,7 +151,9 @@ mod session;
 mod time;
 mod tree;
 
+pub use audit::{Audit, Item, Role};
 pub use auth::{Credentials, CredentialsQuery, InvalidUsername, Secret};
+pub use choice::Choice;
 pub use config::{Config, PlainHttp};
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, Hasher, InvalidDigest};
@@ -152,6 +161,7 @@ pub use error::{Cause, Error, Exceeded, Impossible, Misbehaviour, Refusal, Regis
 pub use exchange::{
     Awaiting, Completion, Exchange, ExchangeId, Fault, FaultKind, Payload, Receiving, Refused, Sink,
 };
+pub use finding::{Finding, Problem};
 pub use limits::Limits;
 pub use manifest::{DescriptorRef, Evidence, InvalidManifest, Manifest};
 pub use media_type::{InvalidMediaType, Kind, MediaType};

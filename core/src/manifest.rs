@@ -14,6 +14,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 
 use crate::{Descriptor, Digest, Kind, MediaType, Platform};
+use read::Untyped;
 use table::{Entry, Table, What};
 
 mod error;
@@ -74,7 +75,22 @@ impl Manifest {
     /// # Errors
     /// The evidence conflicts, or the document breaks a rule.
     pub fn read(raw: Bytes, evidence: Evidence<'_>) -> Result<Self, InvalidManifest> {
-        let (media_type, table) = evidence::decide(&raw, evidence)?;
+        Self::read_with(raw, evidence, Untyped::Refused)
+    }
+
+    /// Reads the `index.json` of an image layout, whose entries may lack their media type.
+    ///
+    /// Source: image-spec, image-layout.md, "index.json file".
+    pub(crate) fn read_layout_index(raw: Bytes) -> Result<Self, InvalidManifest> {
+        let manifest = Self::read_with(raw, Evidence::default(), Untyped::Taken)?;
+        match manifest.kind() {
+            Kind::Index => Ok(manifest),
+            _ => Err(InvalidManifest::Kind { wanted: Kind::Index, media_type: manifest.media_type }),
+        }
+    }
+
+    fn read_with(raw: Bytes, evidence: Evidence<'_>, untyped: Untyped) -> Result<Self, InvalidManifest> {
+        let (media_type, table) = evidence::decide(&raw, evidence, untyped)?;
         Ok(Self { raw, media_type, table: Arc::new(table) })
     }
 

@@ -41,7 +41,10 @@ impl MediaType {
     /// The empty JSON object `{}`, the config of many artifacts.
     pub const OCI_EMPTY: Self = Self(Cow::Borrowed("application/vnd.oci.empty.v1+json"));
 
-    const KNOWN: [Self; 7] = [
+    /// Bytes of any sort: what content is that nobody says more of.
+    pub const OCTET_STREAM: Self = Self(Cow::Borrowed("application/octet-stream"));
+
+    const KNOWN: [Self; 8] = [
         Self::OCI_INDEX,
         Self::OCI_MANIFEST,
         Self::DOCKER_LIST,
@@ -49,6 +52,7 @@ impl MediaType {
         Self::DOCKER_SCHEMA1,
         Self::DOCKER_SCHEMA1_SIGNED,
         Self::OCI_EMPTY,
+        Self::OCTET_STREAM,
     ];
 
     /// The text, `type/subtype`.
@@ -82,6 +86,15 @@ impl MediaType {
     /// Whether the type is that of a web page, which is what somebody else answers in a registry's place.
     pub(crate) fn is_web_page(&self) -> bool {
         matches!(self.as_str(), "text/html" | "application/xhtml+xml")
+    }
+
+    /// Whether the type is that of a layer which registries and layouts need not have: its bytes come from
+    /// elsewhere.
+    ///
+    /// Source: image-spec, layer.md, "Non-Distributable Layers".
+    pub fn is_nondistributable(&self) -> bool {
+        self.as_str().starts_with("application/vnd.oci.image.layer.nondistributable.")
+            || self.as_str().starts_with("application/vnd.docker.image.rootfs.foreign.")
     }
 
     /// Whether the type is that of a Docker schema 1 manifest.

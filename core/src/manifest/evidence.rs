@@ -6,7 +6,7 @@ use serde::Deserializer as _;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 
 use super::error::InvalidManifest;
-use super::read::{self, Document};
+use super::read::{self, Document, Untyped};
 use super::table::Table;
 use crate::{Kind, MediaType};
 
@@ -21,7 +21,11 @@ pub struct Evidence<'a> {
 }
 
 /// Decides what a document is, and reads it if it is an image or an index.
-pub(super) fn decide(raw: &[u8], evidence: Evidence<'_>) -> Result<(MediaType, Table), InvalidManifest> {
+pub(super) fn decide(
+    raw: &[u8],
+    evidence: Evidence<'_>,
+    untyped: Untyped,
+) -> Result<(MediaType, Table), InvalidManifest> {
     let header = content_type(evidence.content_type)?;
     let expected = evidence.expected.and_then(specific);
     let claims = Claims { header, document: None, expected };
@@ -32,7 +36,7 @@ pub(super) fn decide(raw: &[u8], evidence: Evidence<'_>) -> Result<(MediaType, T
         (None, Some(expected)) if expected.kind() == Kind::Other => {
             claims.with_document(own_type(raw).as_ref())?.leaf()
         }
-        _ => match read::read(raw) {
+        _ => match read::read(raw, untyped) {
             Ok(document) => claims.with_document(document.media_type.as_ref())?.settle(document),
             // Rules of images and indexes do not bind a document that says it is something else.
             Err(refused) => match own_type(raw).filter(|own| own.kind() == Kind::Other) {

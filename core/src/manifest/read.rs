@@ -23,14 +23,23 @@ pub(super) struct Document {
     pub(super) table: Table,
 }
 
+/// Whether a descriptor may lack its media type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Untyped {
+    Refused,
+    /// It then has [`MediaType::OCTET_STREAM`], which says nothing.
+    Taken,
+}
+
 /// Reads a document, once, borrowing its texts.
-pub(super) fn read(raw: &[u8]) -> Result<Document, InvalidManifest> {
+pub(super) fn read(raw: &[u8], untyped: Untyped) -> Result<Document, InvalidManifest> {
     if u32::try_from(raw.len()).is_err() {
         return Err(InvalidManifest::TooLarge(raw.len() as u64));
     }
     let text = str::from_utf8(raw).map_err(|error| InvalidManifest::Encoding(error.valid_up_to()))?;
     let mut pass = Pass {
         text,
+        untyped,
         document: Document::default(),
         last_type: None,
         types: BTreeMap::new(),
@@ -47,6 +56,7 @@ pub(super) fn read(raw: &[u8]) -> Result<Document, InvalidManifest> {
 /// What the visitors share.
 pub(super) struct Pass<'de> {
     text: &'de str,
+    untyped: Untyped,
     document: Document,
     /// Neighbours mostly have the same type.
     last_type: Option<(&'de str, TypeIndex)>,
@@ -241,7 +251,10 @@ impl<'de> Visitor<'de> for OneDescriptor<'_, 'de> {
             let read = parts.read(key, &mut map, pass);
             pass.within(Step::Key(key.name()), read)?;
         }
-        let Parts { media_type, digest, size, artifact_type } = parts;
+        let Parts { mut media_type, digest, size, artifact_type } = parts;
+        if media_type.is_none() && pass.untyped == Untyped::Taken {
+            media_type = pass.type_index(MediaType::OCTET_STREAM.as_str().to_owned().into())?;
+        }
         let missing = |key: DescriptorKey| Broken::Missing(key.name());
         let media_type = media_type.ok_or_else(|| pass.refuse(missing(DescriptorKey::MediaType)))?;
         let digest = digest.ok_or_else(|| pass.refuse(missing(DescriptorKey::Digest)))?;

@@ -6,11 +6,10 @@ use http::{HeaderMap, Method};
 use super::{Expected, Fetch, Fetched, What};
 use crate::error::Impossible;
 use crate::exchange::{announced_digest, content_length, refuse_encoding};
-use crate::platform::Rank;
 use crate::reply::head_may_differ;
 use crate::request::Name;
-use crate::tree::{Step, Ticket};
-use crate::{Descriptor, Error, Found, Kind, Limits, Manifest, MediaType, Platform, Reference, Tree};
+use crate::tree::Ticket;
+use crate::{Choice, Descriptor, Error, Kind, Limits, Manifest, MediaType, Platform, Reference};
 
 /// Finds a reference's descriptor, and its manifest where that is wanted or had on the way.
 #[derive(Debug)]
@@ -29,7 +28,7 @@ enum State {
     Ask(Method),
     Asked,
     /// Looks through an index, and those that it names, for what fits the platform.
-    Select(Box<Select>),
+    Select(Box<Choice>),
     /// What was selected is to be asked for.
     AskSelected(Descriptor),
     AskedSelected(Descriptor),
@@ -75,8 +74,8 @@ impl Lookup {
                 let expected = Expected { digest, ..Expected::default() };
                 Some(Fetch { what: What::Manifest { method, name, expected }, ticket: None })
             }
-            State::Select(select) => {
-                let wanted = select.tree.want()?;
+            State::Select(choice) => {
+                let wanted = choice.want()?;
                 Some(Fetch::described(wanted.descriptor, Some(wanted.ticket)))
             }
             State::AskSelected(descriptor) => {
@@ -104,8 +103,8 @@ impl Lookup {
                     State::Found(Err(error))
                 };
             }
-            (State::Select(select), outcome) => {
-                select.tree.take(ticket, outcome);
+            (State::Select(choice), outcome) => {
+                choice.tree().take(ticket, outcome);
                 self.select();
             }
             (State::AskedSelected(descriptor), outcome) => {
@@ -145,14 +144,9 @@ impl Lookup {
         match &self.platform {
             // An image says nothing of its platform but in its config: it is what was asked for.
             Some(platform) if manifest.kind() == Kind::Index => {
-                let mut tree = Tree::of_indexes(descriptor, &self.limits, self.window);
-                tree.supply_root(manifest);
-                self.state = State::Select(Box::new(Select {
-                    asked: platform.clone(),
-                    tree,
-                    best: None,
-                    offered: Vec::new(),
-                }));
+                let mut choice = Choice::new(descriptor, platform, &self.limits, self.window);
+                choice.supply_root(manifest);
+                self.state = State::Select(Box::new(choice));
                 self.select();
             }
             _ => self.state = State::Found(Ok((descriptor, Some(manifest)))),
@@ -160,8 +154,8 @@ impl Lookup {
     }
 
     fn select(&mut self) {
-        let State::Select(select) = &mut self.state else { return };
-        self.state = match select.run() {
+        let State::Select(choice) = &mut self.state else { return };
+        self.state = match choice.next_step() {
             None => return,
             Some(Ok(descriptor)) if self.wants_manifest => State::AskSelected(descriptor),
             Some(Ok(descriptor)) => State::Found(Ok((descriptor, None))),
@@ -181,56 +175,4 @@ fn described(headers: &HeaderMap) -> Option<Descriptor> {
     let media_type: MediaType = headers.get(CONTENT_TYPE)?.to_str().ok()?.parse().ok()?;
     let tells = !media_type.is_generic() && !media_type.is_schema1() && !media_type.is_web_page();
     tells.then(|| Descriptor::new(media_type, digest, size))
-}
-
-/// The choice of what fits a platform, over an index and all those that it names.
-#[derive(Debug)]
-struct Select {
-    asked: Platform,
-    tree: Tree,
-    best: Option<(Rank, Descriptor)>,
-    offered: Vec<Platform>,
-}
-
-impl Select {
-    /// How many of the platforms that there are an error lists.
-    const MAX_OFFERED: usize = 32;
-
-    /// Goes on as far as the tree is known; the choice, when all of it is.
-    fn run(&mut self) -> Option<Result<Descriptor, Error>> {
-        loop {
-            match self.tree.next_step() {
-                Ok(Step::Node(node)) => {
-                    if matches!(node.found, Found::Leaf) && node.kind == Kind::Image {
-                        self.consider(node.descriptor);
-                    }
-                }
-                Ok(Step::Blocked) => return None,
-                Ok(Step::Finished) => break,
-                Err(error) => return Some(Err(error)),
-            }
-        }
-        let (asked, offered) = (self.asked.clone(), std::mem::take(&mut self.offered));
-        let chosen = self.best.take().map(|(_, descriptor)| descriptor);
-        Some(chosen.ok_or_else(|| Error::new(Impossible::NoPlatform { asked, offered })))
-    }
-
-    fn consider(&mut self, descriptor: Descriptor) {
-        let rank = match &descriptor.platform {
-            Some(platform) => {
-                if self.offered.len() < Self::MAX_OFFERED && !self.offered.contains(platform) {
-                    self.offered.push(platform.clone());
-                }
-                self.asked.rank(platform)
-            }
-            // An artifact beside the images is never what a platform asks for.
-            None if descriptor.artifact_type.is_some() => None,
-            None => Some(Rank::LAST_RESORT),
-        };
-        if let Some(rank) = rank
-            && self.best.as_ref().is_none_or(|(best, _)| rank < *best)
-        {
-            self.best = Some((rank, descriptor));
-        }
-    }
 }

@@ -1,10 +1,10 @@
 //! How content comes into a server: a walk over descriptors, all or nothing.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use super::Content;
 use super::holdings::{Held, Holdings};
+use crate::place::{Part, Place};
 use crate::{
     Descriptor, DescriptorRef, Digest, Evidence, InvalidManifest, Kind, Limits, Manifest, MediaType,
 };
@@ -67,7 +67,7 @@ pub(super) fn gather(
                 let layers = layers.map(|(n, layer)| claim.below(layer, Part::Layer(n)));
                 for blob in config.into_iter().chain(layers) {
                     let there = content.size(&blob.digest).is_some();
-                    if !there && may_be_absent(&blob.media_type) {
+                    if !there && blob.media_type.is_nondistributable() {
                         continue;
                     }
                     blob.check_size(content)?;
@@ -80,15 +80,6 @@ pub(super) fn gather(
         gathered.hold(claim.digest, held);
     }
     Ok(gathered)
-}
-
-/// Whether a layer is of a type that registries need not have: its bytes come from elsewhere.
-///
-/// Source: image-spec, layer.md, "Non-Distributable Layers".
-fn may_be_absent(layer: &MediaType) -> bool {
-    let layer = layer.as_str();
-    layer.starts_with("application/vnd.oci.image.layer.nondistributable.")
-        || layer.starts_with("application/vnd.docker.image.rootfs.foreign.")
 }
 
 /// What a descriptor says, and where it says so.
@@ -165,7 +156,7 @@ impl AddError {
     /// The document whose descriptor names the content; none for the root.
     pub fn document(&self) -> Option<&Digest> {
         match &self.0.place {
-            Place::Root => None,
+            Place::Root | Place::Layout(_) => None,
             Place::Within { document, .. } => Some(document),
         }
     }
@@ -227,34 +218,6 @@ pub enum AddProblem {
         /// The most bytes that all documents may have together.
         limit: u64,
     },
-}
-
-/// Where a descriptor stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
-    Root,
-    Within { document: Digest, part: Part },
-}
-
-/// Which descriptor of a document: numbers begin at 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    Entry(usize),
-    Config,
-    Layer(usize),
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Within { document, part } = self else {
-            return f.write_str("the root");
-        };
-        match part {
-            Part::Entry(n) => write!(f, "manifests[{n}] of {document}"),
-            Part::Config => write!(f, "the config of {document}"),
-            Part::Layer(n) => write!(f, "layers[{n}] of {document}"),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,81 @@
+//! Image layouts: the names and the documents of a folder that holds what a registry would serve.
+//!
+//! There is no file access here: what reads and writes the folder asks for names, and hands over what the
+//! files hold. [`Tree`](crate::Tree) walks a layout as it walks a registry.
+//!
+//! ```text
+//!   oci-layout            says that the folder is an image layout: MARKER, check_marker
+//!   index.json            names the roots, some of them by tags: Index, Entry, RefName, Root
+//!   blobs/sha256/0123...  the content, each by its digest: blob_path
+//! ```
+//!
+//! ```
+//! use oci_proto::layout::{Index, Root, blob_path};
+//! use oci_proto::{Algorithm, Descriptor, Digest, MediaType};
+//!
+//! let digest = Digest::of(Algorithm::Sha256, b"");
+//! assert_eq!(
+//!     blob_path(&digest),
+//!     "blobs/sha256/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+//! );
+//!
+//! let mut index = Index::new();
+//! let root = Descriptor::new(MediaType::OCI_MANIFEST, digest, 0);
+//! index.set(&root, Some(&"1.0".parse()?));
+//! let index = Index::read(index.to_bytes().into())?;
+//! assert_eq!(index.find(&Root::Named("1.0".parse()?))?.descriptor(), &root);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Source: image-spec, image-layout.md.
+
+mod index;
+mod marker;
+mod ref_name;
+mod root;
+
+pub use index::{Entry, Index, typed};
+pub use marker::{InvalidMarker, MARKER_BYTES, check_marker, marker};
+pub use ref_name::{InvalidRefName, RefName};
+pub use root::{NoRoot, Root};
+
+use crate::Digest;
+
+/// The file that makes a folder a layout.
+pub const MARKER: &str = "oci-layout";
+/// The file that names the roots.
+pub const INDEX: &str = "index.json";
+/// The folder of all content.
+pub const BLOBS: &str = "blobs";
+
+/// Where a layout keeps content: a path of exactly three components, with slashes between them.
+///
+/// Neither part of a digest has a dot at its beginning, a slash or a backslash in it (by the grammar that
+/// [`Digest`] is read with), whatever its algorithm, so that no path leads out of the folder of blobs.
+///
+/// Source: image-spec, image-layout.md, "Blobs".
+pub fn blob_path(digest: &Digest) -> String {
+    format!("{BLOBS}/{}/{}", digest.algorithm_name(), digest.encoded())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_digest_leads_out_of_the_folder_of_blobs() {
+        let long = format!("a.b-c_d+e:{}", "=".repeat(200));
+        for text in ["multihash+base58:QmRZ", "a:b", "con:nul", "x.y.z:-_=", &long] {
+            let digest: Digest = text.parse().unwrap();
+            let path = blob_path(&digest);
+            let parts: Vec<&str> = path.split(['/', '\\', ':']).collect();
+            assert_eq!(parts, ["blobs", digest.algorithm_name(), &digest.encoded()], "{text}");
+            assert!(parts.iter().all(|part| !part.is_empty() && !part.starts_with('.')), "{path}");
+        }
+        for text in
+            ["..:x", "a..b:x", "a:..", "a:../x", "../a:x", "a/b:x", "a:b/c", "a\\b:x", "a:b\\c", ".a:x"]
+        {
+            assert!(text.parse::<Digest>().is_err(), "{text} would lead elsewhere");
+        }
+    }
+}

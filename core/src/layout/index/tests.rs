@@ -1,0 +1,191 @@
+use super::*;
+use crate::layout::{NoRoot, Root};
+use crate::{Algorithm, Digest};
+
+const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+
+fn digest(text: &str) -> Digest {
+    Digest::of(Algorithm::Sha256, text.as_bytes())
+}
+
+fn root(text: &str) -> Descriptor {
+    Descriptor::new(MediaType::OCI_MANIFEST, digest(text), text.len() as u64)
+}
+
+fn name(text: &str) -> RefName {
+    text.parse().unwrap()
+}
+
+fn named(text: &str) -> Root {
+    Root::Named(name(text))
+}
+
+fn read(document: &str) -> Result<Index, InvalidManifest> {
+    Index::read(Bytes::copy_from_slice(document.as_bytes()))
+}
+
+fn text(index: &Index) -> String {
+    String::from_utf8(index.to_bytes()).unwrap()
+}
+
+fn entry(media_type: &str, content: &str, name: Option<&str>) -> String {
+    let mut object = json!({ "digest": digest(content).to_string(), "size": content.len() });
+    if !media_type.is_empty() {
+        object["mediaType"] = media_type.into();
+    }
+    if let Some(name) = name {
+        object["annotations"] = json!({ REF_NAME: name });
+    }
+    object.to_string()
+}
+
+fn document(entries: &[String]) -> String {
+    format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, entries.join(","))
+}
+
+#[test]
+fn what_is_not_understood_is_written_as_it_was() {
+    let odd = concat!(
+        r#"{"annotations":{"a":"\u0062"},"future":{"n":1.10,"big":123456789012345678901234567890},"manifests":["#,
+        r#"{"mediaType":"application/vnd.oci.image.index.v1+json", "size" : 3,"#,
+        r#""digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","x":[ 1e3 ]}"#,
+        r#"],"schemaVersion":2}"#,
+    );
+    let mut index = read(odd).unwrap();
+    let written = text(&index);
+    for kept in [
+        r#""annotations":{"a":"\u0062"}"#,
+        r#""future":{"n":1.10,"big":123456789012345678901234567890}"#,
+        r#""size" : 3,"#,
+        r#""x":[ 1e3 ]"#,
+        r#""schemaVersion":2"#,
+    ] {
+        assert!(written.contains(kept), "{kept} is not in {written}");
+    }
+    assert_eq!(text(&read(&written).unwrap()), written, "writing again changes nothing");
+
+    index.set(&root("new"), Some(&name("new")));
+    assert!(text(&index).starts_with(written.trim_end_matches("]}")), "{}", text(&index));
+    assert_eq!(read(&text(&index)).unwrap(), index);
+}
+
+#[test]
+fn a_new_index_is_written_in_one_order() {
+    let mut index = Index::new();
+    assert_eq!(
+        text(&index),
+        r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#
+    );
+    let mut image = root("a");
+    image.platform = "linux/arm/v7".parse().ok();
+    image.artifact_type = "text/x".parse().ok();
+    image.data = Some(Bytes::from_static(b"a"));
+    index.set(&image, Some(&name("1.0")));
+    let entry = format!(
+        concat!(
+            r#"{{"annotations":{{"org.opencontainers.image.ref.name":"1.0"}},"artifactType":"text/x","#,
+            r#""digest":"{}","mediaType":"{}","platform":{{"architecture":"arm","os":"linux","variant":"v7"}},"#,
+            r#""size":1}}"#
+        ),
+        digest("a"),
+        IMAGE
+    );
+    assert!(text(&index).ends_with(&format!(r#""manifests":[{entry}]}}"#)), "{}", text(&index));
+    let again = read(&text(&index)).unwrap();
+    assert_eq!(again, index);
+    assert_eq!(again.entries()[0].descriptor(), index.entries()[0].descriptor());
+}
+
+#[test]
+fn a_root_is_found_by_name_by_digest_or_alone() {
+    let two = read(&document(&[entry(IMAGE, "a", Some("1")), entry(IMAGE, "b", None)])).unwrap();
+    let found = |root: &Root| two.find(root).map(|entry| entry.descriptor().digest.clone());
+    assert_eq!(found(&named("1")), Ok(digest("a")));
+    assert_eq!(found(&Root::Digest(digest("b"))), Ok(digest("b")));
+    let shown = vec!["1".to_owned(), digest("b").to_string()];
+    assert_eq!(found(&named("2")), Err(NoRoot::Unknown(shown.clone())));
+    assert_eq!(found(&Root::Digest(digest("c"))), Err(NoRoot::Unknown(shown.clone())));
+    assert_eq!(found(&Root::Only), Err(NoRoot::Several(shown)));
+
+    // One root, under two names and none.
+    let entries = [Some("1"), None, Some("2")].map(|name| entry(IMAGE, "a", name));
+    let one = read(&document(&entries)).unwrap();
+    for root in [Root::Only, named("1"), named("2"), Root::Digest(digest("a"))] {
+        assert_eq!(one.find(&root).unwrap().descriptor().digest, digest("a"), "{root:?}");
+    }
+    assert_eq!(Index::new().find(&Root::Only).unwrap_err(), NoRoot::Empty);
+}
+
+#[test]
+fn one_name_for_several_roots_is_ambiguous_and_their_digests_are_not() {
+    let index = read(&document(&[entry(IMAGE, "a", Some("1")), entry(IMAGE, "b", Some("1"))])).unwrap();
+    let error = index.find(&named("1")).unwrap_err();
+    assert_eq!(error, NoRoot::Ambiguous { name: name("1"), digests: vec![digest("a"), digest("b")] });
+    assert!(error.to_string().contains(&digest("b").to_string()), "{error}");
+    assert!(index.find(&Root::Digest(digest("b"))).is_ok());
+}
+
+#[test]
+fn a_tag_is_added_replaced_and_left() {
+    let entries =
+        [("a", "1"), ("x", "2"), ("b", "1")].map(|(content, name)| entry(IMAGE, content, Some(name)));
+    let mut index = read(&document(&entries)).unwrap();
+    let names = |index: &Index| -> Vec<_> {
+        let pair = |e: &Entry| (e.ref_name().map(str::to_owned), e.descriptor().digest.clone());
+        index.entries().iter().map(pair).collect()
+    };
+    let pair = |name: &str, content: &str| (Some(name.to_owned()), digest(content));
+
+    index.set(&root("b"), Some(&name("1")));
+    assert_eq!(names(&index), [pair("2", "x"), pair("1", "b")], "the right one stays, the other goes");
+    let before = text(&index);
+    index.set(&root("b"), Some(&name("1")));
+    index.set(&root("x"), None);
+    assert_eq!(text(&index), before, "what is there already is left as it is");
+
+    index.set(&root("c"), Some(&name("2")));
+    assert_eq!(names(&index), [pair("2", "c"), pair("1", "b")], "it moves in its place");
+    index.set(&root("c"), Some(&name("3")));
+    index.set(&root("d"), None);
+    assert_eq!(names(&index)[2..], [pair("3", "c"), (None, digest("d"))], "new ones come at the end");
+}
+
+#[test]
+fn an_entry_may_lack_its_media_type_and_its_content_tells() {
+    let index = read(&document(&[entry("", "{}", Some("1"))])).unwrap();
+    let untyped = index.entries()[0].descriptor();
+    assert_eq!(untyped.media_type, MediaType::OCTET_STREAM);
+    let types = |content: &'static str| {
+        typed(untyped.clone(), Bytes::from_static(content.as_bytes())).map(|d| d.media_type)
+    };
+    assert_eq!(types(r#"{"schemaVersion":2,"manifests":[]}"#), Ok(MediaType::OCI_INDEX));
+    assert_eq!(types("not a document"), Ok(MediaType::OCTET_STREAM));
+    assert_eq!(types("{}"), Ok(MediaType::OCTET_STREAM));
+    assert!(types(r#"{"schemaVersion":2,"manifests":[],"layers":[]}"#).is_err());
+
+    // Nowhere else may it lack one.
+    let evidence = Evidence { expected: Some(&MediaType::OCI_INDEX), ..Evidence::default() };
+    let strict = Manifest::read(document(&[entry("", "{}", None)]).into(), evidence);
+    assert!(matches!(strict, Err(InvalidManifest::Missing { key: "mediaType", .. })), "{strict:?}");
+}
+
+#[test]
+fn a_document_that_readers_could_differ_on_is_refused() {
+    for (document, said) in [
+        ("[]", "an object"),
+        (r#"{"manifests":[]}"#, "schemaVersion"),
+        (r#"{"schemaVersion":2}"#, "neither like an image nor like an index"),
+        (r#"{"schemaVersion":2,"manifests":null}"#, "neither like an image nor like an index"),
+        (r#"{"schemaVersion":2,"manifests":[],"manifests":[]}"#, "twice"),
+        (r#"{"schemaVersion":2,"x":1,"manifests":[],"x":1}"#, "twice"),
+        (r#"{"schemaVersion":2,"manifests":[],"Manifests":[]}"#, "take for"),
+        (r#"{"schemaVersion":2,"manifests":[],"layers":[]}"#, "ambiguous"),
+        (r#"{"schemaVersion":2,"manifests":[],"mediaType":"text/x"}"#, "text/x"),
+        (r#"{"schemaVersion":2,"manifests":[{"size":1,"digest":"sha256:../x"}]}"#, "manifests[0].digest"),
+        (r#"{"schemaVersion":2,"manifests":[{"size":-1,"digest":"a:b"}]}"#, "manifests[0].size"),
+        (r#"{"schemaVersion":2,"manifests":[{"size":1}]}"#, "no `digest` at `manifests[0]`"),
+    ] {
+        let error = read(document).expect_err(document).to_string();
+        assert!(error.contains(said), "{document} gave {error:?}, which lacks {said:?}");
+    }
+}
