@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use oci_proto::header::*;
+use oci_proto::layout::*;
 use oci_proto::server::*;
 use oci_proto::*;
 
@@ -72,14 +73,28 @@ fn every_public_type_is_send_and_sync() {
         Registry,
         Repository,
         Tag,
-        // The tree.
+        // The tree, and what else goes through documents.
+        Audit,
+        Choice,
+        Finding,
         Found,
+        Item,
         Node,
+        Problem,
+        Role,
         Step,
         Ticket,
         Tree,
         WalkOptions,
         Wanted,
+        // Layouts.
+        Entry,
+        Index,
+        InvalidMarker,
+        InvalidRefName,
+        NoRoot,
+        RefName,
+        Root,
         // Headers.
         ByteRange,
         Challenge,
