@@ -115,6 +115,12 @@ pub struct Settings {
     pub timeout: Option<Duration>,
 }
 
+/// Makes a fresh client.
+pub type Make = fn(&Settings) -> Box<dyn Adapter>;
+
+/// What makes a fresh client, by the adapter's name.
+pub const MAKERS: [(&str, Make); 2] = [("tokio", tokio), ("ureq", ureq)];
+
 /// A fresh client on each adapter.
 ///
 /// # Panics
@@ -128,36 +134,42 @@ pub fn adapters() -> [Box<dyn Adapter>; 2] {
 /// # Panics
 /// A client cannot be built.
 pub fn adapters_with(settings: &Settings) -> [Box<dyn Adapter>; 2] {
-    // Both builders have the same methods, and no trait in common.
-    macro_rules! build {
-        ($builder:expr) => {{
-            let mut builder = $builder;
-            if let Some(config) = &settings.config {
-                builder = builder.config(config.clone());
-            }
-            if let Some(proxy) = &settings.proxy {
-                builder = builder.proxy(Some(proxy)).expect("the proxy is one");
-            }
-            if let Some(roots) = &settings.roots {
-                builder = builder.add_root_certificates_pem(roots.as_bytes()).expect("the roots are some");
-            }
-            if let Some(time) = settings.connect_timeout {
-                builder = builder.connect_timeout(time);
-            }
-            if let Some(time) = settings.idle_timeout {
-                builder = builder.idle_timeout(time);
-            }
-            if let Some(time) = settings.timeout {
-                builder = builder.timeout(time);
-            }
-            builder.build().expect("a client is built")
-        }};
-    }
+    MAKERS.map(|(_, make)| make(settings))
+}
+
+// Both builders have the same methods, and no trait in common.
+macro_rules! build {
+    ($builder:expr, $settings:expr) => {{
+        let (mut builder, settings) = ($builder, $settings);
+        if let Some(config) = &settings.config {
+            builder = builder.config(config.clone());
+        }
+        if let Some(proxy) = &settings.proxy {
+            builder = builder.proxy(Some(proxy)).expect("the proxy is one");
+        }
+        if let Some(roots) = &settings.roots {
+            builder = builder.add_root_certificates_pem(roots.as_bytes()).expect("the roots are some");
+        }
+        if let Some(time) = settings.connect_timeout {
+            builder = builder.connect_timeout(time);
+        }
+        if let Some(time) = settings.idle_timeout {
+            builder = builder.idle_timeout(time);
+        }
+        if let Some(time) = settings.timeout {
+            builder = builder.timeout(time);
+        }
+        builder.build().expect("a client is built")
+    }};
+}
+
+fn tokio(settings: &Settings) -> Box<dyn Adapter> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
-    [
-        Box::new(Tokio { client: build!(oci_proto_tokio::Client::builder()), runtime }),
-        Box::new(Ureq { client: build!(oci_proto_ureq::Client::builder()) }),
-    ]
+    Box::new(Tokio { client: build!(oci_proto_tokio::Client::builder(), settings), runtime })
+}
+
+fn ureq(settings: &Settings) -> Box<dyn Adapter> {
+    Box::new(Ureq { client: build!(oci_proto_ureq::Client::builder(), settings) })
 }
 
 #[derive(Debug)]

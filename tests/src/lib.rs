@@ -3,5 +3,6 @@
 pub mod adapter;
 pub mod bodies;
 pub mod bodies_server;
+pub mod internet;
 pub mod interop;
 pub mod transcript;

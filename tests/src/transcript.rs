@@ -28,10 +28,11 @@
 
 mod describe;
 mod parse;
+mod play;
 mod replay;
 mod start;
 
 pub use describe::{describe, describe_node};
 pub use parse::{Answer, Step, Transcript, parse_duration};
 pub use replay::drive;
-pub use start::start;
+pub use start::{Operation, Start};

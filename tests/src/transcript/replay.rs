@@ -7,7 +7,7 @@ use oci_proto::{Awaiting, Event, ExchangeId, Fault, FaultKind, OpId, Output, Ses
 
 use super::describe;
 use super::parse::{Answer, Step, Transcript, parse_duration, parse_fault};
-use super::start::{config, start};
+use super::start::{Start, config};
 
 impl Transcript {
     /// Replays the transcript against a new session, delivering bodies in chunks of `chunk` bytes.
@@ -81,7 +81,7 @@ impl<'a> Replay<'a> {
         }
         match verb.as_str() {
             "start" => {
-                let op = start(&mut self.session, rest)?;
+                let op = Start::parse(rest)?.begin(&mut self.session);
                 self.ops.insert(label.clone(), op);
                 self.started.insert(label.clone(), op);
                 self.sinks.insert(op, Vec::new());

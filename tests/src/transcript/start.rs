@@ -4,47 +4,92 @@ use oci_proto::{Config, Descriptor, OpId, PlainHttp, Reference, Session, WalkOpt
 
 use super::parse::Transcript;
 
-/// Starts the operation that a `start` step describes.
-///
-/// # Errors
-///
-/// A word that cannot be understood.
-pub fn start(session: &mut Session, rest: &str) -> Result<OpId, String> {
-    let words: Vec<&str> = rest.split(' ').collect();
-    let [verb, reference, options @ ..] = words.as_slice() else {
-        return Err("start OPERATION REFERENCE".to_owned());
-    };
-    let reference: Reference = reference.parse().map_err(|e| format!("{e}"))?;
-    let mut walk = WalkOptions::default();
-    let mut size = None;
-    let mut data = None;
-    for option in options {
-        match option.split_once('=').unwrap_or((option, "")) {
-            ("blobs", _) => walk.blobs = true,
-            ("strict", _) => walk.strict = true,
-            ("platform", value) => walk.platform = Some(value.parse().map_err(|e| format!("{e}"))?),
-            ("size", value) => size = Some(value.parse().map_err(|e| format!("{e}"))?),
-            ("data", value) => data = Some(value.to_owned()),
-            (other, _) => return Err(format!("`{other}` is no option")),
+/// What a `start` step asks for.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Start {
+    /// The operation.
+    pub operation: Operation,
+    /// What it is about.
+    pub reference: Reference,
+    /// What a walk does; the platform counts for others too.
+    pub walk: WalkOptions,
+    /// The size of a blob, where that is known.
+    pub size: Option<u64>,
+    /// A blob's descriptor, which carries it.
+    pub descriptor: Option<Descriptor>,
+}
+
+/// The operations of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Operation {
+    /// `resolve`.
+    Resolve,
+    /// `manifest`.
+    Manifest,
+    /// `walk`.
+    Walk,
+    /// `blob`.
+    Blob,
+}
+
+impl Start {
+    /// Reads what stands after `start`.
+    ///
+    /// # Errors
+    ///
+    /// A word that cannot be understood.
+    pub fn parse(rest: &str) -> Result<Self, String> {
+        let words: Vec<&str> = rest.split(' ').collect();
+        let [verb, reference, options @ ..] = words.as_slice() else {
+            return Err("start OPERATION REFERENCE".to_owned());
+        };
+        let operation = match *verb {
+            "resolve" => Operation::Resolve,
+            "manifest" => Operation::Manifest,
+            "walk" => Operation::Walk,
+            "blob" => Operation::Blob,
+            other => return Err(format!("`{other}` is no operation")),
+        };
+        let reference: Reference = reference.parse().map_err(|e| format!("{e}"))?;
+        let mut walk = WalkOptions::default();
+        let mut size = None;
+        let mut data = None;
+        for option in options {
+            match option.split_once('=').unwrap_or((option, "")) {
+                ("blobs", _) => walk.blobs = true,
+                ("strict", _) => walk.strict = true,
+                ("platform", value) => walk.platform = Some(value.parse().map_err(|e| format!("{e}"))?),
+                ("size", value) => size = Some(value.parse().map_err(|e| format!("{e}"))?),
+                ("data", value) => data = Some(value.to_owned()),
+                (other, _) => return Err(format!("`{other}` is no option")),
+            }
+        }
+        let descriptor = data.map(|data| described(&reference, size, data)).transpose()?;
+        Ok(Self { operation, reference, walk, size, descriptor })
+    }
+
+    /// Starts the operation.
+    pub fn begin(self, session: &mut Session) -> OpId {
+        let platform = self.walk.platform.as_ref();
+        match (self.operation, &self.descriptor) {
+            (Operation::Resolve, _) => session.resolve(&self.reference, platform),
+            (Operation::Manifest, _) => session.manifest(&self.reference, platform),
+            (Operation::Walk, _) => session.walk(&self.reference, self.walk),
+            (Operation::Blob, None) => session.blob(&self.reference, self.size),
+            (Operation::Blob, Some(descriptor)) => session.described_blob(&self.reference, descriptor),
         }
     }
-    Ok(match *verb {
-        "resolve" => session.resolve(&reference, walk.platform.as_ref()),
-        "manifest" => session.manifest(&reference, walk.platform.as_ref()),
-        "walk" => session.walk(&reference, walk),
-        "blob" => match data {
-            None => session.blob(&reference, size),
-            Some(data) => {
-                let digest = reference.digest().ok_or("data belongs to a digest")?.clone();
-                let media_type = "application/octet-stream".parse().map_err(|e| format!("{e}"))?;
-                let size = size.unwrap_or(data.len() as u64);
-                let mut descriptor = Descriptor::new(media_type, digest, size);
-                descriptor.data = Some(data.into());
-                session.described_blob(&reference, &descriptor)
-            }
-        },
-        other => return Err(format!("`{other}` is no operation")),
-    })
+}
+
+/// The descriptor of a blob, which carries it.
+fn described(reference: &Reference, size: Option<u64>, data: String) -> Result<Descriptor, String> {
+    let digest = reference.digest().ok_or("data belongs to a digest")?.clone();
+    let media_type = "application/octet-stream".parse().map_err(|e| format!("{e}"))?;
+    let mut descriptor = Descriptor::new(media_type, digest, size.unwrap_or(data.len() as u64));
+    descriptor.data = Some(data.into());
+    Ok(descriptor)
 }
 
 /// The settings that the `config` steps give.

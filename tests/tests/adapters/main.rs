@@ -1,3 +1,4 @@
 //! What both adapters do alike.
 
 mod blobs;
+mod transcripts;

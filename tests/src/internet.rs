@@ -1,0 +1,181 @@
+//! Every server there is, played by a test: a proxy on loopback behind which each host answers by the test's
+//! hand, over TLS too. What a client asks keeps its URL, whatever the host.
+
+mod authority;
+mod wire;
+
+use std::io::{self, BufRead, BufReader, Read as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+
+pub use authority::Authority;
+pub use wire::Reply;
+
+use wire::{Stream, read_head, write_reply};
+
+/// The servers of a test. They end when this is dropped.
+#[derive(Debug)]
+pub struct Internet {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    authority: Arc<Authority>,
+    /// What waits for an answer, or came and was not taken.
+    requests: Mutex<Vec<Request>>,
+    came: Condvar,
+    over: AtomicBool,
+}
+
+/// A request that waits for its answer. Where it is dropped, its connection closes.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Request {
+    /// Its method.
+    pub method: Method,
+    /// Its whole URL.
+    pub url: String,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+    reply: mpsc::Sender<Reply>,
+}
+
+impl Request {
+    /// Answers it. Nothing happens where the client has gone.
+    pub fn reply(self, reply: Reply) {
+        let _ = self.reply.send(reply);
+    }
+}
+
+impl Internet {
+    /// Servers whose certificates the authority signs.
+    ///
+    /// # Panics
+    /// There is no port to be had.
+    pub fn start(authority: Arc<Authority>) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port on loopback");
+        let address = listener.local_addr().expect("a listener has an address");
+        let (requests, came, over) = (Mutex::default(), Condvar::new(), AtomicBool::new(false));
+        let shared = Arc::new(Shared { authority, requests, came, over });
+        let accepting = shared.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if accepting.over.load(Ordering::SeqCst) {
+                    break;
+                }
+                let shared = accepting.clone();
+                // A connection that breaks is what a client sees, and part of many tests.
+                thread::spawn(move || shared.serve(stream));
+            }
+        });
+        Self { address, shared }
+    }
+
+    /// The proxy through which a client reaches the servers.
+    pub fn proxy(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Waits for a request of this method and URL, and takes it.
+    pub fn take(&self, method: &str, url: &str, within: Duration) -> Option<Request> {
+        let deadline = Instant::now() + within;
+        let mut requests = self.shared.lock();
+        loop {
+            let found = requests.iter().position(|request| request.method == method && request.url == url);
+            if let Some(index) = found {
+                return Some(requests.remove(index));
+            }
+            let left = deadline.checked_duration_since(Instant::now())?;
+            requests =
+                self.shared.came.wait_timeout(requests, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The requests that came and were not taken.
+    pub fn left(&self) -> Vec<String> {
+        self.shared.lock().iter().map(|request| format!("{} {}", request.method, request.url)).collect()
+    }
+}
+
+impl Drop for Internet {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::SeqCst);
+        // What nobody will answer any more ends, and so does the accepting thread.
+        self.shared.lock().clear();
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Vec<Request>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Serves a connection as a proxy.
+    fn serve(&self, stream: TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let mut stream = BufReader::new(stream);
+        let Some(head) = read_head(&mut stream)? else { return Ok(()) };
+        if head.method != Method::CONNECT {
+            return self.converse(&mut stream.into_inner().into(), "", Some(head));
+        }
+        let mut stream = stream.into_inner();
+        io::Write::write_all(&mut stream, b"HTTP/1.1 200 Connected\r\n\r\n")?;
+        let (host, port) = head.target.rsplit_once(':').unwrap_or((&head.target, "443"));
+        let mut first = [0];
+        stream.peek(&mut first)?;
+        // The type of a TLS record that holds a handshake (RFC 8446, section 5.1).
+        if first == [22] {
+            let base =
+                if port == "443" { format!("https://{host}") } else { format!("https://{host}:{port}") };
+            let name = host.trim_start_matches('[').trim_end_matches(']');
+            self.converse(&mut self.authority.secure(name, stream)?, &base, None)
+        } else {
+            let base = if port == "80" { format!("http://{host}") } else { format!("http://{host}:{port}") };
+            self.converse(&mut stream.into(), &base, None)
+        }
+    }
+
+    /// Serves requests, whose URLs begin with `base`, one after another.
+    fn converse(&self, stream: &mut Stream, base: &str, mut first: Option<wire::Head>) -> io::Result<()> {
+        let mut stream = BufReader::new(stream);
+        loop {
+            let head = match first.take() {
+                Some(head) => head,
+                None => match read_head(&mut stream)? {
+                    Some(head) => head,
+                    None => return Ok(()),
+                },
+            };
+            let mut body = vec![0; head.length];
+            stream.read_exact(&mut body)?;
+            let (reply, answer) = mpsc::channel();
+            let url = format!("{base}{}", head.target);
+            let method = head.method.clone();
+            let request =
+                Request { method: head.method, url, headers: head.headers, body: body.into(), reply };
+            self.lock().push(request);
+            self.came.notify_all();
+            match answer.recv() {
+                Err(_) | Ok(Reply::Close) => return Ok(()),
+                // Until the client has had enough.
+                Ok(Reply::Silence) => return stream.fill_buf().map(|_| ()),
+                Ok(reply) => {
+                    if !write_reply(stream.get_mut(), &method, &reply)? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Whom the servers' certificates are from.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use super::wire::Stream;
+
+/// A certificate authority, made for a test.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+    /// What each host proves its name with.
+    hosts: Mutex<BTreeMap<String, Arc<ServerConfig>>>,
+}
+
+impl Authority {
+    /// A new authority.
+    ///
+    /// # Panics
+    /// There is no randomness to be had.
+    pub fn new() -> Self {
+        let key = KeyPair::generate().expect("a key can be made");
+        let mut params = CertificateParams::new([]).expect("no name is a bad name");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).expect("a certificate can be made").pem();
+        Self { issuer: Issuer::new(params, key), pem, hosts: Mutex::default() }
+    }
+
+    /// Its own certificate, for those who trust it.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// What a host proves its name with, or an address.
+    ///
+    /// # Panics
+    /// It is no name.
+    pub fn host(&self, name: &str) -> Arc<ServerConfig> {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        hosts.entry(name.to_owned()).or_insert_with(|| Arc::new(self.issue(name, |_| {}))).clone()
+    }
+
+    /// A server's settings with a certificate for `name`, changed as told before it is signed.
+    ///
+    /// # Panics
+    /// It is no name.
+    pub fn issue(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> ServerConfig {
+        let key = KeyPair::generate().expect("a key can be made");
+        let mut params = CertificateParams::new([name.to_owned()]).expect("a host has a name");
+        change(&mut params);
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate can be signed");
+        let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the provider has the default versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.into()], key)
+            .expect("the key is that of the certificate")
+    }
+
+    pub(super) fn secure(&self, name: &str, stream: TcpStream) -> io::Result<Stream> {
+        let connection = ServerConnection::new(self.host(name)).map_err(io::Error::other)?;
+        Ok(Stream::Secure(Box::new(StreamOwned::new(connection, stream))))
+    }
+}
+
+impl Default for Authority {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authority").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,141 @@
+//! HTTP/1.1 as bytes, written so that a test can break its rules.
+
+use std::io::{self, BufRead, Read, Write};
+use std::net::TcpStream;
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use rustls::{ServerConnection, StreamOwned};
+
+/// What a server does about a request.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Reply {
+    /// Answers. A body without a Content-Length is sent in chunks (RFC 9112, section 7.1).
+    Answer {
+        /// The status.
+        status: StatusCode,
+        /// The headers, as they stand.
+        headers: HeaderMap,
+        /// The body.
+        body: Bytes,
+        /// After how many bytes of the body it ends, though it is not complete.
+        cut: Option<usize>,
+    },
+    /// Closes the connection.
+    Close,
+    /// Says nothing.
+    Silence,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Plain(TcpStream),
+    Secure(Box<StreamOwned<ServerConnection, TcpStream>>),
+}
+
+impl From<TcpStream> for Stream {
+    fn from(stream: TcpStream) -> Self {
+        Self::Plain(stream)
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(buffer),
+            Self::Secure(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write(bytes),
+            Self::Secure(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.flush(),
+            Self::Secure(stream) => stream.flush(),
+        }
+    }
+}
+
+/// The head of a request.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) method: Method,
+    pub(super) target: String,
+    pub(super) headers: HeaderMap,
+    /// How long the body is.
+    pub(super) length: usize,
+}
+
+/// Reads the head of a request; nothing where the connection ends before one begins.
+pub(super) fn read_head(stream: &mut impl BufRead) -> io::Result<Option<Head>> {
+    let wrong = |line: &str| io::Error::new(io::ErrorKind::InvalidData, line.to_owned());
+    let mut line = String::new();
+    if stream.read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    let mut words = line.split_whitespace();
+    let (Some(method), Some(target)) = (words.next(), words.next()) else { return Err(wrong(&line)) };
+    let method = method.parse().map_err(|_| wrong(&line))?;
+    let target = target.to_owned();
+    let mut headers = HeaderMap::new();
+    loop {
+        line.clear();
+        stream.read_line(&mut line)?;
+        let text = line.trim_end();
+        if text.is_empty() {
+            break;
+        }
+        let (name, value) = text.split_once(':').ok_or_else(|| wrong(text))?;
+        let name: HeaderName = name.parse().map_err(|_| wrong(text))?;
+        let value: HeaderValue = value.trim().parse().map_err(|_| wrong(text))?;
+        headers.append(name, value);
+    }
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    Ok(Some(Head { method, target, headers, length: length.unwrap_or(0) }))
+}
+
+/// Writes an answer to a request with `method`. Says whether the connection goes on.
+pub(super) fn write_reply(stream: &mut impl Write, method: &Method, reply: &Reply) -> io::Result<bool> {
+    let Reply::Answer { status, headers, body, cut } = reply else { return Ok(false) };
+    let mut message = format!("HTTP/1.1 {status}\r\n").into_bytes();
+    for (name, value) in headers {
+        message.extend_from_slice(name.as_str().as_bytes());
+        message.extend_from_slice(b": ");
+        message.extend_from_slice(value.as_bytes());
+        message.extend_from_slice(b"\r\n");
+    }
+    let bodiless = *method == Method::HEAD || matches!(status.as_u16(), 204 | 304);
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let sent = &body[..cut.unwrap_or(body.len()).min(body.len())];
+    let mut goes_on = cut.is_none();
+    if bodiless {
+        message.extend_from_slice(b"\r\n");
+    } else if headers.contains_key(CONTENT_LENGTH) {
+        message.extend_from_slice(b"\r\n");
+        message.extend_from_slice(sent);
+        // Nobody could tell where the next answer begins.
+        goes_on &= length == Some(body.len());
+    } else {
+        message.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n");
+        if !body.is_empty() {
+            message.extend_from_slice(format!("{:x}\r\n", body.len()).as_bytes());
+            message.extend_from_slice(sent);
+            message.extend_from_slice(if cut.is_none() { b"\r\n" } else { b"" });
+        }
+        message.extend_from_slice(if cut.is_none() { b"0\r\n\r\n" } else { b"" });
+    }
+    stream.write_all(&message)?;
+    stream.flush()?;
+    Ok(goes_on)
+}

@@ -1,0 +1,327 @@
+//! Transcripts against adapters: the servers' side is played over sockets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use http::Method;
+use http::header::CONTENT_LENGTH;
+use oci_proto::{Event, FaultKind, is_loopback};
+
+use super::parse::{Step, Transcript, parse_duration, parse_fault};
+use super::start::{Operation, Start, config};
+use super::{describe, describe_node};
+use crate::adapter::{Adapter, Blob, Make, Settings};
+use crate::internet::{Authority, Internet, Reply, Request};
+
+/// How long anything may take that a transcript says will come.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a server must say nothing to be given up, where a transcript has one that does.
+const IDLE: Duration = Duration::from_millis(400);
+/// The longest time of a transcript that is lived through.
+const WORTH_WAITING: Duration = Duration::from_millis(100);
+
+impl Transcript {
+    /// Why a real client over a real network cannot show what the transcript says, where it cannot.
+    ///
+    /// # Errors
+    ///
+    /// A line that cannot be understood.
+    pub fn core_only(&self) -> Result<Option<String>, String> {
+        let mut time = Duration::ZERO;
+        let bounded = self.steps.iter().any(|s| s.verb == "config" && s.rest.starts_with("in_flight"));
+        let mut before = "";
+        for step in &self.steps {
+            let reason = match step.verb.as_str() {
+                // A driver asks its session what to do after each start.
+                "start" if bounded && before == "start" => Some("its operations start in one breath"),
+                "cancel" | "pause" | "resume" | "abandon" | "deadline" => Some("it steers a session"),
+                "?" | "login" => Some("it asks for a login"),
+                "fault" => match parse_fault(&step.rest)?.kind() {
+                    FaultKind::Connect | FaultKind::Reset | FaultKind::Timeout => None,
+                    _ => Some("no server makes such a fault"),
+                },
+                "<" => self.answer(step)?.drop.map(|_| "a driver is dropped"),
+                ">" => {
+                    let url = step.rest.split_once("://").map_or("", |(_, rest)| rest);
+                    let host = url.split('/').next().unwrap_or_default();
+                    let host =
+                        host.rsplit_once(':').filter(|_| !host.ends_with(']')).map_or(host, |(h, _)| h);
+                    is_loopback(host).then_some("its ports are not the test's to give")
+                }
+                "time" => {
+                    time += parse_duration(&step.rest)?;
+                    (time > WORTH_WAITING).then_some("it takes too long")
+                }
+                _ => None,
+            };
+            before = &step.verb;
+            if let Some(reason) = reason {
+                return Ok(Some(format!("{reason} (line {})", step.number)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Plays the transcript on an adapter, which must send what it says and show the outcome that it says.
+    ///
+    /// Each operation runs on a thread. Requests may come early, and answers go out in the transcript's order.
+    ///
+    /// # Errors
+    ///
+    /// What the adapter did that the transcript does not say, or the other way round.
+    pub fn play(&self, make: Make, authority: &Arc<Authority>) -> Result<(), String> {
+        let internet = Internet::start(authority.clone());
+        let silent = self.steps.iter().any(|step| step.verb == "fault" && step.rest.starts_with("timeout"));
+        let settings = Settings {
+            config: Some(config(self)?),
+            proxy: Some(internet.proxy()),
+            roots: Some(authority.pem().to_owned()),
+            idle_timeout: silent.then_some(IDLE),
+            ..Settings::default()
+        };
+        let mut play = Play {
+            transcript: self,
+            adapter: make(&settings).into(),
+            internet,
+            running: BTreeMap::new(),
+            sinks: BTreeMap::new(),
+            asked: Vec::new(),
+            stale: Vec::new(),
+            requests: 0,
+            lenience: Lenience::default(),
+        };
+        for step in &self.steps {
+            play.step(step).map_err(|problem| format!("line {}: {problem}", step.number))?;
+        }
+        play.end().map_err(|problem| format!("at the end: {problem}"))
+    }
+}
+
+/// A transcript that is being played.
+struct Play<'a> {
+    transcript: &'a Transcript,
+    adapter: Arc<dyn Adapter>,
+    internet: Internet,
+    running: BTreeMap<String, Running>,
+    /// What the sinks of operations that ended have had.
+    sinks: BTreeMap<String, Vec<u8>>,
+    /// Requests that wait for their answers, by label.
+    asked: Vec<(String, Request)>,
+    /// Those of them that nobody waits for any more.
+    stale: Vec<(String, Request)>,
+    requests: u64,
+    lenience: Lenience,
+}
+
+/// An operation under way.
+struct Running {
+    operation: Operation,
+    expected: Vec<String>,
+    outcome: mpsc::Receiver<Outcome>,
+}
+
+/// What an adapter shows of an operation.
+#[derive(Default)]
+struct Outcome {
+    events: Vec<String>,
+    sink: Vec<u8>,
+}
+
+impl Play<'_> {
+    fn step(&mut self, step: &Step) -> Result<(), String> {
+        let Step { verb, label, rest, .. } = step;
+        match verb.as_str() {
+            // Between the lines that an adapter shows, it is told nothing of its session.
+            "config" | "wait" => {}
+            "start" => {
+                let start = Start::parse(rest)?;
+                let (tell, outcome) = mpsc::channel();
+                let (adapter, operation) = (self.adapter.clone(), start.operation);
+                thread::spawn(move || tell.send(run(&*adapter, start)));
+                self.running.insert(label.clone(), Running { operation, expected: Vec::new(), outcome });
+            }
+            ">" => self.take(step)?,
+            "<" => {
+                let answer = self.transcript.answer(step)?;
+                let request = self.take_asked(label)?;
+                let declared = answer.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+                if declared.is_some_and(|length: usize| length != answer.body.len()) {
+                    self.lenience.framed.insert(request.url.clone());
+                }
+                if let Some((_, fault)) = &answer.cut {
+                    self.lenience.faults.push(fault.message().to_owned());
+                }
+                request.reply(Reply::Answer {
+                    status: answer.status,
+                    headers: answer.headers,
+                    body: answer.body,
+                    cut: answer.cut.map(|(at, _)| at),
+                });
+            }
+            "fault" => {
+                let fault = parse_fault(rest)?;
+                self.lenience.faults.push(fault.message().to_owned());
+                let silent = fault.kind() == FaultKind::Timeout;
+                self.take_asked(label)?.reply(if silent { Reply::Silence } else { Reply::Close });
+            }
+            "abort" => {
+                let request = self.take_asked(label)?;
+                self.stale.push((label.clone(), request));
+            }
+            "=" => {
+                let running =
+                    self.running.get_mut(label).ok_or(format!("no operation [{label}] is alive"))?;
+                running.expected.push(rest.clone());
+                if rest == "done" || rest.starts_with("failed ") {
+                    self.join(label)?;
+                }
+            }
+            "sink" => {
+                let expected =
+                    self.transcript.contents.get(rest).ok_or(format!("nothing is named `{rest}`"))?;
+                // What a sink has had so far is not shown while it is written to.
+                let had = self.sinks.get(label).filter(|had| *had != expected);
+                had.map_or(Ok(()), |had| Err(format!("the sink has had {} bytes", had.len())))?;
+            }
+            "time" => thread::sleep(parse_duration(rest)?),
+            other => return Err(format!("`{other}` is no step")),
+        }
+        Ok(())
+    }
+
+    /// Takes the request that a step says will come.
+    fn take(&mut self, step: &Step) -> Result<(), String> {
+        let (method, url) = step.rest.split_once(' ').ok_or("> METHOD URL")?;
+        let request = self.internet.take(method, url, PATIENCE);
+        let request =
+            request.ok_or_else(|| format!("no such request comes, but {:?}", self.internet.left()))?;
+        for line in &step.below {
+            let (name, value) = line.split_once(':').ok_or(format!("`{line}` is no header"))?;
+            let has = request.headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+            let wanted = Some(value.trim()).filter(|value| *value != "(none)");
+            if has != wanted {
+                return Err(format!("the request's {name} is {has:?}"));
+            }
+        }
+        self.requests += 1;
+        self.asked.push((step.label.clone(), request));
+        Ok(())
+    }
+
+    fn take_asked(&mut self, label: &str) -> Result<Request, String> {
+        for asked in [&mut self.asked, &mut self.stale] {
+            if let Some(index) = asked.iter().position(|(asked, _)| asked == label) {
+                return Ok(asked.remove(index).1);
+            }
+        }
+        Err(format!("no request [{label}] waits for an answer"))
+    }
+
+    /// Waits for the end of an operation, which must have shown what was expected.
+    fn join(&mut self, label: &str) -> Result<(), String> {
+        let Some(running) = self.running.remove(label) else { return Ok(()) };
+        let Ok(outcome) = running.outcome.recv_timeout(PATIENCE) else {
+            return Err(format!(
+                "operation [{label}] does not end; requests left: {:?}",
+                self.internet.left()
+            ));
+        };
+        let expected: Vec<&String> =
+            running.expected.iter().filter(|event| shows(running.operation, event)).collect();
+        let agree = expected.len() == outcome.events.len()
+            && expected.iter().zip(&outcome.events).all(|(said, shown)| self.lenience.agree(said, shown));
+        if !agree {
+            return Err(format!("[{label}] shows {:#?}, not {expected:#?}", outcome.events));
+        }
+        self.sinks.insert(label.to_owned(), outcome.sink);
+        Ok(())
+    }
+
+    fn end(self) -> Result<(), String> {
+        if let Some(label) = self.running.keys().next() {
+            return Err(format!("operation [{label}] has not ended"));
+        }
+        let left = self.internet.left();
+        if !left.is_empty() {
+            return Err(format!("nobody expects {left:?}"));
+        }
+        let counted = self.adapter.requests();
+        if counted != self.requests {
+            return Err(format!("the adapter counts {counted} requests, and {} came", self.requests));
+        }
+        Ok(())
+    }
+}
+
+/// Whether an adapter shows an event of an operation.
+fn shows(operation: Operation, event: &str) -> bool {
+    match event.split(' ').next() {
+        // A walk's root comes again as its first node.
+        Some("resolved") => operation != Operation::Walk,
+        // It is in the sink.
+        Some("data") => false,
+        _ => true,
+    }
+}
+
+/// Runs an operation to its end.
+fn run(adapter: &dyn Adapter, start: Start) -> Outcome {
+    let Start { operation, reference, walk, size, descriptor } = start;
+    let mut outcome = Outcome::default();
+    let mut show = |event: Event| outcome.events.push(describe(&event));
+    let result = match operation {
+        Operation::Resolve => adapter
+            .resolve(&reference, walk.platform.as_ref())
+            .map(|descriptor| show(Event::Resolved(descriptor))),
+        Operation::Manifest => {
+            adapter.manifest(&reference, walk.platform.as_ref()).map(|(descriptor, manifest)| {
+                outcome.sink.extend_from_slice(manifest.bytes());
+                show(Event::Resolved(descriptor.clone()));
+                show(Event::Manifest(descriptor, manifest));
+            })
+        }
+        Operation::Walk => {
+            adapter.each(&reference, walk, &mut |node| outcome.events.push(describe_node(&node)))
+        }
+        Operation::Blob => {
+            let of = match &descriptor {
+                Some(descriptor) => Blob::Described(&reference, descriptor),
+                None => Blob::Named(&reference, size),
+            };
+            adapter.blob_to(of, &mut outcome.sink).map(|_| ())
+        }
+    };
+    outcome.events.push(describe(&match result {
+        Ok(()) => Event::Done,
+        Err(error) => Event::Failed(error),
+    }));
+    outcome
+}
+
+/// Where the words of an outcome are those of whoever carries the requests.
+#[derive(Default)]
+struct Lenience {
+    /// The faults that the transcript has, in its own words.
+    faults: Vec<String>,
+    /// URLs whose answers have another length than they say. HTTP cuts those off, or waits for more, before
+    /// the core sees it.
+    framed: BTreeSet<String>,
+}
+
+impl Lenience {
+    fn agree(&self, said: &str, shown: &str) -> bool {
+        let of_fault = |words: &String| {
+            let what = said.strip_suffix(words.as_str()).filter(|_| !words.is_empty())?;
+            // A server that is reached through a proxy cannot but accept a connection.
+            Some(what.replace(": no connection: ", ": the connection broke: "))
+        };
+        let of_frame = |url: &String| {
+            let what = format!("failed {} {url}: ", Method::GET);
+            said.starts_with(&what).then_some(what)
+        };
+        let what = self.faults.iter().find_map(of_fault).or_else(|| self.framed.iter().find_map(of_frame));
+        said == shown || what.is_some_and(|what| shown.starts_with(&what))
+    }
+}

@@ -1,0 +1,49 @@
+//! Every transcript, on both adapters.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use oci_proto_tests::adapter::MAKERS;
+use oci_proto_tests::internet::Authority;
+use oci_proto_tests::transcript::Transcript;
+
+/// What only a session can show: see [`Transcript::core_only`].
+const CORE_ONLY: [&str; 7] = [
+    "abandoned_blob_comes_again.txt",
+    "abandoned_requests_are_asked_for_again.txt",
+    "cancelled_operation_says_nothing_more.txt",
+    "deadline_fails_the_operation.txt",
+    "paused_operation_is_silent.txt",
+    "plain_http_is_for_loopback.txt",
+    "requests_in_flight_are_bounded_in_all.txt",
+];
+
+#[test]
+#[expect(clippy::print_stdout, reason = "whoever asks what was left out reads it there")]
+fn every_transcript_has_the_same_outcome_on_both_adapters() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts");
+    let mut names: Vec<String> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let authority = Arc::new(Authority::new());
+    let (mut failures, mut left_out) = (Vec::new(), Vec::new());
+    for name in &names {
+        let transcript = Transcript::parse(&fs::read_to_string(folder.join(name)).unwrap()).unwrap();
+        if let Some(reason) = transcript.core_only().unwrap() {
+            println!("{name}: left out, since {reason}");
+            left_out.push(name.as_str());
+            continue;
+        }
+        for (adapter, make) in MAKERS {
+            if let Err(problem) = transcript.play(make, &authority) {
+                failures.push(format!("{name} on {adapter}: {problem}"));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert_eq!(left_out, CORE_ONLY, "what only a session can show");
+    assert!(names.len() > CORE_ONLY.len(), "no transcript was played");
+}
