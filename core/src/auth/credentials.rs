@@ -87,6 +87,13 @@ pub struct CredentialsQuery {
     pub repository: Repository,
 }
 
+impl CredentialsQuery {
+    /// A query for what can be shown to `registry` when it is asked for `repository`.
+    pub fn new(registry: Registry, repository: Repository) -> Self {
+        Self { registry, repository }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

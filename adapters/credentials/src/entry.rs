@@ -1,0 +1,65 @@
+//! Reading the objects of a file. What is wrong with one is said in words that hold nothing of its values.
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use oci_proto::Credentials;
+use serde_json::{Map, Value};
+
+pub(crate) type Object = Map<String, Value>;
+
+/// A member that is an object. Null counts as nothing.
+pub(crate) fn object<'a>(of: &'a Object, name: &str) -> Result<Option<&'a Object>, String> {
+    match of.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(object)) => Ok(Some(object)),
+        Some(_) => Err(format!("`{name}` is not an object")),
+    }
+}
+
+/// A member that is a string. Null counts as nothing.
+pub(crate) fn string<'a>(of: &'a Object, name: &str) -> Result<Option<&'a str>, String> {
+    match of.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(format!("`{name}` is not a string")),
+    }
+}
+
+/// The login in an entry of `auths`. Nothing for an entry that is there in name only.
+pub(crate) fn login(entry: &Object) -> Result<Option<Credentials>, String> {
+    let text = |name| string(entry, name).map(Option::unwrap_or_default);
+    let token = text("registrytoken")?;
+    if !token.is_empty() {
+        return Ok(Some(Credentials::Bearer(token.into())));
+    }
+    let token = text("identitytoken")?;
+    if !token.is_empty() {
+        return Ok(Some(Credentials::Identity(token.into())));
+    }
+    let decoded;
+    let (username, password) = match text("auth")? {
+        "" => (text("username")?, text("password")?),
+        auth => {
+            decoded = decode(auth)?;
+            let (username, password) =
+                decoded.split_once(':').ok_or("`auth` has no colon between user and password")?;
+            // Early versions of Docker filled the text up with these.
+            (username, password.trim_matches('\0'))
+        }
+    };
+    if username.is_empty() && password.is_empty() {
+        return Ok(None);
+    }
+    Credentials::login(username, password).map(Some).map_err(|invalid| invalid.to_string())
+}
+
+/// Padding or none, since both are about; line breaks mean nothing.
+fn decode(auth: &str) -> Result<String, &'static str> {
+    const EITHER: GeneralPurposeConfig =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    const BASE64: GeneralPurpose = GeneralPurpose::new(&STANDARD, EITHER);
+    let one_line: String = auth.split_ascii_whitespace().collect();
+    let bytes = BASE64.decode(one_line).map_err(|_| "`auth` is not base64")?;
+    String::from_utf8(bytes).map_err(|_| "`auth` is not UTF-8 beneath its base64")
+}

@@ -1,0 +1,119 @@
+//! One file: bounded, read whole, and looked through.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use oci_proto::{Credentials, CredentialsQuery, Fault, FaultKind};
+use serde_json::Value;
+
+use crate::entry::{self, Object, object, string};
+use crate::helper::Helpers;
+use crate::key::{Key, matching};
+
+/// Far more than anybody's logins need.
+const MOST: u64 = 4 << 20;
+
+/// A file that was there.
+pub(crate) struct File<'a> {
+    path: &'a Path,
+    content: Object,
+}
+
+impl<'a> File<'a> {
+    /// Reads a file. `None` if it is not there, or is empty.
+    pub(crate) fn read(path: &'a Path) -> Result<Option<Self>, Fault> {
+        let bytes = match content(path) {
+            Ok(bytes) => bytes,
+            Err(error) => match error.kind() {
+                // The second is what a home directory such as /dev/null makes of a path below it.
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => return Ok(None),
+                _ => return Err(fault(path, error)),
+            },
+        };
+        if bytes.len() as u64 > MOST {
+            return Err(fault(path, format_args!("larger than {} MiB, the most that is read", MOST >> 20)));
+        }
+        Ok(parse(&bytes).map_err(|why| fault(path, why))?.map(|content| Self { path, content }))
+    }
+
+    /// The login that it has, or that a helper has that it names.
+    pub(crate) fn look_up(
+        &self,
+        query: &CredentialsQuery,
+        helpers: &Helpers,
+    ) -> Result<Option<Credentials>, Fault> {
+        look_up(&self.content, query, helpers).map_err(|why| fault(self.path, why))
+    }
+}
+
+fn fault(path: &Path, why: impl fmt::Display) -> Fault {
+    Fault::new(FaultKind::Credentials, format_args!("{}: {why}", path.display()))
+}
+
+/// What is in a file, and no more than is too much of it.
+fn content(path: &Path) -> io::Result<Vec<u8>> {
+    let kind = fs::metadata(path)?.file_type();
+    if path == Path::new("/dev/null") {
+        return Ok(Vec::new());
+    }
+    // To open a pipe that nobody writes to would wait for ever.
+    if !kind.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(MOST + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The JSON of a file. `None` if there is nothing in it, as Docker has it.
+fn parse(bytes: &[u8]) -> Result<Option<Object>, Cow<'static, str>> {
+    if bytes.trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(content)) => Ok(Some(content)),
+        Ok(_) => Err("not a JSON object".into()),
+        // Of what is in the file, this tells no more than the line and the column.
+        Err(error) => Err(format!("not JSON: {error}").into()),
+    }
+}
+
+fn look_up(
+    content: &Object,
+    query: &CredentialsQuery,
+    helpers: &Helpers,
+) -> Result<Option<Credentials>, String> {
+    let mut store = string(content, "credsStore")?.unwrap_or_default();
+    if let Some(named) = object(content, "credHelpers")? {
+        let key = matching(named, query).into_iter().find(Key::is_registry);
+        let helper = key.as_ref().map(|key| string(named, key.text)).transpose();
+        match (key, helper.map_err(|why| format!("`credHelpers`: {why}"))?.flatten()) {
+            // The way to except a registry from `credsStore`.
+            (_, Some("")) => store = "",
+            (Some(key), Some(helper)) => return helpers.get(helper, key.text),
+            _ => {}
+        }
+    }
+    if !store.is_empty()
+        && let Some(login) = helpers.get(store, query.registry.credentials_key())?
+    {
+        return Ok(Some(login));
+    }
+    let Some(auths) = object(content, "auths")? else { return Ok(None) };
+    for key in matching(auths, query) {
+        let login = match object(auths, key.text) {
+            Ok(None) => continue,
+            Ok(Some(entry)) => {
+                entry::login(entry).map_err(|why| format!("`auths`, `{}`: {why}", key.text))?
+            }
+            Err(why) => return Err(format!("`auths`: {why}")),
+        };
+        if login.is_some() {
+            return Ok(login);
+        }
+    }
+    Ok(None)
+}

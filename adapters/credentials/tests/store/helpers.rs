@@ -1,0 +1,141 @@
+//! What is said to credential helpers, and which one is asked.
+
+use std::fs;
+
+use oci_proto::Credentials;
+
+use crate::support::{Place, base64, config, login, query};
+
+/// Notes what it was asked, and answers with this login.
+fn answering(username: &str, secret: &str) -> String {
+    format!(
+        "echo \"$1 $(cat)\" >> \"$(dirname \"$0\")/asked\"
+         echo '{{\"ServerURL\": \"x\", \"Username\": \"{username}\", \"Secret\": \"{secret}\"}}'"
+    )
+}
+
+/// Notes that it was asked, and has no login.
+const EMPTY: &str = "echo \"$1 $(cat)\" >> \"$(dirname \"$0\")/asked\"
+    echo 'credentials not found in native keychain'
+    exit 1";
+
+#[test]
+fn a_helper_is_asked_for_the_registry() {
+    let place =
+        Place::with_config("{\"credsStore\": \"store\"}").helper("store", &answering("user", "pass:word"));
+    assert_eq!(place.look_up("registry.example:5000/team/app"), Ok(login("user", "pass:word")));
+    assert_eq!(place.note("asked"), "get registry.example:5000");
+}
+
+#[test]
+fn the_user_token_means_a_refresh_token() {
+    let place = Place::with_config("{\"credsStore\": \"store\"}").helper("store", &answering("<token>", "t"));
+    assert_eq!(place.look_up("registry.example/app"), Ok(Some(Credentials::Identity("t".into()))));
+}
+
+#[test]
+fn a_store_is_asked_for_docker_hub_by_its_url() {
+    let place = Place::with_config("{\"credsStore\": \"store\"}").helper("store", &answering("user", "p"));
+    assert_eq!(place.look_up("docker.io/library/alpine"), Ok(login("user", "p")));
+    assert_eq!(place.note("asked"), "get https://index.docker.io/v1/");
+}
+
+#[test]
+fn a_registry_s_own_helper_is_asked_by_the_key_that_names_it() {
+    for key in ["https://index.docker.io/v1/", "docker.io"] {
+        let place = Place::with_config(format!("{{\"credHelpers\": {{\"{key}\": \"own\"}}}}"))
+            .helper("own", &answering("user", "p"));
+        assert_eq!(place.look_up("docker.io/library/alpine"), Ok(login("user", "p")));
+        assert_eq!(place.note("asked"), format!("get {key}"));
+    }
+}
+
+#[test]
+fn a_registry_s_own_helper_comes_before_the_store_and_the_store_before_entries() {
+    let auths = format!(
+        "{{\"a.example\": {{\"auth\": \"{0}\"}}, \"b.example\": {{\"auth\": \"{0}\"}}}}",
+        base64("entry:3")
+    );
+    let config = |store: &str| {
+        let helpers = "{\"a.example\": \"own\", \"c.example/team\": \"own\"}";
+        format!("{{\"auths\": {auths}, \"credsStore\": \"{store}\", \"credHelpers\": {helpers}}}")
+    };
+    let place = |store| {
+        Place::with_config(config(store))
+            .helper("own", &answering("own", "1"))
+            .helper("full", &answering("store", "2"))
+            .helper("empty", EMPTY)
+    };
+    let full = place("full");
+    assert_eq!(full.look_up("a.example/app"), Ok(login("own", "1")));
+    assert_eq!(full.look_up("b.example/app"), Ok(login("store", "2")));
+    assert_eq!(full.look_up("c.example/team/app"), Ok(login("store", "2")), "a path has no helper");
+    let empty = place("empty");
+    assert_eq!(empty.look_up("b.example/app"), Ok(login("entry", "3")));
+    assert_eq!(empty.look_up("c.example/team/app"), Ok(None));
+}
+
+#[test]
+fn a_registry_s_own_helper_without_a_login_has_the_last_word_of_its_file() {
+    let place = Place::with_config(format!(
+        "{{\"auths\": {{\"a.example\": {{\"auth\": \"{}\"}}}}, \"credsStore\": \"store\", \
+         \"credHelpers\": {{\"a.example\": \"own\"}}}}",
+        base64("entry:1")
+    ))
+    .helper("own", EMPTY)
+    .helper("store", &answering("store", "2"));
+    assert_eq!(place.look_up("a.example/app"), Ok(None));
+    assert_eq!(place.note("asked"), "get a.example");
+
+    fs::create_dir(place.path().join("containers")).unwrap();
+    fs::write(place.path().join("containers/auth.json"), config(&[("a.example", "next:3")])).unwrap();
+    assert_eq!(place.look_up("a.example/app"), Ok(login("next", "3")));
+}
+
+#[test]
+fn an_empty_name_excepts_a_registry_from_the_store() {
+    let place = Place::with_config(format!(
+        "{{\"auths\": {{\"a.example\": {{\"auth\": \"{}\"}}}}, \"credsStore\": \"store\", \
+         \"credHelpers\": {{\"a.example\": \"\"}}}}",
+        base64("entry:1")
+    ))
+    .helper("store", &answering("store", "2"));
+    assert_eq!(place.look_up("a.example/app"), Ok(login("entry", "1")));
+    assert_eq!(place.note("asked"), "");
+}
+
+#[test]
+fn a_helper_that_has_no_login_is_no_error() {
+    for script in [
+        EMPTY,
+        "printf 'credentials not found in native keychain'; exit 1",
+        "echo 'credentials not found in native keychain'",
+        "echo '{}'",
+        "echo '{\"ServerURL\": \"x\", \"Username\": \"\", \"Secret\": \"\"}'",
+    ] {
+        let place = Place::with_config("{\"credsStore\": \"store\"}").helper("store", script);
+        assert_eq!(place.look_up("registry.example/app"), Ok(None), "{script}");
+    }
+}
+
+#[test]
+fn a_helper_need_not_read_and_may_talk_on_stderr() {
+    let answer = "echo '{\"Username\": \"user\", \"Secret\": \"p\"}'";
+    for script in [
+        answer.to_owned(),
+        format!("exec <&-\n{answer}"),
+        format!("head -c 300000 /dev/zero >&2\n{answer}"),
+        format!("{answer}\nexec >&-\nsleep 0.1"),
+    ] {
+        let place = Place::with_config("{\"credsStore\": \"store\"}").helper("store", &script);
+        assert_eq!(place.look_up("registry.example/app"), Ok(login("user", "p")), "{script}");
+    }
+}
+
+#[test]
+fn a_helper_is_not_asked_for_a_login_that_is_known() {
+    let place = Place::with_config("{\"credsStore\": \"store\"}").helper("store", &answering("user", "p"));
+    let store = place.store().login("a.example".parse().unwrap(), Credentials::login("given", "q").unwrap());
+    assert_eq!(store.look_up(&query("a.example/app")), Ok(login("given", "q")));
+    assert_eq!(place.note("asked"), "");
+}

@@ -1,0 +1,105 @@
+//! A place with files and helpers in it.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as STANDARD;
+use oci_proto::{Credentials, CredentialsQuery, Fault, FaultKind};
+use oci_proto_credentials::Store;
+use tempfile::TempDir;
+
+/// A directory with Docker's `config.json`, and helpers that are in `PATH`.
+pub(crate) struct Place(TempDir);
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn with_config(config: impl AsRef<[u8]>) -> Self {
+        let place = Self::new();
+        fs::write(place.config(), config).unwrap();
+        place
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.path().join("config.json")
+    }
+
+    /// Makes a program of a shell script.
+    pub(crate) fn helper(self, name: &str, script: &str) -> Self {
+        // A file that this process has open for writing could not be run: another thread might fork meanwhile.
+        let mut install = Command::new("sh")
+            .args(["-c", "cat > \"$0\" && chmod +x \"$0\""])
+            .arg(self.path().join(format!("docker-credential-{name}")))
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        write!(install.stdin.take().unwrap(), "#!/bin/sh\n{script}\n").unwrap();
+        assert!(install.wait().unwrap().success());
+        self
+    }
+
+    /// What a helper wrote into a file beside it.
+    pub(crate) fn note(&self, name: &str) -> String {
+        fs::read_to_string(self.path().join(name)).unwrap_or_default().trim().to_owned()
+    }
+
+    pub(crate) fn store(&self) -> Store {
+        Store::from_vars(|name| match name {
+            "DOCKER_CONFIG" | "XDG_RUNTIME_DIR" | "HOME" => Some(self.path().into()),
+            "PATH" => {
+                let mut path = OsString::from(self.path());
+                path.push(":/usr/bin:/bin");
+                Some(path)
+            }
+            _ => None,
+        })
+    }
+
+    pub(crate) fn look_up(&self, reference: &str) -> Result<Option<Credentials>, Fault> {
+        self.store().look_up(&query(reference))
+    }
+
+    /// The words of the fault.
+    #[track_caller]
+    pub(crate) fn fault(&self, reference: &str) -> String {
+        message(self.look_up(reference))
+    }
+}
+
+#[track_caller]
+pub(crate) fn message(found: Result<Option<Credentials>, Fault>) -> String {
+    let fault = found.expect_err("there is a login, or none");
+    assert_eq!(fault.kind(), FaultKind::Credentials, "{fault}");
+    fault.message().to_owned()
+}
+
+/// REGISTRY/REPOSITORY.
+pub(crate) fn query(reference: &str) -> CredentialsQuery {
+    let (registry, repository) = reference.split_once('/').unwrap();
+    CredentialsQuery::new(registry.parse().unwrap(), repository.parse().unwrap())
+}
+
+pub(crate) fn login(username: &str, password: &str) -> Option<Credentials> {
+    Credentials::login(username, password).ok()
+}
+
+pub(crate) fn base64(text: impl AsRef<[u8]>) -> String {
+    STANDARD.encode(text)
+}
+
+/// A file with logins for these keys.
+pub(crate) fn config(logins: &[(&str, &str)]) -> String {
+    let entries: Vec<_> =
+        logins.iter().map(|(key, login)| format!("{key:?}: {{\"auth\": \"{}\"}}", base64(login))).collect();
+    format!("{{\"auths\": {{{}}}}}", entries.join(", "))
+}
