@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode, Uri};
 
-use crate::{Digest, Fault, InvalidManifest, Platform, origin};
+use crate::{Digest, Fault, InvalidManifest, InvalidToken, Platform, origin};
 
 /// Why an operation failed.
 ///
@@ -68,20 +68,37 @@ impl Error {
 
     /// The response's status, if the registry's answer is the reason.
     pub fn status(&self) -> Option<StatusCode> {
-        match self.cause() {
-            Cause::Answered(refusal) => Some(refusal.status),
-            _ => None,
-        }
+        Some(self.refusal()?.status)
     }
 
     /// Whether the registry says that it does not have what was asked for.
     pub fn is_not_found(&self) -> bool {
-        self.status() == Some(StatusCode::NOT_FOUND)
+        self.refusal().is_some_and(|refusal| {
+            refusal.status == StatusCode::NOT_FOUND && refusal.by != Responder::TokenServer
+        })
     }
 
-    /// Whether the registry wants a login.
+    /// Whether the registry, or its token server, wants a login, or another one. Registries hide what is
+    /// not there behind the same answer.
     pub fn is_unauthorized(&self) -> bool {
         matches!(self.status(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
+    }
+
+    /// Whether a server limits how much it serves.
+    pub fn is_rate_limited(&self) -> bool {
+        self.status() == Some(StatusCode::TOO_MANY_REQUESTS)
+    }
+
+    /// How long the server asks to be left alone, from its answer on.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.refusal()?.retry_after
+    }
+
+    fn refusal(&self) -> Option<&Refusal> {
+        match self.cause() {
+            Cause::Answered(refusal) => Some(refusal),
+            _ => None,
+        }
     }
 
     /// The transport's fault, if that is the reason.
@@ -96,15 +113,7 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         use crate::FaultKind::{Connect, Timeout, Tls};
         match self.cause() {
-            Cause::Answered(refusal) => match refusal.status.as_u16() {
-                401 => Some("the registry wants a login for this"),
-                403 => Some("the login may lack the right to this, or it does not exist"),
-                404 => Some("check the repository, the tag or digest, and that it is not private"),
-                429 => Some("the registry limits how much it serves; wait, or log in"),
-                300..=399 => Some("the registry redirects this request, and redirects are not followed"),
-                500..=599 => Some("the registry is in trouble; try again later"),
-                _ => None,
-            },
+            Cause::Answered(refusal) => refusal.hint(),
             Cause::Transport(fault) => match fault.kind() {
                 Connect => Some("check the host's name, the port, and the proxy settings"),
                 Tls => {
@@ -199,20 +208,62 @@ fn list(platforms: &[Platform]) -> String {
 pub struct Refusal {
     /// The response's status.
     pub status: StatusCode,
-    /// The registry's own codes and messages.
+    /// Who answered.
+    pub by: Responder,
+    /// The server's own codes and messages.
     pub errors: Vec<RegistryError>,
     /// The Retry-After header, as a duration from the response.
     pub retry_after: Option<Duration>,
+    /// Whether a login was shown.
+    pub with_login: bool,
+}
+
+/// Who answered a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Responder {
+    /// The registry.
+    Registry,
+    /// A server that the registry redirected to.
+    Elsewhere,
+    /// The server that makes tokens for the registry.
+    TokenServer,
+}
+
+impl Refusal {
+    fn hint(&self) -> Option<&'static str> {
+        match (self.status.as_u16(), self.with_login) {
+            (401 | 403, true) => {
+                Some("the login may be wrong or lack the right to this, or it does not exist")
+            }
+            (401, false) => {
+                Some("log in to the registry, or give a user's name and password; or it does not exist")
+            }
+            (403, false) => Some("a login may help, or it does not exist"),
+            (404, _) => Some("check the repository, the tag or digest, and that it is not private"),
+            (429, _) => Some("the registry limits how much it serves; wait, or log in"),
+            (500..=599, _) => Some("the server is in trouble; try again later"),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the registry answered {}", self.status.as_u16())?;
+        f.write_str(match self.by {
+            Responder::Registry => "the registry answered ",
+            Responder::Elsewhere => "the server that the registry redirects to answered ",
+            Responder::TokenServer => "the registry's token server answered ",
+        })?;
+        write!(f, "{}", self.status.as_u16())?;
         if let Some(reason) = self.status.canonical_reason() {
             write!(f, " {reason}")?;
         }
         for error in &self.errors {
             write!(f, "; {error}")?;
+        }
+        if let Some(wait) = self.retry_after {
+            write!(f, "; it asks to be left alone for {} s", wait.as_secs_f64().ceil())?;
         }
         Ok(())
     }
@@ -290,6 +341,9 @@ pub enum Misbehaviour {
     /// The body is encoded although only the identity was accepted (RFC 9110, section 12.5.3).
     #[error("the body is encoded as `{0}`, which was not accepted: its bytes cannot be verified")]
     ContentEncoding(String),
+    /// A token server's answer has no token that can be used.
+    #[error(transparent)]
+    Token(#[from] InvalidToken),
     /// A status that has no meaning for the request.
     #[error("the status {0} has no meaning for this request")]
     Status(StatusCode),
@@ -327,6 +381,12 @@ pub enum Exceeded {
     /// [`Limits::walk_bytes`](crate::Limits::walk_bytes).
     #[error("with it the tree's manifests have more than {0} bytes, the most that a walk reads")]
     WalkBytes(u64),
+    /// [`Limits::token_bytes`](crate::Limits::token_bytes).
+    #[error("the token server's answer is larger than {0} bytes, the most that is read")]
+    TokenBytes(u64),
+    /// [`Limits::redirects`](crate::Limits::redirects).
+    #[error("the request was redirected more than {0} times")]
+    Redirects(u32),
     /// The operation's deadline.
     #[error("the operation's deadline passed")]
     Deadline,

@@ -147,17 +147,18 @@ mod platform;
 mod reference;
 mod reply;
 mod request;
+mod retry;
 mod session;
 mod time;
 mod tree;
 
 pub use audit::{Audit, Item, Role};
-pub use auth::{Credentials, CredentialsQuery, InvalidUsername, Secret};
+pub use auth::{Credentials, CredentialsQuery, InvalidToken, InvalidUsername, Scope, Secret, TokenAnswer};
 pub use choice::Choice;
 pub use config::{Config, PlainHttp};
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, Hasher, InvalidDigest};
-pub use error::{Cause, Error, Exceeded, Impossible, Misbehaviour, Refusal, RegistryError};
+pub use error::{Cause, Error, Exceeded, Impossible, Misbehaviour, Refusal, RegistryError, Responder};
 pub use exchange::{
     Awaiting, Completion, Exchange, ExchangeId, Fault, FaultKind, Payload, Receiving, Refused, Sink,
 };
@@ -166,7 +167,12 @@ pub use limits::Limits;
 pub use manifest::{DescriptorRef, Evidence, InvalidManifest, Manifest};
 pub use media_type::{InvalidMediaType, Kind, MediaType};
 pub use platform::{InvalidPlatform, Platform, Rank};
+<<<<<<< HEAD
 pub use reference::{InvalidReference, Reference, Registry, Repository, Tag, is_loopback};
 pub use session::{Event, OpId, Output, Session};
+=======
+pub use reference::{InvalidReference, Reference, Registry, Repository, Tag};
+pub use session::{Event, OpId, Output, QueryId, Retry, Session};
+>>>>>>> 0d31fb5 (Authenticate, follow redirects, retry, and resume)
 pub use time::Time;
 pub use tree::{Found, Node, Step, Ticket, Tree, WalkOptions, Wanted};

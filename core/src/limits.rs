@@ -1,5 +1,7 @@
 //! Every bound, in one place, with its reason.
 
+use std::time::Duration;
+
 /// Bounds on what a session does and holds.
 ///
 /// The defaults suit a program that talks to registries it does not control. Each field says what
@@ -30,6 +32,26 @@ pub struct Limits {
     pub walk_ahead_bytes: u64,
     /// Entries of an error body, or codes of it, that are kept.
     pub error_entries: usize,
+    /// How often a request is tried that fails for no lasting reason; 1 means once. Progress in a blob
+    /// begins the count anew.
+    pub tries: u32,
+    /// The first wait between two tries; each further one is twice as long. Half of it is jitter.
+    pub backoff_first: Duration,
+    /// The longest wait between two tries that nobody asked for.
+    pub backoff_max: Duration,
+    /// The longest Retry-After that is waited for. A longer one fails the request, and is in the error.
+    pub retry_after_max: Duration,
+    /// Bytes of a token server's answer. Tokens with many grants have some ten thousand.
+    pub token_bytes: u64,
+    /// Tokens, and logins, that are kept.
+    pub tokens: usize,
+    /// How often one request may be answered with 401. Three occur: without credentials, with a token
+    /// that went stale, with a new one.
+    pub challenges: u32,
+    /// How often one request is redirected. Browsers and curl allow more; registries need one or two.
+    pub redirects: u32,
+    /// Warnings of registries that an operation reports.
+    pub warnings: usize,
 }
 
 impl Default for Limits {
@@ -45,6 +67,15 @@ impl Default for Limits {
             walk_bytes: 512 << 20,
             walk_ahead_bytes: 32 << 20,
             error_entries: 16,
+            tries: 5,
+            backoff_first: Duration::from_millis(200),
+            backoff_max: Duration::from_secs(30),
+            retry_after_max: Duration::from_secs(120),
+            token_bytes: 1 << 20,
+            tokens: 256,
+            challenges: 4,
+            redirects: 10,
+            warnings: 16,
         }
     }
 }

@@ -1,9 +1,24 @@
-//! What may go where.
+//! What may go where: the one place that decides it.
+//!
+//! | what | may go to |
+//! |---|---|
+//! | a request | the registry's origin, and wherever it redirects to; from https never to http |
+//! | `Authorization` for the registry (Basic, a token) | the registry's origin, and nowhere else |
+//! | a login (name and password, refresh token) | the registry's origin as Basic; the realm that it names, over a channel no weaker than its own |
+//! | a token request | the realm; https, or http where the registry itself is spoken to by http; redirected within the realm's origin alone |
+//! | the answer to a 401 | the registry's origin: a 401 from elsewhere is final |
+//! | a URL in an error | anywhere, without the values of its query |
+//!
+//! An origin is scheme, host and port (RFC 6454, section 4): another port of the registry's host, and a
+//! mirror of it, are elsewhere.
 
-use http::Uri;
+use std::sync::Arc;
+
 use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, Method, Uri};
 
-use crate::{PlainHttp, Registry};
+use crate::error::Misbehaviour;
+use crate::{PlainHttp, Registry, header};
 
 /// Scheme, host and port: what a connection is made to, and what trust is bound to.
 ///
@@ -11,7 +26,7 @@ use crate::{PlainHttp, Registry};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Origin {
     scheme: &'static str,
-    host: String,
+    host: Arc<str>,
     port: u16,
 }
 
@@ -24,7 +39,25 @@ impl Origin {
             PlainHttp::Loopback | PlainHttp::Never => Scheme::HTTPS,
         };
         let base = Base { scheme, authority: registry.api_authority() };
-        (base.origin(), base)
+        (Self::of_parts(&base.scheme, &base.authority), base)
+    }
+
+    /// The origin of an absolute URL; a relative one has none.
+    pub(crate) fn of(uri: &Uri) -> Option<Self> {
+        Some(Self::of_parts(uri.scheme()?, uri.authority()?))
+    }
+
+    fn of_parts(scheme: &Scheme, authority: &Authority) -> Self {
+        let plain = *scheme == Scheme::HTTP;
+        Self {
+            scheme: if plain { "http" } else { "https" },
+            host: authority.host().to_ascii_lowercase().into(),
+            port: authority.port_u16().unwrap_or(if plain { 80 } else { 443 }),
+        }
+    }
+
+    fn is_plain(&self) -> bool {
+        self.scheme == "http"
     }
 }
 
@@ -45,15 +78,62 @@ impl Base {
         // Repositories, tags and digests hold none but URL characters, and all are short.
         Uri::from_parts(parts).expect("a scheme, an authority and a path of parsed names make a URL")
     }
+}
 
-    fn origin(&self) -> Origin {
-        let plain = self.scheme == Scheme::HTTP;
-        Origin {
-            scheme: if plain { "http" } else { "https" },
-            host: self.authority.host().to_ascii_lowercase(),
-            port: self.authority.port_u16().unwrap_or(if plain { 80 } else { 443 }),
-        }
+/// Where a redirect leads, if that may be followed.
+///
+/// Source: RFC 9110, section 10.2.2.
+pub(crate) fn redirect(from: &Uri, headers: &HeaderMap) -> Result<Uri, Misbehaviour> {
+    let location = headers.get("location").ok_or_else(|| unusable("Location", &"it is not there"))?;
+    let to = header::resolve(from, location.as_bytes()).map_err(|e| unusable("Location", &e))?;
+    if from.scheme() != Some(&Scheme::HTTP) && to.scheme() == Some(&Scheme::HTTP) {
+        return Err(unusable("Location", &format_args!("it leads from https to {}", redacted(&to))));
     }
+    Ok(to)
+}
+
+/// Where a token request's redirect leads, if that may be followed: what it carries is for its server alone.
+pub(crate) fn token_redirect(from: &Uri, headers: &HeaderMap) -> Result<Uri, Misbehaviour> {
+    let to = redirect(from, headers)?;
+    if Origin::of(from) != Origin::of(&to) {
+        let problem = format_args!("it leads a token request to another server, {}", redacted(&to));
+        return Err(unusable("Location", &problem));
+    }
+    Ok(to)
+}
+
+/// The token server that a registry's challenge names, if it may be asked.
+///
+/// Source: Docker's token authentication page; RFC 6750, section 5.3.
+pub(crate) fn realm(registry: &Origin, text: &str) -> Result<Uri, Misbehaviour> {
+    let problem = |why: &str| unusable("WWW-Authenticate", &format_args!("its realm {why}"));
+    let uri: Uri = text.parse().map_err(|_| problem("is not a URL"))?;
+    let scheme = uri.scheme_str().ok_or_else(|| problem("is not an absolute URL"))?;
+    // A host that is empty, a user name and a port that cannot be are refused with the redirects'.
+    let uri =
+        header::resolve(&uri, text.as_bytes()).map_err(|_| problem("is not a URL that can be asked"))?;
+    match scheme {
+        "https" => Ok(uri),
+        "http" if registry.is_plain() => Ok(uri),
+        "http" => Err(problem("is plain http, and the registry is not")),
+        _ => Err(problem("is neither https nor http")),
+    }
+}
+
+/// Whether a request of an operation on `registry` may show who asks.
+pub(crate) fn may_authorize(registry: &Origin, target: &Origin) -> bool {
+    registry == target
+}
+
+/// Whether a status redirects a request with this method. What has a body is sent on as it is or not at all.
+///
+/// Source: RFC 9110, section 15.4.
+pub(crate) fn may_follow(method: &Method, status: u16) -> bool {
+    matches!(status, 307 | 308) || matches!(status, 301..=303) && *method != Method::POST
+}
+
+fn unusable(name: &'static str, problem: &impl ToString) -> Misbehaviour {
+    Misbehaviour::Header { name, problem: problem.to_string() }
 }
 
 /// A URL fit for an error message: query values are left out, but for those that say what a token is for.
@@ -94,5 +174,57 @@ mod tests {
         ] {
             assert_eq!(redacted(&uri.parse().unwrap()), shown);
         }
+    }
+
+    fn origin(uri: &str) -> Origin {
+        Origin::of(&uri.parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        assert_eq!(origin("https://H.example/a"), origin("https://h.example:443/b"));
+        for other in
+            ["http://h.example", "https://h.example:444", "https://g.example", "https://sub.h.example"]
+        {
+            assert!(!may_authorize(&origin("https://h.example"), &origin(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_realm_is_no_weaker_than_its_registry() {
+        let (secure, plain) = (origin("https://r.example"), origin("http://r.example"));
+        for (registry, text, allowed) in [
+            (&secure, "https://auth.example/token?a=b", true),
+            (&secure, "http://auth.example/token", false),
+            (&secure, "http://r.example/token", false),
+            (&plain, "http://auth.example/token", true),
+            (&plain, "https://auth.example/token", true),
+            (&secure, "/token", false),
+            (&secure, "ftp://auth.example/", false),
+            (&secure, "https://user:pw@auth.example/", false),
+            (&secure, "Registry Realm", false),
+            (&secure, "", false),
+            (&secure, "https://", false),
+        ] {
+            assert_eq!(realm(registry, text).is_ok(), allowed, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_never_leads_from_https_to_http() {
+        for (from, to, followed, for_a_token) in [
+            ("https://r.example/a", "https://cdn.example/b?sig=x", true, false),
+            ("https://r.example/a", "http://cdn.example/b", false, false),
+            ("https://r.example/a", "//r.example/b", true, true),
+            ("https://r.example/a", "/b", true, true),
+            ("http://r.example/a", "https://r.example/b", true, false),
+            ("http://r.example/a", "http://cdn.example/b", true, false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("location", to.parse().unwrap());
+            assert_eq!(redirect(&from.parse().unwrap(), &headers).is_ok(), followed, "{from} {to}");
+            assert_eq!(token_redirect(&from.parse().unwrap(), &headers).is_ok(), for_a_token, "{from} {to}");
+        }
+        assert!(redirect(&"https://r.example/".parse().unwrap(), &HeaderMap::new()).is_err());
     }
 }

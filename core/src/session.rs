@@ -1,22 +1,34 @@
 //! The session: operations in, exchanges and events out.
 
+mod lanes;
+mod output;
+mod settle;
+mod task;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 
-use http::{Method, Uri};
-
-use crate::error::Exceeded;
-use crate::exchange::{Answer, BlobWant, ManifestWant, Want};
-use crate::op::{Blob, Fetch, Fetched, Op, Resolve, Walk, What};
+use crate::auth::{Auth, Site, TokenKey};
+use crate::error::{Cause, Exceeded};
+use crate::header::Warning;
+use crate::op::{Blob, Op, Resolve, Walk};
 use crate::origin::{Base, Origin};
-use crate::request::{self, Accepting};
+use crate::retry::Jitter;
 use crate::{
-    Algorithm, Awaiting, Completion, Config, Descriptor, Error, Exchange, ExchangeId, Hasher, Manifest, Node,
-    Platform, Reference, Repository, Sink, Time, WalkOptions, reply,
+    Completion, Config, Credentials, CredentialsQuery, Descriptor, Error, Exchange, ExchangeId, Fault,
+    Platform, Reference, Registry, Repository, Time, WalkOptions,
 };
+use lanes::{Job, Lanes};
+pub use output::{Event, Output, Retry};
+use task::{Place, Purpose, Task, TaskId};
 
 /// Names an operation within its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpId(pub(crate) u64);
+
+/// Names a question for a login within its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueryId(pub(crate) u64);
 
 /// Everything that several operations share, for any number of registries.
 ///
@@ -24,26 +36,35 @@ pub struct OpId(pub(crate) u64);
 /// [`walk`](Self::walk) and [`blob`](Self::blob), and steered by their id. The driver's part is:
 ///
 /// 1. call [`poll_output`](Self::poll_output) until it says [`Output::Wait`];
-/// 2. carry out every [`Output::Send`];
+/// 2. carry out every [`Output::Send`], and answer every [`Output::Credentials`];
 /// 3. hand every [`Completion`] to [`complete`](Self::complete), and begin again.
 ///
 /// No other order is wrong. A call that comes late, or twice, or with an id that names nothing any
 /// more, does nothing. [`Event::Done`] or [`Event::Failed`] comes exactly once for each operation that
 /// is not cancelled, and is its last event. [`Output::Wait`] says when to poll again if nothing
 /// completes before; a driver that sleeps exactly as told neither hangs nor spins.
-#[derive(Debug)]
 pub struct Session {
     config: Config,
-    /// Feeds jitter.
-    _seed: u64,
+    jitter: Jitter,
     now: Time,
     next_op: u64,
     next_exchange: u64,
+    next_task: u64,
+    next_query: u64,
     ops: BTreeMap<OpId, Running>,
-    in_flight: BTreeMap<ExchangeId, InFlight>,
-    lanes: BTreeMap<Origin, Lane>,
-    /// The origin that was served last: the next one in order comes first.
-    served: Option<Origin>,
+    tasks: BTreeMap<TaskId, Task>,
+    /// What is out, and for which task.
+    out: BTreeMap<ExchangeId, TaskId>,
+    lanes: Lanes,
+    auth: Auth,
+    /// Tokens that are on their way.
+    fetching: BTreeMap<TokenKey, TaskId>,
+    /// Questions for logins that are to be put to the driver.
+    queries: VecDeque<(QueryId, CredentialsQuery)>,
+    /// Those that have no answer yet.
+    asked: BTreeMap<QueryId, (Site, CredentialsQuery)>,
+    /// Tasks that are asleep.
+    timers: BTreeSet<(Time, TaskId)>,
     /// Operations that may have an event.
     ready: VecDeque<OpId>,
     aborts: VecDeque<ExchangeId>,
@@ -51,12 +72,16 @@ pub struct Session {
 }
 
 /// An operation, and how the session stands to it.
-#[derive(Debug)]
 struct Running {
     op: Op,
+    registry: Registry,
     base: Base,
     origin: Origin,
     repository: Repository,
+    tasks: BTreeSet<TaskId>,
+    /// Events that are not the operation's own.
+    notices: VecDeque<Event>,
+    warned: BTreeSet<Warning>,
     paused: bool,
     deadline: Option<Time>,
     /// Why the session ended it.
@@ -67,30 +92,6 @@ struct Running {
     is_queued: bool,
 }
 
-/// Requests to one origin.
-#[derive(Debug, Default)]
-struct Lane {
-    in_flight: usize,
-    queue: VecDeque<Job>,
-}
-
-#[derive(Debug)]
-enum Job {
-    /// An operation that may have something to fetch.
-    Next(OpId),
-    /// A fetch whose exchange was abandoned.
-    Again(OpId, Box<Fetch>),
-}
-
-#[derive(Debug)]
-struct InFlight {
-    op: OpId,
-    origin: Origin,
-    fetch: Fetch,
-    method: Method,
-    uri: Uri,
-}
-
 impl Session {
     /// A session with nothing to do.
     ///
@@ -98,15 +99,22 @@ impl Session {
     /// same outputs.
     pub fn new(config: Config, seed: u64) -> Self {
         Self {
+            auth: Auth::new(config.limits.tokens),
             config,
-            _seed: seed,
+            jitter: Jitter::new(seed),
             now: Time::ZERO,
             next_op: 0,
             next_exchange: 0,
+            next_task: 0,
+            next_query: 0,
             ops: BTreeMap::new(),
-            in_flight: BTreeMap::new(),
-            lanes: BTreeMap::new(),
-            served: None,
+            tasks: BTreeMap::new(),
+            out: BTreeMap::new(),
+            lanes: Lanes::default(),
+            fetching: BTreeMap::new(),
+            queries: VecDeque::new(),
+            asked: BTreeMap::new(),
+            timers: BTreeSet::new(),
             ready: VecDeque::new(),
             aborts: VecDeque::new(),
             deadlines: BTreeSet::new(),
@@ -173,10 +181,7 @@ impl Session {
 
     /// Ends the operation without an event.
     pub fn cancel(&mut self, op: OpId) {
-        if self.ops.contains_key(&op) {
-            self.stop_exchanges(op);
-            self.remove(op);
-        }
+        self.remove(op);
     }
 
     /// Stops the operation's events and new requests, until [`resume`](Self::resume): its driver cannot
@@ -189,10 +194,14 @@ impl Session {
 
     /// Undoes [`pause`](Self::pause).
     pub fn resume(&mut self, op: OpId) {
-        if let Some(running) = self.ops.get_mut(&op) {
-            running.paused = false;
-            self.wake(op);
+        let Some(running) = self.ops.get_mut(&op) else { return };
+        running.paused = false;
+        for id in running.tasks.clone() {
+            if self.tasks.get(&id).is_some_and(|task| matches!(task.place, Place::Parked)) {
+                self.queue(id);
+            }
         }
+        self.wake(op);
     }
 
     /// What to do next. To be called until it says [`Output::Wait`].
@@ -206,33 +215,71 @@ impl Session {
         if let Some((op, event)) = self.next_event() {
             return Output::Event(op, event);
         }
-        if let Some(exchange) = self.next_exchange() {
+        if self.queries.is_empty()
+            && let Some(exchange) = self.next_exchange()
+        {
             return Output::Send(exchange);
         }
-        Output::Wait(self.deadlines.first().map(|(at, _)| *at))
+        // What was to be sent may have led to a question.
+        if let Some((query, asked)) = self.queries.pop_front() {
+            return Output::Credentials(query, asked);
+        }
+        let deadline = self.deadlines.first().map(|(at, _)| *at);
+        let timer = self.timers.first().map(|(at, _)| *at);
+        Output::Wait([deadline, timer, self.lanes.opens_at(self.now)].into_iter().flatten().min())
     }
 
     /// Takes the end of an exchange. One that the session does not wait for is ignored.
     pub fn complete(&mut self, now: Time, completion: Completion) {
         self.advance(now);
-        let Some(in_flight) = self.take_in_flight(completion.id) else { return };
-        let outcome = self.outcome(&in_flight, completion);
-        if let Some(running) = self.ops.get_mut(&in_flight.op) {
-            running.op.settle(in_flight.fetch.ticket, outcome);
-            self.wake(in_flight.op);
+        let Some(id) = self.out.remove(&completion.id) else { return };
+        if let Some(task) = self.tasks.get(&id) {
+            self.lanes.ended(&task.origin, self.now);
+            self.settle(id, completion);
+        }
+    }
+
+    /// Takes the answer to [`Output::Credentials`]: the login, if there is one, or why it could not be
+    /// looked up. An answer that the session does not wait for is ignored.
+    pub fn credentials(&mut self, now: Time, query: QueryId, found: Result<Option<Credentials>, Fault>) {
+        self.advance(now);
+        let Some((site, _)) = self.asked.remove(&query) else { return };
+        let waiting: Vec<TaskId> = self
+            .tasks
+            .iter()
+            .filter(|(_, task)| matches!(&task.place, Place::NeedsLogin(needed) if *needed == site))
+            .map(|(id, _)| *id)
+            .collect();
+        match found {
+            Ok(found) => {
+                self.auth.told(&site, query, found);
+                for id in waiting {
+                    self.queue(id);
+                }
+            }
+            Err(fault) => {
+                self.auth.forget(&site);
+                for id in waiting {
+                    self.fail(id, Cause::Transport(fault.clone()));
+                }
+            }
         }
     }
 
     /// Forgets all exchanges in flight, and asks for each anew: a driver was dropped that carried them.
+    /// Questions for logins that have no answer are put again.
     ///
-    /// What a blob's sink has had of an abandoned exchange comes again: [`Sink::offset`] says from where.
+    /// What a blob's sink has had of an abandoned exchange comes again: [`Sink::offset`](crate::Sink::offset)
+    /// says from where.
     pub fn abandon_in_flight(&mut self, now: Time) {
         self.advance(now);
-        let ids: Vec<ExchangeId> = self.in_flight.keys().copied().collect();
-        for id in ids {
-            let Some(InFlight { op, origin, fetch, .. }) = self.take_in_flight(id) else { continue };
-            self.lanes.entry(origin).or_default().queue.push_back(Job::Again(op, Box::new(fetch)));
+        for (_, id) in std::mem::take(&mut self.out) {
+            if let Some(task) = self.tasks.get(&id) {
+                self.lanes.ended(&task.origin, self.now);
+                self.queue(id);
+            }
         }
+        self.queries = self.asked.iter().map(|(query, (_, asked))| (*query, asked.clone())).collect();
     }
 
     /// How far ahead of its order a walk fetches: one set of requests under way, one set that waits.
@@ -246,9 +293,13 @@ impl Session {
         let (origin, base) = Origin::of_registry(reference.registry(), self.config.plain_http);
         let running = Running {
             op,
+            registry: reference.registry().clone(),
             base,
             origin,
             repository: reference.repository().clone(),
+            tasks: BTreeSet::new(),
+            notices: VecDeque::new(),
+            warned: BTreeSet::new(),
             paused: false,
             deadline: None,
             ended: None,
@@ -267,17 +318,30 @@ impl Session {
             self.ready.push_back(op);
         }
         if !std::mem::replace(&mut running.is_queued, true) {
-            self.lanes.entry(running.origin.clone()).or_default().queue.push_back(Job::Next(op));
+            self.lanes.push(&running.origin, Job::Op(op));
+        }
+    }
+
+    fn notice(&mut self, op: OpId, event: Event) {
+        if let Some(running) = self.ops.get_mut(&op) {
+            running.notices.push_back(event);
+            self.wake(op);
         }
     }
 
     fn advance(&mut self, now: Time) {
         self.now = self.now.max(now);
+        while let Some((at, id)) = self.timers.first().copied()
+            && at <= self.now
+        {
+            self.timers.pop_first();
+            self.queue(id);
+        }
         while let Some((at, op)) = self.deadlines.first().copied()
             && at <= self.now
         {
             self.deadlines.pop_first();
-            self.stop_exchanges(op);
+            self.stop_tasks(op);
             if let Some(running) = self.ops.get_mut(&op) {
                 running.deadline = None;
                 running.ended = Some(Error::new(Exceeded::Deadline));
@@ -289,15 +353,13 @@ impl Session {
     fn next_event(&mut self) -> Option<(OpId, Event)> {
         while let Some(id) = self.ready.front().copied() {
             let event = self.ops.get_mut(&id).filter(|running| !running.paused).and_then(|running| {
-                match running.ended.take() {
-                    Some(error) => Some(Event::Failed(error)),
-                    None => running.op.next_event(),
-                }
+                let ended = |running: &mut Running| running.ended.take().map(Event::Failed);
+                let notice = running.notices.pop_front();
+                notice.or_else(|| ended(running)).or_else(|| running.op.next_event())
             });
             match event {
                 Some(event @ (Event::Done | Event::Failed(_))) => {
                     self.ready.pop_front();
-                    self.stop_exchanges(id);
                     self.remove(id);
                     return Some((id, event));
                 }
@@ -319,164 +381,93 @@ impl Session {
 
     /// The next request to send, of the origins in turn, and of each origin's operations in turn.
     fn next_exchange(&mut self) -> Option<Exchange> {
-        let limits = &self.config.limits;
-        if self.in_flight.len() >= limits.in_flight.max(1) {
-            return None;
-        }
-        let per_origin = limits.in_flight_per_origin.max(1);
-        let open = |(origin, lane): (&Origin, &Lane)| {
-            (lane.in_flight < per_origin && !lane.queue.is_empty()).then(|| origin.clone())
-        };
-        let after = self.served.clone();
-        let mut origins: Vec<Origin> = self.lanes.iter().filter_map(open).collect();
-        let first = origins.partition_point(|origin| after.as_ref().is_some_and(|after| origin <= after));
-        origins.rotate_left(first);
-        for origin in origins {
-            if let Some(exchange) = self.next_of_lane(&origin) {
-                self.served = Some(origin);
-                return Some(exchange);
+        for origin in self.lanes.open(&self.config.limits, self.now) {
+            while let Some(job) = self.lanes.pop(&origin, self.now) {
+                if let Some(exchange) = self.start_job(job, &origin) {
+                    return Some(exchange);
+                }
+                if !self.queries.is_empty() {
+                    return None;
+                }
             }
-            self.drop_idle(&origin);
         }
         None
     }
 
-    fn next_of_lane(&mut self, origin: &Origin) -> Option<Exchange> {
-        while let Some(job) = self.lanes.get_mut(origin)?.queue.pop_front() {
-            let (id, again) = match job {
-                Job::Next(id) => (id, None),
-                Job::Again(id, fetch) => (id, Some(*fetch)),
-            };
-            let Some(running) = self.ops.get_mut(&id) else { continue };
-            if let Some(fetch) = again {
-                return self.send(id, fetch);
+    fn start_job(&mut self, job: Job, origin: &Origin) -> Option<Exchange> {
+        match job {
+            Job::Task(id) => {
+                let task = self.tasks.get_mut(&id)?;
+                let running = task.op().and_then(|op| self.ops.get(&op));
+                if running.is_some_and(|running| running.paused) {
+                    task.place = Place::Parked;
+                    return None;
+                }
+                self.send(id)
             }
-            let idle = running.paused || running.ended.is_some();
-            let Some(fetch) = (if idle { None } else { running.op.next_fetch() }) else {
-                running.is_queued = false;
-                continue;
-            };
-            self.lanes.get_mut(origin)?.queue.push_back(Job::Next(id));
-            return self.send(id, fetch);
-        }
-        None
-    }
-
-    /// Makes the exchange of a fetch.
-    fn send(&mut self, op: OpId, fetch: Fetch) -> Option<Exchange> {
-        let running = self.ops.get(&op)?;
-        let id = ExchangeId(self.next_exchange);
-        self.next_exchange += 1;
-        let limits = &self.config.limits;
-        let (method, uri, accepting, want) = match &fetch.what {
-            What::Manifest { method, name, expected } => {
-                let want = if *method == Method::HEAD {
-                    Want::Head
-                } else {
-                    Want::Manifest(ManifestWant {
-                        digest: expected.digest.clone(),
-                        size: expected.size,
-                        media_type: expected.media_type.clone(),
-                        limit: limits.manifest_bytes,
-                    })
+            Job::Op(id) => {
+                let running = self.ops.get_mut(&id)?;
+                let idle = running.paused || running.ended.is_some();
+                let Some(fetch) = (if idle { None } else { running.op.next_fetch() }) else {
+                    running.is_queued = false;
+                    return None;
                 };
-                let uri = request::manifest_uri(&running.base, &running.repository, name);
-                (method.clone(), uri, Accepting::Manifest, want)
+                self.lanes.push(origin, Job::Op(id));
+                let task = self.begin_fetch(id, fetch)?;
+                self.send(task)
             }
-            What::Blob { digest, size } => {
-                let want = Want::Blob(Box::new(BlobWant {
-                    sink: Sink { op, digest: digest.clone(), size: *size, offset: 0 },
-                    hasher: Hasher::new(digest.algorithm().unwrap_or(Algorithm::Sha256)),
-                    limit: limits.blob_bytes,
-                }));
-                let uri = request::blob_uri(&running.base, &running.repository, digest);
-                (Method::GET, uri, Accepting::Blob, want)
-            }
-        };
-        let request = request::build(&self.config, method.clone(), uri.clone(), accepting);
-        let awaiting =
-            Awaiting { id, op: Some(op), method: method.clone(), want, error_bytes: limits.error_bytes };
-        self.lanes.entry(running.origin.clone()).or_default().in_flight += 1;
-        self.in_flight.insert(id, InFlight { op, origin: running.origin.clone(), fetch, method, uri });
-        Some(Exchange { request, awaiting })
-    }
-
-    /// What an exchange's end means to its operation.
-    fn outcome(&self, in_flight: &InFlight, completion: Completion) -> Result<Fetched, Error> {
-        let fail = |cause: crate::Cause| Err(Error::of_request(&in_flight.method, &in_flight.uri, cause));
-        match (completion.answer, completion.head) {
-            (Answer::Described, Some((_, headers))) => Ok(Fetched::Head(headers)),
-            (Answer::Manifest(digest, manifest), _) => Ok(Fetched::Manifest(digest, manifest)),
-            (Answer::Blob | Answer::Described, _) => Ok(Fetched::Blob),
-            (Answer::Refused(body), Some((status, headers))) => {
-                fail(reply::refusal(status, &headers, &body, self.config.limits.error_entries).into())
-            }
-            (Answer::Refused(_), None) => fail(crate::Fault::new(crate::FaultKind::Reset, "no head").into()),
-            (Answer::Broken(cause), _) => fail(cause),
         }
     }
 
-    fn take_in_flight(&mut self, id: ExchangeId) -> Option<InFlight> {
-        let in_flight = self.in_flight.remove(&id)?;
-        if let Some(lane) = self.lanes.get_mut(&in_flight.origin) {
-            lane.in_flight -= 1;
-        }
-        self.drop_idle(&in_flight.origin);
-        Some(in_flight)
-    }
-
-    fn drop_idle(&mut self, origin: &Origin) {
-        if self.lanes.get(origin).is_some_and(|lane| lane.in_flight == 0 && lane.queue.is_empty()) {
-            self.lanes.remove(origin);
+    /// Nobody waits for what the operation fetches any more.
+    fn stop_tasks(&mut self, op: OpId) {
+        let Some(running) = self.ops.get_mut(&op) else { return };
+        for id in std::mem::take(&mut running.tasks) {
+            self.stop(id);
         }
     }
 
-    /// Nobody waits for the operation's exchanges any more.
-    fn stop_exchanges(&mut self, op: OpId) {
-        let ids: Vec<ExchangeId> =
-            self.in_flight.iter().filter(|(_, in_flight)| in_flight.op == op).map(|(id, _)| *id).collect();
-        for id in ids {
-            self.take_in_flight(id);
-            self.aborts.push_back(id);
+    fn stop(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.remove(&id) else { return };
+        if let Purpose::Token { key, .. } = &task.purpose {
+            self.fetching.remove(key);
+        }
+        match task.place {
+            Place::Out(exchange) => {
+                self.out.remove(&exchange);
+                self.lanes.ended(&task.origin, self.now);
+                self.aborts.push_back(exchange);
+            }
+            Place::Asleep(until) => _ = self.timers.remove(&(until, id)),
+            Place::NeedsToken(token) => {
+                if let Some(Task { purpose: Purpose::Token { waiting, .. }, .. }) = self.tasks.get_mut(&token)
+                {
+                    waiting.retain(|waiting| *waiting != id);
+                    if waiting.is_empty() {
+                        self.stop(token);
+                    }
+                }
+            }
+            Place::Queued | Place::Parked | Place::NeedsLogin(_) => {}
         }
     }
 
     fn remove(&mut self, op: OpId) {
+        self.stop_tasks(op);
         if let Some(at) = self.ops.remove(&op).and_then(|running| running.deadline) {
             self.deadlines.remove(&(at, op));
         }
     }
 }
 
-/// What a session asks of its driver.
-#[derive(Debug)]
-#[must_use = "the session waits for what it asks"]
-#[non_exhaustive]
-pub enum Output {
-    /// Carry this out, and hand its completion back.
-    Send(Exchange),
-    /// Nobody waits for this exchange any more. Ignoring it is harmless.
-    Abort(ExchangeId),
-    /// Something happened in an operation.
-    Event(OpId, Event),
-    /// Nothing to do until a completion; or, where a time is given, until then.
-    Wait(Option<Time>),
-}
-
-/// What happens in an operation.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Event {
-    /// The reference names this.
-    Resolved(Descriptor),
-    /// The manifest that was asked for, and its descriptor.
-    Manifest(Descriptor, Manifest),
-    /// The next node of a walk.
-    Node(Node),
-    /// All of a blob's content, which needed no request: it belongs in the operation's sink.
-    Data(bytes::Bytes),
-    /// The operation ended well. Its last event.
-    Done,
-    /// The operation failed. Its last event.
-    Failed(Error),
+impl fmt::Debug for Session {
+    /// Shows how much there is, not what: requests and logins hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("now", &self.now)
+            .field("operations", &self.ops.len())
+            .field("requests", &self.tasks.len())
+            .field("in_flight", &self.out.len())
+            .finish_non_exhaustive()
+    }
 }

@@ -26,7 +26,7 @@ pub enum Credentials {
 impl Credentials {
     /// The user name that stands for a refresh token in the password's place, as Docker's credential
     /// helpers have it.
-    const IDENTITY_USER: &str = "<token>";
+    pub(crate) const IDENTITY_USER: &str = "<token>";
 
     /// A login with a user's name and a password, or with the refresh token that the name `<token>`
     /// announces.

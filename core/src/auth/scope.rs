@@ -1,0 +1,152 @@
+//! What a token is for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::Repository;
+
+/// The most resources of a scope that are kept, and the most actions of one. Registries ask for one or two.
+const MAX_PARTS: usize = 32;
+/// The longest text that is read, in bytes.
+const MAX_LEN: usize = 4 << 10;
+
+/// What a token allows: actions on resources, sorted, each once.
+///
+/// Source: Docker's token scope documentation: `resourcescope = resourcetype ":" resourcename ":"
+/// action *("," action)`, several with spaces between them.
+///
+/// ```
+/// use oci_proto::Scope;
+///
+/// let scope = Scope::parse("repository:team/app:push,pull repository:team/app:pull");
+/// assert_eq!(scope.to_string(), "repository:team/app:pull,push");
+/// assert!(scope.covers(&Scope::pull(&"team/app".parse()?)));
+/// # Ok::<(), oci_proto::InvalidReference>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Scope {
+    /// By type and name, as they stand before the last colon; a part of another form has no actions.
+    resources: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Scope {
+    /// To read a repository.
+    pub fn pull(repository: &Repository) -> Self {
+        let actions = BTreeSet::from(["pull".to_owned()]);
+        Self { resources: BTreeMap::from([(format!("repository:{repository}"), actions)]) }
+    }
+
+    /// Reads the text of a challenge. What does not have the specification's form is kept as it is, since
+    /// it means something to the registry; what is beyond a bound is left out.
+    pub fn parse(text: &str) -> Self {
+        let mut scope = Self::default();
+        let text = if text.len() > MAX_LEN { "" } else { text };
+        for part in text.split_ascii_whitespace() {
+            if scope.resources.len() == MAX_PARTS {
+                break;
+            }
+            let (resource, actions) = match part.rsplit_once(':') {
+                // Type and name are there, and so is an action.
+                Some((resource, actions)) if resource.contains(':') && actions.bytes().any(|b| b != b',') => {
+                    (resource, actions)
+                }
+                _ => (part, ""),
+            };
+            let known = scope.resources.entry(resource.to_owned()).or_default();
+            known.extend(actions.split(',').filter(|a| !a.is_empty()).take(MAX_PARTS).map(str::to_owned));
+        }
+        scope
+    }
+
+    /// Whether it allows nothing.
+    pub fn is_empty(&self) -> bool {
+        self.resources.is_empty()
+    }
+
+    /// Adds all that `other` allows.
+    pub fn merge(&mut self, other: &Self) {
+        for (resource, actions) in &other.resources {
+            self.resources.entry(resource.clone()).or_default().extend(actions.iter().cloned());
+        }
+    }
+
+    /// Whether it allows all that `other` does. The action `*` stands for every action.
+    pub fn covers(&self, other: &Self) -> bool {
+        other.resources.iter().all(|(resource, wanted)| {
+            self.resources
+                .get(resource)
+                .is_some_and(|allowed| allowed.contains("*") || wanted.is_subset(allowed))
+        })
+    }
+
+    /// The resources with their actions, each as a token request's `scope` parameter has it.
+    pub fn params(&self) -> impl Iterator<Item = String> {
+        self.resources.iter().map(|(resource, actions)| {
+            let actions: Vec<&str> = actions.iter().map(String::as_str).collect();
+            if actions.is_empty() { resource.clone() } else { format!("{resource}:{}", actions.join(",")) }
+        })
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.params().collect::<Vec<_>>().join(" "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_are_sorted_and_each_there_once() {
+        for (text, printed) in [
+            ("repository:b:pull repository:a:pull", "repository:a:pull repository:b:pull"),
+            ("repository:a:push,pull,pull repository:a:delete", "repository:a:delete,pull,push"),
+            ("registry:catalog:*", "registry:catalog:*"),
+            ("repository(plugin):a/b:pull", "repository(plugin):a/b:pull"),
+            ("repository:host:5000/a:pull", "repository:host:5000/a:pull"),
+            ("  ", ""),
+            ("openid", "openid"),
+            ("aws", "aws"),
+            ("repository:a:", "repository:a:"),
+            ("repository:a:,", "repository:a:,"),
+        ] {
+            let scope = Scope::parse(text);
+            assert_eq!(scope.to_string(), printed, "{text}");
+            assert_eq!(Scope::parse(printed), scope, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_scope_covers_its_parts() {
+        let covers = |scope: &str, need: &str| Scope::parse(scope).covers(&Scope::parse(need));
+        assert!(covers("repository:a:pull,push", "repository:a:pull"));
+        assert!(covers("repository:a:*", "repository:a:delete"));
+        assert!(covers("repository:a:pull repository:b:pull", "repository:b:pull"));
+        assert!(covers("", ""));
+        assert!(!covers("repository:a:pull", "repository:a:pull,push"));
+        assert!(!covers("repository:a:pull", "repository:b:pull"));
+        assert!(!covers("", "openid"));
+    }
+
+    #[test]
+    fn merging_again_changes_nothing() {
+        let mut scope = Scope::parse("repository:a:pull");
+        let more = Scope::parse("repository:a:push repository:b:pull");
+        scope.merge(&more);
+        let once = scope.clone();
+        scope.merge(&more);
+        assert_eq!(scope, once);
+        assert_eq!(scope.to_string(), "repository:a:pull,push repository:b:pull");
+    }
+
+    #[test]
+    fn a_long_text_is_bounded() {
+        assert!(Scope::parse(&"x".repeat(MAX_LEN + 1)).is_empty());
+        assert_eq!(
+            Scope::parse(&(0..100).fold(String::new(), |all, n| format!("{all} s{n}"))).params().count(),
+            MAX_PARTS
+        );
+    }
+}

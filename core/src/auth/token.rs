@@ -1,0 +1,174 @@
+//! Access tokens: what a token server answers, and the tokens that are at hand.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::{HeaderValue, Uri};
+use serde_json::Value;
+
+use super::{Credentials, Scope, Secret};
+use crate::Time;
+use crate::origin::Origin;
+
+/// What a token server answers to a request for a token.
+///
+/// Source: Docker's pages on token authentication and `OAuth2`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TokenAnswer {
+    /// The token, opaque, fit for an Authorization header.
+    pub token: Secret,
+    /// How long it is good, from its receipt: 60 seconds where the answer does not say, and at least that.
+    pub lifetime: Duration,
+}
+
+impl TokenAnswer {
+    /// What an answer without `expires_in` means, and the least that it may say.
+    const MIN_LIFETIME: Duration = Duration::from_secs(60);
+    /// No token is trusted for longer.
+    const MAX_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// Reads an answer's body.
+    ///
+    /// # Errors
+    ///
+    /// It is not a JSON object, it has neither `token` nor `access_token`, empty and null ones not
+    /// counted, or the token has a character that a header cannot carry.
+    pub fn parse(body: &[u8]) -> Result<Self, InvalidToken> {
+        let answer: Value = serde_json::from_slice(body).map_err(|_| InvalidToken("it is not JSON"))?;
+        let text = |name| answer.get(name).and_then(Value::as_str).filter(|token| !token.is_empty());
+        let token = text("token").or_else(|| text("access_token")).ok_or(InvalidToken("it has no token"))?;
+        if !token.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(InvalidToken("its token has a character that a header cannot carry"));
+        }
+        let lifetime = match answer.get("expires_in") {
+            Some(Value::Number(seconds)) => {
+                Duration::try_from_secs_f64(seconds.as_f64().unwrap_or_default()).unwrap_or_default()
+            }
+            _ => Duration::ZERO,
+        };
+        let lifetime = lifetime.clamp(Self::MIN_LIFETIME, Self::MAX_LIFETIME);
+        Ok(Self { token: token.into(), lifetime })
+    }
+}
+
+/// Why a token server's answer cannot be used. It shows nothing of the answer, which may be secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the token server's answer is unusable: {0}")]
+pub struct InvalidToken(&'static str);
+
+/// What a token is bound to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TokenKey {
+    pub(crate) registry: Origin,
+    pub(crate) realm: Realm,
+    pub(crate) service: String,
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) scope: Scope,
+}
+
+/// The URL of a token server, which [`origin::realm`](crate::origin::realm) has let pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Realm(pub(crate) Uri);
+
+impl Ord for Realm {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.to_string().cmp(&other.0.to_string())
+    }
+}
+
+impl PartialOrd for Realm {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl TokenKey {
+    /// Whether a token with this key serves where `need` is asked for.
+    pub(crate) fn serves(&self, need: &Self) -> bool {
+        self.registry == need.registry
+            && self.realm == need.realm
+            && self.service == need.service
+            && self.credentials == need.credentials
+            && self.scope.covers(&need.scope)
+    }
+}
+
+/// The tokens that are at hand.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    held: BTreeMap<TokenKey, Token>,
+    max: usize,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Token {
+    /// Marked as sensitive.
+    pub(crate) header: HeaderValue,
+    pub(crate) born: u64,
+    renew_at: Time,
+}
+
+impl Tokens {
+    pub(crate) fn new(max: usize) -> Self {
+        Self { held: BTreeMap::new(), max: max.max(1) }
+    }
+
+    /// A token that serves the need and is still good.
+    pub(crate) fn find(&self, need: &TokenKey, now: Time) -> Option<&Token> {
+        let serving = self.held.iter().filter(|(key, token)| now < token.renew_at && key.serves(need));
+        serving.map(|(_, token)| token).max_by_key(|token| token.born)
+    }
+
+    /// Keeps a token; where there are too many, the oldest goes.
+    pub(crate) fn insert(&mut self, key: TokenKey, answer: &TokenAnswer, born: u64, now: Time) {
+        let Some(header) = super::bearer(&answer.token) else { return };
+        self.held.retain(|_, token| now < token.renew_at);
+        while self.held.len() >= self.max
+            && let Some(oldest) =
+                self.held.iter().min_by_key(|(_, token)| token.born).map(|(key, _)| key.clone())
+        {
+            self.held.remove(&oldest);
+        }
+        // A little early: what is sent now arrives later, and clocks differ.
+        let early = (answer.lifetime / 10).min(Duration::from_secs(30));
+        let renew_at = now + answer.lifetime.saturating_sub(early);
+        self.held.insert(key, Token { header, born, renew_at });
+    }
+
+    /// Drops a token that was refused.
+    pub(crate) fn drop(&mut self, born: u64) {
+        self.held.retain(|_, token| token.born != born);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn either_name_is_a_token_and_empty_or_null_is_none() {
+        for (body, token, seconds) in [
+            (r#"{"token":"a"}"#, "a", 60),
+            (r#"{"token":"","access_token":"b","expires_in":300}"#, "b", 300),
+            (r#"{"token":null,"access_token":"b","expires_in":5}"#, "b", 60),
+            (r#"{"token":"a","access_token":"b","expires_in":-1}"#, "a", 60),
+            (r#"{"token":"a","expires_in":"300"}"#, "a", 60),
+            (r#"{"token":"a","expires_in":1e300}"#, "a", 60),
+            (r#"{"token":"a","expires_in":99999999999}"#, "a", 24 * 60 * 60),
+        ] {
+            let answer = TokenAnswer::parse(body.as_bytes()).expect(body);
+            assert_eq!((answer.token.reveal(), answer.lifetime.as_secs()), (token, seconds), "{body}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_a_usable_token_is_refused_and_not_shown() {
+        for body in
+            [&b""[..], b"s3cret", b"{}", b"[]", br#"{"token":7}"#, br#"{"token":"s3cret\n"}"#, b"\xff"]
+        {
+            let error = TokenAnswer::parse(body).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What a session says.
+
+use std::time::Duration;
+
+use super::{OpId, QueryId};
+use crate::header::Warning;
+use crate::{CredentialsQuery, Descriptor, Error, Exchange, ExchangeId, Manifest, Node, Time};
+
+/// What a session asks of its driver.
+#[derive(Debug)]
+#[must_use = "the session waits for what it asks"]
+#[non_exhaustive]
+pub enum Output {
+    /// Carry this out, and hand its completion back.
+    Send(Exchange),
+    /// Look up the login for this registry and repository, and hand it to [`Session::credentials`](crate::Session::credentials). Comes
+    /// after the registry asked for one, and once until the registry refuses it.
+    Credentials(QueryId, CredentialsQuery),
+    /// Nobody waits for this exchange any more. Ignoring it is harmless.
+    Abort(ExchangeId),
+    /// Something happened in an operation.
+    Event(OpId, Event),
+    /// Nothing to do until a completion, or an answer; or, where a time is given, until then.
+    Wait(Option<Time>),
+}
+
+/// What happens in an operation.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The reference names this.
+    Resolved(Descriptor),
+    /// The manifest that was asked for, and its descriptor.
+    Manifest(Descriptor, Manifest),
+    /// The next node of a walk.
+    Node(Node),
+    /// All of a blob's content, which needed no request: it belongs in the operation's sink.
+    Data(bytes::Bytes),
+    /// A request failed and is tried again.
+    Retry(Retry),
+    /// The registry wants the user to know this. Comes once for each text.
+    Warning(Warning),
+    /// The operation ended well. Its last event.
+    Done,
+    /// The operation failed. Its last event.
+    Failed(Error),
+}
+
+/// A request that failed and is tried again.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Retry {
+    /// What failed.
+    pub error: Error,
+    /// How long until it is tried again.
+    pub delay: Duration,
+    /// How many tries have failed, since there was progress.
+    pub failed: u32,
+}

@@ -1,0 +1,261 @@
+//! What the end of an exchange means to its task.
+
+use std::time::Duration;
+
+use http::{HeaderMap, Method, StatusCode};
+
+use super::lanes::Job;
+use super::task::{Place, Purpose, Task, TaskId};
+use super::{Event, Retry, Session};
+use crate::auth::{TokenAnswer, TokenKey, Verdict};
+use crate::error::{Cause, Exceeded, Refusal, Responder};
+use crate::exchange::{Answer, BlobWant};
+use crate::op::Fetched;
+use crate::reply::{self, Class};
+use crate::{Completion, Credentials, Error, Fault, FaultKind, OpId, origin, request, retry};
+
+impl Session {
+    /// Takes what an exchange brought to its task.
+    pub(super) fn settle(&mut self, id: TaskId, completion: Completion) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        if let (Some((_, headers)), Some(op)) = (&completion.head, task.op()) {
+            self.warn(op, headers);
+        }
+        match (completion.answer, completion.head) {
+            (Answer::Described, Some((_, headers))) => self.end(id, Ok(Fetched::Head(headers))),
+            (Answer::Manifest(digest, manifest), _) => self.end(id, Ok(Fetched::Manifest(digest, manifest))),
+            (Answer::Blob, _) => self.end(id, Ok(Fetched::Blob)),
+            (Answer::Token(answer), _) => self.token_is_there(id, &answer),
+            (Answer::Part(part, cause), _) => self.keep_part(id, part, cause),
+            (Answer::Refused(body), Some((status, headers))) => self.refused(id, status, &headers, &body),
+            (Answer::Broken(cause), _) => self.broken(id, cause),
+            // No exchange is answered so.
+            (Answer::Described | Answer::Refused(_), None) => {
+                self.broken(id, Fault::new(FaultKind::Reset, "no head").into());
+            }
+        }
+    }
+
+    fn refused(&mut self, id: TaskId, status: StatusCode, headers: &HeaderMap, body: &[u8]) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let by = self.responder(task);
+        let mut refusal = reply::refusal(status, by, headers, body, self.config.limits.error_entries);
+        match (reply::classify(&task.method, status), &task.purpose) {
+            (Class::Redirect, _) => self.redirected(id, headers),
+            (Class::Challenge, Purpose::Fetch { .. }) if by == Responder::Registry => {
+                self.challenged(id, refusal, headers);
+            }
+            (_, Purpose::Token { key: TokenKey { credentials: Some(Credentials::Identity(_)), .. }, .. })
+                if task.method == Method::POST && reply::refuses_refresh_token(status) =>
+            {
+                self.ask_for_token_by_get(id);
+            }
+            (Class::Trouble, _) => {
+                let asked = refusal.retry_after;
+                refusal.with_login = self.shows_login(id);
+                // What slows all was not acted on, so that even what is not idempotent can be sent again.
+                if task.method.is_idempotent() || reply::slows_all(status) {
+                    self.try_again(id, refusal.into(), asked);
+                } else {
+                    self.fail(id, refusal.into());
+                }
+            }
+            _ => {
+                refusal.with_login = self.shows_login(id);
+                self.fail(id, refusal.into());
+            }
+        }
+    }
+
+    fn responder(&self, task: &Task) -> Responder {
+        match task.op().and_then(|op| self.ops.get(&op)) {
+            None => Responder::TokenServer,
+            Some(running) if running.origin == task.origin => Responder::Registry,
+            Some(_) => Responder::Elsewhere,
+        }
+    }
+
+    fn shows_login(&self, id: TaskId) -> bool {
+        match self.tasks.get(&id).map(|task| &task.purpose) {
+            Some(Purpose::Token { key, .. }) => key.credentials.is_some(),
+            _ => self.site_of(id).is_some_and(|site| self.auth.has_login(&site)),
+        }
+    }
+
+    fn redirected(&mut self, id: TaskId, headers: &HeaderMap) {
+        let limit = self.config.limits.redirects;
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        if task.redirects >= limit {
+            return self.fail(id, Exceeded::Redirects(limit).into());
+        }
+        let leads_to = match task.purpose {
+            Purpose::Fetch { .. } => origin::redirect(&task.target, headers),
+            Purpose::Token { .. } => origin::token_redirect(&task.target, headers),
+        };
+        match leads_to {
+            Ok(target) => {
+                task.redirects += 1;
+                task.turn_to(target);
+                self.queue(id);
+            }
+            Err(misbehaviour) => self.fail(id, misbehaviour.into()),
+        }
+    }
+
+    /// The registry wants to know who asks.
+    fn challenged(&mut self, id: TaskId, mut refusal: Refusal, headers: &HeaderMap) {
+        let Some(site) = self.site_of(id) else { return };
+        let limit = self.config.limits.challenges;
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let verdict = self.auth.refused(&site, task.shown, task.challenged, headers);
+        task.challenges += 1;
+        task.challenged = Some(self.auth.tick());
+        let too_often = task.challenges >= limit;
+        match verdict {
+            Ok(Verdict::Again) if !too_often => {
+                task.turn_home();
+                self.queue(id);
+            }
+            Ok(verdict) => {
+                refusal.with_login = match verdict {
+                    Verdict::Final { was_known } => was_known,
+                    Verdict::Again => self.auth.has_login(&site),
+                };
+                self.fail(id, refusal.into());
+            }
+            Err(misbehaviour) => self.fail(id, misbehaviour.into()),
+        }
+    }
+
+    /// The token server does not take a refresh token by POST.
+    fn ask_for_token_by_get(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        if let Purpose::Token { key, .. } = &task.purpose {
+            task.method = Method::GET;
+            task.home = request::token_uri(key);
+            task.failed = 0;
+            task.turn_home();
+            self.queue(id);
+        }
+    }
+
+    fn token_is_there(&mut self, id: TaskId, answer: &TokenAnswer) {
+        let Some(Task { purpose: Purpose::Token { key, waiting }, .. }) = self.tasks.remove(&id) else {
+            return;
+        };
+        self.fetching.remove(&key);
+        let born = self.auth.tick();
+        self.auth.tokens.insert(key, answer, born, self.now);
+        for task in waiting {
+            self.queue(task);
+        }
+    }
+
+    /// A blob broke off: it goes on where it stopped.
+    fn keep_part(&mut self, id: TaskId, part: Box<BlobWant>, cause: Cause) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let before = task.part.as_ref().map_or(0, |before| before.sink.offset);
+        let left = part.end().map(|end| end.saturating_sub(before));
+        if retry::is_progress(part.sink.offset.saturating_sub(before), left) {
+            task.failed = 0;
+            // What was shown is taken: a refusal later on is of what has gone stale since.
+            task.challenged = None;
+            task.challenges = 0;
+        }
+        task.part = Some(part);
+        self.broken(id, cause);
+    }
+
+    fn broken(&mut self, id: TaskId, cause: Cause) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        if retry::is_worth_it(&task.method, &cause) {
+            self.try_again(id, cause, None);
+        } else {
+            self.fail(id, cause);
+        }
+    }
+
+    /// Tries again after a while, if there are tries left.
+    fn try_again(&mut self, id: TaskId, cause: Cause, asked: Option<Duration>) {
+        let limits = &self.config.limits;
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        task.failed = task.failed.saturating_add(1);
+        let failed = task.failed;
+        let delay = retry::delay(limits, failed, asked, &mut self.jitter);
+        let Some(delay) = delay.filter(|_| failed < limits.tries) else {
+            return self.fail(id, cause);
+        };
+        let at = self.now + delay;
+        if let Cause::Answered(refusal) = &cause
+            && reply::slows_all(refusal.status)
+        {
+            self.lanes.close(&task.origin, at);
+        }
+        let error = Error::of_request(&task.method, &task.target, cause);
+        task.turn_home();
+        task.place = Place::Asleep(at);
+        self.timers.insert((at, id));
+        for op in self.ops_of(id) {
+            self.notice(op, Event::Retry(Retry { error: error.clone(), delay, failed }));
+        }
+    }
+
+    /// The operations that a task serves.
+    fn ops_of(&self, id: TaskId) -> Vec<OpId> {
+        match self.tasks.get(&id).map(|task| &task.purpose) {
+            Some(Purpose::Fetch { op, .. }) => vec![*op],
+            Some(Purpose::Token { waiting, .. }) => {
+                waiting.iter().filter_map(|id| self.tasks.get(id)?.op()).collect()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// The task cannot bring what it is for.
+    pub(super) fn fail(&mut self, id: TaskId, cause: Cause) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let error = Error::of_request(&task.method, &task.target, cause);
+        let Purpose::Token { key, waiting } = &task.purpose else {
+            return self.end(id, Err(error));
+        };
+        // Nothing is kept of a failure: the next request begins anew.
+        let waiting = waiting.clone();
+        self.fetching.remove(&key.clone());
+        self.tasks.remove(&id);
+        for task in waiting {
+            if let Some(site) = self.site_of(task) {
+                self.auth.forget(&site);
+            }
+            self.end(task, Err(error.clone()));
+        }
+    }
+
+    /// Ends a fetch.
+    pub(super) fn end(&mut self, id: TaskId, outcome: Result<Fetched, Error>) {
+        let Some(Task { purpose: Purpose::Fetch { op, fetch }, .. }) = self.tasks.remove(&id) else { return };
+        if let Some(running) = self.ops.get_mut(&op) {
+            running.tasks.remove(&id);
+            running.op.settle(fetch.ticket, outcome);
+            self.wake(op);
+        }
+    }
+
+    /// Puts a task into its origin's lane.
+    pub(super) fn queue(&mut self, id: TaskId) {
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.place = Place::Queued;
+            self.lanes.push(&task.origin, Job::Task(id));
+        }
+    }
+
+    fn warn(&mut self, op: OpId, headers: &HeaderMap) {
+        let limit = self.config.limits.warnings;
+        let Some(running) = self.ops.get_mut(&op) else { return };
+        for warning in reply::warnings(headers) {
+            if running.warned.len() < limit && running.warned.insert(warning.clone()) {
+                running.notices.push_back(Event::Warning(warning));
+            }
+        }
+        self.wake(op);
+    }
+}
