@@ -167,12 +167,7 @@ pub use limits::Limits;
 pub use manifest::{DescriptorRef, Evidence, InvalidManifest, Manifest};
 pub use media_type::{InvalidMediaType, Kind, MediaType};
 pub use platform::{InvalidPlatform, Platform, Rank};
-<<<<<<< HEAD
 pub use reference::{InvalidReference, Reference, Registry, Repository, Tag, is_loopback};
-pub use session::{Event, OpId, Output, Session};
-=======
-pub use reference::{InvalidReference, Reference, Registry, Repository, Tag};
 pub use session::{Event, OpId, Output, QueryId, Retry, Session};
->>>>>>> 0d31fb5 (Authenticate, follow redirects, retry, and resume)
 pub use time::Time;
 pub use tree::{Found, Node, Step, Ticket, Tree, WalkOptions, Wanted};

@@ -9,13 +9,17 @@
 //! config KEY VALUE                    a setting of the session, before the first start
 //! start [LABEL] OPERATION REFERENCE   resolve, manifest, walk, blob; then words: blobs, strict,
 //!                                     platform=P, size=N, data=TEXT (the blob's descriptor carries it)
-//! > [LABEL] METHOD URL                a request that must come next; indented: headers that it must have
+//! > [LABEL] METHOD URL                a request that must come next; indented: headers that it must have,
+//!                                     or must not (`Name: (none)`), `payload TEXT` for its body
 //! < [LABEL] STATUS                    its answer; indented: headers, then `body NAME` or `text TEXT`,
 //!                                     `cut N KIND MESSAGE` where the body breaks off after N bytes,
 //!                                     `drop N` where its driver is dropped then
 //! fault [LABEL] KIND MESSAGE          the request cannot be carried out
+//! ? REGISTRY REPOSITORY               a question for a login that must come next
+//! login none                          its answer: none, `as USER PASSWORD`, `identity TOKEN`,
+//!                                     `bearer TOKEN`, or `fail MESSAGE`
 //! = [LABEL] EVENT                     an event that must come next
-//! wait never|DURATION                 the session must wait, for a completion or until then
+//! wait never|DURATION|FROM..TO        the session must wait, for a completion or until then
 //! time DURATION                       time passes
 //! cancel|pause|resume [LABEL]         steers an operation;  abandon: a driver was dropped
 //! deadline [LABEL] DURATION           the operation's deadline, from the beginning

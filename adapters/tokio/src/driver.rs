@@ -126,6 +126,7 @@ impl<T: Transport> State<T> {
                     self.wait = until;
                     return;
                 }
+                Output::Credentials(query, _) => self.session.credentials(now, query, Ok(None)),
                 // A newer core's outputs are answered by a newer driver.
                 _ => {}
             }

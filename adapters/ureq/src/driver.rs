@@ -82,6 +82,9 @@ impl Shared {
                     Output::Send(exchange) => batch.extend(state.route(exchange)),
                     Output::Event(op, event) => state.post(op, Step::Event(event)),
                     Output::Abort(id) => state.abort(id),
+                    Output::Credentials(query, _) => {
+                        state.session.credentials(self.now(), query, Ok(None));
+                    }
                     Output::Wait(at) => break at,
                     _ => {}
                 }

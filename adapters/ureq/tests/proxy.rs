@@ -8,7 +8,7 @@ use std::process::Command;
 use std::{env, thread};
 
 use oci_proto::server::Memory;
-use oci_proto::{FaultKind, Reference};
+use oci_proto::{Config, FaultKind, Reference};
 use oci_proto_ureq::Client;
 use registry::{Play, Registry};
 
@@ -61,7 +61,9 @@ fn only_what_leaves_this_machine_goes_through_the_proxy() {
 fn with_the_environment_set() {
     // Absent where somebody runs the ignored tests.
     let Ok(registry) = env::var("OCI_PROTO_TEST_REGISTRY") else { return };
-    let client = Client::new().unwrap();
+    let mut config = Config::default();
+    config.limits.tries = 1;
+    let client = Client::builder().config(config).build().unwrap();
     let near: Reference = format!("{registry}/demo:latest").parse().unwrap();
     client.resolve(&near, None).unwrap();
     let far = "registry.invalid/demo:latest".parse().unwrap();

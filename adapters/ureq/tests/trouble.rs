@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use oci_proto::server::{Flavour, Memory};
-use oci_proto::{Algorithm, Descriptor, Digest, Error, FaultKind, MediaType, WalkOptions};
+use oci_proto::{Algorithm, Config, Descriptor, Digest, Error, FaultKind, MediaType, WalkOptions};
 use oci_proto_ureq::Client;
 use registry::{Play, Registry};
 
@@ -21,8 +21,11 @@ fn blob() -> (Memory, Descriptor, Descriptor) {
     (memory, image, Descriptor::new(MediaType::OCI_EMPTY, digest, SIZE as u64))
 }
 
+/// Waits for nothing long, and tries nothing twice.
 fn impatient() -> Client {
-    Client::builder().idle_timeout(Duration::from_millis(300)).build().unwrap()
+    let mut config = Config::default();
+    config.limits.tries = 1;
+    Client::builder().config(config).idle_timeout(Duration::from_millis(300)).build().unwrap()
 }
 
 fn kind(error: &Error) -> Option<FaultKind> {

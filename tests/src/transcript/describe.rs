@@ -19,6 +19,8 @@ pub fn describe(event: &Event) -> String {
         }
         Event::Node(node) => describe_node(node),
         Event::Data(bytes) => format!("data {}", String::from_utf8_lossy(bytes)),
+        Event::Retry(retry) => format!("retry {} after {}", retry.failed, retry.error),
+        Event::Warning(warning) => format!("warning {}", warning.text()),
         Event::Done => "done".to_owned(),
         Event::Failed(error) => format!("failed {error}"),
         other => format!("{other:?}"),

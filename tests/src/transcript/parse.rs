@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use oci_proto::{Algorithm, Digest, Fault, FaultKind};
+use oci_proto::{Algorithm, Credentials, Digest, Fault, FaultKind};
 
 /// A line that says something, with what is indented below it.
 #[derive(Clone, Debug)]
@@ -173,6 +173,7 @@ pub(super) fn parse_fault(text: &str) -> Result<Fault, String> {
         "timeout" => FaultKind::Timeout,
         "reset" => FaultKind::Reset,
         "sink" => FaultKind::Sink,
+        "credentials" => FaultKind::Credentials,
         other => return Err(format!("`{other}` is no kind of fault")),
     };
     Ok(Fault::new(kind, message))
@@ -189,4 +190,20 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         return Ok(Duration::from_millis(millis.parse().map_err(|_| wrong())?));
     }
     Ok(Duration::from_secs(text.strip_suffix('s').ok_or_else(wrong)?.parse().map_err(|_| wrong())?))
+}
+
+/// Reads what a `login` step says.
+pub(super) fn parse_login(text: &str) -> Result<Result<Option<Credentials>, Fault>, String> {
+    let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+    Ok(match word {
+        "none" => Ok(None),
+        "as" => {
+            let (user, password) = rest.split_once(' ').ok_or("login as USER PASSWORD")?;
+            Ok(Some(Credentials::login(user, password).map_err(|e| e.to_string())?))
+        }
+        "identity" => Ok(Some(Credentials::Identity(rest.into()))),
+        "bearer" => Ok(Some(Credentials::Bearer(rest.into()))),
+        "fail" => Err(Fault::new(FaultKind::Credentials, rest)),
+        other => return Err(format!("`{other}` is no login")),
+    })
 }

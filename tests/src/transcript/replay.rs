@@ -1,12 +1,14 @@
 //! Transcripts against a session.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use http::response;
-use oci_proto::{Awaiting, Event, ExchangeId, Fault, FaultKind, OpId, Output, Session, Sink, Time};
+use oci_proto::{
+    Awaiting, Event, ExchangeId, Fault, FaultKind, OpId, Output, Payload, QueryId, Session, Sink, Time,
+};
 
 use super::describe;
-use super::parse::{Answer, Step, Transcript, parse_duration, parse_fault};
+use super::parse::{Answer, Step, Transcript, parse_duration, parse_fault, parse_login};
 use super::start::{Start, config};
 
 impl Transcript {
@@ -43,6 +45,8 @@ struct Replay<'a> {
     asked: Vec<(String, ExchangeId, Awaiting)>,
     /// Those of them that nobody waits for any more.
     stale: Vec<(String, ExchangeId, Awaiting)>,
+    /// Questions for logins that have no answer yet.
+    queries: VecDeque<QueryId>,
 }
 
 impl<'a> Replay<'a> {
@@ -57,25 +61,29 @@ impl<'a> Replay<'a> {
             sinks: BTreeMap::new(),
             asked: Vec::new(),
             stale: Vec::new(),
+            queries: VecDeque::new(),
         })
     }
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
         let Step { verb, label, rest, .. } = step;
         match verb.as_str() {
-            ">" | "=" | "abort" => return self.expect(step),
+            ">" | "=" | "?" | "abort" => return self.expect(step),
             "config" => return Ok(()),
             // Operations may be started and steered before the session is asked what to do.
             "start" | "cancel" | "pause" | "resume" | "deadline" => {}
             "wait" => {
                 let until = self.must_wait()?;
                 let told = until.map(|until| until.saturating_since(self.now));
-                let expected = if rest == "never" { None } else { Some(parse_duration(rest)?) };
-                return if told == expected {
-                    Ok(())
-                } else {
-                    Err(format!("the session waits for {told:?}"))
+                let as_expected = match rest.split_once("..") {
+                    _ if rest == "never" => told.is_none(),
+                    Some((from, to)) => {
+                        let expected = parse_duration(from)?..=parse_duration(to)?;
+                        told.is_some_and(|told| expected.contains(&told))
+                    }
+                    None => told == Some(parse_duration(rest)?),
                 };
+                return if as_expected { Ok(()) } else { Err(format!("the session waits for {told:?}")) };
             }
             _ => _ = self.must_wait()?,
         }
@@ -96,6 +104,10 @@ impl<'a> Replay<'a> {
                 let completion = self.take_asked(label)?.fail(fault);
                 self.session.complete(self.now, completion);
             }
+            "login" => {
+                let query = self.queries.pop_front().ok_or("no question waits for an answer")?;
+                self.session.credentials(self.now, query, parse_login(rest)?);
+            }
             "time" => self.now = self.now + parse_duration(rest)?,
             "cancel" => self.session.cancel(self.op(label)?),
             "pause" => self.session.pause(self.op(label)?),
@@ -103,6 +115,7 @@ impl<'a> Replay<'a> {
             "deadline" => self.session.set_deadline(self.op(label)?, Time::ZERO + parse_duration(rest)?),
             "abandon" => {
                 self.stale.append(&mut self.asked);
+                self.queries.clear();
                 self.session.abandon_in_flight(self.now);
             }
             "sink" => {
@@ -151,6 +164,15 @@ impl<'a> Replay<'a> {
                     return Err(format!("the session asks {asked}"));
                 }
                 for line in &step.below {
+                    if let Some(expected) = line.strip_prefix("payload ") {
+                        match request.body() {
+                            Payload::Bytes(bytes) if bytes == expected => continue,
+                            Payload::Bytes(bytes) => {
+                                return Err(format!("the payload is {}", String::from_utf8_lossy(bytes)));
+                            }
+                            other => return Err(format!("the payload is {other:?}")),
+                        }
+                    }
                     let (name, value) = line.split_once(':').ok_or(format!("`{line}` is no header"))?;
                     let has = request.headers().get(name).map(|value| value.to_str().unwrap_or("?"));
                     let wanted = Some(value.trim()).filter(|value| *value != "(none)");
@@ -181,6 +203,11 @@ impl<'a> Replay<'a> {
                 } else {
                     Err(format!("the session says [{label}] {described}"))
                 }
+            }
+            ("?", Output::Credentials(query, asked)) => {
+                let whose = format!("{} {}", asked.registry, asked.repository);
+                self.queries.push_back(query);
+                if whose == step.rest { Ok(()) } else { Err(format!("the session asks for {whose}")) }
             }
             ("abort", Output::Abort(id)) => {
                 let Some(index) = self.asked.iter().position(|(_, asked, _)| *asked == id) else {

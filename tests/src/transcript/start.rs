@@ -110,6 +110,10 @@ pub(super) fn config(transcript: &Transcript) -> Result<Config, String> {
             "walk_ahead_bytes" => limits.walk_ahead_bytes = number()?.into(),
             "error_bytes" => limits.error_bytes = number()?.into(),
             "error_entries" => limits.error_entries = number()? as usize,
+            "tries" => limits.tries = number()?,
+            "token_bytes" => limits.token_bytes = number()?.into(),
+            "redirects" => limits.redirects = number()?,
+            "warnings" => limits.warnings = number()? as usize,
             "plain_http" => config.plain_http = plain_http(value)?,
             "user_agent" => {
                 config.user_agent = Some(value.parse().map_err(|_| format!("`{value}` is no header value"))?);
