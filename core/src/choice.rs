@@ -54,7 +54,8 @@ impl Choice {
         loop {
             match self.tree.next_step() {
                 Ok(Step::Node(node)) => {
-                    if matches!(node.found, Found::Leaf) && node.kind == Kind::Image {
+                    // One image may be there for several platforms.
+                    if matches!(node.found, Found::Leaf | Found::Repeated) && node.kind == Kind::Image {
                         self.consider(node.descriptor);
                     }
                 }
