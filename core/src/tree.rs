@@ -128,29 +128,28 @@ impl Tree {
             return None;
         }
         // The node whose turn it is never waits for a place in the window.
-        if let Some(head) = &self.head
-            && matches!(self.find(&head.descriptor, head.path.len()), Ok(ControlFlow::Continue(())))
-            && !self.documents.holds(&head.descriptor)
+        if let Some(Head { descriptor, path }) = &self.head
+            && matches!(self.find(descriptor, path.len()), Ok(ControlFlow::Continue(())))
+            && !self.documents.carry(descriptor, path)
+            && !self.documents.holds(descriptor)
         {
-            let (descriptor, path) = (head.descriptor.clone(), head.path.clone());
-            if let Some(wanted) = self.documents.order(descriptor, path) {
-                return Some(wanted);
-            }
+            return Some(self.documents.order(descriptor.clone(), path.clone()));
         }
         let Self { rules, documents, seen, .. } = self;
-        while documents.len() < rules.window && documents.bytes() < rules.limits.walk_ahead_bytes {
-            let (descriptor, path) = documents.next_ahead(|child, depth| {
-                let fetched = seen.get(child.digest()).is_some_and(|seen| seen.fetched);
-                !fetched
-                    && rules.fetches(child.media_type().kind())
-                    && depth as u64 <= u64::from(rules.limits.walk_depth)
-                    && child.size() <= rules.limits.manifest_bytes
-            })?;
-            if let Some(wanted) = documents.order(descriptor, path) {
-                return Some(wanted);
-            }
+        if documents.len() >= rules.window || documents.bytes() >= rules.limits.walk_ahead_bytes {
+            return None;
         }
-        None
+        let (descriptor, path) = documents.next_ahead(|child, depth| {
+            let fetched = seen.get(child.digest()).is_some_and(|seen| seen.fetched);
+            !fetched
+                && rules.fetches(child.media_type().kind())
+                && depth as u64 <= u64::from(rules.limits.walk_depth)
+                && child.size() <= rules.limits.manifest_bytes
+                && child.digest().algorithm().is_some()
+                // What is carried is used when its turn comes, so that no order of answers matters.
+                && child.data().is_none()
+        })?;
+        Some(documents.order(descriptor, path))
     }
 
     /// Takes a wanted manifest's bytes, and the media type that they came with, if any.
@@ -225,8 +224,8 @@ impl Tree {
         let found = match known {
             ControlFlow::Break(found) => found,
             ControlFlow::Continue(()) => {
-                // Where nothing need be fetched, nothing is to be waited for.
-                let held = self.documents.holds(descriptor) || self.documents.carry(descriptor, path);
+                // What is carried need not be waited for, and counts even where the registry lacks it.
+                let held = self.documents.carry(descriptor, path) || self.documents.holds(descriptor);
                 match if held { self.take_supplied()? } else { None } {
                     Some(found) => found,
                     None => return Ok(Step::Blocked),

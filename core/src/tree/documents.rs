@@ -62,15 +62,10 @@ impl Documents {
             .is_some_and(|doc| doc.size == descriptor.size && doc.media_type == descriptor.media_type)
     }
 
-    /// Makes a document known: from its descriptor's own data, else as wanted.
-    pub(super) fn order(&mut self, descriptor: Descriptor, path: Path) -> Option<Wanted> {
-        // What cannot be verified is not fetched.
-        descriptor.digest.algorithm()?;
-        if self.carry(&descriptor, &path) {
-            return None;
-        }
+    /// Wants a document.
+    pub(super) fn order(&mut self, descriptor: Descriptor, path: Path) -> Wanted {
         let ticket = self.insert(&descriptor, path);
-        Some(Wanted { ticket, descriptor })
+        Wanted { ticket, descriptor }
     }
 
     /// Takes the document from its descriptor's own data, if that is there and agrees.
