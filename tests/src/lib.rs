@@ -5,4 +5,5 @@ pub mod bodies;
 pub mod bodies_server;
 pub mod internet;
 pub mod interop;
+pub mod simulation;
 pub mod transcript;

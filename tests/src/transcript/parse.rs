@@ -165,6 +165,13 @@ pub struct Answer {
     pub drop: Option<usize>,
 }
 
+impl Answer {
+    /// An answer that comes whole.
+    pub fn new(status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
+        Self { status, headers, body, cut: None, drop: None }
+    }
+}
+
 pub(super) fn parse_fault(text: &str) -> Result<Fault, String> {
     let (kind, message) = text.split_once(' ').unwrap_or((text, ""));
     let kind = match kind {

@@ -1,0 +1,80 @@
+//! A registry that answers from memory, truthfully but where it was told otherwise.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::request;
+use oci_proto::server::{Body, Content as _, Memory, Server};
+use oci_proto::{Descriptor, Digest, Repository, Tag};
+
+use super::{Answers, Choices};
+use crate::transcript::Answer;
+
+/// One tree in one repository, under one tag.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Registry {
+    memory: Memory,
+    server: Server,
+    repository: Repository,
+    /// What is served in the place of some content.
+    wrong: BTreeMap<Digest, Bytes>,
+}
+
+impl Registry {
+    /// What the tree is in.
+    pub const REPOSITORY: &'static str = "team/app";
+    /// Its tag.
+    pub const TAG: &'static str = "1";
+
+    /// Holds the tree.
+    ///
+    /// # Panics
+    ///
+    /// The server refuses the tree.
+    pub fn new(memory: Memory, root: &Descriptor) -> Self {
+        let repository: Repository = Self::REPOSITORY.parse().expect("a repository's name");
+        let tag: Tag = Self::TAG.parse().expect("a tag");
+        let mut server = Server::new();
+        server.add(&repository, Some(&tag), root, &memory).expect("a complete tree");
+        Self { memory, server, repository, wrong: BTreeMap::new() }
+    }
+
+    /// Has some content no more.
+    pub fn remove(&mut self, digest: &Digest) {
+        self.server.remove(&self.repository, digest);
+    }
+
+    /// Serves other bytes in the place of some content.
+    pub fn corrupt(&mut self, digest: &Digest, bytes: Bytes) {
+        self.wrong.insert(digest.clone(), bytes);
+    }
+
+    /// The answer to a request.
+    pub fn respond(&self, head: &request::Parts) -> Answer {
+        let (parts, body) = self.server.respond(head).into_parts();
+        let body = match body {
+            Body::Empty => Bytes::new(),
+            Body::Bytes(bytes) => bytes,
+            Body::Blob { digest, range } => {
+                let place = |at: u64| usize::try_from(at).expect("a place in memory");
+                let bytes = self.memory.bytes(&digest).expect("what the server holds is in memory");
+                bytes.slice(place(range.start)..place(range.end))
+            }
+        };
+        let mut answer = Answer::new(parts.status, parts.headers, body);
+        let named = head.uri.path().rsplit('/').next().and_then(|name| name.parse::<Digest>().ok());
+        if let Some(wrong) = named.and_then(|digest| self.wrong.get(&digest)) {
+            answer.headers.insert(http::header::CONTENT_LENGTH, wrong.len().into());
+            answer.headers.remove("docker-content-digest");
+            answer.body = wrong.clone();
+        }
+        answer
+    }
+}
+
+impl Answers for &Registry {
+    fn answer(&mut self, head: &request::Parts, _: &mut Choices<'_>) -> Answer {
+        self.respond(head)
+    }
+}

@@ -1,0 +1,6 @@
+//! Properties of the session, over generated registries and everything that a driver may do.
+
+mod answers;
+mod model;
+mod plan;
+mod walks;

@@ -1,0 +1,197 @@
+//! The reference model of a walk: a recursion over JSON, which shares nothing with the core's walk.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::Engine as _;
+use oci_proto::{Digest, Limits, Platform, Rank, WalkOptions};
+use serde_json::Value;
+
+use super::plan::World;
+
+/// What the walk of the root says, and, where it fails, a word of why.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    pub(crate) events: Vec<String>,
+    pub(crate) failure: Option<&'static str>,
+}
+
+/// Walks the tree of `world` under its root.
+pub(crate) fn walk(world: &World, options: &WalkOptions, limits: &Limits) -> Said {
+    let root = &world.root;
+    let said = Said {
+        events: vec![format!("resolved {} {} {}", root.media_type, root.digest, root.size)],
+        failure: None,
+    };
+    let mut model = Model { world, options, limits, seen: BTreeMap::new(), bytes: 0, said };
+    let descriptor = serde_json::json!({
+        "mediaType": root.media_type.as_str(), "digest": root.digest.to_string(), "size": root.size,
+    });
+    match model.visit(&descriptor, 0) {
+        Ok(()) => model.said.events.push("done".to_owned()),
+        Err(why) => model.said.failure = Some(why),
+    }
+    model.said
+}
+
+/// The digest of what fits `platform` best among the images of all indexes, the first among equals; and
+/// whether a document on the way cannot be had.
+pub(crate) fn choose(world: &World, platform: &Platform) -> Result<Option<String>, &'static str> {
+    let options = WalkOptions::default();
+    let limits = Limits::default();
+    let model = Model {
+        world,
+        options: &options,
+        limits: &limits,
+        seen: BTreeMap::new(),
+        bytes: 0,
+        said: Said::default(),
+    };
+    let mut offered = Vec::new();
+    let root = serde_json::json!({
+        "mediaType": world.root.media_type.as_str(), "digest": world.root.digest.to_string(),
+    });
+    model.offers(&root, &mut BTreeSet::new(), &mut offered)?;
+    let fitting = offered.iter().filter_map(|offer| {
+        let rank = match &offer["platform"] {
+            Value::Null => offer["artifactType"].is_null().then_some(Rank::LAST_RESORT),
+            offer => {
+                let part = |name: &str| offer[name].as_str();
+                let offered =
+                    Platform::from_parts(part("os")?, part("architecture")?, part("variant"), None).ok()?;
+                platform.rank(&offered)
+            }
+        };
+        Some((rank?, offer["digest"].as_str()?))
+    });
+    // The first of several that are least, as `min_by_key` gives it.
+    Ok(fitting.min_by_key(|(rank, _)| *rank).map(|(_, digest)| digest.to_owned()))
+}
+
+struct Model<'a> {
+    world: &'a World,
+    options: &'a WalkOptions,
+    limits: &'a Limits,
+    /// Whether each digest that was reported was asked for.
+    seen: BTreeMap<String, bool>,
+    bytes: u64,
+    said: Said,
+}
+
+impl Model<'_> {
+    fn visit(&mut self, descriptor: &Value, depth: u64) -> Result<(), &'static str> {
+        let digest = descriptor["digest"].as_str().expect("a digest").to_owned();
+        let size = descriptor["size"].as_u64().expect("a size");
+        let media_type = descriptor["mediaType"].as_str().expect("a media type");
+        let kind = kind(media_type);
+        let asks = kind != "other";
+        let repeated = self.seen.get(&digest).is_some_and(|asked| *asked || !asks);
+        if asks && !repeated {
+            if depth > u64::from(self.limits.walk_depth) {
+                return Err("it lies deeper than");
+            }
+            if self.bytes + size > self.limits.walk_bytes {
+                return Err("with it the tree's manifests have more than");
+            }
+        }
+        if self.said.events.len() as u64 > self.limits.walk_nodes {
+            return Err("the tree has more than");
+        }
+        let document = if asks && !repeated { self.fetch(descriptor, &digest)? } else { None };
+        self.report(descriptor, depth, kind, document.as_ref(), repeated);
+        *self.seen.entry(digest).or_default() |= asks;
+        if let Some(document) = document {
+            self.bytes += size;
+            for child in self.children(&document) {
+                self.visit(&child, depth + 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The document, if it is there.
+    fn fetch(&self, descriptor: &Value, digest: &str) -> Result<Option<Value>, &'static str> {
+        if let Some(data) = descriptor["data"].as_str() {
+            let data = base64::engine::general_purpose::STANDARD.decode(data).expect("Base64");
+            return Ok(Some(serde_json::from_slice(&data).expect("a document")));
+        }
+        let digest: Digest = digest.parse().expect("a digest");
+        match self.world.serves(&digest) {
+            None if self.options.strict => Err("the registry does not have"),
+            None => Ok(None),
+            Some(bytes) if Digest::of(digest.algorithm().expect("a known one"), &bytes) != digest => {
+                Err("wrong ")
+            }
+            Some(bytes) => Ok(Some(serde_json::from_slice(&bytes).expect("a document"))),
+        }
+    }
+
+    /// All images that the indexes under `descriptor` name, in order.
+    fn offers(
+        &self,
+        descriptor: &Value,
+        seen: &mut BTreeSet<String>,
+        offered: &mut Vec<Value>,
+    ) -> Result<(), &'static str> {
+        match kind(descriptor["mediaType"].as_str().expect("a media type")) {
+            "image" => offered.push(descriptor.clone()),
+            "index" => {
+                let digest = descriptor["digest"].as_str().expect("a digest");
+                if seen.insert(digest.to_owned()) {
+                    let document = self.fetch(descriptor, digest)?;
+                    for child in document.iter().flat_map(|document| self.children(document)) {
+                        self.offers(&child, seen, offered)?;
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn report(
+        &mut self,
+        descriptor: &Value,
+        depth: u64,
+        kind: &str,
+        document: Option<&Value>,
+        repeated: bool,
+    ) {
+        let (digest, size) = (&descriptor["digest"], &descriptor["size"]);
+        let mut text = format!("node {depth} {kind} {} {size}", digest.as_str().expect("a digest"));
+        if let Some(os) = descriptor["platform"]["os"].as_str() {
+            let architecture = descriptor["platform"]["architecture"].as_str().expect("an architecture");
+            text += &format!(" platform={os}/{architecture}");
+            if let Some(variant) = descriptor["platform"]["variant"].as_str() {
+                text += &format!("/{variant}");
+            }
+        }
+        let own = document.and_then(|document| document["artifactType"].as_str());
+        if let Some(artifact_type) = own.or(descriptor["artifactType"].as_str()) {
+            text += &format!(" artifact={artifact_type}");
+        }
+        text += match (repeated, kind, document) {
+            (true, ..) => " repeated",
+            (_, "other", _) => " leaf",
+            (_, _, None) => " missing",
+            (_, _, Some(_)) => "",
+        };
+        self.said.events.push(text);
+    }
+
+    fn children(&self, document: &Value) -> Vec<Value> {
+        let list = |name: &str| document[name].as_array().cloned().unwrap_or_default();
+        let config = document.get("config").filter(|_| self.options.blobs).cloned();
+        let layers = if self.options.blobs { list("layers") } else { Vec::new() };
+        list("manifests").into_iter().chain(config).chain(layers).collect()
+    }
+}
+
+fn kind(media_type: &str) -> &'static str {
+    match media_type {
+        "application/vnd.oci.image.index.v1+json"
+        | "application/vnd.docker.distribution.manifest.list.v2+json" => "index",
+        "application/vnd.oci.image.manifest.v1+json"
+        | "application/vnd.docker.distribution.manifest.v2+json" => "image",
+        _ => "other",
+    }
+}
