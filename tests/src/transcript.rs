@@ -29,6 +29,9 @@
 //! ```
 //!
 //! `{NAME}` stands for a document's digest, `{NAME.size}`, `{NAME.sha512}` for more of it. A label may
+//! be left out where there is one operation, or where answers come in the order of requests. A request
+//! that was aborted or abandoned may still be answered, late. Before each line that gives the session
+//! something, except those that start and steer operations, it must have nothing to say but `Wait`.
 
 mod describe;
 mod parse;

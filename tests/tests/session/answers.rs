@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, request};
 use oci_proto::{Algorithm, Config, Digest, Fault, FaultKind};
 use oci_proto_tests::simulation::{Answers, Choices, Manners, Simulation};
-use oci_proto_tests::transcript::{Answer, start};
+use oci_proto_tests::transcript::{Answer, Start};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -77,7 +77,7 @@ fn converse(operation: &str, answers: &[Answer], choices: &[u8]) -> (Vec<String>
     config.limits.error_bytes = 20;
     let answers = InOrder(answers.iter());
     let mut simulation = Simulation::new(config, answers, Manners::PLAIN, Choices::new(choices));
-    let op = start(&mut simulation.session, operation).expect("an operation");
+    let op = Start::parse(operation).expect("an operation").begin(&mut simulation.session);
     simulation.watch(op);
     let (mut seen, requests) = simulation.run();
     let watched = seen.remove(&op).expect("the operation that was watched");
