@@ -1,6 +1,7 @@
 //! The reference model of a walk: a recursion over JSON, which shares nothing with the core's walk.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use base64::Engine as _;
 use oci_proto::{Digest, Limits, Platform, Rank, WalkOptions};
@@ -160,14 +161,14 @@ impl Model<'_> {
         let mut text = format!("node {depth} {kind} {} {size}", digest.as_str().expect("a digest"));
         if let Some(os) = descriptor["platform"]["os"].as_str() {
             let architecture = descriptor["platform"]["architecture"].as_str().expect("an architecture");
-            text += &format!(" platform={os}/{architecture}");
+            _ = write!(text, " platform={os}/{architecture}");
             if let Some(variant) = descriptor["platform"]["variant"].as_str() {
-                text += &format!("/{variant}");
+                _ = write!(text, "/{variant}");
             }
         }
         let own = document.and_then(|document| document["artifactType"].as_str());
         if let Some(artifact_type) = own.or(descriptor["artifactType"].as_str()) {
-            text += &format!(" artifact={artifact_type}");
+            _ = write!(text, " artifact={artifact_type}");
         }
         text += match (repeated, kind, document) {
             (true, ..) => " repeated",
