@@ -18,6 +18,17 @@ pub enum Root {
     Digest(Digest),
 }
 
+impl Root {
+    /// Whether an entry of a layout's index names it. Every entry names the only root.
+    pub fn is_named_by(&self, entry: &Entry) -> bool {
+        match self {
+            Self::Only => true,
+            Self::Named(name) => entry.ref_name() == Some(name.as_str()),
+            Self::Digest(digest) => entry.descriptor().digest == *digest,
+        }
+    }
+}
+
 impl Index {
     /// The entry of a root: the first one of those that name it.
     ///
@@ -26,15 +37,11 @@ impl Index {
     /// # Errors
     /// There is no such root, or there are several.
     pub fn find(&self, root: &Root) -> Result<&Entry, NoRoot> {
-        let mut meant = self.entries().iter().filter(|entry| match root {
-            Root::Only => true,
-            Root::Named(name) => entry.ref_name() == Some(name.as_str()),
-            Root::Digest(digest) => entry.descriptor().digest == *digest,
-        });
+        let mut meant = self.entries().iter().filter(|entry| root.is_named_by(entry));
         let Some(first) = meant.next() else {
             return Err(match root {
                 Root::Only => NoRoot::Empty,
-                Root::Named(_) | Root::Digest(_) => NoRoot::Unknown(self.shown(|_| true)),
+                Root::Named(_) | Root::Digest(_) => NoRoot::Unknown(self.shown()),
             });
         };
         if meant.all(|other| other.descriptor().digest == first.descriptor().digest) {
@@ -43,24 +50,23 @@ impl Index {
         Err(match root {
             Root::Named(name) => NoRoot::Ambiguous {
                 name: name.clone(),
-                digests: self.digests(|entry| entry.ref_name() == Some(name.as_str())),
+                digests: distinct(
+                    self.entries()
+                        .iter()
+                        .filter(|entry| root.is_named_by(entry))
+                        .map(|entry| entry.descriptor().digest.clone()),
+                ),
             },
-            Root::Only | Root::Digest(_) => NoRoot::Several(self.shown(|_| true)),
+            Root::Only | Root::Digest(_) => NoRoot::Several(self.shown()),
         })
     }
 
-    /// The names of entries, else their digests, fit to be shown; the first few.
-    fn shown(&self, which: impl Fn(&Entry) -> bool) -> Vec<String> {
-        let name = |entry: &Entry| match entry.ref_name() {
+    /// The names of the entries, else their digests, fit to be shown; the first few.
+    fn shown(&self) -> Vec<String> {
+        distinct(self.entries().iter().map(|entry| match entry.ref_name() {
             Some(name) => excerpt(name),
             None => entry.descriptor().digest.to_string(),
-        };
-        distinct(self.entries().iter().filter(|entry| which(entry)).map(name))
-    }
-
-    fn digests(&self, which: impl Fn(&Entry) -> bool) -> Vec<Digest> {
-        let named = self.entries().iter().filter(|entry| which(entry));
-        distinct(named.map(|entry| entry.descriptor().digest.clone()))
+        }))
     }
 }
 

@@ -1,0 +1,125 @@
+//! Content that is verified as it is read.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use oci_proto::layout::blob_path;
+use oci_proto::{Digest, Hasher};
+
+use crate::error::Trouble;
+use crate::{LayoutError, files};
+
+/// How much is read at a time where nobody else has a buffer.
+const CHUNK: usize = 256 << 10;
+
+/// Content of a layout, from [`Layout::blob`](crate::Layout::blob).
+///
+/// Bytes come before they are verified as a whole; **the end of file comes only after size and digest were found
+/// right**. A reader that stops short of the end of file knows nothing of what it read. Where the content is
+/// wrong, or cannot be read, reading fails with an [`io::Error`] whose inner error is a [`LayoutError`], and
+/// fails so ever after.
+pub struct BlobReader {
+    file: File,
+    path: PathBuf,
+    digest: Digest,
+    size: u64,
+    read: u64,
+    state: State,
+}
+
+enum State {
+    Reading(Hasher),
+    Verified,
+    Failed(LayoutError),
+}
+
+impl BlobReader {
+    pub(crate) fn open(layout: &Path, digest: &Digest, size: Option<u64>) -> Result<Self, LayoutError> {
+        let path = layout.join(blob_path(digest));
+        let wrong = |trouble| LayoutError::new(&path, trouble);
+        let algorithm = digest.algorithm().ok_or_else(|| wrong(Trouble::Unverifiable))?;
+        let (file, found) = files::open_blob(layout, digest)?;
+        let size = size.unwrap_or(found);
+        if found != size {
+            return Err(wrong(Trouble::Size { expected: size, found }));
+        }
+        let state = State::Reading(Hasher::new(algorithm));
+        Ok(Self { file, path, digest: digest.clone(), size, read: 0, state })
+    }
+
+    /// How many bytes there are.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Reads to the end.
+    pub(crate) fn verify(mut self) -> Result<(), LayoutError> {
+        let mut buffer = vec![0; CHUNK.min(usize::try_from(self.size).unwrap_or(CHUNK)).max(1)];
+        while self.next(&mut buffer)? > 0 {}
+        Ok(())
+    }
+
+    fn next(&mut self, buffer: &mut [u8]) -> Result<usize, LayoutError> {
+        match &mut self.state {
+            _ if buffer.is_empty() => Ok(0),
+            State::Verified => Ok(0),
+            State::Failed(error) => Err(error.clone()),
+            State::Reading(hasher) => match take(&mut self.file, self.size - self.read, buffer) {
+                Ok(0) => self.end(),
+                Ok(read) => {
+                    hasher.update(&buffer[..read]);
+                    self.read += read as u64;
+                    Ok(read)
+                }
+                Err(error) => Err(self.fail(error.into())),
+            },
+        }
+    }
+
+    fn end(&mut self) -> Result<usize, LayoutError> {
+        if self.read < self.size {
+            return Err(self.fail(Trouble::Size { expected: self.size, found: self.read }));
+        }
+        if let State::Reading(hasher) = std::mem::replace(&mut self.state, State::Verified) {
+            let computed = hasher.finish();
+            if computed != self.digest {
+                return Err(self.fail(Trouble::Content(computed)));
+            }
+        }
+        Ok(0)
+    }
+
+    fn fail(&mut self, trouble: Trouble) -> LayoutError {
+        let error = LayoutError::new(&self.path, trouble);
+        self.state = State::Failed(error.clone());
+        error
+    }
+}
+
+/// Reads at most `left` bytes.
+fn take(file: &mut File, left: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+    loop {
+        match file.read(&mut buffer[..most]) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
+
+impl Read for BlobReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.next(buffer).map_err(io::Error::other)
+    }
+}
+
+impl fmt::Debug for BlobReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlobReader")
+            .field("path", &self.path)
+            .field("read", &self.read)
+            .finish_non_exhaustive()
+    }
+}
