@@ -1,7 +1,7 @@
-//! The bodies of the fuzz targets for everything that reads one text or one header.
+//! The bodies of the fuzz targets, one function for each.
 //!
-//! Each takes any bytes, and panics where what was read breaks a promise: above all, that what is
-//! printed reads back as the same value.
+//! Each takes any bytes, and panics where a promise is broken. Where one text or one header is read, that
+//! is above all that what is printed reads back as the same value.
 #![expect(clippy::missing_panics_doc, reason = "the page above says it for all of them")]
 
 use std::fmt::{Debug, Display};
@@ -13,6 +13,12 @@ use oci_proto::header::{
     ByteRange, Challenge, ContentRange, HttpDate, InvalidHeader, Link, RetryAfter, Selected, Warning, resolve,
 };
 use oci_proto::{Digest, MediaType, Platform, Rank, Reference, Registry, Repository, Tag};
+
+mod manifest;
+mod server;
+
+pub use manifest::manifest;
+pub use server::server;
 
 /// A reference has a tag or a digest, has a bounded name, and makes a URL with no surprise in it.
 pub fn reference(data: &[u8]) {
@@ -143,16 +149,15 @@ pub fn retry_after(data: &[u8]) {
     assert_eq!(after.delay(sent).is_none(), matches!(after, RetryAfter::Date(_)) && sent.is_none());
 }
 
-/// What a reference resolves to is absolute, plain, and resolves to itself. The input is a reference,
-/// and what it is relative to on the line after it.
+/// What a reference resolves to is absolute, plain, and resolves to itself. The input is a reference, and
+/// on the line after it what it is relative to: a URL that could have been resolved before.
 pub fn location(data: &[u8]) {
     let mut lines = data.splitn(2, |b| *b == b'\n');
     let reference = lines.next().unwrap_or_default();
     let base = match lines.next() {
         None => Uri::from_static("https://registry.example/v2/a/blobs/uploads/?x=1"),
         Some(line) => match Uri::try_from(line) {
-            // What was asked for has no backslash, which `http::Uri` allows and no URI has.
-            Ok(base) if !line.contains(&b'\\') => base,
+            Ok(base) if resolve(&base, line).is_ok() => base,
             _ => return,
         },
     };

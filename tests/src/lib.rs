@@ -1,9 +1,11 @@
 //! What crosses the crates of oci-proto: transcripts, interoperation, benchmarks.
 
+#[cfg(feature = "network")]
 pub mod adapter;
 pub mod bodies;
-pub mod bodies_server;
+#[cfg(feature = "network")]
 pub mod internet;
+#[cfg(feature = "network")]
 pub mod interop;
 pub mod simulation;
 pub mod transcript;

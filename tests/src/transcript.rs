@@ -35,6 +35,7 @@
 
 mod describe;
 mod parse;
+#[cfg(feature = "network")]
 mod play;
 mod replay;
 mod start;

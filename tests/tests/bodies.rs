@@ -1,11 +1,94 @@
-//! Runs each body over noise: any bytes, and samples that were damaged a little.
+//! Runs the bodies of the fuzz targets over their seeds, over seeds that were damaged a little, and over
+//! any bytes; and holds bodies, targets and seeds together.
+#![expect(clippy::print_stdout, reason = "what a failing test printed last is the seed that it failed on")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use oci_proto_tests::bodies;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-/// One thing that happens to a sample.
+macro_rules! bodies {
+    ($($body:ident)*) => {
+        const BODIES: &[&str] = &[$(stringify!($body)),*];
+
+        $(#[test]
+        fn $body() {
+            keeps_its_promises(stringify!($body), bodies::$body);
+        })*
+    };
+}
+
+bodies! {
+    challenge content_range digest link location manifest media_type platform range reference retry_after
+    server warning
+}
+
+fn keeps_its_promises(name: &str, body: fn(&[u8])) {
+    let files = files(&fuzz(&format!("corpus/{name}")));
+    assert!(!files.is_empty(), "fuzz/corpus/{name} has no seed");
+    let mut seeds = Vec::new();
+    for file in files {
+        let seed = fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        println!("{}", file.display());
+        body(&seed);
+        seeds.push(seed);
+    }
+    println!("noise");
+    let config = ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(data in prop_oneof![1 => vec(any::<u8>(), 0..100), 9 => damaged(seeds)])| body(&data));
+}
+
+#[test]
+fn each_body_has_a_target_and_seeds() {
+    let bodies: BTreeSet<_> = BODIES.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(public_functions(), bodies, "the bodies in tests/src, and those that are run here");
+    assert_eq!(names(&fuzz("corpus")), bodies, "the folders of fuzz/corpus, and the bodies");
+    assert_eq!(names(&fuzz("fuzz_targets")), bodies, "the files of fuzz/fuzz_targets, and the bodies");
+
+    let manifest = read(&fuzz("Cargo.toml"));
+    for name in bodies {
+        let target = read(&fuzz(&format!("fuzz_targets/{name}.rs")));
+        assert!(target.contains(&format!("bodies::{name}(data)")), "{name}.rs runs another body");
+        assert!(target.starts_with("//! "), "{name}.rs does not say what it holds");
+        assert!(manifest.contains(&format!("\nname = \"{name}\"\n")), "{name} is not in fuzz/Cargo.toml");
+    }
+}
+
+/// The functions of `bodies` that take any bytes.
+fn public_functions() -> BTreeSet<String> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut texts = vec![read(&sources.join("bodies.rs"))];
+    texts.extend(files(&sources.join("bodies")).iter().map(|file| read(file)));
+    let functions = texts.iter().flat_map(|text| text.split("\npub fn ").skip(1));
+    functions.filter_map(|text| text.split_once("(data: &[u8])")).map(|(name, _)| name.to_owned()).collect()
+}
+
+fn fuzz(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz").join(path)
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// What is in a folder, in order.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("a folder can be listed").path()).collect();
+    files.sort();
+    files
+}
+
+/// The names in a folder, without what follows a dot.
+fn names(folder: &Path) -> BTreeSet<String> {
+    files(folder).iter().filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned())).collect()
+}
+
+/// One thing that happens to a seed.
 #[derive(Clone, Debug)]
 enum Damage {
     Replace(Index, u8),
@@ -13,83 +96,39 @@ enum Damage {
     Remove(Index),
     Repeat(Index, Index),
     Truncate(Index),
-    Splice(Index, &'static str),
+    Splice(Index, Vec<u8>),
 }
 
-fn damaged(samples: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
-    let byte = prop_oneof![any::<u8>(), select(br#" ,;="\/:@.-_*?#<>[]()0AaZz%"#.to_vec()),];
+fn damaged(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+    let byte = prop_oneof![any::<u8>(), select(br#" ,;="\/:@.-_*?#<>[]{}()0AaZz%"#.to_vec())];
     let damage = prop_oneof![
         (any::<Index>(), byte.clone()).prop_map(|(at, byte)| Damage::Replace(at, byte)),
         (any::<Index>(), byte).prop_map(|(at, byte)| Damage::Insert(at, byte)),
         any::<Index>().prop_map(Damage::Remove),
         (any::<Index>(), any::<Index>()).prop_map(|(from, to)| Damage::Repeat(from, to)),
         any::<Index>().prop_map(Damage::Truncate),
-        (any::<Index>(), select(samples)).prop_map(|(at, sample)| Damage::Splice(at, sample)),
+        (any::<Index>(), select(seeds.clone())).prop_map(|(at, seed)| Damage::Splice(at, seed)),
     ];
-    (select(samples), vec(damage, 0..4))
-        .prop_map(|(sample, damages)| damages.iter().fold(sample.as_bytes().to_vec(), apply))
+    (select(seeds), vec(damage, 0..4)).prop_map(|(seed, damages)| damages.into_iter().fold(seed, apply))
 }
 
-fn apply(mut bytes: Vec<u8>, damage: &Damage) -> Vec<u8> {
+fn apply(mut bytes: Vec<u8>, damage: Damage) -> Vec<u8> {
     let len = bytes.len();
-    match *damage {
-        Damage::Insert(ref at, byte) => bytes.insert(at.index(len + 1), byte),
-        Damage::Splice(ref at, sample) => {
+    match damage {
+        Damage::Insert(at, byte) => bytes.insert(at.index(len + 1), byte),
+        Damage::Splice(at, seed) => {
             let at = at.index(len + 1);
-            bytes.splice(at..at, sample.bytes());
+            bytes.splice(at..at, seed);
         }
         _ if len == 0 => {}
-        Damage::Replace(ref at, byte) => bytes[at.index(len)] = byte,
-        Damage::Remove(ref at) => drop(bytes.remove(at.index(len))),
-        Damage::Truncate(ref at) => bytes.truncate(at.index(len)),
-        Damage::Repeat(ref from, ref to) => {
+        Damage::Replace(at, byte) => bytes[at.index(len)] = byte,
+        Damage::Remove(at) => drop(bytes.remove(at.index(len))),
+        Damage::Truncate(at) => bytes.truncate(at.index(len)),
+        Damage::Repeat(from, to) => {
             let (from, to) = (from.index(len), to.index(len));
             let part = bytes[from.min(to)..from.max(to)].to_vec();
             bytes.splice(from..from, part);
         }
     }
     bytes
-}
-
-macro_rules! noise {
-    ($($body:ident: $($sample:expr),+;)*) => {$(
-        #[test]
-        fn $body() {
-            const SAMPLES: &[&str] = &[$($sample),+];
-            for sample in SAMPLES {
-                bodies::$body(sample.as_bytes());
-            }
-            let config = ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() };
-            proptest!(config, |(data in prop_oneof![1 => vec(any::<u8>(), 0..100), 9 => damaged(SAMPLES)])| {
-                bodies::$body(&data);
-            });
-        }
-    )*};
-}
-
-const SHA256: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
-noise! {
-    reference: "ubuntu", "docker.io/library/ubuntu:24.04", "localhost:5000/a/b:c", "[2001:db8::1]:443/a__b/c-d",
-        "10.0.0.1:80/x.y/z:_", "GHCR.io/a@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-        "x.y/z:1@multihash+base58:QmRZ", "index.docker.io", "registry:0443", "https://me:secret@ghcr.io/x";
-    digest: SHA256, "multihash+base58:QmRZxt2b1FVZPNqd8hsiykDL3TdBDeTSPX9Kv46HmX4Gx8",
-        "sha384:cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed8086072ba1e7cc2358baeca134c825a7";
-    platform: "linux/amd64\nlinux/amd64/v3\nlinux/x86_64", "linux/arm\nlinux/arm/7\nlinux/armel\nlinux/arm/v8",
-        "linux/arm64\nlinux/arm64/v9.1\nlinux/aarch64/8", "windows(10.0.17763.1)/amd64\nwindows(10.0.17763.2)/amd64",
-        "unknown/unknown", "macos/arm64";
-    media_type: "application/vnd.oci.image.index.v1+json; charset=utf-8", "text/html", "Application/JSON ;x";
-    challenge: "Bearer realm=\"https://a/b\",service=\"c\",scope=\"repository:x:pull\"", "Negotiate YWJj==, Basic a=b",
-        "Basic realm=\"a \\\"b\\\"\", , Bearer service=,scope = y", "A, B c, D", "Bearer service=,realm=x";
-    link: "</v2/_catalog?last=b&n=2>; rel=\"next\"", "<a,b>; rel=\"x y\", , <https://h/c>;rel=next; title=\"z\\\"\"",
-        "<>;;rel;anchor=\"#x\", <b>";
-    content_range: "bytes 42-1233/1234", "bytes 42-1233/*", "bytes */1234",
-        "bytes 0-18446744073709551614/18446744073709551615";
-    range: "bytes=0-", "bytes=3-99", "bytes=-5", "bytes= , 1-2 ,", "bytes=0-1,3-4", "bytes=0-18446744073709551615";
-    retry_after: "120\nSun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 GMT\nSun Nov  6 08:49:37 1994",
-        "Sunday, 06-Nov-94 08:49:37 GMT\nFri, 31 Dec 9999 23:59:60 GMT", "Sat, 01 Jan 0000 00:00:00 GMT";
-    location: "https://h:80/a/../b?c#d", "//h/./x", "../../g;x=1/./y\nhttp://a/b/c/d;p?q", "?y\nhttps://[::1]:5000/x",
-        "#s", "http://user@h/", "/a/b/..\nhttp://a";
-    warning: "299 - \"a, \\\"b\\\" \\\\\", ,299 - \"c\"", "299 - \"d\" \"Sun, 06 Nov 1994 08:49:37 GMT\"",
-        "110 h:80 \"stale\",299 - \"gr\u{fc}n\"";
 }

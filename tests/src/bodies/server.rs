@@ -18,9 +18,6 @@ static SAMPLE: LazyLock<Server> = LazyLock::new(|| {
 /// specification with each refusal, and a body as long as its head says.
 ///
 /// The input is a request's head: a line with method and target, and a line for each header.
-///
-/// # Panics
-/// The answer is not well formed.
 pub fn server(data: &[u8]) {
     let Some(request) = parse(data) else { return };
     let (head, ()) = request.into_parts();
