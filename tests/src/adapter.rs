@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use oci_proto::{Config, Descriptor, Error, Manifest, Node, Platform, Reference, WalkOptions};
+use oci_proto_tokio::credentials::Store;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::runtime::{self, Runtime};
 
@@ -103,6 +104,8 @@ impl<W: io::Write + tokio::io::AsyncWrite + Send + Unpin> Writer for W {}
 pub struct Settings {
     /// The session's settings; each adapter's own where there are none.
     pub config: Option<Config>,
+    /// Where logins are looked up; nowhere if this is not said.
+    pub credentials: Option<Store>,
     /// A proxy, in place of what the environment says.
     pub proxy: Option<String>,
     /// Certificates to trust, as PEM.
@@ -140,7 +143,8 @@ pub fn adapters_with(settings: &Settings) -> [Box<dyn Adapter>; 2] {
 // Both builders have the same methods, and no trait in common.
 macro_rules! build {
     ($builder:expr, $settings:expr) => {{
-        let (mut builder, settings) = ($builder, $settings);
+        let settings = $settings;
+        let mut builder = $builder.credentials(settings.credentials.clone().unwrap_or_else(Store::none));
         if let Some(config) = &settings.config {
             builder = builder.config(config.clone());
         }

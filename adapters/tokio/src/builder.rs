@@ -13,6 +13,7 @@ use hyper_util::client::legacy;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use oci_proto::{Config, FaultKind, Session};
+use oci_proto_credentials::Store;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -25,6 +26,7 @@ use crate::{Client, HyperTransport, Transport};
 #[must_use]
 pub struct Builder {
     config: Config,
+    credentials: Store,
     roots: RootCertStore,
     connect_timeout: Duration,
     idle_timeout: Duration,
@@ -41,6 +43,7 @@ impl Builder {
             Some(HeaderValue::from_static(concat!("oci-proto-tokio/", env!("CARGO_PKG_VERSION"))));
         Self {
             config,
+            credentials: Store::from_env(),
             roots: RootCertStore::empty(),
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
@@ -53,6 +56,14 @@ impl Builder {
     /// Sets the session's settings, the User-Agent header among them.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// Sets where logins are looked up: by default where Docker and Podman keep them, as the environment says.
+    ///
+    /// That may run a credential helper, on a thread of its own. [`Store::none`] switches all of it off.
+    pub fn credentials(mut self, store: Store) -> Self {
+        self.credentials = store;
         self
     }
 
@@ -165,7 +176,7 @@ impl Builder {
         // Seeds nothing but the jitter of retries: the standard library's own source of variety will do.
         let seed = RandomState::new().hash_one(());
         let rules = Rules { idle: self.idle_timeout, classify: self.classify, requests: AtomicU64::new(0) };
-        Client::over(Session::new(self.config, seed), transport, self.timeout, rules)
+        Client::over(Session::new(self.config, seed), self.credentials, transport, self.timeout, rules)
     }
 }
 
@@ -173,6 +184,7 @@ impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("config", &self.config)
+            .field("credentials", &self.credentials)
             .field("roots", &self.roots.len())
             .field("connect_timeout", &self.connect_timeout)
             .field("idle_timeout", &self.idle_timeout)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use oci_proto::{Descriptor, Error, Event, Manifest, Platform, Reference, Session, WalkOptions};
+use oci_proto_credentials::Store;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
@@ -42,9 +43,16 @@ impl Client {
 }
 
 impl<T: Transport> Client<T> {
-    pub(crate) fn over(session: Session, transport: T, timeout: Option<Duration>, rules: Rules) -> Self {
+    pub(crate) fn over(
+        session: Session,
+        credentials: Store,
+        transport: T,
+        timeout: Option<Duration>,
+        rules: Rules,
+    ) -> Self {
+        let (credentials, rules) = (Arc::new(credentials), Arc::new(rules));
         let state = Mutex::new(State::new(session, transport));
-        Self { shared: Arc::new(Shared { epoch: Instant::now(), timeout, rules: Arc::new(rules), state }) }
+        Self { shared: Arc::new(Shared { epoch: Instant::now(), timeout, credentials, rules, state }) }
     }
 
     /// Says what a reference names. With a platform, that is the manifest that fits it best in the index

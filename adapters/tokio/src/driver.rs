@@ -5,13 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use oci_proto::{Completion, ExchangeId, OpId, Output, Session, Time};
+use oci_proto::{Completion, CredentialsQuery, ExchangeId, OpId, Output, QueryId, Session, Time};
+use oci_proto_credentials::Store;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::Transport;
 use crate::carrying::{Carrying, Rules, Task};
+use crate::login::look_up;
 use crate::mailbox::{FULL, Letter, Mailbox};
 
 /// What the clones of a client, its calls and its tasks share.
@@ -19,6 +21,7 @@ pub(crate) struct Shared<T: Transport> {
     pub(crate) epoch: Instant,
     /// How long an operation may take.
     pub(crate) timeout: Option<Duration>,
+    pub(crate) credentials: Arc<Store>,
     pub(crate) rules: Arc<Rules>,
     pub(crate) state: Mutex<State<T>>,
 }
@@ -40,6 +43,7 @@ pub(crate) struct State<T: Transport> {
 struct Errands<T: Transport> {
     wake: Vec<Waker>,
     spawn: Vec<(ExchangeId, Box<Carrying<T>>)>,
+    look_up: Vec<(QueryId, CredentialsQuery)>,
 }
 
 impl<T: Transport> Shared<T> {
@@ -50,7 +54,7 @@ impl<T: Transport> Shared<T> {
 
     /// Acts on the session, then does everything that it asks for.
     pub(crate) fn step<R>(self: &Arc<Self>, act: impl FnOnce(&mut State<T>, Time) -> R) -> R {
-        let mut errands = Errands { wake: Vec::new(), spawn: Vec::new() };
+        let mut errands = Errands { wake: Vec::new(), spawn: Vec::new(), look_up: Vec::new() };
         let mut state = self.lock();
         let now = Time::from_epoch(self.epoch.elapsed());
         let result = act(&mut state, now);
@@ -58,6 +62,7 @@ impl<T: Transport> Shared<T> {
         let runtime = if errands.spawn.is_empty() { None } else { state.runtime() };
         drop(state);
         errands.wake.into_iter().for_each(Waker::wake);
+        errands.look_up.into_iter().for_each(|(id, query)| look_up(self, id, query));
         for (id, carrying) in errands.spawn {
             // Without a runtime, or on one that has shut down, the task is dropped, and says so.
             let task = Task::new(self, carrying);
@@ -126,7 +131,7 @@ impl<T: Transport> State<T> {
                     self.wait = until;
                     return;
                 }
-                Output::Credentials(query, _) => self.session.credentials(now, query, Ok(None)),
+                Output::Credentials(id, query) => errands.look_up.push((id, query)),
                 // A newer core's outputs are answered by a newer driver.
                 _ => {}
             }

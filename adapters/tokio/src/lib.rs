@@ -30,6 +30,10 @@
 //! a [`BlobReader`] that nobody reads, or a call of [`Client::blob_to`] that nobody polls, holds one of the
 //! requests that [`Limits`](oci_proto::Limits) allow. Everything else is carried by tasks.
 //!
+//! # Logins
+//! A registry that asks for a login gets the one that Docker or Podman keep for it, unless the client is given
+//! another [`Store`](credentials::Store). Nothing is looked up before a registry asks.
+//!
 //! # Transport
 //! The default transport, [`HyperTransport`], is hyper with rustls. Any `tower_service::Service` that takes
 //! an `http::Request` can be used instead, see [`Transport`]. The session follows redirects, tries again and
@@ -43,6 +47,7 @@ mod client;
 mod connector;
 mod driver;
 mod fault;
+mod login;
 mod mailbox;
 #[cfg(feature = "server")]
 pub mod server;
@@ -50,6 +55,7 @@ mod transport;
 mod walk;
 
 pub use oci_proto;
+pub use oci_proto_credentials as credentials;
 
 pub use blob::BlobReader;
 pub use builder::{BuildError, Builder};

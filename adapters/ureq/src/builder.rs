@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use oci_proto::Config;
+use oci_proto_credentials::Store;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use ureq::tls::{Certificate, PemItem, parse_pem};
@@ -17,6 +18,7 @@ use crate::transport::Transport;
 #[must_use = "`build` makes the client"]
 pub struct Builder {
     config: Config,
+    credentials: Store,
     roots: Vec<Certificate<'static>>,
     connect_timeout: Duration,
     idle_timeout: Duration,
@@ -32,6 +34,7 @@ impl Builder {
             Some(HeaderValue::from_static(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"))));
         Self {
             config,
+            credentials: Store::from_env(),
             roots: Vec::new(),
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
@@ -43,6 +46,14 @@ impl Builder {
     /// Sets the session's settings, the User-Agent header among them.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// Sets where logins are looked up: by default where Docker and Podman keep them, as the environment says.
+    ///
+    /// That may run a credential helper, on a thread of its own. [`Store::none`] switches all of it off.
+    pub fn credentials(mut self, store: Store) -> Self {
+        self.credentials = store;
         self
     }
 
@@ -109,7 +120,7 @@ impl Builder {
         let proxies = self.proxies.unwrap_or_else(Proxies::from_env);
         let limits = &self.config.limits;
         let transport = Transport::new(limits, self.roots, proxies, self.connect_timeout, self.idle_timeout);
-        Ok(Client::start(self.config, transport, self.timeout))
+        Ok(Client::start(self.config, self.credentials, transport, self.timeout))
     }
 }
 
@@ -117,6 +128,7 @@ impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("config", &self.config)
+            .field("credentials", &self.credentials)
             .field("added_roots", &self.roots.len())
             .field("connect_timeout", &self.connect_timeout)
             .field("idle_timeout", &self.idle_timeout)

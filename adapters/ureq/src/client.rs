@@ -11,6 +11,7 @@ use bytes::Bytes;
 use oci_proto::{
     Config, Descriptor, Error, Event, Manifest, OpId, Platform, Reference, Session, WalkOptions,
 };
+use oci_proto_credentials::Store;
 
 use crate::call::{Call, Later};
 use crate::driver::Shared;
@@ -42,11 +43,16 @@ impl Client {
         Builder::new()
     }
 
-    pub(crate) fn start(config: Config, transport: Transport, timeout: Option<Duration>) -> Self {
+    pub(crate) fn start(
+        config: Config,
+        credentials: Store,
+        transport: Transport,
+        timeout: Option<Duration>,
+    ) -> Self {
         let threads = config.limits.in_flight.max(1);
         // Seeds nothing but the jitter of retries: the standard library's own source of variety will do.
         let seed = RandomState::new().hash_one(());
-        let shared = Shared::new(Session::new(config, seed), transport, threads);
+        let shared = Shared::new(Session::new(config, seed), credentials, transport, threads);
         Self { driver: Arc::new(Driver(shared)), timeout }
     }
 

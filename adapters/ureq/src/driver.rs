@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use oci_proto::{OpId, Output, Session, Time};
+use oci_proto_credentials::Store;
 
 use crate::exchange::Job;
 use crate::state::{State, Step, Turn};
@@ -13,6 +14,7 @@ use crate::transport::Transport;
 /// What the calls and the threads of a client share.
 pub(crate) struct Shared {
     pub(crate) transport: Transport,
+    pub(crate) credentials: Arc<Store>,
     /// The most threads that carry exchanges beside the calls.
     pub(crate) threads: usize,
     /// Wakes one of them.
@@ -22,9 +24,15 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(session: Session, transport: Transport, threads: usize) -> Arc<Self> {
+    pub(crate) fn new(
+        session: Session,
+        credentials: Store,
+        transport: Transport,
+        threads: usize,
+    ) -> Arc<Self> {
         Arc::new(Self {
             transport,
+            credentials: Arc::new(credentials),
             threads,
             work: Condvar::new(),
             epoch: Instant::now(),
@@ -82,9 +90,7 @@ impl Shared {
                     Output::Send(exchange) => batch.extend(state.route(exchange)),
                     Output::Event(op, event) => state.post(op, Step::Event(event)),
                     Output::Abort(id) => state.abort(id),
-                    Output::Credentials(query, _) => {
-                        state.session.credentials(self.now(), query, Ok(None));
-                    }
+                    Output::Credentials(id, query) => self.look_up(state, id, query),
                     Output::Wait(at) => break at,
                     _ => {}
                 }

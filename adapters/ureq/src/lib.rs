@@ -20,6 +20,12 @@
 //! [`Limits::in_flight`](oci_proto::Limits::in_flight), and that end when the client's last clone,
 //! [`Walk`] and [`BlobReader`] is dropped.
 //!
+//! # Logins
+//!
+//! A registry that asks for a login gets the one that Docker or Podman keep for it, unless the client is given
+//! another [`Store`](credentials::Store). Nothing is looked up before a registry asks; a look-up has a thread
+//! of its own.
+//!
 //! # Network
 //!
 //! Proxies come from the environment, or from [`Builder::proxy`]: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and
@@ -36,6 +42,7 @@ mod call;
 mod client;
 mod driver;
 mod exchange;
+mod login;
 mod pool;
 mod proxy;
 mod state;
@@ -43,6 +50,7 @@ mod transport;
 mod walk;
 
 pub use oci_proto;
+pub use oci_proto_credentials as credentials;
 
 pub use blob::BlobReader;
 pub use builder::{BuildError, Builder};

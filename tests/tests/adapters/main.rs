@@ -1,4 +1,5 @@
 //! What both adapters do alike.
 
 mod blobs;
+mod login;
 mod transcripts;
