@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use oci_proto::{Platform, Reference};
 
+use crate::login::Login;
+
 /// Resolves references and walks index trees in container registries.
 #[derive(Debug, Parser)]
 #[command(
@@ -185,6 +187,8 @@ pub(crate) struct Common {
     /// Give up after this long in all; decimals are allowed.
     #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds, help_heading = "Connection")]
     pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) login: Login,
     /// Say on stderr what was done.
     #[arg(short, long, global = true, conflicts_with = "quiet")]
     pub(crate) verbose: bool,

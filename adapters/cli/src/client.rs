@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use futures_core::Stream as _;
 use oci_proto::{Config, Descriptor, Error, Manifest, Node, PlainHttp, Platform, Reference, WalkOptions};
+use oci_proto_credentials::Store;
 use tokio::io::AsyncReadExt as _;
 use tokio::runtime::{self, Runtime};
 
@@ -28,7 +29,7 @@ enum Driver {
 }
 
 impl Client {
-    pub(crate) fn new(adapter: Adapter, common: &Common) -> Result<Self, Failure> {
+    pub(crate) fn new(adapter: Adapter, common: &Common, logins: Store) -> Result<Self, Failure> {
         let roots = match &common.ca_file {
             None => None,
             Some(path) => Some((fs::read(path).map_err(|error| useless(path, &error))?, path)),
@@ -36,7 +37,7 @@ impl Client {
         // Both builders have the same methods, and no trait in common.
         macro_rules! build {
             ($builder:expr) => {{
-                let mut builder = $builder.config(config(common));
+                let mut builder = $builder.config(config(common)).credentials(logins);
                 if let Some(timeout) = common.timeout {
                     builder = builder.timeout(timeout);
                 }

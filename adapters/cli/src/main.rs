@@ -3,6 +3,7 @@
 mod args;
 mod client;
 mod commands;
+mod login;
 mod output;
 mod registry;
 

@@ -102,6 +102,13 @@ fn hint(error: &Error) -> Option<&'static str> {
         Cause::Transport(fault) if fault.kind() == FaultKind::Reset => {
             Some("check the host and the port; what answers there may not be a registry")
         }
+        Cause::Transport(fault) if fault.kind() == FaultKind::Credentials => Some(
+            "--auth-file FILE reads logins from that file only; --username NAME with --password-stdin needs none",
+        ),
+        Cause::Answered(refusal) if refusal.status == 401 && !refusal.with_login => Some(
+            "log in with `docker login` or `podman login`, or use --username NAME and --password-stdin; or it \
+             does not exist",
+        ),
         Cause::Limit(Exceeded::Deadline) => Some("allow more time with --timeout SECONDS"),
         Cause::Request(Impossible::NoPlatform { .. }) => Some("choose one of these with --platform, or none"),
         _ => error.hint(),

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use oci_proto::{Reference, WalkOptions};
+use oci_proto_credentials::Store;
 
 use super::{resolve, tree};
 use crate::args::{Adapter, Common, Demo};
@@ -19,7 +20,7 @@ pub(crate) fn run(command: &Demo, common: &Common, out: &mut impl Write) -> Resu
     let mut seen: Option<(String, Vec<String>)> = None;
     let mut spent = Vec::new();
     for adapter in Adapter::ALL {
-        let client = Client::new(adapter, common)?;
+        let client = Client::new(adapter, common, Store::none())?;
         let resolved = resolve::text(&client.resolve(&name, None)?);
         if seen.is_none() {
             writeln!(out, "$ ocip resolve {address}/demo\n{resolved}\n\n$ ocip tree {address}/demo")?;

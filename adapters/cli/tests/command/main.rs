@@ -2,6 +2,7 @@
 
 mod demo;
 mod failures;
+mod login;
 mod mistakes;
 mod results;
 mod support;

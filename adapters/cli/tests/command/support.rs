@@ -3,7 +3,7 @@
 use std::future::pending;
 use std::io::{BufRead as _, BufReader, PipeWriter, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::thread;
 
@@ -33,6 +33,13 @@ pub(crate) fn sample() -> SocketAddr {
 
 /// Answers each request, of which it is told the path, with the bytes of a whole response.
 pub(crate) fn scripted(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> SocketAddr {
+    scripted_by_head(move |head| {
+        answer(head.first().and_then(|line| line.split(' ').nth(1)).unwrap_or_default())
+    })
+}
+
+/// Answers each request, of which it is told the lines of the head, with the bytes of a whole response.
+pub(crate) fn scripted_by_head(answer: impl Fn(&[String]) -> Vec<u8> + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let answer = Arc::new(answer);
@@ -45,12 +52,11 @@ pub(crate) fn scripted(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static)
     address
 }
 
-fn converse(stream: &TcpStream, answer: &dyn Fn(&str) -> Vec<u8>) {
+fn converse(stream: &TcpStream, answer: &dyn Fn(&[String]) -> Vec<u8>) {
     let head: Vec<String> =
         BufReader::new(stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
-    let path = head.first().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
     // A client that hangs up early is none of this side's business.
-    let _ = (&*stream).write_all(&answer(path));
+    let _ = (&*stream).write_all(&answer(&head));
 }
 
 /// A whole response. An answer to HEAD has too much body then, which a client must drop.
@@ -100,16 +106,37 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     for name in ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "RUST_BACKTRACE"] {
         command.env_remove(name).env_remove(name.to_lowercase());
     }
+    // The logins of whoever runs the tests are none of theirs.
+    for name in ["DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_CONFIG_HOME"] {
+        command.env_remove(name);
+    }
+    command.env("HOME", "/dev/null").env("XDG_RUNTIME_DIR", "/dev/null");
     command
 }
 
 pub(crate) fn ocip(arguments: &[&str]) -> Ran {
-    let output = command(arguments).output().unwrap();
+    ran(&command(arguments).output().unwrap())
+}
+
+fn ran(output: &Output) -> Ran {
     Ran {
         status: output.status.code().expect("no signal ends it"),
-        stdout: output.stdout,
-        stderr: String::from_utf8(output.stderr).unwrap(),
+        stdout: output.stdout.clone(),
+        stderr: String::from_utf8(output.stderr.clone()).unwrap(),
     }
+}
+
+/// Runs the command with these bytes on stdin.
+pub(crate) fn ocip_with(arguments: &[&str], stdin: &[u8]) -> Ran {
+    let mut child = command(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It may stop reading early.
+    let _ = child.stdin.take().unwrap().write_all(stdin);
+    ran(&child.wait_with_output().unwrap())
 }
 
 /// Runs the command on each adapter, which must make no difference to the results.
