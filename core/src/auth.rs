@@ -241,8 +241,7 @@ impl Auth {
 /// What a 401 asks for, of what can be given: Bearer before Basic.
 fn chosen(registry: &Origin, headers: &HeaderMap) -> Result<Option<Wants>, Misbehaviour> {
     let values = headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes);
-    let challenges = Challenge::parse_all(values)
-        .map_err(|e| Misbehaviour::Header { name: "WWW-Authenticate", problem: e.to_string() })?;
+    let challenges = Challenge::parse_all(values)?;
     let basic = challenges.iter().any(|challenge| challenge.is("basic"));
     let Some(bearer) = challenges.iter().find(|challenge| challenge.is("bearer")) else {
         return Ok(basic.then_some(Wants::Basic));

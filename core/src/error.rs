@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode, Uri};
 
+use crate::header::InvalidHeader;
 use crate::{Digest, Fault, InvalidManifest, InvalidToken, Platform, origin};
 
 /// Why an operation failed.
@@ -330,6 +331,9 @@ pub enum Misbehaviour {
     /// The document breaks a rule.
     #[error(transparent)]
     Manifest(#[from] InvalidManifest),
+    /// A header does not fit its grammar.
+    #[error(transparent)]
+    Grammar(#[from] InvalidHeader),
     /// A header does not mean what it must.
     #[error("the {name} header is unusable: {problem}")]
     Header {

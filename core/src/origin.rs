@@ -85,7 +85,7 @@ impl Base {
 /// Source: RFC 9110, section 10.2.2.
 pub(crate) fn redirect(from: &Uri, headers: &HeaderMap) -> Result<Uri, Misbehaviour> {
     let location = headers.get("location").ok_or_else(|| unusable("Location", &"it is not there"))?;
-    let to = header::resolve(from, location.as_bytes()).map_err(|e| unusable("Location", &e))?;
+    let to = header::resolve(from, location.as_bytes())?;
     if from.scheme() != Some(&Scheme::HTTP) && to.scheme() == Some(&Scheme::HTTP) {
         return Err(unusable("Location", &format_args!("it leads from https to {}", redacted(&to))));
     }

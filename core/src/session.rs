@@ -381,17 +381,23 @@ impl Session {
 
     /// The next request to send, of the origins in turn, and of each origin's operations in turn.
     fn next_exchange(&mut self) -> Option<Exchange> {
-        for origin in self.lanes.open(&self.config.limits, self.now) {
-            while let Some(job) = self.lanes.pop(&origin, self.now) {
-                if let Some(exchange) = self.start_job(job, &origin) {
-                    return Some(exchange);
-                }
-                if !self.queries.is_empty() {
-                    return None;
+        loop {
+            let open = self.lanes.open(&self.config.limits, self.now);
+            if open.is_empty() {
+                return None;
+            }
+            for origin in open {
+                while let Some(job) = self.lanes.pop(&origin, self.now) {
+                    if let Some(exchange) = self.start_job(job, &origin) {
+                        return Some(exchange);
+                    }
+                    if !self.queries.is_empty() {
+                        return None;
+                    }
                 }
             }
+            // What was not sent may need a token first, from an origin that had nothing to do before.
         }
-        None
     }
 
     fn start_job(&mut self, job: Job, origin: &Origin) -> Option<Exchange> {

@@ -69,7 +69,7 @@ impl BlobBody {
         refuse_encoding(headers)?;
         let unusable = |problem: String| Misbehaviour::Header { name: "Content-Range", problem };
         let value = headers.get(CONTENT_RANGE).ok_or_else(|| unusable("it is not there".to_owned()))?;
-        let answered = ContentRange::parse(value.as_bytes()).map_err(|e| unusable(e.to_string()))?;
+        let answered = ContentRange::parse(value.as_bytes()).map_err(Misbehaviour::from)?;
         let offset = want.sink.offset;
         let range = answered
             .range()

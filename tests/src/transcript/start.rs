@@ -2,7 +2,7 @@
 
 use oci_proto::{Config, Descriptor, OpId, PlainHttp, Reference, Session, WalkOptions};
 
-use super::parse::Transcript;
+use super::parse::{Transcript, parse_duration};
 
 /// What a `start` step asks for.
 #[derive(Clone, Debug)]
@@ -110,6 +110,7 @@ pub(super) fn config(transcript: &Transcript) -> Result<Config, String> {
             "walk_ahead_bytes" => limits.walk_ahead_bytes = number()?.into(),
             "error_bytes" => limits.error_bytes = number()?.into(),
             "error_entries" => limits.error_entries = number()? as usize,
+            "backoff_first" => limits.backoff_first = parse_duration(value)?,
             "tries" => limits.tries = number()?,
             "token_bytes" => limits.token_bytes = number()?.into(),
             "redirects" => limits.redirects = number()?,
