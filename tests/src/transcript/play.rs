@@ -262,6 +262,8 @@ fn shows(operation: Operation, event: &str) -> bool {
         Some("resolved") => operation != Operation::Walk,
         // It is in the sink.
         Some("data") => false,
+        // Calls return what they were made for.
+        Some("retry" | "warning") => false,
         _ => true,
     }
 }
