@@ -8,6 +8,8 @@ use std::time::Duration;
 use http::Method;
 use http::header::CONTENT_LENGTH;
 use oci_proto::{Event, FaultKind, is_loopback};
+use oci_proto_tokio::credentials::Store;
+use serde_json::json;
 
 use super::parse::{Step, Transcript, parse_duration, parse_fault};
 use super::start::{Operation, Start, config};
@@ -37,7 +39,7 @@ impl Transcript {
                 // A driver asks its session what to do after each start.
                 "start" if bounded && before == "start" => Some("its operations start in one breath"),
                 "cancel" | "pause" | "resume" | "abandon" | "deadline" => Some("it steers a session"),
-                "?" | "login" => Some("it asks for a login"),
+                "login" if step.rest.starts_with("fail ") => Some("no file of logins fails so"),
                 "fault" => match parse_fault(&step.rest)?.kind() {
                     FaultKind::Connect | FaultKind::Reset | FaultKind::Timeout => None,
                     _ => Some("no server makes such a fault"),
@@ -73,11 +75,14 @@ impl Transcript {
     /// What the adapter did that the transcript does not say, or the other way round.
     pub fn play(&self, make: Make, authority: &Arc<Authority>) -> Result<(), String> {
         let internet = Internet::start(authority.clone());
+        let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+        let auth_file = folder.path().join("config.json");
         let silent = self.steps.iter().any(|step| step.verb == "fault" && step.rest.starts_with("timeout"));
         let settings = Settings {
             config: Some(config(self)?),
             proxy: Some(internet.proxy()),
             roots: Some(authority.pem().to_owned()),
+            credentials: Some(Store::none().file(&auth_file)),
             idle_timeout: silent.then_some(IDLE),
             ..Settings::default()
         };
@@ -92,10 +97,24 @@ impl Transcript {
             requests: 0,
             lenience: Lenience::default(),
         };
-        for step in &self.steps {
+        for (index, step) in self.steps.iter().enumerate() {
+            if let Some(login) = self.login_after(index) {
+                std::fs::write(&auth_file, login?).map_err(|e| e.to_string())?;
+            }
             play.step(step).map_err(|problem| format!("line {}: {problem}", step.number))?;
         }
         play.end().map_err(|problem| format!("at the end: {problem}"))
+    }
+}
+
+impl Transcript {
+    /// The file of logins that an answer leads to a question for.
+    fn login_after(&self, index: usize) -> Option<Result<String, String>> {
+        let rest = self.steps.get(index..)?;
+        let (_, after) = rest.split_first().filter(|(answer, _)| answer.verb == "<")?;
+        let question = after.iter().take_while(|step| step.verb != ">").find(|step| step.verb == "?")?;
+        let login = after.iter().find(|step| step.verb == "login")?;
+        Some(auth_json(question.rest.split(' ').next().unwrap_or_default(), &login.rest))
     }
 }
 
@@ -133,8 +152,9 @@ impl Play<'_> {
     fn step(&mut self, step: &Step) -> Result<(), String> {
         let Step { verb, label, rest, .. } = step;
         match verb.as_str() {
-            // Between the lines that an adapter shows, it is told nothing of its session.
-            "config" | "wait" => {}
+            // Between the lines that an adapter shows, it is told nothing of its session. Logins are at hand
+            // before they are asked for.
+            "config" | "wait" | "?" | "login" => {}
             "start" => {
                 let start = Start::parse(rest)?;
                 let (tell, outcome) = mpsc::channel();
@@ -198,6 +218,12 @@ impl Play<'_> {
         let request =
             request.ok_or_else(|| format!("no such request comes, but {:?}", self.internet.left()))?;
         for line in &step.below {
+            if let Some(payload) = line.strip_prefix("payload ") {
+                if request.body != payload.as_bytes() {
+                    return Err(format!("the payload is {}", String::from_utf8_lossy(&request.body)));
+                }
+                continue;
+            }
             let (name, value) = line.split_once(':').ok_or(format!("`{line}` is no header"))?;
             let has = request.headers.get(name).map(|value| value.to_str().unwrap_or("?"));
             let wanted = Some(value.trim()).filter(|value| *value != "(none)");
@@ -255,15 +281,29 @@ impl Play<'_> {
     }
 }
 
+/// A file of logins with the one that a `login` step has.
+fn auth_json(registry: &str, login: &str) -> Result<String, String> {
+    let (word, rest) = login.split_once(' ').unwrap_or((login, ""));
+    let entry = match word {
+        "none" => return Ok("{}".to_owned()),
+        "as" => {
+            let (username, password) = rest.split_once(' ').ok_or("login as USER PASSWORD")?;
+            json!({ "username": username, "password": password })
+        }
+        "identity" => json!({ "identitytoken": rest }),
+        "bearer" => json!({ "registrytoken": rest }),
+        other => return Err(format!("`{other}` is no login")),
+    };
+    Ok(json!({ "auths": { registry: entry } }).to_string())
+}
+
 /// Whether an adapter shows an event of an operation.
 fn shows(operation: Operation, event: &str) -> bool {
     match event.split(' ').next() {
         // A walk's root comes again as its first node.
         Some("resolved") => operation != Operation::Walk,
-        // It is in the sink.
-        Some("data") => false,
-        // Calls return what they were made for.
-        Some("retry" | "warning") => false,
+        // Data is in the sink; of the others, calls return nothing.
+        Some("data" | "retry" | "warning") => false,
         _ => true,
     }
 }

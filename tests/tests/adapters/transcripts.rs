@@ -9,7 +9,7 @@ use oci_proto_tests::internet::Authority;
 use oci_proto_tests::transcript::Transcript;
 
 /// What only a session can show: see [`Transcript::core_only`].
-const CORE_ONLY: [&str; 13] = [
+const CORE_ONLY: [&str; 15] = [
     "abandoned_blob_comes_again.txt",
     "abandoned_part_goes_on_from_its_beginning.txt",
     "abandoned_question_is_put_again.txt",
@@ -17,12 +17,14 @@ const CORE_ONLY: [&str; 13] = [
     "cancelled_operation_says_nothing_more.txt",
     "cancelled_request_for_a_token_is_aborted.txt",
     "deadline_fails_the_operation.txt",
+    "login_that_cannot_be_looked_up_is_an_error.txt",
     "paused_operation_is_silent.txt",
     "paused_operation_tries_nothing_again.txt",
     "plain_http_is_for_loopback.txt",
     "requests_in_flight_are_bounded_in_all.txt",
     "retry_after_is_honoured.txt",
     "tls_and_sink_faults_are_final.txt",
+    "token_serves_while_it_lasts.txt",
 ];
 
 #[test]
