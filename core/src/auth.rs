@@ -65,8 +65,10 @@ enum Login {
 /// What a request is to show.
 #[derive(Debug)]
 pub(crate) enum Present {
-    /// Nothing: the registry has not asked, or there is nothing.
+    /// Nothing: the registry has not asked.
     Nothing,
+    /// Nothing, though the registry has asked: there is no login of the sort that it wants.
+    NoLogin,
     /// This.
     This(Shown, HeaderValue),
     /// The driver is to be asked for a login first.
@@ -122,14 +124,14 @@ impl Auth {
         };
         let login = |header: Option<HeaderValue>| match header {
             Some(header) => Present::This(Shown { kind: ShownKind::Login, born }, header),
-            None => Present::Nothing,
+            None => Present::NoLogin,
         };
         match (&known.wants, found) {
             (_, Some(Credentials::Bearer(token))) => login(bearer(token)),
             (Wants::Basic, Some(Credentials::Basic { username, password })) => {
                 login(basic(username, password))
             }
-            (Wants::Basic, Some(Credentials::Identity(_)) | None) => Present::Nothing,
+            (Wants::Basic, Some(Credentials::Identity(_)) | None) => Present::NoLogin,
             (Wants::Bearer { realm, service, scope }, found) => {
                 let mut wanted = need.clone();
                 wanted.merge(scope);
@@ -208,15 +210,6 @@ impl Auth {
                 }
             }
             None => {}
-        }
-        let nothing = matches!(
-            (&known.wants, &known.login),
-            (Wants::Basic, Login::Told { found: None | Some(Credentials::Identity(_)), .. })
-        );
-        if nothing {
-            let was_known = self.has_login(site);
-            self.forget(site);
-            return Ok(Verdict::Final { was_known });
         }
         Ok(Verdict::Again)
     }

@@ -209,20 +209,25 @@ impl Session {
     /// A `now` earlier than one given before counts as that one.
     pub fn poll_output(&mut self, now: Time) -> Output {
         self.advance(now);
-        if let Some(exchange) = self.aborts.pop_front() {
-            return Output::Abort(exchange);
-        }
-        if let Some((op, event)) = self.next_event() {
-            return Output::Event(op, event);
-        }
-        if self.queries.is_empty()
-            && let Some(exchange) = self.next_exchange()
-        {
-            return Output::Send(exchange);
-        }
-        // What was to be sent may have led to a question.
-        if let Some((query, asked)) = self.queries.pop_front() {
-            return Output::Credentials(query, asked);
+        loop {
+            if let Some(exchange) = self.aborts.pop_front() {
+                return Output::Abort(exchange);
+            }
+            if let Some((op, event)) = self.next_event() {
+                return Output::Event(op, event);
+            }
+            if self.queries.is_empty()
+                && let Some(exchange) = self.next_exchange()
+            {
+                return Output::Send(exchange);
+            }
+            // What was to be sent may have led to a question, or to an end.
+            if let Some((query, asked)) = self.queries.pop_front() {
+                return Output::Credentials(query, asked);
+            }
+            if self.ready.is_empty() {
+                break;
+            }
         }
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let timer = self.timers.first().map(|(at, _)| *at);

@@ -107,9 +107,10 @@ impl Session {
         let Some(site) = self.site_of(id) else { return };
         let limit = self.config.limits.challenges;
         let Some(task) = self.tasks.get_mut(&id) else { return };
-        let verdict = self.auth.refused(&site, task.shown, task.challenged, headers);
+        let challenged = task.challenged.as_ref().map(|(at, _)| *at);
+        let verdict = self.auth.refused(&site, task.shown, challenged, headers);
         task.challenges += 1;
-        task.challenged = Some(self.auth.tick());
+        task.challenged = Some((self.auth.tick(), refusal.clone()));
         let too_often = task.challenges >= limit;
         match verdict {
             Ok(Verdict::Again) if !too_often => {
@@ -125,6 +126,18 @@ impl Session {
             }
             Err(misbehaviour) => self.fail(id, misbehaviour.into()),
         }
+    }
+
+    /// There is no login for what was asked for before and refused: its answer stands.
+    pub(super) fn give_up(&mut self, id: TaskId) -> bool {
+        let challenged = self.tasks.get_mut(&id).and_then(|task| task.challenged.take());
+        let Some((_, mut refusal)) = challenged else { return false };
+        if let Some(site) = self.site_of(id) {
+            refusal.with_login = self.auth.has_login(&site);
+            self.auth.forget(&site);
+        }
+        self.fail(id, refusal.into());
+        true
     }
 
     /// The token server does not take a refresh token by POST.

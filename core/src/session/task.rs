@@ -5,6 +5,7 @@ use http::{Method, Uri};
 use super::Session;
 use super::lanes::Job;
 use crate::auth::{self, Present, Shown, Site, TokenKey};
+use crate::error::Refusal;
 use crate::exchange::{BlobWant, ManifestWant, Want};
 use crate::op::{Fetch, What};
 use crate::origin::{self, Origin};
@@ -32,8 +33,8 @@ pub(super) struct Task {
     pub(super) failed: u32,
     /// How many 401s there were since there was progress.
     pub(super) challenges: u32,
-    /// When the last of those was, on the clock of [`auth::Auth`].
-    pub(super) challenged: Option<u64>,
+    /// The last of those, and when it was, on the clock of [`auth::Auth`].
+    pub(super) challenged: Option<(u64, Refusal)>,
     pub(super) shown: Option<Shown>,
     /// How far a blob has come.
     pub(super) part: Option<Box<BlobWant>>,
@@ -159,7 +160,8 @@ impl Session {
     /// Makes the next exchange of a task; `None` where something else comes first.
     pub(super) fn send(&mut self, id: TaskId) -> Option<Exchange> {
         let authorization = match self.present(id)? {
-            Present::Nothing => None,
+            Present::NoLogin if self.give_up(id) => return None,
+            Present::Nothing | Present::NoLogin => None,
             Present::This(shown, header) => {
                 self.tasks.get_mut(&id)?.shown = Some(shown);
                 Some(header)
