@@ -184,6 +184,16 @@ pub(crate) struct Common {
         help_heading = "Connection"
     )]
     pub(crate) in_flight: u16,
+    /// Try a request that fails for no lasting reason again, at most this often in a row.
+    #[arg(
+        long,
+        global = true,
+        value_name = "N",
+        default_value_t = 4,
+        value_parser = clap::value_parser!(u32).range(0..=100),
+        help_heading = "Connection"
+    )]
+    pub(crate) retries: u32,
     /// Give up after this long in all; decimals are allowed.
     #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds, help_heading = "Connection")]
     pub(crate) timeout: Option<Duration>,

@@ -145,6 +145,7 @@ fn config(common: &Common) -> Config {
     if common.plain_http {
         config.plain_http = PlainHttp::Always;
     }
+    config.limits.tries = common.retries.saturating_add(1);
     config.limits.in_flight = common.in_flight.into();
     config.limits.in_flight_per_origin = common.in_flight.into();
     config

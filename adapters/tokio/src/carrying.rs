@@ -196,7 +196,7 @@ impl Patience {
     }
 
     fn fault(&self) -> Fault {
-        Fault::new(FaultKind::Timeout, format_args!("nothing arrived for {:?}", self.limit))
+        Fault::new(FaultKind::Timeout, format_args!("nothing moved for {:?}", self.limit))
     }
 }
 

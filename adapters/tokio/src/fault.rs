@@ -16,8 +16,9 @@ pub(crate) fn fault(error: &(dyn Error + 'static), classify: Option<&Classify>) 
 /// The kind of the most telling error in the chain.
 fn kind(error: &(dyn Error + 'static)) -> FaultKind {
     let kinds: Vec<_> = chain(error).filter_map(kind_of_one).collect();
-    // An untrusted certificate comes wrapped in failures to connect, which say less.
-    [FaultKind::Tls, FaultKind::Timeout, FaultKind::Connect]
+    // An untrusted certificate comes wrapped in failures to connect, which say less, and so does a server that
+    // hangs up while the connection is made.
+    [FaultKind::Tls, FaultKind::Timeout, FaultKind::Reset, FaultKind::Connect]
         .into_iter()
         .find(|kind| kinds.contains(kind))
         .unwrap_or(FaultKind::Reset)
@@ -50,6 +51,10 @@ fn kind_of_io(error: &io::Error) -> Option<FaultKind> {
         | io::ErrorKind::NetworkUnreachable
         | io::ErrorKind::NetworkDown
         | io::ErrorKind::AddrNotAvailable => Some(FaultKind::Connect),
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => Some(FaultKind::Reset),
         _ => None,
     }
 }
@@ -79,8 +84,10 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 fn words(error: &(dyn Error + 'static)) -> String {
     let mut words = String::new();
     for error in chain(error) {
+        // It says only that this is a client, and what it was at: that is told by the kind.
+        let says_nothing = error.is::<hyper_util::client::legacy::Error>() && error.source().is_some();
         let more = error.to_string();
-        if more.is_empty() || words.contains(&more) {
+        if says_nothing || more.is_empty() || words.contains(&more) {
             continue;
         }
         if !words.is_empty() {

@@ -179,6 +179,19 @@ async fn calls_of_one_client_run_at_the_same_time() {
     assert_eq!(client.requests(), 200);
 }
 
+#[tokio::test]
+async fn a_blob_that_nobody_reads_on_lets_other_calls_run() {
+    let (registry, digest) = one_layer(&noise(3_000_000)).await;
+    let client = Client::new().unwrap();
+    let mut reader = client.blob(&registry.of(&digest), None);
+    let mut first = vec![0; 1000];
+    reader.read_exact(&mut first).await.unwrap();
+    client.resolve(&registry.latest(), None).await.unwrap();
+    let whole = client.blob_bytes(&registry.of(&digest), None, 3_000_000).await.unwrap();
+    reader.read_to_end(&mut first).await.unwrap();
+    assert!(first == whole, "what was read is not the blob");
+}
+
 /// A registry with an index of this many images.
 async fn wide(images: usize) -> Registry {
     let mut memory = Memory::new();
@@ -204,5 +217,8 @@ async fn a_walk_that_nobody_reads_rests_and_then_goes_on() {
         requests = client.requests();
     }
     assert!((60..120).contains(&requests), "{requests} requests for a walk that nobody reads");
+    // Others are not held up.
+    client.resolve(&registry.latest(), None).await.unwrap();
+    assert_eq!(client.walk(&registry.latest(), WalkOptions::default()).count().await, 501);
     assert_eq!(walk.count().await, 500);
 }

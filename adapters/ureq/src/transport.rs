@@ -165,6 +165,10 @@ impl Transport {
         if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             return self.tls_fault(error);
         }
+        // What rustls says of a connection that ends in the handshake, and nothing else does.
+        if error.kind() == io::ErrorKind::UnexpectedEof && error.get_ref().is_none() {
+            return Fault::new(FaultKind::Reset, "tls handshake eof");
+        }
         let broken = matches!(
             error.kind(),
             io::ErrorKind::ConnectionReset

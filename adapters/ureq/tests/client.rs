@@ -3,7 +3,8 @@
 mod registry;
 
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -175,8 +176,12 @@ fn a_walk_that_nobody_takes_from_rests() {
         seen = now;
     }
     assert!(seen < 120, "{seen} requests, and one node taken");
+    // Others are not held up.
+    client.resolve(&registry.named("demo:latest"), None).unwrap();
+    assert_eq!(client.walk(&registry.named("demo:latest"), WalkOptions::default()).count(), 401);
+    assert_eq!(registry.requests().len(), seen + 402);
     assert_eq!(walk.map(Result::unwrap).count(), 400);
-    assert_eq!(registry.requests().len(), 401);
+    assert_eq!(registry.requests().len(), 803);
 }
 
 #[test]
@@ -194,6 +199,26 @@ fn a_dropped_walk_is_cancelled_and_the_client_goes_on() {
     // What was on its way may still have arrived.
     assert!(registry.requests().len() <= at_drop + 8, "{at_drop}, then {}", registry.requests().len());
     client.resolve(&registry.named("demo:latest"), None).unwrap();
+}
+
+#[test]
+fn a_dropped_reader_closes_its_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let digest = Digest::of(oci_proto::Algorithm::Sha256, b"0123456789");
+    let blob = format!("{}/demo@{digest}", listener.local_addr().unwrap()).parse().unwrap();
+    let server = thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        let mut buffer = [0; 1000];
+        assert!(stream.read(&mut buffer).unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n012").unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.read(&mut buffer)
+    });
+    let client = Client::new().unwrap();
+    let mut reader = client.blob(&blob, None);
+    reader.read_exact(&mut [0; 3]).unwrap();
+    drop(reader);
+    assert_eq!(server.join().unwrap().unwrap(), 0, "the connection is closed");
 }
 
 #[test]

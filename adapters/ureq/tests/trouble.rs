@@ -2,8 +2,7 @@
 
 mod registry;
 
-use std::io::{self, Read, Write};
-use std::net::TcpListener;
+use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use oci_proto::server::{Flavour, Memory};
@@ -30,26 +29,6 @@ fn impatient() -> Client {
 
 fn kind(error: &Error) -> Option<FaultKind> {
     error.fault().map(oci_proto::Fault::kind)
-}
-
-#[test]
-fn nobody_there_is_a_connect_fault() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    let reference = format!("{address}/demo:latest").parse().unwrap();
-    let error = Client::new().unwrap().resolve(&reference, None).unwrap_err();
-    assert_eq!(kind(&error), Some(FaultKind::Connect), "{error}");
-}
-
-#[test]
-fn a_head_that_does_not_come_is_a_timeout() {
-    let (memory, root) = Memory::sample();
-    let registry = Registry::start(memory, &[("demo:latest", &root)], |_| Play::Stall);
-    let began = Instant::now();
-    let error = impatient().resolve(&registry.named("demo:latest"), None).unwrap_err();
-    assert_eq!(kind(&error), Some(FaultKind::Timeout), "{error}");
-    assert!(began.elapsed() < Duration::from_secs(5), "took {:?}", began.elapsed());
 }
 
 #[test]
@@ -87,25 +66,6 @@ fn a_body_cut_short_is_a_broken_connection() {
 }
 
 #[test]
-fn what_is_not_http_is_a_broken_connection() {
-    let (memory, root) = Memory::sample();
-    let registry =
-        Registry::start(memory, &[("demo:latest", &root)], |_| Play::Raw(b"SSH-2.0-OpenSSH_9.9\r\n\r\n"));
-    let error = Client::new().unwrap().resolve(&registry.named("demo:latest"), None).unwrap_err();
-    assert_eq!(kind(&error), Some(FaultKind::Reset), "{error}");
-}
-
-#[test]
-fn a_head_without_end_is_refused() {
-    let (memory, root) = Memory::sample();
-    let head = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(100_000));
-    let head: &'static [u8] = Box::leak(head.into_boxed_str()).as_bytes();
-    let registry = Registry::start(memory, &[("demo:latest", &root)], move |_| Play::Raw(head));
-    let error = Client::new().unwrap().resolve(&registry.named("demo:latest"), None).unwrap_err();
-    assert_eq!(kind(&error), Some(FaultKind::Reset), "{error}");
-}
-
-#[test]
 fn wrong_content_never_ends_well() {
     let (mut memory, image, blob) = blob();
     assert!(memory.corrupt(&blob.digest, vec![8; SIZE]));
@@ -120,30 +80,6 @@ fn wrong_content_never_ends_well() {
     assert!(error.get_ref().unwrap().is::<Error>());
     let again = reader.read(&mut [0]).unwrap_err();
     assert_eq!(again.to_string(), error.to_string());
-}
-
-#[test]
-fn a_writer_that_fails_says_so() {
-    struct Full(usize);
-    impl Write for Full {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            if self.0 == 0 { Err(io::ErrorKind::QuotaExceeded.into()) } else { Ok(()) }
-        }
-    }
-    let (memory, image, blob) = blob();
-    let registry = Registry::start(memory, &[("demo:latest", &image)], |_| Play::Serve);
-    let client = Client::new().unwrap();
-    let reference = registry.at("demo", &blob.digest);
-    for (room, reason) in [(SIZE / 2, "no storage space"), (SIZE, "quota exceeded")] {
-        let error = client.blob_to(&reference, None, Full(room)).unwrap_err();
-        assert_eq!(kind(&error), Some(FaultKind::Sink), "{error}");
-        assert!(error.to_string().contains(reason), "{error}");
-    }
-    assert_eq!(client.blob_to(&reference, None, Full(SIZE + 1)).unwrap(), blob.size);
 }
 
 #[test]

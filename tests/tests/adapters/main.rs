@@ -1,5 +1,8 @@
 //! What both adapters do alike.
 
 mod blobs;
+mod environment;
 mod login;
+mod settings;
 mod transcripts;
+mod trouble;

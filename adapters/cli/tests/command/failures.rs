@@ -12,7 +12,7 @@ fn a_registry_that_nobody_runs() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap()
     };
-    let ran = on_both(&["resolve", &format!("{address}/demo")]);
+    let ran = on_both(&["resolve", "--retries", "0", &format!("{address}/demo")]);
     ran.failed(1, &["error: HEAD http://", &address.to_string(), "no connection", "hint: "]);
     assert_eq!(ran.text(), "");
 }
@@ -44,13 +44,15 @@ fn a_web_page_instead_of_a_manifest() {
     assert_eq!(ran.text(), "");
 
     let address = scripted(|_| response("503 Service Unavailable", "text/html", page));
-    on_both(&["manifest", &format!("{address}/demo")]).failed(1, &["503 Service Unavailable", "hint: "]);
+    on_both(&["manifest", "--retries", "0", &format!("{address}/demo")])
+        .failed(1, &["503 Service Unavailable", "hint: "]);
 }
 
 #[test]
 fn something_that_is_not_http() {
     let address = scripted(|_| b"220 mail.example ESMTP ready\r\n".to_vec());
-    on_both(&["resolve", &format!("{address}/demo")]).failed(1, &["error: HEAD ", "hint: "]);
+    on_both(&["resolve", "--retries", "0", &format!("{address}/demo")])
+        .failed(1, &["error: HEAD ", "hint: "]);
 }
 
 #[test]
@@ -58,7 +60,8 @@ fn a_registry_without_tls_where_tls_is_spoken() {
     let address = scripted(|_| response("400 Bad Request", "text/plain", b"no TLS here"));
     // Only names of this machine's loopback are spoken to without TLS unasked.
     let name = format!("{}/demo", address.to_string().replace("127.0.0.1", "0.0.0.0"));
-    on_both(&["resolve", &name]).failed(1, &["error: HEAD https://", "hint: ", "--plain-http"]);
+    on_both(&["resolve", "--retries", "0", &name])
+        .failed(1, &["error: HEAD https://", "hint: ", "--plain-http"]);
     on_both(&["resolve", "--plain-http", &name]).failed(1, &["http://", "400 Bad Request"]);
 }
 
@@ -73,6 +76,34 @@ fn a_silent_registry_is_left_after_the_timeout() {
         ran.failed(1, &["error: ", "deadline", "hint: ", "--timeout"]);
         assert!(since.elapsed() < Duration::from_secs(5), "{adapter}: {:?}", since.elapsed());
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk() {
+    let digest = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+    let name = format!("{}/demo", sample());
+    let blob = format!("{name}@{digest}");
+    let runs: [&[&str]; 6] = [
+        &["resolve", &name],
+        &["manifest", &name],
+        &["tree", "--json", &name],
+        &["blob", &blob],
+        &["demo"],
+        &["completions", "bash"],
+    ];
+    for arguments in runs {
+        for adapter in ADAPTERS {
+            let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+            let output =
+                command(&[&["--adapter", adapter], arguments].concat()).stdout(full).output().unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stderr}");
+            assert!(stderr.starts_with("error: stdout cannot be written: No space left"), "{stderr}");
+        }
+    }
+    let ran = on_both(&["blob", "--output", "/dev/full", &blob]);
+    ran.failed(1, &["error: /dev/full cannot be written: No space left"]);
 }
 
 #[test]

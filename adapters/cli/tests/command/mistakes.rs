@@ -20,6 +20,7 @@ fn mistakes_are_explained() {
         (&["tree", "--platform", "linux", "alpine"], &["linux", "linux/arm64"]),
         (&["tree", "--adapter", "reqwest", "alpine"], &["reqwest", "tokio", "ureq"]),
         (&["tree", "--in-flight", "0", "alpine"], &["--in-flight", "1..=256"]),
+        (&["tree", "--retries", "101", "alpine"], &["--retries", "0..=100"]),
         (&["tree", "--timeout", "0", "alpine"], &["--timeout", "above 0"]),
         (&["tree", "--timeout", "soon", "alpine"], &["--timeout", "number of seconds"]),
         (&["tree", "-v", "-q", "alpine"], &["--verbose", "--quiet"]),

@@ -2,7 +2,7 @@
 //! says how badly it behaves.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -25,24 +25,6 @@ pub(crate) enum Play {
     StallAfter(usize),
     /// Sends so many bytes of the body, and closes.
     CutAfter(usize),
-    /// Sends these bytes instead, and closes.
-    Raw(&'static [u8]),
-}
-
-/// What wraps a connection: TLS, or nothing.
-pub(crate) trait Secure: Send + Sync + 'static {
-    fn secure(&self, stream: TcpStream) -> Option<Box<dyn Duplex>>;
-}
-
-pub(crate) trait Duplex: Read + Write + Send {}
-impl<T: Read + Write + Send> Duplex for T {}
-
-pub(crate) struct Plain;
-
-impl Secure for Plain {
-    fn secure(&self, stream: TcpStream) -> Option<Box<dyn Duplex>> {
-        Some(Box::new(stream))
-    }
 }
 
 pub(crate) struct Registry {
@@ -54,7 +36,6 @@ struct Shared {
     server: Server,
     memory: Memory,
     script: Box<dyn Fn(&Parts) -> Play + Send + Sync>,
-    secure: Box<dyn Secure>,
     requests: Mutex<Vec<String>>,
     connections: AtomicUsize,
     busy: AtomicUsize,
@@ -69,15 +50,6 @@ impl Registry {
         roots: &[(&str, &Descriptor)],
         script: impl Fn(&Parts) -> Play + Send + Sync + 'static,
     ) -> Self {
-        Self::start_secure(memory, roots, script, Plain)
-    }
-
-    pub(crate) fn start_secure(
-        memory: Memory,
-        roots: &[(&str, &Descriptor)],
-        script: impl Fn(&Parts) -> Play + Send + Sync + 'static,
-        secure: impl Secure,
-    ) -> Self {
         let mut server = Server::new();
         for (name, root) in roots {
             let (repository, tag) = name.split_once(':').unwrap();
@@ -89,7 +61,6 @@ impl Registry {
             server,
             memory,
             script: Box::new(script),
-            secure: Box::new(secure),
             requests: Mutex::default(),
             connections: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
@@ -149,7 +120,6 @@ impl Drop for Registry {
 impl Shared {
     fn converse(&self, stream: TcpStream) {
         stream.set_nodelay(true).unwrap();
-        let Some(stream) = self.secure.secure(stream) else { return };
         let mut stream = BufReader::new(stream);
         while let Some(head) = read_head(&mut stream) {
             self.requests.lock().unwrap().push(format!("{} {}", head.method, head.uri));
@@ -166,7 +136,7 @@ impl Shared {
     }
 
     /// `None` where the connection is to be closed.
-    fn answer(&self, stream: &mut Box<dyn Duplex>, head: &Parts) -> Option<()> {
+    fn answer(&self, stream: &mut TcpStream, head: &Parts) -> Option<()> {
         let (most, stalls) = match (self.script)(head) {
             Play::Serve => (usize::MAX, false),
             Play::Delay(delay) => {
@@ -179,10 +149,6 @@ impl Shared {
             }
             Play::StallAfter(most) => (most, true),
             Play::CutAfter(most) => (most, false),
-            Play::Raw(bytes) => {
-                stream.write_all(bytes).ok()?;
-                return None;
-            }
         };
         let (response, body) = self.server.respond(head).into_parts();
         let mut message = format!("HTTP/1.1 {}\r\n", response.status).into_bytes();

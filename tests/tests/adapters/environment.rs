@@ -1,0 +1,137 @@
+//! What the environment tells a client: proxies, and the certificates that the system trusts. A process has one
+//! environment, so that `ocip` is run in another one.
+//!
+//! 0.0.0.0 leads to this machine, and is no loopback address: neither plain http nor the lack of a proxy goes
+//! without saying there.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::Output;
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use oci_proto_tests::adapter::MAKERS;
+use oci_proto_tests::internet::Authority;
+use oci_proto_tests::interop::ocip;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+type Variables<'a> = &'a [(&'a str, &'a str)];
+
+/// Runs `ocip` with these variables and no other ones that count.
+fn run(adapter: &str, variables: Variables<'_>, arguments: &[&str]) -> Output {
+    let mut command = ocip();
+    for name in ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "REQUEST_METHOD"] {
+        command.env_remove(name).env_remove(name.to_lowercase());
+    }
+    for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
+        command.env_remove(name);
+    }
+    command.envs(variables.iter().copied()).args(["--adapter", adapter, "--timeout", "10", "--retries", "0"]);
+    command.args(arguments).output().unwrap()
+}
+
+/// Listens on loopback. Tells of each request its first line, and that `who` had it; answers with `status`.
+fn listen(who: &'static str, status: &'static str, tell: mpsc::Sender<String>) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+            let first = lines.next().unwrap_or_default();
+            let _ = lines.find(String::is_empty);
+            let _ = tell.send(format!("{who}: {first}"));
+            let _ = (&stream).write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_bytes());
+        }
+    });
+    address
+}
+
+#[test]
+fn proxies_lead_to_everything_but_this_machine_and_what_is_left_out() {
+    let (tell, told) = mpsc::channel();
+    let proxy = format!("http://{}", listen("proxy", "502 Bad Gateway", tell.clone()));
+    let port = listen("registry", "404 Not Found", tell).port();
+    let (near, far) = (format!("127.0.0.1:{port}/demo"), format!("0.0.0.0:{port}/demo"));
+    let (plain, secure) = (["resolve", "--plain-http", &far], ["resolve", "registry.invalid/demo"]);
+    let local = ["resolve", &near];
+    let cases: [(Variables, &[&str], &str); 9] = [
+        (&[("HTTP_PROXY", &proxy)], &plain, "proxy"),
+        (&[("http_proxy", &proxy), ("HTTPS_PROXY", "http://127.0.0.1:1")], &plain, "proxy"),
+        (&[("HTTPS_PROXY", &proxy)], &plain, "registry"),
+        (&[("https_proxy", &proxy), ("HTTP_PROXY", "http://127.0.0.1:1")], &secure, "proxy"),
+        (&[("ALL_PROXY", &proxy)], &plain, "proxy"),
+        (&[("ALL_PROXY", &proxy)], &secure, "proxy"),
+        (&[("ALL_PROXY", &proxy)], &local, "registry"),
+        (&[("ALL_PROXY", &proxy), ("NO_PROXY", "a.example, 0.0.0.0")], &plain, "registry"),
+        (&[("ALL_PROXY", &proxy), ("no_proxy", "0.0.0.0/8")], &plain, "registry"),
+    ];
+    for (variables, arguments, who) in cases {
+        for (adapter, _) in MAKERS {
+            let output = run(adapter, variables, arguments);
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            let case = format!("{adapter}, {variables:?}, {arguments:?}: {stderr}");
+            assert_eq!(output.status.code(), Some(1), "{case}");
+            let heard: Vec<String> = told.try_iter().collect();
+            assert!(!heard.is_empty() && heard.iter().all(|line| line.starts_with(who)), "{case} {heard:?}");
+            if who == "proxy" && arguments == secure {
+                assert_eq!(heard[0], "proxy: CONNECT registry.invalid:443 HTTP/1.1", "{case}");
+                assert!(stderr.contains("no connection: ") && stderr.contains("proxy settings"), "{case}");
+            }
+        }
+    }
+}
+
+/// Speaks TLS on loopback.
+fn secure(config: ServerConfig) -> SocketAddr {
+    let config = Arc::new(config);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut stream = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream);
+            // A client that does not trust this server hangs up.
+            if stream.read(&mut [0; 1000]).is_ok() {
+                let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn certificates_are_trusted_that_the_system_trusts_or_that_are_added() {
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("authority.pem");
+    fs::write(&file, authority.pem()).unwrap();
+    let (other, empty) = (folder.path().join("other.pem"), folder.path().join("empty"));
+    fs::write(&other, Authority::new().pem()).unwrap();
+    fs::create_dir(&empty).unwrap();
+    let [file, other, empty] = [&file, &other, &empty].map(|path| path.to_str().unwrap());
+    let name = format!("0.0.0.0:{}/demo", secure(authority.issue("0.0.0.0", |_| {})).port());
+    let nothing = [("SSL_CERT_DIR", empty)];
+    let cases: [(Variables, &[&str], &[&str]); 4] = [
+        (&[("SSL_CERT_FILE", file)], &["resolve", &name], &["404 Not Found"]),
+        (&nothing, &["resolve", "--ca-file", file, &name], &["404 Not Found"]),
+        (
+            &nothing,
+            &["resolve", &name],
+            &["no root certificates: install them, set SSL_CERT_FILE", "--ca-file FILE"],
+        ),
+        (
+            &[("SSL_CERT_FILE", other)],
+            &["resolve", &name],
+            &["no secure connection: invalid peer certificate", "--ca-file FILE"],
+        ),
+    ];
+    for (variables, arguments, said) in cases {
+        for (adapter, _) in MAKERS {
+            let output = run(adapter, variables, arguments);
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            let case = format!("{adapter}, {variables:?}, {arguments:?}: {stderr}");
+            assert_eq!(output.status.code(), Some(1), "{case}");
+            assert!(said.iter().all(|words| stderr.contains(words)), "{case}");
+        }
+    }
+}
