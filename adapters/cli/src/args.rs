@@ -1,14 +1,21 @@
 //! What the command line says.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use oci_proto::{Platform, Reference};
+use oci_proto::{Platform, Repository};
+use oci_proto_layout::LayoutReference;
 
 use crate::login::Login;
 
-/// Resolves references and walks index trees in container registries.
+mod name;
+
+pub(crate) use name::Name;
+
+/// Resolves references and walks index trees in container registries and image layouts.
 #[derive(Debug, Parser)]
 #[command(
     name = "ocip",
@@ -37,6 +44,8 @@ pub(crate) enum Command {
     Manifest(Manifest),
     Tree(Tree),
     Blob(Blob),
+    Check(Check),
+    Serve(Serve),
     Demo(Demo),
     Completions(Completions),
 }
@@ -89,7 +98,8 @@ there is one, \"platform\", \"artifactType\", \"repeated\": true, \"missing\": t
 Examples:
   ocip tree alpine
   ocip tree --blobs --platform linux/amd64 alpine
-  ocip tree --json alpine | jq -r 'select(.kind == \"image\") | .digest'")]
+  ocip tree --json alpine | jq -r 'select(.kind == \"image\") | .digest'
+  ocip tree oci:mirror:1.0")]
 pub(crate) struct Tree {
     #[command(flatten)]
     pub(crate) asked: Asked,
@@ -112,17 +122,65 @@ stdout is verified as it goes: only the exit status tells whether all of it was 
 
 Examples:
   ocip blob -o layer.tar.gz alpine@sha256:0123...cdef
-  ocip blob registry.example/team/app@sha256:0123...cdef | tar -tz")]
+  ocip blob registry.example/team/app@sha256:0123...cdef | tar -tz
+  ocip blob oci:mirror@sha256:0123...cdef | tar -tz")]
 pub(crate) struct Blob {
-    /// The repository, and the blob's digest.
-    #[arg(value_name = "REPOSITORY@DIGEST", value_parser = blob)]
-    pub(crate) name: Reference,
+    /// The repository, or the layout as `oci:DIR`, and the blob's digest.
+    #[arg(value_name = "REPOSITORY@DIGEST", value_parser = OsStringValueParser::new().try_map(Name::of_blob))]
+    pub(crate) name: Name,
     /// Write to FILE; "-" means stdout, even where that is a terminal.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Accept exactly this many bytes.
     #[arg(long, value_name = "BYTES")]
     pub(crate) size: Option<u64>,
+}
+
+/// Checks an image layout: reads and verifies everything, and tells all that is wrong.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Everything under the layout's roots is read, or under the one that is named, and every byte is \
+verified. Each line is a problem: what sort it is, the digest of what is wrong (or -), and the \
+details. The exit status is 1 where there is any. Links are not followed.
+
+The sorts: missing, not-a-file, wrong-size, wrong-content, malformed, contradiction, unverifiable, \
+unreadable, limit.
+
+With --json, each line is an object with \"digest\" (or null), \"problem\" and \"detail\".
+
+Examples:
+  ocip check oci:mirror
+  ocip check --json oci:mirror:1.0 | jq -r .digest")]
+pub(crate) struct Check {
+    /// `oci:DIR[:TAG]`, `oci:DIR[@DIGEST]`, or a folder that is a layout.
+    #[arg(value_name = "LAYOUT", value_parser = OsStringValueParser::new().try_map(name::layout_to_check))]
+    pub(crate) layout: LayoutReference,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Serves an image layout as a registry, until Ctrl-C.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Each root of the layout is served under its name: a tag in the repository that --repository names; \
+a longer name, such as team/app:1.0, as the repository and tag that it says. The only root of a \
+layout is served as latest, if it has no name. The first line on stdout says where the registry is, \
+and one more for each root how to pull it. Nothing can be pushed.
+
+Examples:
+  ocip serve mirror
+  ocip serve --listen 0.0.0.0:80 --repository team/app oci:mirror:1.0")]
+pub(crate) struct Serve {
+    /// The layout's folder, or `oci:DIR[:TAG]` for one of its roots alone.
+    #[arg(value_name = "DIR", value_parser = OsStringValueParser::new().try_map(name::layout))]
+    pub(crate) layout: LayoutReference,
+    /// Listen here; port 0 is any that is free.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000")]
+    pub(crate) listen: SocketAddr,
+    /// Serve tags in this repository.
+    #[arg(long, value_name = "NAME", default_value = "layout")]
+    pub(crate) repository: Repository,
 }
 
 /// Resolves and walks a sample in an embedded registry; needs no network.
@@ -154,9 +212,9 @@ pub(crate) struct Completions {
 /// What most commands ask for.
 #[derive(Args, Debug)]
 pub(crate) struct Asked {
-    /// `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`.
-    #[arg(value_name = "REF", value_parser = reference)]
-    pub(crate) reference: Reference,
+    /// `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`, or in an image layout `oci:DIR[:TAG]` or `oci:DIR[@DIGEST]`.
+    #[arg(value_name = "REF", value_parser = OsStringValueParser::new().try_map(Name::parse))]
+    pub(crate) name: Name,
     /// In an index, choose what fits this platform best: os/arch[/variant].
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Option<Platform>,
@@ -225,32 +283,6 @@ impl Adapter {
             Self::Ureq => "ureq",
         }
     }
-}
-
-/// Reads a reference, and knows what people paste instead.
-fn reference(text: &str) -> Result<Reference, String> {
-    let Some((_, rest)) = text.split_once("://") else {
-        return text.parse().map_err(|problem: oci_proto::InvalidReference| problem.to_string());
-    };
-    let rest = rest.trim_end_matches('/');
-    let instead = match rest.strip_prefix("hub.docker.com/") {
-        Some(page) => page.trim_start_matches("r/").trim_start_matches("_/"),
-        None => rest,
-    };
-    match instead.parse::<Reference>() {
-        Ok(_) => Err(format!("a reference has no scheme; write `{instead}`")),
-        Err(_) => Err("a URL is not a reference; write [REGISTRY/]REPOSITORY[:TAG][@DIGEST]".to_owned()),
-    }
-}
-
-fn blob(text: &str) -> Result<Reference, String> {
-    let reference = reference(text)?;
-    if reference.digest().is_some() {
-        return Ok(reference);
-    }
-    Err("a blob is named by its digest, as in alpine@sha256:0123...cdef; \
-         `ocip tree --blobs --json REF` lists those of an image"
-        .to_owned())
 }
 
 fn seconds(text: &str) -> Result<Duration, &'static str> {

@@ -1,49 +1,54 @@
 //! The commands, one file each.
 
 mod blob;
+mod check;
 mod completions;
 mod demo;
 mod manifest;
 mod resolve;
+mod serve;
 mod tree;
 
 use std::io;
 
-use oci_proto::Reference;
-
-use crate::args::{Cli, Command, Common};
-use crate::client::Client;
+use crate::args::{Cli, Command, Common, Name};
 use crate::output::Failure;
+use crate::source::Source;
 
 pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
     let common = &cli.common;
     let out = &mut io::stdout().lock();
     match &cli.command {
         Command::Resolve(command) => {
-            ask(common, &command.asked.reference, |client| resolve::run(command, client, out))
+            ask(&command.asked.name, common, |source| resolve::run(command, source, out))
         }
         Command::Manifest(command) => {
-            ask(common, &command.asked.reference, |client| manifest::run(command, client, out))
+            ask(&command.asked.name, common, |source| manifest::run(command, source, out))
         }
         Command::Tree(command) => {
-            ask(common, &command.asked.reference, |client| tree::run(command, common, client, out))
+            ask(&command.asked.name, common, |source| tree::run(command, common, source, out))
         }
         Command::Blob(command) => {
-            ask(common, &command.name, |client| blob::run(command, common, client, out))
+            ask(&command.name, common, |source| blob::run(command, common, source, out))
         }
+        Command::Check(command) => check::run(command, common, out),
+        Command::Serve(command) => serve::run(command, common, out),
         Command::Demo(command) => demo::run(command, common, out),
         Command::Completions(command) => completions::run(command, out),
     }
 }
 
 fn ask(
+    name: &Name,
     common: &Common,
-    name: &Reference,
-    command: impl FnOnce(&Client) -> Result<(), Failure>,
+    command: impl FnOnce(&Source<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let client = Client::new(common.adapter, common, common.login.store(name.registry())?)?;
-    let result = command(&client);
-    common.detail(format_args!("{}: {}", common.adapter.as_str(), client.spent()));
-    client.close();
+    let source = Source::open(name, common)?;
+    let result = command(&source);
+    match name {
+        Name::Registry(_) => common.detail(format_args!("{}: {}", common.adapter.as_str(), source.spent())),
+        Name::Layout(_) => common.detail(format_args!("layout: {}", source.spent())),
+    }
+    source.close();
     result
 }

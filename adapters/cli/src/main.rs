@@ -1,4 +1,5 @@
-//! The command `ocip`: resolves references and walks index trees in container registries.
+//! The command `ocip`: resolves references and walks index trees in container registries and
+//! image layouts.
 
 mod args;
 mod client;
@@ -6,6 +7,7 @@ mod commands;
 mod login;
 mod output;
 mod registry;
+mod source;
 
 use std::process::ExitCode;
 

@@ -59,7 +59,7 @@ pub fn check(folder: impl AsRef<Path>, root: Option<&Root>) -> Result<Check, Lay
     {
         audit.add_root(layout.resolve(root, None)?);
     }
-    Ok(Check { layout, audit })
+    Ok(Check { layout, audit, contents: 0, bytes: 0 })
 }
 
 /// What is wrong with a layout, from [`check`].
@@ -67,10 +67,24 @@ pub fn check(folder: impl AsRef<Path>, root: Option<&Root>) -> Result<Check, Lay
 pub struct Check {
     layout: Layout,
     audit: Audit,
+    contents: u64,
+    bytes: u64,
 }
 
 impl Check {
+    /// How many documents and blobs were looked at so far.
+    pub fn contents(&self) -> u64 {
+        self.contents
+    }
+
+    /// How many bytes they have, by their descriptors.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     fn look_at(&mut self, item: Item) {
+        self.contents += 1;
+        self.bytes = self.bytes.saturating_add(item.descriptor.size);
         let looked = match item.role {
             Role::Document => self.layout.unverified(&item.descriptor).map(Some),
             Role::Blob => self.layout.verify(&item.descriptor).map(|()| None),

@@ -1,7 +1,8 @@
 //! A layout that is read.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use oci_proto::layout::{Entry, INDEX, Index, MARKER, MARKER_BYTES, Root, blob_path, check_marker, typed};
@@ -15,11 +16,11 @@ use crate::{BlobReader, LayoutError, Walk, files};
 
 /// An image layout on disk, as its `index.json` was when it was opened.
 ///
-/// All methods read files, and block for as long as that takes.
+/// Cloning is cheap. All methods read files, and block for as long as that takes.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    folder: PathBuf,
-    index: Index,
+    folder: Arc<Path>,
+    index: Arc<Index>,
     limits: Limits,
 }
 
@@ -30,11 +31,9 @@ impl Layout {
     /// The folder is not a layout, or one of the two is refused.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, LayoutError> {
         let folder = folder.as_ref();
-        let limits = Limits::default();
         open_folder(folder)?;
         read_marker(folder)?;
-        let index = read_index(folder, &limits)?;
-        Ok(Self { folder: folder.to_owned(), index, limits })
+        Ok(Self::with_index(folder, read_index(folder, &Limits::default())?))
     }
 
     /// Whether there is an `oci-layout` file in the folder.
@@ -106,6 +105,15 @@ impl Layout {
         BlobReader::open(&self.folder, digest, size)
     }
 
+    /// Opens the file of some content, and says how long it is. Its bytes are not verified: this is for a server,
+    /// whose clients verify them.
+    ///
+    /// # Errors
+    /// It is not there, or is not a file.
+    pub fn open_unverified(&self, digest: &Digest) -> Result<(File, u64), LayoutError> {
+        files::open_blob(&self.folder, digest)
+    }
+
     /// Whether content is there, and has the right size.
     pub fn has(&self, descriptor: &Descriptor) -> bool {
         self.check_size(descriptor).is_ok()
@@ -123,13 +131,9 @@ impl Layout {
         &self.limits
     }
 
-    pub(crate) fn index_mut(&mut self) -> &mut Index {
-        &mut self.index
-    }
-
     /// A layout whose `index.json` is read apart from it.
     pub(crate) fn with_index(folder: &Path, index: Index) -> Self {
-        Self { folder: folder.to_owned(), index, limits: Limits::default() }
+        Self { folder: folder.into(), index: Arc::new(index), limits: Limits::default() }
     }
 
     /// Reads a document, as long as its descriptor says, but does not verify it.

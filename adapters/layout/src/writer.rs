@@ -128,7 +128,7 @@ impl LayoutWriter {
         if index != before {
             self.place.replace(INDEX, &index.to_bytes())?;
         }
-        *self.layout.index_mut() = index;
+        self.layout = Layout::with_index(&self.place.folder, index);
         Ok(())
     }
 }

@@ -35,6 +35,8 @@ use tokio::time::{sleep, timeout};
 
 mod blobs;
 mod body;
+#[cfg(feature = "layout")]
+mod layout;
 
 pub use blobs::{Blobs, Source};
 pub use body::ResponseBody;

@@ -161,6 +161,11 @@ impl Memory {
         descriptor
     }
 
+    /// Everything that is held, in the order of the digests.
+    pub fn contents(&self) -> impl Iterator<Item = (&Digest, &Bytes)> {
+        self.content.iter()
+    }
+
     /// Takes content away. Returns whether it was there.
     pub fn remove(&mut self, digest: &Digest) -> bool {
         self.content.remove(digest).is_some()

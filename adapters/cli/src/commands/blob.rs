@@ -1,21 +1,20 @@
 //! `ocip blob`.
 
 use std::fs::{self, File};
-use std::io::{self, IsTerminal as _, Read, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use oci_proto::Reference;
 use tempfile::NamedTempFile;
 
 use crate::args::{Blob, Common};
-use crate::client::Client;
 use crate::output::Failure;
+use crate::source::Source;
 
 pub(crate) fn run(
     command: &Blob,
     common: &Common,
-    client: &Client,
+    source: &Source<'_>,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let to_terminal = io::stdout().is_terminal();
@@ -24,26 +23,26 @@ pub(crate) fn run(
             .with_hint("name a file with --output FILE; `--output -` writes to the terminal all the same")),
         Some(path) if path != Path::new("-") => {
             let mut file = Target::open(path)?;
-            copy(command, common, client, file.writer(), &|error| cannot_write(path, &error), false)?;
+            copy(command, common, source, file.writer(), &|error| cannot_write(path, &error), false)?;
             file.keep(path)
         }
-        _ => copy(command, common, client, out, &Failure::from, to_terminal),
+        _ => copy(command, common, source, out, &Failure::from, to_terminal),
     }
 }
 
 fn copy(
     command: &Blob,
     common: &Common,
-    client: &Client,
+    source: &Source<'_>,
     to: &mut dyn Write,
     cannot_write: &dyn Fn(io::Error) -> Failure,
     to_terminal: bool,
 ) -> Result<(), Failure> {
     let progress = progress(command.size, common.quiet || to_terminal);
-    let mut from = client.blob(&command.name, command.size);
+    let mut from = source.blob(command.size)?;
     let mut buffer = vec![0; 64 << 10];
     loop {
-        let read = from.read(&mut buffer).map_err(|error| came_broken(error, &command.name))?;
+        let read = from.read(&mut buffer).map_err(|error| source.broken(error))?;
         let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else {
             break;
         };
@@ -53,14 +52,6 @@ fn copy(
     to.flush().map_err(cannot_write)?;
     progress.finish_and_clear();
     Ok(())
-}
-
-/// Readers wrap what failed an operation.
-fn came_broken(error: io::Error, name: &Reference) -> Failure {
-    match error.downcast::<oci_proto::Error>() {
-        Ok(error) => Failure::of(&error, name),
-        Err(error) => Failure::failed(error),
-    }
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> Failure {

@@ -3,11 +3,11 @@
 use std::io::{self, IsTerminal as _, Write};
 
 use crate::args::Manifest;
-use crate::client::Client;
 use crate::output::Failure;
+use crate::source::Source;
 
-pub(crate) fn run(command: &Manifest, client: &Client, out: &mut impl Write) -> Result<(), Failure> {
-    let (_, manifest) = client.manifest(&command.asked.reference, command.asked.platform.as_ref())?;
+pub(crate) fn run(command: &Manifest, source: &Source<'_>, out: &mut impl Write) -> Result<(), Failure> {
+    let manifest = source.manifest(command.asked.platform.as_ref())?;
     let bytes = manifest.bytes();
     if io::stdout().is_terminal() && !is_plain_text(bytes) {
         return Err(Failure::failed("the manifest holds control characters, which a terminal may obey")

@@ -6,11 +6,11 @@ use oci_proto::Descriptor;
 use serde::Serialize;
 
 use crate::args::Resolve;
-use crate::client::Client;
 use crate::output::Failure;
+use crate::source::Source;
 
-pub(crate) fn run(command: &Resolve, client: &Client, out: &mut impl Write) -> Result<(), Failure> {
-    let descriptor = client.resolve(&command.asked.reference, command.asked.platform.as_ref())?;
+pub(crate) fn run(command: &Resolve, source: &Source<'_>, out: &mut impl Write) -> Result<(), Failure> {
+    let descriptor = source.resolve(command.asked.platform.as_ref())?;
     if command.json {
         let line = Line {
             media_type: descriptor.media_type.as_str(),

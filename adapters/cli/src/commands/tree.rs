@@ -7,13 +7,13 @@ use oci_proto::{Algorithm, Digest, Found, Kind, MediaType, Node, WalkOptions};
 use serde::Serialize;
 
 use crate::args::{Common, Tree};
-use crate::client::Client;
 use crate::output::{Failure, count};
+use crate::source::Source;
 
 pub(crate) fn run(
     command: &Tree,
     common: &Common,
-    client: &Client,
+    source: &Source<'_>,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let mut options = WalkOptions::default();
@@ -23,7 +23,7 @@ pub(crate) fn run(
 
     let mut drawing = Drawing::new(command.blobs);
     let mut totals = Totals::default();
-    for node in client.walk(&command.asked.reference, options) {
+    for node in source.walk(options)? {
         let node = node?;
         if command.json {
             writeln!(out, "{}", json(&node)?)?;
@@ -32,7 +32,7 @@ pub(crate) fn run(
         }
         totals.add(&node);
     }
-    common.note(format_args!("{}; {}", totals.text(), client.spent()));
+    common.note(format_args!("{}; {}", totals.text(), source.spent()));
     Ok(())
 }
 

@@ -45,7 +45,7 @@ fn there_are_completions_for_each_shell() {
 
 #[test]
 fn each_command_has_a_help_with_examples() {
-    for command in ["resolve", "manifest", "tree", "blob", "demo", "completions"] {
+    for command in ["resolve", "manifest", "tree", "blob", "check", "serve", "demo", "completions"] {
         let ran = ocip(&["help", command]).succeeded();
         assert!(ran.text().contains(&format!("\nExamples:\n  ocip {command}")), "{}", ran.text());
         for line in ran.text().lines() {

@@ -2,6 +2,7 @@
 
 mod demo;
 mod failures;
+mod layouts;
 mod login;
 mod mistakes;
 mod results;

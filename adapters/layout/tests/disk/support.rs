@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use oci_proto::layout::{RefName, Root, blob_path};
 use oci_proto::server::{Content as _, Memory};
-use oci_proto::{Audit, Descriptor, Digest, Evidence, Limits, Manifest, Role};
+use oci_proto::{Audit, Descriptor, Digest, Evidence, Limits, Manifest, MediaType, Role};
 use oci_proto_layout::LayoutWriter;
 use oci_proto_layout::oci_proto;
 use tempfile::TempDir;
@@ -50,11 +50,12 @@ impl Stored {
     }
 }
 
-/// Writes all that is under a root: content, then the root.
+/// Writes all that there is: content, then the root.
 pub(crate) fn store(folder: &Path, memory: &Memory, root: &Descriptor, name: Option<&RefName>) {
     let mut writer = LayoutWriter::open(folder).unwrap();
-    for (descriptor, _) in everything(memory, root) {
-        writer.put(&descriptor, &memory.bytes(&descriptor.digest).unwrap()).unwrap();
+    for (digest, content) in memory.contents() {
+        let descriptor = Descriptor::new(MediaType::OCTET_STREAM, digest.clone(), content.len() as u64);
+        writer.put(&descriptor, content).unwrap();
     }
     writer.set_root(root, name).unwrap();
 }

@@ -1,0 +1,84 @@
+//! What a command is asked about.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+
+use oci_proto::Reference;
+use oci_proto::layout::Root;
+use oci_proto_layout::{Layout, LayoutReference};
+
+/// Something in a registry, or in an image layout.
+#[derive(Clone, Debug)]
+pub(crate) enum Name {
+    Registry(Reference),
+    Layout(LayoutReference),
+}
+
+impl Name {
+    pub(crate) fn parse(text: OsString) -> Result<Self, String> {
+        if is_layout(&text) {
+            return LayoutReference::parse(&text).map(Self::Layout).map_err(|invalid| invalid.to_string());
+        }
+        let text = text.into_string().map_err(|_| "a reference is ASCII text".to_owned())?;
+        reference(&text).map(Self::Registry)
+    }
+
+    pub(crate) fn of_blob(text: OsString) -> Result<Self, String> {
+        let name = Self::parse(text)?;
+        let has_digest = match &name {
+            Self::Registry(reference) => reference.digest().is_some(),
+            Self::Layout(layout) => matches!(layout.root(), Root::Digest(_)),
+        };
+        if has_digest {
+            return Ok(name);
+        }
+        Err("a blob is named by its digest, as in alpine@sha256:0123...cdef; \
+             `ocip tree --blobs --json REF` lists those of an image"
+            .to_owned())
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registry(reference) => reference.fmt(f),
+            Self::Layout(layout) => layout.fmt(f),
+        }
+    }
+}
+
+/// Reads the name of a layout, or the path of its folder.
+pub(super) fn layout(text: OsString) -> Result<LayoutReference, String> {
+    if is_layout(&text) {
+        return LayoutReference::parse(&text).map_err(|invalid| invalid.to_string());
+    }
+    Ok(LayoutReference::new(text, Root::Only))
+}
+
+/// The same, for a command that takes references to registries elsewhere: a path has to be that of a layout.
+pub(super) fn layout_to_check(text: OsString) -> Result<LayoutReference, String> {
+    if is_layout(&text) || Layout::is_at(&text) {
+        return layout(text);
+    }
+    Err("there is no image layout of that name; write oci:DIR[:TAG], or the path of its folder".to_owned())
+}
+
+fn is_layout(text: &OsStr) -> bool {
+    text.as_encoded_bytes().starts_with(LayoutReference::PREFIX.as_bytes())
+}
+
+/// Reads a reference, and knows what people paste instead.
+fn reference(text: &str) -> Result<Reference, String> {
+    let Some((_, rest)) = text.split_once("://") else {
+        return text.parse().map_err(|problem: oci_proto::InvalidReference| problem.to_string());
+    };
+    let rest = rest.trim_end_matches('/');
+    let instead = match rest.strip_prefix("hub.docker.com/") {
+        Some(page) => page.trim_start_matches("r/").trim_start_matches("_/"),
+        None => rest,
+    };
+    match instead.parse::<Reference>() {
+        Ok(_) => Err(format!("a reference has no scheme; write `{instead}`")),
+        Err(_) => Err("a URL is not a reference; write [REGISTRY/]REPOSITORY[:TAG][@DIGEST]".to_owned()),
+    }
+}

@@ -1,0 +1,248 @@
+//! Image layouts: read, checked, served.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use oci_proto::layout::blob_path;
+use oci_proto::server::{Content as _, Flavour, Memory};
+use oci_proto::{Algorithm, Descriptor, Digest, MediaType};
+use oci_proto_layout::LayoutWriter;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{command, ocip, on_both, registry};
+
+/// Writes everything into a layout, with the root under this name.
+fn store(folder: &Path, memory: &Memory, root: &Descriptor, name: Option<&str>) {
+    let mut writer = LayoutWriter::open(folder).unwrap();
+    for (digest, content) in memory.contents() {
+        let descriptor = Descriptor::new(MediaType::OCTET_STREAM, digest.clone(), content.len() as u64);
+        writer.put(&descriptor, content).unwrap();
+    }
+    writer.set_root(root, name.map(|name| name.parse().unwrap()).as_ref()).unwrap();
+}
+
+/// A layout of the sample, as `latest`: the folder, `oci:` and its path, and its root.
+fn sample() -> (TempDir, String, Descriptor) {
+    let home = tempfile::tempdir().unwrap();
+    let (memory, root) = Memory::sample();
+    store(&home.path().join("layout"), &memory, &root, Some("latest"));
+    let name = format!("oci:{}", home.path().join("layout").to_str().unwrap());
+    (home, name, root)
+}
+
+#[test]
+fn a_layout_is_read_as_a_registry_is() {
+    let (_home, layout, root) = sample();
+    let (memory, _) = Memory::sample();
+    let registry = format!("{}/demo", registry(&memory, &root));
+    let tagged = format!("{layout}:latest");
+    let by_digest = format!("{layout}@{}", root.digest);
+    for arguments in [
+        &["resolve"][..],
+        &["resolve", "--json"],
+        &["resolve", "--json", "--platform", "linux/arm/v7"],
+        &["manifest"],
+        &["manifest", "--platform", "linux/amd64"],
+        &["tree"],
+        &["tree", "--json", "--blobs"],
+        &["tree", "--json", "--platform", "linux/arm64"],
+    ] {
+        let expected = on_both(&[arguments, &[&registry]].concat()).succeeded();
+        for name in [&layout, &tagged, &by_digest] {
+            let ran = on_both(&[arguments, &[name]].concat()).succeeded();
+            assert_eq!(ran.stdout, expected.stdout, "{arguments:?} {name}");
+        }
+    }
+    let config = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+    assert_eq!(on_both(&["blob", &format!("{layout}@{config}")]).succeeded().stdout, b"{}");
+    assert!(ocip(&["-v", "resolve", &layout]).succeeded().stderr.starts_with("layout: "));
+}
+
+#[test]
+fn what_is_wrong_with_a_name_in_a_layout_is_explained() {
+    let (home, layout, root) = sample();
+    on_both(&["resolve", &format!("{layout}:none")]).failed(1, &["no such root", "latest", "oci:DIR:TAG"]);
+    let empty = home.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    ocip(&["tree", &format!("oci:{}", empty.display())])
+        .failed(1, &["oci-layout", "not there", "not an image layout"]);
+    ocip(&["tree", "oci:"]).failed(2, &["folder is missing"]);
+    ocip(&["tree", &format!("{layout}:a b")]).failed(2, &["`a b`"]);
+    ocip(&["blob", &layout]).failed(2, &["named by its digest"]);
+    ocip(&["check", "alpine"]).failed(2, &["no image layout", "oci:DIR"]);
+    ocip(&["check", &format!("{layout}:none")]).failed(1, &["no such root"]);
+    let (memory, _) = Memory::sample();
+    store(&home.path().join("layout"), &memory, &root, Some("v2"));
+    ocip(&["resolve", &layout]).succeeded();
+    let mut memory = Memory::new();
+    let other = memory.add_image(Flavour::OCI, None, &[]);
+    store(&home.path().join("layout"), &memory, &other, Some("v3"));
+    ocip(&["resolve", &layout]).failed(1, &["several roots", "latest, v2, v3", "oci:DIR:TAG"]);
+}
+
+#[test]
+fn a_whole_layout_passes_the_check() {
+    let (_home, layout, _) = sample();
+    let contents = format!("{} contents, ", Memory::sample().0.contents().count());
+    for name in [&layout, &format!("{layout}:latest"), layout.trim_start_matches("oci:")] {
+        let ran = ocip(&["check", name]).succeeded();
+        assert_eq!(ran.text(), "");
+        assert!(ran.stderr.starts_with(&contents) && ran.stderr.ends_with(" ms\n"), "{}", ran.stderr);
+        assert_eq!(ocip(&["check", "-q", name]).succeeded().stderr, "");
+    }
+}
+
+#[test]
+fn a_check_prints_a_line_for_each_problem_and_fails() {
+    let (home, layout, root) = sample();
+    let (memory, _) = Memory::sample();
+    let folder = home.path().join("layout");
+    let layer = Digest::of(Algorithm::Sha256, b"the layer that all of them share\n");
+    fs::remove_file(folder.join(blob_path(&layer))).unwrap();
+    let document: Value = serde_json::from_slice(&memory.bytes(&root.digest).unwrap()).unwrap();
+    let list: Digest = document["manifests"][1]["digest"].as_str().unwrap().parse().unwrap();
+    fs::write(folder.join(blob_path(&list)), "damaged").unwrap();
+    fs::write(folder.join("oci-layout"), "{}").unwrap();
+
+    let ran = ocip(&["check", "--json", &layout]);
+    ran.failed(1, &["error: 3 problems in oci:"]);
+    let lines: Vec<Value> = ran.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let shown: Vec<_> = lines.iter().map(|line| json!([line["digest"], line["problem"]])).collect();
+    let expected = [
+        json!([null, "malformed"]),
+        json!([layer.to_string(), "missing"]),
+        json!([list.to_string(), "wrong-size"]),
+    ];
+    assert_eq!(shown, expected);
+    assert!(lines.iter().all(|line| line.as_object().unwrap().len() == 3), "{lines:?}");
+    assert_eq!(lines[0]["detail"], "oci-layout: it has no `imageLayoutVersion`");
+
+    let ran = ocip(&["check", &layout]);
+    ran.failed(1, &["error: 3 problems in oci:"]);
+    let lines: Vec<_> = ran.text().lines().collect();
+    assert!(lines[0].starts_with("malformed      -  oci-layout: "), "{lines:?}");
+    assert!(lines[1].starts_with(&format!("missing        {layer}  layers[0] of sha256:")), "{lines:?}");
+    assert_eq!(lines.len(), 3);
+}
+
+#[test]
+fn wrong_content_in_a_layout_fails_a_blob() {
+    let (home, layout, _) = sample();
+    let content = b"the layer that all of them share\n";
+    let layer = Digest::of(Algorithm::Sha256, content);
+    fs::write(home.path().join("layout").join(blob_path(&layer)), vec![b'x'; content.len()]).unwrap();
+    let file = home.path().join("file");
+    let name = format!("{layout}@{layer}");
+    let ran = ocip(&["blob", "-o", file.to_str().unwrap(), &name]);
+    ran.failed(1, &["its content is that of sha256:", "ocip check"]);
+    assert!(!file.exists());
+    ocip(&["blob", &name, "--size", "1"]).failed(1, &["its descriptor says 1"]);
+}
+
+/// `ocip serve`, and the lines that it prints at its start: as many as there are places, and one.
+struct Serving {
+    child: Child,
+    lines: Vec<String>,
+}
+
+impl Serving {
+    fn start(arguments: &[&str], places: usize) -> Self {
+        let mut child = command(&[&["serve", "--listen", "127.0.0.1:0"], arguments].concat())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let lines = lines.take(places + 1).map(|line| line.trim().to_owned()).collect();
+        Self { child, lines }
+    }
+
+    fn address(&self) -> &str {
+        self.lines[0].split(' ').next().unwrap().strip_prefix("http://").unwrap()
+    }
+
+    /// Ends it as Ctrl-C does; what it said on stderr.
+    fn interrupt(mut self, signal: &str) -> (Option<i32>, String) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let status = self.child.wait().unwrap().code();
+        let said = std::io::read_to_string(self.child.stderr.take().unwrap()).unwrap();
+        (status, said)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_layout_is_served_until_ctrl_c() {
+    let (_home, layout, _) = sample();
+    let folder = layout.trim_start_matches("oci:");
+    for (name, signal) in [(folder, "-INT"), (&layout, "-TERM")] {
+        let serving = Serving::start(&[name], 1);
+        let place = &serving.lines[1];
+        assert_eq!(*place, format!("{}/layout:latest", serving.address()));
+        let from_layout = ocip(&["tree", "--json", "--blobs", &layout]).succeeded();
+        let from_registry = on_both(&["tree", "--json", "--blobs", place]).succeeded();
+        assert_eq!(from_registry.stdout, from_layout.stdout);
+        let layer = b"the layer that all of them share\n";
+        let blob = format!("{}/layout@{}", serving.address(), Digest::of(Algorithm::Sha256, layer));
+        assert_eq!(on_both(&["blob", &blob]).succeeded().stdout, layer);
+        assert_eq!(serving.interrupt(signal), (Some(0), "stopped\n".to_owned()), "{signal}");
+    }
+}
+
+#[test]
+fn each_root_is_served_under_its_name() {
+    let home = tempfile::tempdir().unwrap();
+    let mut memory = Memory::new();
+    let [one, two, three, four] =
+        ["1", "2", "3", "4"].map(|layer| memory.add_image(Flavour::OCI, None, &[layer.as_bytes()]));
+    for (root, name) in
+        [(&one, Some("1.0")), (&two, Some("team/app:2.0")), (&three, None), (&four, Some("Odd/name:1"))]
+    {
+        store(home.path(), &memory, root, name);
+    }
+    let folder = home.path().to_str().unwrap();
+    let serving = Serving::start(&["--repository", "mine", folder], 4);
+    let address = serving.address();
+    let expected = [
+        format!("{address}/mine:1.0"),
+        format!("{address}/team/app:2.0"),
+        format!("{address}/mine@{}", three.digest),
+        format!("{address}/mine@{}", four.digest),
+    ];
+    assert_eq!(serving.lines[1..], expected);
+    for (place, root) in expected.iter().zip([&one, &two, &three, &four]) {
+        let ran = on_both(&["resolve", "--json", place]).succeeded();
+        assert!(ran.text().contains(&root.digest.to_string()), "{place}: {}", ran.text());
+    }
+
+    let single = Serving::start(&[&format!("oci:{folder}:1.0")], 1);
+    assert_eq!(single.lines[1], format!("{}/layout:1.0", single.address()));
+    on_both(&["resolve", &format!("{}/team/app:2.0", single.address())]).failed(1, &["404"]);
+}
+
+#[test]
+fn what_cannot_be_served_is_said() {
+    let (home, layout, _) = sample();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    ocip(&["serve", "--listen", &address, &layout]).failed(1, &[&address, "hint: ", "--listen"]);
+    ocip(&["serve", "--listen", "nowhere", &layout]).failed(2, &["--listen"]);
+    ocip(&["serve", "--repository", "Upper", &layout]).failed(2, &["--repository", "lower case"]);
+    ocip(&["serve", home.path().to_str().unwrap()]).failed(1, &["oci-layout", "not there"]);
+    let layer = Digest::of(Algorithm::Sha256, b"the layer that all of them share\n");
+    fs::remove_file(home.path().join("layout").join(blob_path(&layer))).unwrap();
+    let ran = ocip(&["serve", "--listen", "127.0.0.1:0", &layout]);
+    ran.failed(1, &[&layer.to_string(), "not there", "ocip check"]);
+}
