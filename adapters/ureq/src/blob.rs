@@ -16,7 +16,7 @@ const CHUNK: usize = 128 << 10;
 /// The same where a blob is kept in memory: such blobs are small.
 const SMALL_CHUNK: usize = 8 << 10;
 
-/// A blob as it arrives, from [`Client::blob`](crate::Client::blob).
+/// A blob as it arrives; made by [`Client::blob`](crate::Client::blob).
 ///
 /// The request is sent with the first read. Bytes come before they are verified as a whole; **the end of
 /// file comes only after size and digest were found right**. A reader that stops short of the end of file

@@ -8,10 +8,10 @@ use oci_proto::{Error, Event, Node};
 
 use crate::call::{Call, Later};
 
-/// The nodes of a tree, from [`Client::walk`]. An error is the last item.
+/// The nodes of a tree, in depth-first pre-order; made by [`Client::walk`](crate::Client::walk).
 ///
-/// Requests run ahead of the nodes that have been taken, and rest while too many wait to be taken.
-/// Dropping the walk cancels it.
+/// The walk starts with the first `next`. From then on it reads ahead of the iterator, and rests while a few
+/// dozen nodes wait to be taken. The first error is the last item. Dropping the walk cancels it.
 #[must_use = "nothing is sent before the first `next`"]
 pub struct Walk {
     stage: Stage,

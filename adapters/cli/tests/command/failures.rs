@@ -1,6 +1,7 @@
 //! What the registry, the network or the reader of stdout can do to a command.
 
 use std::net::TcpListener;
+use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -78,50 +79,46 @@ fn a_silent_registry_is_left_after_the_timeout() {
     }
 }
 
-#[cfg(target_os = "linux")]
-#[test]
-fn a_full_disk() {
-    let digest = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+/// An empty object, which the sample has as a blob.
+const BLOB: &str = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+
+/// Runs each command that has results, on each adapter, with such a stdout; gives the statuses and stderr.
+fn with_stdout<O: Into<Stdio>>(stdout: impl Fn() -> O) -> Vec<(Option<i32>, String)> {
     let name = format!("{}/demo", sample());
-    let blob = format!("{name}@{digest}");
-    let runs: [&[&str]; 6] = [
+    let blob = format!("{name}@{BLOB}");
+    let runs: [&[&str]; 7] = [
         &["resolve", &name],
         &["manifest", &name],
+        &["tree", &name],
         &["tree", "--json", &name],
         &["blob", &blob],
         &["demo"],
         &["completions", "bash"],
     ];
-    for arguments in runs {
-        for adapter in ADAPTERS {
-            let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-            let output =
-                command(&[&["--adapter", adapter], arguments].concat()).stdout(full).output().unwrap();
-            let stderr = String::from_utf8(output.stderr).unwrap();
-            assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stderr}");
-            assert!(stderr.starts_with("error: stdout cannot be written: No space left"), "{stderr}");
-        }
+    let on = |adapter, arguments: &[&str]| {
+        let arguments = [&["--adapter", adapter], arguments].concat();
+        let output = command(&arguments).stdout(stdout()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    runs.iter().flat_map(|run| ADAPTERS.map(|adapter| on(adapter, run))).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk() {
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    for (status, stderr) in with_stdout(full) {
+        assert_eq!(status, Some(1), "{stderr}");
+        assert!(stderr.starts_with("error: stdout cannot be written: No space left"), "{stderr}");
     }
+    let blob = format!("{}/demo@{BLOB}", sample());
     let ran = on_both(&["blob", "--output", "/dev/full", &blob]);
     ran.failed(1, &["error: /dev/full cannot be written: No space left"]);
 }
 
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
-    let digest = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
-    let name = format!("{}/demo", sample());
-    let blob = format!("{name}@{digest}");
-    let runs: [&[&str]; 6] = [
-        &["resolve", &name],
-        &["manifest", &name],
-        &["tree", &name],
-        &["tree", "--json", "--adapter", "ureq", &name],
-        &["blob", &blob],
-        &["completions", "bash"],
-    ];
-    for arguments in runs {
-        let output = command(arguments).stdout(closed_pipe()).output().unwrap();
-        assert_eq!(output.status.code(), Some(141), "{arguments:?}");
-        assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{arguments:?}");
+    for (status, stderr) in with_stdout(closed_pipe) {
+        assert_eq!((status, stderr.as_str()), (Some(141), ""));
     }
 }
