@@ -38,8 +38,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             Output::Event(_, Event::Failed(error)) => return Err(error.into()),
             Output::Event(..) | Output::Abort(_) => {}
             Output::Wait(Some(until)) => std::thread::sleep(until.saturating_since(now())),
-            Output::Wait(None) => return Err("there is nothing left to wait for".into()),
-            _ => return Err("this driver does not know what the session asks".into()),
+            Output::Credentials(query, _) => session.credentials(now(), query, Ok(None)),
+            _ => return Err("there is nothing left to wait for, or nothing that this driver knows".into()),
         }
     }
 }
