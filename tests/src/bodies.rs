@@ -16,9 +16,11 @@ use oci_proto::{Digest, MediaType, Platform, Rank, Reference, Registry, Reposito
 
 mod manifest;
 mod server;
+mod session;
 
 pub use manifest::manifest;
 pub use server::server;
+pub use session::session;
 
 /// A reference has a tag or a digest, has a bounded name, and makes a URL with no surprise in it.
 pub fn reference(data: &[u8]) {

@@ -7,7 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use oci_proto::{Config, Event, ExchangeId, Fault, FaultKind, Limits, OpId, Output, Session, Time};
+use oci_proto::{
+    Config, Credentials, Event, ExchangeId, Fault, FaultKind, Limits, OpId, Output, QueryId, Session, Time,
+};
 
 use crate::transcript::{Answer, describe};
 use carried::{Carried, Progress};
@@ -73,8 +75,12 @@ pub struct Simulation<'c, A> {
     out: Vec<Carried>,
     /// Those that the session waits for no more.
     stale: Vec<Carried>,
+    /// Questions for logins that have no answer yet.
+    owed: Vec<QueryId>,
 }
 
+/// What no event may say.
+const SECRET: &str = "hunter2";
 /// More requests than any conversation of these tests needs.
 const MAX_REQUESTS: usize = 20_000;
 /// The same, of decisions of the driver.
@@ -95,6 +101,7 @@ impl<'c, A: Answers> Simulation<'c, A> {
             ops: BTreeMap::new(),
             out: Vec::new(),
             stale: Vec::new(),
+            owed: Vec::new(),
         }
     }
 
@@ -133,7 +140,7 @@ impl<'c, A: Answers> Simulation<'c, A> {
                         "a request of an operation that is over"
                     );
                     assert!(
-                        watched.is_none_or(|watched| !watched.is_paused || watched.is_anew),
+                        watched.is_none_or(|watched| !watched.is_paused),
                         "a request of a paused operation"
                     );
                     let carried = Carried::new(exchange, &mut self.answers, &mut self.choices);
@@ -149,10 +156,12 @@ impl<'c, A: Answers> Simulation<'c, A> {
                 }
                 Output::Event(op, event) => self.take(op, &event),
                 Output::Abort(id) => self.abort(id),
+                Output::Credentials(query, _) => self.owed.push(query),
                 Output::Wait(until) => {
                     assert!(until.is_none_or(|until| until > self.now), "a wait that is over spins");
                     let waits = |watched: &Watched| !watched.is_over && !watched.is_paused;
-                    let hangs = until.is_none() && self.out.is_empty() && self.ops.values().any(waits);
+                    let nothing_is_due = until.is_none() && self.out.is_empty() && self.owed.is_empty();
+                    let hangs = nothing_is_due && self.ops.values().any(waits);
                     assert!(!hangs, "the session waits for nothing: {:?}", self.ops);
                     return until;
                 }
@@ -170,6 +179,7 @@ impl<'c, A: Answers> Simulation<'c, A> {
         if let Event::Data(bytes) = event {
             watched.sink.extend_from_slice(bytes);
         }
+        assert!(!said.contains(SECRET), "a secret is told: {said}");
         watched.is_over = matches!(event, Event::Done | Event::Failed(_));
         watched.events.push(said);
     }
@@ -189,6 +199,7 @@ impl<'c, A: Answers> Simulation<'c, A> {
             for op in paused {
                 self.resume(op);
             }
+            self.answer_question(0);
             match (self.out.is_empty(), until) {
                 (false, _) => self.go_on(0, usize::MAX),
                 (true, Some(until)) => self.now = until,
@@ -208,6 +219,10 @@ impl<'c, A: Answers> Simulation<'c, A> {
             }
             12..15 if self.manners.interrupts => self.interrupt(),
             15 if self.manners.ends => self.end_something(),
+            _ if !self.owed.is_empty() => {
+                let login = self.choices.below(5);
+                self.answer_question(login);
+            }
             // Whoever does nothing else lets the time pass that the session waits for.
             _ => self.now = until.filter(|_| self.out.is_empty()).unwrap_or(self.now),
         }
@@ -233,6 +248,22 @@ impl<'c, A: Answers> Simulation<'c, A> {
         }
     }
 
+    /// Gives one of some answers to the oldest question for a login.
+    fn answer_question(&mut self, login: usize) {
+        if self.owed.is_empty() {
+            return;
+        }
+        let query = self.owed.remove(0);
+        let found = match login {
+            0 => Ok(None),
+            1 => Ok(Some(Credentials::login("user", SECRET).expect("a name without a colon"))),
+            2 => Ok(Some(Credentials::Identity(SECRET.into()))),
+            3 => Ok(Some(Credentials::Bearer(SECRET.into()))),
+            _ => Err(Fault::new(FaultKind::Credentials, "as it was drawn")),
+        };
+        self.session.credentials(self.now, query, found);
+    }
+
     fn interrupt(&mut self) {
         match self.choices.below(6) {
             0 => {
@@ -253,6 +284,7 @@ impl<'c, A: Answers> Simulation<'c, A> {
                     }
                 }
                 self.stale.append(&mut self.out);
+                self.owed.clear();
                 self.session.abandon_in_flight(self.now);
             }
             4 => {

@@ -24,7 +24,7 @@ macro_rules! bodies {
 
 bodies! {
     challenge content_range digest link location manifest media_type platform range reference retry_after
-    server warning
+    server session warning
 }
 
 fn keeps_its_promises(name: &str, body: fn(&[u8])) {
