@@ -56,7 +56,8 @@ pub fn session(data: &[u8]) {
                 "a blob is done that is not what was asked for"
             );
         } else if start.walk.platform.is_none() {
-            let resolved = &watched.events[0];
+            let resolved = watched.events.iter().find(|said| said.starts_with("resolved "));
+            let resolved = resolved.expect("what is done was resolved");
             assert!(resolved.contains(&digest.to_string()), "{resolved}, though {digest} was asked for");
         }
     }
