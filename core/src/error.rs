@@ -345,6 +345,12 @@ pub enum Misbehaviour {
     /// The body is encoded although only the identity was accepted (RFC 9110, section 12.5.3).
     #[error("the body is encoded as `{0}`, which was not accepted: its bytes cannot be verified")]
     ContentEncoding(String),
+    /// A URL in a document cannot be asked.
+    #[error("a URL that a document gives for a layer {why}")]
+    Url {
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// A token server's answer has no token that can be used.
     #[error(transparent)]
     Token(#[from] InvalidToken),

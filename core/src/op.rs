@@ -5,25 +5,31 @@
 
 mod blob;
 mod lookup;
+mod pull;
 mod resolve;
 mod walk;
+
+use std::collections::VecDeque;
 
 use http::{HeaderMap, Method};
 
 pub(crate) use blob::Blob;
 pub(crate) use lookup::Lookup;
+pub(crate) use pull::Pull;
+pub use pull::PullOptions;
 pub(crate) use resolve::Resolve;
 pub(crate) use walk::Walk;
 
 use crate::request::Name;
 use crate::tree::Ticket;
-use crate::{Descriptor, Digest, Error, Event, Manifest, MediaType};
+use crate::{Descriptor, Digest, Error, Event, Hasher, Manifest, MediaType};
 
 /// An operation in progress.
 #[derive(Debug)]
 pub(crate) enum Op {
     Resolve(Box<Resolve>),
     Walk(Box<Walk>),
+    Pull(Box<Pull>),
     Blob(Box<Blob>),
 }
 
@@ -33,15 +39,17 @@ impl Op {
         match self {
             Self::Resolve(op) => op.lookup.next_fetch(),
             Self::Walk(op) => op.next_fetch(),
+            Self::Pull(op) => op.next_fetch(),
             Self::Blob(op) => op.next_fetch(),
         }
     }
 
     /// Takes the outcome of a fetch.
-    pub(crate) fn settle(&mut self, ticket: Option<Ticket>, outcome: Result<Fetched, Error>) {
+    pub(crate) fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>) {
         match self {
-            Self::Resolve(op) => op.lookup.settle(ticket, outcome),
-            Self::Walk(op) => op.settle(ticket, outcome),
+            Self::Resolve(op) => op.lookup.settle(fetch.ticket, outcome),
+            Self::Walk(op) => op.settle(fetch.ticket, outcome),
+            Self::Pull(op) => op.settle(fetch, outcome),
             Self::Blob(op) => op.settle(outcome),
         }
     }
@@ -51,6 +59,7 @@ impl Op {
         match self {
             Self::Resolve(op) => op.next_event(),
             Self::Walk(op) => op.next_event(),
+            Self::Pull(op) => op.next_event(),
             Self::Blob(op) => op.next_event(),
         }
     }
@@ -69,7 +78,36 @@ pub(crate) enum What {
     /// A manifest by GET, or its description by HEAD.
     Manifest { method: Method, name: Name, expected: Expected },
     /// A blob, into the operation's sink.
-    Blob { digest: Digest, size: Option<u64> },
+    Blob(Box<BlobFetch>),
+}
+
+/// A blob to fetch.
+#[derive(Clone, Debug)]
+pub(crate) struct BlobFetch {
+    pub(crate) digest: Digest,
+    pub(crate) size: Option<u64>,
+    pub(crate) at: At,
+    /// Where it may be if it is not there.
+    pub(crate) or_at: VecDeque<At>,
+    /// How many bytes of it the sink has, and the hasher over those.
+    pub(crate) had: Option<(u64, Hasher)>,
+}
+
+/// Where a blob is.
+#[derive(Clone, Debug)]
+pub(crate) enum At {
+    /// Among the repository's blobs.
+    Blobs,
+    /// Among its manifests.
+    Manifests,
+    /// Anywhere: the URL is a document's word.
+    Url(String),
+}
+
+impl At {
+    fn is_url(&self) -> bool {
+        matches!(self, Self::Url(_))
+    }
 }
 
 /// What a descriptor, or the caller, says of a manifest.

@@ -5,6 +5,7 @@
 //! | a request | the registry's origin, and wherever it redirects to; from https never to http |
 //! | `Authorization` for the registry (Basic, a token) | the registry's origin, and nowhere else |
 //! | a login (name and password, refresh token) | the registry's origin as Basic; the realm that it names, over a channel no weaker than its own |
+//! | the request for a layer outside of its registry | where its descriptor says; https, or http where the registry is spoken to by http; without credentials |
 //! | a token request | the realm; https, or http where the registry itself is spoken to by http; redirected within the realm's origin alone |
 //! | the answer to a 401 | the registry's origin: a 401 from elsewhere is final |
 //! | a URL in an error | anywhere, without the values of its query |
@@ -106,17 +107,27 @@ pub(crate) fn token_redirect(from: &Uri, headers: &HeaderMap) -> Result<Uri, Mis
 ///
 /// Source: Docker's token authentication page; RFC 6750, section 5.3.
 pub(crate) fn realm(registry: &Origin, text: &str) -> Result<Uri, Misbehaviour> {
-    let problem = |why: &str| unusable("WWW-Authenticate", &format_args!("its realm {why}"));
-    let uri: Uri = text.parse().map_err(|_| problem("is not a URL"))?;
-    let scheme = uri.scheme_str().ok_or_else(|| problem("is not an absolute URL"))?;
+    named(registry, text).map_err(|why| unusable("WWW-Authenticate", &format_args!("its realm {why}")))
+}
+
+/// Where a document says that content can be had outside of its registry, if that may be asked.
+///
+/// Source: image-spec, descriptor.md, `urls`.
+pub(crate) fn elsewhere(registry: &Origin, text: &str) -> Result<Uri, Misbehaviour> {
+    named(registry, text).map_err(|why| Misbehaviour::Url { why })
+}
+
+/// A URL that a registry, or a document of it, names: absolute, and over a channel no weaker than the registry's.
+fn named(registry: &Origin, text: &str) -> Result<Uri, &'static str> {
+    let uri: Uri = text.parse().map_err(|_| "is not a URL")?;
+    let scheme = uri.scheme_str().ok_or("is not an absolute URL")?;
     // A host that is empty, a user name and a port that cannot be are refused with the redirects'.
-    let uri =
-        header::resolve(&uri, text.as_bytes()).map_err(|_| problem("is not a URL that can be asked"))?;
+    let uri = header::resolve(&uri, text.as_bytes()).map_err(|_| "is not a URL that can be asked")?;
     match scheme {
         "https" => Ok(uri),
         "http" if registry.is_plain() => Ok(uri),
-        "http" => Err(problem("is plain http, and the registry is not")),
-        _ => Err(problem("is neither https nor http")),
+        "http" => Err("is plain http, and the registry is not"),
+        _ => Err("is neither https nor http"),
     }
 }
 

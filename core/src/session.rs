@@ -11,15 +11,15 @@ use std::fmt;
 use crate::auth::{Auth, Site, TokenKey};
 use crate::error::{Cause, Exceeded};
 use crate::header::Warning;
-use crate::op::{Blob, Op, Resolve, Walk};
+use crate::op::{Blob, Op, Pull, Resolve, Walk};
 use crate::origin::{Base, Origin};
 use crate::retry::Jitter;
 use crate::{
-    Completion, Config, Credentials, CredentialsQuery, Descriptor, Error, Exchange, ExchangeId, Fault,
-    Platform, Reference, Registry, Repository, Time, WalkOptions,
+    Completion, Config, Credentials, CredentialsQuery, Descriptor, Digest, Error, Exchange, ExchangeId,
+    Fault, Platform, PullOptions, Reference, Registry, Repository, Time, WalkOptions,
 };
 use lanes::{Job, Lanes};
-pub use output::{Event, Output, Retry};
+pub use output::{Event, Held, Output, Retry};
 use task::{Place, Purpose, Task, TaskId};
 
 /// Names an operation within its session.
@@ -150,6 +150,27 @@ impl Session {
     pub fn walk(&mut self, reference: &Reference, options: WalkOptions) -> OpId {
         let op = Walk::new(reference, options, &self.config.limits, self.window());
         self.start(reference, Op::Walk(Box::new(op)))
+    }
+
+    /// Starts to take everything under `reference`, blobs included, each content once.
+    ///
+    /// Yields [`Event::Resolved`] for the root. For everything else [`Event::Wanted`] asks what the driver has of
+    /// it already, to be answered by [`held`](Self::held). Blobs come as exchanges, each with a sink of its own,
+    /// and are right at [`Event::Verified`]; documents come as [`Event::Store`], each after all that it names, and
+    /// the root last, before [`Event::Done`].
+    ///
+    /// Source: distribution-spec, end-2 and end-3; image-spec, image-layout.md.
+    pub fn pull(&mut self, reference: &Reference, options: PullOptions) -> OpId {
+        let op = Pull::new(reference, options, &self.config.limits, self.window());
+        self.start(reference, Op::Pull(Box::new(op)))
+    }
+
+    /// Answers [`Event::Wanted`]. An answer that the operation does not wait for is ignored.
+    pub fn held(&mut self, op: OpId, digest: &Digest, held: Held) {
+        if let Some(Running { op: Op::Pull(pull), .. }) = self.ops.get_mut(&op) {
+            pull.held(digest, held);
+            self.wake(op);
+        }
     }
 
     /// Starts to fetch the blob that `reference` names by its digest, into the operation's sink.

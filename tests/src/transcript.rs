@@ -7,7 +7,7 @@
 //! document NAME MEDIA/TYPE            a document; its text follows, indented by two spaces
 //! blob NAME COUNT x TEXT              bytes: TEXT, COUNT times
 //! config KEY VALUE                    a setting of the session, before the first start
-//! start [LABEL] OPERATION REFERENCE   resolve, manifest, walk, blob; then words: blobs, strict,
+//! start [LABEL] OPERATION REFERENCE   resolve, manifest, walk, pull, blob; then words: blobs, strict, foreign,
 //!                                     platform=P, size=N, data=TEXT (the blob's descriptor carries it)
 //! > [LABEL] METHOD URL                a request that must come next; indented: headers that it must have,
 //!                                     or must not (`Name: (none)`), `payload TEXT` for its body
@@ -24,6 +24,8 @@
 //! cancel|pause|resume [LABEL]         steers an operation;  abandon: a driver was dropped
 //! deadline [LABEL] DURATION           the operation's deadline, from the beginning
 //! abort [LABEL]                       the session must say that nobody waits for that request any more
+//! held [LABEL] NAME HELD              says what there is of content that a pull wants: nothing, whole,
+//!                                     document, or `part N`
 //! sink [LABEL] NAME                   the operation's sink has had exactly these bytes; those of the
 //!                                     event `manifest` count
 //! ```

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::{Fetch, Fetched, What};
+use super::{At, BlobFetch, Fetch, Fetched, What};
 use crate::error::Impossible;
 use crate::{Descriptor, Digest, Error, Event, Reference};
 
@@ -42,7 +42,8 @@ impl Blob {
         if holds(b"") {
             return Self { fetch: None, events: [Event::Done].into() };
         }
-        let what = What::Blob { digest: digest.clone(), size };
+        let (digest, at, or_at) = (digest.clone(), At::Blobs, VecDeque::new());
+        let what = What::Blob(Box::new(BlobFetch { digest, size, at, or_at, had: None }));
         Self { fetch: Some(Fetch { what, ticket: None }), events: VecDeque::new() }
     }
 

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::{OpId, QueryId};
 use crate::header::Warning;
-use crate::{CredentialsQuery, Descriptor, Error, Exchange, ExchangeId, Manifest, Node, Time};
+use crate::{
+    CredentialsQuery, Descriptor, Digest, Error, Exchange, ExchangeId, Hasher, Manifest, Node, Time,
+};
 
 /// What a session asks of its driver.
 #[derive(Debug)]
@@ -35,7 +39,15 @@ pub enum Event {
     /// The next node of a walk.
     Node(Node),
     /// All of a blob's content, which needed no request: it belongs in the operation's sink.
-    Data(bytes::Bytes),
+    Data(Bytes),
+    /// A pull is about to fetch this: what is there of it already, [`Session::held`](crate::Session::held) says.
+    Wanted(Descriptor),
+    /// The sink of this blob of a pull has had all of it, and it is right.
+    Verified(Digest),
+    /// This content is to be kept: everything that it names is there.
+    Store(Descriptor, Bytes),
+    /// This layer may not be distributed, and is left out.
+    Skipped(Descriptor),
     /// A request failed and is tried again.
     Retry(Retry),
     /// The registry wants the user to know this. Comes once for each text.
@@ -44,6 +56,25 @@ pub enum Event {
     Done,
     /// The operation failed. Its last event.
     Failed(Error),
+}
+
+/// What a driver has of some content that a pull wants.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "an answer is the driver's to make, and these are all")]
+pub enum Held {
+    /// Nothing.
+    Nothing,
+    /// A document's bytes, which are verified. No use for other content, which counts as not there.
+    Document(Bytes),
+    /// All of a blob: the driver vouches for it.
+    Whole,
+    /// The beginning of a blob.
+    Part {
+        /// How many bytes.
+        offset: u64,
+        /// Has had just these.
+        hasher: Hasher,
+    },
 }
 
 /// A request that failed and is tried again.

@@ -248,7 +248,7 @@ impl Session {
         let Some(Task { purpose: Purpose::Fetch { op, fetch }, .. }) = self.tasks.remove(&id) else { return };
         if let Some(running) = self.ops.get_mut(&op) {
             running.tasks.remove(&id);
-            running.op.settle(fetch.ticket, outcome);
+            running.op.settle(&fetch, outcome);
             self.wake(op);
         }
     }

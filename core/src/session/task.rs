@@ -7,12 +7,12 @@ use super::lanes::Job;
 use crate::auth::{self, Present, Shown, Site, TokenKey};
 use crate::error::Refusal;
 use crate::exchange::{BlobWant, ManifestWant, Want};
-use crate::op::{Fetch, What};
+use crate::op::{At, Fetch, What};
 use crate::origin::{self, Origin};
-use crate::request::{self, Accepting};
+use crate::request::{self, Accepting, Name};
 use crate::{
-    Algorithm, Awaiting, Credentials, CredentialsQuery, Exchange, ExchangeId, Hasher, OpId, QueryId, Scope,
-    Sink, Time,
+    Algorithm, Awaiting, Credentials, CredentialsQuery, Error, Exchange, ExchangeId, Hasher, OpId, QueryId,
+    Scope, Sink, Time,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,23 +87,38 @@ impl Task {
 impl Session {
     /// Makes a task of what an operation wants to fetch.
     pub(super) fn begin_fetch(&mut self, op: OpId, fetch: Fetch) -> Option<TaskId> {
-        let running = self.ops.get(&op)?;
+        let running = self.ops.get_mut(&op)?;
         let (method, home, part) = match &fetch.what {
             What::Manifest { method, name, .. } => {
                 (method.clone(), request::manifest_uri(&running.base, &running.repository, name), None)
             }
-            What::Blob { digest, size } => {
+            What::Blob(blob) => {
+                let digest = &blob.digest;
+                let fresh = || (0, Hasher::new(digest.algorithm().unwrap_or(Algorithm::Sha256)));
+                let (offset, hasher) = blob.had.clone().unwrap_or_else(fresh);
                 let part = BlobWant {
-                    sink: Sink { op, digest: digest.clone(), size: *size, offset: 0 },
-                    hasher: Hasher::new(digest.algorithm().unwrap_or(Algorithm::Sha256)),
+                    sink: Sink { op, digest: digest.clone(), size: blob.size, offset },
+                    hasher,
                     announced: None,
                     limit: self.config.limits.blob_bytes,
                 };
-                let home = request::blob_uri(&running.base, &running.repository, digest);
+                let (base, repository) = (&running.base, &running.repository);
+                let home = match &blob.at {
+                    At::Blobs => request::blob_uri(base, repository, digest),
+                    At::Manifests => request::manifest_uri(base, repository, &Name::Digest(digest.clone())),
+                    At::Url(url) => match origin::elsewhere(&running.origin, url) {
+                        Ok(url) => url,
+                        Err(misbehaviour) => {
+                            running.op.settle(&fetch, Err(Error::new(misbehaviour)));
+                            self.wake(op);
+                            return None;
+                        }
+                    },
+                };
                 (Method::GET, home, Some(Box::new(part)))
             }
         };
-        let origin = running.origin.clone();
+        let origin = Origin::of(&home)?;
         let id = self.begin(Purpose::Fetch { op, fetch }, method, home, origin, part);
         self.ops.get_mut(&op)?.tasks.insert(id);
         Some(id)

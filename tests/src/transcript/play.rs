@@ -38,6 +38,7 @@ impl Transcript {
             let reason = match step.verb.as_str() {
                 // A driver asks its session what to do after each start.
                 "start" if bounded && before == "start" => Some("its operations start in one breath"),
+                "start" if step.rest.starts_with("pull ") => Some("a pull has a folder for its sink"),
                 "cancel" | "pause" | "resume" | "abandon" | "deadline" => Some("it steers a session"),
                 "login" if step.rest.starts_with("fail ") => Some("no file of logins fails so"),
                 "fault" => match parse_fault(&step.rest)?.kind() {
@@ -310,7 +311,7 @@ fn shows(operation: Operation, event: &str) -> bool {
 
 /// Runs an operation to its end.
 fn run(adapter: &dyn Adapter, start: Start) -> Outcome {
-    let Start { operation, reference, walk, size, descriptor } = start;
+    let Start { operation, reference, walk, size, descriptor, .. } = start;
     let mut outcome = Outcome::default();
     let mut show = |event: Event| outcome.events.push(describe(&event));
     let result = match operation {
@@ -327,6 +328,8 @@ fn run(adapter: &dyn Adapter, start: Start) -> Outcome {
         Operation::Walk => {
             adapter.each(&reference, walk, &mut |node| outcome.events.push(describe_node(&node)))
         }
+        // Left out: see `core_only`.
+        Operation::Pull => Ok(()),
         Operation::Blob => {
             let of = match &descriptor {
                 Some(descriptor) => Blob::Described(&reference, descriptor),

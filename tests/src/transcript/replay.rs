@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use http::response;
 use oci_proto::{
-    Awaiting, Event, ExchangeId, Fault, FaultKind, OpId, Output, Payload, QueryId, Session, Sink, Time,
+    Algorithm, Awaiting, Digest, Event, ExchangeId, Fault, FaultKind, Hasher, Held, OpId, Output, Payload,
+    QueryId, Session, Sink, Time,
 };
 
 use super::describe;
 use super::parse::{Answer, Step, Transcript, parse_duration, parse_fault, parse_login};
-use super::start::{Start, config};
+use super::start::{Operation, Start, config};
 
 impl Transcript {
     /// Replays the transcript against a new session, delivering bodies in chunks of `chunk` bytes.
@@ -41,6 +42,8 @@ struct Replay<'a> {
     /// Those that were ever started; the last one under each label.
     started: BTreeMap<String, OpId>,
     sinks: BTreeMap<OpId, Vec<u8>>,
+    /// What pulls have had of each blob.
+    pulled: BTreeMap<OpId, BTreeMap<Digest, Vec<u8>>>,
     /// Requests that have no answer yet: label, exchange.
     asked: Vec<(String, ExchangeId, Awaiting)>,
     /// Those of them that nobody waits for any more.
@@ -59,6 +62,7 @@ impl<'a> Replay<'a> {
             ops: BTreeMap::new(),
             started: BTreeMap::new(),
             sinks: BTreeMap::new(),
+            pulled: BTreeMap::new(),
             asked: Vec::new(),
             stale: Vec::new(),
             queries: VecDeque::new(),
@@ -89,7 +93,12 @@ impl<'a> Replay<'a> {
         }
         match verb.as_str() {
             "start" => {
-                let op = Start::parse(rest)?.begin(&mut self.session);
+                let start = Start::parse(rest)?;
+                let pulls = start.operation == Operation::Pull;
+                let op = start.begin(&mut self.session);
+                if pulls {
+                    self.pulled.insert(op, BTreeMap::new());
+                }
                 self.ops.insert(label.clone(), op);
                 self.started.insert(label.clone(), op);
                 self.sinks.insert(op, Vec::new());
@@ -118,11 +127,35 @@ impl<'a> Replay<'a> {
                 self.queries.clear();
                 self.session.abandon_in_flight(self.now);
             }
+            "held" => {
+                let (name, held) = rest.split_once(' ').ok_or("held NAME HELD")?;
+                let bytes = self.transcript.contents.get(name).ok_or(format!("nothing is named `{name}`"))?;
+                let (op, digest) = (self.op(label)?, Digest::of(Algorithm::Sha256, bytes));
+                let held = match held.split_once(' ').unwrap_or((held, "")) {
+                    ("nothing", _) => Held::Nothing,
+                    ("whole", _) => Held::Whole,
+                    ("document", _) => Held::Document(bytes.clone()),
+                    ("part", length) => {
+                        let length: usize = length.parse().map_err(|_| "held NAME part N")?;
+                        let there = bytes.get(..length).ok_or("the part is longer than the whole")?;
+                        let mut hasher = Hasher::new(Algorithm::Sha256);
+                        hasher.update(there);
+                        self.pulled.entry(op).or_default().insert(digest.clone(), there.to_vec());
+                        Held::Part { offset: length as u64, hasher }
+                    }
+                    (other, _) => return Err(format!("`{other}` is nothing to have")),
+                };
+                self.session.held(op, &digest, held);
+            }
             "sink" => {
                 let expected =
                     self.transcript.contents.get(rest).ok_or(format!("nothing is named `{rest}`"))?;
                 let op = self.started.get(label).ok_or(format!("no operation [{label}] was started"))?;
-                let had = &self.sinks[op];
+                let digest = Digest::of(Algorithm::Sha256, expected);
+                let had = match self.pulled.get(op) {
+                    Some(pulled) => pulled.get(&digest).ok_or("the pull has no sink for it")?,
+                    None => &self.sinks[op],
+                };
                 if had != expected {
                     return Err(format!(
                         "the sink has had {} bytes, not these {}",
@@ -240,7 +273,10 @@ impl<'a> Replay<'a> {
         let dropped = answer.drop.map(|at| (at, Fault::new(FaultKind::Reset, "the driver was dropped")));
         let cut = answer.cut.or(dropped);
         let completion = drive(awaiting, &parts, &answer.body, cut, self.chunk, |sink, at, bytes| {
-            let had = self.sinks.entry(sink.op).or_default();
+            let had = match self.pulled.get_mut(&sink.op) {
+                Some(pulled) => pulled.entry(sink.digest.clone()).or_default(),
+                None => self.sinks.entry(sink.op).or_default(),
+            };
             match usize::try_from(at) {
                 Ok(at) if at <= had.len() => {
                     had.truncate(at);

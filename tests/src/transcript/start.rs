@@ -1,6 +1,6 @@
 //! What a transcript begins with: the session's settings, and its operations.
 
-use oci_proto::{Config, Descriptor, OpId, PlainHttp, Reference, Session, WalkOptions};
+use oci_proto::{Config, Descriptor, OpId, PlainHttp, PullOptions, Reference, Session, WalkOptions};
 
 use super::parse::{Transcript, parse_duration};
 
@@ -14,6 +14,8 @@ pub struct Start {
     pub reference: Reference,
     /// What a walk does; the platform counts for others too.
     pub walk: WalkOptions,
+    /// Whether a pull takes foreign layers.
+    pub foreign: bool,
     /// The size of a blob, where that is known.
     pub size: Option<u64>,
     /// A blob's descriptor, which carries it.
@@ -30,6 +32,8 @@ pub enum Operation {
     Manifest,
     /// `walk`.
     Walk,
+    /// `pull`.
+    Pull,
     /// `blob`.
     Blob,
 }
@@ -49,16 +53,19 @@ impl Start {
             "resolve" => Operation::Resolve,
             "manifest" => Operation::Manifest,
             "walk" => Operation::Walk,
+            "pull" => Operation::Pull,
             "blob" => Operation::Blob,
             other => return Err(format!("`{other}` is no operation")),
         };
         let reference: Reference = reference.parse().map_err(|e| format!("{e}"))?;
         let mut walk = WalkOptions::default();
         let mut size = None;
+        let mut foreign = false;
         let mut data = None;
         for option in options {
             match option.split_once('=').unwrap_or((option, "")) {
                 ("blobs", _) => walk.blobs = true,
+                ("foreign", _) => foreign = true,
                 ("strict", _) => walk.strict = true,
                 ("platform", value) => walk.platform = Some(value.parse().map_err(|e| format!("{e}"))?),
                 ("size", value) => size = Some(value.parse().map_err(|e| format!("{e}"))?),
@@ -67,7 +74,7 @@ impl Start {
             }
         }
         let descriptor = data.map(|data| described(&reference, size, data)).transpose()?;
-        Ok(Self { operation, reference, walk, size, descriptor })
+        Ok(Self { operation, reference, walk, foreign, size, descriptor })
     }
 
     /// Starts the operation.
@@ -77,6 +84,12 @@ impl Start {
             (Operation::Resolve, _) => session.resolve(&self.reference, platform),
             (Operation::Manifest, _) => session.manifest(&self.reference, platform),
             (Operation::Walk, _) => session.walk(&self.reference, self.walk),
+            (Operation::Pull, _) => {
+                let mut options = PullOptions::default();
+                options.platform = self.walk.platform;
+                options.foreign = self.foreign;
+                session.pull(&self.reference, options)
+            }
             (Operation::Blob, None) => session.blob(&self.reference, self.size),
             (Operation::Blob, Some(descriptor)) => session.described_blob(&self.reference, descriptor),
         }

@@ -9,7 +9,7 @@ use oci_proto_tests::internet::Authority;
 use oci_proto_tests::transcript::Transcript;
 
 /// What only a session can show: see [`Transcript::core_only`].
-const CORE_ONLY: [&str; 15] = [
+const CORE_ONLY: [&str; 22] = [
     "abandoned_blob_comes_again.txt",
     "abandoned_part_goes_on_from_its_beginning.txt",
     "abandoned_question_is_put_again.txt",
@@ -21,6 +21,13 @@ const CORE_ONLY: [&str; 15] = [
     "paused_operation_is_silent.txt",
     "paused_operation_tries_nothing_again.txt",
     "plain_http_is_for_loopback.txt",
+    "pull_begins_anew_where_what_is_there_is_wrong.txt",
+    "pull_fails_where_something_is_missing.txt",
+    "pull_finds_leaves_of_an_index.txt",
+    "pull_goes_on_with_what_is_there.txt",
+    "pull_leaves_foreign_layers_out.txt",
+    "pull_stores_what_names_something_after_it.txt",
+    "pull_takes_the_largest_first.txt",
     "requests_in_flight_are_bounded_in_all.txt",
     "retry_after_is_honoured.txt",
     "tls_and_sink_faults_are_final.txt",
