@@ -12,12 +12,15 @@ use http::Uri;
 use oci_proto::header::{
     ByteRange, Challenge, ContentRange, HttpDate, InvalidHeader, Link, RetryAfter, Selected, Warning, resolve,
 };
+use oci_proto::layout::blob_path;
 use oci_proto::{Digest, MediaType, Platform, Rank, Reference, Registry, Repository, Tag};
 
+mod layout;
 mod manifest;
 mod server;
 mod session;
 
+pub use layout::{layout_index, layout_marker, layout_reference};
 pub use manifest::manifest;
 pub use server::server;
 pub use session::session;
@@ -52,11 +55,15 @@ pub fn reference(data: &[u8]) {
     }
 }
 
-/// A digest has a name and a value, and those are its text.
+/// A digest has a name and a value, those are its text, and a path in a layout that leads nowhere else.
 pub fn digest(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let Some(digest) = read_back::<Digest>(text) else { return };
     assert_eq!(format!("{}:{}", digest.algorithm_name(), digest.encoded()), text);
+    let path = blob_path(&digest);
+    let parts: Vec<&str> = path.split(['/', '\\', ':']).collect();
+    assert_eq!(parts, ["blobs", digest.algorithm_name(), &digest.encoded()]);
+    assert!(parts.iter().all(|part| !part.is_empty() && !part.starts_with('.')), "{path}");
     if let Some(algorithm) = digest.algorithm() {
         assert_eq!(digest.algorithm_name(), algorithm.as_str());
         assert_eq!(digest.encoded().len(), Digest::of(algorithm, b"").encoded().len());

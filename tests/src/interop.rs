@@ -1,4 +1,4 @@
-//! Programs that others wrote, to meet on loopback: docker-registry and skopeo.
+//! Programs that others wrote, to meet on loopback: docker-registry, skopeo and umoci.
 //!
 //! A test asks for the programs that it needs ([`Program::find`]) and is skipped, loudly, where one is missing.
 //! Under `CI=true` that is a failure instead.

@@ -1,5 +1,6 @@
-//! Others' programs against ours: both adapters and `ocip` read from docker-registry, and skopeo reads from the
-//! core's registry.
+//! Others' programs against ours: both adapters and `ocip` read from docker-registry, skopeo reads from the core's
+//! registry, and layouts go between us, skopeo and umoci.
 
 mod docker_registry;
+mod layouts;
 mod skopeo;

@@ -12,7 +12,7 @@ use oci_proto_layout::LayoutWriter;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{command, ocip, on_both, registry};
+use crate::support::{closed_pipe, command, ocip, on_both, registry};
 
 /// Writes everything into a layout, with the root under this name.
 fn store(folder: &Path, memory: &Memory, root: &Descriptor, name: Option<&str>) {
@@ -126,6 +126,35 @@ fn a_check_prints_a_line_for_each_problem_and_fails() {
     assert!(lines[0].starts_with("malformed      -  oci-layout: "), "{lines:?}");
     assert!(lines[1].starts_with(&format!("missing        {layer}  layers[0] of sha256:")), "{lines:?}");
     assert_eq!(lines.len(), 3);
+}
+
+/// Neither starts to serve where nobody learns of it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_and_a_closed_pipe_are_met_as_by_other_commands() {
+    let (home, layout, root) = sample();
+    let damaged = home.path().join("damaged");
+    store(&damaged, &Memory::sample().0, &root, None);
+    fs::write(damaged.join(blob_path(&root.digest)), "damaged").unwrap();
+    let damaged = damaged.to_str().unwrap();
+    for arguments in [
+        &["check", damaged][..],
+        &["check", "--json", damaged],
+        &["serve", "--listen", "127.0.0.1:0", &layout],
+    ] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = command(arguments).stdout(full).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stderr}");
+        assert!(
+            stderr.starts_with("error: stdout cannot be written: No space left"),
+            "{arguments:?}: {stderr}"
+        );
+
+        let output = command(arguments).stdout(closed_pipe()).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), stderr.as_str()), (Some(141), ""), "{arguments:?}");
+    }
 }
 
 #[test]

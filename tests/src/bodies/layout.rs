@@ -1,0 +1,99 @@
+//! The bodies of the fuzz targets for image layouts.
+
+use std::ffi::OsString;
+
+use bytes::Bytes;
+use oci_proto::layout::{Index, RefName, Root, check_marker};
+use oci_proto::{Algorithm, Audit, Descriptor, Digest, Limits, MediaType};
+use oci_proto_layout::LayoutReference;
+use serde_json::Value;
+
+use super::read_back;
+
+/// What is read as a layout's index is written as the same value, byte for byte the same each time; a root that
+/// is set is found; and a check of it asks for no content twice.
+pub fn layout_index(data: &[u8]) {
+    let index = match Index::read(Bytes::copy_from_slice(data)) {
+        Ok(index) => index,
+        Err(error) => {
+            // A document may be long, and an error is for a person.
+            assert!(error.to_string().len() < 4096);
+            return;
+        }
+    };
+    let written = index.to_bytes();
+    let read_again =
+        |bytes: &[u8]| Index::read(Bytes::copy_from_slice(bytes)).expect("what is written reads");
+    assert_eq!(read_again(&written).to_bytes(), written);
+    if let Ok(value) = serde_json::from_slice::<Value>(data) {
+        assert_eq!(serde_json::from_slice::<Value>(&written).expect("it is JSON"), value);
+    }
+
+    let name: RefName = "set-by-the-test".parse().expect("a constant that is a name");
+    let digest = Digest::of(Algorithm::Sha256, data);
+    let root = Descriptor::new(MediaType::OCI_INDEX, digest, data.len() as u64);
+    let mut changed = index.clone();
+    changed.set(&root, Some(&name));
+    let changed = read_again(&changed.to_bytes());
+    let found = changed.find(&Root::Named(name.clone())).expect("it was set");
+    assert_eq!(found.descriptor().digest, root.digest);
+    let others = |of: &Index| -> Vec<_> {
+        let others = of.entries().iter().filter(|entry| entry.ref_name() != Some(name.as_str()));
+        others.map(|entry| entry.descriptor().clone()).collect()
+    };
+    assert_eq!(others(&changed), others(&index), "the others stay");
+
+    let mut audit = Audit::new(&Limits::default());
+    for (n, entry) in index.entries().iter().enumerate() {
+        audit.add_layout_entry(n, entry);
+    }
+    let mut asked = Vec::new();
+    while let Some(item) = audit.next_item() {
+        let key = (item.descriptor.digest, item.descriptor.media_type, item.role);
+        assert!(!asked.contains(&key), "asked twice for {key:?}");
+        asked.push(key);
+    }
+}
+
+/// What is read as a layout's marker says the version that can be read, to every reader.
+pub fn layout_marker(data: &[u8]) {
+    match check_marker(data) {
+        Ok(()) => {
+            let value: Value = serde_json::from_slice(data).expect("a marker is JSON");
+            assert_eq!(value["imageLayoutVersion"], "1.0.0");
+        }
+        Err(error) => assert!(error.to_string().len() < 4096),
+    }
+}
+
+/// What names a layout reads back from its own text, and its path is a beginning of that.
+pub fn layout_reference(data: &[u8]) {
+    if let Ok(text) = str::from_utf8(data) {
+        let _: Option<RefName> = read_back(text);
+    }
+    let Some(text) = os_text(data) else { return };
+    let Ok(reference) = LayoutReference::parse(&text) else { return };
+    let rest = data.strip_prefix(b"oci:").expect("what every one begins with");
+    let folder = reference.folder().as_os_str().as_encoded_bytes();
+    assert!(!folder.is_empty() && rest.starts_with(folder), "{reference}");
+    if str::from_utf8(data).is_ok() {
+        assert_eq!(reference.to_string().as_bytes(), data);
+    }
+    match (reference.root(), &rest[folder.len()..]) {
+        (Root::Only, []) => {}
+        (Root::Named(name), [b':', named @ ..]) => assert_eq!(name.as_str().as_bytes(), named),
+        (Root::Digest(digest), [b'@', named @ ..]) => assert_eq!(digest.to_string().as_bytes(), named),
+        (root, named) => panic!("{root:?} of {named:?}"),
+    }
+}
+
+#[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere not all bytes are text of the system")]
+fn os_text(bytes: &[u8]) -> Option<OsString> {
+    Some(std::os::unix::ffi::OsStringExt::from_vec(bytes.to_vec()))
+}
+
+#[cfg(not(unix))]
+fn os_text(bytes: &[u8]) -> Option<OsString> {
+    str::from_utf8(bytes).ok().map(Into::into)
+}
