@@ -30,7 +30,9 @@ pub fn check_marker(bytes: &[u8]) -> Result<(), InvalidMarker> {
     if bytes.len() as u64 > MARKER_BYTES {
         return Err(InvalidMarker::TooLarge);
     }
-    let mut json = serde_json::Deserializer::from_slice(bytes);
+    // What is skipped is not looked at: that all of it is text is asked first.
+    let text = str::from_utf8(bytes).map_err(|error| InvalidMarker::Malformed(error.to_string()))?;
+    let mut json = serde_json::Deserializer::from_str(text);
     let version = json.deserialize_map(Version).and_then(|version| json.end().map(|()| version));
     match version {
         Ok(Some(version)) if version == VERSION => Ok(()),
@@ -116,6 +118,8 @@ mod tests {
             let error = check_marker(text.as_bytes()).expect_err(text).to_string();
             assert!(error.contains(said), "{text} gave {error:?}, which lacks {said:?}");
         }
+        let skipped = b"{\"imageLayoutVersion\":\"1.0.0\",\"x\":\"\xff\"}";
+        assert!(matches!(check_marker(skipped), Err(InvalidMarker::Malformed(_))));
         let long = format!(r#"{{"imageLayoutVersion":"1.0.0","x":"{}"}}"#, "x".repeat(4096));
         assert_eq!(check_marker(long.as_bytes()), Err(InvalidMarker::TooLarge));
     }
