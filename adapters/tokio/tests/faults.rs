@@ -26,7 +26,7 @@ fn once() -> Builder {
 }
 
 fn impatient() -> Client {
-    once().idle_timeout(Duration::from_millis(200)).build().unwrap()
+    once().idle_timeout(Duration::from_secs(1)).build().unwrap()
 }
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn a_server_that_sends_little_by_little_is_no_timeout() {
     let address = server(|mut stream, _| async move {
         send_part(&mut stream, 10, b"").await;
         for byte in b'a'..=b'j' {
-            tokio::time::sleep(Duration::from_millis(60)).await;
+            tokio::time::sleep(Duration::from_millis(150)).await;
             stream.write_all(&[byte]).await.unwrap();
         }
     })

@@ -24,7 +24,7 @@ fn blob() -> (Memory, Descriptor, Descriptor) {
 fn impatient() -> Client {
     let mut config = Config::default();
     config.limits.tries = 1;
-    Client::builder().config(config).idle_timeout(Duration::from_millis(300)).build().unwrap()
+    Client::builder().config(config).idle_timeout(Duration::from_secs(1)).build().unwrap()
 }
 
 fn kind(error: &Error) -> Option<FaultKind> {
@@ -51,7 +51,7 @@ fn a_slow_reader_is_not_an_idle_server() {
     let mut reader = impatient().blob(&registry.at("demo", &blob.digest), None);
     let mut got = vec![0; 10];
     reader.read_exact(&mut got).unwrap();
-    std::thread::sleep(Duration::from_millis(700));
+    std::thread::sleep(Duration::from_secs(2));
     reader.read_to_end(&mut got).unwrap();
     assert_eq!(got.len(), SIZE);
 }

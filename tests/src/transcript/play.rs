@@ -20,7 +20,7 @@ use crate::internet::{Authority, Internet, Reply, Request};
 /// How long anything may take that a transcript says will come.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a server must say nothing to be given up, where a transcript has one that does.
-const IDLE: Duration = Duration::from_millis(400);
+const IDLE: Duration = Duration::from_millis(1500);
 /// The longest time of a transcript that is lived through.
 const WORTH_WAITING: Duration = Duration::from_millis(100);
 

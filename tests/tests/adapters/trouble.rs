@@ -39,8 +39,10 @@ fn assert_told(authority: &Authority, trouble: &Trouble) {
     config.limits.tries = 1;
     settings.config = Some(config);
     settings.roots = Some(authority.pem().to_owned());
-    settings.idle_timeout = Some(SHORT);
-    settings.connect_timeout = Some(SHORT);
+    if *kind == Some(FaultKind::Timeout) {
+        settings.idle_timeout = Some(SHORT);
+        settings.connect_timeout = Some(SHORT);
+    }
     for (name, make) in MAKERS {
         let began = Instant::now();
         let error = make(&settings).manifest(&reference, None).unwrap_err();
