@@ -5,8 +5,9 @@ use std::io::{self, Read as _};
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
-use oci_proto::{Config, Descriptor, Error, Manifest, Node, Platform, Reference, WalkOptions};
+use oci_proto::{Config, Descriptor, Error, Manifest, Node, Platform, PullOptions, Reference, WalkOptions};
 use oci_proto_tokio::credentials::Store;
+use oci_proto_tokio::layout::{Mirror, PullError};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::runtime::{self, Runtime};
 
@@ -41,6 +42,17 @@ pub trait Adapter: fmt::Debug + Send + Sync {
         options: WalkOptions,
         take: &mut dyn FnMut(Node),
     ) -> Result<(), Error>;
+
+    /// Takes everything under a reference into a layout on disk.
+    ///
+    /// # Errors
+    /// The adapter's.
+    fn pull(
+        &self,
+        reference: &Reference,
+        mirror: Mirror,
+        options: PullOptions,
+    ) -> Result<Descriptor, PullError>;
 
     /// Writes a blob.
     ///
@@ -214,6 +226,15 @@ impl Adapter for Tokio {
         })
     }
 
+    fn pull(
+        &self,
+        reference: &Reference,
+        mirror: Mirror,
+        options: PullOptions,
+    ) -> Result<Descriptor, PullError> {
+        self.runtime.block_on(self.client.pull(reference, mirror, options))
+    }
+
     fn blob_to(&self, of: Blob<'_>, writer: &mut dyn Writer) -> Result<u64, Error> {
         self.runtime.block_on(async {
             match of {
@@ -283,6 +304,15 @@ impl Adapter for Ureq {
         take: &mut dyn FnMut(Node),
     ) -> Result<(), Error> {
         self.client.walk(reference, options).try_for_each(|node| node.map(&mut *take))
+    }
+
+    fn pull(
+        &self,
+        reference: &Reference,
+        mirror: Mirror,
+        options: PullOptions,
+    ) -> Result<Descriptor, PullError> {
+        self.client.pull(reference, mirror, options)
     }
 
     fn blob_to(&self, of: Blob<'_>, writer: &mut dyn Writer) -> Result<u64, Error> {

@@ -98,6 +98,16 @@ impl LayoutWriter {
         BlobWriter::begin(self.place.clone(), descriptor)
     }
 
+    /// Goes on with what an earlier writer left of a blob; `None` where it left nothing.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin).
+    pub fn resume(&self, descriptor: &Descriptor) -> Result<Option<BlobWriter>, LayoutError> {
+        let partial = self.place.partial(&descriptor.digest);
+        let is_there = fs::symlink_metadata(partial).is_ok_and(|found| found.len() > 0);
+        if is_there { self.begin(descriptor).map(Some) } else { Ok(None) }
+    }
+
     /// Writes all of some content: a document, mostly.
     ///
     /// # Errors
@@ -170,6 +180,11 @@ impl Place {
 
     fn work(&self, name: &str) -> PathBuf {
         self.folder.join(WORK).join(name)
+    }
+
+    /// Where a blob is written before it is whole.
+    fn partial(&self, digest: &Digest) -> PathBuf {
+        self.work(&format!("{}-{}", digest.algorithm_name(), digest.encoded()))
     }
 
     fn busy(&self) -> MutexGuard<'_, BTreeSet<Digest>> {

@@ -138,6 +138,14 @@ impl<T: Transport> Call<T> {
         Some(letter)
     }
 
+    /// Says what there is of some content that a pull wants.
+    #[cfg(feature = "pull")]
+    pub(crate) fn held(&self, digest: &oci_proto::Digest, held: oci_proto::Held) {
+        if let Stage::Running(op) = self.stage {
+            self.shared.step(|state, _| state.session.held(op, digest, held));
+        }
+    }
+
     fn set_alarm(&mut self, after: Option<Duration>) {
         let at = after.and_then(|after| self.shared.epoch.checked_add(after));
         match (at, &mut self.alarm) {

@@ -136,6 +136,15 @@ impl<T: Transport> Carrying<T> {
         }
     }
 
+    /// Where the bytes belong that came last, as far as they have come.
+    #[cfg(feature = "pull")]
+    pub(crate) fn sink(&self) -> Option<oci_proto::Sink> {
+        match &self.stage {
+            Stage::Reading(_, receiving) => receiving.sink(),
+            _ => None,
+        }
+    }
+
     /// Takes the completion of an exchange that has ended.
     pub(crate) fn settle(&mut self) -> Option<Completion> {
         match mem::replace(&mut self.stage, Stage::Over) {

@@ -108,6 +108,28 @@ impl<T: Transport> Client<T> {
         Walk::new(Call::later(self.shared.clone(), move |session| session.walk(&reference, options)))
     }
 
+    /// Takes everything under a reference into a layout on disk, and makes it a root there, under the reference's
+    /// tag if it has one; returns the root's descriptor.
+    ///
+    /// What the layout has already is not fetched, and partial blobs are gone on with.
+    ///
+    /// # Errors
+    /// Something under the reference is missing or wrong, the registry cannot be reached, or the layout cannot be
+    /// written. What was written stays, for the next pull to go on with.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the operation; the layout stays valid.
+    #[cfg(feature = "pull")]
+    pub async fn pull(
+        &self,
+        reference: &Reference,
+        mirror: oci_proto_layout::Mirror,
+        options: oci_proto::PullOptions,
+    ) -> Result<Descriptor, oci_proto_layout::PullError> {
+        let call = Call::start(self.shared.clone(), |session| session.pull(reference, options));
+        crate::pull::pull(call, mirror, reference.tag().map(Into::into)).await
+    }
+
     /// Writes a blob into `writer`, and flushes it; returns the number of bytes written.
     ///
     /// The reference has a digest. `size`, where known, bounds the blob. Bytes are written before they

@@ -49,6 +49,8 @@ mod driver;
 mod fault;
 mod login;
 mod mailbox;
+#[cfg(feature = "pull")]
+mod pull;
 #[cfg(feature = "server")]
 pub mod server;
 mod transport;
@@ -56,6 +58,8 @@ mod walk;
 
 pub use oci_proto;
 pub use oci_proto_credentials as credentials;
+#[cfg(feature = "pull")]
+pub use oci_proto_layout as layout;
 
 pub use blob::BlobReader;
 pub use builder::{BuildError, Builder};

@@ -57,6 +57,14 @@ impl Call {
         self.shared().lock().complete(self.shared().now(), completion);
     }
 
+    /// Says what there is of some content that a pull wants.
+    #[cfg(feature = "pull")]
+    pub(crate) fn held(&self, digest: &oci_proto::Digest, held: oci_proto::Held) {
+        let mut state = self.shared().lock();
+        state.session.held(self.op, digest, held);
+        state.stale = true;
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.driver.0
     }

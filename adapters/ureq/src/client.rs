@@ -103,6 +103,27 @@ impl Client {
         Walk::new(self.later(move |session| session.walk(&reference, options)))
     }
 
+    /// Takes everything under a reference into a layout on disk, and makes it a root there, under the reference's
+    /// tag if it has one; returns the root's descriptor.
+    ///
+    /// What the layout has already is not fetched, and partial blobs are gone on with. Blobs are written by threads
+    /// of this call's own, as many as there may be requests in flight.
+    ///
+    /// # Errors
+    /// Something under the reference is missing or wrong, the registry cannot be reached, or the layout cannot be
+    /// written. What was written stays, for the next pull to go on with.
+    #[cfg(feature = "pull")]
+    pub fn pull(
+        &self,
+        reference: &Reference,
+        mirror: oci_proto_layout::Mirror,
+        options: oci_proto::PullOptions,
+    ) -> Result<Descriptor, oci_proto_layout::PullError> {
+        let call = self.call(|session| session.pull(reference, options));
+        let name = reference.tag().map(oci_proto::layout::RefName::from);
+        crate::pull::pull(&call, &mirror, name.as_ref())
+    }
+
     /// Writes a blob into `writer`, and flushes it; returns the number of bytes written.
     ///
     /// The reference has a digest. `size`, where known, bounds the blob. Bytes are written before they

@@ -101,6 +101,12 @@ impl Open {
         Some(kept.len())
     }
 
+    /// Where the bytes belong that were read last, as far as they have come.
+    #[cfg(feature = "pull")]
+    pub(crate) fn sink(&self) -> Option<oci_proto::Sink> {
+        self.receiving.sink()
+    }
+
     /// The body is at its end, and what belongs in the sink is there.
     pub(crate) fn end(self) -> Completion {
         match self.broken {

@@ -45,12 +45,16 @@ mod exchange;
 mod login;
 mod pool;
 mod proxy;
+#[cfg(feature = "pull")]
+mod pull;
 mod state;
 mod transport;
 mod walk;
 
 pub use oci_proto;
 pub use oci_proto_credentials as credentials;
+#[cfg(feature = "pull")]
+pub use oci_proto_layout as layout;
 
 pub use blob::BlobReader;
 pub use builder::{BuildError, Builder};

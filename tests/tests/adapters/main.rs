@@ -3,6 +3,7 @@
 mod blobs;
 mod environment;
 mod login;
+mod pull;
 mod settings;
 mod transcripts;
 mod trouble;

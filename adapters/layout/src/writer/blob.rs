@@ -36,7 +36,7 @@ pub struct BlobWriter {
 impl BlobWriter {
     pub(super) fn begin(place: Arc<Place>, descriptor: &Descriptor) -> Result<Self, LayoutError> {
         let Descriptor { digest, size, .. } = descriptor.clone();
-        let partial = place.work(&format!("{}-{}", digest.algorithm_name(), digest.encoded()));
+        let partial = place.partial(&digest);
         let wrong = |trouble| LayoutError::new(&partial, trouble);
         let algorithm = digest.algorithm().ok_or_else(|| wrong(Trouble::Unverifiable))?;
         if !place.busy().insert(digest.clone()) {
