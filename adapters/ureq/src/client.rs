@@ -113,6 +113,7 @@ impl Client {
     /// Something under the reference is missing or wrong, the registry cannot be reached, or the layout cannot be
     /// written. What was written stays, for the next pull to go on with.
     #[cfg(feature = "pull")]
+    #[expect(clippy::needless_pass_by_value, reason = "a pull has its layout for itself")]
     pub fn pull(
         &self,
         reference: &Reference,
