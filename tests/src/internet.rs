@@ -2,7 +2,6 @@
 //! hand, over TLS too. What a client asks keeps its URL, whatever the host.
 
 mod authority;
-mod wire;
 
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -14,10 +13,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 
+pub use crate::wire::Reply;
 pub use authority::Authority;
-pub use wire::Reply;
 
-use wire::{Stream, read_head, write_reply};
+use crate::wire::{self, Stream, read_head, write_reply};
 
 /// The servers of a test. They end when this is dropped.
 #[derive(Debug)]

@@ -9,3 +9,5 @@ pub mod internet;
 pub mod interop;
 pub mod simulation;
 pub mod transcript;
+#[cfg(feature = "network")]
+mod wire;

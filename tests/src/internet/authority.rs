@@ -5,11 +5,11 @@ use std::io;
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::wire::Stream;
+use crate::wire::Stream;
 
 /// A certificate authority, made for a test.
 pub struct Authority {
@@ -46,15 +46,21 @@ impl Authority {
         hosts.entry(name.to_owned()).or_insert_with(|| Arc::new(self.issue(name, |_| {}))).clone()
     }
 
+    /// A certificate for `name` and its key, both as PEM, for a program to read.
+    ///
+    /// # Panics
+    /// It is no name.
+    pub fn issue_pem(&self, name: &str) -> (String, String) {
+        let (certificate, key) = self.sign(name, |_| {});
+        (certificate.pem(), key.serialize_pem())
+    }
+
     /// A server's settings with a certificate for `name`, changed as told before it is signed.
     ///
     /// # Panics
     /// It is no name.
     pub fn issue(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> ServerConfig {
-        let key = KeyPair::generate().expect("a key can be made");
-        let mut params = CertificateParams::new([name.to_owned()]).expect("a host has a name");
-        change(&mut params);
-        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate can be signed");
+        let (certificate, key) = self.sign(name, change);
         let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
         ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -62,6 +68,14 @@ impl Authority {
             .with_no_client_auth()
             .with_single_cert(vec![certificate.into()], key)
             .expect("the key is that of the certificate")
+    }
+
+    fn sign(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> (Certificate, KeyPair) {
+        let key = KeyPair::generate().expect("a key can be made");
+        let mut params = CertificateParams::new([name.to_owned()]).expect("a host has a name");
+        change(&mut params);
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate can be signed");
+        (certificate, key)
     }
 
     pub(super) fn secure(&self, name: &str, stream: TcpStream) -> io::Result<Stream> {

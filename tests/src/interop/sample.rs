@@ -32,8 +32,13 @@ impl Sample {
     /// It has no entry that is neither an image nor an index: docker-registry 2.8 takes an index only after each
     /// of its entries, as a manifest, and takes no manifest of another type.
     pub fn nested() -> Self {
+        Self::nested_with(3_000_000)
+    }
+
+    /// As [`nested`](Self::nested), with a large blob of so many bytes.
+    pub fn nested_with(bytes: usize) -> Self {
         let mut memory = Memory::new();
-        let large: Vec<u8> = (0..750_000_u32).flat_map(u32::to_le_bytes).collect();
+        let large: Vec<u8> = (0_u32..).flat_map(u32::to_le_bytes).take(bytes).collect();
         let amd64 = image(&mut memory, Flavour::OCI, "linux/amd64", &large);
         let arm64 = image(&mut memory, Flavour::OCI, "linux/arm64", b"");
         let deepest = image(&mut memory, Flavour::OCI, "linux/arm/v7", b"a small layer");

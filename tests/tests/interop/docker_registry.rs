@@ -7,32 +7,31 @@ use oci_proto::server::{Content as _, Flavour, Memory};
 use oci_proto::{Algorithm, Cause, Descriptor, Error, Found, Misbehaviour, Reference, WalkOptions};
 use oci_proto_tests::adapter::adapters;
 use oci_proto_tests::interop::{
-    DockerRegistry, Program, Pusher, Recorder, Sample, Settings, line, listing, ocip,
+    DockerRegistry, Front, Program, Pusher, Sample, Settings, line, listing, ocip,
 };
 use serde_json::{Value, json};
 
-const REPOSITORY: &str = "team/nested";
+use crate::support::{REPOSITORY, filled, root};
 
-/// A registry with [`Sample::nested`] in it, and a recorder before it.
+/// A registry with [`Sample::nested`] in it, and a front before it that writes down what is asked.
 struct Filled {
     sample: Sample,
-    recorder: Recorder,
+    front: Front,
     registry: DockerRegistry,
 }
 
 impl Filled {
     /// Nothing where docker-registry is not installed.
     fn start() -> Option<Self> {
-        let registry = empty()?;
         let sample = Sample::nested();
-        Pusher::new(registry.address(), REPOSITORY, &sample.memory).push("latest", &sample.root).unwrap();
-        let recorder = Recorder::before(registry.address());
-        Some(Self { sample, recorder, registry })
+        let registry = filled(&sample)?;
+        let front = Front::before(registry.address());
+        Some(Self { sample, front, registry })
     }
 
     /// The root by its tag, with every request recorded.
     fn root(&self) -> Reference {
-        format!("{}/{REPOSITORY}:latest", self.recorder.address()).parse().unwrap()
+        root(self.front.address())
     }
 
     /// What a walk of the root must report.
@@ -53,7 +52,7 @@ impl Filled {
 
     /// The requests since the last call, sorted but for the first.
     fn requests(&self) -> Vec<String> {
-        let mut requests = self.recorder.take();
+        let mut requests = self.front.take().asked;
         if let [_, rest @ ..] = &mut requests[..] {
             rest.sort();
         }
@@ -191,7 +190,7 @@ fn content_that_was_damaged_in_storage_is_refused() {
 #[test]
 fn what_is_not_there_is_not_found() {
     let Some(filled) = Filled::start() else { return };
-    let host = filled.recorder.address();
+    let host = filled.front.address();
     for adapter in adapters() {
         for name in [format!("{host}/{REPOSITORY}:none"), format!("{host}/team/none:latest")] {
             let error = adapter.resolve(&name.parse().unwrap(), None).unwrap_err();
@@ -260,7 +259,7 @@ fn manifests_named_by_sha512_and_manifests_of_unknown_types_are_refused_by_docke
 fn figures_of_a_walk() {
     const WALKS: usize = 20;
     let Some(filled) = Filled::start() else { return };
-    let reference = format!("{}/{REPOSITORY}:latest", filled.registry.address()).parse().unwrap();
+    let reference = root(filled.registry.address());
     let mut times: [Vec<Duration>; 2] = [Vec::new(), Vec::new()];
     for _ in 0..WALKS {
         for (adapter, times) in adapters().iter().zip(&mut times) {

@@ -4,3 +4,4 @@
 mod docker_registry;
 mod layouts;
 mod skopeo;
+mod support;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use rustls::{ServerConnection, StreamOwned};
+use serde_json::Value;
 
 /// What a server does about a request.
 #[derive(Clone, Debug)]
@@ -29,9 +30,35 @@ pub enum Reply {
     Silence,
 }
 
+impl Reply {
+    /// A whole answer.
+    ///
+    /// # Panics
+    /// The status or a header is none.
+    pub fn new(status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        let mut all = HeaderMap::new();
+        all.insert(CONTENT_LENGTH, body.len().into());
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().expect("a test names its headers well");
+            all.append(name, value.parse().expect("a test gives its headers values"));
+        }
+        let status = StatusCode::from_u16(status).expect("a test knows its statuses");
+        Self::Answer { status, headers: all, body, cut: None }
+    }
+
+    /// A whole answer of JSON.
+    ///
+    /// # Panics
+    /// The status is none.
+    pub fn json(status: u16, body: &Value) -> Self {
+        Self::new(status, &[("content-type", "application/json")], body.to_string())
+    }
+}
+
 /// A connection.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(crate) enum Stream {
     Plain(TcpStream),
     Secure(Box<StreamOwned<ServerConnection, TcpStream>>),
 }
@@ -69,16 +96,16 @@ impl Write for Stream {
 
 /// The head of a request.
 #[derive(Debug)]
-pub(super) struct Head {
-    pub(super) method: Method,
-    pub(super) target: String,
-    pub(super) headers: HeaderMap,
+pub(crate) struct Head {
+    pub(crate) method: Method,
+    pub(crate) target: String,
+    pub(crate) headers: HeaderMap,
     /// How long the body is.
-    pub(super) length: usize,
+    pub(crate) length: usize,
 }
 
 /// Reads the head of a request; nothing where the connection ends before one begins.
-pub(super) fn read_head(stream: &mut impl BufRead) -> io::Result<Option<Head>> {
+pub(crate) fn read_head(stream: &mut impl BufRead) -> io::Result<Option<Head>> {
     let wrong = |line: &str| io::Error::new(io::ErrorKind::InvalidData, line.to_owned());
     let mut line = String::new();
     if stream.read_line(&mut line)? == 0 {
@@ -106,15 +133,9 @@ pub(super) fn read_head(stream: &mut impl BufRead) -> io::Result<Option<Head>> {
 }
 
 /// Writes an answer to a request with `method`. Says whether the connection goes on.
-pub(super) fn write_reply(stream: &mut impl Write, method: &Method, reply: &Reply) -> io::Result<bool> {
+pub(crate) fn write_reply(stream: &mut impl Write, method: &Method, reply: &Reply) -> io::Result<bool> {
     let Reply::Answer { status, headers, body, cut } = reply else { return Ok(false) };
-    let mut message = format!("HTTP/1.1 {status}\r\n").into_bytes();
-    for (name, value) in headers {
-        message.extend_from_slice(name.as_str().as_bytes());
-        message.extend_from_slice(b": ");
-        message.extend_from_slice(value.as_bytes());
-        message.extend_from_slice(b"\r\n");
-    }
+    let mut message = start(*status, headers);
     let bodiless = *method == Method::HEAD || matches!(status.as_u16(), 204 | 304);
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let sent = &body[..cut.unwrap_or(body.len()).min(body.len())];
@@ -138,4 +159,16 @@ pub(super) fn write_reply(stream: &mut impl Write, method: &Method, reply: &Repl
     stream.write_all(&message)?;
     stream.flush()?;
     Ok(goes_on)
+}
+
+/// The first lines of an answer; an empty line is to follow, and before that may come more headers.
+pub(crate) fn start(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
+    let mut message = format!("HTTP/1.1 {status}\r\n").into_bytes();
+    for (name, value) in headers {
+        message.extend_from_slice(name.as_str().as_bytes());
+        message.extend_from_slice(b": ");
+        message.extend_from_slice(value.as_bytes());
+        message.extend_from_slice(b"\r\n");
+    }
+    message
 }
