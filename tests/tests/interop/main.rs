@@ -3,5 +3,6 @@
 
 mod docker_registry;
 mod layouts;
+mod login;
 mod skopeo;
 mod support;

@@ -1,0 +1,217 @@
+//! docker-registry that wants to know who asks: by htpasswd, and by tokens.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use oci_proto::{Credentials, WalkOptions};
+use oci_proto_tests::adapter::{self, Adapter, MAKERS};
+use oci_proto_tests::interop::{DockerRegistry, Program, Rules, Sample, Settings, TokenServer, Who};
+use oci_proto_tokio::credentials::Store;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::support::{Ocip, REPOSITORY, downloads, filled, root, walks};
+
+const USER: &str = "somebody";
+const PASSWORD: &str = "correct: horse";
+const IDENTITY: &str = "an identity token";
+
+/// A registry with content that htpasswd guards.
+struct Guarded {
+    sample: Sample,
+    _open: DockerRegistry,
+    registry: DockerRegistry,
+    _folder: TempDir,
+}
+
+impl Guarded {
+    /// Nothing where a program is not installed.
+    fn start() -> Option<Self> {
+        let htpasswd = Program::find("htpasswd", "apache2-utils")?;
+        let sample = Sample::nested();
+        let open = filled(&sample)?;
+        let folder = TempDir::with_prefix("htpasswd-").unwrap();
+        let made = htpasswd.command(folder.path()).args(["-Bbn", USER, PASSWORD]).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let path = folder.path().join("htpasswd");
+        fs::write(&path, made.stdout).unwrap();
+        let settings =
+            Settings::new().with(&["auth", "htpasswd"], json!({ "realm": "a test", "path": path }));
+        let registry = open.beside(&settings);
+        Some(Self { sample, _open: open, registry, _folder: folder })
+    }
+}
+
+/// A registry with content that takes the tokens of a token server.
+struct Tokened {
+    sample: Sample,
+    _open: DockerRegistry,
+    registry: DockerRegistry,
+    tokens: TokenServer,
+}
+
+impl Tokened {
+    /// Nothing where docker-registry is not installed.
+    fn start(rules: Rules) -> Option<Self> {
+        let sample = Sample::nested();
+        let open = filled(&sample)?;
+        let tokens = TokenServer::start(rules);
+        let registry = open.beside(&tokens.rule(Settings::new()));
+        Some(Self { sample, _open: open, registry, tokens })
+    }
+
+    /// Who asked for tokens since the last call, of this repository and to read it.
+    fn asked(&self) -> Vec<Who> {
+        let requests = self.tokens.take();
+        for request in &requests {
+            assert_eq!(request.scopes, [format!("repository:{REPOSITORY}:pull")]);
+        }
+        requests.iter().map(|request| request.who).collect()
+    }
+}
+
+/// A client on each adapter that logs in to a registry so.
+fn clients(registry: &DockerRegistry, login: Option<&Credentials>) -> [Box<dyn Adapter>; 2] {
+    MAKERS.map(|(_, make)| {
+        let mut settings = adapter::Settings::default();
+        let name = registry.address().to_string().parse().unwrap();
+        settings.credentials = login.map(|login| Store::none().login(name, login.clone()));
+        make(&settings)
+    })
+}
+
+fn login(password: &str) -> Credentials {
+    Credentials::login(USER, password).unwrap()
+}
+
+#[test]
+fn htpasswd_takes_the_right_login() {
+    let Some(guarded) = Guarded::start() else { return };
+    let root = root(guarded.registry.address());
+    for client in clients(&guarded.registry, Some(&login(PASSWORD))) {
+        walks(&*client, &root, &guarded.sample);
+        assert_eq!(client.requests(), 1 + 12, "{}: the first one is refused, and no other", client.name());
+        downloads(&*client, &root, &guarded.sample);
+    }
+    Ocip::new().prints(&root, &guarded.sample, &["--username", USER, "--password-stdin"], PASSWORD);
+
+    // What `docker login` leaves behind.
+    let ocip = Ocip::new();
+    let auth = json!({ "username": USER, "password": PASSWORD });
+    let config = json!({ "auths": { guarded.registry.address().to_string(): auth } });
+    fs::create_dir(ocip.home.path().join(".docker")).unwrap();
+    fs::write(ocip.home.path().join(".docker/config.json"), config.to_string()).unwrap();
+    ocip.prints(&root, &guarded.sample, &[], "");
+}
+
+#[test]
+fn htpasswd_refuses_the_wrong_login_and_none() {
+    let Some(guarded) = Guarded::start() else { return };
+    let root = root(guarded.registry.address());
+    for (login, hint, requests) in [(None, "log in", 1), (Some(login("wrong")), "login may be wrong", 2)] {
+        for client in clients(&guarded.registry, login.as_ref()) {
+            let error = client.walk(&root, WalkOptions::default()).unwrap_err();
+            assert!(error.is_unauthorized(), "{}: {error}", client.name());
+            assert!(error.hint().is_some_and(|said| said.contains(hint)), "{:?}", error.hint());
+            assert_eq!(client.requests(), requests, "{} does not ask for ever", client.name());
+        }
+    }
+    let (ocip, name) = (Ocip::new(), root.to_string());
+    for adapter in ["tokio", "ureq"] {
+        let arguments = ["resolve", &name, "--username", USER, "--password-stdin"];
+        let output = ocip.run(adapter, &arguments, "wrong");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("401") && said.contains("hint: the login may be wrong"), "{said}");
+    }
+}
+
+#[test]
+fn a_walk_takes_one_token_for_its_scope() {
+    let mut rules = Rules::default();
+    rules.login = Some((USER.to_owned(), PASSWORD.to_owned()));
+    rules.identity = Some(IDENTITY.to_owned());
+    let Some(tokened) = Tokened::start(rules) else { return };
+    let root = root(tokened.registry.address());
+    let identity = Some(Credentials::login("<token>", IDENTITY).unwrap());
+    for (login, who) in
+        [(None, Who::Anonymous), (Some(login(PASSWORD)), Who::User), (identity, Who::Identity)]
+    {
+        for client in clients(&tokened.registry, login.as_ref()) {
+            walks(&*client, &root, &tokened.sample);
+            assert_eq!(client.requests(), 1 + 1 + 12, "{}: a refusal, a token, the walk", client.name());
+            downloads(&*client, &root, &tokened.sample);
+            walks(&*client, &root, &tokened.sample);
+            assert_eq!(tokened.asked(), [who], "{}", client.name());
+        }
+    }
+}
+
+#[test]
+fn the_command_shows_its_login_to_the_token_server() {
+    let mut rules = Rules::default();
+    rules.anonymous = false;
+    rules.login = Some((USER.to_owned(), PASSWORD.to_owned()));
+    let Some(tokened) = Tokened::start(rules) else { return };
+    let root = root(tokened.registry.address());
+    Ocip::new().prints(&root, &tokened.sample, &["--username", USER, "--password-stdin"], PASSWORD);
+    // A tree and three blobs that are not empty, on two adapters.
+    assert_eq!(tokened.asked(), [Who::User; 8]);
+}
+
+#[test]
+fn a_token_server_that_refuses_is_asked_once() {
+    let mut rules = Rules::default();
+    rules.anonymous = false;
+    rules.login = Some((USER.to_owned(), PASSWORD.to_owned()));
+    let Some(tokened) = Tokened::start(rules) else { return };
+    let root = root(tokened.registry.address());
+    for (login, who) in [(None, Who::Anonymous), (Some(login("wrong")), Who::Stranger)] {
+        for client in clients(&tokened.registry, login.as_ref()) {
+            let error = client.walk(&root, WalkOptions::default()).unwrap_err();
+            assert!(error.is_unauthorized(), "{}: {error}", client.name());
+            let said = error.to_string();
+            assert!(
+                said.contains("token server") && said.contains("nobody that this server knows"),
+                "{said}"
+            );
+            assert_eq!(tokened.asked(), [who], "{}", client.name());
+        }
+    }
+}
+
+/// The token server says that its tokens are good for two seconds, which counts as a minute: it is the registry
+/// that finds out.
+#[test]
+fn a_token_that_went_stale_is_fetched_anew_once() {
+    let mut rules = Rules::default();
+    rules.lifetime = Duration::from_secs(2);
+    let Some(tokened) = Tokened::start(rules) else { return };
+    let root = root(tokened.registry.address());
+    thread::scope(|scope| {
+        let walks_twice = |client: Box<dyn Adapter>| {
+            let before = Instant::now();
+            walks(&*client, &root, &tokened.sample);
+            thread::sleep(Duration::from_millis(2100));
+            let requests = client.requests();
+            // All at once: each is refused with the stale token, and waits for the same new one.
+            thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| client.resolve(&root, None).unwrap());
+                }
+            });
+            let more = client.requests() - requests;
+            // Those that began after the new token was there needed only one request.
+            assert!((1 + 1 + 4..=1 + 2 * 4).contains(&more), "{}: {more} requests", client.name());
+            walks(&*client, &root, &tokened.sample);
+            before.elapsed()
+        };
+        let threads = clients(&tokened.registry, None).map(|client| scope.spawn(move || walks_twice(client)));
+        for thread in threads {
+            let took = thread.join().unwrap();
+            assert!(took < Duration::from_secs(4), "the machine is too slow for this test: {took:?}");
+        }
+    });
+    assert_eq!(tokened.asked(), [Who::Anonymous; 4], "each client fetches two");
+}
