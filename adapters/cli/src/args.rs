@@ -229,7 +229,7 @@ pub(crate) struct Common {
     /// Speak to every registry without TLS; otherwise only to those on this machine.
     #[arg(long, global = true, help_heading = "Connection")]
     pub(crate) plain_http: bool,
-    /// Trust the certificate authorities in this PEM file too.
+    /// Trust the certificate authorities in this PEM file too; then this machine gets TLS as well.
     #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
     pub(crate) ca_file: Option<PathBuf>,
     /// Have at most this many requests under way at once.

@@ -144,6 +144,9 @@ fn config(common: &Common) -> Config {
     config.user_agent = concat!("ocip/", env!("CARGO_PKG_VERSION")).parse().ok();
     if common.plain_http {
         config.plain_http = PlainHttp::Always;
+    } else if common.ca_file.is_some() {
+        // Whoever names an authority wants it asked, on this machine too.
+        config.plain_http = PlainHttp::Never;
     }
     config.limits.tries = common.retries.saturating_add(1);
     config.limits.in_flight = common.in_flight.into();

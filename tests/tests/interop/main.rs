@@ -6,3 +6,4 @@ mod layouts;
 mod login;
 mod skopeo;
 mod support;
+mod tls;

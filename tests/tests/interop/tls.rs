@@ -1,0 +1,47 @@
+//! docker-registry behind TLS, with a certificate of an authority that only the test knows.
+
+use std::fs;
+
+use oci_proto::{Config, FaultKind, PlainHttp};
+use oci_proto_tests::adapter::{Settings, adapters_with};
+use oci_proto_tests::internet::Authority;
+use oci_proto_tests::interop::{self, Sample};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::support::{Ocip, downloads, filled, root, walks};
+
+#[test]
+fn docker_registry_is_read_over_tls_by_those_who_trust_its_authority() {
+    let sample = Sample::nested();
+    let Some(plain) = filled(&sample) else { return };
+    let authority = Authority::new();
+    let (certificate, key) = authority.issue_pem("127.0.0.1");
+    let folder = TempDir::with_prefix("tls-").unwrap();
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    };
+    let files = json!({ "certificate": file("certificate", &certificate), "key": file("key", &key) });
+    let registry = plain.beside(&interop::Settings::new().with(&["http", "tls"], files));
+    let authority_file = file("authority", authority.pem());
+
+    let mut config = Config::default();
+    config.plain_http = PlainHttp::Never;
+    let mut settings = Settings::default();
+    settings.config = Some(config);
+    let root = root(registry.address());
+    for stranger in adapters_with(&settings) {
+        let error = stranger.resolve(&root, None).unwrap_err();
+        let kind = error.fault().map(oci_proto::Fault::kind);
+        assert_eq!(kind, Some(FaultKind::Tls), "{}: {error}", stranger.name());
+        assert_eq!(stranger.requests(), 1, "{}: a certificate does not change", stranger.name());
+    }
+    settings.roots = Some(authority.pem().to_owned());
+    for client in adapters_with(&settings) {
+        walks(&*client, &root, &sample);
+        downloads(&*client, &root, &sample);
+    }
+    Ocip::new().prints(&root, &sample, &["--ca-file", authority_file.to_str().unwrap()], "");
+}
