@@ -7,3 +7,4 @@ mod login;
 mod skopeo;
 mod support;
 mod tls;
+mod unreliable;
