@@ -2,10 +2,14 @@
 
 use std::fmt;
 use std::io::{self, Read as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
-use oci_proto::{Config, Descriptor, Error, Manifest, Node, Platform, PullOptions, Reference, WalkOptions};
+use oci_proto::header::Warning;
+use oci_proto::{
+    Config, Descriptor, Error, Manifest, Node, Platform, PullOptions, Reference, Retry, WalkOptions,
+};
 use oci_proto_tokio::credentials::Store;
 use oci_proto_tokio::layout::{Mirror, PullError};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
@@ -128,6 +132,32 @@ pub struct Settings {
     pub idle_timeout: Option<Duration>,
     /// How long an operation may take.
     pub timeout: Option<Duration>,
+    /// What is told of retries.
+    pub on_retry: Option<Hook<Retry>>,
+    /// What is told the registries' warnings.
+    pub on_warning: Option<Hook<Warning>>,
+}
+
+/// A test's own code, for a client to run.
+pub struct Hook<T>(Arc<dyn Fn(&T) + Send + Sync>);
+
+impl<T> Hook<T> {
+    /// A hook that does this.
+    pub fn new(does: impl Fn(&T) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(does))
+    }
+}
+
+impl<T> Clone for Hook<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> fmt::Debug for Hook<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hook").finish_non_exhaustive()
+    }
 }
 
 /// Makes a fresh client.
@@ -174,6 +204,12 @@ macro_rules! build {
         }
         if let Some(time) = settings.timeout {
             builder = builder.timeout(time);
+        }
+        if let Some(Hook(hook)) = settings.on_retry.clone() {
+            builder = builder.on_retry(move |retry| hook(retry));
+        }
+        if let Some(Hook(hook)) = settings.on_warning.clone() {
+            builder = builder.on_warning(move |warning| hook(warning));
         }
         builder.build().expect("a client is built")
     }};

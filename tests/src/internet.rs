@@ -54,6 +54,13 @@ impl Request {
     pub fn reply(self, reply: Reply) {
         let _ = self.reply.send(reply);
     }
+
+    /// Answers it, and where the answer breaks off keeps the connection, and says nothing more.
+    pub fn reply_and_rest(self, reply: Reply) {
+        for reply in [reply, Reply::Silence] {
+            let _ = self.reply.send(reply);
+        }
+    }
 }
 
 impl Internet {
@@ -171,7 +178,8 @@ impl Shared {
                 Ok(Reply::Silence) => return stream.fill_buf().map(|_| ()),
                 Ok(reply) => {
                     if !write_reply(stream.get_mut(), &method, &reply)? {
-                        return Ok(());
+                        let rests = matches!(answer.recv(), Ok(Reply::Silence));
+                        return if rests { stream.fill_buf().map(|_| ()) } else { Ok(()) };
                     }
                 }
             }

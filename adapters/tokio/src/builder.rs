@@ -12,7 +12,8 @@ use http::HeaderValue;
 use hyper_util::client::legacy;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use oci_proto::{Config, FaultKind, Session};
+use oci_proto::header::Warning;
+use oci_proto::{Config, FaultKind, Retry, Session};
 use oci_proto_credentials::Store;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -20,6 +21,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::carrying::{Classify, Rules};
 use crate::connector::{Connector, is_proxy};
+use crate::hooks::Hooks;
 use crate::{Client, HyperTransport, Transport};
 
 /// Makes a [`Client`].
@@ -31,6 +33,7 @@ pub struct Builder {
     connect_timeout: Duration,
     idle_timeout: Duration,
     timeout: Option<Duration>,
+    hooks: Hooks,
     classify: Option<Box<Classify>>,
     /// In place of what the environment says.
     proxies: Option<Matcher>,
@@ -48,6 +51,7 @@ impl Builder {
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
             timeout: None,
+            hooks: Hooks::default(),
             classify: None,
             proxies: None,
         }
@@ -119,6 +123,27 @@ impl Builder {
         self
     }
 
+    /// Has `hook` told of each request that failed and is tried again.
+    ///
+    /// It runs in the call that the request is for, where its event has its turn: it sees the retries of one call
+    /// in order, all of them before the call ends, and those of several calls at the same time. It may use the
+    /// client. It must not block for long: the thread
+    /// that polls the call waits for it.
+    ///
+    /// A panic in it comes out of that call, and the client goes on.
+    pub fn on_retry(mut self, hook: impl Fn(&Retry) + Send + Sync + 'static) -> Self {
+        self.hooks.retry = Box::new(hook);
+        self
+    }
+
+    /// Has `hook` told what a registry wants its users to know: each text once a call, however often it comes.
+    ///
+    /// It runs as that of [`on_retry`](Self::on_retry) does. Whoever answered chose the text.
+    pub fn on_warning(mut self, hook: impl Fn(&Warning) + Send + Sync + 'static) -> Self {
+        self.hooks.warning = Box::new(hook);
+        self
+    }
+
     /// Says what kind of fault a transport's error is, where you know better.
     ///
     /// Where `classify` answers `None` the chain of the error's sources decides: a rustls error or the
@@ -176,7 +201,8 @@ impl Builder {
         // Seeds nothing but the jitter of retries: the standard library's own source of variety will do.
         let seed = RandomState::new().hash_one(());
         let rules = Rules { idle: self.idle_timeout, classify: self.classify, requests: AtomicU64::new(0) };
-        Client::over(Session::new(self.config, seed), self.credentials, transport, self.timeout, rules)
+        let session = Session::new(self.config, seed);
+        Client::over(session, self.credentials, transport, self.timeout, rules, self.hooks)
     }
 }
 

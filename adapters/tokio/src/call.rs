@@ -79,8 +79,19 @@ impl<T: Transport> Call<T> {
         }
     }
 
-    /// What the operation's mailbox holds. Takes no lock while there is nothing new.
+    /// What the operation's mailbox holds. Notices among it are told here, and go no further.
     pub(crate) fn poll_letter(&mut self, cx: &mut Context<'_>) -> Poll<Letter<T>> {
+        loop {
+            match ready!(self.poll_mailbox(cx)) {
+                Letter::Event(Event::Retry(retry)) => (self.shared.hooks.retry)(&retry),
+                Letter::Event(Event::Warning(warning)) => (self.shared.hooks.warning)(&warning),
+                letter => return Poll::Ready(letter),
+            }
+        }
+    }
+
+    /// Takes no lock while there is nothing new.
+    fn poll_mailbox(&mut self, cx: &mut Context<'_>) -> Poll<Letter<T>> {
         let op = match mem::replace(&mut self.stage, Stage::Over) {
             Stage::New(start) => begin(&self.shared, &self.flag, start),
             Stage::Running(op) => op,

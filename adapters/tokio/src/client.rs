@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::call::Call;
 use crate::carrying::Rules;
 use crate::driver::{Shared, State};
+use crate::hooks::Hooks;
 use crate::{BlobReader, BuildError, Builder, HyperTransport, Transport, Walk, blob};
 
 /// A client of OCI registries.
@@ -49,10 +50,12 @@ impl<T: Transport> Client<T> {
         transport: T,
         timeout: Option<Duration>,
         rules: Rules,
+        hooks: Hooks,
     ) -> Self {
         let (credentials, rules) = (Arc::new(credentials), Arc::new(rules));
         let state = Mutex::new(State::new(session, transport));
-        Self { shared: Arc::new(Shared { epoch: Instant::now(), timeout, credentials, rules, state }) }
+        let epoch = Instant::now();
+        Self { shared: Arc::new(Shared { epoch, timeout, credentials, rules, hooks, state }) }
     }
 
     /// Says what a reference names. With a platform, that is the manifest that fits it best in the index

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::Transport;
 use crate::carrying::{Carrying, Rules, Task};
+use crate::hooks::Hooks;
 use crate::login::look_up;
 use crate::mailbox::{FULL, Letter, Mailbox};
 
@@ -23,6 +24,7 @@ pub(crate) struct Shared<T: Transport> {
     pub(crate) timeout: Option<Duration>,
     pub(crate) credentials: Arc<Store>,
     pub(crate) rules: Arc<Rules>,
+    pub(crate) hooks: Hooks,
     pub(crate) state: Mutex<State<T>>,
 }
 

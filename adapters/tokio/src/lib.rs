@@ -47,6 +47,7 @@ mod client;
 mod connector;
 mod driver;
 mod fault;
+mod hooks;
 mod login;
 mod mailbox;
 #[cfg(feature = "pull")]

@@ -4,13 +4,15 @@ use std::fmt;
 use std::time::Duration;
 
 use http::HeaderValue;
-use oci_proto::Config;
+use oci_proto::header::Warning;
+use oci_proto::{Config, Retry};
 use oci_proto_credentials::Store;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use ureq::tls::{Certificate, PemItem, parse_pem};
 
 use crate::Client;
+use crate::hooks::Hooks;
 use crate::proxy::{Proxies, proxy};
 use crate::transport::Transport;
 
@@ -23,6 +25,7 @@ pub struct Builder {
     connect_timeout: Duration,
     idle_timeout: Duration,
     timeout: Option<Duration>,
+    hooks: Hooks,
     /// In place of what the environment says.
     proxies: Option<Proxies>,
 }
@@ -39,6 +42,7 @@ impl Builder {
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
             timeout: None,
+            hooks: Hooks::default(),
             proxies: None,
         }
     }
@@ -111,6 +115,27 @@ impl Builder {
         self
     }
 
+    /// Has `hook` told of each request that failed and is tried again.
+    ///
+    /// It runs in the call that the request is for, where its event has its turn: it sees the retries of one call
+    /// in order, all of them before the call ends, and those of several calls at the same time. It may use the
+    /// client. It must not block for long: the call
+    /// waits for it.
+    ///
+    /// A panic in it comes out of that call, and the client goes on.
+    pub fn on_retry(mut self, hook: impl Fn(&Retry) + Send + Sync + 'static) -> Self {
+        self.hooks.retry = Box::new(hook);
+        self
+    }
+
+    /// Has `hook` told what a registry wants its users to know: each text once a call, however often it comes.
+    ///
+    /// It runs as that of [`on_retry`](Self::on_retry) does. Whoever answered chose the text.
+    pub fn on_warning(mut self, hook: impl Fn(&Warning) + Send + Sync + 'static) -> Self {
+        self.hooks.warning = Box::new(hook);
+        self
+    }
+
     /// Makes the client. Reads the system's certificates and the proxy settings in the environment.
     ///
     /// # Errors
@@ -120,7 +145,7 @@ impl Builder {
         let proxies = self.proxies.unwrap_or_else(Proxies::from_env);
         let limits = &self.config.limits;
         let transport = Transport::new(limits, self.roots, proxies, self.connect_timeout, self.idle_timeout);
-        Ok(Client::start(self.config, self.credentials, transport, self.timeout))
+        Ok(Client::start(self.config, self.credentials, transport, self.timeout, self.hooks))
     }
 }
 

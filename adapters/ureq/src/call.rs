@@ -47,9 +47,17 @@ impl Call {
         }
     }
 
-    /// Waits for the next step of the operation. Not to be called after its last event.
+    /// Waits for the next step of the operation. Not to be called after its last event. Notices on the way are
+    /// told here, and go no further.
     pub(crate) fn step(&self) -> Step {
-        self.shared().step(self.op, &self.wake)
+        let hooks = &self.shared().hooks;
+        loop {
+            match self.shared().step(self.op, &self.wake) {
+                Step::Event(Event::Retry(retry)) => (hooks.retry)(&retry),
+                Step::Event(Event::Warning(warning)) => (hooks.warning)(&warning),
+                step => return step,
+            }
+        }
     }
 
     /// Hands back what a step said to carry.

@@ -15,6 +15,7 @@ use oci_proto_credentials::Store;
 
 use crate::call::{Call, Later};
 use crate::driver::Shared;
+use crate::hooks::Hooks;
 use crate::pool::Driver;
 use crate::transport::Transport;
 use crate::{BlobReader, BuildError, Builder, Walk, blob};
@@ -48,11 +49,12 @@ impl Client {
         credentials: Store,
         transport: Transport,
         timeout: Option<Duration>,
+        hooks: Hooks,
     ) -> Self {
         let threads = config.limits.in_flight.max(1);
         // Seeds nothing but the jitter of retries: the standard library's own source of variety will do.
         let seed = RandomState::new().hash_one(());
-        let shared = Shared::new(Session::new(config, seed), credentials, transport, threads);
+        let shared = Shared::new(Session::new(config, seed), credentials, transport, hooks, threads);
         Self { driver: Arc::new(Driver(shared)), timeout }
     }
 

@@ -8,6 +8,7 @@ use oci_proto::{OpId, Output, Session, Time};
 use oci_proto_credentials::Store;
 
 use crate::exchange::Job;
+use crate::hooks::Hooks;
 use crate::state::{State, Step, Turn};
 use crate::transport::Transport;
 
@@ -15,6 +16,7 @@ use crate::transport::Transport;
 pub(crate) struct Shared {
     pub(crate) transport: Transport,
     pub(crate) credentials: Arc<Store>,
+    pub(crate) hooks: Hooks,
     /// The most threads that carry exchanges beside the calls.
     pub(crate) threads: usize,
     /// Wakes one of them.
@@ -28,11 +30,13 @@ impl Shared {
         session: Session,
         credentials: Store,
         transport: Transport,
+        hooks: Hooks,
         threads: usize,
     ) -> Arc<Self> {
         Arc::new(Self {
             transport,
             credentials: Arc::new(credentials),
+            hooks,
             threads,
             work: Condvar::new(),
             epoch: Instant::now(),

@@ -42,6 +42,7 @@ mod call;
 mod client;
 mod driver;
 mod exchange;
+mod hooks;
 mod login;
 mod pool;
 mod proxy;

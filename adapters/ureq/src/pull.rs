@@ -22,12 +22,22 @@ pub(crate) fn pull(call: &Call, mirror: &Mirror, name: Option<&RefName>) -> Resu
     // What the threads read is of no use any more once the pull has ended.
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
+        let ended = Ended(&over);
         let result = drive(call, mirror, &over, scope);
-        over.store(true, Ordering::Relaxed);
+        drop(ended);
         let root = result?;
         mirror.done(&root, name)?;
         Ok(root)
     })
+}
+
+/// Says that the pull is over when it is dropped: a panic in a hook must not wait for the threads either.
+struct Ended<'a>(&'a AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn drive<'scope>(

@@ -1,5 +1,6 @@
 //! What the end of an exchange means to its task.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
@@ -213,14 +214,14 @@ impl Session {
         }
     }
 
-    /// The operations that a task serves.
-    fn ops_of(&self, id: TaskId) -> Vec<OpId> {
+    /// The operations that a task serves, each once.
+    fn ops_of(&self, id: TaskId) -> BTreeSet<OpId> {
         match self.tasks.get(&id).map(|task| &task.purpose) {
-            Some(Purpose::Fetch { op, .. }) => vec![*op],
+            Some(Purpose::Fetch { op, .. }) => BTreeSet::from([*op]),
             Some(Purpose::Token { waiting, .. }) => {
                 waiting.iter().filter_map(|id| self.tasks.get(id)?.op()).collect()
             }
-            None => Vec::new(),
+            None => BTreeSet::new(),
         }
     }
 

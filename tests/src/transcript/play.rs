@@ -1,5 +1,6 @@
 //! Transcripts against adapters: the servers' side is played over sockets.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -7,14 +8,15 @@ use std::time::Duration;
 
 use http::Method;
 use http::header::CONTENT_LENGTH;
-use oci_proto::{Event, FaultKind, is_loopback};
+use oci_proto::header::Warning;
+use oci_proto::{Event, FaultKind, Retry, is_loopback};
 use oci_proto_tokio::credentials::Store;
 use serde_json::json;
 
+use super::describe;
 use super::parse::{Step, Transcript, parse_duration, parse_fault};
 use super::start::{Operation, Start, config};
-use super::{describe, describe_node};
-use crate::adapter::{Adapter, Blob, Make, Settings};
+use crate::adapter::{Adapter, Blob, Hook, Make, Settings};
 use crate::internet::{Authority, Internet, Reply, Request};
 
 /// How long anything may take that a transcript says will come.
@@ -78,13 +80,15 @@ impl Transcript {
         let internet = Internet::start(authority.clone());
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
         let auth_file = folder.path().join("config.json");
-        let silent = self.steps.iter().any(|step| step.verb == "fault" && step.rest.starts_with("timeout"));
+        let silent = self.steps.iter().any(falls_silent);
         let settings = Settings {
             config: Some(config(self)?),
             proxy: Some(internet.proxy()),
             roots: Some(authority.pem().to_owned()),
             credentials: Some(Store::none().file(&auth_file)),
             idle_timeout: silent.then_some(IDLE),
+            on_retry: Some(Hook::new(|retry| show(&Event::Retry(Retry::clone(retry))))),
+            on_warning: Some(Hook::new(|warning| show(&Event::Warning(Warning::clone(warning))))),
             ..Settings::default()
         };
         let mut play = Play {
@@ -119,6 +123,13 @@ impl Transcript {
     }
 }
 
+/// Whether a server says nothing any more, and keeps its connection.
+fn falls_silent(step: &Step) -> bool {
+    let is_timeout = |text: &str| parse_fault(text).is_ok_and(|fault| fault.kind() == FaultKind::Timeout);
+    let cut = step.below.iter().filter_map(|line| line.strip_prefix("cut ")?.split_once(' '));
+    step.verb == "fault" && is_timeout(&step.rest) || cut.into_iter().any(|(_, fault)| is_timeout(fault))
+}
+
 /// A transcript that is being played.
 struct Play<'a> {
     transcript: &'a Transcript,
@@ -143,7 +154,6 @@ struct Running {
 }
 
 /// What an adapter shows of an operation.
-#[derive(Default)]
 struct Outcome {
     events: Vec<String>,
     sink: Vec<u8>,
@@ -171,15 +181,12 @@ impl Play<'_> {
                 if declared.is_some_and(|length: usize| length != answer.body.len()) {
                     self.lenience.framed.insert(request.url.clone());
                 }
-                if let Some((_, fault)) = &answer.cut {
-                    self.lenience.faults.push(fault.message().to_owned());
-                }
-                request.reply(Reply::Answer {
-                    status: answer.status,
-                    headers: answer.headers,
-                    body: answer.body,
-                    cut: answer.cut.map(|(at, _)| at),
-                });
+                let (cut, fault) = answer.cut.unzip();
+                let rests = fault.as_ref().is_some_and(|fault| fault.kind() == FaultKind::Timeout);
+                self.lenience.faults.extend(fault.map(|fault| fault.message().to_owned()));
+                let (status, headers, body) = (answer.status, answer.headers, answer.body);
+                let reply = Reply::Answer { status, headers, body, cut };
+                if rests { request.reply_and_rest(reply) } else { request.reply(reply) }
             }
             "fault" => {
                 let fault = parse_fault(rest)?;
@@ -303,31 +310,37 @@ fn shows(operation: Operation, event: &str) -> bool {
     match event.split(' ').next() {
         // A walk's root comes again as its first node.
         Some("resolved") => operation != Operation::Walk,
-        // Data is in the sink; of the others, calls return nothing.
-        Some("data" | "retry" | "warning") => false,
+        // It is in the sink.
+        Some("data") => false,
         _ => true,
     }
 }
 
-/// Runs an operation to its end.
+thread_local! {
+    /// What the operation that runs on this thread has shown. Hooks run in the call that they are told of.
+    static SHOWN: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+fn show(event: &Event) {
+    SHOWN.with_borrow_mut(|shown| shown.push(describe(event)));
+}
+
+/// Runs an operation to its end, on a thread of its own.
 fn run(adapter: &dyn Adapter, start: Start) -> Outcome {
     let Start { operation, reference, walk, size, descriptor, .. } = start;
-    let mut outcome = Outcome::default();
-    let mut show = |event: Event| outcome.events.push(describe(&event));
+    let mut sink = Vec::new();
     let result = match operation {
         Operation::Resolve => adapter
             .resolve(&reference, walk.platform.as_ref())
-            .map(|descriptor| show(Event::Resolved(descriptor))),
+            .map(|descriptor| show(&Event::Resolved(descriptor))),
         Operation::Manifest => {
             adapter.manifest(&reference, walk.platform.as_ref()).map(|(descriptor, manifest)| {
-                outcome.sink.extend_from_slice(manifest.bytes());
-                show(Event::Resolved(descriptor.clone()));
-                show(Event::Manifest(descriptor, manifest));
+                sink.extend_from_slice(manifest.bytes());
+                show(&Event::Resolved(descriptor.clone()));
+                show(&Event::Manifest(descriptor, manifest));
             })
         }
-        Operation::Walk => {
-            adapter.each(&reference, walk, &mut |node| outcome.events.push(describe_node(&node)))
-        }
+        Operation::Walk => adapter.each(&reference, walk, &mut |node| show(&Event::Node(node))),
         // Left out: see `core_only`.
         Operation::Pull => Ok(()),
         Operation::Blob => {
@@ -335,14 +348,14 @@ fn run(adapter: &dyn Adapter, start: Start) -> Outcome {
                 Some(descriptor) => Blob::Described(&reference, descriptor),
                 None => Blob::Named(&reference, size),
             };
-            adapter.blob_to(of, &mut outcome.sink).map(|_| ())
+            adapter.blob_to(of, &mut sink).map(|_| ())
         }
     };
-    outcome.events.push(describe(&match result {
+    show(&match result {
         Ok(()) => Event::Done,
         Err(error) => Event::Failed(error),
-    }));
-    outcome
+    });
+    Outcome { events: SHOWN.take(), sink }
 }
 
 /// Where the words of an outcome are those of whoever carries the requests.
@@ -363,8 +376,9 @@ impl Lenience {
             Some(what.replace(": no connection: ", ": the connection broke: "))
         };
         let of_frame = |url: &String| {
-            let what = format!("failed {} {url}: ", Method::GET);
-            said.starts_with(&what).then_some(what)
+            let asked = format!("{} {url}: ", Method::GET);
+            let (before, _) = said.split_once(&asked)?;
+            Some(format!("{before}{asked}"))
         };
         let what = self.faults.iter().find_map(of_fault).or_else(|| self.framed.iter().find_map(of_frame));
         said == shown || what.is_some_and(|what| shown.starts_with(&what))

@@ -3,6 +3,7 @@
 mod blobs;
 mod environment;
 mod login;
+mod notices;
 mod pull;
 mod settings;
 mod transcripts;

@@ -25,8 +25,8 @@ impl World {
         let mut server = Server::new();
         let (repository, tag) = ("team/app".parse().unwrap(), "1.0".parse().unwrap());
         server.add(&repository, Some(&tag), &sample.root, &sample.memory).unwrap();
-        let served = Served::start(server, sample.memory.clone());
-        Self { sample, served }
+        let registry = Served::start(server, sample.memory.clone());
+        Self { sample, served: registry }
     }
 
     fn reference(&self) -> Reference {
@@ -187,8 +187,8 @@ fn a_registry_that_lacks_a_blob_leaves_a_layout_without_the_root() {
     let large = sample.blobs.iter().max_by_key(|blob| blob.size).unwrap();
     let mut memory = sample.memory.clone();
     memory.remove(&large.digest);
-    let served = Served::start(server, memory);
-    let reference = format!("{}/team/app:1.0", served.address()).parse().unwrap();
+    let registry = Served::start(server, memory);
+    let reference = format!("{}/team/app:1.0", registry.address()).parse().unwrap();
     for adapter in adapters() {
         let home = TempDir::new().unwrap();
         let pulled = adapter.pull(&reference, mirror(home.path()), PullOptions::default());
