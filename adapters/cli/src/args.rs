@@ -44,6 +44,7 @@ pub(crate) enum Command {
     Manifest(Manifest),
     Tree(Tree),
     Blob(Blob),
+    Pull(Pull),
     Check(Check),
     Serve(Serve),
     Demo(Demo),
@@ -134,6 +135,41 @@ pub(crate) struct Blob {
     /// Accept exactly this many bytes.
     #[arg(long, value_name = "BYTES")]
     pub(crate) size: Option<u64>,
+}
+
+/// Takes everything under a reference into an image layout on disk.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Manifests, configs and layers are verified and written to DIR, which becomes an image layout if it \
+is empty or not there. The reference's tag names the root in the layout. What DIR has already is \
+not fetched again, and a pull that was interrupted goes on where it stopped. Documents are written \
+after all that they name, so that the layout is whole at every moment.
+
+Prints what the reference names, as `ocip resolve` does.
+
+Examples:
+  ocip pull alpine:3.20 mirror
+  ocip pull --platform linux/amd64 alpine mirror
+  ocip pull registry.example/team/app:1.2 mirror && ocip tree oci:mirror:1.2")]
+pub(crate) struct Pull {
+    /// `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`.
+    #[arg(value_name = "REF", value_parser = OsStringValueParser::new().try_map(Name::parse))]
+    pub(crate) name: Name,
+    /// In an index, take only what fits this platform best: os/arch[/variant].
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<Platform>,
+    /// The layout's folder.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// Read what is there already, and fetch it again where it is damaged.
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// Take layers that may not be distributed too, from the URLs that their descriptors give.
+    #[arg(long)]
+    pub(crate) foreign_layers: bool,
+    /// Print {"mediaType", "digest", "size"} in one line.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Checks an image layout: reads and verifies everything, and tells all that is wrong.

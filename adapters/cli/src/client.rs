@@ -9,8 +9,11 @@ use std::path::Path;
 use std::time::Instant;
 
 use futures_core::Stream as _;
-use oci_proto::{Config, Descriptor, Error, Manifest, Node, PlainHttp, Platform, Reference, WalkOptions};
+use oci_proto::{
+    Config, Descriptor, Error, Manifest, Node, PlainHttp, Platform, PullOptions, Reference, WalkOptions,
+};
 use oci_proto_credentials::Store;
+use oci_proto_layout::{Mirror, PullError};
 use tokio::io::AsyncReadExt as _;
 use tokio::runtime::{self, Runtime};
 
@@ -50,7 +53,7 @@ impl Client {
         }
         let driver = match adapter {
             Adapter::Tokio => {
-                let runtime = runtime::Builder::new_current_thread()
+                let runtime = runtime::Builder::new_multi_thread()
                     .enable_all()
                     .build()
                     .map_err(|error| Failure::failed(format_args!("no event loop: {error}")))?;
@@ -104,6 +107,24 @@ impl Client {
             Driver::Ureq(client) => Box::new(client.walk(name, options)),
         };
         nodes.map(|node| node.map_err(|error| Failure::of(&error, name)))
+    }
+
+    /// Takes everything under a reference into a layout.
+    pub(crate) fn pull(
+        &self,
+        name: &Reference,
+        mirror: Mirror,
+        options: PullOptions,
+    ) -> Result<Descriptor, Failure> {
+        let pulled = match &self.driver {
+            Driver::Tokio(runtime, client) => runtime.block_on(client.pull(name, mirror, options)),
+            Driver::Ureq(client) => client.pull(name, mirror, options),
+        };
+        pulled.map_err(|error| match error {
+            PullError::Registry(error) => Failure::of(&error, name),
+            PullError::Layout(error) => Failure::of_layout(&error),
+            error => Failure::failed(error),
+        })
     }
 
     /// A blob as it arrives. The end comes only after verification.

@@ -5,6 +5,7 @@ mod check;
 mod completions;
 mod demo;
 mod manifest;
+mod pull;
 mod resolve;
 mod serve;
 mod tree;
@@ -31,6 +32,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Blob(command) => {
             ask(&command.name, common, |source| blob::run(command, common, source, out))
         }
+        Command::Pull(command) => pull::run(command, common, out),
         Command::Check(command) => check::run(command, common, out),
         Command::Serve(command) => serve::run(command, common, out),
         Command::Demo(command) => demo::run(command, common, out),

@@ -137,7 +137,7 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{plural}")
 }
 
-fn say(text: fmt::Arguments<'_>) {
+pub(crate) fn say(text: fmt::Arguments<'_>) {
     // There is no other place to tell that stderr is gone.
     let _ = writeln!(io::stderr(), "{text}");
 }

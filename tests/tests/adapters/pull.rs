@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 struct World {
     sample: Sample,
-    served: Served,
+    registry: Served,
 }
 
 impl World {
@@ -26,11 +26,11 @@ impl World {
         let (repository, tag) = ("team/app".parse().unwrap(), "1.0".parse().unwrap());
         server.add(&repository, Some(&tag), &sample.root, &sample.memory).unwrap();
         let registry = Served::start(server, sample.memory.clone());
-        Self { sample, served: registry }
+        Self { sample, registry }
     }
 
     fn reference(&self) -> Reference {
-        format!("{}/team/app:1.0", self.served.address()).parse().unwrap()
+        format!("{}/team/app:1.0", self.registry.address()).parse().unwrap()
     }
 
     /// Pulls; how many requests that took.

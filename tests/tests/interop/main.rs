@@ -4,6 +4,7 @@
 mod docker_registry;
 mod layouts;
 mod login;
+mod pull;
 mod skopeo;
 mod support;
 mod tls;

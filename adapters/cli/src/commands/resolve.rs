@@ -11,17 +11,21 @@ use crate::source::Source;
 
 pub(crate) fn run(command: &Resolve, source: &Source<'_>, out: &mut impl Write) -> Result<(), Failure> {
     let descriptor = source.resolve(command.asked.platform.as_ref())?;
-    if command.json {
-        let line = Line {
-            media_type: descriptor.media_type.as_str(),
-            digest: descriptor.digest.to_string(),
-            size: descriptor.size,
-        };
-        writeln!(out, "{}", serde_json::to_string(&line).map_err(Failure::failed)?)?;
-    } else {
-        writeln!(out, "{}", text(&descriptor))?;
-    }
+    writeln!(out, "{}", line(&descriptor, command.json)?)?;
     Ok(())
+}
+
+/// A descriptor, as three lines or as an object.
+pub(super) fn line(descriptor: &Descriptor, json: bool) -> Result<String, Failure> {
+    if !json {
+        return Ok(text(descriptor));
+    }
+    let line = Line {
+        media_type: descriptor.media_type.as_str(),
+        digest: descriptor.digest.to_string(),
+        size: descriptor.size,
+    };
+    serde_json::to_string(&line).map_err(Failure::failed)
 }
 
 pub(super) fn text(Descriptor { media_type, digest, size, .. }: &Descriptor) -> String {

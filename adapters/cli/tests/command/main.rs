@@ -5,5 +5,6 @@ mod failures;
 mod layouts;
 mod login;
 mod mistakes;
+mod pull;
 mod results;
 mod support;

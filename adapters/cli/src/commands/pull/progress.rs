@@ -1,0 +1,150 @@
+//! How far a pull has come: bars on a terminal, a line now and then elsewhere.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal as _};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{DecimalBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use oci_proto::{Digest, Kind};
+use oci_proto_layout::Progress;
+
+use crate::output::say;
+
+/// How often a line is written where there is no terminal.
+const PERIOD: Duration = Duration::from_secs(5);
+/// A blob from this size on has a bar of its own.
+const LARGE: u64 = 1 << 20;
+
+/// Where a pull tells what it does.
+pub(super) struct Board {
+    state: Mutex<State>,
+    quiet: bool,
+}
+
+/// What there was in all.
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) contents: u64,
+    pub(super) bytes: u64,
+    pub(super) fetched: u64,
+    pub(super) skipped: Vec<Digest>,
+}
+
+struct State {
+    counts: Counts,
+    /// Sizes of what is on its way.
+    sizes: BTreeMap<Digest, u64>,
+    /// Bytes of blobs that are there, and that are known of.
+    done: u64,
+    known: u64,
+    bars: Option<Bars>,
+    said: Instant,
+}
+
+struct Bars {
+    all: MultiProgress,
+    total: ProgressBar,
+    blobs: BTreeMap<Digest, ProgressBar>,
+}
+
+impl Board {
+    pub(super) fn new(quiet: bool) -> Self {
+        let bars = (!quiet && io::stderr().is_terminal()).then(|| {
+            let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+            let total = all.add(bar(0, "total"));
+            Bars { all, total, blobs: BTreeMap::new() }
+        });
+        let state = State {
+            counts: Counts::default(),
+            sizes: BTreeMap::new(),
+            done: 0,
+            known: 0,
+            bars,
+            said: Instant::now(),
+        };
+        Self { state: Mutex::new(state), quiet }
+    }
+
+    pub(super) fn tell(&self, progress: Progress<'_>) {
+        let mut state = self.lock();
+        match progress {
+            Progress::Wanted(descriptor) if descriptor.media_type.kind() == Kind::Other => {
+                state.known += descriptor.size;
+                state.sizes.insert(descriptor.digest.clone(), descriptor.size);
+            }
+            Progress::There(digest, bytes) => state.came(digest, bytes),
+            Progress::Came(digest, bytes) => {
+                state.counts.fetched += bytes;
+                state.came(digest, bytes);
+            }
+            Progress::Restarted(digest) => state.restarted(digest),
+            Progress::Complete(digest) => state.complete(digest),
+            Progress::Skipped(descriptor) => state.counts.skipped.push(descriptor.digest.clone()),
+            _ => {}
+        }
+        state.draw(self.quiet);
+    }
+
+    /// Takes the bars away; what there was in all.
+    pub(super) fn finish(&self) -> Counts {
+        let mut state = self.lock();
+        if let Some(bars) = state.bars.take() {
+            // A terminal that went away is no reason to fail.
+            let _ = bars.all.clear();
+        }
+        state.counts.bytes = state.done;
+        std::mem::take(&mut state.counts)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn came(&mut self, digest: &Digest, bytes: u64) {
+        let Some(size) = self.sizes.get(digest).copied() else { return };
+        self.done += bytes;
+        let Some(bars) = self.bars.as_mut().filter(|_| size >= LARGE) else { return };
+        let bar = bars.blobs.entry(digest.clone()).or_insert_with(|| {
+            let name: String = digest.encoded().chars().take(12).collect();
+            bars.all.insert_before(&bars.total, bar(size, &name))
+        });
+        bar.inc(bytes);
+    }
+
+    fn restarted(&mut self, digest: &Digest) {
+        if let Some(bar) = self.bars.as_mut().and_then(|bars| bars.blobs.get(digest)) {
+            self.done = self.done.saturating_sub(bar.position());
+            bar.set_position(0);
+        }
+    }
+
+    fn complete(&mut self, digest: &Digest) {
+        self.counts.contents += 1;
+        self.sizes.remove(digest);
+        if let Some(bars) = &mut self.bars
+            && let Some(bar) = bars.blobs.remove(digest)
+        {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn draw(&mut self, quiet: bool) {
+        if let Some(bars) = &self.bars {
+            bars.total.set_length(self.known);
+            bars.total.set_position(self.done);
+        } else if !quiet && self.said.elapsed() >= PERIOD {
+            self.said = Instant::now();
+            say(format_args!("{} of {}", DecimalBytes(self.done), DecimalBytes(self.known)));
+        }
+    }
+}
+
+fn bar(size: u64, name: &str) -> ProgressBar {
+    let template =
+        "{prefix:12} {wide_bar} {decimal_bytes:>9} of {decimal_total_bytes:9} {decimal_bytes_per_sec}";
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(size).with_style(style).with_prefix(name.to_owned())
+}
