@@ -278,7 +278,7 @@ pub(crate) struct Common {
         help_heading = "Connection"
     )]
     pub(crate) in_flight: u16,
-    /// Try a request that fails for no lasting reason again, at most this often in a row.
+    /// Try a request again that fails for no lasting reason, at most this often in a row.
     #[arg(
         long,
         global = true,
@@ -293,10 +293,10 @@ pub(crate) struct Common {
     pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) login: Login,
-    /// Say on stderr what was done.
+    /// Say on stderr what is tried again, and what it took in all.
     #[arg(short, long, global = true, conflicts_with = "quiet")]
     pub(crate) verbose: bool,
-    /// Say nothing on stderr but errors.
+    /// Say nothing on stderr but errors: no warnings, sums or progress.
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
 }

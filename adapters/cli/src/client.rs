@@ -40,7 +40,11 @@ impl Client {
         // Both builders have the same methods, and no trait in common.
         macro_rules! build {
             ($builder:expr) => {{
-                let mut builder = $builder.config(config(common)).credentials(logins);
+                let mut builder = $builder
+                    .config(config(common))
+                    .credentials(logins)
+                    .on_retry(common.retries())
+                    .on_warning(common.warnings());
                 if let Some(timeout) = common.timeout {
                     builder = builder.timeout(timeout);
                 }

@@ -8,6 +8,7 @@ mod login;
 mod output;
 mod registry;
 mod source;
+mod stderr;
 
 use std::process::ExitCode;
 

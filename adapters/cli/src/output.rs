@@ -1,12 +1,12 @@
-//! What goes to stderr, and the status that the command ends with.
+//! What a command ends with: the status, and what is said where it failed.
 
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io;
 use std::process::ExitCode;
 
 use oci_proto::{Cause, Error, Exceeded, FaultKind, Impossible, Reference};
 
-use crate::args::Common;
+use crate::stderr::say;
 
 /// Why a command ends before its work is done.
 #[derive(Debug)]
@@ -115,29 +115,8 @@ fn hint(error: &Error) -> Option<&'static str> {
     }
 }
 
-impl Common {
-    /// Says what a person may want to know besides the results.
-    pub(crate) fn note(&self, text: fmt::Arguments<'_>) {
-        if !self.quiet {
-            say(text);
-        }
-    }
-
-    /// Says what is only of interest to who asked for it.
-    pub(crate) fn detail(&self, text: fmt::Arguments<'_>) {
-        if self.verbose {
-            say(text);
-        }
-    }
-}
-
 /// So many of something, as people write it.
 pub(crate) fn count(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")
-}
-
-pub(crate) fn say(text: fmt::Arguments<'_>) {
-    // There is no other place to tell that stderr is gone.
-    let _ = writeln!(io::stderr(), "{text}");
 }

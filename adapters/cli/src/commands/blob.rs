@@ -4,12 +4,13 @@ use std::fs::{self, File};
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 use tempfile::NamedTempFile;
 
 use crate::args::{Blob, Common};
 use crate::output::Failure;
 use crate::source::Source;
+use crate::stderr::draw;
 
 pub(crate) fn run(
     command: &Blob,
@@ -68,7 +69,11 @@ fn progress(size: Option<u64>, hidden: bool) -> ProgressBar {
         None => "{spinner} {decimal_bytes} {decimal_bytes_per_sec}",
     };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::with_draw_target(size, ProgressDrawTarget::stderr()).with_style(style)
+    let bar = match size {
+        Some(size) => ProgressBar::new(size),
+        None => ProgressBar::new_spinner(),
+    };
+    draw(bar.with_style(style))
 }
 
 /// Where `--output` goes.

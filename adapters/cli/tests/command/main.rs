@@ -5,6 +5,7 @@ mod failures;
 mod layouts;
 mod login;
 mod mistakes;
+mod notices;
 mod pull;
 mod results;
 mod support;

@@ -5,11 +5,11 @@ use std::io::{self, IsTerminal as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{DecimalBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use oci_proto::{Digest, Kind};
 use oci_proto_layout::Progress;
 
-use crate::output::say;
+use crate::stderr::{draw, draw_above, say};
 
 /// How often a line is written where there is no terminal.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -43,18 +43,14 @@ struct State {
 }
 
 struct Bars {
-    all: MultiProgress,
     total: ProgressBar,
     blobs: BTreeMap<Digest, ProgressBar>,
 }
 
 impl Board {
     pub(super) fn new(quiet: bool) -> Self {
-        let bars = (!quiet && io::stderr().is_terminal()).then(|| {
-            let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-            let total = all.add(bar(0, "total"));
-            Bars { all, total, blobs: BTreeMap::new() }
-        });
+        let bars = (!quiet && io::stderr().is_terminal())
+            .then(|| Bars { total: draw(bar(0, "total")), blobs: BTreeMap::new() });
         let state = State {
             counts: Counts::default(),
             sizes: BTreeMap::new(),
@@ -90,8 +86,7 @@ impl Board {
     pub(super) fn finish(&self) -> Counts {
         let mut state = self.lock();
         if let Some(bars) = state.bars.take() {
-            // A terminal that went away is no reason to fail.
-            let _ = bars.all.clear();
+            bars.blobs.values().chain([&bars.total]).for_each(ProgressBar::finish_and_clear);
         }
         state.counts.bytes = state.done;
         std::mem::take(&mut state.counts)
@@ -109,7 +104,7 @@ impl State {
         let Some(bars) = self.bars.as_mut().filter(|_| size >= LARGE) else { return };
         let bar = bars.blobs.entry(digest.clone()).or_insert_with(|| {
             let name: String = digest.encoded().chars().take(12).collect();
-            bars.all.insert_before(&bars.total, bar(size, &name))
+            draw_above(&bars.total, bar(size, &name))
         });
         bar.inc(bytes);
     }
