@@ -8,6 +8,7 @@
 //! Source: RFC 9110, section 11; RFC 7617; Docker's pages on token authentication and `OAuth2`.
 
 mod credentials;
+mod echo;
 mod scope;
 mod token;
 
@@ -19,6 +20,7 @@ use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue};
 
 pub use credentials::{Credentials, CredentialsQuery, InvalidUsername, Secret};
+pub(crate) use echo::Echo;
 pub use scope::Scope;
 pub use token::{InvalidToken, TokenAnswer};
 pub(crate) use token::{Realm, TokenKey, Tokens};
@@ -26,7 +28,7 @@ pub(crate) use token::{Realm, TokenKey, Tokens};
 use crate::error::Misbehaviour;
 use crate::header::Challenge;
 use crate::origin::{self, Origin};
-use crate::{QueryId, Repository, Time};
+use crate::{PlainHttp, QueryId, Repository, Time};
 
 /// What a challenge and a login are kept for.
 pub(crate) type Site = (Origin, Repository);
@@ -37,6 +39,7 @@ pub(crate) struct Auth {
     sites: BTreeMap<Site, Known>,
     max_sites: usize,
     pub(crate) tokens: Tokens,
+    plain_http: PlainHttp,
     /// Counts what is obtained, and so tells what came after what.
     clock: u64,
 }
@@ -104,8 +107,8 @@ pub(crate) enum Verdict {
 }
 
 impl Auth {
-    pub(crate) fn new(max: usize) -> Self {
-        Self { sites: BTreeMap::new(), max_sites: max.max(1), tokens: Tokens::new(max), clock: 0 }
+    pub(crate) fn new(max: usize, plain_http: PlainHttp) -> Self {
+        Self { sites: BTreeMap::new(), max_sites: max.max(1), tokens: Tokens::new(max), plain_http, clock: 0 }
     }
 
     /// Later than all that was obtained so far.
@@ -184,7 +187,7 @@ impl Auth {
         challenged: Option<u64>,
         headers: &HeaderMap,
     ) -> Result<Verdict, Misbehaviour> {
-        let Some(wants) = chosen(&site.0, headers)? else {
+        let Some(wants) = chosen(&site.0, headers, self.plain_http)? else {
             return Ok(Verdict::Final { was_known: shown.is_some() });
         };
         if let Some(shown) = shown
@@ -232,14 +235,18 @@ impl Auth {
 }
 
 /// What a 401 asks for, of what can be given: Bearer before Basic.
-fn chosen(registry: &Origin, headers: &HeaderMap) -> Result<Option<Wants>, Misbehaviour> {
+fn chosen(
+    registry: &Origin,
+    headers: &HeaderMap,
+    plain_http: PlainHttp,
+) -> Result<Option<Wants>, Misbehaviour> {
     let values = headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes);
     let challenges = Challenge::parse_all(values)?;
     let basic = challenges.iter().any(|challenge| challenge.is("basic"));
     let Some(bearer) = challenges.iter().find(|challenge| challenge.is("bearer")) else {
         return Ok(basic.then_some(Wants::Basic));
     };
-    match origin::realm(registry, bearer.param("realm").unwrap_or_default()) {
+    match origin::realm(registry, bearer.param("realm").unwrap_or_default(), plain_http) {
         Ok(realm) => Ok(Some(Wants::Bearer {
             realm: Realm(realm),
             service: bearer.param("service").unwrap_or_default().to_owned(),

@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 
-use crate::Limits;
+use crate::{Limits, is_loopback};
 
 /// The settings of a [`Session`](crate::Session).
 #[derive(Clone, Debug, Default)]
@@ -16,7 +16,8 @@ pub struct Config {
     pub user_agent: Option<HeaderValue>,
 }
 
-/// Which registries are spoken to without TLS.
+/// Which registries are spoken to without TLS. What these refer to, token servers and where they redirect to, is
+/// spoken to so under the same rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_enums,
@@ -30,4 +31,15 @@ pub enum PlainHttp {
     Loopback,
     /// All.
     Always,
+}
+
+impl PlainHttp {
+    /// Whether plain http may be spoken to this host.
+    pub(crate) fn allows(self, host: &str) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Loopback => is_loopback(host),
+            Self::Always => true,
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! | what | may go to |
 //! |---|---|
 //! | a request | the registry's origin, and wherever it redirects to; from https never to http |
+//! | plain http | from plain http alone, and to hosts that [`PlainHttp`] allows: who speaks it on this machine does not over a network |
 //! | `Authorization` for the registry (Basic, a token) | the registry's origin, and nowhere else |
 //! | a login (name and password, refresh token) | the registry's origin as Basic; the realm that it names, over a channel no weaker than its own |
 //! | the request for a layer outside of its registry | where its descriptor says; https, or http where the registry is spoken to by http; without credentials |
@@ -34,11 +35,7 @@ pub(crate) struct Origin {
 impl Origin {
     /// The origin of a registry's API.
     pub(crate) fn of_registry(registry: &Registry, plain_http: PlainHttp) -> (Self, Base) {
-        let scheme = match plain_http {
-            PlainHttp::Always => Scheme::HTTP,
-            PlainHttp::Loopback if registry.is_loopback() => Scheme::HTTP,
-            PlainHttp::Loopback | PlainHttp::Never => Scheme::HTTPS,
-        };
+        let scheme = if plain_http.allows(registry.api_host()) { Scheme::HTTP } else { Scheme::HTTPS };
         let base = Base { scheme, authority: registry.api_authority() };
         (Self::of_parts(&base.scheme, &base.authority), base)
     }
@@ -84,18 +81,28 @@ impl Base {
 /// Where a redirect leads, if that may be followed.
 ///
 /// Source: RFC 9110, section 10.2.2.
-pub(crate) fn redirect(from: &Uri, headers: &HeaderMap) -> Result<Uri, Misbehaviour> {
+pub(crate) fn redirect(from: &Uri, headers: &HeaderMap, plain_http: PlainHttp) -> Result<Uri, Misbehaviour> {
     let location = headers.get("location").ok_or_else(|| unusable("Location", &"it is not there"))?;
     let to = header::resolve(from, location.as_bytes())?;
-    if from.scheme() != Some(&Scheme::HTTP) && to.scheme() == Some(&Scheme::HTTP) {
-        return Err(unusable("Location", &format_args!("it leads from https to {}", redacted(&to))));
+    if to.scheme() == Some(&Scheme::HTTP) {
+        if from.scheme() != Some(&Scheme::HTTP) {
+            return Err(unusable("Location", &format_args!("it leads from https to {}", redacted(&to))));
+        }
+        if !plain_http.allows(to.host().unwrap_or_default()) {
+            let problem = format_args!("it leads to plain http where that is not allowed, {}", redacted(&to));
+            return Err(unusable("Location", &problem));
+        }
     }
     Ok(to)
 }
 
 /// Where a token request's redirect leads, if that may be followed: what it carries is for its server alone.
-pub(crate) fn token_redirect(from: &Uri, headers: &HeaderMap) -> Result<Uri, Misbehaviour> {
-    let to = redirect(from, headers)?;
+pub(crate) fn token_redirect(
+    from: &Uri,
+    headers: &HeaderMap,
+    plain_http: PlainHttp,
+) -> Result<Uri, Misbehaviour> {
+    let to = redirect(from, headers, plain_http)?;
     if Origin::of(from) != Origin::of(&to) {
         let problem = format_args!("it leads a token request to another server, {}", redacted(&to));
         return Err(unusable("Location", &problem));
@@ -106,27 +113,29 @@ pub(crate) fn token_redirect(from: &Uri, headers: &HeaderMap) -> Result<Uri, Mis
 /// The token server that a registry's challenge names, if it may be asked.
 ///
 /// Source: Docker's token authentication page; RFC 6750, section 5.3.
-pub(crate) fn realm(registry: &Origin, text: &str) -> Result<Uri, Misbehaviour> {
-    named(registry, text).map_err(|why| unusable("WWW-Authenticate", &format_args!("its realm {why}")))
+pub(crate) fn realm(registry: &Origin, text: &str, plain_http: PlainHttp) -> Result<Uri, Misbehaviour> {
+    named(registry, text, plain_http)
+        .map_err(|why| unusable("WWW-Authenticate", &format_args!("its realm {why}")))
 }
 
 /// Where a document says that content can be had outside of its registry, if that may be asked.
 ///
 /// Source: image-spec, descriptor.md, `urls`.
-pub(crate) fn elsewhere(registry: &Origin, text: &str) -> Result<Uri, Misbehaviour> {
-    named(registry, text).map_err(|why| Misbehaviour::Url { why })
+pub(crate) fn elsewhere(registry: &Origin, text: &str, plain_http: PlainHttp) -> Result<Uri, Misbehaviour> {
+    named(registry, text, plain_http).map_err(|why| Misbehaviour::Url { why })
 }
 
 /// A URL that a registry, or a document of it, names: absolute, and over a channel no weaker than the registry's.
-fn named(registry: &Origin, text: &str) -> Result<Uri, &'static str> {
+fn named(registry: &Origin, text: &str, plain_http: PlainHttp) -> Result<Uri, &'static str> {
     let uri: Uri = text.parse().map_err(|_| "is not a URL")?;
     let scheme = uri.scheme_str().ok_or("is not an absolute URL")?;
     // A host that is empty, a user name and a port that cannot be are refused with the redirects'.
     let uri = header::resolve(&uri, text.as_bytes()).map_err(|_| "is not a URL that can be asked")?;
     match scheme {
         "https" => Ok(uri),
-        "http" if registry.is_plain() => Ok(uri),
-        "http" => Err("is plain http, and the registry is not"),
+        "http" if !registry.is_plain() => Err("is plain http, and the registry is not"),
+        "http" if plain_http.allows(uri.host().unwrap_or_default()) => Ok(uri),
+        "http" => Err("is plain http where that is not allowed"),
         _ => Err("is neither https nor http"),
     }
 }
@@ -203,39 +212,57 @@ mod tests {
 
     #[test]
     fn a_realm_is_no_weaker_than_its_registry() {
-        let (secure, plain) = (origin("https://r.example"), origin("http://r.example"));
-        for (registry, text, allowed) in [
-            (&secure, "https://auth.example/token?a=b", true),
-            (&secure, "http://auth.example/token", false),
-            (&secure, "http://r.example/token", false),
-            (&plain, "http://auth.example/token", true),
-            (&plain, "https://auth.example/token", true),
-            (&secure, "/token", false),
-            (&secure, "ftp://auth.example/", false),
-            (&secure, "https://user:pw@auth.example/", false),
-            (&secure, "Registry Realm", false),
-            (&secure, "", false),
-            (&secure, "https://", false),
+        use PlainHttp::{Always, Loopback};
+        let secure = origin("https://r.example");
+        let (plain, local) = (origin("http://r.example"), origin("http://localhost:5000"));
+        for (registry, plain_http, text, allowed) in [
+            (&secure, Always, "https://auth.example/token?a=b", true),
+            (&secure, Always, "http://auth.example/token", false),
+            (&secure, Always, "http://r.example/token", false),
+            (&secure, Loopback, "http://localhost/token", false),
+            (&plain, Always, "http://auth.example/token", true),
+            (&plain, Always, "https://auth.example/token", true),
+            (&local, Loopback, "https://auth.example/token", true),
+            (&local, Loopback, "http://127.0.0.1:5001/token", true),
+            (&local, Loopback, "http://auth.example/token", false),
+            (&local, Always, "http://auth.example/token", true),
+            (&secure, Always, "/token", false),
+            (&secure, Always, "ftp://auth.example/", false),
+            (&secure, Always, "https://user:pw@auth.example/", false),
+            (&secure, Always, "Registry Realm", false),
+            (&secure, Always, "", false),
+            (&secure, Always, "https://", false),
         ] {
-            assert_eq!(realm(registry, text).is_ok(), allowed, "{text}");
+            assert_eq!(
+                realm(registry, text, plain_http).is_ok(),
+                allowed,
+                "{registry:?} {plain_http:?} {text}"
+            );
         }
     }
 
     #[test]
-    fn a_redirect_never_leads_from_https_to_http() {
-        for (from, to, followed, for_a_token) in [
-            ("https://r.example/a", "https://cdn.example/b?sig=x", true, false),
-            ("https://r.example/a", "http://cdn.example/b", false, false),
-            ("https://r.example/a", "//r.example/b", true, true),
-            ("https://r.example/a", "/b", true, true),
-            ("http://r.example/a", "https://r.example/b", true, false),
-            ("http://r.example/a", "http://cdn.example/b", true, false),
+    fn a_redirect_never_leads_to_less() {
+        use PlainHttp::{Always, Loopback};
+        for (from, to, plain_http, followed, for_a_token) in [
+            ("https://r.example/a", "https://cdn.example/b?sig=x", Always, true, false),
+            ("https://r.example/a", "http://cdn.example/b", Always, false, false),
+            ("https://r.example/a", "http://localhost/b", Loopback, false, false),
+            ("https://r.example/a", "//r.example/b", Loopback, true, true),
+            ("https://r.example/a", "/b", Loopback, true, true),
+            ("http://r.example/a", "https://r.example/b", Always, true, false),
+            ("http://r.example/a", "http://cdn.example/b", Always, true, false),
+            ("http://localhost:1/a", "http://cdn.example/b", Loopback, false, false),
+            ("http://localhost:1/a", "http://[::1]:2/b", Loopback, true, false),
+            ("http://localhost:1/a", "/b", Loopback, true, true),
         ] {
             let mut headers = HeaderMap::new();
             headers.insert("location", to.parse().unwrap());
-            assert_eq!(redirect(&from.parse().unwrap(), &headers).is_ok(), followed, "{from} {to}");
-            assert_eq!(token_redirect(&from.parse().unwrap(), &headers).is_ok(), for_a_token, "{from} {to}");
+            let from: Uri = from.parse().unwrap();
+            assert_eq!(redirect(&from, &headers, plain_http).is_ok(), followed, "{from} {to}");
+            assert_eq!(token_redirect(&from, &headers, plain_http).is_ok(), for_a_token, "{from} {to}");
         }
-        assert!(redirect(&"https://r.example/".parse().unwrap(), &HeaderMap::new()).is_err());
+        let from = Uri::from_static("https://r.example/");
+        assert!(redirect(&from, &HeaderMap::new(), Always).is_err());
     }
 }

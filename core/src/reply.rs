@@ -6,6 +6,7 @@ use http::header::{DATE, RETRY_AFTER, WARNING};
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
 
+use crate::auth::Echo;
 use crate::error::{Refusal, RegistryError, Responder};
 use crate::header::{HttpDate, RetryAfter, Warning};
 use crate::origin;
@@ -82,15 +83,16 @@ pub(crate) fn head_may_differ(status: StatusCode) -> bool {
         || status == StatusCode::NOT_IMPLEMENTED
 }
 
-/// Reads a refusal's headers and body.
+/// Reads a refusal's headers and body, which may say again what was shown.
 pub(crate) fn refusal(
     status: StatusCode,
     by: Responder,
     headers: &HeaderMap,
     body: &[u8],
+    echo: &Echo,
     max_entries: usize,
 ) -> Refusal {
-    let errors = registry_errors(body, max_entries);
+    let errors = registry_errors(body, echo, max_entries);
     Refusal { status, by, errors, retry_after: retry_after(headers), with_login: false }
 }
 
@@ -105,39 +107,41 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 /// The warnings that a response has for the user. Those that cannot be read are left out.
 ///
 /// Source: distribution-spec, "Warnings".
-pub(crate) fn warnings(headers: &HeaderMap) -> impl Iterator<Item = Warning> {
-    headers.get_all(WARNING).iter().flat_map(|value| Warning::parse(value.as_bytes()).unwrap_or_default())
+pub(crate) fn warnings(headers: &HeaderMap, echo: &Echo) -> impl Iterator<Item = Warning> {
+    let values = headers.get_all(WARNING).iter();
+    let warnings = values.flat_map(|value| Warning::parse(value.as_bytes()).unwrap_or_default());
+    warnings.map(|warning| warning.map(|text| echo.hide(text)))
 }
 
 /// The longest code or message of an error body that is shown, in characters.
 const MAX_MESSAGE: usize = 300;
 
 /// Reads an error body: the specification's array, other JSON with a message, or text. HTML says nothing.
-fn registry_errors(body: &[u8], max_entries: usize) -> Vec<RegistryError> {
+fn registry_errors(body: &[u8], echo: &Echo, max_entries: usize) -> Vec<RegistryError> {
     let Ok(text) = std::str::from_utf8(body) else { return Vec::new() };
     let Ok(value) = serde_json::from_str::<Value>(text) else {
         let text = text.trim();
         let is_text = !text.is_empty() && !text.starts_with(['<', '{', '[']);
-        return is_text.then(|| entry("", text)).into_iter().collect();
+        return is_text.then(|| entry("", text, echo)).into_iter().collect();
     };
     match value.get("errors").and_then(Value::as_array) {
-        Some(errors) => errors.iter().filter_map(one_error).take(max_entries).collect(),
-        None => one_error(&value).into_iter().collect(),
+        Some(errors) => errors.iter().filter_map(|error| one_error(error, echo)).take(max_entries).collect(),
+        None => one_error(&value, echo).into_iter().collect(),
     }
 }
 
-fn one_error(value: &Value) -> Option<RegistryError> {
+fn one_error(value: &Value, echo: &Echo) -> Option<RegistryError> {
     let field = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
     let message =
         ["message", "error_description", "details", "error"].into_iter().map(field).find(|m| !m.is_empty());
-    let entry = entry(field("code"), message.or_else(|| value.as_str()).unwrap_or_default());
+    let entry = entry(field("code"), message.or_else(|| value.as_str()).unwrap_or_default(), echo);
     (!entry.code.is_empty() || !entry.message.is_empty()).then_some(entry)
 }
 
-fn entry(code: &str, message: &str) -> RegistryError {
+fn entry(code: &str, message: &str, echo: &Echo) -> RegistryError {
     let shown = |text: &str| {
         let safe = |c: char| if c.is_control() { ' ' } else { c };
-        text.chars().take(MAX_MESSAGE).map(safe).collect::<String>().trim().to_owned()
+        echo.hide(text).chars().take(MAX_MESSAGE).map(safe).collect::<String>().trim().to_owned()
     };
     RegistryError { code: shown(code), message: shown(message) }
 }
@@ -147,7 +151,7 @@ mod tests {
     use super::*;
 
     fn shown(body: &str) -> String {
-        let entries = registry_errors(body.as_bytes(), 2);
+        let entries = registry_errors(body.as_bytes(), &Echo::default(), 2);
         entries.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")
     }
 
@@ -172,7 +176,7 @@ mod tests {
         ] {
             assert_eq!(shown(body), expected, "{body}");
         }
-        assert_eq!(registry_errors(b"\xff\xfe", 2), []);
+        assert_eq!(registry_errors(b"\xff\xfe", &Echo::default(), 2), []);
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl Session {
     /// same outputs.
     pub fn new(config: Config, seed: u64) -> Self {
         Self {
-            auth: Auth::new(config.limits.tokens),
+            auth: Auth::new(config.limits.tokens, config.plain_http),
             config,
             jitter: Jitter::new(seed),
             now: Time::ZERO,

@@ -15,15 +15,19 @@ use oci_proto::header::{
 use oci_proto::layout::blob_path;
 use oci_proto::{Digest, MediaType, Platform, Rank, Reference, Registry, Repository, Tag};
 
+mod conversation;
 mod layout;
 mod manifest;
 mod server;
 mod session;
+mod token;
 
+pub use conversation::conversation;
 pub use layout::{layout_index, layout_marker, layout_reference};
 pub use manifest::manifest;
 pub use server::server;
 pub use session::session;
+pub use token::{scope, token};
 
 /// A reference has a tag or a digest, has a bounded name, and makes a URL with no surprise in it.
 pub fn reference(data: &[u8]) {

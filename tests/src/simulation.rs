@@ -6,25 +6,24 @@
 //! hanging, no spinning, and a bounded number of requests and of steps.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use oci_proto::{
-    Config, Credentials, Event, ExchangeId, Fault, FaultKind, Limits, OpId, Output, QueryId, Session, Time,
+    Config, Credentials, CredentialsQuery, Event, ExchangeId, Fault, FaultKind, Limits, OpId, Output,
+    QueryId, Session, Time,
 };
 
-use crate::transcript::{Answer, describe};
+use crate::transcript::describe;
+pub use answers::Answers;
+use answers::SECRET;
 use carried::{Carried, Progress};
 pub use choices::Choices;
 pub use registry::Registry;
 
+mod answers;
 mod carried;
 mod choices;
 mod registry;
-
-/// Gives a request its answer.
-pub trait Answers {
-    /// The answer to a request.
-    fn answer(&mut self, head: &http::request::Parts, choices: &mut Choices<'_>) -> Answer;
-}
 
 /// What the driver may do besides carrying requests out.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,10 +53,14 @@ pub struct Watched {
     pub events: Vec<String>,
     /// What its sink has had.
     pub sink: Vec<u8>,
+    /// How many requests it sent, but for those that a driver dropped.
+    pub requests: usize,
     is_paused: bool,
     is_over: bool,
     /// Whether a request of it was dropped, so that its sink's bytes may come anew.
     is_anew: bool,
+    /// How many of its requests were dropped, and were not sent again yet.
+    dropped: usize,
 }
 
 /// A session and its driver.
@@ -67,7 +70,8 @@ pub struct Simulation<'c, A> {
     /// Every request that was sent.
     pub requests: Vec<String>,
     choices: Choices<'c>,
-    answers: A,
+    /// Who answers.
+    pub answers: A,
     manners: Manners,
     limits: Limits,
     now: Time,
@@ -76,15 +80,18 @@ pub struct Simulation<'c, A> {
     /// Those that the session waits for no more.
     stale: Vec<Carried>,
     /// Questions for logins that have no answer yet.
-    owed: Vec<QueryId>,
+    owed: Vec<(QueryId, CredentialsQuery)>,
+    /// Some that had one.
+    answered: Vec<QueryId>,
+    sleeps: usize,
 }
 
-/// What no event may say.
-const SECRET: &str = "hunter2";
 /// More requests than any conversation of these tests needs.
 const MAX_REQUESTS: usize = 20_000;
 /// The same, of decisions of the driver.
 const MAX_STEPS: usize = 1_000_000;
+/// The same, of times that it sleeps as it was told: for each failure, and for each deadline.
+const MAX_SLEEPS: usize = 2_000;
 
 impl<'c, A: Answers> Simulation<'c, A> {
     /// A session with nothing to do, and its driver.
@@ -102,6 +109,8 @@ impl<'c, A: Answers> Simulation<'c, A> {
             out: Vec::new(),
             stale: Vec::new(),
             owed: Vec::new(),
+            answered: Vec::new(),
+            sleeps: 0,
         }
     }
 
@@ -117,21 +126,38 @@ impl<'c, A: Answers> Simulation<'c, A> {
     ///
     /// The session does what it must not.
     pub fn run(mut self) -> (BTreeMap<OpId, Watched>, Vec<String>) {
+        self.drive();
+        self.end();
+        (self.ops, self.requests)
+    }
+
+    /// Drives all operations to their ends. More may be started then.
+    ///
+    /// # Panics
+    ///
+    /// The session does what it must not.
+    pub fn drive(&mut self) {
         for _ in 0..MAX_STEPS {
             let until = self.poll();
             if self.ops.values().all(|watched| watched.is_over) {
-                self.end();
-                return (self.ops, self.requests);
+                return;
             }
             self.act(until);
         }
         panic!("operations go on after {MAX_STEPS} steps: {:?}", self.ops);
     }
 
+    /// Time passes.
+    pub fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+    }
+
     /// Takes what the session says, up to its `Wait`.
     fn poll(&mut self) -> Option<Time> {
         for _ in 0..MAX_STEPS {
-            match self.session.poll_output(self.now) {
+            let output = self.session.poll_output(self.now);
+            self.answers.shown(&output);
+            match output {
                 Output::Send(exchange) => {
                     let op = exchange.op();
                     let watched = op.map(|op| &self.ops[&op]);
@@ -143,6 +169,11 @@ impl<'c, A: Answers> Simulation<'c, A> {
                         watched.is_none_or(|watched| !watched.is_paused),
                         "a request of a paused operation"
                     );
+                    if let Some(watched) = op.and_then(|op| self.ops.get_mut(&op)) {
+                        let again = watched.dropped > 0;
+                        watched.dropped -= usize::from(again);
+                        watched.requests += usize::from(!again);
+                    }
                     let carried = Carried::new(exchange, &mut self.answers, &mut self.choices);
                     self.requests.push(carried.request.clone());
                     assert!(self.requests.len() <= MAX_REQUESTS, "more than {MAX_REQUESTS} requests");
@@ -156,12 +187,12 @@ impl<'c, A: Answers> Simulation<'c, A> {
                 }
                 Output::Event(op, event) => self.take(op, &event),
                 Output::Abort(id) => self.abort(id),
-                Output::Credentials(query, _) => self.owed.push(query),
+                Output::Credentials(query, asked) => self.owed.push((query, asked)),
                 Output::Wait(until) => {
                     assert!(until.is_none_or(|until| until > self.now), "a wait that is over spins");
                     let waits = |watched: &Watched| !watched.is_over && !watched.is_paused;
-                    let nothing_is_due = until.is_none() && self.out.is_empty() && self.owed.is_empty();
-                    let hangs = nothing_is_due && self.ops.values().any(waits);
+                    let idle = self.out.is_empty() && self.owed.is_empty();
+                    let hangs = until.is_none() && idle && self.ops.values().any(waits);
                     assert!(!hangs, "the session waits for nothing: {:?}", self.ops);
                     return until;
                 }
@@ -199,13 +230,17 @@ impl<'c, A: Answers> Simulation<'c, A> {
             for op in paused {
                 self.resume(op);
             }
-            self.answer_question(0);
             match (self.out.is_empty(), until) {
+                _ if !self.owed.is_empty() => self.look_up(0),
                 (false, _) => self.go_on(0, usize::MAX),
-                (true, Some(until)) => self.now = until,
+                (true, Some(until)) => self.sleep(until),
                 (true, None) => {}
             }
             return;
+        }
+        if !self.owed.is_empty() && self.choices.flip() {
+            let index = self.choices.below(self.owed.len());
+            return self.look_up(index);
         }
         match self.choices.below(16) {
             0..8 if !self.out.is_empty() => {
@@ -219,13 +254,15 @@ impl<'c, A: Answers> Simulation<'c, A> {
             }
             12..15 if self.manners.interrupts => self.interrupt(),
             15 if self.manners.ends => self.end_something(),
-            _ if !self.owed.is_empty() => {
-                let login = self.choices.below(5);
-                self.answer_question(login);
-            }
             // Whoever does nothing else lets the time pass that the session waits for.
             _ => self.now = until.filter(|_| self.out.is_empty()).unwrap_or(self.now),
         }
+    }
+
+    fn sleep(&mut self, until: Time) {
+        self.now = until;
+        self.sleeps += 1;
+        assert!(self.sleeps <= MAX_SLEEPS, "it sleeps {MAX_SLEEPS} times, and is no further: {:?}", self.ops);
     }
 
     /// Carries on with a request by at most so many bytes of its answer; the end counts as one more.
@@ -244,24 +281,19 @@ impl<'c, A: Answers> Simulation<'c, A> {
         });
         match progress {
             Progress::Going(carried) => self.out.insert(index, carried),
-            Progress::Ended(completion) => self.session.complete(self.now, completion),
+            Progress::Ended(completion) => {
+                self.answers.shown(&completion);
+                self.session.complete(self.now, completion);
+            }
         }
     }
 
-    /// Gives one of some answers to the oldest question for a login.
-    fn answer_question(&mut self, login: usize) {
-        if self.owed.is_empty() {
-            return;
-        }
-        let query = self.owed.remove(0);
-        let found = match login {
-            0 => Ok(None),
-            1 => Ok(Some(Credentials::login("user", SECRET).expect("a name without a colon"))),
-            2 => Ok(Some(Credentials::Identity(SECRET.into()))),
-            3 => Ok(Some(Credentials::Bearer(SECRET.into()))),
-            _ => Err(Fault::new(FaultKind::Credentials, "as it was drawn")),
-        };
+    /// Answers a question for a login.
+    fn look_up(&mut self, index: usize) {
+        let (query, asked) = self.owed.remove(index);
+        let found = self.answers.login(&asked, &mut self.choices);
         self.session.credentials(self.now, query, found);
+        self.answered.push(query);
     }
 
     fn interrupt(&mut self) {
@@ -280,11 +312,11 @@ impl<'c, A: Answers> Simulation<'c, A> {
             3 => {
                 for carried in &self.out {
                     if let Some(watched) = carried.op.and_then(|op| self.ops.get_mut(&op)) {
-                        watched.is_anew = true;
+                        (watched.is_anew, watched.dropped) = (true, watched.dropped + 1);
                     }
                 }
                 self.stale.append(&mut self.out);
-                self.owed.clear();
+                self.answered.extend(self.owed.drain(..).map(|(query, _)| query));
                 self.session.abandon_in_flight(self.now);
             }
             4 => {
@@ -292,8 +324,13 @@ impl<'c, A: Answers> Simulation<'c, A> {
                 if let Some(stale) = self.stale.pop() {
                     self.session.complete(Time::ZERO, stale.end());
                 }
+                if let Some(query) = self.answered.pop()
+                    && !self.owed.iter().any(|(owed, _)| *owed == query)
+                {
+                    self.session.credentials(Time::ZERO, query, Ok(Some(Credentials::Bearer("late".into()))));
+                }
             }
-            _ => self.now = self.now + std::time::Duration::from_millis(self.choices.below(256) as u64),
+            _ => self.now = self.now + Duration::from_millis(self.choices.below(256) as u64),
         }
     }
 
@@ -308,7 +345,7 @@ impl<'c, A: Answers> Simulation<'c, A> {
             }
             1 => {
                 let op = self.some_op();
-                let at = std::time::Duration::from_millis(self.choices.below(256) as u64);
+                let at = Duration::from_millis(self.choices.below(256) as u64);
                 self.session.set_deadline(op, self.now + at);
             }
             _ if !self.out.is_empty() => {

@@ -23,8 +23,8 @@ macro_rules! bodies {
 }
 
 bodies! {
-    challenge content_range digest layout_index layout_marker layout_reference link location manifest
-    media_type platform range reference retry_after server session warning
+    challenge content_range conversation digest layout_index layout_marker layout_reference link location
+    manifest media_type platform range reference retry_after scope server session token warning
 }
 
 fn keeps_its_promises(name: &str, body: fn(&[u8])) {

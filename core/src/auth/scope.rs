@@ -53,7 +53,12 @@ impl Scope {
                 _ => (part, ""),
             };
             let known = scope.resources.entry(resource.to_owned()).or_default();
-            known.extend(actions.split(',').filter(|a| !a.is_empty()).take(MAX_PARTS).map(str::to_owned));
+            for action in actions.split(',').filter(|action| !action.is_empty()) {
+                if known.len() == MAX_PARTS {
+                    break;
+                }
+                known.insert(action.to_owned());
+            }
         }
         scope
     }
@@ -148,5 +153,9 @@ mod tests {
             Scope::parse(&(0..100).fold(String::new(), |all, n| format!("{all} s{n}"))).params().count(),
             MAX_PARTS
         );
+        // A resource that is there twice has no more actions for it.
+        let actions = |from: u32| (from..from + 30).fold(String::new(), |all, n| format!("{all},a{n}"));
+        let scope = Scope::parse(&format!("x:y:{} x:y:{}", actions(0), actions(30)));
+        assert_eq!(scope.to_string().split(',').count(), MAX_PARTS);
     }
 }

@@ -59,6 +59,11 @@ impl Warning {
         Ok(warnings)
     }
 
+    /// With another text.
+    pub(crate) fn map(self, change: impl FnOnce(&str) -> String) -> Self {
+        Self { text: change(&self.text) }
+    }
+
     /// The text, without control characters. Whoever answered chose it.
     pub fn text(&self) -> &str {
         &self.text

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, StatusCode};
 use super::lanes::Job;
 use super::task::{Place, Purpose, Task, TaskId};
 use super::{Event, Retry, Session};
-use crate::auth::{TokenAnswer, TokenKey, Verdict};
+use crate::auth::{Echo, TokenAnswer, TokenKey, Verdict};
 use crate::error::{Cause, Exceeded, Refusal, Responder};
 use crate::exchange::{Answer, BlobWant};
 use crate::op::Fetched;
@@ -18,9 +18,10 @@ use crate::{Completion, Credentials, Error, Fault, FaultKind, OpId, origin, requ
 impl Session {
     /// Takes what an exchange brought to its task.
     pub(super) fn settle(&mut self, id: TaskId, completion: Completion) {
-        let Some(task) = self.tasks.get(&id) else { return };
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let echo = std::mem::take(&mut task.echo);
         if let (Some((_, headers)), Some(op)) = (&completion.head, task.op()) {
-            self.warn(op, headers);
+            self.warn(op, headers, &echo);
         }
         match (completion.answer, completion.head) {
             (Answer::Described, Some((_, headers))) => self.end(id, Ok(Fetched::Head(headers))),
@@ -28,7 +29,9 @@ impl Session {
             (Answer::Blob, _) => self.end(id, Ok(Fetched::Blob)),
             (Answer::Token(answer), _) => self.token_is_there(id, &answer),
             (Answer::Part(part, cause), _) => self.keep_part(id, part, cause),
-            (Answer::Refused(body), Some((status, headers))) => self.refused(id, status, &headers, &body),
+            (Answer::Refused(body), Some((status, headers))) => {
+                self.refused(id, status, &headers, &body, &echo);
+            }
             (Answer::Broken(cause), _) => self.broken(id, cause),
             // No exchange is answered so.
             (Answer::Described | Answer::Refused(_), None) => {
@@ -37,10 +40,10 @@ impl Session {
         }
     }
 
-    fn refused(&mut self, id: TaskId, status: StatusCode, headers: &HeaderMap, body: &[u8]) {
+    fn refused(&mut self, id: TaskId, status: StatusCode, headers: &HeaderMap, body: &[u8], echo: &Echo) {
         let Some(task) = self.tasks.get(&id) else { return };
         let by = self.responder(task);
-        let mut refusal = reply::refusal(status, by, headers, body, self.config.limits.error_entries);
+        let mut refusal = reply::refusal(status, by, headers, body, echo, self.config.limits.error_entries);
         match (reply::classify(&task.method, status), &task.purpose) {
             (Class::Redirect, _) => self.redirected(id, headers),
             (Class::Challenge, Purpose::Fetch { .. }) if by == Responder::Registry => {
@@ -84,14 +87,14 @@ impl Session {
     }
 
     fn redirected(&mut self, id: TaskId, headers: &HeaderMap) {
-        let limit = self.config.limits.redirects;
+        let (limit, plain_http) = (self.config.limits.redirects, self.config.plain_http);
         let Some(task) = self.tasks.get_mut(&id) else { return };
         if task.redirects >= limit {
             return self.fail(id, Exceeded::Redirects(limit).into());
         }
         let leads_to = match task.purpose {
-            Purpose::Fetch { .. } => origin::redirect(&task.target, headers),
-            Purpose::Token { .. } => origin::token_redirect(&task.target, headers),
+            Purpose::Fetch { .. } => origin::redirect(&task.target, headers, plain_http),
+            Purpose::Token { .. } => origin::token_redirect(&task.target, headers, plain_http),
         };
         match leads_to {
             Ok(target) => {
@@ -262,10 +265,10 @@ impl Session {
         }
     }
 
-    fn warn(&mut self, op: OpId, headers: &HeaderMap) {
+    fn warn(&mut self, op: OpId, headers: &HeaderMap, echo: &Echo) {
         let limit = self.config.limits.warnings;
         let Some(running) = self.ops.get_mut(&op) else { return };
-        for warning in reply::warnings(headers) {
+        for warning in reply::warnings(headers, echo) {
             if running.warned.len() < limit && running.warned.insert(warning.clone()) {
                 running.notices.push_back(Event::Warning(warning));
             }

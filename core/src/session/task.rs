@@ -4,7 +4,7 @@ use http::{Method, Uri};
 
 use super::Session;
 use super::lanes::Job;
-use crate::auth::{self, Present, Shown, Site, TokenKey};
+use crate::auth::{self, Echo, Present, Shown, Site, TokenKey};
 use crate::error::Refusal;
 use crate::exchange::{BlobWant, ManifestWant, Want};
 use crate::op::{At, Fetch, What};
@@ -36,6 +36,8 @@ pub(super) struct Task {
     /// The last of those, and when it was, on the clock of [`auth::Auth`].
     pub(super) challenged: Option<(u64, Refusal)>,
     pub(super) shown: Option<Shown>,
+    /// What the answer may say again of that.
+    pub(super) echo: Echo,
     /// How far a blob has come.
     pub(super) part: Option<Box<BlobWant>>,
 }
@@ -106,7 +108,7 @@ impl Session {
                 let home = match &blob.at {
                     At::Blobs => request::blob_uri(base, repository, digest),
                     At::Manifests => request::manifest_uri(base, repository, &Name::Digest(digest.clone())),
-                    At::Url(url) => match origin::elsewhere(&running.origin, url) {
+                    At::Url(url) => match origin::elsewhere(&running.origin, url, self.config.plain_http) {
                         Ok(url) => url,
                         Err(misbehaviour) => {
                             running.op.settle(&fetch, Err(Error::new(misbehaviour)));
@@ -166,6 +168,7 @@ impl Session {
             challenges: 0,
             challenged: None,
             shown: None,
+            echo: Echo::default(),
             part,
         };
         self.tasks.insert(id, task);
@@ -232,6 +235,12 @@ impl Session {
             method: task.method.clone(),
             want,
             error_bytes: limits.error_bytes,
+        };
+        task.echo = match &task.purpose {
+            Purpose::Token {
+                key: TokenKey { credentials: Some(Credentials::Identity(token)), .. }, ..
+            } => Echo::of(&request, Some(token)),
+            _ => Echo::of(&request, None),
         };
         task.place = Place::Out(exchange);
         self.lanes.sent(&task.origin);

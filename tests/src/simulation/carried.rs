@@ -37,6 +37,8 @@ impl Carried {
     pub(super) fn new(exchange: Exchange, answers: &mut impl Answers, choices: &mut Choices<'_>) -> Self {
         let (id, op) = (exchange.id(), exchange.op());
         let (request, awaiting) = exchange.split();
+        answers.asked(op, &request);
+        answers.shown(&awaiting);
         let (head, _payload) = request.into_parts();
         let answer = answers.answer(&head, choices);
         Self {

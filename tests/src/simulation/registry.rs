@@ -40,6 +40,19 @@ impl Registry {
         Self { memory, server, repository, wrong: BTreeMap::new() }
     }
 
+    /// Holds the tree in another repository as well, under the same tag.
+    ///
+    /// # Panics
+    ///
+    /// The server refuses the tree.
+    #[must_use]
+    pub fn also_in(mut self, repository: &str, root: &Descriptor) -> Self {
+        let tag: Tag = Self::TAG.parse().expect("a tag");
+        let repository = repository.parse().expect("a repository's name");
+        self.server.add(&repository, Some(&tag), root, &self.memory).expect("a complete tree");
+        self
+    }
+
     /// Has some content no more.
     pub fn remove(&mut self, digest: &Digest) {
         self.server.remove(&self.repository, digest);

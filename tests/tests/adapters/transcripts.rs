@@ -9,7 +9,7 @@ use oci_proto_tests::internet::Authority;
 use oci_proto_tests::transcript::Transcript;
 
 /// What only a session can show: see [`Transcript::core_only`].
-const CORE_ONLY: [&str; 22] = [
+const CORE_ONLY: [&str; 23] = [
     "abandoned_blob_comes_again.txt",
     "abandoned_part_goes_on_from_its_beginning.txt",
     "abandoned_question_is_put_again.txt",
@@ -21,6 +21,7 @@ const CORE_ONLY: [&str; 22] = [
     "paused_operation_is_silent.txt",
     "paused_operation_tries_nothing_again.txt",
     "plain_http_is_for_loopback.txt",
+    "plain_http_stays_on_this_machine.txt",
     "pull_begins_anew_where_what_is_there_is_wrong.txt",
     "pull_fails_where_something_is_missing.txt",
     "pull_finds_leaves_of_an_index.txt",

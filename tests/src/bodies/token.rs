@@ -1,0 +1,53 @@
+//! The bodies of the fuzz targets `scope` and `token`.
+
+use std::time::Duration;
+
+use http::HeaderValue;
+use oci_proto::{Scope, TokenAnswer};
+use serde_json::Value;
+
+/// A scope reads back from its own text, covers itself, gains nothing from itself, and is bounded.
+pub fn scope(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let scope = Scope::parse(text);
+    let printed = scope.to_string();
+    assert_eq!(Scope::parse(&printed), scope, "{printed}");
+    assert!(printed.len() <= text.len(), "`{printed}` is longer than `{text}`");
+    assert!(scope.params().count() <= 32, "{printed}");
+    assert_eq!(scope.is_empty(), scope.params().next().is_none());
+    assert!(scope.covers(&scope) && scope.covers(&Scope::default()));
+    let mut merged = scope.clone();
+    merged.merge(&scope);
+    assert_eq!(merged, scope);
+    let pull = Scope::pull(&"team/app".parse().expect("a repository"));
+    merged.merge(&pull);
+    assert!(merged.covers(&scope) && merged.covers(&pull), "{merged}");
+}
+
+/// What is read as a token answer is what `serde_json` finds in it; its token fits a header, and does not
+/// show.
+pub fn token(data: &[u8]) {
+    let value: Option<Value> = serde_json::from_slice(data).ok();
+    let text = |name| value.as_ref()?.get(name)?.as_str().filter(|text| !text.is_empty());
+    let token = text("token").or_else(|| text("access_token"));
+    match TokenAnswer::parse(data) {
+        Ok(answer) => {
+            assert_eq!(Some(answer.token.reveal()), token);
+            assert!(HeaderValue::from_str(answer.token.reveal()).is_ok());
+            let hidden = !format!("{answer:?}").contains(answer.token.reveal());
+            assert!(
+                hidden
+                    || "TokenAnswer { token: REDACTED, lifetime: 0123456789s }"
+                        .contains(answer.token.reveal())
+            );
+            let (least, most) = (Duration::from_secs(60), Duration::from_secs(24 * 60 * 60));
+            assert!((least..=most).contains(&answer.lifetime), "{:?}", answer.lifetime);
+        }
+        Err(error) => {
+            assert!(
+                !token.is_some_and(|token| token.bytes().all(|b| b.is_ascii_graphic())),
+                "{error}: {token:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What may go where: the rules of `core/src/origin.rs` once more, kept by those who are asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{Method, Request, Uri};
+use oci_proto::{Credentials, OpId, Payload, PlainHttp, is_loopback};
+
+/// What every secret begins with, as it is and in the two forms that Basic gives it.
+const SECRETS: [&str; 3] = ["s3cr3t", "dXNlcjpzM2NyM3", "PHRva2VuPjpzM2NyM3"];
+/// What every signature in a redirect's query begins with.
+pub(super) const SIGNATURE: &str = "s1gn4ture";
+
+/// Scheme, host and port.
+type Origin = (String, String, u16);
+
+/// Whose secret is whose, and who may be asked for what.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    plain_http: PlainHttp,
+    /// The origin of each registry's API.
+    registries: Vec<Origin>,
+    /// Whom each operation talks to.
+    ops: BTreeMap<OpId, usize>,
+    /// Token servers that a registry named itself.
+    realms: BTreeSet<(usize, Origin)>,
+    /// Authorizations that may go to their registry alone.
+    tokens: BTreeMap<String, usize>,
+    /// Authorizations and refresh tokens that may go to their registry's token servers.
+    logins: BTreeMap<String, usize>,
+    secrets: usize,
+}
+
+impl Ledger {
+    pub(super) fn new(authorities: &[&str], plain_http: PlainHttp) -> Self {
+        let origin = |authority: &&str| {
+            let uri: Uri = format!("https://{authority}/").parse().expect("a registry's URL");
+            let plain = match plain_http {
+                PlainHttp::Always => true,
+                PlainHttp::Loopback => is_loopback(uri.host().unwrap_or_default()),
+                PlainHttp::Never => false,
+            };
+            let scheme = if plain { "http" } else { "https" };
+            origin_of(&format!("{scheme}://{authority}/").parse().expect("a registry's URL"))
+        };
+        Self {
+            plain_http,
+            registries: authorities.iter().map(origin).collect(),
+            ops: BTreeMap::new(),
+            realms: BTreeSet::new(),
+            tokens: BTreeMap::new(),
+            logins: BTreeMap::new(),
+            secrets: 0,
+        }
+    }
+
+    pub(super) fn start(&mut self, op: OpId, registry: usize) {
+        self.ops.insert(op, registry);
+    }
+
+    /// The registry that a request is for: its operation's, or the one that named the token server.
+    pub(super) fn registry(&self, op: Option<OpId>, uri: &Uri) -> usize {
+        match op {
+            Some(op) => self.ops[&op],
+            None => marked(uri).expect("a token server is asked at a URL that a registry named"),
+        }
+    }
+
+    pub(super) fn is_plain(&self, registry: usize) -> bool {
+        self.registries[registry].0 == "http"
+    }
+
+    /// The beginning of the registry's URLs.
+    pub(super) fn base(&self, registry: usize) -> String {
+        let (scheme, host, port) = &self.registries[registry];
+        format!("{scheme}://{host}:{port}")
+    }
+
+    pub(super) fn is_at_home(&self, registry: usize, uri: &Uri) -> bool {
+        origin_of(uri) == self.registries[registry]
+    }
+
+    /// The registry named this in a challenge of its own.
+    pub(super) fn name_realm(&mut self, registry: usize, text: &str) {
+        if let Some(uri) = text.parse::<Uri>().ok().filter(|uri| uri.authority().is_some()) {
+            self.realms.insert((registry, origin_of(&uri)));
+        }
+    }
+
+    /// A new secret.
+    pub(super) fn secret(&mut self) -> String {
+        self.secrets += 1;
+        format!("{}{:04}", SECRETS[0], self.secrets)
+    }
+
+    /// A new token for the registry.
+    pub(super) fn token(&mut self, registry: usize) -> String {
+        let token = self.secret();
+        self.tokens.insert(format!("Bearer {token}"), registry);
+        token
+    }
+
+    /// A login for the registry was handed out.
+    pub(super) fn log_in(&mut self, registry: usize, credentials: &Credentials) {
+        let basic = |text: String| format!("Basic {}", STANDARD.encode(text));
+        match credentials {
+            Credentials::Basic { username, password } => {
+                self.logins.insert(basic(format!("{username}:{}", password.reveal())), registry);
+            }
+            Credentials::Identity(token) => {
+                self.logins.insert(token.reveal().to_owned(), registry);
+                self.logins.insert(basic(format!("<token>:{}", token.reveal())), registry);
+            }
+            Credentials::Bearer(token) => {
+                self.tokens.insert(format!("Bearer {}", token.reveal()), registry);
+            }
+            other => panic!("nobody gave {other:?}"),
+        }
+    }
+
+    /// Whether the registry knows this Authorization.
+    pub(super) fn knows(&self, registry: usize, authorization: &str) -> bool {
+        [&self.tokens, &self.logins].iter().any(|known| known.get(authorization) == Some(&registry))
+    }
+
+    /// Holds a request to the rules.
+    pub(super) fn check(&self, op: Option<OpId>, request: &Request<Payload>) {
+        let (uri, headers) = (request.uri(), request.headers());
+        let registry = self.registry(op, uri);
+        let (home, target) = (&self.registries[registry], &origin_of(uri));
+        let shown = format!("{} {uri} for {home:?}", request.method());
+
+        assert!(!SECRETS.iter().any(|secret| uri.to_string().contains(secret)), "a secret in a URL: {shown}");
+        if target.0 == "http" {
+            assert_eq!(home.0, "http", "from https to http: {shown}");
+            let host = uri.host().unwrap_or_default();
+            let allowed = self.plain_http == PlainHttp::Always || is_loopback(host);
+            assert!(allowed, "plain http over a network that nobody trusts: {shown}");
+        }
+        assert!(
+            op.is_some() || self.realms.contains(&(registry, target.clone())),
+            "no realm of its: {shown}"
+        );
+
+        if let Some(value) = headers.get(AUTHORIZATION) {
+            assert!(value.is_sensitive(), "an Authorization that may be shown: {shown}");
+            let text = value.to_str().expect("an Authorization is text");
+            let known = if op.is_some() {
+                self.knows(registry, text)
+            } else {
+                self.logins.get(text) == Some(&registry)
+            };
+            assert!(known, "an Authorization that is not for it: {text} {shown}");
+            assert!(op.is_none() || target == home, "Authorization leaves its origin: {shown}");
+        }
+        let others = headers.iter().filter(|(name, _)| *name != AUTHORIZATION);
+        for (name, value) in others {
+            let text = String::from_utf8_lossy(value.as_bytes());
+            assert!(!SECRETS.iter().any(|secret| text.contains(secret)), "a secret in {name}: {shown}");
+        }
+        match request.body() {
+            Payload::Empty => {
+                assert!([Method::GET, Method::HEAD].contains(request.method()), "no payload: {shown}");
+            }
+            Payload::Bytes(form) => {
+                assert!(op.is_none() && request.method() == Method::POST, "a payload: {shown}");
+                assert!(!headers.contains_key(AUTHORIZATION), "a form and an Authorization: {shown}");
+                assert_eq!(headers[CONTENT_TYPE], "application/x-www-form-urlencoded");
+                let form = std::str::from_utf8(form).expect("a form is text");
+                let refresh_token = form.split('&').find_map(|pair| pair.strip_prefix("refresh_token="));
+                let known = refresh_token.and_then(|token| self.logins.get(token));
+                assert_eq!(known, Some(&registry), "a refresh token that is not for it: {shown}");
+            }
+            other => panic!("{other:?}: {shown}"),
+        }
+    }
+
+    /// Holds a text that somebody may see to the rules.
+    pub(super) fn check_shown(text: &str) {
+        let secret = SECRETS.iter().chain([&SIGNATURE]).find(|secret| text.contains(**secret));
+        assert_eq!(secret, None, "a secret is shown: {text}");
+    }
+}
+
+/// The mark that each realm has in its query: the number of the registry that named it.
+pub(super) fn mark(registry: usize) -> String {
+    format!("r={registry}")
+}
+
+fn marked(uri: &Uri) -> Option<usize> {
+    uri.query()?.split('&').find_map(|pair| pair.strip_prefix("r=")?.parse().ok())
+}
+
+fn origin_of(uri: &Uri) -> Origin {
+    let scheme = uri.scheme_str().unwrap_or_default().to_ascii_lowercase();
+    let port = uri.port_u16().unwrap_or(if scheme == "http" { 80 } else { 443 });
+    (scheme, uri.host().unwrap_or_default().to_ascii_lowercase(), port)
+}
