@@ -47,6 +47,13 @@ pub struct Item {
     depth: u32,
 }
 
+impl Item {
+    /// Whether an index names it.
+    pub(crate) fn is_entry(&self) -> bool {
+        matches!(self.place, Place::Within { part: Part::Entry(_), .. })
+    }
+}
+
 /// What an [`Item`] is to a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a third role is another duty of every driver")]
@@ -102,6 +109,11 @@ impl Audit {
     /// The next thing to read; none while there is nothing more to ask for.
     pub fn next_item(&mut self) -> Option<Item> {
         self.waiting.pop()
+    }
+
+    /// Whether there is something left to ask for.
+    pub(crate) fn has_items(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// The next thing that was found wrong.

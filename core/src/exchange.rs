@@ -55,7 +55,7 @@ impl Exchange {
     /// Whether a success's body belongs in the operation's sink. This is known before the request is
     /// sent, so that a driver can have whoever owns the sink carry the exchange out.
     pub fn has_sink(&self) -> bool {
-        matches!(self.awaiting.want, Want::Blob(_))
+        matches!(&self.awaiting.want, Want::Blob(want) if !want.discard)
     }
 
     /// The request to send, with an absolute URL, and what takes its answer.
@@ -215,7 +215,7 @@ impl Receiving {
     /// Where the body's bytes belong; `None` if nowhere outside.
     pub fn sink(&self) -> Option<Sink> {
         match &self.body {
-            Body::Blob(body) => Some(body.sink().clone()),
+            Body::Blob(body) => body.sink().cloned(),
             _ => None,
         }
     }

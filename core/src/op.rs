@@ -4,6 +4,7 @@
 //! next, takes the outcome of each in any order, and yields its events.
 
 mod blob;
+mod check;
 mod lookup;
 mod pull;
 mod resolve;
@@ -14,6 +15,7 @@ use std::collections::VecDeque;
 use http::{HeaderMap, Method};
 
 pub(crate) use blob::Blob;
+pub(crate) use check::Check;
 pub(crate) use lookup::Lookup;
 pub(crate) use pull::Pull;
 pub use pull::PullOptions;
@@ -30,6 +32,7 @@ pub(crate) enum Op {
     Resolve(Box<Resolve>),
     Walk(Box<Walk>),
     Pull(Box<Pull>),
+    Check(Box<Check>),
     Blob(Box<Blob>),
 }
 
@@ -40,6 +43,7 @@ impl Op {
             Self::Resolve(op) => op.lookup.next_fetch(),
             Self::Walk(op) => op.next_fetch(),
             Self::Pull(op) => op.next_fetch(),
+            Self::Check(op) => op.next_fetch(),
             Self::Blob(op) => op.next_fetch(),
         }
     }
@@ -50,6 +54,7 @@ impl Op {
             Self::Resolve(op) => op.lookup.settle(fetch.ticket, outcome),
             Self::Walk(op) => op.settle(fetch.ticket, outcome),
             Self::Pull(op) => op.settle(fetch, outcome),
+            Self::Check(op) => op.settle(fetch, outcome),
             Self::Blob(op) => op.settle(outcome),
         }
     }
@@ -60,6 +65,7 @@ impl Op {
             Self::Resolve(op) => op.next_event(),
             Self::Walk(op) => op.next_event(),
             Self::Pull(op) => op.next_event(),
+            Self::Check(op) => op.next_event(),
             Self::Blob(op) => op.next_event(),
         }
     }
@@ -91,6 +97,8 @@ pub(crate) struct BlobFetch {
     pub(crate) or_at: VecDeque<At>,
     /// How many bytes of it the sink has, and the hasher over those.
     pub(crate) had: Option<(u64, Hasher)>,
+    /// Whether it is verified alone, and belongs in no sink.
+    pub(crate) discard: bool,
 }
 
 /// Where a blob is.

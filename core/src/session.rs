@@ -11,7 +11,7 @@ use std::fmt;
 use crate::auth::{Auth, Site, TokenKey};
 use crate::error::{Cause, Exceeded};
 use crate::header::Warning;
-use crate::op::{Blob, Op, Pull, Resolve, Walk};
+use crate::op::{Blob, Check, Op, Pull, Resolve, Walk};
 use crate::origin::{Base, Origin};
 use crate::retry::Jitter;
 use crate::{
@@ -163,6 +163,18 @@ impl Session {
     pub fn pull(&mut self, reference: &Reference, options: PullOptions) -> OpId {
         let op = Pull::new(reference, options, &self.config.limits, self.window());
         self.start(reference, Op::Pull(Box::new(op)))
+    }
+
+    /// Starts to fetch and verify everything under `reference`, blobs included, whatever is wrong with the rest.
+    ///
+    /// With a platform, only what fits it best. Yields [`Event::Resolved`] for the root, an [`Event::Finding`] for
+    /// each thing that is missing or wrong, and [`Event::Done`]. It fails where the root cannot be had, or the
+    /// registry cannot be reached.
+    ///
+    /// Source: distribution-spec, end-2 and end-3.
+    pub fn check(&mut self, reference: &Reference, platform: Option<&Platform>) -> OpId {
+        let op = Check::new(reference, platform, &self.config.limits, self.window());
+        self.start(reference, Op::Check(Box::new(op)))
     }
 
     /// Answers [`Event::Wanted`]. An answer that the operation does not wait for is ignored.

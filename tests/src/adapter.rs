@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::TryStreamExt as _;
 use oci_proto::header::Warning;
 use oci_proto::{
-    Config, Descriptor, Error, Manifest, Node, Platform, PullOptions, Reference, Retry, WalkOptions,
+    Config, Descriptor, Error, Finding, Manifest, Node, Platform, PullOptions, Reference, Retry, WalkOptions,
 };
 use oci_proto_tokio::credentials::Store;
 use oci_proto_tokio::layout::{Mirror, PullError};
@@ -46,6 +46,17 @@ pub trait Adapter: fmt::Debug + Send + Sync {
         options: WalkOptions,
         take: &mut dyn FnMut(Node),
     ) -> Result<(), Error>;
+
+    /// Verifies everything under a reference, and gives each finding to `take` as it comes.
+    ///
+    /// # Errors
+    /// The adapter's.
+    fn check(
+        &self,
+        reference: &Reference,
+        platform: Option<&Platform>,
+        take: &mut dyn FnMut(Finding),
+    ) -> Result<Descriptor, Error>;
 
     /// Takes everything under a reference into a layout on disk.
     ///
@@ -262,6 +273,15 @@ impl Adapter for Tokio {
         })
     }
 
+    fn check(
+        &self,
+        reference: &Reference,
+        platform: Option<&Platform>,
+        take: &mut dyn FnMut(Finding),
+    ) -> Result<Descriptor, Error> {
+        self.runtime.block_on(self.client.check(reference, platform, take))
+    }
+
     fn pull(
         &self,
         reference: &Reference,
@@ -340,6 +360,15 @@ impl Adapter for Ureq {
         take: &mut dyn FnMut(Node),
     ) -> Result<(), Error> {
         self.client.walk(reference, options).try_for_each(|node| node.map(&mut *take))
+    }
+
+    fn check(
+        &self,
+        reference: &Reference,
+        platform: Option<&Platform>,
+        take: &mut dyn FnMut(Finding),
+    ) -> Result<Descriptor, Error> {
+        self.client.check(reference, platform, take)
     }
 
     fn pull(

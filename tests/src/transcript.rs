@@ -7,7 +7,7 @@
 //! document NAME MEDIA/TYPE            a document; its text follows, indented by two spaces
 //! blob NAME COUNT x TEXT              bytes: TEXT, COUNT times
 //! config KEY VALUE                    a setting of the session, before the first start
-//! start [LABEL] OPERATION REFERENCE   resolve, manifest, walk, pull, blob; then words: blobs, strict, foreign,
+//! start [LABEL] OPERATION REFERENCE   resolve, manifest, walk, pull, check, blob; then words: blobs, strict, foreign,
 //!                                     platform=P, size=N, data=TEXT (the blob's descriptor carries it)
 //! > [LABEL] METHOD URL                a request that must come next; indented: headers that it must have,
 //!                                     or must not (`Name: (none)`), `payload TEXT` for its body

@@ -172,12 +172,12 @@ pub(crate) struct Pull {
     pub(crate) json: bool,
 }
 
-/// Checks an image layout: reads and verifies everything, and tells all that is wrong.
+/// Checks a registry or a layout: verifies everything, and tells all that is wrong.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Everything under the layout's roots is read, or under the one that is named, and every byte is \
-verified. Each line is a problem: what sort it is, the digest of what is wrong (or -), and the \
-details. The exit status is 1 where there is any. Links are not followed.
+Everything under a reference, or under all roots of a layout, is read, blobs included, and every byte \
+is verified. Each line is a problem: what sort it is, the digest of what is wrong (or -), and the \
+details. The exit status is 1 where there is any. In a layout, links are not followed.
 
 The sorts: missing, not-a-file, wrong-size, wrong-content, malformed, contradiction, unverifiable, \
 unreadable, limit.
@@ -185,12 +185,16 @@ unreadable, limit.
 With --json, each line is an object with \"digest\" (or null), \"problem\" and \"detail\".
 
 Examples:
+  ocip check registry.example/team/app:1.2
   ocip check oci:mirror
   ocip check --json oci:mirror:1.0 | jq -r .digest")]
 pub(crate) struct Check {
-    /// `oci:DIR[:TAG]`, `oci:DIR[@DIGEST]`, or a folder that is a layout.
-    #[arg(value_name = "LAYOUT", value_parser = OsStringValueParser::new().try_map(name::layout_to_check))]
-    pub(crate) layout: LayoutReference,
+    /// `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`, `oci:DIR[:TAG]`, `oci:DIR[@DIGEST]`, or a folder that is a layout.
+    #[arg(value_name = "REF|DIR", value_parser = OsStringValueParser::new().try_map(name::to_check))]
+    pub(crate) name: Name,
+    /// In a registry's index, check only what fits this platform best: os/arch[/variant].
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<Platform>,
     /// Print one JSON object a line.
     #[arg(long)]
     pub(crate) json: bool,

@@ -10,7 +10,8 @@ use std::time::Instant;
 
 use futures_core::Stream as _;
 use oci_proto::{
-    Config, Descriptor, Error, Manifest, Node, PlainHttp, Platform, PullOptions, Reference, WalkOptions,
+    Config, Descriptor, Error, Finding, Manifest, Node, PlainHttp, Platform, PullOptions, Reference,
+    WalkOptions,
 };
 use oci_proto_credentials::Store;
 use oci_proto_layout::{Mirror, PullError};
@@ -111,6 +112,20 @@ impl Client {
             Driver::Ureq(client) => Box::new(client.walk(name, options)),
         };
         nodes.map(|node| node.map_err(|error| Failure::of(&error, name)))
+    }
+
+    /// Verifies everything under a reference, and gives each finding to `found`.
+    pub(crate) fn check(
+        &self,
+        name: &Reference,
+        platform: Option<&Platform>,
+        found: &mut dyn FnMut(Finding),
+    ) -> Result<Descriptor, Failure> {
+        let checked = match &self.driver {
+            Driver::Tokio(runtime, client) => runtime.block_on(client.check(name, platform, found)),
+            Driver::Ureq(client) => client.check(name, platform, found),
+        };
+        checked.map_err(|error| Failure::of(&error, name))
     }
 
     /// Takes everything under a reference into a layout.

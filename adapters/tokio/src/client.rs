@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use oci_proto::{Descriptor, Error, Event, Manifest, Platform, Reference, Session, WalkOptions};
+use oci_proto::{Descriptor, Error, Event, Finding, Manifest, Platform, Reference, Session, WalkOptions};
 use oci_proto_credentials::Store;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
@@ -131,6 +131,32 @@ impl<T: Transport> Client<T> {
     ) -> Result<Descriptor, oci_proto_layout::PullError> {
         let call = Call::start(self.shared.clone(), |session| session.pull(reference, options));
         crate::pull::pull(call, mirror, reference.tag().map(Into::into)).await
+    }
+
+    /// Fetches and verifies everything under a reference, blobs included, and tells all that is missing or wrong.
+    /// With a platform, only what fits it best.
+    ///
+    /// # Errors
+    /// The root cannot be had, or the registry cannot be reached.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the operation.
+    pub async fn check(
+        &self,
+        reference: &Reference,
+        platform: Option<&Platform>,
+        mut found: impl FnMut(Finding),
+    ) -> Result<Descriptor, Error> {
+        let mut call = Call::start(self.shared.clone(), |session| session.check(reference, platform));
+        let mut root = None;
+        loop {
+            match call.event().await? {
+                Event::Resolved(descriptor) => root = Some(descriptor),
+                Event::Finding(finding) => found(finding),
+                Event::Done => return Ok(root.expect("a session resolves before it is done")),
+                _ => {}
+            }
+        }
     }
 
     /// Writes a blob into `writer`, and flushes it; returns the number of bytes written.

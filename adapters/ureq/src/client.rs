@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use oci_proto::{
-    Config, Descriptor, Error, Event, Manifest, OpId, Platform, Reference, Session, WalkOptions,
+    Config, Descriptor, Error, Event, Finding, Manifest, OpId, Platform, Reference, Session, WalkOptions,
 };
 use oci_proto_credentials::Store;
 
@@ -125,6 +125,30 @@ impl Client {
         let call = self.call(|session| session.pull(reference, options));
         let name = reference.tag().map(oci_proto::layout::RefName::from);
         crate::pull::pull(&call, &mirror, name.as_ref())
+    }
+
+    /// Fetches and verifies everything under a reference, blobs included, and tells all that is missing or wrong.
+    /// With a platform, only what fits it best.
+    ///
+    /// # Errors
+    /// The root cannot be had, or the registry cannot be reached.
+    pub fn check(
+        &self,
+        reference: &Reference,
+        platform: Option<&Platform>,
+        mut found: impl FnMut(Finding),
+    ) -> Result<Descriptor, Error> {
+        let call = self.call(|session| session.check(reference, platform));
+        let mut root = None;
+        loop {
+            match call.event() {
+                Event::Resolved(descriptor) => root = Some(descriptor),
+                Event::Finding(finding) => found(finding),
+                Event::Done => return Ok(root.expect("a session resolves before it is done")),
+                Event::Failed(error) => return Err(error),
+                _ => {}
+            }
+        }
     }
 
     /// Writes a blob into `writer`, and flushes it; returns the number of bytes written.

@@ -19,6 +19,8 @@ pub(crate) struct BlobWant {
     pub(crate) announced: Option<u64>,
     /// The most that is read where the size is not known.
     pub(crate) limit: u64,
+    /// Whether its bytes belong nowhere: it is verified, and that is all.
+    pub(crate) discard: bool,
 }
 
 impl BlobWant {
@@ -106,8 +108,8 @@ impl BlobBody {
         all_there.then(|| want.verify())
     }
 
-    pub(super) fn sink(&self) -> &Sink {
-        &self.want.sink
+    pub(super) fn sink(&self) -> Option<&Sink> {
+        Some(&self.want.sink).filter(|_| !self.want.discard)
     }
 
     /// Takes a chunk: what of it belongs in the sink, and why nothing more may come.
@@ -125,7 +127,7 @@ impl BlobBody {
             Some(expected) => Misbehaviour::TooLong { expected }.into(),
             None => Exceeded::BlobBytes(self.want.limit).into(),
         });
-        (deliver, too_long)
+        (if self.want.discard { &[] } else { deliver }, too_long)
     }
 
     /// The body ended: the blob is there, or the rest of it is to be asked for.

@@ -43,7 +43,7 @@ impl Blob {
             return Self { fetch: None, events: [Event::Done].into() };
         }
         let (digest, at, or_at) = (digest.clone(), At::Blobs, VecDeque::new());
-        let what = What::Blob(Box::new(BlobFetch { digest, size, at, or_at, had: None }));
+        let what = What::Blob(Box::new(BlobFetch { digest, size, at, or_at, had: None, discard: false }));
         Self { fetch: Some(Fetch { what, ticket: None }), events: VecDeque::new() }
     }
 

@@ -300,7 +300,14 @@ impl Mirror {
         }
         let had = had.filter(|(offset, _)| *offset < size);
         if let Some(at) = places.pop_front() {
-            let blob = BlobFetch { digest: digest.clone(), size: Some(size), at, or_at: places, had };
+            let blob = BlobFetch {
+                digest: digest.clone(),
+                size: Some(size),
+                at,
+                or_at: places,
+                had,
+                discard: false,
+            };
             self.blobs.insert((Reverse(size), digest), blob);
         }
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{OpId, QueryId};
 use crate::header::Warning;
 use crate::{
-    CredentialsQuery, Descriptor, Digest, Error, Exchange, ExchangeId, Hasher, Manifest, Node, Time,
+    CredentialsQuery, Descriptor, Digest, Error, Exchange, ExchangeId, Finding, Hasher, Manifest, Node, Time,
 };
 
 /// What a session asks of its driver.
@@ -48,6 +48,8 @@ pub enum Event {
     Store(Descriptor, Bytes),
     /// This layer may not be distributed, and is left out.
     Skipped(Descriptor),
+    /// A check found this wrong.
+    Finding(Finding),
     /// A request failed and is tried again.
     Retry(Retry),
     /// The registry wants the user to know this. Comes once for each text.

@@ -103,6 +103,7 @@ impl Session {
                     hasher,
                     announced: None,
                     limit: self.config.limits.blob_bytes,
+                    discard: blob.discard,
                 };
                 let (base, repository) = (&running.base, &running.repository);
                 let home = match &blob.at {

@@ -55,7 +55,7 @@ pub enum Found {
 
 /// Names a manifest that a [`Tree`](crate::Tree) wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub(super) u64);
+pub struct Ticket(pub(crate) u64);
 
 /// A manifest that a [`Tree`](crate::Tree) wants.
 #[derive(Clone, Debug)]

@@ -25,6 +25,7 @@ pub fn describe(event: &Event) -> String {
         Event::Verified(digest) => format!("verified {digest}"),
         Event::Store(d, bytes) => format!("store {} {}", d.digest, bytes.len()),
         Event::Skipped(d) => format!("skipped {}", d.digest),
+        Event::Finding(finding) => format!("finding {} {}", finding.problem, finding.detail),
         Event::Done => "done".to_owned(),
         Event::Failed(error) => format!("failed {error}"),
         other => format!("{other:?}"),

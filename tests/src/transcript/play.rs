@@ -308,8 +308,8 @@ fn auth_json(registry: &str, login: &str) -> Result<String, String> {
 /// Whether an adapter shows an event of an operation.
 fn shows(operation: Operation, event: &str) -> bool {
     match event.split(' ').next() {
-        // A walk's root comes again as its first node.
-        Some("resolved") => operation != Operation::Walk,
+        // A walk's root comes again as its first node; a check returns it at its end.
+        Some("resolved") => !matches!(operation, Operation::Walk | Operation::Check),
         // It is in the sink.
         Some("data") => false,
         _ => true,
@@ -341,6 +341,9 @@ fn run(adapter: &dyn Adapter, start: Start) -> Outcome {
             })
         }
         Operation::Walk => adapter.each(&reference, walk, &mut |node| show(&Event::Node(node))),
+        Operation::Check => adapter
+            .check(&reference, walk.platform.as_ref(), &mut |finding| show(&Event::Finding(finding)))
+            .map(|_| ()),
         // Left out: see `core_only`.
         Operation::Pull => Ok(()),
         Operation::Blob => {

@@ -34,6 +34,8 @@ pub enum Operation {
     Walk,
     /// `pull`.
     Pull,
+    /// `check`.
+    Check,
     /// `blob`.
     Blob,
 }
@@ -54,6 +56,7 @@ impl Start {
             "manifest" => Operation::Manifest,
             "walk" => Operation::Walk,
             "pull" => Operation::Pull,
+            "check" => Operation::Check,
             "blob" => Operation::Blob,
             other => return Err(format!("`{other}` is no operation")),
         };
@@ -84,6 +87,7 @@ impl Start {
             (Operation::Resolve, _) => session.resolve(&self.reference, platform),
             (Operation::Manifest, _) => session.manifest(&self.reference, platform),
             (Operation::Walk, _) => session.walk(&self.reference, self.walk),
+            (Operation::Check, _) => session.check(&self.reference, platform),
             (Operation::Pull, _) => {
                 let mut options = PullOptions::default();
                 options.platform = self.walk.platform;

@@ -55,12 +55,12 @@ pub(super) fn layout(text: OsString) -> Result<LayoutReference, String> {
     Ok(LayoutReference::new(text, Root::Only))
 }
 
-/// The same, for a command that takes references to registries elsewhere: a path has to be that of a layout.
-pub(super) fn layout_to_check(text: OsString) -> Result<LayoutReference, String> {
+/// The same, or a reference to a registry: a path has to be that of a layout.
+pub(super) fn to_check(text: OsString) -> Result<Name, String> {
     if is_layout(&text) || Layout::is_at(&text) {
-        return layout(text);
+        return layout(text).map(Name::Layout);
     }
-    Err("there is no image layout of that name; write oci:DIR[:TAG], or the path of its folder".to_owned())
+    Name::parse(text)
 }
 
 fn is_layout(text: &OsStr) -> bool {

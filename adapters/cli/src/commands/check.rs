@@ -4,36 +4,84 @@ use std::io::Write;
 use std::time::Instant;
 
 use indicatif::DecimalBytes;
-use oci_proto::Finding;
 use oci_proto::layout::Root;
+use oci_proto::{Finding, Reference};
+use oci_proto_layout::LayoutReference;
 use serde::Serialize;
 
-use crate::args::{Check, Common};
+use crate::args::{Check, Common, Name};
+use crate::client::Client;
 use crate::output::{Failure, count};
 
 pub(crate) fn run(command: &Check, common: &Common, out: &mut impl Write) -> Result<(), Failure> {
+    let problems = match &command.name {
+        Name::Registry(name) => registry(name, command, common, out),
+        Name::Layout(name) => layout(name, command, common, out),
+    }?;
+    out.flush()?;
+    match problems {
+        0 => Ok(()),
+        _ => Err(Failure::failed(format_args!("{} in {}", count(problems, "problem"), command.name))),
+    }
+}
+
+/// How many problems there are under a reference.
+fn registry(
+    name: &Reference,
+    command: &Check,
+    common: &Common,
+    out: &mut impl Write,
+) -> Result<u64, Failure> {
+    let store = common.login.store(name.registry())?;
+    let client = Client::new(common.adapter, common, store)?;
+    let mut problems = 0;
+    let mut written = Ok(());
+    let checked = client.check(name, command.platform.as_ref(), &mut |finding| {
+        problems += 1;
+        if written.is_ok() {
+            written = write(&finding, command, out);
+        }
+    });
+    common.note(format_args!("{}", client.spent()));
+    client.close();
+    written?;
+    checked?;
+    Ok(problems)
+}
+
+/// How many problems there are in a layout.
+fn layout(
+    name: &LayoutReference,
+    command: &Check,
+    common: &Common,
+    out: &mut impl Write,
+) -> Result<u64, Failure> {
+    if command.platform.is_some() {
+        return Err(Failure::usage("--platform is for registries: a layout is checked whole"));
+    }
     let since = Instant::now();
     // Without a name, every root is checked.
-    let root = Some(command.layout.root()).filter(|root| **root != Root::Only);
+    let root = Some(name.root()).filter(|root| **root != Root::Only);
     let mut check =
-        oci_proto_layout::check(command.layout.folder(), root).map_err(|error| Failure::of_layout(&error))?;
+        oci_proto_layout::check(name.folder(), root).map_err(|error| Failure::of_layout(&error))?;
     let mut problems = 0;
     for finding in check.by_ref() {
         problems += 1;
-        let line = if command.json { json(&finding)? } else { text(&finding) };
-        writeln!(out, "{line}")?;
+        write(&finding, command, out)?;
     }
-    out.flush()?;
     common.note(format_args!(
         "{}, {}; {} ms",
         count(check.contents(), "content"),
         DecimalBytes(check.bytes()),
         since.elapsed().as_millis()
     ));
-    match problems {
-        0 => Ok(()),
-        _ => Err(Failure::failed(format_args!("{} in {}", count(problems, "problem"), command.layout))),
-    }
+    Ok(problems)
+}
+
+fn write(finding: &Finding, command: &Check, out: &mut impl Write) -> Result<(), Failure> {
+    let line = if command.json { json(finding)? } else { text(finding) };
+    writeln!(out, "{line}")?;
+    Ok(())
 }
 
 fn text(finding: &Finding) -> String {

@@ -1,5 +1,6 @@
 //! The real binary against registries on loopback.
 
+mod check;
 mod demo;
 mod failures;
 mod layouts;

@@ -16,13 +16,17 @@ pub(crate) const ADAPTERS: [&str; 2] = ["tokio", "ureq"];
 
 /// Serves what is under `root` as `demo:latest`, until the test ends.
 pub(crate) fn registry(memory: &Memory, root: &Descriptor) -> SocketAddr {
+    registry_that_serves(memory, root, memory.clone())
+}
+
+/// The same, with blobs that are not what they were when the registry took them.
+pub(crate) fn registry_that_serves(memory: &Memory, root: &Descriptor, blobs: Memory) -> SocketAddr {
     let mut server = Server::new();
     server.add(&"demo".parse().unwrap(), "latest".parse().ok().as_ref(), root, memory).unwrap();
     let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
-    let memory = memory.clone();
-    thread::spawn(move || runtime.block_on(serve(listener, Arc::new(server), memory, pending::<()>())));
+    thread::spawn(move || runtime.block_on(serve(listener, Arc::new(server), blobs, pending::<()>())));
     address
 }
 
