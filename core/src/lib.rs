@@ -142,6 +142,7 @@ mod manifest;
 mod media_type;
 mod op;
 mod origin;
+mod percent;
 mod place;
 mod platform;
 mod reference;

@@ -164,18 +164,33 @@ pub(crate) fn redacted(uri: &Uri) -> String {
         text.rsplit_once('@').map_or(text, |(_, host)| host)
     });
     let mut shown = format!("{scheme}://{host}{}", uri.path());
-    for (index, pair) in uri.query().into_iter().flat_map(|query| query.split('&')).enumerate() {
+    for (index, pair) in pairs(uri).enumerate() {
         shown.push(if index == 0 { '?' } else { '&' });
-        match pair.split_once('=') {
-            Some(("scope" | "service", _)) => shown.push_str(pair),
-            Some((name, _)) => {
-                shown.push_str(name);
-                shown.push_str("=REDACTED");
-            }
-            None => shown.push_str("REDACTED"),
+        let public = secret_value(pair).map_or(pair, |value| pair.strip_suffix(value).unwrap_or_default());
+        shown.push_str(public);
+        if public != pair {
+            shown.push_str("REDACTED");
         }
     }
     shown
+}
+
+/// The values of a URL's query that are not to be shown, as they stand there.
+pub(crate) fn secret_values(uri: &Uri) -> impl Iterator<Item = &str> {
+    pairs(uri).filter_map(secret_value)
+}
+
+fn pairs(uri: &Uri) -> impl Iterator<Item = &str> {
+    uri.query().into_iter().flat_map(|query| query.split('&'))
+}
+
+/// What of a query's pair is not to be shown: all but its name, and what a token is for.
+fn secret_value(pair: &str) -> Option<&str> {
+    match pair.split_once('=') {
+        Some(("scope" | "service", _)) => None,
+        Some((_, value)) => Some(value),
+        None => Some(pair),
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! What a server says again of what it was shown.
 
+use std::borrow::Cow;
+use std::cmp::Reverse;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Request;
 use http::header::AUTHORIZATION;
 
-use crate::{Payload, Secret};
+use crate::{Payload, Secret, origin, percent};
 
 /// The secrets of a request, in each form that its server has seen.
 ///
@@ -38,7 +41,13 @@ impl Echo {
             let encoded = form.split('&').find_map(|pair| pair.strip_prefix("refresh_token="));
             secrets.extend(encoded.map(str::to_owned));
         }
+        for value in origin::secret_values(request.uri()) {
+            secrets.extend(percent::decode(value).map(Cow::into_owned));
+            secrets.push(value.to_owned());
+        }
         secrets.retain(|secret| secret.len() >= Self::MIN_LEN);
+        // One may be a part of another.
+        secrets.sort_by_key(|secret| Reverse(secret.len()));
         Self(secrets.into_iter().map(Secret::from).collect())
     }
 
@@ -77,6 +86,24 @@ mod tests {
         *request.body_mut() = Payload::Bytes("a=b&refresh_token=x%2Fyz".into());
         let echo = Echo::of(&request, Some(&"x/yz".into()));
         assert_eq!(echo.hide("x/yz or x%2Fyz"), "REDACTED or REDACTED");
+    }
+
+    #[test]
+    fn the_values_of_a_signed_url_are_hidden() {
+        let mut request = Request::new(Payload::Empty);
+        for (uri, said, hidden) in [
+            ("https://h/a?sig=x%2Fyz%3d&e=300", "x%2Fyz%3d is x/yz= for 300", "REDACTED is REDACTED for 300"),
+            ("https://h/a?signature", "no signature", "no REDACTED"),
+            ("https://h/a?a=twice&b=twicetwice", "twicetwice, twice", "REDACTED, REDACTED"),
+            (
+                "https://h/t?scope=repository:a:pull&service=host",
+                "host: repository:a:pull",
+                "host: repository:a:pull",
+            ),
+        ] {
+            *request.uri_mut() = uri.parse().unwrap();
+            assert_eq!(Echo::of(&request, None).hide(said), hidden, "{uri}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::Uri;
 
 use super::refusal::{Code, Refusal};
-use crate::{Digest, MediaType, Repository, Tag};
+use crate::{Digest, MediaType, Repository, Tag, percent};
 
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Route {
     pub(super) fn parse(target: &Uri) -> Result<Self, Refusal> {
         let undecodable =
             || Refusal::malformed(Code::NameInvalid, "the path's percent-encoding is malformed");
-        let path = decode(target.path()).ok_or_else(undecodable)?;
+        let path = percent::decode(target.path()).ok_or_else(undecodable)?;
         if path == "/v2/" || path == "/v2" {
             return Ok(Self::Version);
         }
@@ -113,24 +113,7 @@ fn query<'a>(target: &'a Uri, name: &str) -> Result<Option<Cow<'a, str>>, Refusa
     let mut pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     let Some((_, value)) = pairs.find(|(key, _)| *key == name) else { return Ok(None) };
     let malformed = || Refusal::malformed(Code::Unsupported, "the query's percent-encoding is malformed");
-    decode(value).map(Some).ok_or_else(malformed)
-}
-
-/// Undoes percent-encoding, once. `None` where it is malformed or does not make UTF-8.
-fn decode(text: &str) -> Option<Cow<'_, str>> {
-    if !text.contains('%') {
-        return Some(Cow::Borrowed(text));
-    }
-    let nibble = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'%' => nibble(bytes.next()?)? << 4 | nibble(bytes.next()?)?,
-            _ => byte,
-        });
-    }
-    String::from_utf8(decoded).ok().map(Cow::Owned)
+    percent::decode(value).map(Some).ok_or_else(malformed)
 }
 
 #[cfg(test)]
