@@ -2,6 +2,7 @@
 
 mod lanes;
 mod output;
+mod running;
 mod settle;
 mod task;
 
@@ -9,18 +10,18 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use crate::auth::{Auth, Site, TokenKey};
-use crate::error::{Cause, Exceeded};
-use crate::header::Warning;
+use crate::error::Cause;
 use crate::op::{Blob, Check, Op, Pull, Resolve, Walk};
-use crate::origin::{Base, Origin};
+use crate::origin::Origin;
 use crate::retry::Jitter;
 use crate::{
-    Completion, Config, Credentials, CredentialsQuery, Descriptor, Digest, Error, Exchange, ExchangeId,
-    Fault, Platform, PullOptions, Reference, Registry, Repository, Time, WalkOptions,
+    Completion, Config, Credentials, CredentialsQuery, Descriptor, Digest, ExchangeId, Fault, Platform,
+    PullOptions, Reference, Time, WalkOptions,
 };
-use lanes::{Job, Lanes};
+use lanes::Lanes;
 pub use output::{Event, Held, Output, Retry};
-use task::{Place, Purpose, Task, TaskId};
+use running::Running;
+use task::{Place, Task, TaskId};
 
 /// Names an operation within its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,27 +70,6 @@ pub struct Session {
     ready: VecDeque<OpId>,
     aborts: VecDeque<ExchangeId>,
     deadlines: BTreeSet<(Time, OpId)>,
-}
-
-/// An operation, and how the session stands to it.
-struct Running {
-    op: Op,
-    registry: Registry,
-    base: Base,
-    origin: Origin,
-    repository: Repository,
-    tasks: BTreeSet<TaskId>,
-    /// Events that are not the operation's own.
-    notices: VecDeque<Event>,
-    warned: BTreeSet<Warning>,
-    paused: bool,
-    deadline: Option<Time>,
-    /// Why the session ended it.
-    ended: Option<Error>,
-    /// Whether it is in `ready`.
-    is_ready: bool,
-    /// Whether it is in its lane's queue.
-    is_queued: bool,
 }
 
 impl Session {
@@ -347,160 +327,6 @@ impl Session {
         self.ops.insert(id, running);
         self.wake(id);
         id
-    }
-
-    /// The operation may have an event, or something to fetch.
-    fn wake(&mut self, op: OpId) {
-        let Some(running) = self.ops.get_mut(&op) else { return };
-        if !std::mem::replace(&mut running.is_ready, true) {
-            self.ready.push_back(op);
-        }
-        if !std::mem::replace(&mut running.is_queued, true) {
-            self.lanes.push(&running.origin, Job::Op(op));
-        }
-    }
-
-    fn notice(&mut self, op: OpId, event: Event) {
-        if let Some(running) = self.ops.get_mut(&op) {
-            running.notices.push_back(event);
-            self.wake(op);
-        }
-    }
-
-    fn advance(&mut self, now: Time) {
-        self.now = self.now.max(now);
-        while let Some((at, id)) = self.timers.first().copied()
-            && at <= self.now
-        {
-            self.timers.pop_first();
-            self.queue(id);
-        }
-        while let Some((at, op)) = self.deadlines.first().copied()
-            && at <= self.now
-        {
-            self.deadlines.pop_first();
-            self.stop_tasks(op);
-            if let Some(running) = self.ops.get_mut(&op) {
-                running.deadline = None;
-                running.ended = Some(Error::new(Exceeded::Deadline));
-                self.wake(op);
-            }
-        }
-    }
-
-    fn next_event(&mut self) -> Option<(OpId, Event)> {
-        while let Some(id) = self.ready.front().copied() {
-            let event = self.ops.get_mut(&id).filter(|running| !running.paused).and_then(|running| {
-                let ended = |running: &mut Running| running.ended.take().map(Event::Failed);
-                let notice = running.notices.pop_front();
-                notice.or_else(|| ended(running)).or_else(|| running.op.next_event())
-            });
-            match event {
-                Some(event @ (Event::Done | Event::Failed(_))) => {
-                    self.ready.pop_front();
-                    self.remove(id);
-                    return Some((id, event));
-                }
-                Some(event) => {
-                    // What was reported makes room for what is to be fetched.
-                    self.wake(id);
-                    return Some((id, event));
-                }
-                None => {
-                    self.ready.pop_front();
-                    if let Some(running) = self.ops.get_mut(&id) {
-                        running.is_ready = false;
-                    }
-                }
-            }
-        }
-        None
-    }
-
-    /// The next request to send, of the origins in turn, and of each origin's operations in turn.
-    fn next_exchange(&mut self) -> Option<Exchange> {
-        loop {
-            let open = self.lanes.open(&self.config.limits, self.now);
-            if open.is_empty() {
-                return None;
-            }
-            for origin in open {
-                while let Some(job) = self.lanes.pop(&origin, self.now) {
-                    if let Some(exchange) = self.start_job(job, &origin) {
-                        return Some(exchange);
-                    }
-                    if !self.queries.is_empty() {
-                        return None;
-                    }
-                }
-            }
-            // What was not sent may need a token first, from an origin that had nothing to do before.
-        }
-    }
-
-    fn start_job(&mut self, job: Job, origin: &Origin) -> Option<Exchange> {
-        match job {
-            Job::Task(id) => {
-                let task = self.tasks.get_mut(&id)?;
-                let running = task.op().and_then(|op| self.ops.get(&op));
-                if running.is_some_and(|running| running.paused) {
-                    task.place = Place::Parked;
-                    return None;
-                }
-                self.send(id)
-            }
-            Job::Op(id) => {
-                let running = self.ops.get_mut(&id)?;
-                let idle = running.paused || running.ended.is_some();
-                let Some(fetch) = (if idle { None } else { running.op.next_fetch() }) else {
-                    running.is_queued = false;
-                    return None;
-                };
-                self.lanes.push(origin, Job::Op(id));
-                let task = self.begin_fetch(id, fetch)?;
-                self.send(task)
-            }
-        }
-    }
-
-    /// Nobody waits for what the operation fetches any more.
-    fn stop_tasks(&mut self, op: OpId) {
-        let Some(running) = self.ops.get_mut(&op) else { return };
-        for id in std::mem::take(&mut running.tasks) {
-            self.stop(id);
-        }
-    }
-
-    fn stop(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.remove(&id) else { return };
-        if let Purpose::Token { key, .. } = &task.purpose {
-            self.fetching.remove(key);
-        }
-        match task.place {
-            Place::Out(exchange) => {
-                self.out.remove(&exchange);
-                self.lanes.ended(&task.origin, self.now);
-                self.aborts.push_back(exchange);
-            }
-            Place::Asleep(until) => _ = self.timers.remove(&(until, id)),
-            Place::NeedsToken(token) => {
-                if let Some(Task { purpose: Purpose::Token { waiting, .. }, .. }) = self.tasks.get_mut(&token)
-                {
-                    waiting.retain(|waiting| *waiting != id);
-                    if waiting.is_empty() {
-                        self.stop(token);
-                    }
-                }
-            }
-            Place::Queued | Place::Parked | Place::NeedsLogin(_) => {}
-        }
-    }
-
-    fn remove(&mut self, op: OpId) {
-        self.stop_tasks(op);
-        if let Some(at) = self.ops.remove(&op).and_then(|running| running.deadline) {
-            self.deadlines.remove(&(at, op));
-        }
     }
 }
 
