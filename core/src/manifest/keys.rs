@@ -21,7 +21,9 @@ pub(super) trait Key: Copy + 'static {
 macro_rules! keys {
     ($(#[$doc:meta])* $level:ident { $($key:ident = $name:literal),+ $(,)? }) => {
         $(#[$doc])*
+        // As wide as it is loaded: a narrower store would have to be waited for.
         #[derive(Clone, Copy)]
+        #[repr(usize)]
         pub(super) enum $level { $($key),+ }
 
         impl Key for $level {
@@ -39,7 +41,7 @@ macro_rules! keys {
             }
 
             fn bit(self) -> u8 {
-                1 << self as u8
+                1 << self as usize
             }
         }
     };

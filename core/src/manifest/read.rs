@@ -183,12 +183,15 @@ impl<'de> Pass<'de> {
                 }
             }
             TopKey::Config => {
-                let config = map.next_value_seed(OneDescriptor(self))?;
-                self.document.has_config = config.is_some();
-                self.document.table.config = config;
+                self.document.has_config = map.next_value_seed(OneDescriptor(self))?;
+                if self.document.has_config {
+                    self.document.table.config = self.document.table.entries.pop();
+                }
             }
             TopKey::Subject => {
-                self.document.table.subject = map.next_value_seed(OneDescriptor(self))?;
+                if map.next_value_seed(OneDescriptor(self))? {
+                    self.document.table.subject = self.document.table.entries.pop();
+                }
             }
             TopKey::Layers => self.document.has_layers = map.next_value_seed(List(self))?,
             TopKey::Manifests => self.document.has_manifests = map.next_value_seed(List(self))?,
@@ -216,11 +219,8 @@ impl<'de> Visitor<'de> for List<'_, 'de> {
         loop {
             let refused = match list.next_element_seed(OneDescriptor(pass)) {
                 Ok(None) => return Ok(true),
-                Ok(Some(Some(entry))) => {
-                    pass.document.table.entries.push(entry);
-                    continue;
-                }
-                Ok(Some(None)) => pass.refuse(Broken::Value("null is not a descriptor".into())),
+                Ok(Some(true)) => continue,
+                Ok(Some(false)) => pass.refuse(Broken::Value("null is not a descriptor".into())),
                 Err(error) => error,
             };
             return pass.within(Step::Index(pass.document.table.entries.len()), Err(refused));
@@ -228,21 +228,21 @@ impl<'de> Visitor<'de> for List<'_, 'de> {
     }
 }
 
-/// A descriptor, or null.
+/// A descriptor, which becomes the last of the entries; `false` for null.
 struct OneDescriptor<'p, 'de>(&'p mut Pass<'de>);
 
 impl<'de> Visitor<'de> for OneDescriptor<'_, 'de> {
-    type Value = Option<Entry>;
+    type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a descriptor: an object")
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(None)
+    fn visit_unit<E: Error>(self) -> Result<bool, E> {
+        Ok(false)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
         let Self(pass) = self;
         let first_note = pass.document.table.notes.len();
         let mut parts = Parts { media_type: None, digest: None, size: None, artifact_type: None };
@@ -260,7 +260,16 @@ impl<'de> Visitor<'de> for OneDescriptor<'_, 'de> {
         let digest = digest.ok_or_else(|| pass.refuse(missing(DescriptorKey::Digest)))?;
         let size = size.ok_or_else(|| pass.refuse(missing(DescriptorKey::Size)))?;
         let notes = narrow(pass.document.table.notes.len() - first_note);
-        Ok(Some(Entry { digest, size, media_type, artifact_type, first_note: narrow(first_note), notes }))
+        let first_note = narrow(first_note);
+        pass.document.table.entries.push(Entry {
+            digest,
+            size,
+            media_type,
+            artifact_type,
+            first_note,
+            notes,
+        });
+        Ok(true)
     }
 }
 
@@ -420,7 +429,7 @@ macro_rules! any_value {
 any_value! {
     Top => (),
     List => bool,
-    OneDescriptor => Option<Entry>,
+    OneDescriptor => bool,
     InPlatform => (),
     InAnnotations => (),
     InUrls => (),
