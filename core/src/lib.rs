@@ -13,22 +13,23 @@
 //! # Driving a session
 //!
 //! ```text
-//!              resolve, manifest, walk, blob, cancel, ...
+//!        resolve, manifest, walk, blob, pull, check, cancel, ...
 //!                               |
 //!                               v
-//!   now --- poll_output --> [Session] <------------------------------ complete
+//!   now --- poll_output --> [Session] <------------------ credentials, complete
 //!                               |                                        ^
-//!      +-----------+------------+------------+                           |
-//!      v           v            v            v                           |
-//!    Send       Abort         Event        Wait                          |
-//!      |                   (to the caller) (sleep)                       |
+//!      +----------+-------------+-----------+------------+               |
+//!      v          v             v           v            v               |
+//!    Send     Credentials     Event       Abort        Wait              |
+//!      |    (look one up) (to the caller)            (sleep)             |
 //!      v                                                                 |
 //!   [Exchange] --split--> [Awaiting] --head--> [Receiving] --finish--> [Completion]
 //!                                              push, push, ...
 //! ```
 //!
 //! A [`Session`] holds everything that operations share. The contract is one sentence: *poll until
-//! [`Wait`](Output::Wait), carry out every [`Send`](Output::Send), hand every [`Completion`] back.* An
+//! [`Wait`](Output::Wait), carry out every [`Send`](Output::Send), hand every [`Completion`] back*; and where a
+//! registry wants to know who asks, answer [`Credentials`](Output::Credentials). An
 //! [`Exchange`] is an owned value, so that many are under way at once, on as many threads or tasks as you
 //! like, and the bytes of bodies never pass through the session.
 //!
@@ -113,6 +114,31 @@
 //! requests ahead of it up to a window. Each digest is fetched at most once; where it comes again it is
 //! reported as repeated. A manifest that the registry does not have is reported as missing. Depth,
 //! nodes and bytes have budgets: see [`Limits`].
+//!
+//! # Logins, redirects, retries
+//!
+//! All of that is decided in here; a driver looks logins up and sleeps. A request goes without credentials until
+//! the registry answers 401: then [`Output::Credentials`] asks for a login, once for each repository, and Basic
+//! or a token follows. A token is fetched once for all that wait for it, and kept while it lasts. Redirects are
+//! followed. What fails for no lasting reason is tried again after a while ([`Event::Retry`] says so), as long as
+//! the server asks for if it does, and a 429 or a 503 slows down every request to its server. A blob that breaks
+//! off goes on where it stopped, under one digest.
+//!
+//! # What may go where
+//!
+//! | what | may go to |
+//! |---|---|
+//! | a request | the registry's origin, and wherever it redirects to; from https never to http |
+//! | plain http | from plain http alone, and to hosts that [`PlainHttp`] allows: who speaks it on this machine does not over a network |
+//! | `Authorization` for the registry (Basic, a token) | the registry's origin, and nowhere else |
+//! | a login (name and password, refresh token) | the registry's origin as Basic; the realm that it names, over a channel no weaker than its own |
+//! | the request for a layer outside of its registry | where its descriptor says; https, or http where the registry is spoken to by http; without credentials |
+//! | a token request | the realm; https, or http where the registry itself is spoken to by http; redirected within the realm's origin alone |
+//! | the answer to a 401 | the registry's origin: a 401 from elsewhere is final |
+//! | a URL in an error | anywhere, without the values of its query |
+//!
+//!
+//! An origin is scheme, host and port (RFC 6454, section 4).
 //!
 //! # Errors
 //!

@@ -1,15 +1,4 @@
-//! What may go where: the one place that decides it.
-//!
-//! | what | may go to |
-//! |---|---|
-//! | a request | the registry's origin, and wherever it redirects to; from https never to http |
-//! | plain http | from plain http alone, and to hosts that [`PlainHttp`] allows: who speaks it on this machine does not over a network |
-//! | `Authorization` for the registry (Basic, a token) | the registry's origin, and nowhere else |
-//! | a login (name and password, refresh token) | the registry's origin as Basic; the realm that it names, over a channel no weaker than its own |
-//! | the request for a layer outside of its registry | where its descriptor says; https, or http where the registry is spoken to by http; without credentials |
-//! | a token request | the realm; https, or http where the registry itself is spoken to by http; redirected within the realm's origin alone |
-//! | the answer to a 401 | the registry's origin: a 401 from elsewhere is final |
-//! | a URL in an error | anywhere, without the values of its query |
+//! What may go where: the one place that decides it. The table is in the manual: see [what may go where](crate#what-may-go-where).
 //!
 //! An origin is scheme, host and port (RFC 6454, section 4): another port of the registry's host, and a
 //! mirror of it, are elsewhere.
