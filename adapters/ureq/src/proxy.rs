@@ -45,7 +45,7 @@ impl Proxies {
             return Self::all(None);
         }
         let value = |name: &str| variable(name).or_else(|| variable(&name.to_ascii_lowercase()));
-        let named = |name| value(name).and_then(|url| Proxy::new(&url).ok());
+        let named = |name| value(name).and_then(|url| read(&url));
         let all = named("ALL_PROXY");
         let without = value("NO_PROXY").unwrap_or_default();
         Self {
@@ -80,7 +80,17 @@ impl<P> Proxies<P> {
 pub(crate) fn proxy(url: &str) -> Option<Proxy> {
     let scheme = url.split_once("://").map_or("http", |(scheme, _)| scheme);
     let known = ["http", "https", "socks5", "socks5h"].iter().any(|name| scheme.eq_ignore_ascii_case(name));
-    if known { Proxy::new(url).ok() } else { None }
+    if known { read(url) } else { None }
+}
+
+/// Names are the proxy's to resolve, and not to be asked for here as well. To ureq, as to curl, `socks5` means
+/// otherwise.
+fn read(url: &str) -> Option<Proxy> {
+    let url = match url.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("socks5") => format!("socks5h://{rest}"),
+        _ => url.to_owned(),
+    };
+    Proxy::new(&url).ok()
 }
 
 fn host(entry: &str) -> Host {
@@ -185,5 +195,14 @@ mod tests {
         }
         let none = given(&[("ALL_PROXY", "http://proxy.test:3128"), ("NO_PROXY", "*")]);
         assert_eq!(leads(&none, "https://registry.test/"), None);
+    }
+
+    #[test]
+    fn names_are_left_to_the_proxy() {
+        for url in ["socks5://any:2", "SOCKS5://any:2", "socks5h://any:2", "http://any:2"] {
+            let given = given(&[("ALL_PROXY", url)]);
+            let found = given.of(&"https://registry.test/".parse().unwrap()).unwrap();
+            assert!(!found.resolve_target() && !proxy(url).unwrap().resolve_target(), "{url}");
+        }
     }
 }
