@@ -1,5 +1,7 @@
 //! Why an operation failed, and by whose fault.
 
+mod hint;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -109,23 +111,6 @@ impl Error {
             _ => None,
         }
     }
-
-    /// What to do about it, where that is known: a sentence for a person.
-    pub fn hint(&self) -> Option<&'static str> {
-        use crate::FaultKind::{Connect, Timeout, Tls};
-        match self.cause() {
-            Cause::Answered(refusal) => refusal.hint(),
-            Cause::Transport(fault) => match fault.kind() {
-                Connect => Some("check the host's name, the port, and the proxy settings"),
-                Tls => {
-                    Some("check the host's name and its certificate; a registry without TLS needs plain http")
-                }
-                Timeout => Some("the host does not answer in time; try again, or allow more time"),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
 }
 
 /// What failed a driver outside of any exchange: a sink that cannot take content that needed no request.
@@ -231,24 +216,6 @@ pub enum Responder {
     TokenServer,
 }
 
-impl Refusal {
-    fn hint(&self) -> Option<&'static str> {
-        match (self.status.as_u16(), self.with_login) {
-            (401 | 403, true) => {
-                Some("the login may be wrong or lack the right to this, or it does not exist")
-            }
-            (401, false) => {
-                Some("log in to the registry, or give a user's name and password; or it does not exist")
-            }
-            (403, false) => Some("a login may help, or it does not exist"),
-            (404, _) => Some("check the repository, the tag or digest, and that it is not private"),
-            (429, _) => Some("the registry limits how much it serves; wait, or log in"),
-            (500..=599, _) => Some("the server is in trouble; try again later"),
-            _ => None,
-        }
-    }
-}
-
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.by {
@@ -280,7 +247,7 @@ impl std::error::Error for Refusal {}
 pub struct RegistryError {
     /// The code, such as `MANIFEST_UNKNOWN`; empty where the body has none. Unknown codes are kept.
     pub code: String,
-    /// The message, fit to be shown: control characters are escaped, and its length is bounded.
+    /// The message, fit to be shown: spaces stand for control characters, and its length is bounded.
     pub message: String,
 }
 

@@ -4,6 +4,7 @@
 mod args;
 mod client;
 mod commands;
+mod hint;
 mod login;
 mod output;
 mod registry;

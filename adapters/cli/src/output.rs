@@ -4,8 +4,9 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use oci_proto::{Cause, Error, Exceeded, FaultKind, Impossible, Reference};
+use oci_proto::{Cause, Error, Impossible, Reference};
 
+use crate::hint::hint;
 use crate::stderr::say;
 
 /// Why a command ends before its work is done.
@@ -90,28 +91,6 @@ impl From<io::Error> for Failure {
             io::ErrorKind::BrokenPipe => Self::Closed,
             _ => Self::failed(format_args!("stdout cannot be written: {error}")),
         }
-    }
-}
-
-/// What to do about it: the core's word, or a better one where an option of the command helps.
-fn hint(error: &Error) -> Option<&'static str> {
-    match error.cause() {
-        Cause::Transport(fault) if fault.kind() == FaultKind::Tls => Some(
-            "check the host's name; --ca-file FILE trusts a private authority, --plain-http does without TLS",
-        ),
-        Cause::Transport(fault) if fault.kind() == FaultKind::Reset => {
-            Some("check the host and the port; what answers there may not be a registry")
-        }
-        Cause::Transport(fault) if fault.kind() == FaultKind::Credentials => Some(
-            "--auth-file FILE reads logins from that file only; --username NAME with --password-stdin needs none",
-        ),
-        Cause::Answered(refusal) if refusal.status == 401 && !refusal.with_login => Some(
-            "log in with `docker login` or `podman login`, or use --username NAME and --password-stdin; or it \
-             does not exist",
-        ),
-        Cause::Limit(Exceeded::Deadline) => Some("allow more time with --timeout SECONDS"),
-        Cause::Request(Impossible::NoPlatform { .. }) => Some("choose one of these with --platform, or none"),
-        _ => error.hint(),
     }
 }
 

@@ -117,10 +117,14 @@ impl Service<Uri> for Proxying {
                 Ok(Wire { stream: MaybeHttpsStream::Http(connecting.await?), forwards: false })
             });
         };
+        let through = Through::of(&proxy);
         match proxy.uri().scheme_str() {
             Some("http" | "https") if to.scheme() == Some(&uri::Scheme::HTTP) => {
                 let connecting = self.to_proxy.call(proxy.uri().clone());
-                Box::pin(async move { Ok(Wire { stream: connecting.await?, forwards: true }) })
+                Box::pin(async move {
+                    let stream = connecting.await.map_err(|error| through.failed(error))?;
+                    Ok(Wire { stream, forwards: true })
+                })
             }
             Some("http" | "https") => {
                 let mut tunnel = Tunnel::new(proxy.uri().clone(), self.to_proxy.clone());
@@ -128,7 +132,10 @@ impl Service<Uri> for Proxying {
                     tunnel = tunnel.with_auth(credentials.clone());
                 }
                 let connecting = tunnel.call(to);
-                Box::pin(async move { Ok(Wire { stream: connecting.await?, forwards: false }) })
+                Box::pin(async move {
+                    let stream = connecting.await.map_err(|error| through.failed(error.into()))?;
+                    Ok(Wire { stream, forwards: false })
+                })
             }
             Some("socks5" | "socks5h") => {
                 let mut socks = SocksV5::new(proxy.uri().clone(), self.tcp.clone());
@@ -137,7 +144,8 @@ impl Service<Uri> for Proxying {
                 }
                 let connecting = socks.call(to);
                 Box::pin(async move {
-                    Ok(Wire { stream: MaybeHttpsStream::Http(connecting.await?), forwards: false })
+                    let stream = connecting.await.map_err(|error| through.failed(error.into()))?;
+                    Ok(Wire { stream: MaybeHttpsStream::Http(stream), forwards: false })
                 })
             }
             _ => fail(
@@ -146,6 +154,28 @@ impl Service<Uri> for Proxying {
             ),
         }
     }
+}
+
+/// A proxy, without its user and password.
+struct Through(String);
+
+impl Through {
+    fn of(proxy: &Intercept) -> Self {
+        let host = proxy.uri().host().unwrap_or_default();
+        Self(proxy.uri().port_u16().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+    }
+
+    fn failed(self, source: BoxError) -> BoxError {
+        NotThrough { proxy: self.0, source }.into()
+    }
+}
+
+/// A connection that failed on its way through a proxy, or to it.
+#[derive(Debug, thiserror::Error)]
+#[error("through the proxy {proxy}")]
+struct NotThrough {
+    proxy: String,
+    source: BoxError,
 }
 
 fn fail<S: Send + 'static>(kind: FaultKind, message: String) -> Connecting<S> {

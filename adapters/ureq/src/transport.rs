@@ -23,12 +23,19 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 /// Sends requests, and says in the core's words why one could not be sent.
 pub(crate) struct Transport {
     direct: Agent,
-    proxied: Proxies<Agent>,
+    proxied: Proxies<Through>,
     requests: AtomicU64,
     connect_timeout: Duration,
     idle_timeout: Duration,
     /// Why no certificate can be trusted, if that is so.
     distrust: Option<String>,
+}
+
+/// What sends requests through a proxy.
+struct Through {
+    /// Its host and port, and nothing secret.
+    name: String,
+    agent: Agent,
 }
 
 /// What was being waited for when something broke.
@@ -93,7 +100,10 @@ impl Transport {
         };
         Self {
             direct: agent(None),
-            proxied: proxies.map(|proxy| agent(Some(proxy))),
+            proxied: proxies.map(|proxy| Through {
+                name: format!("{}:{}", proxy.host(), proxy.port()),
+                agent: agent(Some(proxy)),
+            }),
             requests: AtomicU64::new(0),
             connect_timeout,
             idle_timeout,
@@ -113,19 +123,29 @@ impl Transport {
         time: Option<Duration>,
     ) -> Result<Response<Body>, Fault> {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let agent = self.proxied.of(request.uri()).unwrap_or(&self.direct);
+        let proxy = self.proxied.of(request.uri());
+        let agent = proxy.map_or(&self.direct, |proxy| &proxy.agent);
         let (head, payload) = request.into_parts();
         let sent = match &payload {
             Payload::Empty => run(agent, Request::from_parts(head, ()), time),
             Payload::Bytes(bytes) => run(agent, Request::from_parts(head, &bytes[..]), time),
             _ => return Err(Fault::new(FaultKind::Reset, "this client cannot send such a request body")),
         };
-        sent.map_err(|error| self.fault(Phase::Head, error))
+        sent.map_err(|error| {
+            let fault = self.fault(Phase::Head, error);
+            match proxy {
+                Some(Through { name, .. }) if fault.kind() == FaultKind::Connect => Fault::new(
+                    FaultKind::Connect,
+                    format_args!("through the proxy {name}: {}", fault.message()),
+                ),
+                _ => fault,
+            }
+        })
     }
 
     /// Breaks what is still being carried. Nobody waits for it any more.
     pub(crate) fn shut_down(&self) {
-        for agent in [&self.direct].into_iter().chain(self.proxied.iter()) {
+        for agent in [&self.direct].into_iter().chain(self.proxied.iter().map(|proxy| &proxy.agent)) {
             agent.clone().shutdown();
         }
     }

@@ -76,7 +76,8 @@ fn proxies_lead_to_everything_but_this_machine_and_what_is_left_out() {
             assert!(!heard.is_empty() && heard.iter().all(|line| line.starts_with(who)), "{case} {heard:?}");
             if who == "proxy" && arguments == secure {
                 assert_eq!(heard[0], "proxy: CONNECT registry.invalid:443 HTTP/1.1", "{case}");
-                assert!(stderr.contains("no connection: ") && stderr.contains("proxy settings"), "{case}");
+                let said = format!("no connection: through the {}: ", proxy.replacen("http://", "proxy ", 1));
+                assert!(stderr.contains(&said) && stderr.contains("hint: HTTPS_PROXY, "), "{case}");
             }
         }
     }

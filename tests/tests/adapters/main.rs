@@ -2,6 +2,7 @@
 
 mod blobs;
 mod environment;
+mod hints;
 mod login;
 mod notices;
 mod pull;

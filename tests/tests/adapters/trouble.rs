@@ -80,7 +80,7 @@ fn assert_ocip_tells(trouble: &Trouble) {
 }
 
 /// Listens on loopback, and treats each connection as told.
-fn serve(treat: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) -> SocketAddr {
+pub(crate) fn serve(treat: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let treat = Arc::new(treat);
@@ -95,7 +95,7 @@ fn serve(treat: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) ->
 
 /// Listens, and once the head of a request is there, answers with these bytes and then with these again and
 /// again.
-fn answer(begin: &'static [u8], and: &'static [u8], times: usize) -> SocketAddr {
+pub(crate) fn answer(begin: &'static [u8], and: &'static [u8], times: usize) -> SocketAddr {
     serve(move |mut stream| {
         let mut reader = BufReader::new(stream.try_clone()?);
         let mut line = String::new();
@@ -108,7 +108,7 @@ fn answer(begin: &'static [u8], and: &'static [u8], times: usize) -> SocketAddr 
 }
 
 /// Speaks TLS.
-fn secure(config: ServerConfig) -> SocketAddr {
+pub(crate) fn secure(config: ServerConfig) -> SocketAddr {
     let config = Arc::new(config);
     serve(move |stream| {
         let connection = ServerConnection::new(config.clone()).map_err(io::Error::other)?;

@@ -1,0 +1,119 @@
+//! What `ocip` says to do about an error, on both adapters.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+
+use oci_proto_tests::adapter::MAKERS;
+use oci_proto_tests::internet::Authority;
+use oci_proto_tests::interop::ocip;
+
+use crate::trouble::{answer, secure, serve};
+
+/// A server in plain text with one answer.
+fn plain(head: &'static str) -> SocketAddr {
+    answer(head.as_bytes(), b"\r\n", 1)
+}
+
+/// Has no use for TLS, and says so.
+fn refuse(mut stream: TcpStream) -> io::Result<()> {
+    stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")?;
+    io::copy(&mut stream, &mut io::sink()).map(drop)
+}
+
+fn hang_up(mut stream: TcpStream) -> io::Result<()> {
+    stream.read(&mut [0; 1000]).map(drop)
+}
+
+#[test]
+fn each_error_has_the_hint_that_helps() {
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    fs::write(&file, authority.pem()).unwrap();
+    let trusting = ["--ca-file", file.to_str().unwrap()];
+    let expired = authority.issue("127.0.0.1", |params| {
+        params.not_before = rcgen::date_time_ymd(2001, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2002, 1, 1);
+    });
+    let unborn = authority.issue("127.0.0.1", |params| {
+        params.not_before = rcgen::date_time_ymd(3001, 1, 1);
+        params.not_after = rcgen::date_time_ymd(3002, 1, 1);
+    });
+    let good = secure(authority.issue("127.0.0.1", |_| {}));
+    let none: &[&str] = &[];
+    for (address, arguments, hint) in [
+        (good, &trusting[..], "check the repository"),
+        (good, none, "may want TLS: leave out --plain-http, and for this machine give --ca-file FILE"),
+        (secure(authority.issue("other.example", |_| {})), &trusting, "as its certificate does"),
+        (
+            secure(Authority::new().issue("127.0.0.1", |_| {})),
+            &trusting,
+            "--ca-file FILE trusts the authority",
+        ),
+        (secure(expired), &trusting, "check the clock"),
+        (secure(unborn), &trusting, "check the clock"),
+        (serve(refuse), &trusting, "does not speak TLS; --plain-http"),
+        (serve(hang_up), &trusting, "may not speak TLS (--plain-http"),
+        (plain("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n"), none, "may want TLS"),
+        (
+            plain("HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3700\r\nContent-Length: 0\r\n"),
+            none,
+            "try again in 62 min, or log in",
+        ),
+        (
+            plain("HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n"),
+            none,
+            "log in with `docker login` or `podman login`, or use --username NAME and --password-stdin",
+        ),
+    ] {
+        for (adapter, _) in MAKERS {
+            let name = format!("{address}/demo");
+            let output = ocip()
+                .args(["--adapter", adapter, "--retries", "0", "--timeout", "10", "manifest"])
+                .args(["--auth-file", "/dev/null"])
+                .args(arguments)
+                .arg(name)
+                .output()
+                .unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{adapter}: {said}");
+            let last = said.lines().last().unwrap_or_default();
+            assert!(last.starts_with("hint: ") && last.contains(hint), "{adapter}, not {hint:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_proxy_that_fails_is_named_without_its_password() {
+    let nobody = "127.0.0.1:1".parse().unwrap();
+    let closed = plain("HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n");
+    for (proxy, arguments, hint) in [
+        (nobody, &["--timeout", "10"][..], "NO_PROXY=HOST"),
+        (nobody, &["--plain-http"], "NO_PROXY=HOST"),
+        (closed, &["--timeout", "10"], "the proxy wants a login"),
+        (closed, &["--plain-http"], "the proxy wants a login"),
+    ] {
+        for (adapter, _) in MAKERS {
+            let mut command = ocip();
+            for name in ["HTTP_PROXY", "HTTPS_PROXY"] {
+                command.env_remove(name.to_lowercase()).env(name, format!("http://user:hunter2@{proxy}"));
+            }
+            for name in ["NO_PROXY", "no_proxy", "REQUEST_METHOD"] {
+                command.env_remove(name);
+            }
+            let output = command
+                .args(["--adapter", adapter, "--retries", "0", "manifest", "registry.invalid/demo"])
+                .args(arguments)
+                .output()
+                .unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{adapter}: {said}");
+            assert!(said.lines().last().is_some_and(|last| last.contains(hint)), "{adapter}: {said}");
+            // What answers in the registry's place cannot be told from it.
+            let is_named = said.contains(&format!("no connection: through the proxy {proxy}: "));
+            assert!(is_named || said.contains("answered 407"), "{adapter}: {said}");
+            assert!(!said.contains("hunter2"), "{adapter}: {said}");
+        }
+    }
+}
