@@ -1,11 +1,14 @@
 //! What the command line says.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use oci_proto::{Platform, Repository};
 use oci_proto_layout::LayoutReference;
 
@@ -15,7 +18,7 @@ mod name;
 
 pub(crate) use name::Name;
 
-/// Resolves references and walks index trees in container registries and image layouts.
+/// Looks into container registries and image layouts, and verifies all that it reads.
 #[derive(Debug, Parser)]
 #[command(
     name = "ocip",
@@ -36,6 +39,25 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
     #[command(flatten)]
     pub(crate) common: Common,
+}
+
+impl Cli {
+    /// Reads the command line; where it cannot be, or is answered by help, ends the process.
+    pub(crate) fn read() -> Self {
+        let mut command = Self::command();
+        // What holds for every command is given to each of them by this.
+        command.build();
+        for name in ["serve", "completions"] {
+            command = command.mut_subcommand(name, |command| command.mut_args(hide_unless_its_own));
+        }
+        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// A command that asks no registry takes the options for that, as every command does, and does not show them.
+fn hide_unless_its_own(option: Arg) -> Arg {
+    let is_of_registries = option.get_help_heading().is_some();
+    option.hide(is_of_registries)
 }
 
 #[derive(Debug, Subcommand)]
@@ -133,7 +155,7 @@ pub(crate) struct Blob {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Accept exactly this many bytes.
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) size: Option<u64>,
 }
 
@@ -216,7 +238,7 @@ pub(crate) struct Serve {
     #[arg(value_name = "DIR", value_parser = OsStringValueParser::new().try_map(name::layout))]
     pub(crate) layout: LayoutReference,
     /// Listen here; port 0 is any that is free.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000", value_parser = address)]
     pub(crate) listen: SocketAddr,
     /// Serve tags in this repository.
     #[arg(long, value_name = "NAME", default_value = "layout")]
@@ -263,13 +285,13 @@ pub(crate) struct Asked {
 /// What every command takes.
 #[derive(Args, Debug)]
 pub(crate) struct Common {
-    /// What carries out the requests.
+    /// The client underneath: tokio is asynchronous, ureq blocks; the results are the same.
     #[arg(long, global = true, value_enum, default_value_t, help_heading = "Connection")]
     pub(crate) adapter: Adapter,
     /// Speak to every registry without TLS; otherwise only to those on this machine.
     #[arg(long, global = true, help_heading = "Connection")]
     pub(crate) plain_http: bool,
-    /// Trust the certificate authorities in this PEM file too; then this machine gets TLS as well.
+    /// Trust the certificate authorities in this PEM file too, and speak TLS to this machine as well.
     #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
     pub(crate) ca_file: Option<PathBuf>,
     /// Have at most this many requests under way at once.
@@ -278,7 +300,8 @@ pub(crate) struct Common {
         global = true,
         value_name = "N",
         default_value_t = 8,
-        value_parser = clap::value_parser!(u16).range(1..=256),
+        allow_negative_numbers = true,
+        value_parser = whole(1..=256_u16),
         help_heading = "Connection"
     )]
     pub(crate) in_flight: u16,
@@ -288,20 +311,28 @@ pub(crate) struct Common {
         global = true,
         value_name = "N",
         default_value_t = 4,
-        value_parser = clap::value_parser!(u32).range(0..=100),
+        allow_negative_numbers = true,
+        value_parser = whole(0..=100_u32),
         help_heading = "Connection"
     )]
     pub(crate) retries: u32,
     /// Give up after this long in all; decimals are allowed.
-    #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds, help_heading = "Connection")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "SECONDS",
+        allow_negative_numbers = true,
+        value_parser = seconds,
+        help_heading = "Connection"
+    )]
     pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) login: Login,
     /// Say on stderr what is tried again, and what it took in all.
-    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    #[arg(short, long, global = true, conflicts_with = "quiet", overrides_with = "verbose")]
     pub(crate) verbose: bool,
     /// Say nothing on stderr but errors: no warnings, sums or progress.
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, overrides_with = "quiet")]
     pub(crate) quiet: bool,
 }
 
@@ -331,4 +362,22 @@ fn seconds(text: &str) -> Result<Duration, &'static str> {
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .filter(|duration| !duration.is_zero())
         .ok_or("a number of seconds above 0 is needed")
+}
+
+fn whole<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
+where
+    T: FromStr + PartialOrd + fmt::Display + Clone,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| format!("a whole number from {} to {} is needed", range.start(), range.end()))
+    }
+}
+
+fn bytes(text: &str) -> Result<u64, &'static str> {
+    text.parse().map_err(|_| "a whole number of bytes is needed, without a unit")
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "an IP address and a port are needed, as in 127.0.0.1:5000 or [::1]:5000")
 }

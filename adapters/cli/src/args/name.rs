@@ -3,8 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 
-use oci_proto::Reference;
 use oci_proto::layout::Root;
+use oci_proto::{Digest, Reference};
 use oci_proto_layout::{Layout, LayoutReference};
 
 /// Something in a registry, or in an image layout.
@@ -67,8 +67,11 @@ fn is_layout(text: &OsStr) -> bool {
     text.as_encoded_bytes().starts_with(LayoutReference::PREFIX.as_bytes())
 }
 
-/// Reads a reference, and knows what people paste instead.
+/// Reads a reference, and knows what people write instead.
 fn reference(text: &str) -> Result<Reference, String> {
+    if let Some(advice) = advice(text) {
+        return Err(advice);
+    }
     let Some((_, rest)) = text.split_once("://") else {
         return text.parse().map_err(|problem: oci_proto::InvalidReference| problem.to_string());
     };
@@ -81,4 +84,31 @@ fn reference(text: &str) -> Result<Reference, String> {
         Ok(_) => Err(format!("a reference has no scheme; write `{instead}`")),
         Err(_) => Err("a URL is not a reference; write [REGISTRY/]REPOSITORY[:TAG][@DIGEST]".to_owned()),
     }
+}
+
+/// What to write instead of a text that is no reference, or one to what nobody means.
+fn advice(text: &str) -> Option<String> {
+    if text.starts_with(['.', '/', '~']) {
+        return Some(format!("a path is not a reference; an image layout is named by `oci:{text}`"));
+    }
+    if text.parse().is_ok_and(|digest: Digest| digest.algorithm().is_some()) {
+        return Some(format!("a digest does not say where it is; write `REPOSITORY@{text}`"));
+    }
+    // Names of places to skopeo and podman.
+    let places = ["containers-storage:", "dir:", "docker-archive:", "docker-daemon:", "oci-archive:"];
+    if let Some(place) = places.iter().find(|place| text.starts_with(**place)) {
+        return Some(format!(
+            "`{place}` is not known here; only registries and image layouts, `oci:DIR`, are"
+        ));
+    }
+    let registry = text.split('@').next().unwrap_or_default();
+    let host = registry.split(':').next().unwrap_or_default();
+    if !text.contains('/') && (host == "localhost" || host.contains('.')) {
+        // To Docker it is an image of Docker Hub, where no image has such a name.
+        return Some(format!(
+            "that is a registry, and the repository is missing; write `{registry}/REPOSITORY`, or for one of \
+             Docker Hub `docker.io/library/{text}`"
+        ));
+    }
+    None
 }

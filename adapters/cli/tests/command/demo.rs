@@ -45,11 +45,15 @@ fn there_are_completions_for_each_shell() {
 
 #[test]
 fn each_command_has_a_help_with_examples() {
-    for command in ["resolve", "manifest", "tree", "blob", "check", "serve", "demo", "completions"] {
+    for command in ["resolve", "manifest", "tree", "blob", "pull", "check", "serve", "demo", "completions"] {
         let ran = ocip(&["help", command]).succeeded();
         assert!(ran.text().contains(&format!("\nExamples:\n  ocip {command}")), "{}", ran.text());
         for line in ran.text().lines() {
             assert!(line.chars().count() <= 80, "{line}");
+        }
+        let asks_registries = !matches!(command, "serve" | "completions");
+        for option in ["--retries", "--username", "--plain-http"] {
+            assert_eq!(ran.text().contains(option), asks_registries, "{}", ran.text());
         }
     }
     assert_eq!(ocip(&["--version"]).succeeded().text(), concat!("ocip ", env!("CARGO_PKG_VERSION"), "\n"));

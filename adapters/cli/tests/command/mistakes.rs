@@ -1,6 +1,6 @@
 //! Wrong usage: the status is 2, nothing is on stdout, and stderr says what to write instead.
 
-use crate::support::ocip;
+use crate::support::{ocip, sample};
 
 #[test]
 fn mistakes_are_explained() {
@@ -19,14 +19,28 @@ fn mistakes_are_explained() {
         (&["resolve", "alpine@md5:0123"], &["md5:0123", "cannot be verified"]),
         (&["tree", "--platform", "linux", "alpine"], &["linux", "linux/arm64"]),
         (&["tree", "--adapter", "reqwest", "alpine"], &["reqwest", "tokio", "ureq"]),
-        (&["tree", "--in-flight", "0", "alpine"], &["--in-flight", "1..=256"]),
-        (&["tree", "--retries", "101", "alpine"], &["--retries", "0..=100"]),
+        (&["tree", "--in-flight", "0", "alpine"], &["--in-flight", "from 1 to 256"]),
+        (&["tree", "--retries", "101", "alpine"], &["--retries", "from 0 to 100"]),
         (&["tree", "--timeout", "0", "alpine"], &["--timeout", "above 0"]),
         (&["tree", "--timeout", "soon", "alpine"], &["--timeout", "number of seconds"]),
         (&["tree", "-v", "-q", "alpine"], &["--verbose", "--quiet"]),
         (&["manifest", "--json", "alpine"], &["--json"]),
         (&["resolve", "--ca-file", "/no/such/file", "alpine"], &["--ca-file /no/such/file", "No such file"]),
         (&["resolve", "--ca-file", "Cargo.toml", "alpine"], &["--ca-file Cargo.toml", "no certificate"]),
+        (&["tree", "--retries", "-1", "alpine"], &["'-1'", "from 0 to 100"]),
+        (&["tree", "--timeout", "-1", "alpine"], &["'-1'", "above 0"]),
+        (&["tree", "./mirror"], &["a path is not a reference", "`oci:./mirror`"]),
+        (&["check", "/nonesuch"], &["a path is not a reference", "`oci:/nonesuch`"]),
+        (&["tree", "localhost:5000"], &["repository is missing", "`localhost:5000/REPOSITORY`"]),
+        (
+            &["tree", "ghcr.io"],
+            &["repository is missing", "`ghcr.io/REPOSITORY`", "docker.io/library/ghcr.io"],
+        ),
+        (&["tree", &format!("sha256:{}", "0".repeat(64))], &["does not say where", "`REPOSITORY@sha256:0"]),
+        (&["tree", "docker-daemon:alpine:3"], &["`docker-daemon:` is not known here", "oci:DIR"]),
+        (&["blob", "--size", "10k", "alpine@sha256:12"], &["--size", "without a unit"]),
+        (&["serve", "--listen", "5000", "mirror"], &["--listen", "127.0.0.1:5000"]),
+        (&["serve", "--listen", "localhost:5000", "mirror"], &["--listen", "an IP address and a port"]),
         (&["completions", "tcsh"], &["tcsh", "bash"]),
     ];
     for (arguments, said) in cases {
@@ -34,6 +48,14 @@ fn mistakes_are_explained() {
         ran.failed(2, said);
         assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
         assert_eq!(ran.text(), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_word_too_much_does_no_harm() {
+    let registry = sample();
+    for words in [["-v", "-v"], ["-q", "-q"], ["--verbose", "-v"]] {
+        ocip(&[&words[..], &["resolve", &format!("{registry}/demo")]].concat()).succeeded();
     }
 }
 
