@@ -1,19 +1,18 @@
 //! Both adapters behind one face, so that each test is of both.
 
+mod settings;
+
 use std::fmt;
 use std::io::{self, Read as _};
-use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
-use oci_proto::header::Warning;
-use oci_proto::{
-    Config, Descriptor, Error, Finding, Manifest, Node, Platform, PullOptions, Reference, Retry, WalkOptions,
-};
+use oci_proto::{Descriptor, Error, Finding, Manifest, Node, Platform, PullOptions, Reference, WalkOptions};
 use oci_proto_tokio::credentials::Store;
 use oci_proto_tokio::layout::{Mirror, PullError};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::runtime::{self, Runtime};
+
+pub use settings::{Hook, Settings};
 
 /// The verbs that both adapters have.
 pub trait Adapter: fmt::Debug + Send + Sync {
@@ -125,52 +124,6 @@ pub enum Blob<'a> {
 pub trait Writer: io::Write + tokio::io::AsyncWrite + Send + Unpin {}
 impl<W: io::Write + tokio::io::AsyncWrite + Send + Unpin> Writer for W {}
 
-/// What both adapters are told.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Settings {
-    /// The session's settings; each adapter's own where there are none.
-    pub config: Option<Config>,
-    /// Where logins are looked up; nowhere if this is not said.
-    pub credentials: Option<Store>,
-    /// A proxy, in place of what the environment says.
-    pub proxy: Option<String>,
-    /// Certificates to trust, as PEM.
-    pub roots: Option<String>,
-    /// How long making a connection may take.
-    pub connect_timeout: Option<Duration>,
-    /// How long nothing may arrive.
-    pub idle_timeout: Option<Duration>,
-    /// How long an operation may take.
-    pub timeout: Option<Duration>,
-    /// What is told of retries.
-    pub on_retry: Option<Hook<Retry>>,
-    /// What is told the registries' warnings.
-    pub on_warning: Option<Hook<Warning>>,
-}
-
-/// A test's own code, for a client to run.
-pub struct Hook<T>(Arc<dyn Fn(&T) + Send + Sync>);
-
-impl<T> Hook<T> {
-    /// A hook that does this.
-    pub fn new(does: impl Fn(&T) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(does))
-    }
-}
-
-impl<T> Clone for Hook<T> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<T> fmt::Debug for Hook<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hook").finish_non_exhaustive()
-    }
-}
-
 /// Makes a fresh client.
 pub type Make = fn(&Settings) -> Box<dyn Adapter>;
 
@@ -216,11 +169,11 @@ macro_rules! build {
         if let Some(time) = settings.timeout {
             builder = builder.timeout(time);
         }
-        if let Some(Hook(hook)) = settings.on_retry.clone() {
-            builder = builder.on_retry(move |retry| hook(retry));
+        if let Some(hook) = settings.on_retry.clone() {
+            builder = builder.on_retry(move |retry| hook.run(retry));
         }
-        if let Some(Hook(hook)) = settings.on_warning.clone() {
-            builder = builder.on_warning(move |warning| hook(warning));
+        if let Some(hook) = settings.on_warning.clone() {
+            builder = builder.on_warning(move |warning| hook.run(warning));
         }
         builder.build().expect("a client is built")
     }};
