@@ -7,6 +7,7 @@
 //!
 //! Source: RFC 9110, section 11; RFC 7617; Docker's pages on token authentication and `OAuth2`.
 
+mod answer;
 mod credentials;
 mod echo;
 mod scope;
@@ -48,6 +49,8 @@ pub(crate) struct Auth {
 struct Known {
     wants: Wants,
     login: Login,
+    /// When it was last of use.
+    used: u64,
 }
 
 /// What a registry said that it wants.
@@ -118,8 +121,10 @@ impl Auth {
     }
 
     /// What a request to the site is to show, where `need` is what it is for.
-    pub(crate) fn present(&self, site: &Site, need: &Scope, now: Time) -> Present {
-        let Some(known) = self.sites.get(site) else { return Present::Nothing };
+    pub(crate) fn present(&mut self, site: &Site, need: &Scope, now: Time) -> Present {
+        let used = self.tick();
+        let Some(known) = self.sites.get_mut(site) else { return Present::Nothing };
+        known.used = used;
         let (found, born) = match &known.login {
             Login::NotAsked => return Present::Ask,
             Login::Asked(_) => return Present::Asked,
@@ -173,46 +178,52 @@ impl Auth {
         }
     }
 
-    /// Forgets the site: the next request begins without credentials.
-    pub(crate) fn forget(&mut self, site: &Site) {
+    /// The driver cannot look the site's login up.
+    pub(crate) fn lost(&mut self, site: &Site) {
         self.sites.remove(site);
     }
 
+    /// Forgets the site: the next request begins without credentials. While the driver is asked for its
+    /// login, it is kept: nothing of that has been of no use yet.
+    pub(crate) fn forget(&mut self, site: &Site) {
+        if self.sites.get(site).is_some_and(|known| !known.is_asked()) {
+            self.sites.remove(site);
+        }
+    }
+
     /// The registry answers 401. `challenged` says when it last did so to the same request, if it has not
-    /// taken what was shown since.
+    /// taken what was shown since; `alive`, how many operations there are.
     pub(crate) fn refused(
         &mut self,
         site: &Site,
         shown: Option<Shown>,
         challenged: Option<u64>,
         headers: &HeaderMap,
+        alive: usize,
     ) -> Result<Verdict, Misbehaviour> {
-        let Some(wants) = chosen(&site.0, headers, self.plain_http)? else {
-            return Ok(Verdict::Final { was_known: shown.is_some() });
-        };
-        if let Some(shown) = shown
-            && challenged.is_some_and(|at| at < shown.born)
-        {
+        let wants = chosen(&site.0, headers, self.plain_http)?;
+        if let Some(Shown { kind: ShownKind::Token, born }) = shown {
+            self.tokens.drop(born);
+        }
+        let is_new = shown.is_some_and(|shown| challenged.is_some_and(|at| at < shown.born));
+        // A registry that does not say what it wants may have said so before.
+        if is_new || wants.is_none() && !self.sites.contains_key(site) {
             let was_known = self.has_login(site);
-            if shown.kind == ShownKind::Token {
-                self.tokens.drop(shown.born);
-            }
             self.forget(site);
             return Ok(Verdict::Final { was_known });
         }
-        self.make_room(site);
-        let known =
-            self.sites.entry(site.clone()).or_insert(Known { wants: Wants::Basic, login: Login::NotAsked });
-        known.wants = wants;
-        match shown {
-            Some(Shown { kind: ShownKind::Token, born }) => self.tokens.drop(born),
-            // Another request may have had a new one since.
-            Some(Shown { kind: ShownKind::Login, born }) => {
-                if matches!(known.login, Login::Told { born: told, .. } if told == born) {
-                    known.login = Login::NotAsked;
-                }
-            }
-            None => {}
+        self.make_room(site, alive);
+        let used = self.tick();
+        let new = Known { wants: Wants::Basic, login: Login::NotAsked, used };
+        let known = self.sites.entry(site.clone()).or_insert(new);
+        if let Some(wants) = wants {
+            known.wants = wants;
+        }
+        // Another request may have had a new one since.
+        if let Some(Shown { kind: ShownKind::Login, born }) = shown
+            && matches!(known.login, Login::Told { born: told, .. } if told == born)
+        {
+            known.login = Login::NotAsked;
         }
         Ok(Verdict::Again)
     }
@@ -223,16 +234,30 @@ impl Auth {
         matches!(login, Some(Login::Told { found: Some(_), .. }))
     }
 
-    fn make_room(&mut self, site: &Site) {
-        if self.sites.len() >= self.max_sites && !self.sites.contains_key(site) {
+    /// Where there are too many sites, what was not of use for the longest time goes. There is always room for
+    /// those of all operations that are alive, so that they do not take it from each other.
+    fn make_room(&mut self, site: &Site, alive: usize) {
+        if self.sites.contains_key(site) {
+            return;
+        }
+        while self.sites.len() >= self.max_sites.max(alive) {
             // A site that waits for an answer keeps its place.
-            let idle = self.sites.iter().find(|(_, known)| !matches!(known.login, Login::Asked(_)));
-            if let Some(idle) = idle.map(|(site, _)| site.clone()) {
-                self.sites.remove(&idle);
-            }
+            let idle = self.sites.iter().filter(|(_, known)| !known.is_asked());
+            let oldest = idle.min_by_key(|(_, known)| known.used).map(|(site, _)| site.clone());
+            let Some(oldest) = oldest else { break };
+            self.sites.remove(&oldest);
         }
     }
 }
+
+impl Known {
+    fn is_asked(&self) -> bool {
+        matches!(self.login, Login::Asked(_))
+    }
+}
+
+/// The longest name of a service that is kept, in bytes; a longer one is left out. It is a host's as a rule.
+const MAX_SERVICE_LEN: usize = 4 << 10;
 
 /// What a 401 asks for, of what can be given: Bearer before Basic.
 fn chosen(
@@ -249,7 +274,11 @@ fn chosen(
     match origin::realm(registry, bearer.param("realm").unwrap_or_default(), plain_http) {
         Ok(realm) => Ok(Some(Wants::Bearer {
             realm: Realm(realm),
-            service: bearer.param("service").unwrap_or_default().to_owned(),
+            service: bearer
+                .param("service")
+                .filter(|name| name.len() <= MAX_SERVICE_LEN)
+                .unwrap_or_default()
+                .to_owned(),
             scope: Scope::parse(bearer.param("scope").unwrap_or_default()),
         })),
         Err(_) if basic => Ok(Some(Wants::Basic)),

@@ -276,7 +276,7 @@ impl Session {
                 }
             }
             Err(fault) => {
-                self.auth.forget(&site);
+                self.auth.lost(&site);
                 for id in waiting {
                     self.fail(id, Cause::Transport(fault.clone()));
                 }

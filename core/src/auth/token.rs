@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::{HeaderValue, Uri};
-use serde_json::Value;
 
+use super::answer::{Field, Fields};
 use super::{Credentials, Scope, Secret};
 use crate::Time;
 use crate::origin::Origin;
@@ -28,23 +28,32 @@ impl TokenAnswer {
     /// No token is trusted for longer.
     const MAX_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
+    /// The longest token that is kept, in bytes. No server takes a header that is as long.
+    const MAX_LEN: usize = 64 << 10;
+
     /// Reads an answer's body.
     ///
     /// # Errors
     ///
     /// It is not a JSON object, it has neither `token` nor `access_token`, empty and null ones not
-    /// counted, or the token has a character that a header cannot carry.
+    /// counted, or the token has a character that a header cannot carry, or more than 64 KiB.
     pub fn parse(body: &[u8]) -> Result<Self, InvalidToken> {
-        let answer: Value = serde_json::from_slice(body).map_err(|_| InvalidToken("it is not JSON"))?;
-        let text = |name| answer.get(name).and_then(Value::as_str).filter(|token| !token.is_empty());
-        let token = text("token").or_else(|| text("access_token")).ok_or(InvalidToken("it has no token"))?;
+        let fields: Fields =
+            serde_json::from_slice(body).map_err(|_| InvalidToken("it is not a JSON object"))?;
+        let text = |field| match field {
+            Field::Text(text) if !text.is_empty() => Some(text),
+            _ => None,
+        };
+        let token = text(fields.token).or_else(|| text(fields.access_token));
+        let token = token.ok_or(InvalidToken("it has no token"))?;
         if !token.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(InvalidToken("its token has a character that a header cannot carry"));
         }
-        let lifetime = match answer.get("expires_in") {
-            Some(Value::Number(seconds)) => {
-                Duration::try_from_secs_f64(seconds.as_f64().unwrap_or_default()).unwrap_or_default()
-            }
+        if token.len() > Self::MAX_LEN {
+            return Err(InvalidToken("its token is longer than 64 KiB, the most that is kept"));
+        }
+        let lifetime = match fields.expires_in {
+            Field::Number(seconds) => Duration::try_from_secs_f64(seconds).unwrap_or_default(),
             _ => Duration::ZERO,
         };
         let lifetime = lifetime.clamp(Self::MIN_LIFETIME, Self::MAX_LIFETIME);
@@ -120,11 +129,12 @@ impl Tokens {
         serving.map(|(_, token)| token).max_by_key(|token| token.born)
     }
 
-    /// Keeps a token; where there are too many, the oldest goes.
-    pub(crate) fn insert(&mut self, key: TokenKey, answer: &TokenAnswer, born: u64, now: Time) {
+    /// Keeps a token; where there are too many, the oldest goes. There is always room for those of all
+    /// operations that are alive, so that they do not take it from each other.
+    pub(crate) fn insert(&mut self, key: TokenKey, answer: &TokenAnswer, born: u64, now: Time, alive: usize) {
         let Some(header) = super::bearer(&answer.token) else { return };
         self.held.retain(|_, token| now < token.renew_at);
-        while self.held.len() >= self.max
+        while self.held.len() >= self.max.max(alive)
             && let Some(oldest) =
                 self.held.iter().min_by_key(|(_, token)| token.born).map(|(key, _)| key.clone())
         {
@@ -164,9 +174,20 @@ mod tests {
 
     #[test]
     fn an_answer_without_a_usable_token_is_refused_and_not_shown() {
-        for body in
-            [&b""[..], b"s3cret", b"{}", b"[]", br#"{"token":7}"#, br#"{"token":"s3cret\n"}"#, b"\xff"]
-        {
+        let long = format!(r#"{{"token":"{}"}}"#, "s3cret".repeat(11_000));
+        for body in [
+            &b""[..],
+            b"s3cret",
+            b"{}",
+            b"[]",
+            b"null",
+            br#"{"token":7}"#,
+            br#"{"token":["s3cret"]}"#,
+            br#"{"token":"s3cret\n"}"#,
+            br#"{"token":"s3cret"} {}"#,
+            b"\xff",
+            long.as_bytes(),
+        ] {
             let error = TokenAnswer::parse(body).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
         }

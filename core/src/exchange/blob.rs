@@ -58,6 +58,9 @@ impl BlobBody {
                 return Err(Misbehaviour::WrongSize { expected, announced }.into());
             }
             (None, Some(length)) if length > want.limit => return Err(Exceeded::BlobBytes(want.limit).into()),
+            (None, Some(received)) if received < want.sink.offset => {
+                return Err(Misbehaviour::TooShort { expected: want.sink.offset, received }.into());
+            }
             (None, length) => want.announced = length,
             _ => {}
         }

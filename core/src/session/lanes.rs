@@ -65,8 +65,10 @@ impl Lanes {
         self.tidy(origin, now);
     }
 
-    /// Sends nothing to the origin until then.
-    pub(super) fn close(&mut self, origin: &Origin, until: Time) {
+    /// Sends nothing to the origin until then. Those that were closed before, and are of no use, are forgotten: a
+    /// registry may redirect to another one each time.
+    pub(super) fn close(&mut self, origin: &Origin, until: Time, now: Time) {
+        self.by_origin.retain(|_, lane| !lane.is_idle(now));
         let lane = self.by_origin.entry(origin.clone()).or_default();
         lane.closed_until = lane.closed_until.max(until);
     }
@@ -94,9 +96,35 @@ impl Lanes {
     }
 
     fn tidy(&mut self, origin: &Origin, now: Time) {
-        let idle = |lane: &Lane| lane.in_flight == 0 && lane.queue.is_empty() && lane.closed_until <= now;
-        if self.by_origin.get(origin).is_some_and(idle) {
+        if self.by_origin.get(origin).is_some_and(|lane| lane.is_idle(now)) {
             self.by_origin.remove(origin);
         }
+    }
+}
+
+impl Lane {
+    fn is_idle(&self, now: Time) -> bool {
+        self.in_flight == 0 && self.queue.is_empty() && self.closed_until <= now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn an_origin_that_nobody_asks_again_is_forgotten() {
+        let mut lanes = Lanes::default();
+        let at = |seconds| Time::from_epoch(Duration::from_secs(seconds));
+        for n in 0..1000 {
+            let uri = format!("https://n{n}.example/").parse().unwrap();
+            let origin = Origin::of(&uri).unwrap();
+            lanes.sent(&origin);
+            lanes.ended(&origin, at(n));
+            lanes.close(&origin, at(n + 10), at(n));
+        }
+        assert!(lanes.by_origin.len() <= 11, "{} origins are kept", lanes.by_origin.len());
     }
 }

@@ -112,7 +112,7 @@ impl Session {
         let limit = self.config.limits.challenges;
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let challenged = task.challenged.as_ref().map(|(at, _)| *at);
-        let verdict = self.auth.refused(&site, task.shown, challenged, headers);
+        let verdict = self.auth.refused(&site, task.shown, challenged, headers, self.ops.len());
         task.challenges += 1;
         task.challenged = Some((self.auth.tick(), refusal.clone()));
         let too_often = task.challenges >= limit;
@@ -162,7 +162,7 @@ impl Session {
         };
         self.fetching.remove(&key);
         let born = self.auth.tick();
-        self.auth.tokens.insert(key, answer, born, self.now);
+        self.auth.tokens.insert(key, answer, born, self.now, self.ops.len());
         for task in waiting {
             self.queue(task);
         }
@@ -206,7 +206,7 @@ impl Session {
         if let Cause::Answered(refusal) = &cause
             && reply::slows_all(refusal.status)
         {
-            self.lanes.close(&task.origin, at);
+            self.lanes.close(&task.origin, at, self.now);
         }
         let error = Error::of_request(&task.method, &task.target, cause);
         task.turn_home();

@@ -32,7 +32,8 @@ pub fn token(data: &[u8]) {
     let token = text("token").or_else(|| text("access_token"));
     match TokenAnswer::parse(data) {
         Ok(answer) => {
-            assert_eq!(Some(answer.token.reveal()), token);
+            // Of numbers that do not fit, `serde_json` makes no value.
+            assert!(value.is_none() || Some(answer.token.reveal()) == token, "{value:?}");
             assert!(HeaderValue::from_str(answer.token.reveal()).is_ok());
             let hidden = !format!("{answer:?}").contains(answer.token.reveal());
             assert!(
@@ -45,7 +46,9 @@ pub fn token(data: &[u8]) {
         }
         Err(error) => {
             assert!(
-                !token.is_some_and(|token| token.bytes().all(|b| b.is_ascii_graphic())),
+                !token.is_some_and(
+                    |token| token.len() <= 64 << 10 && token.bytes().all(|b| b.is_ascii_graphic())
+                ),
                 "{error}: {token:?}"
             );
         }

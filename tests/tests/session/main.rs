@@ -1,6 +1,7 @@
 //! Properties of the session, over generated registries and everything that a driver may do.
 
 mod answers;
+mod logins;
 mod model;
 mod plan;
 mod walks;

@@ -1,0 +1,81 @@
+//! Logins and tokens of many repositories at once, in a session that keeps few of them.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::request;
+use oci_proto::server::Memory;
+use oci_proto::{Config, Credentials, CredentialsQuery, Fault};
+use oci_proto_tests::simulation::{Answers, Choices, Manners, Registry, Simulation};
+use oci_proto_tests::transcript::Answer;
+
+const REPOSITORIES: usize = 40;
+
+/// A registry that wants a token for each repository.
+struct Guarded {
+    registry: Registry,
+    /// How often each repository was asked without a token, and each token server for one.
+    asked: BTreeMap<String, usize>,
+    logins: usize,
+}
+
+impl Guarded {
+    fn new() -> Self {
+        let (memory, root) = Memory::sample();
+        let registry = Registry::new(memory, &root);
+        let names = (0..REPOSITORIES).map(repository);
+        let registry = names.fold(registry, |registry, name| registry.also_in(&name, &root));
+        Self { registry, asked: BTreeMap::new(), logins: 0 }
+    }
+}
+
+fn repository(n: usize) -> String {
+    format!("team/app-{n}")
+}
+
+impl Answers for &mut Guarded {
+    fn answer(&mut self, head: &request::Parts, _: &mut Choices<'_>) -> Answer {
+        let is_token = head.uri.host() == Some("auth.example");
+        if !is_token && head.headers.get(AUTHORIZATION).is_some_and(|value| value == "Bearer t1") {
+            return self.registry.respond(head);
+        }
+        *self.asked.entry(head.uri.to_string()).or_default() += 1;
+        let (status, challenge, body) = match is_token {
+            true => (200, None, r#"{"token":"t1"}"#),
+            false => (401, Some(r#"Bearer realm="https://auth.example/token""#), ""),
+        };
+        let challenge =
+            challenge.map(|text| (http::header::WWW_AUTHENTICATE, text.parse().expect("a value")));
+        let status = status.try_into().expect("a status");
+        Answer::new(status, challenge.into_iter().collect(), Bytes::from_static(body.as_bytes()))
+    }
+
+    fn login(&mut self, _: &CredentialsQuery, _: &mut Choices<'_>) -> Result<Option<Credentials>, Fault> {
+        self.logins += 1;
+        Ok(Some(Credentials::login("user", "password").expect("a name without a colon")))
+    }
+}
+
+#[test]
+fn operations_at_once_do_not_take_logins_and_tokens_from_each_other() {
+    let mut guarded = Guarded::new();
+    let mut config = Config::default();
+    // Fewer than there are operations: these count.
+    config.limits.tokens = 1;
+    config.limits.in_flight_per_origin = 2;
+    let mut simulation = Simulation::new(config, &mut guarded, Manners::PLAIN, Choices::new(&[]));
+    for n in 0..REPOSITORIES {
+        let reference = format!("registry.example/{}:1", repository(n)).parse().expect("a reference");
+        let op = simulation.session.walk(&reference, oci_proto::WalkOptions::default());
+        simulation.watch(op);
+    }
+    let (seen, _) = simulation.run();
+    for watched in seen.values() {
+        assert_eq!(watched.events.last().map(String::as_str), Some("done"), "{:?}", watched.events);
+    }
+    assert_eq!(guarded.logins, REPOSITORIES, "each repository's login is asked for once");
+    assert_eq!(guarded.asked.len(), 2 * REPOSITORIES, "{:?}", guarded.asked.keys());
+    let twice: Vec<_> = guarded.asked.iter().filter(|(_, times)| **times > 1).collect();
+    assert!(twice.is_empty(), "asked for again: {twice:?}");
+}
