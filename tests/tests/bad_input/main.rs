@@ -7,3 +7,4 @@ mod documents;
 mod drive;
 mod endless;
 mod headers;
+mod registries;

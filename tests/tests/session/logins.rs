@@ -41,9 +41,10 @@ impl Answers for &mut Guarded {
             return self.registry.respond(head);
         }
         *self.asked.entry(head.uri.to_string()).or_default() += 1;
-        let (status, challenge, body) = match is_token {
-            true => (200, None, r#"{"token":"t1"}"#),
-            false => (401, Some(r#"Bearer realm="https://auth.example/token""#), ""),
+        let (status, challenge, body) = if is_token {
+            (200, None, r#"{"token":"t1"}"#)
+        } else {
+            (401, Some(r#"Bearer realm="https://auth.example/token""#), "")
         };
         let challenge =
             challenge.map(|text| (http::header::WWW_AUTHENTICATE, text.parse().expect("a value")));
