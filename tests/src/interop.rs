@@ -17,6 +17,7 @@ mod sample;
 mod served;
 mod token_server;
 
+pub use crate::wire::Reply;
 pub use built::{example, ocip};
 pub use docker_registry::{DockerRegistry, Settings};
 pub use front::{Door, Front, Seen, Trouble};

@@ -26,6 +26,10 @@
 //! another [`Store`](credentials::Store). Nothing is looked up before a registry asks; a look-up has a thread
 //! of its own.
 //!
+//! No error, event or `Debug` text of this crate shows a login, a token or the values of a URL's query. ureq says
+//! what it does to whoever listens by the crate `log`, and at the level `trace` that is every byte that it sends:
+//! keep that level from its targets `ureq` and `ureq_proto` where logs are kept.
+//!
 //! # Network
 //!
 //! Proxies come from the environment, or from [`Builder::proxy`]: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and

@@ -58,6 +58,17 @@ impl Seen {
         self.fates.get(fate).copied().unwrap_or_default()
     }
 
+    fn count(&mut self, fate: &Fate) {
+        *self.fates.entry(fate.name()).or_default() += 1;
+    }
+
+    fn correct(&mut self, from: &Fate, to: &Fate) {
+        if let Some(count) = self.fates.get_mut(from.name()) {
+            *count -= 1;
+            self.count(to);
+        }
+    }
+
     /// The requests at all ports.
     pub fn requests(&self) -> u64 {
         self.fates.values().sum()
@@ -123,7 +134,7 @@ impl State {
         let allowed = self.desk.allows(asked.header("authorization"), &scope);
         let fate = self.mischief.lock().unwrap_or_else(PoisonError::into_inner).fate(door, asked, allowed);
         let mut seen = self.seen();
-        *seen.fates.entry(fate.name()).or_default() += 1;
+        seen.count(&fate);
         match door {
             Door::Registry => seen.asked.push(format!("{} {}", asked.method, asked.target)),
             Door::Elsewhere => {
@@ -172,6 +183,10 @@ impl State {
         let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let length: u64 = length.ok_or_else(|| io::Error::other("an answer without a length"))?;
         let sent = if half { length.div_ceil(2) } else { length };
+        if half && sent == length {
+            // One byte has no half.
+            self.seen().correct(&Fate::Cut, &Fate::Served);
+        }
         let body = body.into_with_config().limit(u64::MAX).reader();
         Ok(io::copy(&mut body.take(sent), stream)? == length)
     }

@@ -1,0 +1,216 @@
+//! No secret shows, whatever goes wrong: every word of `ocip -v`, of both adapters and of what they are made of,
+//! with servers that say again all that they are shown.
+
+mod overheard;
+mod scenes;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use oci_proto::header::Warning;
+use oci_proto::{Config, Credentials, Error, Reference, Retry};
+use oci_proto_tests::adapter::{Blob, Hook, MAKERS, Settings};
+use oci_proto_tests::interop::{Host, ocip};
+use oci_proto_tokio::credentials::Store;
+use tempfile::TempDir;
+
+use scenes::{Login, SCENES, Scene};
+
+const USER: &str = "somebody";
+const PASSWORD: &str = "h0rse=b4ttery";
+const IDENTITY: &str = "1dentity&r3fresh";
+const TOKEN: &str = "4ccess.t0ken";
+/// As it stands in a URL.
+const SIGNATURE: &str = "s1gned%2Fv4lue";
+
+/// What must not be seen, in each form that it has on its way.
+fn secrets() -> Vec<String> {
+    let basic = |name: &str, password: &str| STANDARD.encode(format!("{name}:{password}"));
+    let mut secrets: Vec<String> =
+        [PASSWORD, IDENTITY, TOKEN, SIGNATURE, "s1gned/v4lue"].map(str::to_owned).into();
+    secrets.extend([basic(USER, PASSWORD), basic("<token>", IDENTITY)]);
+    secrets
+        .extend([PASSWORD, IDENTITY].map(|text| form_urlencoded::byte_serialize(text.as_bytes()).collect()));
+    secrets
+}
+
+/// A manifest and a blob that no server has.
+const NAMES: [&str; 2] =
+    ["team/app:1", "team/app@sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"];
+
+#[test]
+fn no_secret_shows_whatever_goes_wrong() {
+    let heard = overheard::listen();
+    thread::scope(|scope| {
+        for scene in SCENES {
+            scope.spawn(move || {
+                let server = Host::start(scene.answer);
+                for name in NAMES {
+                    let reference = format!("{}/{name}", server.address()).parse().unwrap();
+                    let home = Home::of(scene, &reference);
+                    for (adapter, make) in MAKERS {
+                        scene.check(adapter, "the adapter", &called(&home, &reference, make));
+                        let output = home.run(adapter, &reference);
+                        assert_eq!(output.status.code(), Some(1), "{}: {output:?}", scene.name);
+                        let said = [output.stdout, output.stderr].concat();
+                        scene.check(adapter, "ocip", &String::from_utf8_lossy(&said));
+                    }
+                }
+            });
+        }
+    });
+    let heard = heard.lock().unwrap();
+    for library in ["ureq", "hyper_util", "rustls"] {
+        assert!(heard.contains(library), "nothing is heard of {library}");
+    }
+    silent_about("a log", &heard);
+}
+
+impl Scene {
+    /// Fails the test unless the scene was played to its end, and kept its secrets.
+    #[track_caller]
+    fn check(&self, adapter: &str, what: &str, said: &str) {
+        for words in self.said {
+            assert!(said.contains(words), "{}, {what}, {adapter}: no {words:?} in:\n{said}", self.name);
+        }
+        silent_about(&format!("{}, {what}, {adapter}", self.name), said);
+    }
+}
+
+#[track_caller]
+fn silent_about(what: &str, said: &str) {
+    for secret in secrets() {
+        if let Some(at) = said.find(&secret) {
+            let start = said[..at].rfind('\n').unwrap_or(0);
+            let line = said[start..].trim_start().lines().next().unwrap_or_default();
+            panic!("{what}: {secret:?} shows in: {line}");
+        }
+    }
+}
+
+/// All that a client has to say of an operation that fails.
+fn called(home: &Home, reference: &Reference, make: oci_proto_tests::adapter::Make) -> String {
+    let said = Arc::new(Mutex::new(String::new()));
+    let (retries, warnings) = (said.clone(), said.clone());
+    let mut config = Config::default();
+    config.limits.tries = 2;
+    config.limits.backoff_first = Duration::from_millis(1);
+    let mut settings = Settings::default();
+    settings.config = Some(config);
+    settings.credentials = Some(home.store.clone());
+    settings.on_retry = Some(Hook::new(move |retry: &Retry| {
+        let mut said = retries.lock().unwrap();
+        writeln!(said, "{retry:?}\n{retry:#?}").unwrap();
+        tell(&mut said, &retry.error);
+    }));
+    settings.on_warning = Some(Hook::new(move |warning: &Warning| {
+        writeln!(warnings.lock().unwrap(), "{warning}\n{warning:?}\n{}", warning.text()).unwrap();
+    }));
+    let client = make(&settings);
+    let error = match reference.digest() {
+        None => client.manifest(reference, None).map(drop),
+        Some(_) => client.blob_to(Blob::Named(reference, None), &mut Vec::new()).map(drop),
+    };
+    tell(&mut said.lock().unwrap(), &error.expect_err("nothing is there"));
+    if reference.digest().is_some() {
+        let error = client.blob_read(Blob::Named(reference, None)).unwrap_err();
+        writeln!(said.lock().unwrap(), "{error}\n{error:?}\n{error:#?}").unwrap();
+    }
+    let mut said = said.lock().unwrap();
+    writeln!(said, "{client:?}\n{:?}\n{settings:?}", home.store).unwrap();
+    said.clone()
+}
+
+fn tell(said: &mut String, error: &Error) {
+    writeln!(said, "{error}\n{error:?}\n{error:#?}\n{:?}\n{:?}", error.cause(), error.hint()).unwrap();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        writeln!(said, "{error}\n{error:?}").unwrap();
+        source = error.source();
+    }
+}
+
+/// Where a user keeps the login of a scene, and the store that finds it there.
+struct Home {
+    folder: TempDir,
+    arguments: &'static [&'static str],
+    stdin: &'static str,
+    store: Store,
+}
+
+impl Home {
+    fn of(scene: &Scene, reference: &Reference) -> Self {
+        let folder = TempDir::with_prefix("secrets-").unwrap();
+        let given = |name: &str, secret: &str| {
+            Store::none().login(reference.registry().clone(), Credentials::login(name, secret).unwrap())
+        };
+        let (arguments, stdin, store): (&[&str], _, _) = match scene.login {
+            Login::Nobody => (&[], "", Store::none()),
+            Login::Password => (&["--username", USER, "--password-stdin"], PASSWORD, given(USER, PASSWORD)),
+            Login::Identity => {
+                (&["--username", "<token>", "--password-stdin"], IDENTITY, given("<token>", IDENTITY))
+            }
+            Login::File(content) => {
+                let config = content.replace("REGISTRY", reference.registry().as_str());
+                fs::write(folder.path().join("config.json"), config).unwrap();
+                (&[], "", found(&folder))
+            }
+            Login::Helper(script) => {
+                let config = format!("{{\"credHelpers\": {{\"{}\": \"test\"}}}}", reference.registry());
+                fs::write(folder.path().join("config.json"), config).unwrap();
+                install(&folder, script);
+                (&[], "", found(&folder))
+            }
+        };
+        Self { folder, arguments, stdin, store }
+    }
+
+    /// Runs `ocip`, as talkative as it can be.
+    fn run(&self, adapter: &str, reference: &Reference) -> Output {
+        let command = if reference.digest().is_none() { "manifest" } else { "blob" };
+        let mut ocip = ocip();
+        ocip.env_clear()
+            .env("HOME", self.folder.path())
+            .env("DOCKER_CONFIG", self.folder.path())
+            .env("PATH", format!("{}:/usr/bin:/bin", self.folder.path().display()))
+            .env("RUST_LOG", "trace")
+            .env("RUST_BACKTRACE", "full")
+            .args([command, "-v", "--retries", "1", "--adapter", adapter, &reference.to_string()])
+            .args(self.arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = ocip.spawn().unwrap();
+        // It may end without reading it.
+        let _ = child.stdin.take().unwrap().write_all(self.stdin.as_bytes());
+        child.wait_with_output().unwrap()
+    }
+}
+
+/// The store that `ocip` makes in this home.
+fn found(folder: &TempDir) -> Store {
+    Store::from_vars(|name| match name {
+        "DOCKER_CONFIG" => Some(folder.path().into()),
+        "PATH" => Some(format!("{}:/usr/bin:/bin", folder.path().display()).into()),
+        _ => None,
+    })
+}
+
+/// Written by another process, since a file that this one has open for writing could not be run.
+fn install(folder: &TempDir, script: &str) {
+    let mut install = Command::new("sh")
+        .args(["-c", "cat > \"$0\" && chmod +x \"$0\""])
+        .arg(folder.path().join("docker-credential-test"))
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    write!(install.stdin.take().unwrap(), "#!/bin/sh\n{script}\n").unwrap();
+    assert!(install.wait().unwrap().success());
+}
