@@ -55,9 +55,9 @@ pub(super) fn layout(text: OsString) -> Result<LayoutReference, String> {
     Ok(LayoutReference::new(text, Root::Only))
 }
 
-/// The same, or a reference to a registry: a path has to be that of a layout.
+/// The same, or a reference to a registry: the path of a layout has no need of a prefix.
 pub(super) fn to_check(text: OsString) -> Result<Name, String> {
-    if is_layout(&text) || Layout::is_at(&text) {
+    if is_layout(&text) || Layout::is_at(&text) || text.to_str().is_some_and(is_path) {
         return layout(text).map(Name::Layout);
     }
     Name::parse(text)
@@ -65,6 +65,11 @@ pub(super) fn to_check(text: OsString) -> Result<Name, String> {
 
 fn is_layout(text: &OsStr) -> bool {
     text.as_encoded_bytes().starts_with(LayoutReference::PREFIX.as_bytes())
+}
+
+/// Whether a text can only be meant as a path.
+fn is_path(text: &str) -> bool {
+    text.starts_with(['.', '/', '~'])
 }
 
 /// Reads a reference, and knows what people write instead.
@@ -88,7 +93,7 @@ fn reference(text: &str) -> Result<Reference, String> {
 
 /// What to write instead of a text that is no reference, or one to what nobody means.
 fn advice(text: &str) -> Option<String> {
-    if text.starts_with(['.', '/', '~']) {
+    if is_path(text) {
         return Some(format!("a path is not a reference; an image layout is named by `oci:{text}`"));
     }
     if text.parse().is_ok_and(|digest: Digest| digest.algorithm().is_some()) {

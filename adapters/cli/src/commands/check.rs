@@ -20,7 +20,10 @@ pub(crate) fn run(command: &Check, common: &Common, out: &mut impl Write) -> Res
     }?;
     out.flush()?;
     match problems {
-        0 => Ok(()),
+        0 => {
+            common.note(format_args!("no problem in {}", command.name));
+            Ok(())
+        }
         _ => Err(Failure::failed(format_args!("{} in {}", count(problems, "problem"), command.name))),
     }
 }

@@ -89,9 +89,15 @@ fn a_whole_layout_passes_the_check() {
     for name in [&layout, &format!("{layout}:latest"), layout.trim_start_matches("oci:")] {
         let ran = ocip(&["check", name]).succeeded();
         assert_eq!(ran.text(), "");
-        assert!(ran.stderr.starts_with(&contents) && ran.stderr.ends_with(" ms\n"), "{}", ran.stderr);
+        let (sum, verdict) = ran.stderr.split_once(" ms\n").unwrap();
+        assert!(sum.starts_with(&contents) && verdict.starts_with("no problem in oci:"), "{}", ran.stderr);
         assert_eq!(ocip(&["check", "-q", name]).succeeded().stderr, "");
     }
+}
+
+#[test]
+fn a_path_is_checked_as_one_though_nothing_is_there() {
+    ocip(&["check", "/no/such/folder"]).failed(1, &["error: /no/such/folder: "]);
 }
 
 #[test]
@@ -108,6 +114,7 @@ fn a_check_prints_a_line_for_each_problem_and_fails() {
 
     let ran = ocip(&["check", "--json", &layout]);
     ran.failed(1, &["error: 3 problems in oci:"]);
+    assert!(!ran.stderr.contains("no problem"), "{}", ran.stderr);
     let lines: Vec<Value> = ran.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let shown: Vec<_> = lines.iter().map(|line| json!([line["digest"], line["problem"]])).collect();
     let expected = [

@@ -14,6 +14,8 @@ fn mistakes_are_explained() {
         (&["tree", "https://hub.docker.com/_/alpine"], &["write `alpine`"]),
         (&["tree", "https://hub.docker.com/r/grafana/loki/"], &["write `grafana/loki`"]),
         (&["tree", "https://registry.example/v2/?n=1"], &["a URL is not a reference"]),
+        (&["tree", "./mirror"], &["a path is not a reference", "`oci:./mirror`"]),
+        (&["pull", "/srv/mirror", "copy"], &["a path is not a reference", "`oci:/srv/mirror`"]),
         (&["blob", "alpine:3"], &["named by its digest", "alpine@sha256:"]),
         (&["blob", "alpine@sha256:12"], &["sha256:12", "hexadecimal"]),
         (&["resolve", "alpine@md5:0123"], &["md5:0123", "cannot be verified"]),
