@@ -9,14 +9,14 @@ mod task;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
-use crate::auth::{Auth, Site, TokenKey};
+use crate::auth::{Auth, Present, Site, TokenKey};
 use crate::error::Cause;
 use crate::op::{Blob, Check, Op, Pull, Resolve, Walk};
 use crate::origin::Origin;
 use crate::retry::Jitter;
 use crate::{
     Completion, Config, Credentials, CredentialsQuery, Descriptor, Digest, ExchangeId, Fault, Platform,
-    PullOptions, Reference, Time, WalkOptions,
+    PullOptions, Reference, Scope, Time, WalkOptions,
 };
 use lanes::Lanes;
 pub use output::{Event, Held, Output, Retry};
@@ -271,8 +271,16 @@ impl Session {
         match found {
             Ok(found) => {
                 self.auth.told(&site, query, found);
+                let present = self.auth.present(&site, &Scope::default(), self.now);
+                let is_nothing = matches!(present, Present::NoLogin);
                 for id in waiting {
-                    self.queue(id);
+                    // So it is for all that wait, without another question for each.
+                    if !(is_nothing && self.give_up(id)) {
+                        self.queue(id);
+                    }
+                }
+                if is_nothing {
+                    self.auth.forget(&site);
                 }
             }
             Err(fault) => {

@@ -358,8 +358,34 @@ impl Mirror {
     }
 }
 
+/// The most places outside of its registry where a layer is asked for. Documents name one or two; each costs a
+/// set of tries.
+const MAX_URLS: usize = 8;
+
 /// Where a document says that some content can be had.
 fn urls(manifest: &Manifest, digest: &Digest) -> Vec<String> {
     let layer = manifest.entries().find(|layer| layer.digest() == digest);
-    layer.map(|layer| layer.urls().map(str::to_owned).collect()).unwrap_or_default()
+    layer.map(|layer| layer.urls().take(MAX_URLS).map(str::to_owned).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Evidence;
+
+    #[test]
+    fn a_layer_is_asked_for_at_a_few_places() {
+        let digest: Digest = format!("sha256:{}", "1".repeat(64)).parse().unwrap();
+        let urls_of = |count: usize| {
+            let named = vec!["\"https://h.example/\""; count].join(",");
+            let blob = format!(r#""mediaType":"a/b","digest":"{digest}","size":1"#);
+            let image = format!(
+                r#"{{"schemaVersion":2,"config":{{{blob}}},"layers":[{{{blob},"urls":[{named}]}}]}}"#
+            );
+            let content_type = Some("application/vnd.oci.image.manifest.v1+json");
+            let manifest = Manifest::read(image.into(), Evidence { content_type, ..Evidence::default() });
+            urls(&manifest.unwrap(), &digest).len()
+        };
+        assert_eq!([0, 1, 8, 9, 1000].map(urls_of), [0, 1, 8, 8, 8]);
+    }
 }

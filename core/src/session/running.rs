@@ -142,7 +142,12 @@ impl Session {
                 };
                 self.lanes.push(origin, Job::Op(id));
                 let task = self.begin_fetch(id, fetch)?;
-                self.send(task)
+                if self.tasks.get(&task)?.origin == *origin {
+                    return self.send(task);
+                }
+                // Another server has limits of its own.
+                self.queue(task);
+                None
             }
         }
     }

@@ -136,10 +136,7 @@ impl Session {
     pub(super) fn give_up(&mut self, id: TaskId) -> bool {
         let challenged = self.tasks.get_mut(&id).and_then(|task| task.challenged.take());
         let Some((_, mut refusal)) = challenged else { return false };
-        if let Some(site) = self.site_of(id) {
-            refusal.with_login = self.auth.has_login(&site);
-            self.auth.forget(&site);
-        }
+        refusal.with_login = self.site_of(id).is_some_and(|site| self.auth.has_login(&site));
         self.fail(id, refusal.into());
         true
     }

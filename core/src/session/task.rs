@@ -179,8 +179,15 @@ impl Session {
     /// Makes the next exchange of a task; `None` where something else comes first.
     pub(super) fn send(&mut self, id: TaskId) -> Option<Exchange> {
         let authorization = match self.present(id)? {
-            Present::NoLogin if self.give_up(id) => return None,
-            Present::Nothing | Present::NoLogin => None,
+            Present::Nothing => None,
+            Present::NoLogin => {
+                let site = self.site_of(id)?;
+                if self.give_up(id) {
+                    self.auth.forget(&site);
+                    return None;
+                }
+                None
+            }
             Present::This(shown, header) => {
                 self.tasks.get_mut(&id)?.shown = Some(shown);
                 Some(header)

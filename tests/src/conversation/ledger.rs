@@ -24,6 +24,8 @@ pub(super) struct Ledger {
     registries: Vec<Origin>,
     /// Whom each operation talks to.
     ops: BTreeMap<OpId, usize>,
+    /// Registries that asked who is there.
+    challenged: BTreeSet<usize>,
     /// Token servers that a registry named itself.
     realms: BTreeSet<(usize, Origin)>,
     /// Authorizations that may go to their registry alone.
@@ -49,6 +51,7 @@ impl Ledger {
             plain_http,
             registries: authorities.iter().map(origin).collect(),
             ops: BTreeMap::new(),
+            challenged: BTreeSet::new(),
             realms: BTreeSet::new(),
             tokens: BTreeMap::new(),
             logins: BTreeMap::new(),
@@ -82,6 +85,11 @@ impl Ledger {
         origin_of(uri) == self.registries[registry]
     }
 
+    /// The registry asks who is there.
+    pub(super) fn challenge(&mut self, registry: usize) {
+        self.challenged.insert(registry);
+    }
+
     /// The registry named this in a challenge of its own.
     pub(super) fn name_realm(&mut self, registry: usize, text: &str) {
         if let Some(uri) = text.parse::<Uri>().ok().filter(|uri| uri.authority().is_some()) {
@@ -104,6 +112,7 @@ impl Ledger {
 
     /// A login for the registry was handed out.
     pub(super) fn log_in(&mut self, registry: usize, credentials: &Credentials) {
+        assert!(self.challenged.contains(&registry), "a login is looked up that nobody asked for");
         let basic = |text: String| format!("Basic {}", STANDARD.encode(text));
         match credentials {
             Credentials::Basic { username, password } => {

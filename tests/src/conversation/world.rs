@@ -205,6 +205,9 @@ impl Answers for &mut World<'_> {
             self.truth(registry, head)
         };
         if self.op.is_some() && answer.status == StatusCode::UNAUTHORIZED {
+            if self.ledger.is_at_home(registry, &head.uri) {
+                self.ledger.challenge(registry);
+            }
             self.count(if self.shows.is_empty() { "challenges" } else { "challenges to what was shown" });
         }
         if answer.headers.contains_key(LOCATION) {
