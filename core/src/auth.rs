@@ -11,6 +11,8 @@ mod answer;
 mod credentials;
 mod echo;
 mod scope;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use std::collections::BTreeMap;

@@ -4,4 +4,5 @@ mod answers;
 mod logins;
 mod model;
 mod plan;
+mod shown;
 mod walks;
