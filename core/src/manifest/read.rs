@@ -216,6 +216,8 @@ impl<'de> Visitor<'de> for List<'_, 'de> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<bool, A::Error> {
         let Self(pass) = self;
+        // Hardly a descriptor takes less text, so that this is most often enough, and never much.
+        pass.document.table.entries.reserve(pass.text.len() / 150);
         loop {
             let refused = match list.next_element_seed(OneDescriptor(pass)) {
                 Ok(None) => return Ok(true),
