@@ -7,14 +7,24 @@ use std::io::{self, Write as _};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use oci_proto::header::Warning;
 use oci_proto::{Error, Retry};
 
 use crate::args::Common;
 
+/// How a bar looks that is alone.
+pub(crate) const ALONE: &str =
+    "{decimal_bytes} of {decimal_total_bytes} {wide_bar} {decimal_bytes_per_sec}, {eta} left";
+
 /// What moves on a terminal, and makes room for what is said.
 static DRAWN: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// A bar up to a length, or without one a spinner; with this look, and not drawn yet.
+pub(crate) fn bar(length: Option<u64>, look: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(look).unwrap_or_else(|_| ProgressStyle::default_bar());
+    length.map_or_else(ProgressBar::new_spinner, ProgressBar::new).with_style(style)
+}
 
 /// Has a bar drawn, where stderr is a terminal.
 pub(crate) fn draw(bar: ProgressBar) -> ProgressBar {
@@ -26,12 +36,17 @@ pub(crate) fn draw_above(other: &ProgressBar, bar: ProgressBar) -> ProgressBar {
     DRAWN.insert_before(other, bar)
 }
 
+/// Does something, such as writing to stdout, while nothing is drawn.
+pub(crate) fn suspend<T>(work: impl FnOnce() -> T) -> T {
+    DRAWN.suspend(work)
+}
+
 /// Says a line.
 pub(crate) fn say(text: fmt::Arguments<'_>) {
     let text = text.to_string();
     let line = harmless(&text);
     // There is no other place to tell that stderr is gone.
-    DRAWN.suspend(|| _ = writeln!(io::stderr(), "{line}"));
+    suspend(|| _ = writeln!(io::stderr(), "{line}"));
 }
 
 impl Common {

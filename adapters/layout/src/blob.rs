@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use oci_proto::layout::blob_path;
@@ -54,11 +55,17 @@ impl BlobReader {
         self.size
     }
 
-    /// Reads to the end.
-    pub(crate) fn verify(mut self) -> Result<(), LayoutError> {
+    /// Reads to the end, and tells how much came at each step; whoever hears it may end it, and what is right
+    /// is not known then.
+    pub(crate) fn verify(mut self, mut each: impl FnMut(u64) -> ControlFlow<()>) -> Result<(), LayoutError> {
         let mut buffer = vec![0; CHUNK.min(usize::try_from(self.size).unwrap_or(CHUNK)).max(1)];
-        while self.next(&mut buffer)? > 0 {}
-        Ok(())
+        loop {
+            match self.next(&mut buffer)? {
+                0 => return Ok(()),
+                read if each(read as u64).is_break() => return Ok(()),
+                _ => {}
+            }
+        }
     }
 
     fn next(&mut self, buffer: &mut [u8]) -> Result<usize, LayoutError> {

@@ -1,5 +1,6 @@
 //! A check of everything, as an iterator over what is wrong.
 
+use std::fmt;
 use std::iter::FusedIterator;
 use std::path::Path;
 
@@ -8,13 +9,17 @@ use oci_proto::{Audit, Finding, Item, Role};
 
 use crate::layout::{is_missing, open_folder, read_index, read_marker};
 use crate::{Layout, LayoutError, files};
+use verify::Verifying;
+
+mod verify;
 
 /// Checks a layout: its own files, and everything under one root, or under all of them, every byte.
 ///
 /// Where one name is that of several roots, each of them is checked.
 ///
 /// What is wrong is found, one thing after another, and the check goes on. Nothing is followed out of the
-/// folder.
+/// folder. Documents are read first; then blobs, by as many threads as the machine runs at once. What is found
+/// comes in the same order however many these are.
 ///
 /// # Errors
 /// The folder is not there or cannot be a layout, having neither of a layout's files; or it has no such root.
@@ -59,19 +64,46 @@ pub fn check(folder: impl AsRef<Path>, root: Option<&Root>) -> Result<Check, Lay
     {
         audit.add_root(layout.resolve(root, None)?);
     }
-    Ok(Check { layout, audit, contents: 0, bytes: 0 })
+    Ok(Check { layout, audit, stage: Stage::Documents(Vec::new()), contents: 0, bytes: 0, progress: None })
 }
 
 /// What is wrong with a layout, from [`check`].
-#[derive(Debug)]
 pub struct Check {
     layout: Layout,
     audit: Audit,
+    stage: Stage,
     contents: u64,
     bytes: u64,
+    progress: Option<OnProgress>,
+}
+
+type OnProgress = Box<dyn Fn(CheckProgress) + Send + Sync>;
+
+/// How far a check's reading of blobs has come.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct CheckProgress {
+    /// How many bytes were read.
+    pub read: u64,
+    /// How many there are, by their descriptors.
+    pub of: u64,
+}
+
+enum Stage {
+    /// Documents are read, and these blobs wait.
+    Documents(Vec<Item>),
+    Blobs(Verifying),
 }
 
 impl Check {
+    /// Tells `progress` how far the reading of blobs has come. It is called by all threads that read, and must
+    /// not take long.
+    #[must_use]
+    pub fn on_progress(mut self, progress: impl Fn(CheckProgress) + Send + Sync + 'static) -> Self {
+        self.progress = Some(Box::new(progress));
+        self
+    }
+
     /// How many documents and blobs were looked at so far.
     pub fn contents(&self) -> u64 {
         self.contents
@@ -82,18 +114,21 @@ impl Check {
         self.bytes
     }
 
-    fn look_at(&mut self, item: Item) {
+    fn count(&mut self, item: &Item) {
         self.contents += 1;
         self.bytes = self.bytes.saturating_add(item.descriptor.size);
-        let looked = match item.role {
-            Role::Document => self.layout.unverified(&item.descriptor).map(Some),
-            Role::Blob => self.layout.verify(&item.descriptor).map(|()| None),
-        };
-        match looked {
-            Ok(Some(document)) => self.audit.document(item, document, None),
-            Ok(None) => {}
-            Err(error) => self.audit.wrong(item, error.trouble().problem(), error.trouble()),
+    }
+
+    fn read(&mut self, document: Item) {
+        self.count(&document);
+        match self.layout.unverified(&document.descriptor) {
+            Ok(bytes) => self.audit.document(document, bytes, None),
+            Err(error) => self.wrong(document, &error),
         }
+    }
+
+    fn wrong(&mut self, item: Item, error: &LayoutError) {
+        self.audit.wrong(item, error.trouble().problem(), error.trouble());
     }
 }
 
@@ -105,10 +140,36 @@ impl Iterator for Check {
             if let Some(finding) = self.audit.next_finding() {
                 return Some(finding);
             }
-            let item = self.audit.next_item()?;
-            self.look_at(item);
+            match &mut self.stage {
+                Stage::Documents(blobs) => match self.audit.next_item() {
+                    Some(item) if item.role == Role::Blob => blobs.push(item),
+                    Some(item) => self.read(item),
+                    None => {
+                        let blobs = std::mem::take(blobs);
+                        self.stage =
+                            Stage::Blobs(Verifying::start(self.layout.clone(), blobs, self.progress.take()));
+                    }
+                },
+                Stage::Blobs(verifying) => {
+                    let (item, verified) = verifying.next()?;
+                    self.count(&item);
+                    if let Err(error) = verified {
+                        self.wrong(item, &error);
+                    }
+                }
+            }
         }
     }
 }
 
 impl FusedIterator for Check {}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Check")
+            .field("layout", &self.layout)
+            .field("contents", &self.contents)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}

@@ -45,6 +45,9 @@ pub enum Trouble {
     /// It is something else than a folder, and is not followed.
     #[error("{0} is in the place of a folder, and is not followed")]
     NotAFolder(&'static str),
+    /// What was named as a layout is something else than a folder.
+    #[error("it is {0}, and an image layout is a folder")]
+    NoLayout(&'static str),
     /// It has another size than its descriptor says.
     #[error("it has {found} bytes, and its descriptor says {expected}")]
     Size {
@@ -103,7 +106,7 @@ impl Trouble {
     pub(crate) fn problem(&self) -> Problem {
         match self {
             Self::Missing | Self::Root(_) => Problem::Missing,
-            Self::NotAFile(_) | Self::NotAFolder(_) => Problem::NotAFile,
+            Self::NotAFile(_) | Self::NotAFolder(_) | Self::NoLayout(_) => Problem::NotAFile,
             Self::Size { .. } => Problem::WrongSize,
             Self::Content(_) => Problem::WrongContent,
             Self::TooLarge(_) => Problem::Limit,

@@ -102,7 +102,7 @@ fn check_folders(layout: &Path, digest: &Digest) -> Result<(), LayoutError> {
     })
 }
 
-fn name(found: FileType) -> &'static str {
+pub(crate) fn name(found: FileType) -> &'static str {
     if found.is_symlink() {
         "a symbolic link"
     } else if found.is_dir() {

@@ -1,6 +1,7 @@
 //! A layout that is read.
 
 use std::fs::{self, File};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -124,7 +125,7 @@ impl Layout {
     /// # Errors
     /// It is not there, or it is wrong.
     pub fn verify(&self, descriptor: &Descriptor) -> Result<(), LayoutError> {
-        self.blob(&descriptor.digest, Some(descriptor.size))?.verify()
+        self.blob(&descriptor.digest, Some(descriptor.size))?.verify(|_| ControlFlow::Continue(()))
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -217,7 +218,11 @@ pub(crate) fn is_missing(error: &LayoutError) -> bool {
 /// Makes sure that the layout's folder is one, by whatever path it was named.
 pub(crate) fn open_folder(folder: &Path) -> Result<(), LayoutError> {
     let found = fs::metadata(folder).map_err(|error| LayoutError::new(folder, error))?;
-    if found.is_dir() { Ok(()) } else { Err(LayoutError::new(folder, Trouble::NotAFolder("something else"))) }
+    if found.is_dir() {
+        Ok(())
+    } else {
+        Err(LayoutError::new(folder, Trouble::NoLayout(files::name(found.file_type()))))
+    }
 }
 
 pub(crate) fn read_marker(folder: &Path) -> Result<(), LayoutError> {

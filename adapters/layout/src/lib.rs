@@ -52,7 +52,7 @@ mod writer;
 pub use oci_proto;
 
 pub use blob::BlobReader;
-pub use check::{Check, check};
+pub use check::{Check, CheckProgress, check};
 pub use error::{LayoutError, Trouble};
 pub use layout::Layout;
 pub use mirror::{Mirror, Progress, PullError};

@@ -60,7 +60,10 @@ impl LayoutWriter {
     /// written.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, LayoutError> {
         let folder = folder.as_ref();
-        fs::create_dir_all(folder).map_err(|error| LayoutError::new(folder, error))?;
+        // What stands in its place is told by the next step.
+        if fs::symlink_metadata(folder).is_err() {
+            fs::create_dir_all(folder).map_err(|error| LayoutError::new(folder, error))?;
+        }
         open_folder(folder)?;
         // Before anything is put into what may be somebody else's folder.
         refuse_foreign(folder)?;

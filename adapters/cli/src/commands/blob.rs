@@ -4,13 +4,13 @@ use std::fs::{self, File};
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tempfile::NamedTempFile;
 
 use crate::args::{Blob, Common};
 use crate::output::Failure;
 use crate::source::Source;
-use crate::stderr::draw;
+use crate::stderr::{ALONE, bar, draw};
 
 pub(crate) fn run(
     command: &Blob,
@@ -64,16 +64,8 @@ fn progress(size: Option<u64>, hidden: bool) -> ProgressBar {
     if hidden {
         return ProgressBar::hidden();
     }
-    let template = match size {
-        Some(_) => "{decimal_bytes} of {decimal_total_bytes} {wide_bar} {decimal_bytes_per_sec}, {eta} left",
-        None => "{spinner} {decimal_bytes} {decimal_bytes_per_sec}",
-    };
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = match size {
-        Some(size) => ProgressBar::new(size),
-        None => ProgressBar::new_spinner(),
-    };
-    draw(bar.with_style(style))
+    let look = if size.is_some() { ALONE } else { "{spinner} {decimal_bytes} {decimal_bytes_per_sec}" };
+    draw(bar(size, look))
 }
 
 /// Where `--output` goes.

@@ -3,15 +3,16 @@
 use std::io::Write;
 use std::time::Instant;
 
-use indicatif::DecimalBytes;
+use indicatif::{DecimalBytes, ProgressBar};
 use oci_proto::layout::Root;
 use oci_proto::{Finding, Reference};
-use oci_proto_layout::LayoutReference;
+use oci_proto_layout::{CheckProgress, LayoutReference};
 use serde::Serialize;
 
 use crate::args::{Check, Common, Name};
 use crate::client::Client;
 use crate::output::{Failure, count};
+use crate::stderr::{ALONE, bar, draw, suspend};
 
 pub(crate) fn run(command: &Check, common: &Common, out: &mut impl Write) -> Result<(), Failure> {
     let problems = match &command.name {
@@ -65,13 +66,24 @@ fn layout(
     let since = Instant::now();
     // Without a name, every root is checked.
     let root = Some(name.root()).filter(|root| **root != Root::Only);
-    let mut check =
-        oci_proto_layout::check(name.folder(), root).map_err(|error| Failure::of_layout(&error))?;
+    let check = oci_proto_layout::check(name.folder(), root).map_err(|error| Failure::of_layout(&error))?;
+    let progress = progress(common.quiet);
+    let drawn = progress.clone();
+    let mut check = check.on_progress(move |CheckProgress { read, of, .. }| {
+        drawn.set_length(of);
+        drawn.set_position(read);
+    });
     let mut problems = 0;
+    let mut written = Ok(());
     for finding in check.by_ref() {
         problems += 1;
-        write(&finding, command, out)?;
+        written = suspend(|| write(&finding, command, out));
+        if written.is_err() {
+            break;
+        }
     }
+    progress.finish_and_clear();
+    written?;
     common.note(format_args!(
         "{}, {}; {} ms",
         count(check.contents(), "content"),
@@ -79,6 +91,14 @@ fn layout(
         since.elapsed().as_millis()
     ));
     Ok(problems)
+}
+
+/// Draws on a terminal only.
+fn progress(hidden: bool) -> ProgressBar {
+    if hidden {
+        return ProgressBar::hidden();
+    }
+    draw(bar(Some(0), ALONE))
 }
 
 fn write(finding: &Finding, command: &Check, out: &mut impl Write) -> Result<(), Failure> {

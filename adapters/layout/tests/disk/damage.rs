@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use oci_proto::layout::Root;
 use oci_proto::server::{Content as _, Flavour, Memory};
 use oci_proto::{Descriptor, Digest, Finding, MediaType, Problem};
 use oci_proto_layout::oci_proto;
-use oci_proto_layout::{Layout, Trouble, check};
+use oci_proto_layout::{CheckProgress, Layout, Trouble, check};
 use serde_json::{Value, json};
 
 use crate::support::{Stored, entries, named, store};
@@ -34,6 +35,21 @@ fn a_whole_layout_has_no_findings() {
 }
 
 #[test]
+fn reading_is_told_of_up_to_all_blobs() {
+    let stored = Stored::sample();
+    let told: Arc<Mutex<Vec<CheckProgress>>> = Arc::default();
+    let tells = told.clone();
+    let mut check =
+        check(stored.path(), None).unwrap().on_progress(move |progress| tells.lock().unwrap().push(progress));
+    assert_eq!(check.by_ref().count(), 0);
+    let told = told.lock().unwrap();
+    let most = told.iter().map(|progress| progress.read).max();
+    assert!(most.is_some() && told.iter().all(|progress| Some(progress.of) == most), "{told:?}");
+    let documents = check.bytes() - most.unwrap_or_default();
+    assert!(documents > 0, "documents are read too, but not told of");
+}
+
+#[test]
 fn missing_short_long_and_changed_content_is_found() {
     let stored = Stored::sample();
     let list = stored.entry(1);
@@ -49,8 +65,9 @@ fn missing_short_long_and_changed_content_is_found() {
     assert_eq!(
         problems(&stored),
         [
-            (Problem::WrongContent, Some(shared.digest)),
+            // A document, and so before the blobs.
             (Problem::Missing, Some(list.digest)),
+            (Problem::WrongContent, Some(shared.digest)),
             (Problem::WrongSize, Some(sbom_config.digest.clone())),
             (Problem::WrongSize, Some(sbom.digest.clone())),
             (Problem::WrongSize, Some(note.digest)),
@@ -117,16 +134,16 @@ fn the_layouts_own_files_are_not_followed() {
 #[test]
 fn folders_pipes_and_devices_are_found_and_not_opened() {
     let stored = Stored::sample();
-    let (first, second) = (shared_layer(&stored), stored.entry(1));
-    fs::remove_file(stored.file(&first.digest)).unwrap();
-    fs::create_dir(stored.file(&first.digest)).unwrap();
-    fs::remove_file(stored.file(&second.digest)).unwrap();
+    let (layer, document) = (shared_layer(&stored), stored.entry(1));
+    fs::remove_file(stored.file(&layer.digest)).unwrap();
+    fs::create_dir(stored.file(&layer.digest)).unwrap();
+    fs::remove_file(stored.file(&document.digest)).unwrap();
     // Opening a pipe that nobody writes into would wait for ever.
-    let made = std::process::Command::new("mkfifo").arg(stored.file(&second.digest)).status().unwrap();
+    let made = std::process::Command::new("mkfifo").arg(stored.file(&document.digest)).status().unwrap();
     assert!(made.success());
     assert_eq!(
         problems(&stored),
-        [(Problem::NotAFile, Some(first.digest)), (Problem::NotAFile, Some(second.digest))]
+        [(Problem::NotAFile, Some(document.digest)), (Problem::NotAFile, Some(layer.digest))]
     );
 }
 

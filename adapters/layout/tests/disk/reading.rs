@@ -7,7 +7,7 @@ use oci_proto::layout::{NoRoot, Root};
 use oci_proto::server::{Content as _, Flavour, Memory, Server};
 use oci_proto::{Algorithm, Descriptor, Digest, Found, Kind, MediaType, Node, WalkOptions};
 use oci_proto_layout::oci_proto;
-use oci_proto_layout::{Layout, LayoutError, Trouble};
+use oci_proto_layout::{Layout, LayoutError, LayoutWriter, Trouble};
 use serde_json::{Value, json};
 
 use crate::support::{Stored, entries, everything, named, store};
@@ -227,6 +227,10 @@ fn what_is_no_layout_is_not_opened() {
         .unwrap();
     assert!(matches!(open().trouble(), Trouble::Document(_)), "{}", open());
     let file = folder.path().join("oci-layout");
-    assert!(matches!(Layout::open(&file).unwrap_err().trouble(), Trouble::NotAFolder(_)));
+    let refused = |error: LayoutError| {
+        assert!(matches!(error.trouble(), Trouble::NoLayout("a file")), "{error}");
+    };
+    refused(Layout::open(&file).unwrap_err());
+    refused(LayoutWriter::open(&file).unwrap_err());
     assert!(matches!(Layout::open(file.join("x")).unwrap_err().trouble(), Trouble::Io(_)));
 }

@@ -5,11 +5,11 @@ use std::io::{self, IsTerminal as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
+use indicatif::{DecimalBytes, ProgressBar};
 use oci_proto::{Digest, Kind};
 use oci_proto_layout::Progress;
 
-use crate::stderr::{draw, draw_above, say};
+use crate::stderr::{bar, draw, draw_above, say};
 
 /// How often a line is written where there is no terminal.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -50,7 +50,7 @@ struct Bars {
 impl Board {
     pub(super) fn new(quiet: bool) -> Self {
         let bars = (!quiet && io::stderr().is_terminal())
-            .then(|| Bars { total: draw(bar(0, "total")), blobs: BTreeMap::new() });
+            .then(|| Bars { total: draw(named("total", 0)), blobs: BTreeMap::new() });
         let state = State {
             counts: Counts::default(),
             sizes: BTreeMap::new(),
@@ -104,7 +104,7 @@ impl State {
         let Some(bars) = self.bars.as_mut().filter(|_| size >= LARGE) else { return };
         let bar = bars.blobs.entry(digest.clone()).or_insert_with(|| {
             let name: String = digest.encoded().chars().take(12).collect();
-            draw_above(&bars.total, bar(size, &name))
+            draw_above(&bars.total, named(&name, size))
         });
         bar.inc(bytes);
     }
@@ -137,9 +137,9 @@ impl State {
     }
 }
 
-fn bar(size: u64, name: &str) -> ProgressBar {
-    let template =
+/// The bar of a blob, or of all together.
+fn named(name: &str, size: u64) -> ProgressBar {
+    const LOOK: &str =
         "{prefix:12} {wide_bar} {decimal_bytes:>9} of {decimal_total_bytes:9} {decimal_bytes_per_sec}";
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(size).with_style(style).with_prefix(name.to_owned())
+    bar(Some(size), LOOK).with_prefix(name.to_owned())
 }
