@@ -1,6 +1,7 @@
 //! How a client is made.
 
 use std::collections::hash_map::RandomState;
+use std::env;
 use std::error::Error;
 use std::fmt;
 use std::hash::BuildHasher;
@@ -13,14 +14,14 @@ use hyper_util::client::legacy;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use oci_proto::header::Warning;
-use oci_proto::{Config, FaultKind, Retry, Session};
+use oci_proto::{Config, FaultKind, Retry, Session, is_proxy_url, unusable_proxy_variable};
 use oci_proto_credentials::Store;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::carrying::{Classify, Rules};
-use crate::connector::{Connector, is_proxy};
+use crate::connector::Connector;
 use crate::hooks::Hooks;
 use crate::{Client, HyperTransport, Transport};
 
@@ -95,7 +96,7 @@ impl Builder {
     /// # Errors
     /// It is not a URL with the scheme `http`, `https`, `socks5` or `socks5h`.
     pub fn proxy(mut self, url: Option<&str>) -> Result<Self, BuildError> {
-        if url.is_some_and(|url| !is_proxy(url)) {
+        if url.is_some_and(|url| !is_proxy_url(url)) {
             return Err(BuildError::Proxy);
         }
         self.proxies = Some(Matcher::builder().all(url.unwrap_or_default()).build());
@@ -161,7 +162,7 @@ impl Builder {
     /// the environment.
     ///
     /// # Errors
-    /// TLS cannot be set up.
+    /// TLS cannot be set up, or a variable names a proxy that cannot be used.
     pub fn build(mut self) -> Result<Client, BuildError> {
         let found = rustls_native_certs::load_native_certs();
         // Some systems ship certificates that rustls does not understand; the others still serve.
@@ -184,6 +185,11 @@ impl Builder {
             .map_err(|error| BuildError::Tls(error.to_string()))?
             .with_root_certificates(std::mem::replace(&mut self.roots, RootCertStore::empty()))
             .with_no_client_auth();
+        if self.proxies.is_none()
+            && let Some(name) = unusable_proxy_variable(|name| env::var(name).ok())
+        {
+            return Err(BuildError::ProxyVariable(name));
+        }
         let proxies = Arc::new(self.proxies.take().unwrap_or_else(Matcher::from_env));
         let connector = Connector::new(tls, proxies.clone(), self.connect_timeout, distrust);
         let client = legacy::Client::builder(TokioExecutor::new())
@@ -229,6 +235,11 @@ pub enum BuildError {
     /// The proxy cannot be used. What it was is not said, since it may hold a password.
     #[error("the proxy is not a URL with a host and the scheme http, https, socks5 or socks5h")]
     Proxy,
+    /// The same, of a variable of the environment.
+    #[error(
+        "the variable {0} is not the URL of a proxy, with a host and the scheme http, https, socks5 or socks5h"
+    )]
+    ProxyVariable(String),
     /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(String),

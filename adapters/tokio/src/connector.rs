@@ -83,16 +83,6 @@ pub(crate) fn proxy_for(proxies: &Matcher, to: &Uri) -> Option<Intercept> {
     if is_loopback(to.host()?) { None } else { proxies.intercept(to) }
 }
 
-/// Whether a text is a URL of a proxy that can be used.
-pub(crate) fn is_proxy(url: &str) -> bool {
-    let scheme = url.split_once("://").map_or("http", |(scheme, _)| scheme);
-    let known = SCHEMES.iter().any(|name| scheme.eq_ignore_ascii_case(name));
-    known && url.parse().is_ok_and(|uri: Uri| uri.host().is_some_and(|host| !host.is_empty()))
-}
-
-/// The schemes of proxies that can be used.
-const SCHEMES: [&str; 4] = ["http", "https", "socks5", "socks5h"];
-
 /// Connects directly, or to the proxy that the destination is reached through.
 #[derive(Clone)]
 struct Proxying {

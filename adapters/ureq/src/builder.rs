@@ -1,11 +1,12 @@
 //! How a client is made.
 
+use std::env;
 use std::fmt;
 use std::time::Duration;
 
 use http::HeaderValue;
 use oci_proto::header::Warning;
-use oci_proto::{Config, Retry};
+use oci_proto::{Config, Retry, unusable_proxy_variable};
 use oci_proto_credentials::Store;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -139,9 +140,14 @@ impl Builder {
     /// Makes the client. Reads the system's certificates and the proxy settings in the environment.
     ///
     /// # Errors
-    /// None today. A system without root certificates is no error: plain http works there, and what
-    /// needs one says so.
+    /// A variable names a proxy that cannot be used. A system without root certificates is no error: plain http
+    /// works there, and what needs one says so.
     pub fn build(self) -> Result<Client, BuildError> {
+        if self.proxies.is_none()
+            && let Some(name) = unusable_proxy_variable(|name| env::var(name).ok())
+        {
+            return Err(BuildError::ProxyVariable(name));
+        }
         let proxies = self.proxies.unwrap_or_else(Proxies::from_env);
         let limits = &self.config.limits;
         let transport = Transport::new(limits, self.roots, proxies, self.connect_timeout, self.idle_timeout);
@@ -172,4 +178,9 @@ pub enum BuildError {
     /// The proxy cannot be used. What it was is not said, since it may hold a password.
     #[error("the proxy is not a URL with a host and the scheme http, https, socks5 or socks5h")]
     Proxy,
+    /// The same, of a variable of the environment.
+    #[error(
+        "the variable {0} is not the URL of a proxy, with a host and the scheme http, https, socks5 or socks5h"
+    )]
+    ProxyVariable(String),
 }

@@ -7,7 +7,7 @@ use std::env;
 use std::net::IpAddr;
 
 use http::{Uri, uri};
-use oci_proto::is_loopback;
+use oci_proto::{is_loopback, is_proxy_url};
 use ureq::Proxy;
 
 /// What leads through the proxy for either scheme, and the hosts that are reached without.
@@ -76,11 +76,9 @@ impl<P> Proxies<P> {
     }
 }
 
-/// Reads a proxy: `http://user:password@host:port`, or with `https`, `socks5` or `socks5h`.
+/// Reads a proxy, which [`is_proxy_url`] describes.
 pub(crate) fn proxy(url: &str) -> Option<Proxy> {
-    let scheme = url.split_once("://").map_or("http", |(scheme, _)| scheme);
-    let known = ["http", "https", "socks5", "socks5h"].iter().any(|name| scheme.eq_ignore_ascii_case(name));
-    if known { read(url) } else { None }
+    if is_proxy_url(url) { read(url) } else { None }
 }
 
 /// Names are the proxy's to resolve, and not to be asked for here as well. To ureq, as to curl, `socks5` means
@@ -156,10 +154,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_proxy_counts_as_none() {
-        for value in ["", "ftp://a:1", "http://"] {
-            assert_eq!(leads(&given(&[("ALL_PROXY", value)]), "https://registry.test/"), None, "{value}");
-        }
+    fn an_empty_variable_and_that_of_a_cgi_program_count_as_none() {
+        assert_eq!(leads(&given(&[("ALL_PROXY", "")]), "https://registry.test/"), None);
         let cgi = given(&[("HTTP_PROXY", "http://evil:1"), ("REQUEST_METHOD", "GET")]);
         assert_eq!(leads(&cgi, "http://registry.test/"), None);
     }

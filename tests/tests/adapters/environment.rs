@@ -83,6 +83,28 @@ fn proxies_lead_to_everything_but_this_machine_and_what_is_left_out() {
     }
 }
 
+#[test]
+fn a_proxy_that_cannot_be_used_is_an_error_and_not_gone_around() {
+    let (tell, told) = mpsc::channel();
+    let port = listen("registry", "404 Not Found", tell).port();
+    let far = format!("0.0.0.0:{port}/demo");
+    for (name, value) in [
+        ("HTTPS_PROXY", "ftp://me:hunter2@a:1"),
+        ("http_proxy", "http://"),
+        ("ALL_PROXY", "http://me:hunter2@a b"),
+        ("all_proxy", "http://a:port"),
+    ] {
+        for (adapter, _) in MAKERS {
+            let output = run(adapter, &[(name, value)], &["resolve", "--plain-http", &far]);
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            let said = format!("error: the variable {name} is not the URL of a proxy, with a host");
+            assert_eq!(output.status.code(), Some(1), "{adapter}, {value}: {stderr}");
+            assert!(stderr.starts_with(&said) && !stderr.contains("hunter2"), "{adapter}, {value}: {stderr}");
+        }
+    }
+    assert_eq!(told.try_iter().count(), 0);
+}
+
 /// Speaks TLS on loopback.
 fn secure(config: ServerConfig) -> SocketAddr {
     let config = Arc::new(config);
