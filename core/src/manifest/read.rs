@@ -5,12 +5,30 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::error::{Broken, InvalidManifest, Step};
-use super::keys::{AnnotationKey, DescriptorKey, Key as _, PlatformKey, Seen, TopKey};
+use super::keys::{DescriptorKey, Key as _, Seen, TopKey};
 use super::table::{Entry, Note, Table, TypeIndex, What};
 use crate::{Digest, InvalidMediaType, MediaType};
+use optional::{InAnnotations, InPlatform, InUrls};
+use values::{Number, SIZE, Text};
+
+/// Seeds that take whatever is there, and say what they expected where it is something else.
+macro_rules! any_value {
+    ($($seed:ident => $value:ty),+ $(,)?) => {$(
+        impl<'de> DeserializeSeed<'de> for $seed<'_, 'de> {
+            type Value = $value;
+
+            fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<$value, D::Error> {
+                deserializer.deserialize_any(self)
+            }
+        }
+    )+};
+}
+
+mod optional;
+mod values;
 
 /// A document that follows the rules which images and indexes share.
 #[derive(Debug, Default)]
@@ -325,175 +343,8 @@ impl Parts {
     }
 }
 
-/// A descriptor's `platform`.
-struct InPlatform<'p, 'de>(&'p mut Pass<'de>);
-
-impl<'de> Visitor<'de> for InPlatform<'_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a platform: an object")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self(pass) = self;
-        let mut seen = Seen::new();
-        while let Some(key) = seen.next::<PlatformKey, A>(&mut map, pass)? {
-            let text = map.next_value_seed(Text);
-            if let Some(text) = pass.within(Step::Key(key.name()), text)? {
-                let what = match key {
-                    PlatformKey::Os => What::Os,
-                    PlatformKey::Architecture => What::Architecture,
-                    PlatformKey::Variant => What::Variant,
-                    PlatformKey::OsVersion => What::OsVersion,
-                };
-                pass.note(what, text);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A descriptor's `annotations`, of which one is read.
-struct InAnnotations<'p, 'de>(&'p mut Pass<'de>);
-
-impl<'de> Visitor<'de> for InAnnotations<'_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("annotations: an object")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self(pass) = self;
-        let mut seen = Seen::new();
-        while let Some(key) = seen.next_of_map::<AnnotationKey, A>(&mut map, pass)? {
-            let text = map.next_value_seed(Text);
-            if let Some(text) = pass.within(Step::Key(key.name()), text)? {
-                pass.note(What::RefName, text);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A descriptor's `urls`.
-struct InUrls<'p, 'de>(&'p mut Pass<'de>);
-
-impl<'de> Visitor<'de> for InUrls<'_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of strings")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let Self(pass) = self;
-        for index in 0.. {
-            let read = list.next_element_seed(Text);
-            match pass.within(Step::Index(index), read)? {
-                None => break,
-                Some(Some(text)) => pass.note(What::Url, text),
-                Some(None) => {
-                    let null = Err(pass.refuse(Broken::Value("null is not a URL".into())));
-                    return pass.within(Step::Index(index), null);
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-macro_rules! any_value {
-    ($($seed:ident => $value:ty),+ $(,)?) => {$(
-        impl<'de> DeserializeSeed<'de> for $seed<'_, 'de> {
-            type Value = $value;
-
-            fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<$value, D::Error> {
-                deserializer.deserialize_any(self)
-            }
-        }
-    )+};
-}
-
 any_value! {
     Top => (),
     List => bool,
     OneDescriptor => bool,
-    InPlatform => (),
-    InAnnotations => (),
-    InUrls => (),
-}
-
-/// A string, or null.
-struct Text;
-
-impl<'de> DeserializeSeed<'de> for Text {
-    type Value = Option<Cow<'de, str>>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Text {
-    type Value = Option<Cow<'de, str>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Some(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Some(Cow::Owned(text.to_owned())))
-    }
-}
-
-const SIZE: &str = "a whole number from 0 to 9223372036854775807";
-
-/// A whole number that fits a signed 64-bit one, and what it is called.
-struct Number(&'static str);
-
-impl<'de> DeserializeSeed<'de> for Number {
-    type Value = u64;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<u64, D::Error> {
-        // Not `deserialize_any`: with serde_json's `arbitrary_precision` that yields no number.
-        deserializer.deserialize_u64(self)
-    }
-}
-
-impl Visitor<'_> for Number {
-    type Value = u64;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<u64, E> {
-        if i64::try_from(number).is_ok() {
-            Ok(number)
-        } else {
-            Err(E::invalid_value(Unexpected::Unsigned(number), &self))
-        }
-    }
 }

@@ -1,0 +1,108 @@
+//! What a descriptor may have besides what it must have.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+use super::super::error::{Broken, Step};
+use super::super::keys::{AnnotationKey, Key as _, PlatformKey, Seen};
+use super::super::table::What;
+use super::Pass;
+use super::values::Text;
+
+/// A descriptor's `platform`.
+pub(super) struct InPlatform<'p, 'de>(pub(super) &'p mut Pass<'de>);
+
+impl<'de> Visitor<'de> for InPlatform<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a platform: an object")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self(pass) = self;
+        let mut seen = Seen::new();
+        while let Some(key) = seen.next::<PlatformKey, A>(&mut map, pass)? {
+            let text = map.next_value_seed(Text);
+            if let Some(text) = pass.within(Step::Key(key.name()), text)? {
+                let what = match key {
+                    PlatformKey::Os => What::Os,
+                    PlatformKey::Architecture => What::Architecture,
+                    PlatformKey::Variant => What::Variant,
+                    PlatformKey::OsVersion => What::OsVersion,
+                };
+                pass.note(what, text);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A descriptor's `annotations`, of which one is read.
+pub(super) struct InAnnotations<'p, 'de>(pub(super) &'p mut Pass<'de>);
+
+impl<'de> Visitor<'de> for InAnnotations<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("annotations: an object")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self(pass) = self;
+        let mut seen = Seen::new();
+        while let Some(key) = seen.next_of_map::<AnnotationKey, A>(&mut map, pass)? {
+            let text = map.next_value_seed(Text);
+            if let Some(text) = pass.within(Step::Key(key.name()), text)? {
+                pass.note(What::RefName, text);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A descriptor's `urls`.
+pub(super) struct InUrls<'p, 'de>(pub(super) &'p mut Pass<'de>);
+
+impl<'de> Visitor<'de> for InUrls<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of strings")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let Self(pass) = self;
+        for index in 0.. {
+            let read = list.next_element_seed(Text);
+            match pass.within(Step::Index(index), read)? {
+                None => break,
+                Some(Some(text)) => pass.note(What::Url, text),
+                Some(None) => {
+                    let null = Err(pass.refuse(Broken::Value("null is not a URL".into())));
+                    return pass.within(Step::Index(index), null);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+any_value! {
+    InPlatform => (),
+    InAnnotations => (),
+    InUrls => (),
+}
