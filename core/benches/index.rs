@@ -14,7 +14,7 @@ use oci_proto::{Algorithm, Digest, Evidence, Manifest};
 use oci_spec::image::ImageIndex;
 
 const DESCRIPTORS: usize = 20_000;
-const RUNS: usize = 31;
+const RUNS: usize = 101;
 
 fn main() {
     let documents = [("bare", bare()), ("with platforms and annotations", realistic())];

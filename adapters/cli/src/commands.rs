@@ -12,8 +12,11 @@ mod tree;
 
 use std::io;
 
+use indicatif::DecimalBytes;
+use oci_proto_layout::{Layout, Leftovers};
+
 use crate::args::{Cli, Command, Common, Name};
-use crate::output::Failure;
+use crate::output::{Failure, count};
 use crate::source::Source;
 
 pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
@@ -53,4 +56,17 @@ fn ask(
     }
     source.close();
     result
+}
+
+/// Says what interrupted pulls have left, which nobody else removes.
+fn note_leftovers(layout: &Layout, common: &Common) {
+    let Leftovers { blobs, bytes, folder, .. } = layout.leftovers();
+    if blobs > 0 {
+        common.note(format_args!(
+            "{} of interrupted pulls, {}, in {}: the same pull goes on with what is there",
+            count(blobs, "partial blob"),
+            DecimalBytes(bytes),
+            folder.display(),
+        ));
+    }
 }

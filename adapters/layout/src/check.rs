@@ -114,6 +114,11 @@ impl Check {
         self.bytes
     }
 
+    /// What is checked.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     fn count(&mut self, item: &Item) {
         self.contents += 1;
         self.bytes = self.bytes.saturating_add(item.descriptor.size);

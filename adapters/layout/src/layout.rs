@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use oci_proto::{
 };
 
 use crate::error::Trouble;
+use crate::writer::{LOCK, WORK};
 use crate::{BlobReader, LayoutError, Walk, files};
 
 /// An image layout on disk, as its `index.json` was when it was opened.
@@ -128,6 +129,21 @@ impl Layout {
         self.blob(&descriptor.digest, Some(descriptor.size))?.verify(|_| ControlFlow::Continue(()))
     }
 
+    /// What interrupted writers left of blobs. The next pull of the same content goes on with it; nobody else ever
+    /// removes it.
+    pub fn leftovers(&self) -> Leftovers {
+        let folder = self.folder.join(WORK);
+        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+        let blobs =
+            entries.filter(|entry| entry.file_name() != LOCK).filter_map(|entry| entry.metadata().ok());
+        let mut found = Leftovers { blobs: 0, bytes: 0, folder };
+        for blob in blobs.filter(fs::Metadata::is_file) {
+            found.blobs += 1;
+            found.bytes += blob.len();
+        }
+        found
+    }
+
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -197,6 +213,18 @@ impl Layout {
             }
         }
     }
+}
+
+/// Blobs that are not whole, from [`Layout::leftovers`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Leftovers {
+    /// How many there are.
+    pub blobs: u64,
+    /// How many bytes there are of them.
+    pub bytes: u64,
+    /// Where they are. Without it the layout is as good.
+    pub folder: PathBuf,
 }
 
 /// What a server needs to know of a layout: it is added to one with

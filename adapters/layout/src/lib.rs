@@ -54,7 +54,7 @@ pub use oci_proto;
 pub use blob::BlobReader;
 pub use check::{Check, CheckProgress, check};
 pub use error::{LayoutError, Trouble};
-pub use layout::Layout;
+pub use layout::{Layout, Leftovers};
 pub use mirror::{Mirror, Progress, PullError};
 pub use reference::{InvalidLayoutReference, LayoutReference};
 pub use walk::Walk;

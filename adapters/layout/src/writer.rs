@@ -14,6 +14,7 @@ use oci_proto::{Descriptor, Digest};
 use crate::error::Trouble;
 use crate::layout::{open_folder, read_index, read_marker};
 use crate::{Layout, LayoutError, files};
+pub(crate) use lock::LOCK;
 use lock::Lock;
 
 mod blob;
@@ -22,7 +23,7 @@ mod lock;
 pub use blob::BlobWriter;
 
 /// Where everything is until it is whole: partial blobs, each under its own name, new documents, and the lock.
-const WORK: &str = ".oci-proto-partial";
+pub(crate) const WORK: &str = ".oci-proto-partial";
 
 /// Writes a layout, alone.
 ///

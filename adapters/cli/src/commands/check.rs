@@ -9,6 +9,7 @@ use oci_proto::{Finding, Reference};
 use oci_proto_layout::{CheckProgress, LayoutReference};
 use serde::Serialize;
 
+use super::note_leftovers;
 use crate::args::{Check, Common, Name};
 use crate::client::Client;
 use crate::output::{Failure, count};
@@ -90,6 +91,7 @@ fn layout(
         DecimalBytes(check.bytes()),
         since.elapsed().as_millis()
     ));
+    note_leftovers(check.layout(), common);
     Ok(problems)
 }
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use indicatif::DecimalBytes;
 use oci_proto::PullOptions;
-use oci_proto_layout::{LayoutWriter, Mirror};
+use oci_proto_layout::{Layout, LayoutWriter, Mirror};
 
-use super::resolve;
+use super::{note_leftovers, resolve};
 use crate::args::{Common, Name, Pull};
 use crate::client::Client;
 use crate::output::{Failure, count};
@@ -48,6 +48,9 @@ pub(crate) fn run(command: &Pull, common: &Common, out: &mut impl Write) -> Resu
         DecimalBytes(counts.bytes),
         DecimalBytes(counts.fetched),
     ));
+    if let Ok(layout) = Layout::open(&command.folder) {
+        note_leftovers(&layout, common);
+    }
     common.detail(format_args!("{}: {spent}", common.adapter.as_str()));
     writeln!(out, "{}", resolve::line(&root, command.json)?)?;
     Ok(())

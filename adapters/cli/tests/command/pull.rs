@@ -31,6 +31,25 @@ fn a_pulled_layout_shows_the_same_tree_and_has_no_problem() {
 }
 
 #[test]
+fn what_other_pulls_left_is_told() {
+    let address = sample();
+    let home = TempDir::new().unwrap();
+    let name = format!("{address}/demo");
+    assert!(!pull("tokio", &[&name], home.path()).succeeded().stderr.contains("interrupted"));
+    let folder = home.path().join(".oci-proto-partial");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join(format!("sha256-{}", "0".repeat(64))), "half of a blob").unwrap();
+    let said = format!("1 partial blob of interrupted pulls, 14 B, in {}: ", folder.display());
+    for ran in [
+        pull("tokio", &[&name], home.path()),
+        pull("ureq", &[&name], home.path()),
+        ocip(&["check", home.path().to_str().unwrap()]),
+    ] {
+        assert!(ran.succeeded().stderr.contains(&said), "no `{said}`");
+    }
+}
+
+#[test]
 fn a_platform_takes_only_its_image() {
     let address = sample();
     for adapter in ADAPTERS {

@@ -9,7 +9,7 @@ use crate::{LayoutError, files};
 
 use super::make_folder;
 
-const LOCK: &str = "lock";
+pub(crate) const LOCK: &str = "lock";
 /// How often the file is looked for anew, where the writer before has just removed it.
 const ATTEMPTS: usize = 16;
 
