@@ -1,0 +1,62 @@
+//! An image, with its layers, to disk. The whole process counts: so it does for programs.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use oci_client::manifest::OciDescriptor;
+use oci_client::secrets::RegistryAuth;
+use oci_proto::PullOptions;
+use oci_proto_tokio::layout::{LayoutWriter, Mirror};
+use tokio::fs::File;
+
+use super::{Place, clients};
+use crate::Fallible;
+
+pub(crate) fn run(client: &str, place: &Place, tag: &str, out: &Path) -> Fallible<()> {
+    match client {
+        "tokio" => clients::all_cores()?.block_on(async {
+            let mirror = Mirror::new(LayoutWriter::open(out)?);
+            clients::tokio()?.pull(&place.tag(tag)?, mirror, PullOptions::default()).await?;
+            Ok(())
+        }),
+        "ureq" => {
+            let mirror = Mirror::new(LayoutWriter::open(out)?);
+            clients::ureq()?.pull(&place.tag(tag)?, mirror, PullOptions::default())?;
+            Ok(())
+        }
+        "oci-client" => clients::all_cores()?.block_on(oci_client(place, tag, out, false)),
+        "oci-client, tasks" => clients::all_cores()?.block_on(oci_client(place, tag, out, true)),
+        _ => Err(format!("no such client: {client}").into()),
+    }
+}
+
+/// Its own `pull` keeps all layers in memory. This is that, with files in the place of memory: as many at a time, in
+/// one task, or in one each.
+async fn oci_client(place: &Place, tag: &str, out: &Path, tasks: bool) -> Fallible<()> {
+    const AT_ONCE: usize = 16;
+    fs::create_dir(out)?;
+    let client = Arc::new(clients::oci_client());
+    let image = place.their_tag(tag);
+    let (manifest, _) = client.pull_image_manifest(&image, &RegistryAuth::Anonymous).await?;
+    fs::write(out.join("manifest.json"), serde_json::to_vec(&manifest)?)?;
+    let blobs = [&manifest.config].into_iter().chain(&manifest.layers).cloned();
+    let pulls = blobs.map(|blob: OciDescriptor| {
+        let (client, image, path) = (client.clone(), image.clone(), out.join(&blob.digest));
+        async move {
+            let file = File::create(path).await?;
+            client.pull_blob(&image, &blob, file).await?;
+            Fallible::Ok(())
+        }
+    });
+    if tasks {
+        stream::iter(pulls.map(tokio::spawn))
+            .buffer_unordered(AT_ONCE)
+            .map(|joined| joined?)
+            .try_collect::<()>()
+            .await
+    } else {
+        stream::iter(pulls).buffer_unordered(AT_ONCE).try_collect::<()>().await
+    }
+}

@@ -1,0 +1,120 @@
+//! Runs of clients, one after another, in rounds: what slows the machine slows all that are compared.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use wait4::Wait4 as _;
+
+use crate::Fallible;
+
+/// What one run took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Run {
+    pub(crate) wall: Duration,
+    pub(crate) cpu: Duration,
+    /// The most memory that it had, in bytes.
+    pub(crate) peak: u64,
+}
+
+/// Someone who takes part.
+pub(crate) struct Client {
+    pub(crate) name: &'static str,
+    pub(crate) command: Box<dyn Fn() -> Fallible<Command>>,
+    /// The folder that a run leaves, to be removed before the next.
+    pub(crate) leaves: Option<PathBuf>,
+}
+
+/// The runs of several clients.
+pub(crate) struct Rounds {
+    names: Vec<&'static str>,
+    /// One run of each client.
+    rounds: Vec<Vec<Run>>,
+}
+
+/// One run of each client, by name.
+#[derive(Clone, Copy)]
+pub(crate) struct Round<'a> {
+    names: &'a [&'static str],
+    runs: &'a [Run],
+}
+
+impl Rounds {
+    /// Has each client run once a round.
+    pub(crate) fn of(clients: &[Client], rounds: usize) -> Fallible<Self> {
+        let names = clients.iter().map(|client| client.name).collect();
+        let rounds =
+            (0..rounds).map(|_| clients.iter().map(Client::run).collect()).collect::<Fallible<_>>()?;
+        Ok(Self { names, rounds })
+    }
+
+    pub(crate) fn names(&self) -> &[&'static str] {
+        &self.names
+    }
+
+    /// How many rounds there were.
+    pub(crate) fn count(&self) -> usize {
+        self.rounds.len()
+    }
+
+    /// The median of some figure of a round.
+    pub(crate) fn median(&self, figure: impl Fn(Round<'_>) -> f64) -> f64 {
+        let round = |runs| Round { names: &self.names, runs };
+        let mut figures: Vec<f64> = self.rounds.iter().map(|runs| figure(round(runs))).collect();
+        figures.sort_by(f64::total_cmp);
+        figures[figures.len() / 2]
+    }
+}
+
+impl Round<'_> {
+    /// What a client took. One that did not take part took nothing.
+    pub(crate) fn run(&self, name: &str) -> Run {
+        let place = self.names.iter().position(|known| *known == name);
+        place.map(|place| self.runs[place]).unwrap_or_default()
+    }
+
+    pub(crate) fn wall(&self, name: &str) -> f64 {
+        self.run(name).wall.as_secs_f64()
+    }
+
+    pub(crate) fn cpu(&self, name: &str) -> f64 {
+        self.run(name).cpu.as_secs_f64()
+    }
+}
+
+impl Client {
+    fn run(&self) -> Fallible<Run> {
+        let mut command = (self.command)()?;
+        let start = Instant::now();
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let mut said = String::new();
+        if let Some(stdout) = &mut child.stdout {
+            stdout.read_to_string(&mut said)?;
+        }
+        let ended = child.wait4()?;
+        let wall = start.elapsed();
+        if let Some(folder) = &self.leaves {
+            fs::remove_dir_all(folder)?;
+        }
+        if !ended.status.success() {
+            return Err(format!("{}: {}", self.name, ended.status).into());
+        }
+        let usage = ended.rusage;
+        let mut run = Run { wall, cpu: usage.utime + usage.stime, peak: usage.maxrss };
+        // What it says of itself is more to the point: without its start, and without what the system counts as
+        // its memory from before.
+        for line in said.lines() {
+            match line.split(' ').collect::<Vec<_>>()[..] {
+                ["took", wall, cpu] => {
+                    run.wall = Duration::from_nanos(wall.parse()?);
+                    run.cpu = Duration::from_nanos(cpu.parse()?);
+                }
+                ["peak", bytes] => run.peak = bytes.parse()?,
+                _ => {}
+            }
+        }
+        Ok(run)
+    }
+}

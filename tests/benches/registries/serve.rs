@@ -1,0 +1,67 @@
+//! Our own server, in a process of its own, as `ocip serve` is; and the same, answering late.
+
+use std::convert::Infallible;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use oci_proto::server::Server;
+use oci_proto_tokio::layout::Layout;
+use oci_proto_tokio::server::{respond, serve as serve_at_once};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
+use tokio::runtime;
+use tokio::time::sleep;
+
+use crate::Fallible;
+use crate::content::REPOSITORY;
+
+/// Serves a layout, each answer after `delay`, until stdin is at its end. Says on stdout where.
+pub(crate) fn serve(folder: &Path, delay: Duration) -> Fallible<()> {
+    let layout = Layout::open(folder)?;
+    let mut server = Server::new();
+    for root in layout.roots() {
+        let tag = root.ref_name().ok_or("all roots have names")?.parse()?;
+        server.add(&REPOSITORY.parse()?, Some(&tag), root.descriptor(), &layout)?;
+    }
+    runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        #[expect(clippy::print_stdout, reason = "the parent reads it")]
+        {
+            println!("{}", listener.local_addr()?);
+        }
+        let end = async {
+            // Any end is the parent's.
+            let _ = tokio::io::stdin().read(&mut [0]).await;
+        };
+        if delay.is_zero() {
+            serve_at_once(listener, Arc::new(server), layout, end).await?;
+            return Ok(());
+        }
+        let mut end = pin!(end);
+        let (server, layout) = (Arc::new(server), Arc::new(layout));
+        loop {
+            let (stream, _) = tokio::select! {
+                () = &mut end => return Ok(()),
+                accepted = listener.accept() => accepted?,
+            };
+            stream.set_nodelay(true)?;
+            let (server, layout) = (server.clone(), layout.clone());
+            let service = service_fn(move |request: Request<Incoming>| {
+                let (server, layout) = (server.clone(), layout.clone());
+                async move {
+                    sleep(delay).await;
+                    Ok::<_, Infallible>(respond(&server, &*layout, request).await)
+                }
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    })
+}

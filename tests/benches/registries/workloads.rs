@@ -1,0 +1,240 @@
+//! What is measured, and what it has to reach.
+
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+
+use oci_proto_tests::interop::Program;
+use tempfile::TempDir;
+
+use crate::content::{CHILDREN, LARGE, REPOSITORY, SMALL, TEN_GIB, TEN_MIB};
+use crate::counterpart::{Counterparts, DELAY, this_program};
+use crate::report::{Report, mebibytes};
+use crate::run::{Client, Round, Rounds};
+use crate::{Fallible, core_alone};
+
+/// The words that choose workloads.
+const WORDS: [&str; 6] = ["core", "manifests", "walk", "blobs", "pull", "memory"];
+
+/// Rounds against our own server, and against docker-registry, which is slower.
+const ROUNDS: usize = 5;
+const DOCKER_ROUNDS: usize = 3;
+
+const ADAPTERS: [&str; 2] = ["tokio", "ureq"];
+
+pub(crate) fn run(words: &[String]) -> Fallible<()> {
+    if let Some(word) = words.iter().find(|word| !WORDS.contains(&word.as_str())) {
+        return Err(format!("no workload {word}: there are {}", WORDS.join(", ")).into());
+    }
+    let asked = |word: &str| words.is_empty() || words.iter().any(|asked| asked == word);
+    let report = Report::default();
+    let cores = thread::available_parallelism()?;
+    println!("{cores} cores. Figures are medians; a ratio is the median of the rounds' ratios.");
+    if asked("core") {
+        core(&report)?;
+    }
+    if WORDS[1..].iter().any(|word| asked(word)) {
+        let counterparts = Counterparts::start()?;
+        let bench = Bench { report: &report, counterparts: &counterparts };
+        if asked("manifests") {
+            bench.manifests()?;
+        }
+        if asked("walk") {
+            bench.walk()?;
+        }
+        if asked("blobs") {
+            bench.blobs()?;
+        }
+        if asked("pull") {
+            bench.pull()?;
+        }
+        if asked("memory") {
+            bench.memory()?;
+        }
+    }
+    report.end();
+    Ok(())
+}
+
+fn core(report: &Report) -> Fallible<()> {
+    println!("\nThe core alone, in instructions");
+    let Some(hashing) = core_alone::instructions("hashing")? else {
+        println!("*** LEFT OUT: valgrind is not installed: apt-get install valgrind ***");
+        return Ok(());
+    };
+    for (word, what) in [("manifests", "a manifest exchange"), ("walk", "a walked descriptor")] {
+        let count = core_alone::instructions(word)?.unwrap_or_default();
+        // By valgrind's processor, which has no instructions for it, as others do.
+        report.figure(what, count.saturating_sub(hashing), format_args!("+ {hashing} of hashing"), None);
+    }
+    Ok(())
+}
+
+struct Bench<'a> {
+    report: &'a Report,
+    counterparts: &'a Counterparts,
+}
+
+/// A registry to ask.
+struct Registry {
+    name: &'static str,
+    address: String,
+    rounds: usize,
+}
+
+impl Bench<'_> {
+    fn registries(&self) -> Vec<Registry> {
+        let ours = &self.counterparts.ours.address;
+        let mut all = vec![Registry { name: "our server", address: ours.clone(), rounds: ROUNDS }];
+        all.extend(self.counterparts.docker.as_ref().map(|docker| Registry {
+            name: "docker-registry",
+            address: docker.address().to_string(),
+            rounds: DOCKER_ROUNDS,
+        }));
+        all
+    }
+
+    fn manifests(&self) -> Fallible<()> {
+        for Registry { name, address, rounds } in &self.registries() {
+            let clients = ["tokio", "hyper alone", "ureq", "ureq alone", "oci-client"];
+            let clients = clients.map(|client| self.client("manifests", client, address, &[]));
+            let done = Rounds::of(&clients, *rounds)?;
+            Report::rounds(&format!("{} manifests one after another, {name}", 2 * CHILDREN), &done);
+            for (ours, floor) in [("tokio", "hyper alone"), ("ureq", "ureq alone")] {
+                self.report.ratio(&format!("wall of {ours} : {floor}"), &done, 1.05, |round| {
+                    round.wall(ours) / round.wall(floor)
+                });
+                // The client fails otherwise.
+                self.report.figure(&format!("requests of {ours} for a manifest"), 1, "exactly 1", Some(true));
+            }
+        }
+        Ok(())
+    }
+
+    fn walk(&self) -> Fallible<()> {
+        for Registry { name, address, rounds } in &self.registries() {
+            let clients = ["tokio", "ureq", "oci-client"];
+            let clients = clients.map(|client| self.client("walk", client, address, &[]));
+            let done = Rounds::of(&clients, *rounds)?;
+            Report::rounds(&format!("An index of {CHILDREN} images walked, {name}"), &done);
+            println!("    (oci-client has no walk: it fetches the same manifests one after another)");
+        }
+        let address = &self.counterparts.late.address;
+        let clients = ADAPTERS.map(|client| self.client("walk", client, address, &[]));
+        let done = Rounds::of(&clients, DOCKER_ROUNDS)?;
+        Report::rounds(&format!("The same, {DELAY} ms added to each answer, our server"), &done);
+        let in_flight = oci_proto::Limits::default().in_flight_per_origin;
+        let waves = f64::from(u32::try_from(CHILDREN.div_ceil(in_flight))?);
+        let least = waves * f64::from(DELAY) / 1e3;
+        for ours in ADAPTERS {
+            let what = format!("wall of {ours} : {CHILDREN} / {in_flight} in flight x {DELAY} ms");
+            self.report.ratio(&what, &done, 1.2, |round| round.wall(ours) / least);
+        }
+        Ok(())
+    }
+
+    fn blobs(&self) -> Fallible<()> {
+        for Registry { name, address, rounds } in &self.registries() {
+            let clients = ["tokio", "hyper alone", "ureq", "ureq alone", "sha2 alone"];
+            let clients = clients.map(|client| self.client("blobs", client, address, &[LARGE]));
+            let done = Rounds::of(&clients, *rounds)?;
+            Report::rounds(&format!("3 layers of 300 MiB to nowhere, one after another, {name}"), &done);
+            for (ours, floor) in [("tokio", "hyper alone"), ("ureq", "ureq alone")] {
+                self.report.ratio(&format!("CPU of {ours} : {floor} + sha2 alone"), &done, 1.15, |round| {
+                    round.cpu(ours) / (round.cpu(floor) + round.cpu("sha2 alone"))
+                });
+            }
+
+            let clients = ["tokio", "ureq", "oci-client", "oci-client, tasks"];
+            let clients = clients.map(|client| self.client("blobs-at-once", client, address, &[LARGE]));
+            let done = Rounds::of(&clients, *rounds)?;
+            Report::rounds(&format!("3 layers of 300 MiB to nowhere, all at once, {name}"), &done);
+            for ours in ADAPTERS {
+                self.report.ratio(&format!("wall of {ours} : oci-client's best"), &done, 0.6, |round| {
+                    round.wall(ours) / fastest(round, &["oci-client", "oci-client, tasks"])
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn pull(&self) -> Fallible<()> {
+        let out = TempDir::with_prefix("registries-out-")?;
+        let folder = out.path().join("layout");
+        let skopeo = Program::find("skopeo", "skopeo");
+        for (tag, what) in [(SMALL, "60 layers of 100 KiB"), (LARGE, "3 layers of 300 MiB")] {
+            for Registry { name, address, rounds } in &self.registries() {
+                let words = [tag, folder.to_str().ok_or("temporary folders have UTF-8 names")?];
+                let mut clients: Vec<Client> = ["tokio", "ureq", "oci-client", "oci-client, tasks"]
+                    .map(|client| self.client("pull", client, address, &words))
+                    .into();
+                for (name, form) in [("skopeo to oci:", "oci"), ("skopeo to dir:", "dir")] {
+                    let Some(skopeo) = skopeo.clone() else { continue };
+                    let (home, to) = (out.path().to_owned(), format!("{form}:{}", folder.display()));
+                    let from = format!("docker://{address}/{REPOSITORY}:{tag}");
+                    let command = Box::new(move || Ok(copy(&skopeo, &home, &from, &to)));
+                    clients.push(Client { name, command, leaves: None });
+                }
+                for client in &mut clients {
+                    client.leaves = Some(folder.clone());
+                }
+                let done = Rounds::of(&clients, *rounds)?;
+                Report::rounds(&format!("An image of {what} to disk, {name}"), &done);
+                for ours in ADAPTERS {
+                    self.report.ratio(&format!("wall of {ours} : the fastest peer"), &done, 0.9, |round| {
+                        round.wall(ours) / fastest(round, &done.names()[ADAPTERS.len()..])
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn memory(&self) -> Fallible<()> {
+        let address = &self.counterparts.ours.address;
+        let of = |tag: &str, rounds| {
+            let clients = ADAPTERS.map(|client| self.client("blobs", client, address, &[tag]));
+            Rounds::of(&clients, rounds)
+        };
+        let (small, large) = (of(TEN_MIB, DOCKER_ROUNDS)?, of(TEN_GIB, 1)?);
+        Report::rounds("A blob of 10 MiB to nowhere, our server", &small);
+        Report::rounds("A blob of 10 GiB to nowhere, our server", &large);
+        for (ours, most) in [("tokio", 24), ("ureq", 16)] {
+            #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
+            let peak = |rounds: &Rounds| rounds.median(|round| round.run(ours).peak as f64);
+            let (small, large) = (peak(&small), peak(&large));
+            let more = large - small;
+            let what = format!("memory of {ours}: 10 GiB more than 10 MiB by");
+            self.report.figure(&what, mebibytes(more), "at most 1 MiB", Some(more <= f64::from(1 << 20)));
+            let what = format!("memory of {ours}: in all");
+            let is_little = large < f64::from(most << 20);
+            self.report.figure(&what, mebibytes(large), format_args!("under {most} MiB"), Some(is_little));
+        }
+        Ok(())
+    }
+
+    fn client(&self, task: &str, name: &'static str, registry: &str, more: &[&str]) -> Client {
+        let content = self.counterparts.content.path().to_owned();
+        let words = [task, name, registry].map(str::to_owned);
+        let more: Vec<String> = more.iter().map(|&word| word.to_owned()).collect();
+        let command = move || {
+            let mut command = this_program()?;
+            command.args(&words).arg(&content).args(&more);
+            Ok(command)
+        };
+        Client { name, command: Box::new(command), leaves: None }
+    }
+}
+
+/// The least wall time of these clients.
+fn fastest(round: Round<'_>, names: &[&str]) -> f64 {
+    names.iter().map(|name| round.wall(name)).fold(f64::INFINITY, f64::min)
+}
+
+fn copy(skopeo: &Program, home: &Path, from: &str, to: &str) -> Command {
+    let mut command = skopeo.command(home);
+    command
+        .args(["copy", "--quiet", "--insecure-policy", "--src-tls-verify=false", "--preserve-digests"])
+        .args([from, to]);
+    command
+}
