@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use oci_proto::{OpId, Output, Session, Time};
+use oci_proto::{Completion, OpId, Output, Session, Time};
 use oci_proto_credentials::Store;
 
 use crate::exchange::Job;
@@ -67,7 +67,7 @@ impl Shared {
             if state.stale || left.is_some_and(|left| left.is_zero()) {
                 if let Some(job) = self.drive(&mut state, Turn::Call(op)) {
                     drop(state);
-                    let completion = job.carry(&self.transport, self.now());
+                    let completion = self.carry(job);
                     state = self.lock();
                     state.complete(self.now(), completion);
                 }
@@ -80,6 +80,12 @@ impl Shared {
             };
             state.set_waiting(op, false);
         }
+    }
+
+    /// Carries out what no call carries into its own sink.
+    pub(crate) fn carry(&self, job: Job) -> Completion {
+        let id = job.id();
+        job.carry(&self.transport, self.now(), || self.lock().carries(id))
     }
 
     /// Polls until there is nothing to do. Returns what the one whose turn it is carries itself.

@@ -38,12 +38,13 @@ impl Job {
         awaiting.fail(fault)
     }
 
-    /// Carries out an exchange whose body the core keeps itself.
-    pub(crate) fn carry(self, transport: &Transport, now: Time) -> Completion {
+    /// Carries out an exchange whose body the core keeps itself, as long as it is wanted: a body may come so slowly
+    /// that it outlasts all who waited for it.
+    pub(crate) fn carry(self, transport: &Transport, now: Time, is_wanted: impl Fn() -> bool) -> Completion {
         let mut buffer = [0; SMALL];
         match self.open(transport, now) {
             ControlFlow::Continue(mut open) => {
-                while open.read(transport, &mut buffer).is_some() {}
+                while open.read(transport, &mut buffer).is_some() && is_wanted() {}
                 open.end()
             }
             ControlFlow::Break(completion) => completion,

@@ -51,7 +51,7 @@ impl Shared {
             if let Some(mut job) = state.pool.queue.pop_front() {
                 loop {
                     drop(state);
-                    let completion = job.carry(&self.transport, self.now());
+                    let completion = self.carry(job);
                     state = self.lock();
                     state.complete(self.now(), completion);
                     match self.drive(&mut state, Turn::Worker) {

@@ -162,7 +162,12 @@ impl State {
         self.stale = true;
     }
 
-    /// Forgets an exchange that nobody waits for, unless it is on its way.
+    /// Whether an exchange is being carried for somebody still.
+    pub(crate) fn carries(&self, id: ExchangeId) -> bool {
+        self.carried.contains_key(&id)
+    }
+
+    /// Forgets an exchange that nobody waits for. One that is on its way ends when its next bytes come.
     pub(crate) fn abort(&mut self, id: ExchangeId) {
         self.carried.remove(&id);
         self.pool.queue.retain(|job| job.id() != id);
