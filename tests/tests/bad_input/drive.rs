@@ -17,6 +17,8 @@ pub(crate) struct Seen {
     pub(crate) requests: usize,
     /// Bytes of bodies that the session took.
     pub(crate) taken: usize,
+    /// How often the session was asked what to do.
+    pub(crate) steps: usize,
 }
 
 /// Drives an operation to its end.
@@ -28,6 +30,7 @@ pub(crate) fn drive(
     let mut seen = Seen::default();
     let mut now = Time::ZERO;
     loop {
+        seen.steps += 1;
         match session.poll_output(now) {
             Output::Send(exchange) => {
                 seen.requests += 1;
