@@ -16,6 +16,9 @@ use oci_proto::layout::blob_path;
 use oci_proto::{Digest, MediaType, Platform, Rank, Reference, Registry, Repository, Tag};
 
 mod conversation;
+mod credentials;
+mod error_body;
+mod exchange;
 mod layout;
 mod manifest;
 mod server;
@@ -23,6 +26,9 @@ mod session;
 mod token;
 
 pub use conversation::conversation;
+pub use credentials::credentials;
+pub use error_body::error_body;
+pub use exchange::exchange;
 pub use layout::{layout_index, layout_marker, layout_reference};
 pub use manifest::manifest;
 pub use server::server;

@@ -23,8 +23,9 @@ macro_rules! bodies {
 }
 
 bodies! {
-    challenge content_range conversation digest layout_index layout_marker layout_reference link location
-    manifest media_type platform range reference retry_after scope server session token warning
+    challenge content_range conversation credentials digest error_body exchange layout_index layout_marker
+    layout_reference link location manifest media_type platform range reference retry_after scope server session
+    token warning
 }
 
 fn keeps_its_promises(name: &str, body: fn(&[u8])) {
@@ -48,6 +49,9 @@ fn each_body_has_a_target_and_seeds() {
     assert_eq!(public_functions(), bodies, "the bodies in tests/src, and those that are run here");
     assert_eq!(names(&fuzz("corpus")), bodies, "the folders of fuzz/corpus, and the bodies");
     assert_eq!(names(&fuzz("fuzz_targets")), bodies, "the files of fuzz/fuzz_targets, and the bodies");
+
+    let dictionaries = names(&fuzz("dictionaries"));
+    assert!(dictionaries.is_subset(&bodies), "dictionaries of nothing: {dictionaries:?}");
 
     let manifest = read(&fuzz("Cargo.toml"));
     for name in bodies {
