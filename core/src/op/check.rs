@@ -29,8 +29,6 @@ struct Auditing {
     audit: Audit,
     fetching: BTreeMap<Ticket, Item>,
     next_ticket: u64,
-    /// The root's document, which was read to find it.
-    root: Option<Manifest>,
     is_over: bool,
 }
 
@@ -85,15 +83,17 @@ impl Auditing {
     fn new(root: Descriptor, manifest: Option<Manifest>, limits: &Limits) -> Self {
         let mut audit = Audit::new(limits);
         audit.add_root(root);
-        Self { audit, fetching: BTreeMap::new(), next_ticket: 0, root: manifest, is_over: false }
+        // The root's document was read to find it.
+        if let Some(manifest) = manifest
+            && let Some(item) = audit.next_item()
+        {
+            audit.document(item, manifest.bytes().clone(), None);
+        }
+        Self { audit, fetching: BTreeMap::new(), next_ticket: 0, is_over: false }
     }
 
     fn next_fetch(&mut self) -> Option<Fetch> {
-        let mut item = self.audit.next_item()?;
-        if let Some(root) = self.root.take() {
-            self.audit.document(item, root.bytes().clone(), None);
-            item = self.audit.next_item()?;
-        }
+        let item = self.audit.next_item()?;
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         let fetch = match item.role {
@@ -148,7 +148,7 @@ impl Auditing {
         if let Some(finding) = self.audit.next_finding() {
             return Some(Event::Finding(finding));
         }
-        let over = self.fetching.is_empty() && self.root.is_none() && !self.audit.has_items();
+        let over = self.fetching.is_empty() && !self.audit.has_items();
         (over && !std::mem::replace(&mut self.is_over, true)).then_some(Event::Done)
     }
 }
