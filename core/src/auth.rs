@@ -237,15 +237,18 @@ impl Auth {
     }
 
     /// Where there are too many sites, what was not of use for the longest time goes. There is always room for
-    /// those of all operations that are alive, so that they do not take it from each other.
+    /// those of all operations that are alive, so that they do not take it from each other. A site that waits for
+    /// an answer keeps its place, and takes none from others: its operation may be over.
     fn make_room(&mut self, site: &Site, alive: usize) {
         if self.sites.contains_key(site) {
             return;
         }
-        while self.sites.len() >= self.max_sites.max(alive) {
-            // A site that waits for an answer keeps its place.
-            let idle = self.sites.iter().filter(|(_, known)| !known.is_asked());
-            let oldest = idle.min_by_key(|(_, known)| known.used).map(|(site, _)| site.clone());
+        loop {
+            let idle = || self.sites.iter().filter(|(_, known)| !known.is_asked());
+            if idle().count() < self.max_sites.max(alive) {
+                break;
+            }
+            let oldest = idle().min_by_key(|(_, known)| known.used).map(|(site, _)| site.clone());
             let Some(oldest) = oldest else { break };
             self.sites.remove(&oldest);
         }

@@ -128,6 +128,7 @@ pub(super) fn config(transcript: &Transcript) -> Result<Config, String> {
             "error_bytes" => limits.error_bytes = number()?.into(),
             "error_entries" => limits.error_entries = number()? as usize,
             "backoff_first" => limits.backoff_first = parse_duration(value)?,
+            "tokens" => limits.tokens = number()? as usize,
             "tries" => limits.tries = number()?,
             "token_bytes" => limits.token_bytes = number()?.into(),
             "redirects" => limits.redirects = number()?,

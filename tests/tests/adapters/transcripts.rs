@@ -9,7 +9,7 @@ use oci_proto_tests::internet::Authority;
 use oci_proto_tests::transcript::Transcript;
 
 /// What only a session can show: see [`Transcript::core_only`].
-const CORE_ONLY: [&str; 24] = [
+const CORE_ONLY: [&str; 25] = [
     "abandoned_blob_comes_again.txt",
     "abandoned_part_goes_on_from_its_beginning.txt",
     "abandoned_question_is_put_again.txt",
@@ -30,6 +30,7 @@ const CORE_ONLY: [&str; 24] = [
     "pull_leaves_foreign_layers_out.txt",
     "pull_stores_what_names_something_after_it.txt",
     "pull_takes_the_largest_first.txt",
+    "questions_of_cancelled_operations_take_no_room_from_logins.txt",
     "requests_in_flight_are_bounded_in_all.txt",
     "retry_after_is_honoured.txt",
     "tls_and_sink_faults_are_final.txt",
