@@ -91,8 +91,18 @@ mod tests {
         let (limits, mut jitter) = (Limits::default(), Jitter::new(7));
         let mut asked = |seconds| delay(&limits, 1, Some(Duration::from_secs(seconds)), &mut jitter);
         assert_eq!(asked(100), Some(Duration::from_secs(100)));
+        assert_eq!(asked(120), Some(Duration::from_secs(120)));
         assert_eq!(asked(121), None);
         assert!(asked(0) > Some(Duration::from_millis(99)));
+    }
+
+    #[test]
+    fn jitter_is_that_of_the_published_generator() {
+        // The first values that SplitMix64 has for this seed, wherever it is implemented.
+        let mut jitter = Jitter::new(1_234_567);
+        for published in [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423] {
+            assert_eq!(jitter.part_of(Duration::from_millis(u64::MAX - 1)), Duration::from_millis(published));
+        }
     }
 
     #[test]

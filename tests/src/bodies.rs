@@ -15,7 +15,6 @@ use oci_proto::header::{
 use oci_proto::layout::blob_path;
 use oci_proto::{Digest, MediaType, Platform, Rank, Reference, Registry, Repository, Tag};
 
-mod conversation;
 mod credentials;
 mod error_body;
 mod exchange;
@@ -23,9 +22,9 @@ mod layout;
 mod manifest;
 mod server;
 mod session;
+mod simulation;
 mod token;
 
-pub use conversation::conversation;
 pub use credentials::credentials;
 pub use error_body::error_body;
 pub use exchange::exchange;
@@ -33,6 +32,7 @@ pub use layout::{layout_index, layout_marker, layout_reference};
 pub use manifest::manifest;
 pub use server::server;
 pub use session::session;
+pub use simulation::simulation;
 pub use token::{scope, token};
 
 /// A reference has a tag or a digest, has a bounded name, and makes a URL with no surprise in it.

@@ -3,7 +3,6 @@
 #[cfg(feature = "network")]
 pub mod adapter;
 pub mod bodies;
-pub mod conversation;
 #[cfg(feature = "network")]
 pub mod internet;
 #[cfg(feature = "network")]

@@ -6,11 +6,11 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, request};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use oci_proto::server::{Content as _, Memory};
 use oci_proto::{Config, Descriptor, Digest, Fault, FaultKind, OpId, Time};
 
-use crate::simulation::{Answers, Choices, Manners, Registry, Simulation};
+use crate::simulation::{Answers, Asked, Choices, Manners, Registry, Simulation};
 use crate::transcript::{Answer, Operation, Start};
 
 /// Whatever a registry answers, and whatever a driver does, the session keeps its contract: see
@@ -51,7 +51,7 @@ pub fn session(data: &[u8]) {
         let algorithm = digest.algorithm().expect("only what can be verified is done");
         if start.operation == Operation::Blob {
             assert_eq!(
-                &Digest::of(algorithm, &watched.sink),
+                &Digest::of(algorithm, watched.sink()),
                 digest,
                 "a blob is done that is not what was asked for"
             );
@@ -126,8 +126,8 @@ fn start(choices: &mut Choices<'_>) -> Start {
 struct Drawn;
 
 impl Answers for Drawn {
-    fn answer(&mut self, head: &request::Parts, choices: &mut Choices<'_>) -> Answer {
-        let mut answer = SAMPLE.registry.respond(head);
+    fn answer(&mut self, asked: &Asked<'_>, choices: &mut Choices<'_>) -> Result<Answer, Fault> {
+        let mut answer = SAMPLE.registry.respond(asked.head);
         match choices.below(10) {
             0..4 => {}
             4 => answer.cut = Some((choices.below(256), Fault::new(FaultKind::Reset, "as it was drawn"))),
@@ -148,7 +148,7 @@ impl Answers for Drawn {
                 answer.body = Bytes::copy_from_slice(choices.bytes(most));
             }
         }
-        answer
+        Ok(answer)
     }
 }
 

@@ -32,10 +32,26 @@ impl<'a> Choices<'a> {
         self.below(2) == 1
     }
 
+    /// What happens once in so many times, and never where nothing is left to decide by.
+    pub fn once_in(&mut self, times: usize) -> bool {
+        self.below(times) + 1 == times
+    }
+
+    /// One of several; there must be at least one.
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+
     /// The next bytes, at most so many.
     pub fn bytes(&mut self, most: usize) -> &'a [u8] {
         let (taken, rest) = self.0.split_at(most.min(self.0.len()));
         self.0 = rest;
         taken
+    }
+
+    /// Decides by the next bytes, at most so many, and leaves the rest to others.
+    #[must_use]
+    pub fn part(&mut self, most: usize) -> Self {
+        Self(self.bytes(most))
     }
 }

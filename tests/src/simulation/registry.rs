@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use http::request;
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
+use http::{StatusCode, request};
 use oci_proto::server::{Body, Content as _, Memory, Server};
-use oci_proto::{Descriptor, Digest, Repository, Tag};
+use oci_proto::{Descriptor, Digest, Fault, Repository, Tag};
 
-use super::{Answers, Choices};
+use super::{Answers, Asked, Choices};
 use crate::transcript::Answer;
 
 /// One tree in one repository, under one tag.
@@ -16,7 +17,7 @@ use crate::transcript::Answer;
 pub struct Registry {
     memory: Memory,
     server: Server,
-    repository: Repository,
+    repositories: Vec<Repository>,
     /// What is served in the place of some content.
     wrong: BTreeMap<Digest, Bytes>,
 }
@@ -37,7 +38,7 @@ impl Registry {
         let tag: Tag = Self::TAG.parse().expect("a tag");
         let mut server = Server::new();
         server.add(&repository, Some(&tag), root, &memory).expect("a complete tree");
-        Self { memory, server, repository, wrong: BTreeMap::new() }
+        Self { memory, server, repositories: vec![repository], wrong: BTreeMap::new() }
     }
 
     /// Holds the tree in another repository as well, under the same tag.
@@ -50,12 +51,15 @@ impl Registry {
         let tag: Tag = Self::TAG.parse().expect("a tag");
         let repository = repository.parse().expect("a repository's name");
         self.server.add(&repository, Some(&tag), root, &self.memory).expect("a complete tree");
+        self.repositories.push(repository);
         self
     }
 
     /// Has some content no more.
     pub fn remove(&mut self, digest: &Digest) {
-        self.server.remove(&self.repository, digest);
+        for repository in &self.repositories {
+            self.server.remove(repository, digest);
+        }
     }
 
     /// Serves other bytes in the place of some content.
@@ -75,10 +79,13 @@ impl Registry {
                 bytes.slice(place(range.start)..place(range.end))
             }
         };
+        let is_there = parts.status.is_success();
         let mut answer = Answer::new(parts.status, parts.headers, body);
         let named = head.uri.path().rsplit('/').next().and_then(|name| name.parse::<Digest>().ok());
-        if let Some(wrong) = named.and_then(|digest| self.wrong.get(&digest)) {
-            answer.headers.insert(http::header::CONTENT_LENGTH, wrong.len().into());
+        if let Some(wrong) = named.and_then(|digest| self.wrong.get(&digest)).filter(|_| is_there) {
+            answer.status = StatusCode::OK;
+            answer.headers.remove(CONTENT_RANGE);
+            answer.headers.insert(CONTENT_LENGTH, wrong.len().into());
             answer.headers.remove("docker-content-digest");
             answer.body = wrong.clone();
         }
@@ -87,7 +94,7 @@ impl Registry {
 }
 
 impl Answers for &Registry {
-    fn answer(&mut self, head: &request::Parts, _: &mut Choices<'_>) -> Answer {
-        self.respond(head)
+    fn answer(&mut self, asked: &Asked<'_>, _: &mut Choices<'_>) -> Result<Answer, Fault> {
+        Ok(self.respond(asked.head))
     }
 }

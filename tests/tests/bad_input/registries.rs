@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, request};
 use oci_proto::{Config, Fault, FaultKind, Limits, Session};
-use oci_proto_tests::simulation::{Answers, Choices, Manners, Simulation, Watched};
+use oci_proto_tests::simulation::{Answers, Asked, Choices, Manners, Simulation, Watched};
 use oci_proto_tests::transcript::{Answer, Start};
 
 use super::drive::{Pieces, drive, with_body};
@@ -66,8 +66,8 @@ fn a_token_that_fits_no_header_is_refused() {
 struct Always<F>(F);
 
 impl<F: FnMut(&request::Parts) -> Answer> Answers for Always<F> {
-    fn answer(&mut self, head: &request::Parts, _: &mut Choices<'_>) -> Answer {
-        self.0(head)
+    fn answer(&mut self, asked: &Asked<'_>, _: &mut Choices<'_>) -> Result<Answer, Fault> {
+        Ok(self.0(asked.head))
     }
 }
 

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
-use http::request;
 use oci_proto::server::Memory;
 use oci_proto::{Config, Credentials, CredentialsQuery, Fault};
-use oci_proto_tests::simulation::{Answers, Choices, Manners, Registry, Simulation};
+use oci_proto_tests::simulation::{Answers, Asked, Choices, Manners, Registry, Simulation};
 use oci_proto_tests::transcript::Answer;
 
 const REPOSITORIES: usize = 40;
@@ -35,10 +34,11 @@ fn repository(n: usize) -> String {
 }
 
 impl Answers for &mut Guarded {
-    fn answer(&mut self, head: &request::Parts, _: &mut Choices<'_>) -> Answer {
+    fn answer(&mut self, asked: &Asked<'_>, _: &mut Choices<'_>) -> Result<Answer, Fault> {
+        let head = asked.head;
         let is_token = head.uri.host() == Some("auth.example");
         if !is_token && head.headers.get(AUTHORIZATION).is_some_and(|value| value == "Bearer t1") {
-            return self.registry.respond(head);
+            return Ok(self.registry.respond(head));
         }
         *self.asked.entry(head.uri.to_string()).or_default() += 1;
         let (status, challenge, body) = if is_token {
@@ -49,7 +49,7 @@ impl Answers for &mut Guarded {
         let challenge =
             challenge.map(|text| (http::header::WWW_AUTHENTICATE, text.parse().expect("a value")));
         let status = status.try_into().expect("a status");
-        Answer::new(status, challenge.into_iter().collect(), Bytes::from_static(body.as_bytes()))
+        Ok(Answer::new(status, challenge.into_iter().collect(), Bytes::from_static(body.as_bytes())))
     }
 
     fn login(&mut self, _: &CredentialsQuery, _: &mut Choices<'_>) -> Result<Option<Credentials>, Fault> {

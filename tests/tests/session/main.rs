@@ -2,7 +2,6 @@
 
 mod answers;
 mod logins;
-mod model;
 mod plan;
 mod shown;
 mod walks;

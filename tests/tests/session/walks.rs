@@ -4,27 +4,27 @@ use std::collections::BTreeSet;
 
 use oci_proto::server::Content as _;
 use oci_proto::{Config, Limits, WalkOptions};
-use oci_proto_tests::simulation::{Choices, Manners, Registry, Simulation};
+use oci_proto_tests::simulation::model::{self, Said};
+use oci_proto_tests::simulation::{Choices, Content, Manners, PLATFORMS, Registry, Simulation};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::model::{self, Said};
-use super::plan::{PLATFORMS, World, limits, options, world};
+use super::plan::{content, limits, options};
 
 fn reference() -> oci_proto::Reference {
     format!("registry.example/{}:{}", Registry::REPOSITORY, Registry::TAG).parse().expect("a reference")
 }
 
-/// Walks a world; what is said, and what was asked.
+/// Walks a tree; what is said, and what was asked.
 fn walk(
-    world: &World,
+    content: &Content,
     options: &WalkOptions,
     limits: &Limits,
     manners: Manners,
     choices: &[u8],
 ) -> (Vec<String>, Vec<String>) {
-    let registry = world.registry();
+    let registry = content.registry();
     let mut config = Config::default();
     config.limits = limits.clone();
     let mut simulation = Simulation::new(config, &registry, manners, Choices::new(choices));
@@ -52,33 +52,33 @@ proptest! {
 
     #[test]
     fn a_walk_says_what_a_recursion_says_whatever_the_driver_does(
-        world in world(), options in options(), limits in limits(), choices in vec(any::<u8>(), 0..400),
+        content in content(), options in options(), limits in limits(), choices in vec(any::<u8>(), 0..400),
     ) {
-        let (said, _) = walk(&world, &options, &limits, Manners::RESTLESS, &choices);
-        same(&said, &model::walk(&world, &options, &limits))?;
+        let (said, _) = walk(&content, &options, &limits, Manners::RESTLESS, &choices);
+        same(&said, &model::walk(&content, &options, &limits))?;
     }
 
     #[test]
     fn a_walk_asks_for_nothing_twice(
-        world in world(), options in options(), limits in limits(), choices in vec(any::<u8>(), 0..400),
+        content in content(), options in options(), limits in limits(), choices in vec(any::<u8>(), 0..400),
     ) {
-        let (_, requests) = walk(&world, &options, &limits, Manners::PLAIN, &choices);
+        let (_, requests) = walk(&content, &options, &limits, Manners::PLAIN, &choices);
         let distinct: BTreeSet<&String> = requests.iter().collect();
         prop_assert_eq!(distinct.len(), requests.len(), "{:?}", requests);
     }
 
     #[test]
     fn a_platform_is_chosen_as_a_recursion_chooses_it(
-        world in world(), platform in select(&PLATFORMS[..]), choices in vec(any::<u8>(), 0..300),
+        content in content(), platform in select(&PLATFORMS[..]), choices in vec(any::<u8>(), 0..300),
     ) {
         let platform = platform.parse().expect("a platform");
-        let registry = world.registry();
+        let registry = content.registry();
         let mut simulation = Simulation::new(Config::default(), &registry, Manners::RESTLESS, Choices::new(&choices));
         let op = simulation.session.resolve(&reference(), Some(&platform));
         simulation.watch(op);
         let (seen, _) = simulation.run();
         let events = &seen[&op].events;
-        match model::choose(&world, &platform) {
+        match model::choose(&content, &platform) {
             Ok(Some(digest)) => prop_assert!(events[0].contains(&digest), "{:?}, not {}", events, digest),
             Ok(None) => prop_assert!(events[0].starts_with("failed nothing fits"), "{:?}", events),
             Err(why) => prop_assert!(events[0].starts_with("failed ") && events[0].contains(why), "{:?}, not {}", events, why),
@@ -87,17 +87,17 @@ proptest! {
 
     #[test]
     fn operations_at_once_say_what_each_says_alone(
-        world in world(), options in options(), limits in limits(), choices in vec(any::<u8>(), 0..600),
+        content in content(), options in options(), limits in limits(), choices in vec(any::<u8>(), 0..600),
         blobs in vec(any::<proptest::sample::Index>(), 0..4),
     ) {
-        let registry = world.registry();
+        let registry = content.registry();
         let mut config = Config::default();
         config.limits = limits.clone();
         let mut simulation = Simulation::new(config, &registry, Manners::RESTLESS, Choices::new(&choices));
         let walks = [options.clone(), WalkOptions::default()];
         let walks = walks.map(|options| (simulation.session.walk(&reference(), options.clone()), options));
-        let blobs: Vec<_> = blobs.iter().filter(|_| !world.built.is_empty()).map(|index| {
-            let descriptor = &world.built[index.index(world.built.len())];
+        let blobs: Vec<_> = blobs.iter().filter(|_| !content.built.is_empty()).map(|index| {
+            let descriptor = &content.built[index.index(content.built.len())];
             let at = reference().at(descriptor.digest.clone());
             (simulation.session.manifest(&at, None), descriptor)
         }).collect();
@@ -106,12 +106,12 @@ proptest! {
         }
         let (seen, _) = simulation.run();
         for (op, options) in &walks {
-            same(&seen[op].events, &model::walk(&world, options, &limits))?;
+            same(&seen[op].events, &model::walk(&content, options, &limits))?;
         }
         for (op, descriptor) in &blobs {
             let last = seen[op].events.last().expect("an end");
-            let there = world.serves(&descriptor.digest);
-            let right = there == world.memory.bytes(&descriptor.digest);
+            let there = content.serves(&descriptor.digest);
+            let right = there == content.memory.bytes(&descriptor.digest);
             prop_assert_eq!(last == "done", right, "{} {:?}", last, descriptor);
         }
     }

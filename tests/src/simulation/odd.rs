@@ -1,29 +1,25 @@
 //! Answers that a registry, or whoever answers in its place, should not give.
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE};
-use http::{HeaderValue, request};
 use oci_proto::{Fault, FaultKind};
 
 use super::ledger::{SIGNATURE, mark};
 use super::world::{World, answer};
-use crate::simulation::Choices;
+use super::{Asked, Choices};
 use crate::transcript::Answer;
 
 impl World<'_> {
     /// To a request for content.
-    pub(super) fn odd(
-        &mut self,
-        registry: usize,
-        head: &request::Parts,
-        choices: &mut Choices<'_>,
-    ) -> Answer {
-        let is_blob = head.uri.path().contains("/blobs/");
+    pub(super) fn odd(&mut self, registry: usize, asked: &Asked<'_>, choices: &mut Choices<'_>) -> Answer {
+        self.lied(registry);
+        let is_blob = asked.head.uri.path().contains("/blobs/");
         match choices.below(12) {
             // What is there to be resumed has been broken.
-            0..8 if is_blob => self.broken(registry, head, choices),
-            0 | 1 => self.odd_challenge(registry, head, choices),
-            2 | 3 => self.odd_redirect(registry, head, choices),
+            0..8 if is_blob => self.broken(registry, asked, choices),
+            0 | 1 => self.odd_challenge(registry, asked, choices),
+            2 | 3 => self.odd_redirect(registry, asked, choices),
             4 => self.trouble(choices),
             5 => self.refusal([400, 403, 404, 405, 410, 501][choices.below(6)], &[]),
             6 => answer([204, 201, 300, 304, 999, 200][choices.below(6)], &[], ""),
@@ -39,8 +35,8 @@ impl World<'_> {
                 let range = ranges[choices.below(ranges.len())];
                 answer([206, 416][choices.below(2)], &[("content-range", range)], "0123456789")
             }
-            8..10 => self.broken(registry, head, choices),
-            _ => self.wrong(registry, head, choices),
+            8..10 => self.broken(registry, asked, choices),
+            _ => self.wrong(registry, asked, choices),
         }
     }
 
@@ -48,15 +44,16 @@ impl World<'_> {
     pub(super) fn odd_token(
         &mut self,
         registry: usize,
-        head: &request::Parts,
+        asked: &Asked<'_>,
         choices: &mut Choices<'_>,
     ) -> Answer {
+        self.lied(registry);
         match choices.below(10) {
-            0 => self.odd_redirect(registry, head, choices),
+            0 => self.odd_redirect(registry, asked, choices),
             1 => self.trouble(choices),
             2 => self.refusal([400, 401, 403, 404, 405][choices.below(5)], &[]),
-            3 => self.broken(registry, head, choices),
-            4 => self.wrong(registry, head, choices),
+            3 => self.broken(registry, asked, choices),
+            4 => self.wrong(registry, asked, choices),
             5 => {
                 let body = ["{}", "", "[]", r#"{"token":7}"#, r#"{"token":"","access_token":null}"#]
                     [choices.below(5)];
@@ -72,7 +69,7 @@ impl World<'_> {
                 answer(200, &[], &format!(r#"{{"token":"{}"}}"#, token.repeat(100)))
             }
             8 => {
-                let token = self.ledger.token(registry);
+                let token = self.ledger.token(registry, None);
                 let lifetime = ["-1", "1e300", "0", "null", "[]", "99999999999999999999"][choices.below(6)];
                 answer(200, &[], &format!(r#"{{"access_token":"{token}","expires_in":{lifetime}}}"#))
             }
@@ -81,9 +78,10 @@ impl World<'_> {
     }
 
     /// Of whoever answers: what the registry says itself, it may mean.
-    fn odd_challenge(&mut self, registry: usize, head: &request::Parts, choices: &mut Choices<'_>) -> Answer {
+    fn odd_challenge(&mut self, registry: usize, asked: &Asked<'_>, choices: &mut Choices<'_>) -> Answer {
+        self.accounts.wrong_of_registry(registry);
         let mark = mark(registry);
-        if !self.ledger.is_at_home(registry, &head.uri) {
+        if !self.ledger.is_at_home(registry, &asked.head.uri) {
             let fishing =
                 format!(r#"Bearer realm="https://fish.example/token?{mark}",service="s", Basic realm="x""#);
             return self.refusal(401, &[("www-authenticate", &fishing)]);
@@ -120,14 +118,14 @@ impl World<'_> {
         self.refusal(401, &[("www-authenticate", &challenge)])
     }
 
-    fn odd_redirect(&mut self, registry: usize, head: &request::Parts, choices: &mut Choices<'_>) -> Answer {
+    fn odd_redirect(&mut self, registry: usize, asked: &Asked<'_>, choices: &mut Choices<'_>) -> Answer {
         let status = [307, 302, 308, 301, 303][choices.below(5)];
         // A request for a token is told by its mark.
         let query = format!("?sig={SIGNATURE}&{}", mark(registry));
-        let path = head.uri.path();
+        let path = asked.head.uri.path();
         let location = match choices.below(14) {
             0 => format!("/elsewhere{path}{query}"),
-            1 => head.uri.to_string(),
+            1 => asked.head.uri.to_string(),
             2 => format!("https://cdn.example{path}{query}"),
             3 => format!("https://registry.example:8443{path}{query}"),
             4 => format!("http://evil.example{path}{query}"),
@@ -157,8 +155,8 @@ impl World<'_> {
     }
 
     /// The truth, which breaks off.
-    fn broken(&mut self, registry: usize, head: &request::Parts, choices: &mut Choices<'_>) -> Answer {
-        let mut answer = self.truth(registry, head);
+    fn broken(&mut self, registry: usize, asked: &Asked<'_>, choices: &mut Choices<'_>) -> Answer {
+        let mut answer = self.truth(registry, asked);
         let kind = [FaultKind::Reset, FaultKind::Timeout, FaultKind::Reset, FaultKind::Tls][choices.below(4)];
         let at = [usize::from(choices.byte()), 1, 150, answer.body.len()][choices.below(4)];
         answer.cut = Some((at, Fault::new(kind, "as it was drawn")));
@@ -166,8 +164,8 @@ impl World<'_> {
     }
 
     /// The truth, with something wrong about it.
-    fn wrong(&mut self, registry: usize, head: &request::Parts, choices: &mut Choices<'_>) -> Answer {
-        let mut answer = self.truth(registry, head);
+    fn wrong(&mut self, registry: usize, asked: &Asked<'_>, choices: &mut Choices<'_>) -> Answer {
+        let mut answer = self.truth(registry, asked);
         match choices.below(8) {
             0 => _ = answer.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip")),
             1 => _ = answer.headers.insert(CONTENT_LENGTH, HeaderValue::from(usize::from(choices.byte()))),

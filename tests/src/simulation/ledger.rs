@@ -1,12 +1,14 @@
 //! What may go where: the rules of `core/src/origin.rs` once more, kept by those who are asked.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request, Uri};
-use oci_proto::{Credentials, OpId, Payload, PlainHttp, is_loopback};
+use oci_proto::{Credentials, OpId, Payload, PlainHttp, Time, is_loopback};
 
 /// What every secret begins with, as it is and in the two forms that Basic gives it.
 const SECRETS: [&str; 3] = ["s3cr3t", "dXNlcjpzM2NyM3", "PHRva2VuPjpzM2NyM3"];
@@ -30,6 +32,8 @@ pub(super) struct Ledger {
     realms: BTreeSet<(usize, Origin)>,
     /// Authorizations that may go to their registry alone.
     tokens: BTreeMap<String, usize>,
+    /// Until when some of those are good.
+    expire: BTreeMap<String, Time>,
     /// Authorizations and refresh tokens that may go to their registry's token servers.
     logins: BTreeMap<String, usize>,
     secrets: usize,
@@ -54,6 +58,7 @@ impl Ledger {
             challenged: BTreeSet::new(),
             realms: BTreeSet::new(),
             tokens: BTreeMap::new(),
+            expire: BTreeMap::new(),
             logins: BTreeMap::new(),
             secrets: 0,
         }
@@ -103,11 +108,23 @@ impl Ledger {
         format!("{}{:04}", SECRETS[0], self.secrets)
     }
 
-    /// A new token for the registry.
-    pub(super) fn token(&mut self, registry: usize) -> String {
+    /// A new token for the registry, which is good from some time on for so many seconds.
+    pub(super) fn token(&mut self, registry: usize, good: Option<(Time, u64)>) -> String {
         let token = self.secret();
-        self.tokens.insert(format!("Bearer {token}"), registry);
+        let authorization = format!("Bearer {token}");
+        if let Some((from, seconds)) = good {
+            // None is good for less than a minute, whatever its server says.
+            let until = from + Duration::from_secs(seconds.max(60));
+            self.expire.insert(authorization.clone(), until);
+        }
+        self.tokens.insert(authorization, registry);
         token
+    }
+
+    /// Whether the registry lets whoever shows this in.
+    pub(super) fn admits(&self, registry: usize, authorization: &str, now: Time) -> bool {
+        self.tokens.get(authorization) == Some(&registry)
+            && self.expire.get(authorization).is_none_or(|until| now < *until)
     }
 
     /// A login for the registry was handed out.
@@ -139,8 +156,7 @@ impl Ledger {
         let (uri, headers) = (request.uri(), request.headers());
         let registry = self.registry(op, uri);
         let (home, target) = (&self.registries[registry], &origin_of(uri));
-        let shown = format!("{} {uri} for {home:?}", request.method());
-
+        let shown = Shown(request, home);
         assert!(!SECRETS.iter().any(|secret| uri.to_string().contains(secret)), "a secret in a URL: {shown}");
         if target.0 == "http" {
             assert_eq!(home.0, "http", "from https to http: {shown}");
@@ -190,6 +206,15 @@ impl Ledger {
     pub(super) fn check_shown(text: &str) {
         let secret = SECRETS.iter().chain([&SIGNATURE]).find(|secret| text.contains(**secret));
         assert_eq!(secret, None, "a secret is shown: {text}");
+    }
+}
+
+/// A request, for the message where it breaks a rule.
+struct Shown<'a>(&'a Request<Payload>, &'a Origin);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} for {:?}", self.0.method(), self.0.uri(), self.1)
     }
 }
 

@@ -1,29 +1,33 @@
-//! The reference model of a walk: a recursion over JSON, which shares nothing with the core's walk.
+//! The reference model: a recursion over JSON, which shares nothing with the core's walks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use base64::Engine as _;
+use oci_proto::server::Content as _;
 use oci_proto::{Digest, Limits, Platform, Rank, WalkOptions};
 use serde_json::Value;
 
-use super::plan::World;
+use super::Content;
 
 /// What the walk of the root says, and, where it fails, a word of why.
 #[derive(Debug, Default)]
-pub(crate) struct Said {
-    pub(crate) events: Vec<String>,
-    pub(crate) failure: Option<&'static str>,
+#[non_exhaustive]
+pub struct Said {
+    /// What is said, as transcripts write it, but for the failure.
+    pub events: Vec<String>,
+    /// A part of the failure's text.
+    pub failure: Option<&'static str>,
 }
 
-/// Walks the tree of `world` under its root.
-pub(crate) fn walk(world: &World, options: &WalkOptions, limits: &Limits) -> Said {
-    let root = &world.root;
+/// Walks the tree of `content` under its root.
+pub fn walk(content: &Content, options: &WalkOptions, limits: &Limits) -> Said {
+    let root = &content.root;
     let said = Said {
         events: vec![format!("resolved {} {} {}", root.media_type, root.digest, root.size)],
         failure: None,
     };
-    let mut model = Model { world, options, limits, seen: BTreeMap::new(), bytes: 0, said };
+    let mut model = Model { content, options, limits, seen: BTreeMap::new(), bytes: 0, said };
     let descriptor = serde_json::json!({
         "mediaType": root.media_type.as_str(), "digest": root.digest.to_string(), "size": root.size,
     });
@@ -34,13 +38,16 @@ pub(crate) fn walk(world: &World, options: &WalkOptions, limits: &Limits) -> Sai
     model.said
 }
 
-/// The digest of what fits `platform` best among the images of all indexes, the first among equals; and
-/// whether a document on the way cannot be had.
-pub(crate) fn choose(world: &World, platform: &Platform) -> Result<Option<String>, &'static str> {
+/// The digest of what fits `platform` best among the images of all indexes, the first among equals.
+///
+/// # Errors
+///
+/// A document on the way cannot be had; a part of the failure's text.
+pub fn choose(content: &Content, platform: &Platform) -> Result<Option<String>, &'static str> {
     let options = WalkOptions::default();
     let limits = Limits::default();
     let model = Model {
-        world,
+        content,
         options: &options,
         limits: &limits,
         seen: BTreeMap::new(),
@@ -49,7 +56,7 @@ pub(crate) fn choose(world: &World, platform: &Platform) -> Result<Option<String
     };
     let mut offered = Vec::new();
     let root = serde_json::json!({
-        "mediaType": world.root.media_type.as_str(), "digest": world.root.digest.to_string(),
+        "mediaType": content.root.media_type.as_str(), "digest": content.root.digest.to_string(),
     });
     model.offers(&root, &mut BTreeSet::new(), &mut offered)?;
     let fitting = offered.iter().filter_map(|offer| {
@@ -68,8 +75,65 @@ pub(crate) fn choose(world: &World, platform: &Platform) -> Result<Option<String
     Ok(fitting.min_by_key(|(rank, _)| *rank).map(|(_, digest)| digest.to_owned()))
 }
 
+/// What a pull takes; none where some of it cannot be had.
+pub fn pull(content: &Content) -> Option<BTreeSet<Digest>> {
+    let mut taken = BTreeSet::new();
+    let right = descend(content, true, |digest, is_right| {
+        taken.insert(digest);
+        is_right
+    });
+    right.then_some(taken)
+}
+
+/// What a check finds wrong.
+pub fn check(content: &Content) -> BTreeSet<Digest> {
+    let mut found = BTreeSet::new();
+    descend(content, false, |digest, is_right| {
+        if !is_right {
+            found.insert(digest);
+        }
+        true
+    });
+    found
+}
+
+/// Tells of each content that is named whether what is served of it is right, as long as that is of interest.
+fn descend(content: &Content, takes_data: bool, mut tell: impl FnMut(Digest, bool) -> bool) -> bool {
+    let root = serde_json::json!({
+        "mediaType": content.root.media_type.as_str(), "digest": content.root.digest.to_string(),
+    });
+    let mut waiting = vec![root];
+    let mut seen = BTreeSet::new();
+    while let Some(named) = waiting.pop() {
+        let is_document = kind(named["mediaType"].as_str().expect("a media type")) != "other";
+        let digest: Digest = named["digest"].as_str().expect("a digest").parse().expect("a digest");
+        let is_at_hand = takes_data && (named["data"].is_string() || named["size"] == 0);
+        // Who reads a document has had its bytes.
+        if seen.contains(&(digest.clone(), true)) || !seen.insert((digest.clone(), is_document)) {
+            continue;
+        }
+        let right = content.memory.bytes(&digest).expect("all of a tree is in memory");
+        let is_right = is_at_hand || content.serves(&digest).as_ref() == Some(&right);
+        if !tell(digest, is_right) {
+            return false;
+        }
+        if is_document && is_right {
+            let document: Value = serde_json::from_slice(&right).expect("a document");
+            waiting.extend(named_by(&document, true).into_iter().rev());
+        }
+    }
+    true
+}
+
+fn named_by(document: &Value, blobs: bool) -> Vec<Value> {
+    let list = |name: &str| document[name].as_array().cloned().unwrap_or_default();
+    let config = document.get("config").filter(|_| blobs).cloned();
+    let layers = if blobs { list("layers") } else { Vec::new() };
+    list("manifests").into_iter().chain(config).chain(layers).collect()
+}
+
 struct Model<'a> {
-    world: &'a World,
+    content: &'a Content,
     options: &'a WalkOptions,
     limits: &'a Limits,
     /// Whether each digest that was reported was asked for.
@@ -102,7 +166,7 @@ impl Model<'_> {
         *self.seen.entry(digest).or_default() |= asks;
         if let Some(document) = document {
             self.bytes += size;
-            for child in self.children(&document) {
+            for child in named_by(&document, self.options.blobs) {
                 self.visit(&child, depth + 1)?;
             }
         }
@@ -116,7 +180,7 @@ impl Model<'_> {
             return Ok(Some(serde_json::from_slice(&data).expect("a document")));
         }
         let digest: Digest = digest.parse().expect("a digest");
-        match self.world.serves(&digest) {
+        match self.content.serves(&digest) {
             None if self.options.strict => Err("the registry does not have"),
             None => Ok(None),
             Some(bytes) if Digest::of(digest.algorithm().expect("a known one"), &bytes) != digest => {
@@ -139,7 +203,7 @@ impl Model<'_> {
                 let digest = descriptor["digest"].as_str().expect("a digest");
                 if seen.insert(digest.to_owned()) {
                     let document = self.fetch(descriptor, digest)?;
-                    for child in document.iter().flat_map(|document| self.children(document)) {
+                    for child in document.iter().flat_map(|document| named_by(document, self.options.blobs)) {
                         self.offers(&child, seen, offered)?;
                     }
                 }
@@ -177,13 +241,6 @@ impl Model<'_> {
             (_, _, Some(_)) => "",
         };
         self.said.events.push(text);
-    }
-
-    fn children(&self, document: &Value) -> Vec<Value> {
-        let list = |name: &str| document[name].as_array().cloned().unwrap_or_default();
-        let config = document.get("config").filter(|_| self.options.blobs).cloned();
-        let layers = if self.options.blobs { list("layers") } else { Vec::new() };
-        list("manifests").into_iter().chain(config).chain(layers).collect()
     }
 }
 

@@ -1,0 +1,220 @@
+//! Trees of content, drawn from bytes, and what is wrong with them where they are served.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use oci_proto::server::{Content as _, Flavour, Memory};
+use oci_proto::{Algorithm, Descriptor, Digest, MediaType};
+
+use super::{Choices, Registry};
+
+/// A tree, and what a registry lacks of it or has wrong.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Content {
+    /// All of it, as it should be.
+    pub memory: Memory,
+    /// An index.
+    pub root: Descriptor,
+    /// Every descriptor of the tree that an index has.
+    pub built: Vec<Descriptor>,
+    missing: BTreeSet<Digest>,
+    wrong: BTreeMap<Digest, Bytes>,
+}
+
+/// The platforms of its images.
+pub const PLATFORMS: [&str; 5] =
+    ["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/arm/v6", "unknown/unknown"];
+
+/// The most entries of all indexes together.
+const MAX_ENTRIES: usize = 40;
+/// The most levels of indexes below the root.
+const MAX_DEPTH: usize = 5;
+
+impl Content {
+    /// Draws a tree. Without choices, it is three images that are one.
+    pub fn draw(choices: &mut Choices<'_>) -> Self {
+        let mut drawing = Drawing { memory: Memory::new(), built: Vec::new(), entries: 0 };
+        let ills = choices.byte();
+        let (flavour, entries) = (Flavour::OCI, drawing.entries(choices, 0));
+        let root = drawing.memory.add_index(flavour, &entries);
+        let Drawing { memory, built, .. } = drawing;
+        let mut content = Self::of(memory, root, built);
+        // Of most trees, all is there.
+        if ills % 4 == 3 {
+            for _ in 0..=choices.below(2) {
+                content.missing.extend(content.some(choices));
+            }
+        }
+        if ills / 4 % 8 == 7 {
+            for _ in 0..=choices.below(2) {
+                let digest = content.some(choices);
+                let most = choices.below(40);
+                let bytes = Bytes::copy_from_slice(choices.bytes(most));
+                content.wrong.extend(digest.map(|digest| (digest, bytes)));
+            }
+        }
+        content
+    }
+
+    pub(super) fn of(memory: Memory, root: Descriptor, built: Vec<Descriptor>) -> Self {
+        Self { memory, root, built, missing: BTreeSet::new(), wrong: BTreeMap::new() }
+    }
+
+    /// What of it is not served as it should be.
+    pub(super) fn ills(&self) -> String {
+        let list = |digests: &mut dyn Iterator<Item = &Digest>| {
+            digests.map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        };
+        format!("missing [{}], wrong [{}]", list(&mut self.missing.iter()), list(&mut self.wrong.keys()))
+    }
+
+    /// What images have, with its size.
+    pub(super) fn blobs(&self) -> Vec<(Digest, u64)> {
+        let contents = self.memory.contents();
+        let is_entry = |digest: &Digest| {
+            *digest == self.root.digest || self.built.iter().any(|built| built.digest == *digest)
+        };
+        let blobs = contents.filter(|(digest, _)| !is_entry(digest));
+        blobs.map(|(digest, bytes)| (digest.clone(), bytes.len() as u64)).collect()
+    }
+
+    /// Some content, but for the root.
+    fn some(&self, choices: &mut Choices<'_>) -> Option<Digest> {
+        let mut contents: Vec<&Digest> = self.memory.contents().map(|(digest, _)| digest).collect();
+        contents.retain(|digest| **digest != self.root.digest);
+        (!contents.is_empty()).then(|| contents[choices.below(contents.len())].clone())
+    }
+
+    /// A registry that has it, in two repositories.
+    pub fn registry(&self) -> Registry {
+        let mut registry = Registry::new(self.memory.clone(), &self.root).also_in("team/other", &self.root);
+        for digest in &self.missing {
+            registry.remove(digest);
+        }
+        for (digest, bytes) in &self.wrong {
+            registry.corrupt(digest, bytes.clone());
+        }
+        registry
+    }
+
+    /// The same, without some of it.
+    #[must_use]
+    pub fn without(&self, missing: impl IntoIterator<Item = Digest>) -> Self {
+        let mut without = self.clone();
+        without.missing.extend(missing);
+        without
+    }
+
+    /// The same, with some of it as it should be.
+    #[must_use]
+    pub fn with(&self, right: &BTreeSet<Digest>) -> Self {
+        let mut with = self.clone();
+        with.missing.retain(|digest| !right.contains(digest));
+        with.wrong.retain(|digest, _| !right.contains(digest));
+        with
+    }
+
+    /// What a registry serves under a digest.
+    pub fn serves(&self, digest: &Digest) -> Option<Bytes> {
+        if self.missing.contains(digest) {
+            return None;
+        }
+        self.wrong.get(digest).cloned().or_else(|| self.memory.bytes(digest))
+    }
+}
+
+struct Drawing {
+    memory: Memory,
+    built: Vec<Descriptor>,
+    entries: usize,
+}
+
+impl Drawing {
+    fn entries(&mut self, choices: &mut Choices<'_>, depth: usize) -> Vec<Descriptor> {
+        let wanted = choices.pick(&[3, 1, 2, 0, 4, 6]);
+        let room = MAX_ENTRIES - self.entries;
+        self.entries += wanted.min(room);
+        (0..wanted.min(room)).map(|_| self.entry(choices, depth)).collect()
+    }
+
+    fn entry(&mut self, choices: &mut Choices<'_>, depth: usize) -> Descriptor {
+        let drawn = match choices.below(16) {
+            7 => self.artifact(choices),
+            8 => {
+                let media_type = thing();
+                let size = choices.pick(&[3, 0, 200]);
+                self.memory.add_blob(media_type, vec![choices.byte(); size])
+            }
+            9 | 10 if !self.built.is_empty() => self.built[choices.below(self.built.len())].clone(),
+            // A document by a name that nobody reads documents by.
+            11 if !self.built.is_empty() => {
+                let Descriptor { digest, size, .. } = &self.built[choices.below(self.built.len())];
+                Descriptor::new(thing(), digest.clone(), *size)
+            }
+            // What it says, it carries.
+            12 => {
+                let mut carried = if choices.flip() && depth < MAX_DEPTH {
+                    self.index(choices, depth + 1)
+                } else {
+                    self.image(choices)
+                };
+                carried.data = self.memory.bytes(&carried.digest);
+                carried
+            }
+            13.. if depth < MAX_DEPTH => self.index(choices, depth + 1),
+            _ => self.image(choices),
+        };
+        self.built.push(drawn.clone());
+        drawn
+    }
+
+    fn index(&mut self, choices: &mut Choices<'_>, depth: usize) -> Descriptor {
+        let flavour = flavour(choices);
+        let entries = self.entries(choices, depth);
+        self.memory.add_index(flavour, &entries)
+    }
+
+    fn image(&mut self, choices: &mut Choices<'_>) -> Descriptor {
+        let flavour = flavour(choices);
+        let platform = match choices.below(PLATFORMS.len() + 1) {
+            5 => None,
+            known => PLATFORMS[known].parse().ok(),
+        };
+        let layers = layers(choices);
+        let layers: Vec<&[u8]> = layers.iter().map(Vec::as_slice).collect();
+        self.memory.add_image(flavour, platform, &layers)
+    }
+
+    fn artifact(&mut self, choices: &mut Choices<'_>) -> Descriptor {
+        let (flavour, files) = (flavour(choices), layers(choices));
+        let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
+        let media_type = "application/spdx+json".parse().expect("a media type");
+        self.memory.add_artifact(flavour, media_type, &files, None)
+    }
+}
+
+fn thing() -> MediaType {
+    "application/vnd.example.thing".parse().expect("a media type")
+}
+
+fn flavour(choices: &mut Choices<'_>) -> Flavour {
+    let drawn = choices.below(24);
+    let flavour = [Flavour::OCI, Flavour::DOCKER, Flavour::OCI.without_media_type()][drawn % 3];
+    match drawn / 3 {
+        6 => flavour.by(Algorithm::Sha384),
+        7 => flavour.by(Algorithm::Sha512),
+        _ => flavour.by(Algorithm::Sha256),
+    }
+}
+
+fn layers(choices: &mut Choices<'_>) -> Vec<Vec<u8>> {
+    let count = choices.pick(&[1, 2, 0, 3]);
+    let layer = |choices: &mut Choices<'_>| {
+        let drawn = choices.byte();
+        let size = [300_u16, 1, 40, 0, 2000, 150, 7, 900][usize::from(drawn) % 8];
+        let byte = |n: u16| n.to_le_bytes()[0].wrapping_mul(3) ^ n.to_le_bytes()[1] ^ (drawn / 8 % 4);
+        (0..size).map(byte).collect()
+    };
+    (0..count).map(|_| layer(choices)).collect()
+}

@@ -1,0 +1,99 @@
+//! Trouble that passes: whoever tries again, and goes on where it stopped, comes to an end.
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
+use http::{HeaderValue, Method, StatusCode};
+use oci_proto::header::ContentRange;
+use oci_proto::{Fault, FaultKind};
+
+use super::world::World;
+use super::{Asked, Choices};
+use crate::transcript::Answer;
+
+impl World<'_> {
+    /// Some of it, if the request has a try left; else the truth.
+    pub(super) fn passing(
+        &mut self,
+        registry: usize,
+        asked: &Asked<'_>,
+        choices: &mut Choices<'_>,
+    ) -> Result<Answer, Fault> {
+        if !self.afford(registry, asked) {
+            return Ok(self.truth(registry, asked));
+        }
+        self.count("passing trouble");
+        // What is not idempotent is sent again only where it was not acted on.
+        let kinds = if asked.head.method == Method::POST { 3 } else { 12 };
+        match choices.below(kinds) {
+            0 => Err(fault(FaultKind::Connect)),
+            1 | 2 => Ok(self.busy(choices)),
+            3 => Err(fault(FaultKind::Reset)),
+            4 => Err(fault(FaultKind::Timeout)),
+            5 => Ok(self.refusal(choices.pick(&[500, 502, 504, 408, 425, 499, 520]), &[])),
+            6 | 7 => Ok(truncated(self.truth(registry, asked), asked, choices)),
+            8 => Ok(narrowed(self.truth(registry, asked), choices)),
+            _ => Ok(cut(self.truth(registry, asked), choices)),
+        }
+    }
+
+    /// Too many requests, or too much to do; for how long is said in one way or another, or not.
+    fn busy(&mut self, choices: &mut Choices<'_>) -> Answer {
+        let status = choices.pick(&[429, 503]);
+        let mut answer = self.refusal(status, &[("date", "Sun, 06 Nov 1994 08:49:37 GMT")]);
+        let waits =
+            ["1", "0", "100", "Sun, 06 Nov 1994 08:50:07 GMT", "soon", "Sun, 06 Nov 1994 08:49:07 GMT"];
+        if let Some(wait) = waits.get(choices.below(waits.len() + 1)) {
+            answer.headers.insert("retry-after", HeaderValue::from_static(wait));
+        }
+        answer
+    }
+}
+
+/// Breaks off, or stalls, after any byte.
+fn cut(mut answer: Answer, choices: &mut Choices<'_>) -> Answer {
+    let kind = choices.pick(&[FaultKind::Reset, FaultKind::Timeout, FaultKind::Reset]);
+    let at = match choices.below(4) {
+        0 => usize::from(choices.byte()),
+        1 => answer.body.len(),
+        2 => answer.body.len().saturating_sub(1),
+        _ => answer.body.len() * usize::from(choices.byte()) / 256,
+    };
+    answer.cut = Some((at, fault(kind)));
+    answer
+}
+
+/// Ends too early, as if that were all; the head says that it is not.
+fn truncated(mut answer: Answer, asked: &Asked<'_>, choices: &mut Choices<'_>) -> Answer {
+    let tells = answer.headers.contains_key(CONTENT_LENGTH) && asked.op.is_some();
+    if !tells || !answer.status.is_success() {
+        return cut(answer, choices);
+    }
+    let end = answer.body.len() * usize::from(choices.byte()) / 256;
+    answer.body.truncate(end);
+    answer
+}
+
+/// A part of the part that was asked for.
+fn narrowed(mut answer: Answer, choices: &mut Choices<'_>) -> Answer {
+    let value = answer.headers.get(CONTENT_RANGE);
+    let range = value.and_then(|value| ContentRange::parse(value.as_bytes()).ok());
+    let Some((part, total)) = range.and_then(|range| Some((range.range()?, range.total()))) else {
+        return cut(answer, choices);
+    };
+    if answer.status != StatusCode::PARTIAL_CONTENT {
+        return cut(answer, choices);
+    }
+    let size = 1 + (answer.body.len() - 1) * usize::from(choices.byte()) / 256;
+    answer.body = Bytes::copy_from_slice(&answer.body[..size]);
+    let narrowed = ContentRange::of(part.start..part.start + size as u64, total).expect("a part of it");
+    let value = narrowed.to_string().parse().expect("a header's value");
+    answer.headers.insert(CONTENT_RANGE, value);
+    if answer.headers.contains_key(CONTENT_LENGTH) {
+        answer.headers.insert(CONTENT_LENGTH, size.into());
+    }
+    answer
+}
+
+fn fault(kind: FaultKind) -> Fault {
+    Fault::new(kind, "as it was drawn")
+}

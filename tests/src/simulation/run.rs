@@ -1,0 +1,171 @@
+//! A run: what it is about is drawn first, and then everything that happens in it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use oci_proto::{Config, Limits, OpId, PlainHttp, PullOptions, Reference, Session, WalkOptions};
+
+use super::expected::{Started, What};
+use super::ledger::Ledger;
+use super::trace::Trace;
+use super::world::{REGISTRIES, World};
+use super::{Choices, Content, Counts, Manners, PLATFORMS, Simulation};
+
+/// What there is to tell of a run.
+#[derive(Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Run {
+    /// How often what happened.
+    pub counts: Counts,
+    /// Every request, and then every event of each operation.
+    pub said: Vec<String>,
+    /// How many steps the driver took.
+    pub steps: usize,
+}
+
+/// Holds the conversation that `data` says.
+///
+/// # Panics
+///
+/// A promise is broken.
+pub fn run(data: &[u8]) -> Run {
+    converse(data, Trace::default())
+}
+
+/// The same, with a trace that a person can read, told line by line to whom it may concern: a run that breaks
+/// a promise tells it up to there.
+///
+/// # Panics
+///
+/// A promise is broken.
+pub fn traced(data: &[u8], tell: impl Fn(&str) + 'static) -> Run {
+    converse(data, Trace::told(tell))
+}
+
+fn converse(data: &[u8], trace: Trace) -> Run {
+    let mut choices = Choices::new(data);
+    // What decides most has bytes of its own, so that a change of one thing leaves the others as they are.
+    let mut settings = choices.part(12);
+    let rounds: Vec<_> = (0..=settings.below(3)).map(|_| choices.part(13)).collect();
+    let mut config = Config::default();
+    config.plain_http =
+        settings.pick(&[PlainHttp::Loopback, PlainHttp::Loopback, PlainHttp::Always, PlainHttp::Never]);
+    config.limits = limits(&mut settings);
+    let manners = settings.pick(&[Manners::PLAIN, Manners::RESTLESS, Manners::ROUGH]);
+    let mut parties = choices.part(32);
+    let content = Content::draw(&mut choices.part(80));
+    let limits = config.limits.clone();
+    let world = World::new(&content, config.plain_http, limits.tries, &mut parties);
+
+    let mut simulation = Simulation::new(config.clone(), world, manners, choices);
+    trace.note(simulation.now, || format!("{config:?}"));
+    trace.note(simulation.now, || format!("{manners:?}; content with {}", content.ills()));
+    simulation.trace = trace;
+    let mut started = BTreeMap::new();
+    for mut round in rounds {
+        for _ in 0..=round.below(4) {
+            let (about, op) = start(&mut simulation.session, &content, &mut round);
+            let now = simulation.now;
+            simulation.trace.note(now, || format!("{op:?}: {} {:?}", REGISTRIES[about.registry], about.what));
+            simulation.watch(op);
+            simulation.answers.ledger.start(op, about.registry);
+            started.insert(op, about);
+        }
+        simulation.drive();
+        simulation.pass(Duration::from_secs(round.pick(&[0, 30, 70])));
+    }
+    simulation.end();
+    tell(simulation, &started, &limits)
+}
+
+/// Holds what was seen against what was to be expected.
+fn tell(
+    mut simulation: Simulation<'_, World<'_>>,
+    started: &BTreeMap<OpId, Started>,
+    limits: &Limits,
+) -> Run {
+    let steps = simulation.steps();
+    let Simulation { answers: world, counts, ops, requests, .. } = &mut simulation;
+    let mut said = std::mem::take(requests);
+    for (op, watched) in ops {
+        started[op].check(*op, watched, world, limits);
+        for said in &watched.events {
+            Ledger::check_shown(said);
+            let what = match said.split_once(' ').map_or(said.as_str(), |(first, _)| first) {
+                "done" => "operations done",
+                "failed" => "operations failed",
+                "retry" => "retries",
+                _ => continue,
+            };
+            *counts.entry(what).or_default() += 1;
+        }
+        said.append(&mut watched.events);
+    }
+    for (what, times) in std::mem::take(&mut world.counts) {
+        *counts.entry(what).or_default() += times;
+    }
+    let count = |what| counts.get(what).copied().unwrap_or_default();
+    // A token that is fetched serves a request or an operation that has ended since. Each fetch is tried so
+    // often by POST, and so often by GET, from the realm on.
+    let most = (2 * limits.tries * (limits.redirects + 1)) as usize * (count("requests") + started.len());
+    let asked = count("requests for tokens");
+    assert!(asked <= most, "{asked} requests for tokens, where {most} are the most");
+    Run { counts: std::mem::take(counts), said, steps }
+}
+
+/// Small ones, so that they are met.
+fn limits(choices: &mut Choices<'_>) -> Limits {
+    let mut limits = Limits::default();
+    limits.tries = choices.pick(&[3, 3, 5, 2]);
+    limits.redirects = 3;
+    limits.in_flight_per_origin = choices.pick(&[2, 1, 8]);
+    limits.in_flight = choices.pick(&[3, 1, 32]);
+    limits.tokens = choices.pick(&[256, 1, 2]);
+    limits.token_bytes = 500;
+    limits.walk_ahead_bytes = choices.pick(&[32 << 20, 1, 1000]);
+    limits.walk_nodes = choices.pick(&[50_000, 50_000, 50_000, 12]);
+    limits
+}
+
+/// Starts an operation.
+fn start(session: &mut Session, content: &Content, choices: &mut Choices<'_>) -> (Started, OpId) {
+    let whom = usize::from(choices.byte());
+    let registry = whom % REGISTRIES.len();
+    let repository = ["team/app", "team/other"][whom / 5 % 2];
+    let base = format!("{}/{repository}", REGISTRIES[registry]);
+    let by_digest = whom / 10 % 4 == 3;
+    let root = &content.root.digest;
+    let text = if by_digest { format!("{base}@{root}") } else { format!("{base}:1") };
+    let reference: Reference = text.parse().expect("a reference");
+
+    let what = usize::from(choices.byte());
+    let platform = PLATFORMS[what / 16 % PLATFORMS.len()].parse().ok();
+    let mut options = WalkOptions::default();
+    (options.blobs, options.strict) = (what / 16 % 2 == 1, what / 32 % 4 == 3);
+    let blobs = content.blobs();
+    let what = match what % 16 {
+        0 => What::Resolve { platform: None, manifest: false },
+        1 => What::Resolve { platform, manifest: false },
+        2 => What::Resolve { platform: None, manifest: true },
+        3 => What::Resolve { platform, manifest: true },
+        4..7 => What::Walk(options),
+        7..10 => What::Pull,
+        10 | 11 => What::Check,
+        _ if blobs.is_empty() => What::Walk(options),
+        blob => {
+            let (digest, size) = blobs[what / 16 % blobs.len()].clone();
+            What::Blob { digest, size, is_sized: blob > 12 }
+        }
+    };
+    let op = match &what {
+        What::Resolve { platform, manifest: false } => session.resolve(&reference, platform.as_ref()),
+        What::Resolve { platform, manifest: true } => session.manifest(&reference, platform.as_ref()),
+        What::Walk(options) => session.walk(&reference, options.clone()),
+        What::Pull => session.pull(&reference, PullOptions::default()),
+        What::Check => session.check(&reference, None),
+        What::Blob { digest, size, is_sized } => {
+            session.blob(&reference.at(digest.clone()), is_sized.then_some(*size))
+        }
+    };
+    (Started { registry, what }, op)
+}

@@ -1,0 +1,120 @@
+//! Runs of many worlds, and what they had in them.
+#![expect(clippy::print_stdout, reason = "a campaign tells what it finds, and a seed what happens in it")]
+
+use std::panic::catch_unwind;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use oci_proto_tests::simulation::{Counts, run, traced};
+
+use super::seeds::bytes;
+
+/// How many worlds are the same each time.
+const FIXED: u64 = 1500;
+/// How long others are run.
+const FRESH: Duration = Duration::from_secs(4);
+
+/// What must happen in the worlds that are the same each time, so that what they are held to is held to
+/// something: this often in a thousand of them.
+const DEPTH: [(&str, usize); 14] = [
+    ("answers that ask for time", 300),
+    ("blobs held", 100),
+    ("bodies that break off", 600),
+    ("cancels", 130),
+    ("challenges to what was shown", 50),
+    ("connections that fail", 300),
+    ("dropped drivers", 800),
+    ("late completions", 450),
+    ("odd answers", 450),
+    ("operations done", 1500),
+    ("operations failed", 900),
+    ("parts held", 200),
+    ("ranges ignored", 45),
+    ("redirects of requests for tokens", 5),
+];
+
+/// What many runs had in them.
+#[derive(Debug, Default)]
+struct Tally {
+    runs: u64,
+    steps: usize,
+    counts: Counts,
+    failed: Vec<u64>,
+}
+
+impl Tally {
+    fn add(&mut self, seed: u64) {
+        self.runs += 1;
+        let Ok(run) = catch_unwind(|| run(&bytes(seed))) else {
+            println!("seed {seed} breaks a promise: {}", replay(seed));
+            return self.failed.push(seed);
+        };
+        self.steps += run.steps;
+        for (what, times) in run.counts {
+            *self.counts.entry(what).or_default() += times;
+        }
+    }
+
+    fn result(&self) -> Result<(), String> {
+        match self.failed.first() {
+            None => Ok(()),
+            Some(seed) => Err(format!("{} seeds break a promise; {}", self.failed.len(), replay(*seed))),
+        }
+    }
+}
+
+fn replay(seed: u64) -> String {
+    format!("replay with `cargo test -p oci-proto-tests --test simulation -- --seed {seed}`")
+}
+
+/// Tells what happens in one world.
+pub(crate) fn tell(seed: u64) {
+    let run = traced(&bytes(seed), |line| println!("{line}"));
+    println!("{} steps; all promises kept", run.steps);
+}
+
+/// Runs so many worlds, and tells what they had in them.
+pub(crate) fn run_many(from: u64, count: u64) {
+    let (start, mut tally) = (Instant::now(), Tally::default());
+    for seed in from..from.saturating_add(count) {
+        tally.add(seed);
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    for (what, times) in &tally.counts {
+        println!("{times:10} {what}");
+    }
+    let Tally { runs, steps, failed, .. } = &tally;
+    let a_second = |times: u128| times * 1000 / start.elapsed().as_millis().max(1);
+    let (seeds, steps) = (a_second((*runs).into()), a_second(*steps as u128));
+    println!("{runs} seeds from {from} on in {seconds:.1} s: {seeds} seeds/s, {steps} steps/s");
+    println!("{} broke a promise: {failed:?}", failed.len());
+    if !failed.is_empty() {
+        std::process::exit(1);
+    }
+}
+
+/// Worlds that are the same each time.
+pub(crate) fn fixed() -> Result<(), String> {
+    let mut tally = Tally::default();
+    (0..FIXED).for_each(|seed| tally.add(seed));
+    tally.result()?;
+    for (what, least) in DEPTH {
+        let times = tally.counts.get(what).copied().unwrap_or_default();
+        let least = least * usize::try_from(FIXED).expect("a small number") / 1000;
+        if times < least {
+            return Err(format!("{times} {what}, where {least} are the least: {:#?}", tally.counts));
+        }
+    }
+    Ok(())
+}
+
+/// Worlds that depend on the time.
+pub(crate) fn fresh() -> Result<(), String> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| error.to_string())?;
+    let first = u64::try_from(since.as_micros()).map_err(|error| error.to_string())?;
+    let (start, mut tally) = (Instant::now(), Tally::default());
+    println!("seeds from {first} on");
+    while start.elapsed() < FRESH {
+        tally.add(first + tally.runs);
+    }
+    tally.result()
+}

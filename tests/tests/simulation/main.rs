@@ -1,0 +1,47 @@
+//! Simulated worlds, one for each number: some that are the same each time, and some that nobody has seen yet.
+//!
+//! `cargo test` runs both sorts for a few seconds. With `--seed` one world is told step by step, with `--seeds`
+//! as many run as are wanted; `--help` says more.
+
+mod campaign;
+mod seeds;
+
+use clap::Parser;
+use libtest_mimic::{Arguments, Trial};
+
+/// Runs simulated worlds. Without these options, the arguments are those of any test, and a few seconds of
+/// worlds are run.
+#[derive(Debug, Parser)]
+#[command(name = "cargo test -p oci-proto-tests --test simulation --")]
+struct Options {
+    /// Runs one world, and tells what happens in it
+    #[arg(long, value_name = "N", conflicts_with = "seeds")]
+    seed: Option<u64>,
+    /// Runs so many worlds, and tells how often what happened (best with `cargo test --release`)
+    #[arg(long, value_name = "COUNT")]
+    seeds: Option<u64>,
+    /// The number of the first of those
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    from: u64,
+}
+
+fn main() {
+    let is_ours = |arg: String| {
+        ["--seed", "--seeds", "--from"].contains(&arg.split('=').next().unwrap_or_default())
+            || ["--help", "-h"].contains(&arg.as_str())
+    };
+    if std::env::args().skip(1).any(is_ours) {
+        let options = Options::parse();
+        match (options.seed, options.seeds) {
+            (Some(seed), _) => campaign::tell(seed),
+            (None, Some(count)) => campaign::run_many(options.from, count),
+            (None, None) => campaign::run_many(options.from, 1000),
+        }
+        return;
+    }
+    let tests = vec![
+        Trial::test("worlds_that_are_the_same_each_time_keep_all_promises", || Ok(campaign::fixed()?)),
+        Trial::test("worlds_that_nobody_has_seen_yet_keep_all_promises", || Ok(campaign::fresh()?)),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), tests).exit();
+}
