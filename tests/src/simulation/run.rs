@@ -94,7 +94,15 @@ fn tell(
             let what = match said.split_once(' ').map_or(said.as_str(), |(first, _)| first) {
                 "done" => "operations done",
                 "failed" => "operations failed",
-                "retry" => "retries",
+                "retry" => {
+                    let failed = said.split(' ').nth(1).and_then(|failed| failed.parse::<u32>().ok());
+                    assert!(
+                        failed.is_some_and(|failed| failed < limits.tries),
+                        "with {} tries: {said}",
+                        limits.tries
+                    );
+                    "retries"
+                }
                 _ => continue,
             };
             *counts.entry(what).or_default() += 1;
