@@ -12,7 +12,7 @@ use oci_proto::layout::{BLOBS, INDEX, Index, MARKER, RefName, marker};
 use oci_proto::{Descriptor, Digest};
 
 use crate::error::Trouble;
-use crate::layout::{open_folder, read_index, read_marker};
+use crate::layout::{is_missing, open_folder, read_index, read_marker};
 use crate::{Layout, LayoutError, files};
 pub(crate) use lock::LOCK;
 use lock::Lock;
@@ -222,9 +222,13 @@ fn refuse_foreign(folder: &Path) -> Result<(), LayoutError> {
 
 /// Makes a folder, unless it is there.
 fn make_folder(path: &Path) -> Result<(), LayoutError> {
-    match fs::create_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(LayoutError::new(path, error)),
-        _ => files::check_folder(path),
+    // Asked first, since it is there but once, and making it would wait for those who write into it.
+    match files::check_folder(path) {
+        Err(error) if is_missing(&error) => match fs::create_dir(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(LayoutError::new(path, error)),
+            _ => files::check_folder(path),
+        },
+        checked => checked,
     }
 }
 

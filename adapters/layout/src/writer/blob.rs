@@ -168,7 +168,8 @@ fn open(partial: &Path) -> Result<File, Trouble> {
     options.read(true).write(true);
     match files::open_with(partial, &options) {
         Ok((file, _)) => Ok(file),
-        Err(Trouble::Missing | Trouble::NotAFile(_)) => {
+        Err(Trouble::Missing) => Ok(options.create_new(true).open(partial)?),
+        Err(Trouble::NotAFile(_)) => {
             remove(partial)?;
             Ok(options.create_new(true).open(partial)?)
         }
