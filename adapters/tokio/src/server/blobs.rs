@@ -1,6 +1,7 @@
 //! Where the bytes of blobs are kept.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
@@ -28,6 +29,8 @@ pub enum Source {
     Bytes(Bytes),
     /// To be read, from its first byte. It may hold more than the part: what is beyond is not read.
     Reader(Pin<Box<dyn AsyncRead + Send>>),
+    /// The same of a file, from where it stands. It is read on threads that may block.
+    File(File),
 }
 
 impl Blobs for Memory {
@@ -53,6 +56,7 @@ impl fmt::Debug for Source {
         match self {
             Self::Bytes(bytes) => f.debug_tuple("Bytes").field(&bytes.len()).finish(),
             Self::Reader(_) => f.debug_tuple("Reader").finish_non_exhaustive(),
+            Self::File(file) => f.debug_tuple("File").field(file).finish(),
         }
     }
 }

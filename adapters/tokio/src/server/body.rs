@@ -1,18 +1,23 @@
 //! The body of a response that is served.
 
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::Source;
 
 /// How much of a blob is read, and sent, at a time.
 const CHUNK: usize = 64 << 10;
+/// The same of a file: it goes from one thread to another, which costs as much as copying a part of this.
+const PIECE: u64 = 256 << 10;
 
 /// The body of a response: as many bytes as its head says, or an error.
 pub struct ResponseBody {
@@ -24,6 +29,7 @@ pub struct ResponseBody {
 enum Rest {
     Bytes(Bytes),
     Reader(Pin<Box<dyn AsyncRead + Send>>, BytesMut),
+    File(Pieces),
     Failed(io::Error),
 }
 
@@ -47,6 +53,7 @@ impl ResponseBody {
             }
             Source::Bytes(bytes) => Rest::Bytes(bytes),
             Source::Reader(reader) => Rest::Reader(reader, BytesMut::new()),
+            Source::File(file) => Rest::File(Pieces { file: Arc::new(file), next: None }),
         };
         Self { left: size, rest }
     }
@@ -67,6 +74,7 @@ impl http_body::Body for ResponseBody {
         let next = match &mut self.rest {
             Rest::Bytes(bytes) => Ok(std::mem::take(bytes)),
             Rest::Reader(reader, buffer) => ready!(poll_chunk(reader.as_mut(), buffer, left, cx)),
+            Rest::File(pieces) => ready!(pieces.poll_next(left, cx)),
             Rest::Failed(error) => Err(std::mem::replace(error, io::ErrorKind::Other.into())),
         };
         Poll::Ready(Some(next.map(|bytes| {
@@ -101,6 +109,33 @@ fn poll_chunk(
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         _ => Ok(buffer.split_to(read).freeze()),
     })
+}
+
+/// A file that is read where that holds nobody up. The next piece is read while the last one is sent.
+struct Pieces {
+    file: Arc<File>,
+    next: Option<JoinHandle<io::Result<Bytes>>>,
+}
+
+impl Pieces {
+    /// Reads at most `left` bytes; none is an error, since that many were promised.
+    fn poll_next(&mut self, left: u64, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let next = self.next.get_or_insert_with(|| {
+            let file = self.file.clone();
+            spawn_blocking(move || read(&file, left.min(PIECE)))
+        });
+        let piece = ready!(Pin::new(next).poll(cx));
+        self.next = None;
+        Poll::Ready(piece.map_err(io::Error::other)?)
+    }
+}
+
+fn read(file: &File, size: u64) -> io::Result<Bytes> {
+    let mut piece = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+    match file.take(size).read_to_end(&mut piece)? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(piece.into()),
+    }
 }
 
 impl fmt::Debug for ResponseBody {

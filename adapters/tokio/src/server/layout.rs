@@ -5,7 +5,6 @@ use std::ops::Range;
 
 use oci_proto::Digest;
 use oci_proto_layout::Layout;
-use tokio::fs::File;
 use tokio::task::spawn_blocking;
 
 use super::{Blobs, Source};
@@ -20,6 +19,6 @@ impl Blobs for Layout {
             io::Result::Ok(file)
         });
         let file = opened.await.map_err(io::Error::other)??;
-        Ok(Source::Reader(Box::pin(File::from_std(file))))
+        Ok(Source::File(file))
     }
 }
