@@ -1,13 +1,17 @@
 //! Whole trees into layouts on disk.
 
 use std::future::{pending, poll_fn};
+use std::mem;
 use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use oci_proto::layout::RefName;
-use oci_proto::{Descriptor, Event, Fault, FaultKind};
+use oci_proto::{Descriptor, Event, Fault, FaultKind, Sink};
 use oci_proto_layout::{LayoutError, Mirror, PullError};
 use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::Instant;
 
 use crate::Transport;
 use crate::call::Call;
@@ -56,23 +60,58 @@ pub(crate) async fn pull<T: Transport>(
     }
 }
 
+/// How many bytes of a blob are written at a time: to go to another thread costs as much as to write a part of this.
+const PIECE: usize = 512 << 10;
+/// How long bytes wait for others to be written with: where few come, each is seen, and kept, soon.
+const GATHERING: Duration = Duration::from_millis(100);
+
 /// Carries an exchange whose body goes into its blob's file.
 async fn carry<T: Transport>(mut carrying: Box<Carrying<T>>, mirror: Arc<Mirror>, shared: Arc<Shared<T>>) {
-    loop {
-        let completion = match poll_fn(|cx| carrying.poll(cx)).await {
+    let mut piece = Piece::default();
+    let mut written = Instant::now();
+    let completion = loop {
+        let ended = match poll_fn(|cx| carrying.poll(cx)).await {
             Progress::Chunk(bytes) => {
-                let Some(sink) = carrying.sink() else { continue };
-                match blocking(&mirror, move |mirror| mirror.append(&sink, &bytes)).await {
-                    Ok(()) => continue,
-                    Err(error) => carrying.fail(Fault::new(FaultKind::Sink, error)),
+                if let Some(sink) = carrying.sink() {
+                    piece.add(sink, bytes);
                 }
+                false
             }
-            Progress::Ended => carrying.settle(),
+            Progress::Ended => true,
         };
-        if let Some(completion) = completion {
-            shared.complete(completion);
+        if ended || piece.size >= PIECE || written.elapsed() >= GATHERING {
+            // Before the exchange is settled: what came is in the file then, even where no more came.
+            let full = mem::take(&mut piece);
+            if let Err(error) = blocking(&mirror, move |mirror| full.append_to(mirror)).await {
+                break carrying.fail(Fault::new(FaultKind::Sink, error));
+            }
+            written = Instant::now();
         }
-        return;
+        if ended {
+            break carrying.settle();
+        }
+    };
+    if let Some(completion) = completion {
+        shared.complete(completion);
+    }
+}
+
+/// Bytes of a blob that follow each other, and that wait to be written.
+#[derive(Default)]
+struct Piece {
+    chunks: Vec<(Sink, Bytes)>,
+    size: usize,
+}
+
+impl Piece {
+    /// Adds bytes, which end where the sink is by now.
+    fn add(&mut self, sink: Sink, bytes: Bytes) {
+        self.size += bytes.len();
+        self.chunks.push((sink, bytes));
+    }
+
+    fn append_to(self, mirror: &Mirror) -> Result<(), LayoutError> {
+        self.chunks.iter().try_for_each(|(sink, bytes)| mirror.append(sink, bytes))
     }
 }
 
