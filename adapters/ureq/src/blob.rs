@@ -11,8 +11,8 @@ use crate::call::{Call, Later};
 use crate::exchange::Open;
 use crate::state::Step;
 
-/// How much is read at a time: what ureq reads from a socket at a time.
-const CHUNK: usize = 128 << 10;
+/// How much is read, and hashed, at a time: what a processor has close at hand.
+const CHUNK: usize = 32 << 10;
 /// The same where a blob is kept in memory: such blobs are small.
 const SMALL_CHUNK: usize = 8 << 10;
 

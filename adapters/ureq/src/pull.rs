@@ -14,7 +14,7 @@ use crate::driver::Shared;
 use crate::exchange::Job;
 use crate::state::{Step, Turn};
 
-/// How much is read at a time: what ureq reads from a socket at a time.
+/// How much is read, hashed and written at a time.
 const CHUNK: usize = 128 << 10;
 
 /// Keeps what a pull brings; the root's descriptor.
