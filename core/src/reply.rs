@@ -205,6 +205,7 @@ mod tests {
         assert_eq!(classify(&Method::POST, StatusCode::FOUND), Final);
         assert_eq!(classify(&Method::POST, StatusCode::TEMPORARY_REDIRECT), Redirect);
         assert_eq!(classify(&Method::HEAD, StatusCode::PARTIAL_CONTENT), Meaningless);
+        assert_eq!(classify(&Method::HEAD, StatusCode::RANGE_NOT_SATISFIABLE), Final);
     }
 
     #[test]

@@ -96,6 +96,16 @@ mod tests {
         assert!(asked(0) > Some(Duration::from_millis(99)));
     }
 
+    /// The numbers are those of the generator's authors for this seed.
+    #[test]
+    fn jitter_is_what_the_generator_gives() {
+        let mut jitter = Jitter::new(1_234_567);
+        let drawn = [(); 3].map(|()| jitter.part_of(Duration::from_millis(u64::MAX)));
+        let expected = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
+        assert_eq!(drawn, expected.map(Duration::from_millis));
+        assert!(jitter.part_of(Duration::from_millis(9)) < Duration::from_millis(10));
+    }
+
     #[test]
     fn a_few_bytes_are_no_progress() {
         for (progress, left, expected) in [
