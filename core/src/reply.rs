@@ -122,7 +122,7 @@ fn registry_errors(body: &[u8], echo: &Echo, max_entries: usize) -> Vec<Registry
     let Ok(value) = serde_json::from_str::<Value>(text) else {
         let text = text.trim();
         let is_text = !text.is_empty() && !text.starts_with(['<', '{', '[']);
-        return is_text.then(|| entry("", text, echo)).into_iter().collect();
+        return is_text.then(|| entry("", text, echo)).flatten().into_iter().collect();
     };
     match value.get("errors").and_then(Value::as_array) {
         Some(errors) => errors.iter().filter_map(|error| one_error(error, echo)).take(max_entries).collect(),
@@ -134,16 +134,17 @@ fn one_error(value: &Value, echo: &Echo) -> Option<RegistryError> {
     let field = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
     let message =
         ["message", "error_description", "details", "error"].into_iter().map(field).find(|m| !m.is_empty());
-    let entry = entry(field("code"), message.or_else(|| value.as_str()).unwrap_or_default(), echo);
-    (!entry.code.is_empty() || !entry.message.is_empty()).then_some(entry)
+    entry(field("code"), message.or_else(|| value.as_str()).unwrap_or_default(), echo)
 }
 
-fn entry(code: &str, message: &str, echo: &Echo) -> RegistryError {
+/// What is left of it to show, if anything is.
+fn entry(code: &str, message: &str, echo: &Echo) -> Option<RegistryError> {
     let shown = |text: &str| {
         let safe = |c: char| if c.is_control() { ' ' } else { c };
         echo.hide(text).chars().take(MAX_MESSAGE).map(safe).collect::<String>().trim().to_owned()
     };
-    RegistryError { code: shown(code), message: shown(message) }
+    let (code, message) = (shown(code), shown(message));
+    (!code.is_empty() || !message.is_empty()).then_some(RegistryError { code, message })
 }
 
 #[cfg(test)]
@@ -176,7 +177,9 @@ mod tests {
         ] {
             assert_eq!(shown(body), expected, "{body}");
         }
-        assert_eq!(registry_errors(b"\xff\xfe", &Echo::default(), 2), []);
+        for nothing in [&b"\xff\xfe"[..], b"\x01\x08", br#""\u0001""#, br#"{"errors":[{"code":"\u0001"}]}"#] {
+            assert_eq!(registry_errors(nothing, &Echo::default(), 2), [], "{nothing:?}");
+        }
     }
 
     #[test]
