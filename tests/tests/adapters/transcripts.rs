@@ -9,7 +9,7 @@ use oci_proto_tests::internet::Authority;
 use oci_proto_tests::transcript::Transcript;
 
 /// What only a session can show: see [`Transcript::core_only`].
-const CORE_ONLY: [&str; 25] = [
+const CORE_ONLY: [&str; 26] = [
     "abandoned_blob_comes_again.txt",
     "abandoned_part_goes_on_from_its_beginning.txt",
     "abandoned_question_is_put_again.txt",
@@ -17,6 +17,7 @@ const CORE_ONLY: [&str; 25] = [
     "cancelled_operation_says_nothing_more.txt",
     "cancelled_request_for_a_token_is_aborted.txt",
     "deadline_fails_the_operation.txt",
+    "failing_server_is_asked_for_other_things_meanwhile.txt",
     "foreign_layers_are_asked_for_within_limits.txt",
     "login_that_cannot_be_looked_up_is_an_error.txt",
     "paused_operation_is_silent.txt",
