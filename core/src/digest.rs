@@ -132,10 +132,7 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Repr::Other(text) => f.write_str(text),
-            _ => write!(f, "{}:{}", self.algorithm_name(), self.encoded()),
-        }
+        write!(f, "{}:{}", self.algorithm_name(), self.encoded())
     }
 }
 
@@ -319,6 +316,34 @@ mod tests {
         ] {
             assert!(text.parse::<Digest>().is_err(), "{text:?} was accepted");
         }
+    }
+
+    #[test]
+    fn one_character_that_is_no_digit_is_one_too_many() {
+        let right = "0123456789abcdef".repeat(4);
+        assert!(format!("sha256:{right}").parse::<Digest>().is_ok());
+        // Those beside the digits and the letters, and others.
+        for wrong in ["/", ":", "`", "g", "A", "F", "\0", "\x7f"] {
+            for at in [0, 1, 32, 63] {
+                let mut text = format!("sha256:{right}");
+                text.replace_range(7 + at..8 + at, wrong);
+                assert!(text.parse::<Digest>().is_err(), "{text:?} was accepted");
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_digest_has_255_bytes() {
+        let of_length = |length: usize| format!("x:{}", "a".repeat(length - 2)).parse::<Digest>();
+        assert_eq!(of_length(255).unwrap().to_string().len(), 255);
+        assert!(of_length(256).is_err());
+    }
+
+    #[test]
+    fn what_is_shown_for_debugging_is_the_digest_and_no_state() {
+        let digest = Digest::of(Algorithm::Sha384, b"");
+        assert_eq!(format!("{digest:?}"), digest.to_string());
+        assert_eq!(format!("{:?}", Hasher::new(Algorithm::Sha256)), "Hasher");
     }
 
     #[test]

@@ -195,6 +195,28 @@ mod tests {
     }
 
     #[test]
+    fn types_are_sorted_by_what_is_done_with_them() {
+        let read = |text: &str| text.parse::<MediaType>().unwrap();
+        for (text, web_page, schema1) in [
+            ("text/html", true, false),
+            ("application/xhtml+xml", true, false),
+            ("application/vnd.docker.distribution.manifest.v1+json", false, true),
+            ("application/vnd.docker.distribution.manifest.v1+prettyjws", false, true),
+            ("application/vnd.docker.distribution.manifest.v2+json", false, false),
+        ] {
+            assert_eq!((read(text).is_web_page(), read(text).is_schema1()), (web_page, schema1), "{text}");
+        }
+    }
+
+    #[test]
+    fn types_and_kinds_are_shown_by_their_names() {
+        assert_eq!(format!("{:?}", MediaType::OCI_INDEX), MediaType::OCI_INDEX.as_str());
+        let kinds = [Kind::Index, Kind::Image, Kind::Other].map(|kind| kind.to_string());
+        assert_eq!(kinds, ["index", "image", "other"]);
+        assert_eq!(format!("{:>6}", Kind::Index), " index");
+    }
+
+    #[test]
     fn refuses_what_is_not_a_type_and_a_subtype() {
         let long = format!("application/{}", "a".repeat(128));
         for text in

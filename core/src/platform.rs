@@ -89,9 +89,6 @@ impl FromStr for Platform {
 
     fn from_str(text: &str) -> Result<Self, InvalidPlatform> {
         let invalid = |problem| InvalidPlatform { text: excerpt(text), problem };
-        if text.len() > 4 * (Self::MAX_PART_LEN + 1) {
-            return Err(invalid(TOO_LONG));
-        }
         let mut parts = text.split('/');
         let (Some(os), Some(architecture), variant, None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
@@ -142,13 +139,11 @@ pub struct InvalidPlatform {
     problem: &'static str,
 }
 
-const TOO_LONG: &str = "a part is longer than 64 bytes";
-
 fn valid(part: &str) -> Result<Box<str>, InvalidPlatform> {
     let problem = if part.is_empty() {
         "a part is empty"
     } else if part.len() > Platform::MAX_PART_LEN {
-        TOO_LONG
+        "a part is longer than 64 bytes"
     } else if !part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-')) {
         "a part has a character that is not a letter, a digit, `_`, `.` or `-`"
     } else {
@@ -233,6 +228,7 @@ mod tests {
     fn refuses_what_is_not_a_platform() {
         let long = format!("linux/{}", "a".repeat(65));
         let very_long = "/".repeat(1 << 20);
+        assert!(long[..long.len() - 1].parse::<Platform>().is_ok());
         for text in [
             "",
             "linux",
