@@ -57,3 +57,20 @@ impl fmt::Display for InvalidHeader {
 }
 
 impl std::error::Error for InvalidHeader {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_which_header_is_wrong_and_where() {
+        let error = Challenge::parse(b"Basic realm=\"x").unwrap_err();
+        assert_eq!((error.header(), error.at()), ("WWW-Authenticate", 14));
+        assert!(
+            error.to_string().starts_with("the WWW-Authenticate header is wrong at byte 14: "),
+            "{error}"
+        );
+        let error = Link::parse(b"x").unwrap_err();
+        assert_eq!((error.header(), error.at()), ("Link", 0));
+    }
+}
