@@ -77,7 +77,8 @@ pub(crate) fn refuses_refresh_token(status: StatusCode) -> bool {
 /// Whether a refused HEAD says nothing of what GET would say.
 ///
 /// A registry or a proxy may not know HEAD (405, 501), may not sign for it, or may not allow it; but a
-/// manifest that is unknown, a login that is not enough, a registry that wants fewer requests and one that fails say the same to GET.
+/// manifest that is unknown, a login that is not enough, a registry that wants fewer requests and one that
+/// fails say the same to GET.
 pub(crate) fn head_may_differ(status: StatusCode) -> bool {
     status.is_client_error() && !matches!(status.as_u16(), 401 | 404 | 429)
         || status == StatusCode::NOT_IMPLEMENTED
@@ -209,6 +210,12 @@ mod tests {
         assert_eq!(classify(&Method::POST, StatusCode::TEMPORARY_REDIRECT), Redirect);
         assert_eq!(classify(&Method::HEAD, StatusCode::PARTIAL_CONTENT), Meaningless);
         assert_eq!(classify(&Method::HEAD, StatusCode::RANGE_NOT_SATISFIABLE), Final);
+    }
+
+    #[test]
+    fn two_statuses_slow_down_all_requests_to_a_server() {
+        let slow = (300..600).filter(|code| slows_all(StatusCode::from_u16(*code).unwrap()));
+        assert_eq!(slow.collect::<Vec<_>>(), [429, 503]);
     }
 
     #[test]
