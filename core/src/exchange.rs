@@ -299,7 +299,8 @@ pub struct Sink {
     pub digest: Digest,
     /// The content's size in bytes, where it is known.
     pub size: Option<u64>,
-    /// How many of the content's bytes the sink has had before this exchange.
+    /// How many of the content's bytes the sink has had before this exchange. In a pull it may be 0 again, where
+    /// the content begins anew, since what there was of it is wrong, or from another place: the sink drops that.
     pub offset: u64,
 }
 

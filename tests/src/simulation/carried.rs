@@ -109,9 +109,14 @@ impl Carried {
         }
     }
 
+    /// The path of its URL.
+    pub(super) fn path(&self) -> &str {
+        self.head.uri.path()
+    }
+
     /// The last segment of the URL's path: a tag, or a digest, if it is a request for content.
     pub(super) fn name(&self) -> &str {
-        self.head.uri.path().rsplit('/').next().unwrap_or_default()
+        self.path().rsplit('/').next().unwrap_or_default()
     }
 
     pub(super) fn asked(&self, now: Time) -> Asked<'_> {

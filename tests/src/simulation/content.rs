@@ -115,6 +115,11 @@ impl Content {
         with
     }
 
+    /// Whether something else is served in the place of some content.
+    pub(super) fn is_wrong(&self, digest: &str) -> bool {
+        self.wrong.keys().any(|wrong| wrong.to_string() == digest)
+    }
+
     /// What a registry serves under a digest.
     pub fn serves(&self, digest: &Digest) -> Option<Bytes> {
         if self.missing.contains(digest) {

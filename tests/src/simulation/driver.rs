@@ -175,7 +175,7 @@ impl<'c, A: Answers> Simulation<'c, A> {
             let watched = self.ops.get_mut(&op).expect("an operation that was started");
             assert!(!watched.is_over, "a request of an operation that is over");
             assert!(!watched.is_paused, "a request of a paused operation");
-            watched.sent(carried.name());
+            watched.sent(carried.name(), carried.path());
         }
         let closed = self.closed.get(&carried.origin).filter(|until| self.now < **until);
         assert_eq!(closed, None, "a request to a server that asked to be left alone: {}", carried.request);

@@ -30,8 +30,12 @@ pub struct Watched {
     data: Option<Bytes>,
     /// Sinks whose bytes may come anew, from where a driver was dropped.
     anew: BTreeSet<Digest>,
-    /// Sinks that had something before, which may be wrong: all of it may come.
+    /// Sinks that had something before, which may be wrong, or is from another place: all of it may come.
     begun: BTreeSet<Digest>,
+    /// The path where each content was asked for last.
+    places: BTreeMap<String, String>,
+    /// What a pull wants.
+    wanted: BTreeSet<Digest>,
     /// Content that was there from before, all of it and right.
     held: BTreeSet<Digest>,
     /// Requests that were dropped, and were not sent again yet.
@@ -65,7 +69,15 @@ impl Watched {
         &self.kept
     }
 
-    pub(super) fn sent(&mut self, name: &str) {
+    pub(super) fn sent(&mut self, name: &str, path: &str) {
+        // A pull that does not find a blob in one place begins anew in the next.
+        let place = self.places.insert(name.to_owned(), path.to_owned());
+        if place.is_some_and(|place| place != path)
+            && let Ok(digest) = name.parse()
+            && self.wanted.contains(&digest)
+        {
+            self.begun.insert(digest);
+        }
         if let Some(dropped) = self.dropped.get_mut(name).filter(|dropped| **dropped > 0) {
             *dropped -= 1;
             return;
@@ -125,6 +137,7 @@ impl Watched {
             }
             Event::Failed(_) => self.is_over = true,
             Event::Resolved(root) => self.root = Some(root),
+            Event::Wanted(descriptor) => _ = self.wanted.insert(descriptor.digest),
             Event::Data(bytes) => self.data = Some(bytes),
             Event::Verified(digest) => {
                 let sink = self.sinks.entry(digest.clone()).or_default();
