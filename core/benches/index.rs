@@ -33,7 +33,7 @@ fn main() {
     for (name, document) in &documents {
         let ratio = ratio(|| strict(document), || typed(document));
         println!(
-            "index of {DESCRIPTORS} descriptors, {name} ({} bytes): oci-spec takes {ratio:.1} times as long",
+            "index of {DESCRIPTORS} descriptors, {name} ({} bytes): oci-spec takes {ratio:.2} times as long",
             document.len()
         );
     }

@@ -94,12 +94,13 @@ keys! {
 /// The keys of one object so far.
 pub(super) struct Seen<'de> {
     known: u8,
-    unknown: BTreeSet<Cow<'de, str>>,
+    /// Mostly there is none, and then nothing to drop.
+    unknown: Option<BTreeSet<Cow<'de, str>>>,
 }
 
 impl<'de> Seen<'de> {
     pub(super) fn new() -> Self {
-        Self { known: 0, unknown: BTreeSet::new() }
+        Self { known: 0, unknown: None }
     }
 
     pub(super) fn has(&self, key: impl Key) -> bool {
@@ -124,7 +125,7 @@ impl<'de> Seen<'de> {
                     if let Some(known) = K::ALL.iter().find(|key| same_but_for_case(&text, key.name())) {
                         return Err(pass.refuse(Broken::Case { key: text.into(), known: known.name() }));
                     }
-                    if let Some(text) = self.unknown.replace(text) {
+                    if let Some(text) = self.unknown.get_or_insert_default().replace(text) {
                         return Err(pass.refuse(Broken::Duplicate(text.into())));
                     }
                     map.next_value::<IgnoredAny>()?;
