@@ -41,7 +41,7 @@ pub use choices::Choices;
 pub use content::{Content, PLATFORMS};
 pub use driver::Simulation;
 pub use registry::Registry;
-pub use run::{Run, run, traced};
+pub use run::{Run, drop_after, run, traced};
 pub use watched::Watched;
 
 /// How often something happened.

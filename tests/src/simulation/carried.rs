@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::header::RETRY_AFTER;
 use http::request;
 use oci_proto::{
     Awaiting, Completion, Exchange, ExchangeId, Fault, FaultKind, OpId, Payload, Receiving, Sink, Time,
@@ -14,6 +15,10 @@ use crate::transcript::Answer;
 /// After how long without a delivery a transport says that there is no answer in time.
 pub(super) const IDLE: Duration = Duration::from_secs(10);
 
+/// What answers with a Retry-After are dated by, and what some of them say there.
+pub(super) const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+pub(super) const HALF_A_MINUTE_LATER: &str = "Sun, 06 Nov 1994 08:50:07 GMT";
+
 pub(super) struct Carried {
     pub(super) id: ExchangeId,
     pub(super) op: Option<OpId>,
@@ -25,6 +30,8 @@ pub(super) struct Carried {
     pace: Pace,
     head: request::Parts,
     payload: Payload,
+    /// For how long the server asked to be left alone.
+    wait: Option<Duration>,
     stage: Stage,
 }
 
@@ -80,7 +87,8 @@ enum Delivered {
 
 pub(super) enum Progress {
     Going(Carried),
-    Ended(Completion),
+    /// What came of it, and for how long the server asked to be left alone.
+    Ended(Completion, Option<Duration>),
 }
 
 impl Carried {
@@ -105,6 +113,7 @@ impl Carried {
             pace,
             head,
             payload,
+            wait: None,
             stage: Stage::Sent(Box::new(awaiting)),
         }
     }
@@ -140,6 +149,7 @@ impl Carried {
                     Ok(answer) => {
                         trace.answered(now, id, &answer);
                         self.due = now + self.pace.gap;
+                        self.wait = wait(&answer);
                         Stage::Answered(Box::new(Arriving::new(*awaiting, answer)))
                     }
                     Err(fault) => {
@@ -151,7 +161,7 @@ impl Carried {
             }
             Stage::Failing(awaiting, fault) => {
                 trace.note(now, || format!("  < {id:?} {fault}"));
-                return Progress::Ended(awaiting.fail(fault));
+                return Progress::Ended(awaiting.fail(fault), None);
             }
             Stage::Answered(arriving) => match arriving.go_on(self.pace.pieces, &mut deliver) {
                 Delivered::Some(arriving) => {
@@ -163,7 +173,7 @@ impl Carried {
                         Some(fault) => trace.note(now, || format!("  < {id:?} {fault}")),
                         None => trace.note(now, || format!("  < {id:?} ends")),
                     }
-                    return Progress::Ended(*completion);
+                    return Progress::Ended(*completion, self.wait);
                 }
             },
         };
@@ -231,4 +241,11 @@ impl Arriving {
 /// What limits on requests count by.
 pub(super) fn origin(uri: &http::Uri) -> String {
     format!("{}://{}", uri.scheme_str().unwrap_or_default(), uri.authority().map_or("", |host| host.as_str()))
+}
+
+/// What servers of these tests say of a wait: seconds, or a date half a minute after that of the answer.
+fn wait(answer: &Answer) -> Option<Duration> {
+    let value = answer.headers.get(RETRY_AFTER)?.to_str().ok()?;
+    let seconds = if value == HALF_A_MINUTE_LATER { Some(30) } else { value.parse().ok() };
+    seconds.map(Duration::from_secs)
 }

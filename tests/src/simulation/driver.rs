@@ -50,6 +50,8 @@ pub struct Simulation<'c, A> {
     pub(super) is_fresh: bool,
     /// What ended last.
     ended: Option<ExchangeId>,
+    /// For how long its server asked to be left alone.
+    pub(super) wait: Option<Duration>,
     steps: usize,
     sleeps: usize,
 }
@@ -85,6 +87,7 @@ impl<'c, A: Answers> Simulation<'c, A> {
             closed: BTreeMap::new(),
             is_fresh: false,
             ended: None,
+            wait: None,
             steps: 0,
             sleeps: 0,
         }
@@ -215,6 +218,8 @@ impl<'c, A: Answers> Simulation<'c, A> {
                 let most = self.limits.backoff_max.max(self.limits.retry_after_max);
                 assert!(retry.delay <= most, "a wait of {:?}, where {most:?} is the longest", retry.delay);
                 if self.is_fresh {
+                    let wait = self.wait.unwrap_or_default();
+                    assert!(retry.delay >= wait, "a wait of {:?}, where {wait:?} was asked for", retry.delay);
                     let at = self.now + retry.delay;
                     watched.retries.push(at);
                     let slows = matches!(retry.error.status().map(|status| status.as_u16()), Some(429 | 503));
@@ -289,8 +294,9 @@ impl<'c, A: Answers> Simulation<'c, A> {
         });
         match progress {
             Progress::Going(carried) => self.out.push(carried),
-            Progress::Ended(completion) => {
+            Progress::Ended(completion, wait) => {
                 self.answers.shown(&completion);
+                self.wait = wait;
                 self.ended = Some(completion.id());
                 self.session.complete(self.now, completion);
                 self.is_fresh = true;

@@ -30,8 +30,10 @@ pub(super) struct Ledger {
     challenged: BTreeSet<usize>,
     /// Token servers that a registry named itself.
     realms: BTreeSet<(usize, Origin)>,
-    /// Authorizations that may go to their registry alone.
-    tokens: BTreeMap<String, usize>,
+    /// Whether the first two registries have one token server, which does not tell them apart.
+    twins: bool,
+    /// Authorizations that may go to their registry alone: for the twins, to the one that is shown it first.
+    tokens: BTreeMap<String, Option<usize>>,
     /// Until when some of those are good.
     expire: BTreeMap<String, Time>,
     /// Authorizations and refresh tokens that may go to their registry's token servers.
@@ -57,11 +59,22 @@ impl Ledger {
             ops: BTreeMap::new(),
             challenged: BTreeSet::new(),
             realms: BTreeSet::new(),
+            twins: false,
             tokens: BTreeMap::new(),
             expire: BTreeMap::new(),
             logins: BTreeMap::new(),
             secrets: 0,
         }
+    }
+
+    /// The first two registries have one token server.
+    pub(super) fn join(&mut self) {
+        self.twins = true;
+    }
+
+    /// Whether what is asked of the token server of one registry may be for the other.
+    pub(super) fn is_asked_for(&self, asked: usize, registry: usize) -> bool {
+        asked == registry || self.twins && asked < 2 && registry < 2
     }
 
     pub(super) fn start(&mut self, op: OpId, registry: usize) {
@@ -117,13 +130,14 @@ impl Ledger {
             let until = from + Duration::from_secs(seconds.max(60));
             self.expire.insert(authorization.clone(), until);
         }
-        self.tokens.insert(authorization, registry);
+        let owner = (!(self.twins && registry < 2)).then_some(registry);
+        self.tokens.insert(authorization, owner);
         token
     }
 
     /// Whether the registry lets whoever shows this in.
     pub(super) fn admits(&self, registry: usize, authorization: &str, now: Time) -> bool {
-        self.tokens.get(authorization) == Some(&registry)
+        self.tokens.get(authorization) == Some(&Some(registry))
             && self.expire.get(authorization).is_none_or(|until| now < *until)
     }
 
@@ -140,7 +154,7 @@ impl Ledger {
                 self.logins.insert(basic(format!("<token>:{}", token.reveal())), registry);
             }
             Credentials::Bearer(token) => {
-                self.tokens.insert(format!("Bearer {}", token.reveal()), registry);
+                self.tokens.insert(format!("Bearer {}", token.reveal()), Some(registry));
             }
             other => panic!("nobody gave {other:?}"),
         }
@@ -148,13 +162,19 @@ impl Ledger {
 
     /// Whether the registry knows this Authorization.
     pub(super) fn knows(&self, registry: usize, authorization: &str) -> bool {
-        [&self.tokens, &self.logins].iter().any(|known| known.get(authorization) == Some(&registry))
+        self.tokens.get(authorization) == Some(&Some(registry))
+            || self.logins.get(authorization) == Some(&registry)
     }
 
     /// Holds a request to the rules.
-    pub(super) fn check(&self, op: Option<OpId>, request: &Request<Payload>) {
+    pub(super) fn check(&mut self, op: Option<OpId>, request: &Request<Payload>) {
         let (uri, headers) = (request.uri(), request.headers());
         let registry = self.registry(op, uri);
+        let shown = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        if let Some(owner) = shown.and_then(|shown| self.tokens.get_mut(shown)).filter(|_| op.is_some()) {
+            owner.get_or_insert(registry);
+        }
+        let may_ask = |owner: &usize| self.is_asked_for(registry, *owner);
         let (home, target) = (&self.registries[registry], &origin_of(uri));
         let shown = Shown(request, home);
         assert!(!SECRETS.iter().any(|secret| uri.to_string().contains(secret)), "a secret in a URL: {shown}");
@@ -165,7 +185,7 @@ impl Ledger {
             assert!(allowed, "plain http over a network that nobody trusts: {shown}");
         }
         assert!(
-            op.is_some() || self.realms.contains(&(registry, target.clone())),
+            op.is_some() || self.realms.iter().any(|(owner, realm)| may_ask(owner) && realm == target),
             "no realm of its: {shown}"
         );
 
@@ -175,7 +195,7 @@ impl Ledger {
             let known = if op.is_some() {
                 self.knows(registry, text)
             } else {
-                self.logins.get(text) == Some(&registry)
+                self.logins.get(text).is_some_and(may_ask)
             };
             assert!(known, "an Authorization that is not for it: {text} {shown}");
             assert!(op.is_none() || target == home, "Authorization leaves its origin: {shown}");
@@ -196,7 +216,7 @@ impl Ledger {
                 let form = std::str::from_utf8(form).expect("a form is text");
                 let refresh_token = form.split('&').find_map(|pair| pair.strip_prefix("refresh_token="));
                 let known = refresh_token.and_then(|token| self.logins.get(token));
-                assert_eq!(known, Some(&registry), "a refresh token that is not for it: {shown}");
+                assert!(known.is_some_and(may_ask), "a refresh token that is not for it: {shown}");
             }
             other => panic!("{other:?}: {shown}"),
         }

@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 use http::HeaderValue;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
+use oci_proto::server::Content as _;
 use oci_proto::{Fault, FaultKind};
 
+use super::carried::{DATE, HALF_A_MINUTE_LATER};
 use super::ledger::{SIGNATURE, mark};
 use super::world::{World, answer};
 use super::{Asked, Choices};
@@ -17,7 +19,8 @@ impl World<'_> {
         let is_blob = asked.head.uri.path().contains("/blobs/");
         match choices.below(12) {
             // What is there to be resumed has been broken.
-            0..8 if is_blob => self.broken(registry, asked, choices),
+            0..6 if is_blob => self.broken(registry, asked, choices),
+            6 | 7 if is_blob => self.wrong(registry, asked, choices),
             0 | 1 => self.odd_challenge(registry, asked, choices),
             2 | 3 => self.odd_redirect(registry, asked, choices),
             4 => self.trouble(choices),
@@ -145,9 +148,8 @@ impl World<'_> {
     fn trouble(&mut self, choices: &mut Choices<'_>) -> Answer {
         self.count("trouble");
         let status = [429, 503, 500, 408, 504, 499][choices.below(6)];
-        let waits =
-            ["0", "1", "100", "31536000", "Sun, 06 Nov 1994 08:50:07 GMT", "soon", "99999999999999999999"];
-        let mut answer = self.refusal(status, &[("date", "Sun, 06 Nov 1994 08:49:37 GMT")]);
+        let waits = ["0", "1", "100", "31536000", HALF_A_MINUTE_LATER, "soon", "99999999999999999999"];
+        let mut answer = self.refusal(status, &[("date", DATE)]);
         if let Some(wait) = waits.get(choices.below(waits.len() + 1)) {
             answer.headers.insert("retry-after", HeaderValue::from_static(wait));
         }
@@ -166,7 +168,7 @@ impl World<'_> {
     /// The truth, with something wrong about it.
     fn wrong(&mut self, registry: usize, asked: &Asked<'_>, choices: &mut Choices<'_>) -> Answer {
         let mut answer = self.truth(registry, asked);
-        match choices.below(8) {
+        match choices.below(11) {
             0 => _ = answer.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip")),
             1 => _ = answer.headers.insert(CONTENT_LENGTH, HeaderValue::from(usize::from(choices.byte()))),
             2 => _ = answer.headers.remove(CONTENT_LENGTH),
@@ -174,6 +176,15 @@ impl World<'_> {
             4 => _ = answer.headers.remove(CONTENT_RANGE),
             5 => answer.body = Bytes::from([&answer.body[..], &[b' '; 500]].concat()),
             6 => answer.body.truncate(usize::from(choices.byte())),
+            7 => self.shift(&mut answer, asked, choices),
+            8 => {
+                let digest = self.content.root.digest.to_string().parse().expect("a header's value");
+                answer.headers.insert("docker-content-digest", digest);
+            }
+            9 => {
+                let types = ["application/vnd.oci.image.manifest.v1+json", "text/html", "application/json"];
+                answer.headers.insert(CONTENT_TYPE, HeaderValue::from_static(choices.pick(&types)));
+            }
             _ => {
                 let mut body = answer.body.to_vec();
                 if let Some(byte) = body.first_mut() {
@@ -183,5 +194,17 @@ impl World<'_> {
             }
         }
         answer
+    }
+
+    /// Answers with another part than the one that was asked for, and says so.
+    fn shift(&self, answer: &mut Answer, asked: &Asked<'_>, choices: &mut Choices<'_>) {
+        let name = asked.head.uri.path().rsplit('/').next().unwrap_or_default();
+        let whole = name.parse().ok().and_then(|digest| self.content.memory.bytes(&digest));
+        let Some(whole) = whole.filter(|whole| answer.status == 206 && !whole.is_empty()) else { return };
+        let start = usize::from(choices.byte()) % whole.len();
+        let range = format!("bytes {start}-{}/{}", whole.len() - 1, whole.len());
+        answer.headers.insert(CONTENT_RANGE, range.parse().expect("a header's value"));
+        answer.headers.insert(CONTENT_LENGTH, (whole.len() - start).into());
+        answer.body = whole.slice(start..);
     }
 }

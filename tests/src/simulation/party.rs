@@ -70,6 +70,13 @@ impl Party {
         }
     }
 
+    /// Has the other one's token server.
+    pub(super) fn trust(&mut self, other: &Self) {
+        self.realm.clone_from(&other.realm);
+        (self.wants_login, self.refuses_post) = (other.wants_login, other.refuses_post);
+        self.lifetime = other.lifetime;
+    }
+
     /// Puts an answer into the registry's own words: none of them is wrong.
     pub(super) fn word(&self, method: &Method, answer: &mut Answer) {
         let headers = &mut answer.headers;

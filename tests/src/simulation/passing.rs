@@ -6,6 +6,7 @@ use http::{HeaderValue, Method, StatusCode};
 use oci_proto::header::ContentRange;
 use oci_proto::{Fault, FaultKind};
 
+use super::carried::{DATE, HALF_A_MINUTE_LATER};
 use super::world::World;
 use super::{Asked, Choices};
 use crate::transcript::Answer;
@@ -39,9 +40,8 @@ impl World<'_> {
     /// Too many requests, or too much to do; for how long is said in one way or another, or not.
     fn busy(&mut self, choices: &mut Choices<'_>) -> Answer {
         let status = choices.pick(&[429, 503]);
-        let mut answer = self.refusal(status, &[("date", "Sun, 06 Nov 1994 08:49:37 GMT")]);
-        let waits =
-            ["1", "0", "100", "Sun, 06 Nov 1994 08:50:07 GMT", "soon", "Sun, 06 Nov 1994 08:49:07 GMT"];
+        let mut answer = self.refusal(status, &[("date", DATE)]);
+        let waits = ["1", "0", "100", HALF_A_MINUTE_LATER, "soon", "Sun, 06 Nov 1994 08:49:07 GMT"];
         if let Some(wait) = waits.get(choices.below(waits.len() + 1)) {
             answer.headers.insert("retry-after", HeaderValue::from_static(wait));
         }

@@ -42,40 +42,88 @@ pub fn traced(data: &[u8], tell: impl Fn(&str) + 'static) -> Run {
     converse(data, Trace::told(tell))
 }
 
-fn converse(data: &[u8], trace: Trace) -> Run {
-    let mut choices = Choices::new(data);
-    // What decides most has bytes of its own, so that a change of one thing leaves the others as they are.
-    let mut settings = choices.part(12);
-    let rounds: Vec<_> = (0..=settings.below(3)).map(|_| choices.part(13)).collect();
-    let mut config = Config::default();
-    config.plain_http =
-        settings.pick(&[PlainHttp::Loopback, PlainHttp::Loopback, PlainHttp::Always, PlainHttp::Never]);
-    config.limits = limits(&mut settings);
-    let manners = settings.pick(&[Manners::PLAIN, Manners::RESTLESS, Manners::ROUGH]);
-    let mut parties = choices.part(32);
-    let content = Content::draw(&mut choices.part(80));
-    let limits = config.limits.clone();
-    let world = World::new(&content, config.plain_http, limits.tries, &mut parties);
+/// Runs the conversation for so many steps, and drops the session: how many bytes that frees, of those that
+/// `used` counts, and how many operations were alive.
+///
+/// # Panics
+///
+/// A promise is broken.
+pub fn drop_after(data: &[u8], steps: usize, used: impl Fn() -> usize) -> (usize, usize) {
+    let plan = Plan::draw(data);
+    let mut simulation = plan.begin(Trace::default());
+    plan.go_on(&mut simulation, steps);
+    let alive = simulation.ops.values().filter(|watched| !watched.is_over).count();
+    let session = std::mem::replace(&mut simulation.session, Session::new(Config::default(), 0));
+    let before = used();
+    drop(session);
+    (before.saturating_sub(used()), alive)
+}
 
-    let mut simulation = Simulation::new(config.clone(), world, manners, choices);
-    trace.note(simulation.now, || format!("{config:?}"));
-    trace.note(simulation.now, || format!("{manners:?}; content with {}", content.ills()));
-    simulation.trace = trace;
-    let mut started = BTreeMap::new();
-    for mut round in rounds {
-        for _ in 0..=round.below(4) {
-            let (about, op) = start(&mut simulation.session, &content, &mut round);
-            let now = simulation.now;
-            simulation.trace.note(now, || format!("{op:?}: {} {:?}", REGISTRIES[about.registry], about.what));
-            simulation.watch(op);
-            simulation.answers.ledger.start(op, about.registry);
-            started.insert(op, about);
-        }
-        simulation.drive();
-        simulation.pass(Duration::from_secs(round.pick(&[0, 30, 70])));
-    }
+fn converse(data: &[u8], trace: Trace) -> Run {
+    let plan = Plan::draw(data);
+    let mut simulation = plan.begin(trace);
+    let started = plan.go_on(&mut simulation, usize::MAX);
     simulation.end();
-    tell(simulation, &started, &limits)
+    tell(simulation, &started, &plan.config.limits)
+}
+
+/// What decides most. Each has bytes of its own, so that a change of one thing leaves the others as they are.
+struct Plan<'d> {
+    config: Config,
+    manners: Manners,
+    content: Content,
+    parties: Choices<'d>,
+    rounds: Vec<Choices<'d>>,
+    /// What is left for all that happens.
+    choices: Choices<'d>,
+}
+
+impl<'d> Plan<'d> {
+    fn draw(data: &'d [u8]) -> Self {
+        let mut choices = Choices::new(data);
+        let mut settings = choices.part(12);
+        let rounds = (0..=settings.below(3)).map(|_| choices.part(13)).collect();
+        let mut config = Config::default();
+        config.plain_http =
+            settings.pick(&[PlainHttp::Loopback, PlainHttp::Loopback, PlainHttp::Always, PlainHttp::Never]);
+        config.limits = limits(&mut settings);
+        let manners = settings.pick(&[Manners::PLAIN, Manners::RESTLESS, Manners::ROUGH]);
+        let parties = choices.part(32);
+        let content = Content::draw(&mut choices.part(80));
+        Self { config, manners, content, parties, rounds, choices }
+    }
+
+    fn begin(&self, trace: Trace) -> Simulation<'d, World<'_>> {
+        let Self { config, manners, content, .. } = self;
+        let mut parties = self.parties.clone();
+        let world = World::new(content, config.plain_http, config.limits.tries, &mut parties);
+        let mut simulation = Simulation::new(config.clone(), world, *manners, self.choices.clone());
+        trace.note(simulation.now, || format!("{config:?}"));
+        trace.note(simulation.now, || format!("{manners:?}; content with {}", content.ills()));
+        simulation.trace = trace;
+        simulation
+    }
+
+    /// Starts operations, and drives them to their ends, or so many steps far.
+    fn go_on(&self, simulation: &mut Simulation<'_, World<'_>>, steps: usize) -> BTreeMap<OpId, Started> {
+        let mut started = BTreeMap::new();
+        for mut round in self.rounds.iter().cloned() {
+            for _ in 0..=round.below(4) {
+                let (about, op) = start(&mut simulation.session, &self.content, &mut round);
+                let name = REGISTRIES[about.registry];
+                simulation.trace.note(simulation.now, || format!("{op:?}: {name} {:?}", about.what));
+                simulation.watch(op);
+                simulation.answers.ledger.start(op, about.registry);
+                started.insert(op, about);
+            }
+            while simulation.steps() < steps && simulation.step() {}
+            if simulation.steps() >= steps {
+                break;
+            }
+            simulation.pass(Duration::from_secs(round.pick(&[0, 30, 70])));
+        }
+        started
+    }
 }
 
 /// Holds what was seen against what was to be expected.

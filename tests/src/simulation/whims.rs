@@ -94,7 +94,7 @@ impl<A: Answers> Simulation<'_, A> {
                 self.trace.note(self.now, || format!("* {:?} fails: {kind:?}", carried.id));
                 self.answers.failed(&carried.asked(self.now), kind);
                 self.session.complete(self.now, carried.fail(Fault::new(kind, "as it was drawn")));
-                self.is_fresh = true;
+                (self.is_fresh, self.wait) = (true, None);
             }
             _ => {}
         }

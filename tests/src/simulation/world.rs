@@ -49,10 +49,17 @@ impl<'c> World<'c> {
         tries: u32,
         choices: &mut Choices<'_>,
     ) -> Self {
-        let ledger = Ledger::new(&REGISTRIES, plain_http);
+        let mut ledger = Ledger::new(&REGISTRIES, plain_http);
         let wildness = choices.pick(&[16, 8, 4, 2, 32]);
         let lies = choices.flip();
-        let parties = (0..REGISTRIES.len()).map(|n| Party::new(n, &ledger, &mut choices.part(6))).collect();
+        let party = |n| Party::new(n, &ledger, &mut choices.part(6));
+        let mut parties: Vec<Party> = (0..REGISTRIES.len()).map(party).collect();
+        if let [first, second, ..] = &mut parties[..]
+            && choices.once_in(3)
+        {
+            ledger.join();
+            second.trust(first);
+        }
         Self {
             ledger,
             accounts: Accounts::new(tries),
@@ -78,7 +85,9 @@ impl<'c> World<'c> {
     pub(super) fn lied(&mut self, registry: usize) {
         match self.op {
             Some(op) => self.accounts.wrong(op),
-            None => self.accounts.wrong_of_registry(registry),
+            None => (0..REGISTRIES.len())
+                .filter(|other| self.ledger.is_asked_for(registry, *other))
+                .for_each(|other| self.accounts.wrong_of_registry(other)),
         }
     }
 
@@ -295,7 +304,9 @@ impl Answers for World<'_> {
             Credentials::login("user", world.ledger.secret()).expect("a name without a colon")
         };
         let wants_tokens = self.parties[registry].wants == Wants::Bearer;
-        let drawn = choices.below(11);
+        // Whoever has no login, and one token server for two registries, can be told apart by nothing but them.
+        let is_twin = registry < 2 && self.ledger.is_asked_for(0, 1);
+        let drawn = if is_twin && choices.flip() { 10 } else { choices.below(11) };
         let (found, helps) = match drawn {
             5..8 => (Some(Credentials::Identity(self.ledger.secret().into())), wants_tokens),
             8 => (Some(Credentials::Bearer(self.ledger.secret().into())), wants_tokens),

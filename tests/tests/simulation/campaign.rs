@@ -1,15 +1,29 @@
 //! Runs of many worlds, and what they had in them.
 #![expect(clippy::print_stdout, reason = "a campaign tells what it finds, and a seed what happens in it")]
 
+use std::cell::RefCell;
 use std::panic::catch_unwind;
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use oci_proto_tests::simulation::{Counts, run, traced};
+use oci_proto_tests::simulation::{Counts, drop_after, run, traced};
+use peak_alloc::PeakAlloc;
 
 use super::seeds::bytes;
 
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
+
 /// How many worlds are the same each time.
 const FIXED: u64 = 1500;
+/// How many of them are run twice, and traced.
+const SAME: u64 = 50;
+/// In how many of them it is counted what the session holds.
+const HELD: u64 = 300;
+/// The most bytes that a session holds without an operation: logins, tokens, and who asked to be left alone.
+const AT_REST: usize = 48 << 10;
+/// The same, for each operation: its documents, its requests and what it has to say.
+const FOR_EACH: usize = 32 << 10;
 /// How long others are run.
 const FRESH: Duration = Duration::from_secs(4);
 
@@ -104,6 +118,45 @@ pub(crate) fn fixed() -> Result<(), String> {
             return Err(format!("{times} {what}, where {least} are the least: {:#?}", tally.counts));
         }
     }
+    Ok(())
+}
+
+/// Runs of the same world.
+pub(crate) fn same() -> Result<(), String> {
+    for seed in 0..SAME {
+        let told = || {
+            let lines = Rc::new(RefCell::new(Vec::new()));
+            let kept = lines.clone();
+            let run = traced(&bytes(seed), move |line| kept.borrow_mut().push(line.to_owned()));
+            (run, lines.take())
+        };
+        let (first, second) = (told(), told());
+        if first != second {
+            let differ = first.1.iter().zip(&second.1).find(|(first, second)| first != second);
+            return Err(format!("seed {seed}, and another run: {differ:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// What a session holds, in the midst of a world and at its end.
+pub(crate) fn held() -> Result<(), String> {
+    let (mut at_rest, mut at_work) = (0, 0);
+    for seed in 0..HELD {
+        let data = bytes(seed);
+        for step in [20, 60, 180, usize::MAX] {
+            let (held, alive) = drop_after(&data, step, || HEAP.current_usage());
+            let most = AT_REST + alive * FOR_EACH;
+            if held > most {
+                return Err(format!(
+                    "{held} bytes are held for {alive} operations after {step} steps of seed {seed}"
+                ));
+            }
+            let greatest = if alive == 0 { &mut at_rest } else { &mut at_work };
+            *greatest = held.max(*greatest);
+        }
+    }
+    println!("{at_rest} bytes at rest, {at_work} at work");
     Ok(())
 }
 

@@ -42,6 +42,11 @@ fn main() {
     let tests = vec![
         Trial::test("worlds_that_are_the_same_each_time_keep_all_promises", || Ok(campaign::fixed()?)),
         Trial::test("worlds_that_nobody_has_seen_yet_keep_all_promises", || Ok(campaign::fresh()?)),
+        Trial::test("the_same_seed_gives_the_same_run", || Ok(campaign::same()?)),
+        Trial::test("a_session_holds_little_in_any_world", || Ok(campaign::held()?)),
     ];
-    libtest_mimic::run(&Arguments::from_args(), tests).exit();
+    let mut arguments = Arguments::from_args();
+    // What one of them counts, the others would count too.
+    arguments.test_threads = Some(1);
+    libtest_mimic::run(&arguments, tests).exit();
 }
