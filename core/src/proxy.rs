@@ -1,5 +1,7 @@
 //! Which proxies clients can use. The core talks to none; what both adapters hold to stands here.
 
+use std::ffi::OsString;
+
 use http::Uri;
 
 /// Whether a text is the URL of a proxy that a client can use: it has a host, a port that is a number if any, and
@@ -22,13 +24,18 @@ pub fn is_proxy_url(text: &str) -> bool {
 /// The first variable that should name a proxy, and does not; `variable` looks one up. Where there is one, a client
 /// is better not made than made to go there without a proxy.
 ///
-/// Empty counts as not set.
-pub fn unusable_proxy_variable(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+/// Empty counts as not set. A CGI program, which `REQUEST_METHOD` tells, has no proxies at all: `HTTP_PROXY` is what
+/// its own client says there, in a header.
+pub fn unusable_proxy_variable(variable: impl Fn(&str) -> Option<OsString>) -> Option<String> {
+    if variable("REQUEST_METHOD").is_some() {
+        return None;
+    }
     let names = ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY"];
     let names = names.iter().flat_map(|name| [(*name).to_owned(), name.to_ascii_lowercase()]);
-    names
-        .into_iter()
-        .find(|name| variable(name).is_some_and(|value| !value.is_empty() && !is_proxy_url(&value)))
+    names.into_iter().find(|name| {
+        let value = variable(name).unwrap_or_default();
+        !value.is_empty() && !value.to_str().is_some_and(is_proxy_url)
+    })
 }
 
 #[cfg(test)]
@@ -50,7 +57,7 @@ mod tests {
     fn a_variable_that_names_no_proxy_is_found() {
         let found = |set: &'static [(&str, &str)]| {
             unusable_proxy_variable(|name| {
-                set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+                set.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
             })
         };
         assert_eq!(
@@ -62,5 +69,6 @@ mod tests {
             Some("http_proxy")
         );
         assert_eq!(found(&[("all_proxy", "ftp://a")]).as_deref(), Some("all_proxy"));
+        assert_eq!(found(&[("HTTP_PROXY", "of a client"), ("REQUEST_METHOD", "GET")]), None);
     }
 }

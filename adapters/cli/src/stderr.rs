@@ -13,12 +13,17 @@ use oci_proto::{Error, Retry};
 
 use crate::args::Common;
 
-/// How a bar looks that is alone.
-pub(crate) const ALONE: &str =
-    "{decimal_bytes} of {decimal_total_bytes} {wide_bar} {decimal_bytes_per_sec}, {eta} left";
-
 /// What moves on a terminal, and makes room for what is said.
 static DRAWN: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Has a bar drawn that is alone, or without a length a spinner, where stderr is a terminal.
+pub(crate) fn draw_alone(length: Option<u64>, hidden: bool) -> ProgressBar {
+    let look = match length {
+        Some(_) => "{decimal_bytes} of {decimal_total_bytes} {wide_bar} {decimal_bytes_per_sec}, {eta} left",
+        None => "{spinner} {decimal_bytes} {decimal_bytes_per_sec}",
+    };
+    if hidden { ProgressBar::hidden() } else { draw(bar(length, look)) }
+}
 
 /// A bar up to a length, or without one a spinner; with this look, and not drawn yet.
 pub(crate) fn bar(length: Option<u64>, look: &str) -> ProgressBar {

@@ -96,8 +96,8 @@ enum Stage {
 }
 
 impl Check {
-    /// Tells `progress` how far the reading of blobs has come. It is called by all threads that read, and must
-    /// not take long.
+    /// Tells `progress` how far the reading of blobs has come, if it is set before that begins. It is called by all
+    /// threads that read, and must not take long. A panic in it comes out of the iterator.
     #[must_use]
     pub fn on_progress(mut self, progress: impl Fn(CheckProgress) + Send + Sync + 'static) -> Self {
         self.progress = Some(Box::new(progress));

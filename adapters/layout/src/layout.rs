@@ -13,7 +13,7 @@ use oci_proto::{
 };
 
 use crate::error::Trouble;
-use crate::writer::{LOCK, WORK};
+use crate::writer::{WORK, is_partial};
 use crate::{BlobReader, LayoutError, Walk, files};
 
 /// An image layout on disk, as its `index.json` was when it was opened.
@@ -129,15 +129,14 @@ impl Layout {
         self.blob(&descriptor.digest, Some(descriptor.size))?.verify(|_| ControlFlow::Continue(()))
     }
 
-    /// What interrupted writers left of blobs. The next pull of the same content goes on with it; nobody else ever
-    /// removes it.
+    /// What interrupted writers left of blobs, as far as that can be read. The next pull of the same content goes on
+    /// with it; nobody else ever removes it.
     pub fn leftovers(&self) -> Leftovers {
         let folder = self.folder.join(WORK);
         let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
-        let blobs =
-            entries.filter(|entry| entry.file_name() != LOCK).filter_map(|entry| entry.metadata().ok());
+        let blobs = entries.filter(|entry| is_partial(&entry.file_name()));
         let mut found = Leftovers { blobs: 0, bytes: 0, folder };
-        for blob in blobs.filter(fs::Metadata::is_file) {
+        for blob in blobs.filter_map(|entry| entry.metadata().ok()).filter(fs::Metadata::is_file) {
             found.blobs += 1;
             found.bytes += blob.len();
         }

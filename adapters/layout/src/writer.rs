@@ -1,6 +1,7 @@
 //! Writing a layout.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,6 @@ use oci_proto::{Descriptor, Digest};
 use crate::error::Trouble;
 use crate::layout::{is_missing, open_folder, read_index, read_marker};
 use crate::{Layout, LayoutError, files};
-pub(crate) use lock::LOCK;
 use lock::Lock;
 
 mod blob;
@@ -186,7 +186,7 @@ impl Place {
         self.folder.join(WORK).join(name)
     }
 
-    /// Where a blob is written before it is whole.
+    /// Where a blob is written before it is whole; [`is_partial`] knows the name again.
     fn partial(&self, digest: &Digest) -> PathBuf {
         self.work(&format!("{}-{}", digest.algorithm_name(), digest.encoded()))
     }
@@ -195,6 +195,12 @@ impl Place {
         // Nothing panics while it holds the guard.
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a file beside the lock is a blob that is not whole.
+pub(crate) fn is_partial(name: &OsStr) -> bool {
+    let digest = name.to_str().and_then(|name| name.split_once('-'));
+    digest.is_some_and(|(algorithm, encoded)| format!("{algorithm}:{encoded}").parse::<Digest>().is_ok())
 }
 
 /// Refuses a folder that is no layout, and not empty. What a writer leaves that was killed while it made a

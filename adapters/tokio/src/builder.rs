@@ -186,7 +186,7 @@ impl Builder {
             .with_root_certificates(std::mem::replace(&mut self.roots, RootCertStore::empty()))
             .with_no_client_auth();
         if self.proxies.is_none()
-            && let Some(name) = unusable_proxy_variable(|name| env::var(name).ok())
+            && let Some(name) = unusable_proxy_variable(|name| env::var_os(name))
         {
             return Err(BuildError::ProxyVariable(name));
         }

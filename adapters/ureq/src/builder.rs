@@ -144,7 +144,7 @@ impl Builder {
     /// works there, and what needs one says so.
     pub fn build(self) -> Result<Client, BuildError> {
         if self.proxies.is_none()
-            && let Some(name) = unusable_proxy_variable(|name| env::var(name).ok())
+            && let Some(name) = unusable_proxy_variable(|name| env::var_os(name))
         {
             return Err(BuildError::ProxyVariable(name));
         }

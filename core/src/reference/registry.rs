@@ -1,7 +1,7 @@
 //! Registries: the host and port that a reference names, and what to call them.
 
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use http::uri::Authority;

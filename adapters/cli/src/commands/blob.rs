@@ -4,13 +4,12 @@ use std::fs::{self, File};
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
-use indicatif::ProgressBar;
 use tempfile::NamedTempFile;
 
 use crate::args::{Blob, Common};
 use crate::output::Failure;
 use crate::source::Source;
-use crate::stderr::{ALONE, bar, draw};
+use crate::stderr::draw_alone;
 
 pub(crate) fn run(
     command: &Blob,
@@ -39,7 +38,7 @@ fn copy(
     cannot_write: &dyn Fn(io::Error) -> Failure,
     to_terminal: bool,
 ) -> Result<(), Failure> {
-    let progress = progress(command.size, common.quiet || to_terminal);
+    let progress = draw_alone(command.size, common.quiet || to_terminal);
     let mut from = source.blob(command.size)?;
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -57,15 +56,6 @@ fn copy(
 
 fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     Failure::failed(format_args!("{} cannot be written: {error}", path.display()))
-}
-
-/// Draws on a terminal only.
-fn progress(size: Option<u64>, hidden: bool) -> ProgressBar {
-    if hidden {
-        return ProgressBar::hidden();
-    }
-    let look = if size.is_some() { ALONE } else { "{spinner} {decimal_bytes} {decimal_bytes_per_sec}" };
-    draw(bar(size, look))
 }
 
 /// Where `--output` goes.

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Instant;
 
-use indicatif::{DecimalBytes, ProgressBar};
+use indicatif::DecimalBytes;
 use oci_proto::layout::Root;
 use oci_proto::{Finding, Reference};
 use oci_proto_layout::{CheckProgress, LayoutReference};
@@ -13,7 +13,7 @@ use super::note_leftovers;
 use crate::args::{Check, Common, Name};
 use crate::client::Client;
 use crate::output::{Failure, count};
-use crate::stderr::{ALONE, bar, draw, suspend};
+use crate::stderr::{draw_alone, suspend};
 
 pub(crate) fn run(command: &Check, common: &Common, out: &mut impl Write) -> Result<(), Failure> {
     let problems = match &command.name {
@@ -68,7 +68,7 @@ fn layout(
     // Without a name, every root is checked.
     let root = Some(name.root()).filter(|root| **root != Root::Only);
     let check = oci_proto_layout::check(name.folder(), root).map_err(|error| Failure::of_layout(&error))?;
-    let progress = progress(common.quiet);
+    let progress = draw_alone(Some(0), common.quiet);
     let drawn = progress.clone();
     let mut check = check.on_progress(move |CheckProgress { read, of, .. }| {
         drawn.set_length(of);
@@ -93,14 +93,6 @@ fn layout(
     ));
     note_leftovers(check.layout(), common);
     Ok(problems)
-}
-
-/// Draws on a terminal only.
-fn progress(hidden: bool) -> ProgressBar {
-    if hidden {
-        return ProgressBar::hidden();
-    }
-    draw(bar(Some(0), ALONE))
 }
 
 fn write(finding: &Finding, command: &Check, out: &mut impl Write) -> Result<(), Failure> {

@@ -39,6 +39,8 @@ fn what_other_pulls_left_is_told() {
     let folder = home.path().join(".oci-proto-partial");
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join(format!("sha256-{}", "0".repeat(64))), "half of a blob").unwrap();
+    // What a pull leaves that ends while it replaces the index.
+    fs::write(folder.join("index.json"), "{").unwrap();
     let said = format!("1 partial blob of interrupted pulls, 14 B, in {}: ", folder.display());
     for ran in [
         pull("tokio", &[&name], home.path()),

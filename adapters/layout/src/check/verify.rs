@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
+use std::panic::resume_unwind;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use oci_proto::Item;
 
@@ -19,9 +20,11 @@ const MAX_THREADS: usize = 16;
 
 /// An iterator over blobs and whether they are right, in the order in which they were given.
 ///
-/// Dropped before its end, it has its threads stop.
+/// Dropped before its end, it has its threads stop. A panic of one of them, which is that of who is told how far
+/// it has come, is a panic of whoever asks for the next blob: nothing passes for verified that is not.
 pub(super) struct Verifying {
     work: Arc<Work>,
+    threads: Vec<JoinHandle<()>>,
     verified: Receiver<(usize, Verified)>,
     /// Those that were ready before their turn.
     early: BTreeMap<usize, Verified>,
@@ -52,12 +55,13 @@ impl Verifying {
             progress,
         });
         let (to, verified) = channel();
-        for _ in 0..threads {
+        let start = |_| {
             let (work, to) = (work.clone(), to.clone());
             // Where there can be no thread, there are fewer, or none.
-            let _ = thread::Builder::new().spawn(move || work.verify_all(&to));
-        }
-        Self { work, verified, early: BTreeMap::new(), turn: 0 }
+            thread::Builder::new().spawn(move || work.verify_all(&to)).ok()
+        };
+        let threads = (0..threads).filter_map(start).collect();
+        Self { work, threads, verified, early: BTreeMap::new(), turn: 0 }
     }
 }
 
@@ -70,8 +74,15 @@ impl Iterator for Verifying {
                 self.turn += 1;
                 return Some(verified);
             }
-            // Without threads, the work is done here.
-            let (n, verified) = self.verified.recv().ok().or_else(|| self.work.verify_one())?;
+            let Ok((n, verified)) = self.verified.recv() else {
+                for thread in self.threads.drain(..) {
+                    thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+                }
+                // What is left is what no thread could be had for.
+                let (n, verified) = self.work.verify_one()?;
+                self.early.insert(n, verified);
+                continue;
+            };
             self.early.insert(n, verified);
         }
     }

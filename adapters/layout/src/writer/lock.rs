@@ -9,7 +9,7 @@ use crate::{LayoutError, files};
 
 use super::make_folder;
 
-pub(crate) const LOCK: &str = "lock";
+const LOCK: &str = "lock";
 /// How often the file is looked for anew, where the writer before has just removed it.
 const ATTEMPTS: usize = 16;
 

@@ -1,7 +1,10 @@
 //! Each kind of damage, and what a check says of it.
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
 use oci_proto::layout::Root;
@@ -47,6 +50,16 @@ fn reading_is_told_of_up_to_all_blobs() {
     assert!(most.is_some() && told.iter().all(|progress| Some(progress.of) == most), "{told:?}");
     let documents = check.bytes() - most.unwrap_or_default();
     assert!(documents > 0, "documents are read too, but not told of");
+}
+
+#[test]
+fn a_check_that_could_not_read_all_does_not_end_well() {
+    let stored = Stored::sample();
+    // Once: the others read on, and all but one blob is verified.
+    let told = AtomicBool::new(false);
+    let panics = move |_: CheckProgress| assert!(told.swap(true, Relaxed), "of whoever is told");
+    let check = check(stored.path(), None).unwrap().on_progress(panics);
+    assert!(catch_unwind(AssertUnwindSafe(|| check.count())).is_err());
 }
 
 #[test]
