@@ -51,8 +51,8 @@ impl World<'_> {
         choices: &mut Choices<'_>,
     ) -> Answer {
         self.lied(registry);
-        match choices.below(10) {
-            0 => self.odd_redirect(registry, asked, choices),
+        match choices.below(12) {
+            0 | 10 | 11 => self.odd_redirect(registry, asked, choices),
             1 => self.trouble(choices),
             2 => self.refusal([400, 401, 403, 404, 405][choices.below(5)], &[]),
             3 => self.broken(registry, asked, choices),

@@ -50,7 +50,7 @@ impl<'c> World<'c> {
         choices: &mut Choices<'_>,
     ) -> Self {
         let mut ledger = Ledger::new(&REGISTRIES, plain_http);
-        let wildness = choices.pick(&[16, 8, 4, 2, 32]);
+        let wildness = choices.pick(&[8, 4, 2, 2]);
         let lies = choices.flip();
         let party = |n| Party::new(n, &ledger, &mut choices.part(6));
         let mut parties: Vec<Party> = (0..REGISTRIES.len()).map(party).collect();

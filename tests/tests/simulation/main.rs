@@ -1,6 +1,6 @@
 //! Simulated worlds, one for each number: some that are the same each time, and some that nobody has seen yet.
 //!
-//! `cargo test` runs both sorts for a few seconds. With `--seed` one world is told step by step, with `--seeds`
+//! `cargo test` runs both sorts for some seconds, some of them twice, and counts what sessions hold. With `--seed` one world is told step by step, with `--seeds`
 //! as many run as are wanted; `--help` says more.
 
 mod campaign;
