@@ -58,10 +58,11 @@ pub fn layout_index(data: &[u8]) {
 /// What is read as a layout's marker says the version that can be read, to every reader.
 pub fn layout_marker(data: &[u8]) {
     match check_marker(data) {
-        Ok(()) => {
-            let value: Value = serde_json::from_slice(data).expect("a marker is JSON");
-            assert_eq!(value["imageLayoutVersion"], "1.0.0");
-        }
+        Ok(()) => match serde_json::from_slice::<Value>(data) {
+            Ok(value) => assert_eq!(value["imageLayoutVersion"], "1.0.0"),
+            // JSON bounds no number, and those of other properties are not read.
+            Err(error) => assert!(error.to_string().starts_with("number out of range"), "{error}"),
+        },
         Err(error) => assert!(error.to_string().len() < 4096),
     }
 }
