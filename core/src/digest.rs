@@ -132,7 +132,9 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.algorithm_name(), self.encoded())
+        f.write_str(self.algorithm_name())?;
+        f.write_str(":")?;
+        f.write_str(&self.encoded())
     }
 }
 
@@ -232,12 +234,9 @@ pub(crate) fn excerpt(text: &str) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|b| [b >> 4, b & 0xf])
-        .map(|nibble| char::from(DIGITS[usize::from(nibble)]))
-        .collect()
+    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble };
+    let pairs: Vec<_> = bytes.iter().map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect();
+    String::from_utf8(pairs.into_flattened()).expect("digits are ASCII")
 }
 
 /// Digits are as good as random, and a branch on one is guessed wrong: there is none in the loop.

@@ -57,7 +57,7 @@ pub(crate) struct Base {
 
 impl Base {
     /// The URL of a path, which must begin with a slash and be made of parsed parts alone.
-    pub(crate) fn uri(&self, path: &str) -> Uri {
+    pub(crate) fn uri(&self, path: String) -> Uri {
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());

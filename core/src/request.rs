@@ -19,14 +19,14 @@ pub(crate) enum Name {
 /// `GET` or `HEAD /v2/<name>/manifests/<reference>` (end-3).
 pub(crate) fn manifest_uri(base: &Base, repository: &Repository, name: &Name) -> Uri {
     match name {
-        Name::Tag(tag) => base.uri(&format!("/v2/{repository}/manifests/{tag}")),
-        Name::Digest(digest) => base.uri(&format!("/v2/{repository}/manifests/{digest}")),
+        Name::Tag(tag) => base.uri(format!("/v2/{repository}/manifests/{tag}")),
+        Name::Digest(digest) => base.uri(format!("/v2/{repository}/manifests/{digest}")),
     }
 }
 
 /// `GET /v2/<name>/blobs/<digest>` (end-2).
 pub(crate) fn blob_uri(base: &Base, repository: &Repository, digest: &Digest) -> Uri {
-    base.uri(&format!("/v2/{repository}/blobs/{digest}"))
+    base.uri(format!("/v2/{repository}/blobs/{digest}"))
 }
 
 /// What the content of a request's answer will be.

@@ -65,10 +65,6 @@ impl<'de> Deserialize<'de> for Field {
                 Ok(Field::Text(text.to_owned()))
             }
 
-            fn visit_string<E>(self, text: String) -> Result<Field, E> {
-                Ok(Field::Text(text))
-            }
-
             fn visit_f64<E>(self, number: f64) -> Result<Field, E> {
                 Ok(Field::Number(number))
             }

@@ -109,5 +109,6 @@ mod tests {
     fn secrets_do_not_show() {
         let login = Credentials::login("user", "hunter2").unwrap();
         assert!(!format!("{login:?}").contains("hunter2"), "{login:?}");
+        assert_eq!(format!("{:?}", Secret::from("hunter2")), "REDACTED");
     }
 }

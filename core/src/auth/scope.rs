@@ -149,6 +149,7 @@ mod tests {
     #[test]
     fn a_long_text_is_bounded() {
         assert!(Scope::parse(&"x".repeat(MAX_LEN + 1)).is_empty());
+        assert!(!Scope::parse(&"x".repeat(MAX_LEN)).is_empty());
         assert_eq!(
             Scope::parse(&(0..100).fold(String::new(), |all, n| format!("{all} s{n}"))).params().count(),
             MAX_PARTS

@@ -166,10 +166,21 @@ mod tests {
             (r#"{"token":"a","expires_in":"300"}"#, "a", 60),
             (r#"{"token":"a","expires_in":1e300}"#, "a", 60),
             (r#"{"token":"a","expires_in":99999999999}"#, "a", 24 * 60 * 60),
+            (r#"{"token":"a","expires_in":300.9}"#, "a", 300),
+            (r#"{"token":["x",{}],"access_token":"b","expires_in":{"x":[300]}}"#, "b", 60),
+            (r#"{"token":true,"access_token":"b","expires_in":false}"#, "b", 60),
         ] {
             let answer = TokenAnswer::parse(body.as_bytes()).expect(body);
             assert_eq!((answer.token.reveal(), answer.lifetime.as_secs()), (token, seconds), "{body}");
         }
+    }
+
+    #[test]
+    fn the_longest_token_has_64_kib() {
+        let of_length =
+            |length| TokenAnswer::parse(format!(r#"{{"token":"{}"}}"#, "x".repeat(length)).as_bytes());
+        assert!(of_length(64 << 10).is_ok());
+        assert!(of_length((64 << 10) + 1).is_err());
     }
 
     #[test]

@@ -131,6 +131,7 @@ pub(super) fn config(transcript: &Transcript) -> Result<Config, String> {
             "tokens" => limits.tokens = number()? as usize,
             "tries" => limits.tries = number()?,
             "token_bytes" => limits.token_bytes = number()?.into(),
+            "challenges" => limits.challenges = number()?,
             "redirects" => limits.redirects = number()?,
             "warnings" => limits.warnings = number()? as usize,
             "plain_http" => config.plain_http = plain_http(value)?,
