@@ -19,6 +19,8 @@ const WORDS: [&str; 6] = ["core", "manifests", "walk", "blobs", "pull", "memory"
 /// Rounds against our own server, and against docker-registry, which is slower.
 const ROUNDS: usize = 5;
 const DOCKER_ROUNDS: usize = 3;
+/// Rounds of manifests, which take little time and differ by more than what is looked for.
+const MANIFEST_ROUNDS: usize = 9;
 
 const ADAPTERS: [&str; 2] = ["tokio", "ureq"];
 
@@ -95,10 +97,10 @@ impl Bench<'_> {
     }
 
     fn manifests(&self) -> Fallible<()> {
-        for Registry { name, address, rounds } in &self.registries() {
+        for Registry { name, address, .. } in &self.registries() {
             let clients = ["tokio", "hyper alone", "ureq", "ureq alone", "oci-client"];
             let clients = clients.map(|client| self.client("manifests", client, address, &[]));
-            let done = Rounds::of(&clients, *rounds)?;
+            let done = Rounds::of(&clients, MANIFEST_ROUNDS)?;
             Report::rounds(&format!("{} manifests one after another, {name}", 2 * CHILDREN), &done);
             for (ours, floor) in [("tokio", "hyper alone"), ("ureq", "ureq alone")] {
                 self.report.ratio(&format!("wall of {ours} : {floor}"), &done, 1.05, |round| {
