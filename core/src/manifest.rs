@@ -241,3 +241,26 @@ impl fmt::Debug for DescriptorRef<'_> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_for_debugging_is_what_was_read_and_no_bytes() {
+        let digest = Digest::of(crate::Algorithm::Sha256, b"");
+        let entry = format!(r#"{{"mediaType":"a/b","digest":"{digest}","size":1}}"#);
+        let index = format!(r#"{{"schemaVersion":2,"manifests":[{entry}]}}"#);
+        let length = index.len();
+        let manifest = Manifest::read(index.into(), Evidence::default()).unwrap();
+        let media_type = &MediaType::OCI_INDEX;
+        assert_eq!(
+            format!("{manifest:?}"),
+            format!("Manifest {{ media_type: {media_type}, bytes: {length}, entries: 1, .. }}")
+        );
+        assert_eq!(
+            format!("{:?}", manifest.entry(0).unwrap()),
+            format!("DescriptorRef {{ media_type: a/b, digest: {digest}, size: 1, .. }}")
+        );
+    }
+}

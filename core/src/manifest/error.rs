@@ -173,3 +173,16 @@ pub(super) fn shortened(message: &str) -> String {
         _ => message.chars().flat_map(char::escape_debug).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::shortened;
+
+    #[test]
+    fn a_long_message_is_shown_without_its_middle() {
+        assert_eq!(shortened(&"y".repeat(160)), "y".repeat(160));
+        let message = format!("{}{}{}", "a".repeat(80), "b", "c".repeat(80));
+        assert_eq!(shortened(&message), format!("{}... {}", "a".repeat(80), "c".repeat(80)));
+        assert_eq!(shortened("a\n\"b\""), r#"a\n\"b\""#);
+    }
+}
