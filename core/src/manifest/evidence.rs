@@ -187,3 +187,79 @@ fn own_type(raw: &[u8]) -> Option<MediaType> {
     json.end().ok()?;
     own.as_ref().and_then(specific)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Manifest;
+
+    const THING: &str = "application/vnd.example.thing";
+    const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    const BLOB: &str = r#"{"mediaType":"a/b","digest":"x:y","size":1}"#;
+
+    /// What a document is found to be; an error's beginning where it is refused.
+    fn found(header: Option<&str>, descriptor: Option<&str>, document: &str) -> String {
+        let expected = descriptor.map(|text| text.parse().unwrap());
+        let evidence = Evidence { content_type: header, expected: expected.as_ref() };
+        let document = document.replace("THING", THING).replace("BLOB", BLOB);
+        match Manifest::read(document.into(), evidence) {
+            Ok(manifest) => manifest.media_type().to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn what_says_that_it_is_something_else_need_not_be_like_an_image() {
+        for document in
+            [r#"{"mediaType":"THING","layers":7}"#, r#"{"Layers":1,"mediaType":"THING","layers":7}"#]
+        {
+            assert_eq!(found(None, None, document), THING, "{document}");
+            assert_eq!(found(Some("application/json"), Some(THING), document), THING, "{document}");
+            assert_eq!(found(Some(THING), None, document), THING, "{document}");
+        }
+        // It has to say so once, at its top, and be JSON.
+        for (document, why) in [
+            (r#"{"mediaType":"THING","mediaType":"THING"}"#, "the document has the key `mediaType` twice"),
+            (r#"{"layers":[{"mediaType":"THING"}]}"#, "the document has no `digest`"),
+            (r#"{"mediaType":"THING","layers":7} {}"#, "the document has a wrong value"),
+            (r#"["mediaType","THING"]"#, "the document has a wrong value"),
+        ] {
+            let found = found(None, None, document);
+            assert!(found.starts_with(why), "{document} gave {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_its_descriptor_calls_something_else_may_be_anything() {
+        for document in ["", "no JSON", "{}", r#"{"mediaType":"THING"}"#, r#"{"mediaType":"text/plain"}"#] {
+            assert_eq!(found(None, Some(THING), document), THING, "{document}");
+        }
+        let other = found(None, Some(THING), r#"{"mediaType":"application/vnd.example.other"}"#);
+        assert!(other.starts_with("the evidence conflicts: the document's mediaType says"), "{other}");
+    }
+
+    #[test]
+    fn the_shape_decides_where_nothing_else_does() {
+        for (document, expected) in [
+            (r#"{"schemaVersion":2,"manifests":[]}"#, INDEX),
+            (
+                r#"{"schemaVersion":2,"config":BLOB,"layers":[]}"#,
+                "application/vnd.oci.image.manifest.v1+json",
+            ),
+            (r#"{"schemaVersion":2,"config":BLOB}"#, "what the document is cannot be told"),
+            (r#"{"schemaVersion":2,"layers":[]}"#, "what the document is cannot be told"),
+            (r#"{"manifests":[]}"#, "the document's schemaVersion is missing"),
+        ] {
+            let found = found(None, None, document);
+            assert!(found.starts_with(expected), "{document} gave {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_called_an_index_has_nothing_of_an_image() {
+        for document in [r#"{"schemaVersion":2,"config":BLOB}"#, r#"{"schemaVersion":2,"layers":[]}"#] {
+            let found = found(Some(INDEX), None, document);
+            assert!(found.ends_with("and the document's shape says an image"), "{document} gave {found:?}");
+        }
+    }
+}
