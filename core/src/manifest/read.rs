@@ -28,6 +28,8 @@ macro_rules! any_value {
 }
 
 mod optional;
+#[cfg(test)]
+mod tests;
 mod values;
 
 /// A document that follows the rules which images and indexes share.
