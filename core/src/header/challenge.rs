@@ -274,6 +274,7 @@ mod tests {
     fn names_have_no_case() {
         let challenge = &Challenge::parse(b"BeArEr ReAlM=MiXed").unwrap()[0];
         assert!(challenge.is("Bearer") && challenge.is("bearer") && !challenge.is("basic"));
+        assert_eq!(challenge.scheme(), "bearer");
         assert_eq!(challenge.param("REALM"), Some("MiXed"));
         assert_eq!(challenge.param("service"), None);
         assert_eq!(challenge.token68(), None);
