@@ -25,7 +25,7 @@
 //! deadline [LABEL] DURATION           the operation's deadline, from the beginning
 //! abort [LABEL]                       the session must say that nobody waits for that request any more
 //! held [LABEL] NAME HELD              says what there is of content that a pull wants: nothing, whole,
-//!                                     document, or `part N`
+//!                                     document, `part N`, or `part N of NAME` where it is another's
 //! sink [LABEL] NAME                   the operation's sink has had exactly these bytes; those of the
 //!                                     event `manifest` count
 //! ```

@@ -129,15 +129,18 @@ impl<'a> Replay<'a> {
             }
             "held" => {
                 let (name, held) = rest.split_once(' ').ok_or("held NAME HELD")?;
-                let bytes = self.transcript.contents.get(name).ok_or(format!("nothing is named `{name}`"))?;
+                let content =
+                    |name| self.transcript.contents.get(name).ok_or(format!("nothing is named `{name}`"));
+                let bytes = content(name)?;
                 let (op, digest) = (self.op(label)?, Digest::of(Algorithm::Sha256, bytes));
                 let held = match held.split_once(' ').unwrap_or((held, "")) {
                     ("nothing", _) => Held::Nothing,
                     ("whole", _) => Held::Whole,
                     ("document", _) => Held::Document(bytes.clone()),
-                    ("part", length) => {
-                        let length: usize = length.parse().map_err(|_| "held NAME part N")?;
-                        let there = bytes.get(..length).ok_or("the part is longer than the whole")?;
+                    ("part", part) => {
+                        let (length, of) = part.split_once(" of ").unwrap_or((part, name));
+                        let length: usize = length.parse().map_err(|_| "held NAME part N of NAME")?;
+                        let there = content(of)?.get(..length).ok_or("the part is longer than the whole")?;
                         let mut hasher = Hasher::new(Algorithm::Sha256);
                         hasher.update(there);
                         self.pulled.entry(op).or_default().insert(digest.clone(), there.to_vec());

@@ -9,7 +9,7 @@ use oci_proto_tests::internet::Authority;
 use oci_proto_tests::transcript::Transcript;
 
 /// What only a session can show: see [`Transcript::core_only`].
-const CORE_ONLY: [&str; 26] = [
+const CORE_ONLY: [&str; 28] = [
     "abandoned_blob_comes_again.txt",
     "abandoned_part_goes_on_from_its_beginning.txt",
     "abandoned_question_is_put_again.txt",
@@ -29,8 +29,10 @@ const CORE_ONLY: [&str; 26] = [
     "pull_finds_leaves_of_an_index.txt",
     "pull_goes_on_with_what_is_there.txt",
     "pull_leaves_foreign_layers_out.txt",
+    "pull_stores_an_index_after_all_that_it_names.txt",
     "pull_stores_what_names_something_after_it.txt",
     "pull_takes_the_largest_first.txt",
+    "pull_takes_what_is_carried_where_all_of_it_agrees.txt",
     "questions_of_cancelled_operations_take_no_room_from_logins.txt",
     "requests_in_flight_are_bounded_in_all.txt",
     "retry_after_is_honoured.txt",
