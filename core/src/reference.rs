@@ -142,10 +142,7 @@ impl FromStr for Reference {
         if before_last.is_empty() && last.starts_with('[') {
             return Err(invalid(Problem::NoRepository));
         }
-        let (last, tag) = match last.split_once(':') {
-            None => (last, None),
-            Some((last, tag)) => (last, Some(tag)),
-        };
+        let tag = last.split_once(':').map(|(_, tag)| tag);
         if let Some((algorithm, _)) = tag.and_then(|tag| tag.split_once(':')) {
             return Err(invalid(if algorithm.starts_with("sha") {
                 Problem::DigestAsTag
@@ -156,11 +153,7 @@ impl FromStr for Reference {
         let name = &named[..named.len() - tag.map_or(0, |tag| tag.len() + 1)];
         let (registry, repository) = match name.split_once('/') {
             Some((first, rest)) if names_registry(first) => {
-                let registry = first.parse().map_err(|e: InvalidReference| invalid(e.problem))?;
-                if last.is_empty() && before_last == first {
-                    return Err(invalid(Problem::NoRepository));
-                }
-                (registry, rest)
+                (first.parse().map_err(|e: InvalidReference| invalid(e.problem))?, rest)
             }
             _ => (Registry::docker_hub(), name),
         };
@@ -362,6 +355,10 @@ mod tests {
         // What is implied counts too.
         assert!(refused(&"a".repeat(255 - "docker.io/library/".len() + 1)).contains("255"));
         assert!(refused(&"a".repeat(1 << 20)).contains("longer"));
+        let longest =
+            format!("x.y/{repository}:{}@x:{}", "t".repeat(Tag::MAX_LEN), "d".repeat(Digest::MAX_LEN - 2));
+        assert_eq!((longest.len(), printed(&longest)), (Reference::MAX_LEN, longest.clone()));
+        assert!(refused(&format!("{longest}d")).contains("longer than 640 bytes"));
         assert!("a".repeat(128).parse::<Tag>().is_ok());
         assert!("a".repeat(129).parse::<Tag>().is_err());
     }
@@ -388,6 +385,8 @@ mod tests {
             ("localhost:0/x", "1 to 65535"),
             ("localhost:/x", "1 to 65535"),
             ("a..b/x", "63 letters"),
+            ("me@ghcr.io/x", "a user name has no place in it"),
+            ("ghcr.io/a/", "each part of a repository's name"),
             ("127.1/x", "IPv4"),
         ] {
             let message = refused(text);
@@ -397,9 +396,15 @@ mod tests {
 
     #[test]
     fn an_error_keeps_a_password_to_itself() {
-        for text in ["https://me:secret@ghcr.io/x", "me:secret@ghcr.io/x", "//me:secret@ghcr.io/x:1"] {
+        for (text, shown) in [
+            ("https://me:secret@ghcr.io/x", "`https://***@ghcr.io/x`"),
+            ("https://me:secret@ghcr.io", "`https://***@ghcr.io`"),
+            ("me:secret@ghcr.io/x", "`***@ghcr.io/x`"),
+            ("//me:secret@ghcr.io/x:1", "`***@ghcr.io/x:1`"),
+            ("ubuntu@sha256:e3b0", "`ubuntu@sha256:e3b0`"),
+        ] {
             let message = refused(text);
-            assert!(!message.contains("secret"), "{message}");
+            assert!(message.starts_with(shown), "{message}");
         }
     }
 }
