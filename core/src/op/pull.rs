@@ -290,7 +290,6 @@ impl Mirror {
         events: &mut VecDeque<Event>,
     ) {
         let Descriptor { digest, size, .. } = descriptor.clone();
-        let had = had.filter(|(offset, _)| *offset <= size);
         if let Some((offset, hasher)) = &had
             && *offset == size
             && hasher.clone().finish() == digest
