@@ -201,6 +201,14 @@ mod tests {
     }
 
     #[test]
+    fn a_registry_has_at_most_255_bytes_with_its_port() {
+        let host = format!("{}.", "a".repeat(61)).repeat(4);
+        assert_eq!(registry(&format!("{host}b:65535")).as_str().len(), 255);
+        let error = format!("{host}bb:65535").parse::<Registry>().unwrap_err().to_string();
+        assert!(error.contains("longer than 255 bytes"), "{error}");
+    }
+
+    #[test]
     fn loopback_is_told_by_name_and_by_address() {
         for text in [
             "localhost",
