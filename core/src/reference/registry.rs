@@ -201,11 +201,15 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_has_at_most_255_bytes_with_its_port() {
+    fn names_are_bounded_with_their_port_and_without() {
         let host = format!("{}.", "a".repeat(61)).repeat(4);
         assert_eq!(registry(&format!("{host}b:65535")).as_str().len(), 255);
         let error = format!("{host}bb:65535").parse::<Registry>().unwrap_err().to_string();
         assert!(error.contains("longer than 255 bytes"), "{error}");
+        let host = format!("{}.", "a".repeat(62)).repeat(4);
+        assert_eq!(registry(&format!("{host}b")).as_str().len(), 253);
+        let error = format!("{host}bb").parse::<Registry>().unwrap_err().to_string();
+        assert!(error.contains("longer than 253 characters"), "{error}");
     }
 
     #[test]
