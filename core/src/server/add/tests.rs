@@ -308,3 +308,15 @@ fn a_document_too_large_is_not_asked_for() {
         &AddProblem::TooLarge { limit }
     );
 }
+
+#[test]
+fn a_document_is_what_its_descriptor_says() {
+    let mut memory = Memory::new();
+    let (image, _) = image(&mut memory);
+    for flavour in [Flavour::OCI, Flavour::OCI.without_media_type()] {
+        let index = memory.add_index(flavour, [&image]);
+        let root = Descriptor::new(crate::MediaType::OCI_MANIFEST, index.digest, index.size);
+        let error = refusal(&memory, &root).to_string();
+        assert!(error.contains("the evidence conflicts"), "{error}");
+    }
+}
