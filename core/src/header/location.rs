@@ -247,6 +247,12 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_has_16_kib() {
+        let longest = format!("/{}", "a".repeat(MAX_LEN - 1));
+        assert_eq!(resolved("http://h/b", &longest), format!("http://h{longest}"));
+    }
+
+    #[test]
     fn refuses_what_is_not_to_be_followed() {
         let long = format!("/{}", "a".repeat(MAX_LEN));
         for reference in [
