@@ -1,6 +1,6 @@
 use bytes::Bytes;
 
-use crate::{Digest, Evidence, InvalidManifest, Manifest};
+use crate::{Digest, Evidence, InvalidManifest, Manifest, MediaType};
 
 const BLOB: &str = r#""mediaType":"a/b","digest":"x:y","size":1"#;
 
@@ -29,7 +29,7 @@ fn escapes_are_read_wherever_texts_are() {
     assert_eq!(entries[1].data(), Some(Bytes::from("hey")));
     assert_eq!(entries[1].ref_name(), Some("v2"));
     assert_eq!((entries[1].media_type().as_str(), entries[1].digest().to_string().as_str()), ("a/b", "x:y"));
-    assert_eq!(entries[2].artifact_type().map(|media_type| media_type.as_str()), Some("t/u"));
+    assert_eq!(entries[2].artifact_type().map(MediaType::as_str), Some("t/u"));
 }
 
 #[test]

@@ -315,7 +315,7 @@ fn a_document_is_what_its_descriptor_says() {
     let (image, _) = image(&mut memory);
     for flavour in [Flavour::OCI, Flavour::OCI.without_media_type()] {
         let index = memory.add_index(flavour, [&image]);
-        let root = Descriptor::new(crate::MediaType::OCI_MANIFEST, index.digest, index.size);
+        let root = Descriptor::new(MediaType::OCI_MANIFEST, index.digest, index.size);
         let error = refusal(&memory, &root).to_string();
         assert!(error.contains("the evidence conflicts"), "{error}");
     }
