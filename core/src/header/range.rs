@@ -131,6 +131,7 @@ mod tests {
         assert_eq!(select("BYTES= , 3-4 ,", 10), Selected::Part(3..5));
         assert_eq!(select("bytes=0-99999999999999999999", 10), Selected::Part(0..10));
         assert_eq!(select("bytes=0-18446744073709551615", u64::MAX), Selected::Part(0..u64::MAX));
+        assert_eq!([0, 9].map(|size| select("bytes=-0", size)), [Selected::Nothing, Selected::Nothing]);
     }
 
     #[test]

@@ -75,6 +75,8 @@ mod tests {
         let later = RetryAfter::parse(b"Sun, 06 Nov 1994 08:50:07 GMT").unwrap();
         assert_eq!(later.delay(Some(date)), Some(Duration::from_secs(30)));
         assert_eq!(later.delay(None), None);
+        assert_eq!(later.to_string(), "Sun, 06 Nov 1994 08:50:07 GMT");
+        assert_eq!(RetryAfter::Seconds(120).to_string(), "120");
         let earlier = RetryAfter::parse(b"Sun, 06 Nov 1994 08:00:00 GMT").unwrap();
         assert_eq!(earlier.delay(Some(date)), Some(Duration::ZERO));
     }
