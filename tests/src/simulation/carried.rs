@@ -243,8 +243,12 @@ pub(super) fn origin(uri: &http::Uri) -> String {
     format!("{}://{}", uri.scheme_str().unwrap_or_default(), uri.authority().map_or("", |host| host.as_str()))
 }
 
-/// What servers of these tests say of a wait: seconds, or a date half a minute after that of the answer.
+/// What servers of these tests say of a wait: seconds, or a date half a minute after that of the answer. An answer
+/// that is content asks for none, whatever it says (RFC 9110, section 10.2.3).
 fn wait(answer: &Answer) -> Option<Duration> {
+    if answer.status.is_success() {
+        return None;
+    }
     let value = answer.headers.get(RETRY_AFTER)?.to_str().ok()?;
     let seconds = if value == HALF_A_MINUTE_LATER { Some(30) } else { value.parse().ok() };
     seconds.map(Duration::from_secs)
