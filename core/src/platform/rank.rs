@@ -194,6 +194,9 @@ mod tests {
         assert_eq!(order("linux/arm64/v8.2", &all), ["linux/arm64/v8.1", "linux/arm64"]);
         assert_eq!(order("linux/arm64/v9.1", &all), all);
         assert_eq!(order("linux/arm64/v9", &all), ["linux/arm64/v9", "linux/arm64/v8.1", "linux/arm64"]);
+        // All of v9 comes before all of v8, however many steps that is.
+        let offered = ["linux/arm64/v8.7", "linux/arm64/v9"];
+        assert_eq!(order("linux/arm64/v9.2", &offered), ["linux/arm64/v9", "linux/arm64/v8.7"]);
     }
 
     #[test]
