@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
+use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use oci_proto::{Platform, Repository};
 use oci_proto_layout::LayoutReference;
@@ -50,7 +51,14 @@ impl Cli {
         for name in ["serve", "completions"] {
             command = command.mut_subcommand(name, |command| command.mut_args(hide_unless_its_own));
         }
-        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+        let matches = command.try_get_matches().unwrap_or_else(|mut error| {
+            if let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidValue) {
+                let shown = ContextValue::String(name::without_user_info(typed));
+                error.insert(ContextKind::InvalidValue, shown);
+            }
+            error.exit()
+        });
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 }
 

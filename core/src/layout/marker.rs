@@ -122,5 +122,7 @@ mod tests {
         assert!(matches!(check_marker(skipped), Err(InvalidMarker::Malformed(_))));
         let long = format!(r#"{{"imageLayoutVersion":"1.0.0","x":"{}"}}"#, "x".repeat(4096));
         assert_eq!(check_marker(long.as_bytes()), Err(InvalidMarker::TooLarge));
+        let longest = format!("{:4096}", r#"{"imageLayoutVersion":"1.0.0"}"#);
+        assert_eq!(check_marker(longest.as_bytes()), Ok(()));
     }
 }

@@ -91,6 +91,14 @@ fn reference(text: &str) -> Result<Reference, String> {
     }
 }
 
+/// The text without what may be a password: an error is no place for one.
+pub(super) fn without_user_info(text: &str) -> String {
+    match text.split_once('@') {
+        Some((user, host)) if user.contains("://") || host.contains('/') => format!("***@{host}"),
+        _ => text.to_owned(),
+    }
+}
+
 /// What to write instead of a text that is no reference, or one to what nobody means.
 fn advice(text: &str) -> Option<String> {
     if is_path(text) {

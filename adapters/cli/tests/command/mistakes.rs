@@ -52,6 +52,17 @@ fn mistakes_are_explained() {
 }
 
 #[test]
+fn a_password_that_was_typed_is_not_shown_again() {
+    for text in ["https://me:s3cret@ghcr.io/x", "https://me:s3cret@ghcr.io", "me:s3cret@ghcr.io/x"] {
+        for words in [&["resolve", text][..], &["blob", text], &["check", text], &["pull", text, "copy"]] {
+            let ran = ocip(words);
+            ran.failed(2, &["***@ghcr.io"]);
+            assert!(!ran.stderr.contains("s3cret"), "{}", ran.stderr);
+        }
+    }
+}
+
+#[test]
 fn a_word_too_much_does_no_harm() {
     let registry = sample();
     for words in [["-v", "-v"], ["-q", "-q"], ["--verbose", "-v"]] {

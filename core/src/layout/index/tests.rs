@@ -24,6 +24,18 @@ fn read(document: &str) -> Result<Index, InvalidManifest> {
     Index::read(Bytes::copy_from_slice(document.as_bytes()))
 }
 
+#[test]
+fn what_is_written_alike_is_equal() {
+    let index = |root: &Descriptor| {
+        let mut index = Index::new();
+        index.set(root, None);
+        index
+    };
+    assert_eq!(index(&root("a")), index(&root("a")));
+    assert_ne!(index(&root("a")), index(&root("b")));
+    assert_ne!(index(&root("a")), Index::new());
+}
+
 fn text(index: &Index) -> String {
     String::from_utf8(index.to_bytes()).unwrap()
 }
