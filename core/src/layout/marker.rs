@@ -105,7 +105,7 @@ mod tests {
             ("", "not a JSON object"),
             ("[]", "not a JSON object"),
             ("{", "not a JSON object"),
-            ("null", "not a JSON object"),
+            ("null", "expected an object"),
             (r#"{"imageLayoutVersion":"1.0.0"}{}"#, "not a JSON object"),
             (r#"{"imageLayoutVersion":1}"#, "not a JSON object"),
             (r#"{"imageLayoutVersion":null}"#, "not a JSON object"),
