@@ -197,7 +197,7 @@ pub use media_type::{InvalidMediaType, Kind, MediaType};
 pub use op::PullOptions;
 pub use platform::{InvalidPlatform, Platform, Rank};
 pub use proxy::{is_proxy_url, unusable_proxy_variable};
-pub use reference::{InvalidReference, Reference, Registry, Repository, Tag, is_loopback};
+pub use reference::{InvalidReference, Reference, Registry, Repository, Tag, is_loopback, without_user_info};
 pub use session::{Event, Held, OpId, Output, QueryId, Retry, Session};
 pub use time::Time;
 pub use tree::{Found, Node, Step, Ticket, Tree, WalkOptions, Wanted};

@@ -70,7 +70,8 @@ impl Manifest {
     /// The reading is strict where readers are known to differ. Refused are: keys that occur twice
     /// or differ only in case from one that is read, documents that could be both image and index,
     /// sizes that are negative, fractional or over `i64::MAX`, and values of a wrong JSON type.
-    /// `null` counts as absent, and so does an empty `mediaType` or `artifactType`.
+    /// `null` counts as absent, and so does an empty `mediaType` or `artifactType`; but a `config` or `layers`
+    /// beside `manifests` is refused even where it is `null`.
     ///
     /// # Errors
     /// The evidence conflicts, or the document breaks a rule.

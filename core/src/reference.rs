@@ -254,13 +254,22 @@ fn names_registry(first: &str) -> bool {
     first == "localhost" || first.bytes().any(|b| matches!(b, b'.' | b':' | b'[') || b.is_ascii_uppercase())
 }
 
-/// The text without what may be a password: an error is no place for one.
-fn without_user_info(text: &str) -> String {
+/// A text that somebody gave for a reference, without what may be a password: no error and no log is a place for one.
+///
+/// ```
+/// use oci_proto::without_user_info;
+///
+/// assert_eq!(without_user_info("https://me:secret@registry.example/app"), "https://***@registry.example/app");
+/// assert_eq!(without_user_info("registry.example/app@sha256:12"), "registry.example/app@sha256:12");
+/// ```
+pub fn without_user_info(text: &str) -> String {
     let start = text.find("://").map_or(0, |at| at + 3);
     let (scheme, rest) = text.split_at(start);
-    match rest.split_once('@') {
-        Some((_, host)) if start > 0 || host.contains('/') => format!("{scheme}***@{host}"),
-        _ => text.to_owned(),
+    // Without a scheme, an `@` with no slash behind it is a digest's. A password may have one, too.
+    let end = if start > 0 { rest.len() } else { rest.rfind('/').unwrap_or_default() };
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{scheme}***{}", &rest[at..]),
+        None => text.to_owned(),
     }
 }
 
@@ -401,6 +410,9 @@ mod tests {
             ("https://me:secret@ghcr.io", "`https://***@ghcr.io`"),
             ("me:secret@ghcr.io/x", "`***@ghcr.io/x`"),
             ("//me:secret@ghcr.io/x:1", "`***@ghcr.io/x:1`"),
+            ("https://me:a@secret@ghcr.io/x", "`https://***@ghcr.io/x`"),
+            ("https://me:secret/a@ghcr.io", "`https://***@ghcr.io`"),
+            ("me:a@secret/b@ghcr.io/x@sha256:e3b0", "`***@ghcr.io/x@sha256:e3b0`"),
             ("ubuntu@sha256:e3b0", "`ubuntu@sha256:e3b0`"),
         ] {
             let message = refused(text);

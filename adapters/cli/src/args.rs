@@ -8,9 +8,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
-use clap::error::{ContextKind, ContextValue};
+use clap::error::ContextValue;
 use clap::{Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
-use oci_proto::{Platform, Repository};
+use oci_proto::{Platform, Repository, without_user_info};
 use oci_proto_layout::LayoutReference;
 
 use crate::login::Login;
@@ -51,15 +51,21 @@ impl Cli {
         for name in ["serve", "completions"] {
             command = command.mut_subcommand(name, |command| command.mut_args(hide_unless_its_own));
         }
-        let matches = command.try_get_matches().unwrap_or_else(|mut error| {
-            if let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidValue) {
-                let shown = ContextValue::String(name::without_user_info(typed));
-                error.insert(ContextKind::InvalidValue, shown);
-            }
-            error.exit()
-        });
+        let matches = command.try_get_matches().unwrap_or_else(|error| without_passwords(error).exit());
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
+}
+
+/// An error shows again what was typed, be it a value, a command or a word too much.
+fn without_passwords(mut error: clap::Error) -> clap::Error {
+    let typed = error.context().filter_map(|(kind, value)| match value {
+        ContextValue::String(text) => Some((kind, ContextValue::String(without_user_info(text)))),
+        _ => None,
+    });
+    for (kind, shown) in typed.collect::<Vec<_>>() {
+        error.insert(kind, shown);
+    }
+    error
 }
 
 /// A command that asks no registry takes the options for that, as every command does, and does not show them.

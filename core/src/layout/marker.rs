@@ -105,7 +105,10 @@ mod tests {
             ("", "not a JSON object"),
             ("[]", "not a JSON object"),
             ("{", "not a JSON object"),
-            ("null", "expected an object"),
+            (
+                "null",
+                "not a JSON object with the one string `imageLayoutVersion`: invalid type: null, expected an object",
+            ),
             (r#"{"imageLayoutVersion":"1.0.0"}{}"#, "not a JSON object"),
             (r#"{"imageLayoutVersion":1}"#, "not a JSON object"),
             (r#"{"imageLayoutVersion":null}"#, "not a JSON object"),

@@ -197,7 +197,7 @@ mod tests {
     const INDEX: &str = "application/vnd.oci.image.index.v1+json";
     const BLOB: &str = r#"{"mediaType":"a/b","digest":"x:y","size":1}"#;
 
-    /// What a document is found to be; an error's beginning where it is refused.
+    /// What a document is found to be, or why it is refused.
     fn found(header: Option<&str>, descriptor: Option<&str>, document: &str) -> String {
         let expected = descriptor.map(|text| text.parse().unwrap());
         let evidence = Evidence { content_type: header, expected: expected.as_ref() };

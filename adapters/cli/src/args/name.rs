@@ -86,16 +86,11 @@ fn reference(text: &str) -> Result<Reference, String> {
         None => rest,
     };
     match instead.parse::<Reference>() {
-        Ok(_) => Err(format!("a reference has no scheme; write `{instead}`")),
-        Err(_) => Err("a URL is not a reference; write [REGISTRY/]REPOSITORY[:TAG][@DIGEST]".to_owned()),
-    }
-}
-
-/// The text without what may be a password: an error is no place for one.
-pub(super) fn without_user_info(text: &str) -> String {
-    match text.split_once('@') {
-        Some((user, host)) if user.contains("://") || host.contains('/') => format!("***@{host}"),
-        _ => text.to_owned(),
+        // What follows a password is not a digest, though it may have the form of one.
+        Ok(reference) if reference.digest().is_none_or(|digest| digest.algorithm().is_some()) => {
+            Err(format!("a reference has no scheme; write `{instead}`"))
+        }
+        _ => Err("a URL is not a reference; write [REGISTRY/]REPOSITORY[:TAG][@DIGEST]".to_owned()),
     }
 }
 

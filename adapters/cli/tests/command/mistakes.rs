@@ -53,8 +53,20 @@ fn mistakes_are_explained() {
 
 #[test]
 fn a_password_that_was_typed_is_not_shown_again() {
-    for text in ["https://me:s3cret@ghcr.io/x", "https://me:s3cret@ghcr.io", "me:s3cret@ghcr.io/x"] {
-        for words in [&["resolve", text][..], &["blob", text], &["check", text], &["pull", text, "copy"]] {
+    for text in [
+        "https://me:s3cret@ghcr.io/x",
+        "https://me:s3cret@ghcr.io",
+        "https://me:a@s3cret@ghcr.io:443",
+        "me:s3cret@ghcr.io/x",
+    ] {
+        for words in [
+            &["resolve", text][..],
+            &["blob", text],
+            &["check", text],
+            &["pull", text, "copy"],
+            &["resolve", "alpine", text],
+            &[text],
+        ] {
             let ran = ocip(words);
             ran.failed(2, &["***@ghcr.io"]);
             assert!(!ran.stderr.contains("s3cret"), "{}", ran.stderr);

@@ -73,6 +73,10 @@ fn what_is_null_is_absent_but_in_a_list() {
         (None, None, None, 0)
     );
     assert!(index_of.subject().is_none() && index_of.artifact_type().is_none());
+    for key in ["config", "layers"] {
+        let document = format!(r#"{{"schemaVersion":2,"{key}":null,"manifests":[]}}"#);
+        assert_eq!(index(&document).unwrap_err(), InvalidManifest::Ambiguous(key));
+    }
     for (document, place) in [
         (r#"{"manifests":[null]}"#, "manifests[0]"),
         (r#"{"manifests":[{"urls":[null]}]}"#, "manifests[0].urls[0]"),
