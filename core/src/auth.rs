@@ -7,14 +7,19 @@
 //!
 //! Source: RFC 9110, section 11; RFC 7617; Docker's pages on token authentication and `OAuth2`.
 
-mod answer;
-mod credentials;
-mod echo;
-mod scope;
+pub(crate) mod answer;
+pub(crate) mod credentials;
+pub(crate) mod scope;
 #[cfg(test)]
 mod tests;
-mod token;
+pub(crate) mod token;
 
+use crate::auth::credentials::Credentials;
+use crate::auth::credentials::Secret;
+use crate::auth::scope::Scope;
+use crate::auth::token::Realm;
+use crate::auth::token::TokenKey;
+use crate::auth::token::Tokens;
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
@@ -22,16 +27,14 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue};
 
-pub use credentials::{Credentials, CredentialsQuery, InvalidUsername, Secret};
-pub(crate) use echo::Echo;
-pub use scope::Scope;
-pub use token::{InvalidToken, TokenAnswer};
-pub(crate) use token::{Realm, TokenKey, Tokens};
-
+use crate::config::PlainHttp;
 use crate::error::Misbehaviour;
-use crate::header::Challenge;
-use crate::origin::{self, Origin};
-use crate::{PlainHttp, QueryId, Repository, Time};
+use crate::header::challenge::Challenge;
+use crate::session::QueryId;
+use crate::types::reference::name::Repository;
+use crate::types::time::Time;
+use crate::wire::origin;
+use crate::wire::origin::Origin;
 
 /// What a challenge and a login are kept for.
 pub(crate) type Site = (Origin, Repository);

@@ -2,7 +2,8 @@
 
 use http::HeaderValue;
 
-use crate::{Limits, is_loopback};
+use crate::limits::Limits;
+use crate::types::reference::registry::is_loopback;
 
 /// The settings of a [`Session`](crate::Session).
 #[derive(Clone, Debug, Default)]

@@ -1,14 +1,20 @@
 //! Why an operation failed, and by whose fault.
 
-mod hint;
+pub(crate) mod fault;
+pub(crate) mod hint;
 
 use std::fmt;
 use std::time::Duration;
 
 use http::{Method, StatusCode, Uri};
 
+use crate::auth::token::InvalidToken;
+use crate::error::fault::Fault;
 use crate::header::InvalidHeader;
-use crate::{Digest, Fault, InvalidManifest, InvalidToken, Platform, origin};
+use crate::manifest::error::InvalidManifest;
+use crate::types::digest::Digest;
+use crate::types::platform::Platform;
+use crate::wire::origin;
 
 /// Why an operation failed.
 ///

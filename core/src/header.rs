@@ -6,24 +6,24 @@
 
 use std::fmt;
 
-mod challenge;
-mod content_range;
-mod cursor;
-mod http_date;
-mod link;
-mod location;
-mod range;
-mod retry_after;
-mod warning;
+pub(crate) mod challenge;
+pub(crate) mod content_range;
+pub(crate) mod cursor;
+pub(crate) mod http_date;
+pub(crate) mod link;
+pub(crate) mod location;
+pub(crate) mod range;
+pub(crate) mod retry_after;
+pub(crate) mod warning;
 
-pub use challenge::Challenge;
-pub use content_range::ContentRange;
-pub use http_date::HttpDate;
-pub use link::Link;
-pub use location::resolve;
-pub use range::{ByteRange, Selected};
-pub use retry_after::RetryAfter;
-pub use warning::Warning;
+pub use crate::header::challenge::Challenge;
+pub use crate::header::content_range::ContentRange;
+pub use crate::header::http_date::HttpDate;
+pub use crate::header::link::Link;
+pub use crate::header::location::resolve;
+pub use crate::header::range::{ByteRange, Selected};
+pub use crate::header::retry_after::RetryAfter;
+pub use crate::header::warning::Warning;
 
 /// The most elements of a list, and the most parameters of an element, that are read. Real headers
 /// have a handful.

@@ -29,17 +29,17 @@
 //!
 //! Source: image-spec, image-layout.md.
 
-mod index;
-mod marker;
-mod ref_name;
-mod root;
+pub(crate) mod index;
+pub(crate) mod marker;
+pub(crate) mod ref_name;
+pub(crate) mod root;
 
-pub use index::{Entry, Index, typed};
-pub use marker::{InvalidMarker, MARKER_BYTES, check_marker, marker};
-pub use ref_name::{InvalidRefName, RefName};
-pub use root::{NoRoot, Root};
+pub use crate::layout::index::{Entry, Index, typed};
+pub use crate::layout::marker::{InvalidMarker, MARKER_BYTES, check_marker, marker};
+pub use crate::layout::ref_name::{InvalidRefName, RefName};
+pub use crate::layout::root::{NoRoot, Root};
 
-use crate::Digest;
+use crate::types::digest::Digest;
 
 /// The file that makes a folder a layout.
 pub const MARKER: &str = "oci-layout";

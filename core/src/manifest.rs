@@ -7,26 +7,28 @@
 //! Source: image-spec, manifest.md, image-index.md and descriptor.md; for Docker's documents,
 //! distribution, "Image Manifest Version 2, Schema 2".
 
+use crate::manifest::error::InvalidManifest;
+use crate::manifest::evidence::Evidence;
 use std::fmt;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use bytes::Bytes;
 
-use crate::{Descriptor, Digest, Kind, MediaType, Platform};
-use read::Untyped;
-use table::{Entry, Table, What};
+use crate::manifest::read::Untyped;
+use crate::manifest::table::{Entry, Table, What};
+use crate::types::descriptor::Descriptor;
+use crate::types::digest::Digest;
+use crate::types::media_type::{Kind, MediaType};
+use crate::types::platform::Platform;
 
-mod error;
-mod evidence;
-mod keys;
-mod read;
-mod table;
+pub(crate) mod error;
+pub(crate) mod evidence;
+pub(crate) mod keys;
+pub(crate) mod read;
+pub(crate) mod table;
 #[cfg(feature = "oci-spec")]
-mod typed;
-
-pub use error::InvalidManifest;
-pub use evidence::Evidence;
+pub(crate) mod typed;
 
 /// A document that was read: an image, an index, or something of another type that is kept and not read.
 ///
@@ -249,7 +251,7 @@ mod tests {
 
     #[test]
     fn what_is_shown_for_debugging_is_what_was_read_and_no_bytes() {
-        let digest = Digest::of(crate::Algorithm::Sha256, b"");
+        let digest = Digest::of(crate::types::digest::Algorithm::Sha256, b"");
         let entry = format!(r#"{{"mediaType":"a/b","digest":"{digest}","size":1}}"#);
         let index = format!(r#"{{"schemaVersion":2,"manifests":[{entry}]}}"#);
         let length = index.len();

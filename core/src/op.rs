@@ -3,28 +3,30 @@
 //! An operation knows nothing of exchanges, or of limits on requests. It says which [`Fetch`] it needs
 //! next, takes the outcome of each in any order, and yields its events.
 
-mod blob;
-mod check;
-mod lookup;
-mod pull;
-mod resolve;
-mod walk;
+pub(crate) mod blob;
+pub(crate) mod check;
+pub(crate) mod lookup;
+pub(crate) mod pull;
+pub(crate) mod resolve;
+pub(crate) mod walk;
 
+use crate::op::blob::Blob;
+use crate::op::check::Check;
+use crate::op::pull::Pull;
+use crate::op::resolve::Resolve;
+use crate::op::walk::Walk;
 use std::collections::VecDeque;
 
 use http::{HeaderMap, Method};
 
-pub(crate) use blob::Blob;
-pub(crate) use check::Check;
-pub(crate) use lookup::Lookup;
-pub(crate) use pull::Pull;
-pub use pull::PullOptions;
-pub(crate) use resolve::Resolve;
-pub(crate) use walk::Walk;
-
-use crate::request::Name;
-use crate::tree::Ticket;
-use crate::{Descriptor, Digest, Error, Event, Hasher, Manifest, MediaType};
+use crate::error::Error;
+use crate::manifest::Manifest;
+use crate::session::output::Event;
+use crate::types::descriptor::Descriptor;
+use crate::types::digest::{Digest, Hasher};
+use crate::types::media_type::MediaType;
+use crate::walker::node::Ticket;
+use crate::wire::request::Name;
 
 /// An operation in progress.
 #[derive(Debug)]

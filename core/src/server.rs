@@ -25,13 +25,13 @@
 //!
 //! Source: distribution-spec 1.1, end-points 1, 2, 3, 8a, 8b, 12a and 12b.
 
-mod add;
-mod holdings;
-mod memory;
-mod precondition;
-mod refusal;
-mod respond;
-mod route;
+pub(crate) mod add;
+pub(crate) mod holdings;
+pub(crate) mod memory;
+pub(crate) mod precondition;
+pub(crate) mod refusal;
+pub(crate) mod respond;
+pub(crate) mod route;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -39,11 +39,14 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::{Response, request};
 
-use crate::{Descriptor, Digest, Limits, Repository, Tag};
-use holdings::Holdings;
+use crate::limits::Limits;
+use crate::server::holdings::Holdings;
+use crate::types::descriptor::Descriptor;
+use crate::types::digest::Digest;
+use crate::types::reference::name::{Repository, Tag};
 
-pub use add::{AddError, AddProblem};
-pub use memory::{Flavour, Memory};
+pub use crate::server::add::{AddError, AddProblem};
+pub use crate::server::memory::{Flavour, Memory};
 
 /// A read-only registry: what it holds, and how it answers.
 #[derive(Clone, Debug, Default)]

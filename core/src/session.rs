@@ -1,27 +1,43 @@
 //! The session: operations in, exchanges and events out.
 
-mod lanes;
-mod output;
-mod running;
-mod settle;
-mod task;
+pub(crate) mod lanes;
+pub(crate) mod output;
+pub(crate) mod retry;
+pub(crate) mod running;
+pub(crate) mod settle;
+pub(crate) mod task;
 
+use crate::session::output::Held;
+use crate::session::output::Output;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
-use crate::auth::{Auth, Present, Site, TokenKey};
+use crate::auth::credentials::{Credentials, CredentialsQuery};
+use crate::auth::scope::Scope;
+use crate::auth::token::TokenKey;
+use crate::auth::{Auth, Present, Site};
+use crate::config::Config;
 use crate::error::Cause;
-use crate::op::{Blob, Check, Op, Pull, Resolve, Walk};
-use crate::origin::Origin;
-use crate::retry::Jitter;
-use crate::{
-    Completion, Config, Credentials, CredentialsQuery, Descriptor, Digest, ExchangeId, Fault, Platform,
-    PullOptions, Reference, Scope, Time, WalkOptions,
-};
-use lanes::Lanes;
-pub use output::{Event, Held, Output, Retry};
-use running::Running;
-use task::{Place, Task, TaskId};
+use crate::error::fault::Fault;
+use crate::op::Op;
+use crate::op::blob::Blob;
+use crate::op::check::Check;
+use crate::op::pull::Pull;
+use crate::op::pull::PullOptions;
+use crate::op::resolve::Resolve;
+use crate::op::walk::Walk;
+use crate::session::lanes::Lanes;
+use crate::session::retry::Jitter;
+use crate::session::running::Running;
+use crate::session::task::{Place, Task, TaskId};
+use crate::types::descriptor::Descriptor;
+use crate::types::digest::Digest;
+use crate::types::platform::Platform;
+use crate::types::reference::Reference;
+use crate::types::time::Time;
+use crate::walker::node::WalkOptions;
+use crate::wire::exchange::{Completion, ExchangeId};
+use crate::wire::origin::Origin;
 
 /// Names an operation within its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::{Registry, Repository};
+use crate::types::reference::name::Repository;
+use crate::types::reference::registry::Registry;
 
 /// A login for a registry.
 ///

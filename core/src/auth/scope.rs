@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::Repository;
+use crate::types::reference::name::Repository;
 
 /// The most resources of a scope that are kept, and the most actions of one. Registries ask for one or two.
 const MAX_PARTS: usize = 32;

@@ -1,4 +1,4 @@
-use super::*;
+use crate::auth::*;
 
 const BASIC: &str = "Basic realm=x";
 

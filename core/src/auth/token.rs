@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use http::{HeaderValue, Uri};
 
-use super::answer::{Field, Fields};
-use super::{Credentials, Scope, Secret};
-use crate::Time;
-use crate::origin::Origin;
+use crate::auth::answer::{Field, Fields};
+use crate::auth::credentials::{Credentials, Secret};
+use crate::auth::scope::Scope;
+use crate::types::time::Time;
+use crate::wire::origin::Origin;
 
 /// What a token server answers to a request for a token.
 ///

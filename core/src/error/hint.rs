@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use super::{Cause, Error, Refusal, Responder};
-use crate::FaultKind;
+use crate::error::fault::FaultKind;
+use crate::error::{Cause, Error, Refusal, Responder};
 
 impl Error {
     /// What to do about it, where that is known: a sentence for a person.

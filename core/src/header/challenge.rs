@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::cursor::{Cursor, is_tchar, write_quoted};
-use super::{InvalidHeader, MAX_ELEMENTS};
+use crate::header::cursor::{Cursor, is_tchar, write_quoted};
+use crate::header::{InvalidHeader, MAX_ELEMENTS};
 
 /// One challenge: a scheme, with parameters, one token, or nothing.
 ///

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::InvalidHeader;
-use super::cursor::Cursor;
+use crate::header::InvalidHeader;
+use crate::header::cursor::Cursor;
 
 /// Which bytes of the whole a 206 carries, or how long the whole is that a 416 has no such bytes of.
 ///

@@ -1,6 +1,6 @@
 //! A place in a header's value, and the pieces that several grammars share.
 
-use super::InvalidHeader;
+use crate::header::InvalidHeader;
 
 #[derive(Clone)]
 pub(super) struct Cursor<'a> {

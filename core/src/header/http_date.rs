@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::InvalidHeader;
-use super::cursor::Cursor;
+use crate::header::InvalidHeader;
+use crate::header::cursor::Cursor;
 
 /// A point on a server's clock, to the second: from the year 0 to the year 9999.
 ///

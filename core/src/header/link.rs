@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::cursor::{Cursor, write_quoted};
-use super::{InvalidHeader, MAX_ELEMENTS};
+use crate::header::cursor::{Cursor, write_quoted};
+use crate::header::{InvalidHeader, MAX_ELEMENTS};
 
 /// A link to another resource, and what that is to this one.
 ///

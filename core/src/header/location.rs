@@ -3,8 +3,8 @@
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 
-use super::InvalidHeader;
-use super::cursor::Cursor;
+use crate::header::InvalidHeader;
+use crate::header::cursor::Cursor;
 
 /// The longest reference that is read, in bytes. Signed URLs have a few thousand.
 const MAX_LEN: usize = 16 << 10;

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::cursor::Cursor;
-use super::{InvalidHeader, MAX_ELEMENTS};
+use crate::header::cursor::Cursor;
+use crate::header::{InvalidHeader, MAX_ELEMENTS};
 
 /// One range of bytes, as a request asks for it.
 ///

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::cursor::Cursor;
-use super::{HttpDate, InvalidHeader};
+use crate::header::InvalidHeader;
+use crate::header::cursor::Cursor;
+use crate::header::http_date::HttpDate;
 
 /// How long a server asks to be left alone: so many seconds, or until a date.
 ///

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::cursor::{Cursor, write_quoted};
-use super::{InvalidHeader, MAX_ELEMENTS};
+use crate::header::cursor::{Cursor, write_quoted};
+use crate::header::{InvalidHeader, MAX_ELEMENTS};
 
 /// A registry's warning for its users.
 ///

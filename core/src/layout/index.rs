@@ -8,9 +8,13 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::RefName;
-use crate::descriptor::{descriptor_object, sorted};
-use crate::{Descriptor, Evidence, InvalidManifest, Manifest, MediaType};
+use crate::layout::ref_name::RefName;
+use crate::manifest::Manifest;
+use crate::manifest::error::InvalidManifest;
+use crate::manifest::evidence::Evidence;
+use crate::types::descriptor::Descriptor;
+use crate::types::descriptor::write::{descriptor_object, sorted};
+use crate::types::media_type::MediaType;
 
 /// The annotation that gives a root its name.
 ///
@@ -193,7 +197,7 @@ impl Written {
     fn read(document: &[u8]) -> Result<Self, InvalidManifest> {
         serde_json::Deserializer::from_slice(document)
             .deserialize_map(WrittenVisitor)
-            .map_err(|error| InvalidManifest::Typed(crate::digest::excerpt(&error.to_string())))
+            .map_err(|error| InvalidManifest::Typed(crate::types::digest::excerpt(&error.to_string())))
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserializer as _;
 use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 
-use crate::digest::excerpt;
+use crate::types::digest::excerpt;
 
 /// The most bytes that an `oci-layout` file may have. It has one short property; others may be added, and a
 /// hundred times as much leaves room for them.

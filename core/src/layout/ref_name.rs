@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::digest::excerpt;
-use crate::{Reference, Tag};
+use crate::types::digest::excerpt;
+use crate::types::reference::Reference;
+use crate::types::reference::name::Tag;
 
 /// A name for a root of a layout: a tag, mostly, or a longer name such as `team/app:1.0`.
 ///

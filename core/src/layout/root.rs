@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use super::{Entry, Index, RefName};
-use crate::Digest;
-use crate::digest::excerpt;
+use crate::layout::index::{Entry, Index};
+use crate::layout::ref_name::RefName;
+use crate::types::digest::Digest;
+use crate::types::digest::excerpt;
 
 /// Which of a layout's roots is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]

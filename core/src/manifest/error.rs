@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::digest::excerpt;
-use crate::{Kind, MediaType};
+use crate::types::digest::excerpt;
+use crate::types::media_type::{Kind, MediaType};
 
 /// Why a document was refused.
 ///

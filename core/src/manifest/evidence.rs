@@ -5,10 +5,11 @@ use std::fmt;
 use serde::Deserializer as _;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 
-use super::error::InvalidManifest;
-use super::read::{self, Document, Untyped};
-use super::table::Table;
-use crate::{Kind, MediaType};
+use crate::manifest::error::InvalidManifest;
+use crate::manifest::read;
+use crate::manifest::read::{Document, Untyped};
+use crate::manifest::table::Table;
+use crate::types::media_type::{Kind, MediaType};
 
 /// What is known of a document besides its bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -191,7 +192,7 @@ fn own_type(raw: &[u8]) -> Option<MediaType> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Manifest;
+    use crate::manifest::Manifest;
 
     const THING: &str = "application/vnd.example.thing";
     const INDEX: &str = "application/vnd.oci.image.index.v1+json";

@@ -7,8 +7,8 @@ use std::marker::PhantomData;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-use super::error::Broken;
-use super::read::Pass;
+use crate::manifest::error::Broken;
+use crate::manifest::read::Pass;
 
 /// The keys that are read at one level.
 pub(super) trait Key: Copy + 'static {

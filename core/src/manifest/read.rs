@@ -7,12 +7,13 @@ use std::num::NonZeroU32;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::error::{Broken, InvalidManifest, Step};
-use super::keys::{DescriptorKey, Key as _, Seen, TopKey};
-use super::table::{Entry, Note, Table, TypeIndex, What};
-use crate::{Digest, InvalidMediaType, MediaType};
-use optional::{InAnnotations, InPlatform, InUrls};
-use values::{Number, SIZE, Text};
+use crate::manifest::error::{Broken, InvalidManifest, Step};
+use crate::manifest::keys::{DescriptorKey, Key as _, Seen, TopKey};
+use crate::manifest::read::optional::{InAnnotations, InPlatform, InUrls};
+use crate::manifest::read::values::{Number, SIZE, Text};
+use crate::manifest::table::{Entry, Note, Table, TypeIndex, What};
+use crate::types::digest::Digest;
+use crate::types::media_type::{InvalidMediaType, MediaType};
 
 /// Seeds that take whatever is there, and say what they expected where it is something else.
 macro_rules! any_value {
@@ -27,10 +28,10 @@ macro_rules! any_value {
     )+};
 }
 
-mod optional;
+pub(crate) mod optional;
 #[cfg(test)]
 mod tests;
-mod values;
+pub(crate) mod values;
 
 /// A document that follows the rules which images and indexes share.
 #[derive(Debug, Default)]
@@ -320,7 +321,7 @@ impl Parts {
                     match text.parse() {
                         Ok(digest) => self.digest = Some(digest),
                         Err(reason) => {
-                            let reason: crate::InvalidDigest = reason;
+                            let reason: crate::types::digest::InvalidDigest = reason;
                             return Err(pass.refuse(Broken::Value(reason.to_string())));
                         }
                     }

@@ -1,6 +1,7 @@
 //! What is kept of a document: flat tables, whose texts are spans.
 
-use crate::{Digest, MediaType};
+use crate::types::digest::Digest;
+use crate::types::media_type::MediaType;
 
 /// What was read of a document; empty for one that was not read.
 #[derive(Debug, Default)]

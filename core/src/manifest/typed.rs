@@ -3,9 +3,9 @@
 use oci_spec::image::{ImageIndex, ImageManifest};
 use serde::de::DeserializeOwned;
 
-use super::Manifest;
-use super::error::{InvalidManifest, shortened};
-use crate::Kind;
+use crate::manifest::Manifest;
+use crate::manifest::error::{InvalidManifest, shortened};
+use crate::types::media_type::Kind;
 
 impl Manifest {
     /// Reads an image anew, as `oci-spec`'s type.

@@ -4,9 +4,13 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::{At, BlobFetch, Fetch, Fetched, What};
+use crate::error::Error;
 use crate::error::Impossible;
-use crate::{Descriptor, Digest, Error, Event, Reference};
+use crate::op::{At, BlobFetch, Fetch, Fetched, What};
+use crate::session::output::Event;
+use crate::types::descriptor::Descriptor;
+use crate::types::digest::Digest;
+use crate::types::reference::Reference;
 
 #[derive(Debug)]
 pub(crate) struct Blob {

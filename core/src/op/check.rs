@@ -2,13 +2,21 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{At, BlobFetch, Fetch, Fetched, Lookup, What};
-use crate::audit::Role;
 use crate::error::Misbehaviour;
-use crate::tree::Ticket;
-use crate::{
-    Audit, Cause, Descriptor, Error, Event, FaultKind, Item, Limits, Manifest, Platform, Problem, Reference,
-};
+use crate::error::fault::FaultKind;
+use crate::error::{Cause, Error};
+use crate::limits::Limits;
+use crate::manifest::Manifest;
+use crate::op::lookup::Lookup;
+use crate::op::{At, BlobFetch, Fetch, Fetched, What};
+use crate::session::output::Event;
+use crate::types::descriptor::Descriptor;
+use crate::types::platform::Platform;
+use crate::types::reference::Reference;
+use crate::walker::check::Role;
+use crate::walker::check::{Audit, Item};
+use crate::walker::finding::Problem;
+use crate::walker::node::Ticket;
 
 #[derive(Debug)]
 pub(crate) struct Check {

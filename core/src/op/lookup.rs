@@ -3,13 +3,20 @@
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 
-use super::{Expected, Fetch, Fetched, What};
+use crate::error::Error;
 use crate::error::Impossible;
-use crate::exchange::{announced_digest, content_length, refuse_encoding};
-use crate::reply::head_may_differ;
-use crate::request::Name;
-use crate::tree::Ticket;
-use crate::{Choice, Descriptor, Error, Kind, Limits, Manifest, MediaType, Platform, Reference};
+use crate::limits::Limits;
+use crate::manifest::Manifest;
+use crate::op::{Expected, Fetch, Fetched, What};
+use crate::types::descriptor::Descriptor;
+use crate::types::media_type::{Kind, MediaType};
+use crate::types::platform::Platform;
+use crate::types::reference::Reference;
+use crate::walker::node::Ticket;
+use crate::walker::select::Choice;
+use crate::wire::head::{announced_digest, content_length, refuse_encoding};
+use crate::wire::request::Name;
+use crate::wire::status::head_may_differ;
 
 /// Finds a reference's descriptor, and its manifest where that is wanted or had on the way.
 #[derive(Debug)]

@@ -9,13 +9,21 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
-use super::{At, BlobFetch, Fetch, Fetched, Lookup, What};
 use crate::error::Misbehaviour;
-use crate::tree::Step;
-use crate::{
-    Cause, Descriptor, Digest, Error, Event, Found, Hasher, Held, Kind, Limits, Manifest, Node, Platform,
-    Reference, Tree, WalkOptions, Wanted,
-};
+use crate::error::{Cause, Error};
+use crate::limits::Limits;
+use crate::manifest::Manifest;
+use crate::op::lookup::Lookup;
+use crate::op::{At, BlobFetch, Fetch, Fetched, What};
+use crate::session::output::{Event, Held};
+use crate::types::descriptor::Descriptor;
+use crate::types::digest::{Digest, Hasher};
+use crate::types::media_type::Kind;
+use crate::types::platform::Platform;
+use crate::types::reference::Reference;
+use crate::walker::node::Step;
+use crate::walker::node::{Found, Node, WalkOptions, Wanted};
+use crate::walker::walk::Tree;
 
 /// What a pull takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -370,7 +378,7 @@ fn urls(manifest: &Manifest, digest: &Digest) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Evidence;
+    use crate::manifest::evidence::Evidence;
 
     #[test]
     fn a_layer_is_asked_for_at_a_few_places() {

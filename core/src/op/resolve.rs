@@ -2,8 +2,11 @@
 
 use std::collections::VecDeque;
 
-use super::Lookup;
-use crate::{Event, Limits, Platform, Reference};
+use crate::limits::Limits;
+use crate::op::lookup::Lookup;
+use crate::session::output::Event;
+use crate::types::platform::Platform;
+use crate::types::reference::Reference;
 
 #[derive(Debug)]
 pub(crate) struct Resolve {

@@ -1,8 +1,14 @@
 //! Walk: everything under a reference, in the order of the documents.
 
-use super::{Fetch, Fetched, Lookup};
-use crate::tree::{Step, Ticket};
-use crate::{Error, Event, Limits, Reference, Tree, WalkOptions};
+use crate::error::Error;
+use crate::limits::Limits;
+use crate::op::lookup::Lookup;
+use crate::op::{Fetch, Fetched};
+use crate::session::output::Event;
+use crate::types::reference::Reference;
+use crate::walker::node::WalkOptions;
+use crate::walker::node::{Step, Ticket};
+use crate::walker::walk::Tree;
 
 #[derive(Debug)]
 pub(crate) struct Walk {

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use super::Content;
-use super::holdings::{Held, Holdings};
-use crate::place::{Part, Place};
-use crate::{
-    Descriptor, DescriptorRef, Digest, Evidence, InvalidManifest, Kind, Limits, Manifest, MediaType,
-};
+use crate::limits::Limits;
+use crate::manifest::error::InvalidManifest;
+use crate::manifest::evidence::Evidence;
+use crate::manifest::{DescriptorRef, Manifest};
+use crate::server::Content;
+use crate::server::holdings::{Held, Holdings};
+use crate::types::descriptor::Descriptor;
+use crate::types::digest::Digest;
+use crate::types::media_type::{Kind, MediaType};
+use crate::walker::position::{Part, Place};
 
 /// Takes the root and everything under it.
 pub(super) fn gather(

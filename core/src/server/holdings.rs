@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use crate::{Digest, Kind, Manifest, MediaType, Tag};
+use crate::manifest::Manifest;
+use crate::types::digest::Digest;
+use crate::types::media_type::{Kind, MediaType};
+use crate::types::reference::name::Tag;
 
 /// The tags, manifests and blobs of one repository.
 #[derive(Clone, Debug, Default)]

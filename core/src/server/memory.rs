@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::Content;
-use crate::descriptor::{descriptor_object, platform_object, sorted};
-use crate::{Algorithm, Descriptor, Digest, MediaType, Platform};
+use crate::server::Content;
+use crate::types::descriptor::Descriptor;
+use crate::types::descriptor::write::{descriptor_object, platform_object, sorted};
+use crate::types::digest::{Algorithm, Digest};
+use crate::types::media_type::MediaType;
+use crate::types::platform::Platform;
 
 /// Content in memory, and a builder of samples for demonstrations, tests and documentation.
 ///
@@ -262,7 +265,9 @@ impl Flavour {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Evidence, Kind, Manifest};
+    use crate::manifest::Manifest;
+    use crate::manifest::evidence::Evidence;
+    use crate::types::media_type::Kind;
 
     fn read(memory: &Memory, descriptor: &Descriptor) -> Manifest {
         let bytes = memory.bytes(&descriptor.digest).unwrap();

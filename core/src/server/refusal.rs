@@ -7,7 +7,7 @@ use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::json;
 
-use super::Body;
+use crate::server::Body;
 
 /// Why a request is not answered with what it asks for.
 #[derive(Clone, Debug)]

@@ -11,13 +11,16 @@ use http::header::{
 use http::{Method, Response, StatusCode, request};
 use serde_json::{Value, json};
 
-use super::holdings::Holdings;
-use super::precondition::{self, Verdict};
-use super::refusal::{Code, Refusal};
-use super::route::{Name, Page, Route};
-use super::{Body, Server};
-use crate::header::{ByteRange, Selected};
-use crate::{Digest, MediaType, Repository};
+use crate::header::range::{ByteRange, Selected};
+use crate::server::holdings::Holdings;
+use crate::server::precondition;
+use crate::server::precondition::Verdict;
+use crate::server::refusal::{Code, Refusal};
+use crate::server::route::{Name, Page, Route};
+use crate::server::{Body, Server};
+use crate::types::digest::Digest;
+use crate::types::media_type::MediaType;
+use crate::types::reference::name::Repository;
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");

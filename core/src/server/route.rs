@@ -4,8 +4,11 @@ use std::borrow::Cow;
 
 use http::Uri;
 
-use super::refusal::{Code, Refusal};
-use crate::{Digest, MediaType, Repository, Tag, percent};
+use crate::server::refusal::{Code, Refusal};
+use crate::types::digest::Digest;
+use crate::types::media_type::MediaType;
+use crate::types::reference::name::{Repository, Tag};
+use crate::wire::percent;
 
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]

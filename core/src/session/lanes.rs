@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::task::TaskId;
-use crate::origin::Origin;
-use crate::{Limits, OpId, Time};
+use crate::limits::Limits;
+use crate::session::OpId;
+use crate::session::task::TaskId;
+use crate::types::time::Time;
+use crate::wire::origin::Origin;
 
 /// What waits to be sent to an origin.
 #[derive(Clone, Copy, Debug)]

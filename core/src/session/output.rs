@@ -4,11 +4,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{OpId, QueryId};
-use crate::header::Warning;
-use crate::{
-    CredentialsQuery, Descriptor, Digest, Error, Exchange, ExchangeId, Finding, Hasher, Manifest, Node, Time,
-};
+use crate::auth::credentials::CredentialsQuery;
+use crate::error::Error;
+use crate::header::warning::Warning;
+use crate::manifest::Manifest;
+use crate::session::{OpId, QueryId};
+use crate::types::descriptor::Descriptor;
+use crate::types::digest::{Digest, Hasher};
+use crate::types::time::Time;
+use crate::walker::finding::Finding;
+use crate::walker::node::Node;
+use crate::wire::exchange::{Exchange, ExchangeId};
 
 /// What a session asks of its driver.
 #[derive(Debug)]

@@ -2,14 +2,19 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::lanes::Job;
-use super::task::{Place, Purpose, Task, TaskId};
-use super::{Event, OpId, Session};
+use crate::error::Error;
 use crate::error::Exceeded;
-use crate::header::Warning;
+use crate::header::warning::Warning;
 use crate::op::Op;
-use crate::origin::{Base, Origin};
-use crate::{Error, Exchange, Registry, Repository, Time};
+use crate::session::lanes::Job;
+use crate::session::output::Event;
+use crate::session::task::{Place, Purpose, Task, TaskId};
+use crate::session::{OpId, Session};
+use crate::types::reference::name::Repository;
+use crate::types::reference::registry::Registry;
+use crate::types::time::Time;
+use crate::wire::exchange::Exchange;
+use crate::wire::origin::{Base, Origin};
 
 /// An operation, and how the session stands to it.
 pub(super) struct Running {

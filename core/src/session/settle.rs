@@ -5,15 +5,25 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
 
-use super::lanes::Job;
-use super::task::{Place, Purpose, Task, TaskId};
-use super::{Event, Retry, Session};
-use crate::auth::{Echo, TokenAnswer, TokenKey, Verdict};
+use crate::auth::Verdict;
+use crate::auth::credentials::Credentials;
+use crate::auth::token::{TokenAnswer, TokenKey};
+use crate::error::Error;
+use crate::error::fault::{Fault, FaultKind};
 use crate::error::{Cause, Exceeded, Refusal, Responder};
-use crate::exchange::{Answer, BlobWant};
 use crate::op::Fetched;
-use crate::reply::{self, Class};
-use crate::{Completion, Credentials, Error, Fault, FaultKind, OpId, origin, request, retry};
+use crate::session::Session;
+use crate::session::lanes::Job;
+use crate::session::output::{Event, Retry};
+use crate::session::task::{Place, Purpose, Task, TaskId};
+use crate::session::{OpId, retry};
+use crate::wire::exchange::Answer;
+use crate::wire::exchange::Completion;
+use crate::wire::exchange::blob::BlobWant;
+use crate::wire::redact::Echo;
+use crate::wire::status;
+use crate::wire::status::Class;
+use crate::wire::{origin, request};
 
 impl Session {
     /// Takes what an exchange brought to its task.
@@ -43,14 +53,14 @@ impl Session {
     fn refused(&mut self, id: TaskId, status: StatusCode, headers: &HeaderMap, body: &[u8], echo: &Echo) {
         let Some(task) = self.tasks.get(&id) else { return };
         let by = self.responder(task);
-        let mut refusal = reply::refusal(status, by, headers, body, echo, self.config.limits.error_entries);
-        match (reply::classify(&task.method, status), &task.purpose) {
+        let mut refusal = status::refusal(status, by, headers, body, echo, self.config.limits.error_entries);
+        match (status::classify(&task.method, status), &task.purpose) {
             (Class::Redirect, _) => self.redirected(id, headers),
             (Class::Challenge, Purpose::Fetch { .. }) if by == Responder::Registry => {
                 self.challenged(id, refusal, headers);
             }
             (_, Purpose::Token { key: TokenKey { credentials: Some(Credentials::Identity(_)), .. }, .. })
-                if task.method == Method::POST && reply::refuses_refresh_token(status) =>
+                if task.method == Method::POST && status::refuses_refresh_token(status) =>
             {
                 self.ask_for_token_by_get(id);
             }
@@ -58,7 +68,7 @@ impl Session {
                 let asked = refusal.retry_after;
                 refusal.with_login = self.shows_login(id);
                 // What slows all was not acted on, so that even what is not idempotent can be sent again.
-                if task.method.is_idempotent() || reply::slows_all(status) {
+                if task.method.is_idempotent() || status::slows_all(status) {
                     self.try_again(id, refusal.into(), asked);
                 } else {
                     self.fail(id, refusal.into());
@@ -201,7 +211,7 @@ impl Session {
         };
         let at = self.now + delay;
         if let Cause::Answered(refusal) = &cause
-            && reply::slows_all(refusal.status)
+            && status::slows_all(refusal.status)
         {
             self.lanes.close(&task.origin, at, self.now);
         }
@@ -265,7 +275,7 @@ impl Session {
     fn warn(&mut self, op: OpId, headers: &HeaderMap, echo: &Echo) {
         let limit = self.config.limits.warnings;
         let Some(running) = self.ops.get_mut(&op) else { return };
-        for warning in reply::warnings(headers, echo) {
+        for warning in status::warnings(headers, echo) {
             if running.warned.len() < limit && running.warned.insert(warning.clone()) {
                 running.notices.push_back(Event::Warning(warning));
             }

@@ -2,18 +2,28 @@
 
 use http::{Method, Uri};
 
-use super::Session;
-use super::lanes::Job;
-use crate::auth::{self, Echo, Present, Shown, Site, TokenKey};
+use crate::auth;
+use crate::auth::credentials::{Credentials, CredentialsQuery};
+use crate::auth::scope::Scope;
+use crate::auth::token::TokenKey;
+use crate::auth::{Present, Shown, Site};
+use crate::error::Error;
 use crate::error::Refusal;
-use crate::exchange::{BlobWant, ManifestWant, Want};
 use crate::op::{At, Fetch, What};
-use crate::origin::{self, Origin};
-use crate::request::{self, Accepting, Name};
-use crate::{
-    Algorithm, Awaiting, Credentials, CredentialsQuery, Error, Exchange, ExchangeId, Hasher, OpId, QueryId,
-    Scope, Sink, Time,
-};
+use crate::session::Session;
+use crate::session::lanes::Job;
+use crate::session::{OpId, QueryId};
+use crate::types::digest::{Algorithm, Hasher};
+use crate::types::time::Time;
+use crate::wire::exchange::Want;
+use crate::wire::exchange::blob::BlobWant;
+use crate::wire::exchange::manifest::ManifestWant;
+use crate::wire::exchange::{Awaiting, Exchange, ExchangeId, Sink};
+use crate::wire::origin;
+use crate::wire::origin::Origin;
+use crate::wire::redact::Echo;
+use crate::wire::request;
+use crate::wire::request::{Accepting, Name};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TaskId(pub(super) u64);
@@ -301,7 +311,10 @@ fn manifest_want(fetch: &Fetch, limit: u64) -> Want {
     }
 }
 
-fn insert(request: &mut http::Request<crate::Payload>, authorization: Option<http::HeaderValue>) {
+fn insert(
+    request: &mut http::Request<crate::wire::exchange::Payload>,
+    authorization: Option<http::HeaderValue>,
+) {
     if let Some(value) = authorization {
         request.headers_mut().insert(http::header::AUTHORIZATION, value);
     }

@@ -1,6 +1,6 @@
-use super::*;
-use crate::layout::{NoRoot, Root};
-use crate::{Algorithm, Digest};
+use crate::layout::index::*;
+use crate::layout::root::{NoRoot, Root};
+use crate::types::digest::{Algorithm, Digest};
 
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 

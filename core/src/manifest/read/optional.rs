@@ -4,11 +4,11 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::super::error::{Broken, Step};
-use super::super::keys::{AnnotationKey, Key as _, PlatformKey, Seen};
-use super::super::table::What;
-use super::Pass;
-use super::values::Text;
+use crate::manifest::error::{Broken, Step};
+use crate::manifest::keys::{AnnotationKey, Key as _, PlatformKey, Seen};
+use crate::manifest::read::Pass;
+use crate::manifest::read::values::Text;
+use crate::manifest::table::What;
 
 /// A descriptor's `platform`.
 pub(super) struct InPlatform<'p, 'de>(pub(super) &'p mut Pass<'de>);

@@ -1,6 +1,10 @@
 use bytes::Bytes;
 
-use crate::{Digest, Evidence, InvalidManifest, Manifest, MediaType};
+use crate::manifest::Manifest;
+use crate::manifest::error::InvalidManifest;
+use crate::manifest::evidence::Evidence;
+use crate::types::digest::Digest;
+use crate::types::media_type::MediaType;
 
 const BLOB: &str = r#""mediaType":"a/b","digest":"x:y","size":1"#;
 

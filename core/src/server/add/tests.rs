@@ -1,9 +1,11 @@
 use bytes::Bytes;
 use serde_json::json;
 
-use super::super::{Flavour, Memory, Server};
-use super::*;
-use crate::{Algorithm, Repository};
+use crate::server::Server;
+use crate::server::add::*;
+use crate::server::memory::{Flavour, Memory};
+use crate::types::digest::Algorithm;
+use crate::types::reference::name::Repository;
 
 fn repository() -> Repository {
     "a".parse().unwrap()

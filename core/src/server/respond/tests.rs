@@ -1,9 +1,10 @@
 use http::header::{ALLOW, IF_MATCH, IF_NONE_MATCH, IF_RANGE};
 use proptest::prelude::*;
 
-use super::super::{Flavour, Memory};
-use super::*;
-use crate::{Algorithm, Descriptor};
+use crate::server::memory::{Flavour, Memory};
+use crate::server::respond::*;
+use crate::types::descriptor::Descriptor;
+use crate::types::digest::Algorithm;
 
 const LAYER: &[u8] = b"0123456789";
 

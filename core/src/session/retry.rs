@@ -1,0 +1,125 @@
+//! Whether and when a request that failed is tried again. Which statuses are worth it stands in `wire/status.rs`.
+
+use std::time::Duration;
+
+use http::Method;
+
+use crate::error::fault::FaultKind;
+use crate::error::{Cause, Misbehaviour};
+use crate::limits::Limits;
+
+/// Whether a request that ended so may end otherwise when it is tried again.
+///
+/// Only idempotent requests are repeated blindly (RFC 9110, section 9.2.2); of others, those that were
+/// never sent.
+pub(crate) fn is_worth_it(method: &Method, cause: &Cause) -> bool {
+    match cause {
+        Cause::Transport(fault) => match fault.kind() {
+            FaultKind::Connect => true,
+            FaultKind::Timeout | FaultKind::Reset => method.is_idempotent(),
+            // A certificate, a full disk and a failing credential helper stay as they are.
+            FaultKind::Tls | FaultKind::Sink | FaultKind::Credentials => false,
+        },
+        Cause::Misbehaved(Misbehaviour::TooShort { .. }) => true,
+        _ => false,
+    }
+}
+
+/// How long to wait before the next try, where `failed` have failed and the server asked for so long.
+/// `None` where it asked for longer than is waited.
+pub(crate) fn delay(
+    limits: &Limits,
+    failed: u32,
+    asked: Option<Duration>,
+    jitter: &mut Jitter,
+) -> Option<Duration> {
+    if asked.is_some_and(|asked| asked > limits.retry_after_max) {
+        return None;
+    }
+    let factor = 1_u32.checked_shl(failed.saturating_sub(1)).unwrap_or(u32::MAX);
+    let backoff = limits.backoff_first.saturating_mul(factor).min(limits.backoff_max);
+    Some((backoff / 2 + jitter.part_of(backoff / 2)).max(asked.unwrap_or_default()))
+}
+
+/// Whether `progress` bytes, where `left` were left, are worth a new set of tries: so many that a download
+/// that moves a few bytes a try ends.
+pub(crate) fn is_progress(progress: u64, left: Option<u64>) -> bool {
+    /// A connection that delivers as much works.
+    const PLENTY: u64 = 64 << 10;
+    progress >= left.map_or(PLENTY, |left| left.div_ceil(2).clamp(1, PLENTY))
+}
+
+/// Spreads the waits of many clients that failed together. A function of the seed and of how often it
+/// was asked.
+#[derive(Debug)]
+pub(crate) struct Jitter(u64);
+
+impl Jitter {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A part of the duration, any of them as likely as another.
+    fn part_of(&mut self, duration: Duration) -> Duration {
+        // SplitMix64 (Steele, Lea, Flood, 2014): one state, one output, good enough to spread waits.
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^= mixed >> 31;
+        let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(mixed % millis.saturating_add(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_their_limit_and_half_is_jitter() {
+        let (limits, mut jitter) = (Limits::default(), Jitter::new(7));
+        for (failed, full) in [(1, 200), (2, 400), (3, 800), (9, 30_000), (40, 30_000)] {
+            for _ in 0..50 {
+                let delay = delay(&limits, failed, None, &mut jitter).unwrap().as_millis();
+                assert!((full / 2..=full).contains(&delay), "{failed}: {delay}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_server_asks_for_is_waited_for_up_to_a_limit() {
+        let (limits, mut jitter) = (Limits::default(), Jitter::new(7));
+        let mut asked = |seconds| delay(&limits, 1, Some(Duration::from_secs(seconds)), &mut jitter);
+        assert_eq!(asked(100), Some(Duration::from_secs(100)));
+        assert_eq!(asked(120), Some(Duration::from_secs(120)));
+        assert_eq!(asked(121), None);
+        assert!(asked(0) > Some(Duration::from_millis(99)));
+    }
+
+    /// The numbers are those of the generator's authors for this seed.
+    #[test]
+    fn jitter_is_what_the_generator_gives() {
+        let mut jitter = Jitter::new(1_234_567);
+        let drawn = [(); 3].map(|()| jitter.part_of(Duration::from_millis(u64::MAX)));
+        let expected = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
+        assert_eq!(drawn, expected.map(Duration::from_millis));
+        assert!(jitter.part_of(Duration::from_millis(9)) < Duration::from_millis(10));
+    }
+
+    #[test]
+    fn a_few_bytes_are_no_progress() {
+        for (progress, left, expected) in [
+            (1, None, false),
+            (64 << 10, None, true),
+            (1, Some(1 << 30), false),
+            (64 << 10, Some(1 << 30), true),
+            (50, Some(100), true),
+            (49, Some(100), false),
+            (1, Some(1), true),
+            (0, Some(0), false),
+        ] {
+            assert_eq!(is_progress(progress, left), expected, "{progress} of {left:?}");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Which of several platforms serves somebody best.
+
+use std::borrow::Borrow;
+
+use crate::types::platform::{Normal, Platform};
+
+impl Platform {
+    /// How well `offered` serves somebody who asks for `self`; smaller is better; none if it does not.
+    ///
+    /// Operating system and architecture have to be the same. A platform with an `unknown` in it, as
+    /// build tools give to attestations, fits nothing. An equal variant is best; otherwise:
+    /// - arm: the nearest lower of v8, v7, v6, v5, and then one with no variant. Asked without a
+    ///   variant, v7 is meant.
+    /// - amd64: the nearest lower level; no variant is v1.
+    /// - arm64: the nearest lower; no variant is v8. v9.n includes v8.(n+5).
+    /// - any other variant, of any architecture, has to be equal.
+    ///
+    /// The version counts only where `self` has one: an equal one is best, then for Windows one of
+    /// the same build (its first three numbers), then none; another one does not fit.
+    ///
+    /// A 32-bit architecture never serves a 64-bit one.
+    ///
+    /// Source: image-spec, image-index.md, "platform"; the order is that of containerd's default
+    /// matcher, except that an arm entry without variant, which says nothing of what it needs, is the
+    /// last choice and not taken for v7.
+    pub fn rank(&self, offered: &Self) -> Option<Rank> {
+        let (wanted, given) = (Normal::of(self), Normal::of(offered));
+        let unknown = given.os == "unknown" || given.architecture == "unknown";
+        if unknown || wanted.os != given.os || wanted.architecture != given.architecture {
+            return None;
+        }
+        let version = match (self.os_version(), offered.os_version()) {
+            (None, _) => 0,
+            (Some(wanted), Some(given)) if wanted == given => 0,
+            (Some(wanted), Some(given)) if self.is_windows() && same_build(wanted, given) => 1,
+            (Some(_), None) => 2,
+            (Some(_), Some(_)) => return None,
+        };
+        // At most 80 steps of three: below the last resort.
+        Some(Rank(steps_down(&wanted, &given)? * 3 + version))
+    }
+
+    /// The entry that serves somebody who asks for `self` best: the one with the smallest rank, the
+    /// first among equals. An entry without platform is the last resort.
+    pub fn best<P: Borrow<Self>, T>(&self, entries: impl IntoIterator<Item = (Option<P>, T)>) -> Option<T> {
+        entries
+            .into_iter()
+            .filter_map(|(platform, entry)| match platform {
+                Some(platform) => Some((self.rank(platform.borrow())?, entry)),
+                None => Some((Rank::LAST_RESORT, entry)),
+            })
+            .min_by_key(|(rank, _)| *rank)
+            .map(|(_, entry)| entry)
+    }
+
+    fn is_windows(&self) -> bool {
+        self.os.eq_ignore_ascii_case("windows")
+    }
+}
+
+/// How well a platform fits: smaller is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rank(u8);
+
+impl Rank {
+    /// The entry names no platform: the last resort.
+    pub const LAST_RESORT: Self = Self(u8::MAX);
+    /// Nothing fits better.
+    pub const EXACT: Self = Self(0);
+}
+
+/// How many variants lie between what is wanted and what is given, downwards; none if it does not serve.
+fn steps_down(wanted: &Normal, given: &Normal) -> Option<u8> {
+    if wanted.variant == given.variant {
+        return Some(0);
+    }
+    let (wanted_variant, given_variant) = (wanted.variant.as_deref(), given.variant.as_deref());
+    match wanted.architecture.as_str() {
+        "arm" => {
+            let wanted = arm(wanted_variant.unwrap_or("v7"))?;
+            match given_variant {
+                None => Some(80),
+                Some(given) => wanted.checked_sub(arm(given)?),
+            }
+        }
+        "amd64" => {
+            let level = |variant: Option<&str>| match variant {
+                None | Some("v1") => Some(1_u8),
+                Some("v2") => Some(2),
+                Some("v3") => Some(3),
+                Some("v4") => Some(4),
+                Some(_) => None,
+            };
+            level(wanted_variant)?.checked_sub(level(given_variant)?)
+        }
+        "arm64" => {
+            let (wanted_major, wanted_minor) = arm64(wanted_variant.unwrap_or("v8"))?;
+            let (given_major, given_minor) = arm64(given_variant.unwrap_or("v8"))?;
+            match (wanted_major, given_major) {
+                (8, 8) | (9, 9) => wanted_minor.checked_sub(given_minor),
+                // Past all of v9's own minors.
+                (9, 8) => Some(wanted_minor + 1 + (wanted_minor + 5).checked_sub(given_minor)?),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+fn arm(variant: &str) -> Option<u8> {
+    match variant {
+        "v5" => Some(5),
+        "v6" => Some(6),
+        "v7" => Some(7),
+        "v8" => Some(8),
+        _ => None,
+    }
+}
+
+/// Major and minor number of an arm64 variant; the minor has one digit.
+fn arm64(variant: &str) -> Option<(u8, u8)> {
+    match *variant.as_bytes() {
+        [b'v', major @ (b'8' | b'9')] => Some((major - b'0', 0)),
+        [b'v', major @ (b'8' | b'9'), b'.', minor @ b'0'..=b'9'] => Some((major - b'0', minor - b'0')),
+        _ => None,
+    }
+}
+
+/// Whether two Windows versions have the same first three numbers, which tell whether a container runs on a host.
+fn same_build(one: &str, other: &str) -> bool {
+    let build = |version: &str| {
+        let mut numbers = version.splitn(4, '.').map(str::to_owned);
+        Some([numbers.next()?, numbers.next()?, numbers.next()?])
+    };
+    build(one).is_some_and(|one| build(other) == Some(one))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn platform(text: &str) -> Platform {
+        text.parse().unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// What of `offered` serves somebody who asks for `asked`, best first.
+    fn order<'a>(asked: &str, offered: &[&'a str]) -> Vec<&'a str> {
+        let asked = platform(asked);
+        let mut left = offered.to_vec();
+        let mut order = Vec::new();
+        while let Some(best) = asked.best(left.iter().map(|text| (Some(platform(text)), *text))) {
+            order.push(best);
+            left.retain(|text| *text != best);
+        }
+        order
+    }
+
+    #[test]
+    fn arm_takes_the_nearest_lower_variant_and_never_a_higher() {
+        let all = ["linux/arm", "linux/arm/v5", "linux/arm/v6", "linux/arm/v7", "linux/arm/v8"];
+        for (asked, expected) in [
+            ("linux/arm/v8", &["v8", "v7", "v6", "v5", "linux/arm"][..]),
+            ("linux/arm/v7", &["v7", "v6", "v5", "linux/arm"]),
+            ("linux/arm/v6", &["v6", "v5", "linux/arm"]),
+            ("linux/arm/v5", &["v5", "linux/arm"]),
+            // Without a variant v7 is meant; what has none either is equal, and comes first here.
+            ("linux/arm", &["linux/arm", "v7", "v6", "v5"]),
+        ] {
+            let order = order(asked, &all);
+            assert_eq!(order.len(), expected.len(), "{asked}: {order:?}");
+            assert!(order.iter().zip(expected).all(|(got, end)| got.ends_with(end)), "{asked}: {order:?}");
+        }
+        assert_eq!(order("linux/arm", &["linux/arm/v6", "linux/arm/v7"])[0], "linux/arm/v7");
+        assert!(order("linux/arm/v7", &["linux/arm/v7hf", "linux/arm64"]).is_empty());
+    }
+
+    #[test]
+    fn amd64_takes_the_nearest_lower_level() {
+        let all = ["linux/amd64", "linux/amd64/v2", "linux/amd64/v3", "linux/amd64/v4"];
+        assert_eq!(order("linux/amd64", &all), ["linux/amd64"]);
+        assert_eq!(order("linux/amd64/v3", &all), ["linux/amd64/v3", "linux/amd64/v2", "linux/amd64"]);
+        assert_eq!(platform("linux/amd64/v1").rank(&platform("linux/amd64")), Some(Rank::EXACT));
+        assert_eq!(platform("linux/amd64").rank(&platform("linux/amd64/v1")), Some(Rank::EXACT));
+        assert!(order("linux/amd64", &["linux/386", "linux/amd64/x", "darwin/amd64"]).is_empty());
+    }
+
+    #[test]
+    fn arm64_without_variant_is_v8() {
+        let all =
+            ["linux/arm64/v9.1", "linux/arm64/v9", "linux/arm64/v8.6", "linux/arm64/v8.1", "linux/arm64"];
+        assert_eq!(order("linux/arm64", &all), ["linux/arm64"]);
+        assert_eq!(order("linux/arm64/v8", &all), ["linux/arm64"]);
+        assert_eq!(platform("linux/arm64").rank(&platform("linux/arm64/v8")), Some(Rank::EXACT));
+        assert_eq!(order("linux/arm64/v8.2", &all), ["linux/arm64/v8.1", "linux/arm64"]);
+        assert_eq!(order("linux/arm64/v9.1", &all), all);
+        assert_eq!(order("linux/arm64/v9", &all), ["linux/arm64/v9", "linux/arm64/v8.1", "linux/arm64"]);
+        // All of v9 comes before all of v8, however many steps that is.
+        let offered = ["linux/arm64/v8.7", "linux/arm64/v9"];
+        assert_eq!(order("linux/arm64/v9.2", &offered), ["linux/arm64/v9", "linux/arm64/v8.7"]);
+    }
+
+    #[test]
+    fn other_variants_have_to_be_equal() {
+        let all = ["linux/ppc64le", "linux/ppc64le/power8"];
+        assert_eq!(order("linux/ppc64le", &all), ["linux/ppc64le"]);
+        assert_eq!(order("linux/ppc64le/power8", &all), ["linux/ppc64le/power8"]);
+        assert_eq!(order("linux/arm/odd", &["linux/arm/odd", "linux/arm/v7"]), ["linux/arm/odd"]);
+    }
+
+    #[test]
+    fn a_version_counts_only_where_it_is_asked_for() {
+        let all = [
+            "windows/amd64",
+            "windows(10.0.20348.1)/amd64",
+            "windows(10.0.17763.9)/amd64",
+            "windows(10.0.17763.1)/amd64",
+        ];
+        assert_eq!(order("windows/amd64", &all), all);
+        assert_eq!(order("windows(10.0.17763.1)/amd64", &all), [all[3], all[2], all[0]]);
+        assert_eq!(order("windows(10.0.17763)/amd64", &all), [all[2], all[3], all[0]]);
+        assert!(order("windows(10)/amd64", &["windows(11)/amd64"]).is_empty());
+        assert_eq!(order("linux(6.1.0.1)/amd64", &["linux(6.1.0.2)/amd64", "linux/amd64"]), ["linux/amd64"]);
+    }
+
+    #[test]
+    fn unknown_fits_nothing_not_even_itself() {
+        for text in ["unknown/unknown", "linux/unknown", "unknown/amd64"] {
+            assert_eq!(platform(text).rank(&platform(text)), None);
+        }
+    }
+
+    #[test]
+    fn the_first_among_equals_wins_and_no_platform_is_the_last_resort() {
+        let asked = platform("linux/arm/v8");
+        let some = |text: &str| Some(platform(text));
+        assert_eq!(asked.best([(None, 0), (some("linux/arm"), 1), (some("linux/arm"), 2)]), Some(1));
+        assert_eq!(asked.best([(some("linux/amd64"), 0), (None, 1), (None, 2)]), Some(1));
+        assert_eq!(asked.best([(some("linux/amd64"), 0), (some("unknown/unknown"), 1)]), None);
+        assert_eq!(asked.best::<Platform, u8>([]), None);
+    }
+}

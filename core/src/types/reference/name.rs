@@ -1,0 +1,140 @@
+//! Names within a registry: repositories and tags.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::types::reference::{InvalidReference, MAX_NAME_LEN, Problem};
+
+/// A repository's name: lower-case components with slashes between them.
+///
+/// Source: distribution-spec, "Pulling manifests".
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Repository(Box<str>);
+
+impl Repository {
+    /// The longest name, in bytes.
+    pub const MAX_LEN: usize = MAX_NAME_LEN;
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The repository of this name in the namespace `library`; it may be longer than a name may be.
+    pub(super) fn in_library(&self) -> Self {
+        Self(format!("library/{self}").into())
+    }
+}
+
+impl FromStr for Repository {
+    type Err = InvalidReference;
+
+    fn from_str(text: &str) -> Result<Self, InvalidReference> {
+        let invalid = |problem| Err(InvalidReference::new("a repository", text, problem));
+        if text.len() > Self::MAX_LEN {
+            return invalid(Problem::NameTooLong);
+        }
+        if text.is_empty() {
+            return invalid(Problem::NoRepository);
+        }
+        if text.bytes().any(|b| b.is_ascii_uppercase()) {
+            return invalid(Problem::UpperCaseRepository);
+        }
+        if !text.split('/').all(is_component) {
+            return invalid(Problem::RepositoryGrammar);
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// A tag: a name for a manifest that may come to name another one.
+///
+/// Source: distribution-spec, "Pulling manifests".
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tag(Box<str>);
+
+impl Tag {
+    /// The longest tag, in bytes.
+    pub const MAX_LEN: usize = 128;
+
+    /// The tag that is meant where neither tag nor digest is given.
+    pub fn latest() -> Self {
+        Self("latest".into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Tag {
+    type Err = InvalidReference;
+
+    fn from_str(text: &str) -> Result<Self, InvalidReference> {
+        let invalid = |problem| Err(InvalidReference::new("a tag", text, problem));
+        if text.is_empty() {
+            return invalid(Problem::EmptyTag);
+        }
+        if text.len() > Self::MAX_LEN {
+            return invalid(Problem::TagTooLong);
+        }
+        let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        let first = text.bytes().next().is_some_and(word);
+        if !first || !text.bytes().all(|b| word(b) || b == b'.' || b == b'-') {
+            return invalid(Problem::TagGrammar);
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
+fn is_component(text: &str) -> bool {
+    let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = text.as_bytes();
+    let ends_in_words = bytes.first().copied().is_some_and(word) && bytes.last().copied().is_some_and(word);
+    ends_in_words
+        && text
+            .split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+            .all(|between| matches!(between, "" | "." | "_" | "__") || between.bytes().all(|b| b == b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repositories_have_the_grammar_of_the_specification() {
+        for text in ["a", "0", "a.b", "a_b", "a__b", "a-b", "a---b", "a/b", "a.b/c__d/e-f"] {
+            assert!(text.parse::<Repository>().is_ok(), "{text:?} was refused");
+        }
+        for text in [
+            "", "/", "a/", "/a", "a//b", ".a", "a.", "-a", "a-", "_a", "a_", "a..b", "a___b", "a._b", "a-.b",
+            "a b", "a:b", "a@b", "\u{e9}", "a%2fb", "../a", "a/../b", "a/./b", "A",
+        ] {
+            assert!(text.parse::<Repository>().is_err(), "{text:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn tags_have_the_grammar_of_the_specification() {
+        for text in ["a", "_", "A.b-c_d", "1.0"] {
+            assert!(text.parse::<Tag>().is_ok(), "{text:?} was refused");
+        }
+        for text in ["", ".a", "-a", "a/b", "a+b", "a b", "a\n", "\u{e9}"] {
+            assert!(text.parse::<Tag>().is_err(), "{text:?} was accepted");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! HTTP as registries speak it: end-points, requests, statuses, and one round trip as a value.
+
+pub(crate) mod exchange;
+pub(crate) mod head;
+pub(crate) mod origin;
+pub(crate) mod percent;
+pub(crate) mod redact;
+pub(crate) mod request;
+pub(crate) mod status;

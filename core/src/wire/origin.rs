@@ -1,0 +1,274 @@
+//! What may go where: the one place that decides it. The table is in the manual: see [what may go where](crate#what-may-go-where).
+//!
+//! An origin is scheme, host and port (RFC 6454, section 4): another port of the registry's host, and a
+//! mirror of it, are elsewhere.
+
+use std::sync::Arc;
+
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, Method, Uri};
+
+use crate::config::PlainHttp;
+use crate::error::Misbehaviour;
+use crate::header;
+use crate::types::reference::registry::Registry;
+
+/// Scheme, host and port: what a connection is made to, and what trust is bound to.
+///
+/// Source: RFC 6454, section 4.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Origin {
+    scheme: &'static str,
+    host: Arc<str>,
+    port: u16,
+}
+
+impl Origin {
+    /// The origin of a registry's API.
+    pub(crate) fn of_registry(registry: &Registry, plain_http: PlainHttp) -> (Self, Base) {
+        let scheme = if plain_http.allows(registry.api_host()) { Scheme::HTTP } else { Scheme::HTTPS };
+        let base = Base { scheme, authority: registry.api_authority() };
+        (Self::of_parts(&base.scheme, &base.authority), base)
+    }
+
+    /// The origin of an absolute URL; a relative one has none.
+    pub(crate) fn of(uri: &Uri) -> Option<Self> {
+        Some(Self::of_parts(uri.scheme()?, uri.authority()?))
+    }
+
+    fn of_parts(scheme: &Scheme, authority: &Authority) -> Self {
+        let plain = *scheme == Scheme::HTTP;
+        Self {
+            scheme: if plain { "http" } else { "https" },
+            host: authority.host().to_ascii_lowercase().into(),
+            port: authority.port_u16().unwrap_or(if plain { 80 } else { 443 }),
+        }
+    }
+
+    fn is_plain(&self) -> bool {
+        self.scheme == "http"
+    }
+}
+
+/// The scheme and authority that a registry's URLs begin with.
+#[derive(Clone, Debug)]
+pub(crate) struct Base {
+    scheme: Scheme,
+    authority: Authority,
+}
+
+impl Base {
+    /// The URL of a path, which must begin with a slash and be made of parsed parts alone.
+    pub(crate) fn uri(&self, path: String) -> Uri {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = PathAndQuery::try_from(path).ok();
+        // Repositories, tags and digests hold none but URL characters, and all are short.
+        Uri::from_parts(parts).expect("a scheme, an authority and a path of parsed names make a URL")
+    }
+}
+
+/// Where a redirect leads, if that may be followed.
+///
+/// Source: RFC 9110, section 10.2.2.
+pub(crate) fn redirect(from: &Uri, headers: &HeaderMap, plain_http: PlainHttp) -> Result<Uri, Misbehaviour> {
+    let location = headers.get("location").ok_or_else(|| unusable("Location", &"it is not there"))?;
+    let to = header::resolve(from, location.as_bytes())?;
+    if to.scheme() == Some(&Scheme::HTTP) {
+        if from.scheme() != Some(&Scheme::HTTP) {
+            return Err(unusable("Location", &format_args!("it leads from https to {}", redacted(&to))));
+        }
+        if !plain_http.allows(to.host().unwrap_or_default()) {
+            let problem = format_args!("it leads to plain http where that is not allowed, {}", redacted(&to));
+            return Err(unusable("Location", &problem));
+        }
+    }
+    Ok(to)
+}
+
+/// Where a token request's redirect leads, if that may be followed: what it carries is for its server alone.
+pub(crate) fn token_redirect(
+    from: &Uri,
+    headers: &HeaderMap,
+    plain_http: PlainHttp,
+) -> Result<Uri, Misbehaviour> {
+    let to = redirect(from, headers, plain_http)?;
+    if Origin::of(from) != Origin::of(&to) {
+        let problem = format_args!("it leads a token request to another server, {}", redacted(&to));
+        return Err(unusable("Location", &problem));
+    }
+    Ok(to)
+}
+
+/// The token server that a registry's challenge names, if it may be asked.
+///
+/// Source: Docker's token authentication page; RFC 6750, section 5.3.
+pub(crate) fn realm(registry: &Origin, text: &str, plain_http: PlainHttp) -> Result<Uri, Misbehaviour> {
+    named(registry, text, plain_http)
+        .map_err(|why| unusable("WWW-Authenticate", &format_args!("its realm {why}")))
+}
+
+/// Where a document says that content can be had outside of its registry, if that may be asked.
+///
+/// Source: image-spec, descriptor.md, `urls`.
+pub(crate) fn elsewhere(registry: &Origin, text: &str, plain_http: PlainHttp) -> Result<Uri, Misbehaviour> {
+    named(registry, text, plain_http).map_err(|why| Misbehaviour::Url { why })
+}
+
+/// A URL that a registry, or a document of it, names: absolute, and over a channel no weaker than the registry's.
+fn named(registry: &Origin, text: &str, plain_http: PlainHttp) -> Result<Uri, &'static str> {
+    let uri: Uri = text.parse().map_err(|_| "is not a URL")?;
+    let scheme = uri.scheme_str().ok_or("is not an absolute URL")?;
+    // A host that is empty, a user name and a port that cannot be are refused with the redirects'.
+    let uri = header::resolve(&uri, text.as_bytes()).map_err(|_| "is not a URL that can be asked")?;
+    match scheme {
+        "https" => Ok(uri),
+        "http" if !registry.is_plain() => Err("is plain http, and the registry is not"),
+        "http" if plain_http.allows(uri.host().unwrap_or_default()) => Ok(uri),
+        "http" => Err("is plain http where that is not allowed"),
+        _ => Err("is neither https nor http"),
+    }
+}
+
+/// Whether a request of an operation on `registry` may show who asks.
+pub(crate) fn may_authorize(registry: &Origin, target: &Origin) -> bool {
+    registry == target
+}
+
+/// Whether a status redirects a request with this method. What has a body is sent on as it is or not at all.
+///
+/// Source: RFC 9110, section 15.4.
+pub(crate) fn may_follow(method: &Method, status: u16) -> bool {
+    matches!(status, 307 | 308) || matches!(status, 301..=303) && *method != Method::POST
+}
+
+fn unusable(name: &'static str, problem: &impl ToString) -> Misbehaviour {
+    Misbehaviour::Header { name, problem: problem.to_string() }
+}
+
+/// A URL fit for an error message: query values are left out, but for those that say what a token is for.
+pub(crate) fn redacted(uri: &Uri) -> String {
+    let scheme = uri.scheme_str().unwrap_or("https");
+    let host = uri.authority().map_or("", |authority| {
+        let text = authority.as_str();
+        text.rsplit_once('@').map_or(text, |(_, host)| host)
+    });
+    let mut shown = format!("{scheme}://{host}{}", uri.path());
+    for (index, pair) in pairs(uri).enumerate() {
+        shown.push(if index == 0 { '?' } else { '&' });
+        let public = secret_value(pair).map_or(pair, |value| pair.strip_suffix(value).unwrap_or_default());
+        shown.push_str(public);
+        if public != pair {
+            shown.push_str("REDACTED");
+        }
+    }
+    shown
+}
+
+/// The values of a URL's query that are not to be shown, as they stand there.
+pub(crate) fn secret_values(uri: &Uri) -> impl Iterator<Item = &str> {
+    pairs(uri).filter_map(secret_value)
+}
+
+fn pairs(uri: &Uri) -> impl Iterator<Item = &str> {
+    uri.query().into_iter().flat_map(|query| query.split('&'))
+}
+
+/// What of a query's pair is not to be shown: all but its name, and what a token is for.
+fn secret_value(pair: &str) -> Option<&str> {
+    match pair.split_once('=') {
+        Some(("scope" | "service", _)) => None,
+        Some((_, value)) => Some(value),
+        None => Some(pair),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn query_values_do_not_show() {
+        for (uri, shown) in [
+            ("https://h/v2/", "https://h/v2/"),
+            (
+                "https://u:p@h:1/a?X-Sig=abc&scope=repository:a:pull",
+                "https://h:1/a?X-Sig=REDACTED&scope=repository:a:pull",
+            ),
+            ("http://h/a?secret", "http://h/a?REDACTED"),
+        ] {
+            assert_eq!(redacted(&uri.parse().unwrap()), shown);
+        }
+    }
+
+    fn origin(uri: &str) -> Origin {
+        Origin::of(&uri.parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        assert_eq!(origin("https://H.example/a"), origin("https://h.example:443/b"));
+        for other in
+            ["http://h.example", "https://h.example:444", "https://g.example", "https://sub.h.example"]
+        {
+            assert!(!may_authorize(&origin("https://h.example"), &origin(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_realm_is_no_weaker_than_its_registry() {
+        use PlainHttp::{Always, Loopback};
+        let secure = origin("https://r.example");
+        let (plain, local) = (origin("http://r.example"), origin("http://localhost:5000"));
+        for (registry, plain_http, text, allowed) in [
+            (&secure, Always, "https://auth.example/token?a=b", true),
+            (&secure, Always, "http://auth.example/token", false),
+            (&secure, Always, "http://r.example/token", false),
+            (&secure, Loopback, "http://localhost/token", false),
+            (&plain, Always, "http://auth.example/token", true),
+            (&plain, Always, "https://auth.example/token", true),
+            (&local, Loopback, "https://auth.example/token", true),
+            (&local, Loopback, "http://127.0.0.1:5001/token", true),
+            (&local, Loopback, "http://auth.example/token", false),
+            (&local, Always, "http://auth.example/token", true),
+            (&secure, Always, "/token", false),
+            (&secure, Always, "ftp://auth.example/", false),
+            (&secure, Always, "https://user:pw@auth.example/", false),
+            (&secure, Always, "Registry Realm", false),
+            (&secure, Always, "", false),
+            (&secure, Always, "https://", false),
+        ] {
+            assert_eq!(
+                realm(registry, text, plain_http).is_ok(),
+                allowed,
+                "{registry:?} {plain_http:?} {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_redirect_never_leads_to_less() {
+        use PlainHttp::{Always, Loopback};
+        for (from, to, plain_http, followed, for_a_token) in [
+            ("https://r.example/a", "https://cdn.example/b?sig=x", Always, true, false),
+            ("https://r.example/a", "http://cdn.example/b", Always, false, false),
+            ("https://r.example/a", "http://localhost/b", Loopback, false, false),
+            ("https://r.example/a", "//r.example/b", Loopback, true, true),
+            ("https://r.example/a", "/b", Loopback, true, true),
+            ("http://r.example/a", "https://r.example/b", Always, true, false),
+            ("http://r.example/a", "http://cdn.example/b", Always, true, false),
+            ("http://localhost:1/a", "http://cdn.example/b", Loopback, false, false),
+            ("http://localhost:1/a", "http://[::1]:2/b", Loopback, true, false),
+            ("http://localhost:1/a", "/b", Loopback, true, true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("location", to.parse().unwrap());
+            let from: Uri = from.parse().unwrap();
+            assert_eq!(redirect(&from, &headers, plain_http).is_ok(), followed, "{from} {to}");
+            assert_eq!(token_redirect(&from, &headers, plain_http).is_ok(), for_a_token, "{from} {to}");
+        }
+        let from = Uri::from_static("https://r.example/");
+        assert!(redirect(&from, &HeaderMap::new(), Always).is_err());
+    }
+}
