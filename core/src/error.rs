@@ -25,13 +25,13 @@ pub struct Error(Box<Inner>);
 
 #[derive(Clone, Debug)]
 struct Inner {
-    place: Option<Place>,
+    place: Option<Context>,
     cause: Cause,
 }
 
 /// Where it happened.
 #[derive(Clone, Debug)]
-enum Place {
+enum Context {
     Request { method: Method, url: String },
     Document(Digest),
 }
@@ -44,13 +44,13 @@ impl Error {
 
     /// Makes an error of what a request met.
     pub(crate) fn of_request(method: &Method, uri: &Uri, cause: impl Into<Cause>) -> Self {
-        let place = Place::Request { method: method.clone(), url: origin::redacted(uri) };
+        let place = Context::Request { method: method.clone(), url: origin::redacted(uri) };
         Self(Box::new(Inner { place: Some(place), cause: cause.into() }))
     }
 
     /// Makes an error of what is wrong with a document, or with coming to it.
     pub(crate) fn of_document(digest: &Digest, cause: impl Into<Cause>) -> Self {
-        let place = Place::Document(digest.clone());
+        let place = Context::Document(digest.clone());
         Self(Box::new(Inner { place: Some(place), cause: cause.into() }))
     }
 
@@ -62,7 +62,7 @@ impl Error {
     /// The request's method and its URL without query values, if a request led to the error.
     pub fn request(&self) -> Option<(&Method, &str)> {
         match &self.0.place {
-            Some(Place::Request { method, url }) => Some((method, url)),
+            Some(Context::Request { method, url }) => Some((method, url)),
             _ => None,
         }
     }
@@ -70,7 +70,7 @@ impl Error {
     /// The document that the error is about, where no request led to it.
     pub fn document(&self) -> Option<&Digest> {
         match &self.0.place {
-            Some(Place::Document(digest)) => Some(digest),
+            Some(Context::Document(digest)) => Some(digest),
             _ => None,
         }
     }
@@ -129,8 +129,8 @@ impl From<Fault> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.place {
-            Some(Place::Request { method, url }) => write!(f, "{method} {url}: ")?,
-            Some(Place::Document(digest)) => write!(f, "{digest}: ")?,
+            Some(Context::Request { method, url }) => write!(f, "{method} {url}: ")?,
+            Some(Context::Document(digest)) => write!(f, "{digest}: ")?,
             None => {}
         }
         fmt::Display::fmt(&self.0.cause, f)
@@ -152,7 +152,7 @@ impl std::error::Error for Error {
 pub enum Cause {
     /// What the caller asked for cannot be done as asked.
     #[error(transparent)]
-    Request(#[from] Impossible),
+    Request(#[from] InvalidRequest),
     /// The registry answered that it will not, or cannot.
     #[error(transparent)]
     Answered(#[from] Refusal),
@@ -164,13 +164,13 @@ pub enum Cause {
     Transport(#[from] Fault),
     /// A bound was met.
     #[error(transparent)]
-    Limit(#[from] Exceeded),
+    Limit(#[from] LimitExceeded),
 }
 
 /// Why what the caller asked for cannot be done as asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Impossible {
+pub enum InvalidRequest {
     /// The digest's algorithm is not one that can be verified.
     #[error("`{0}` cannot be verified: its algorithm is not sha256, sha384 or sha512")]
     UnknownAlgorithm(Digest),
@@ -348,7 +348,7 @@ pub enum Misbehaviour {
 /// Which bound was met, and where it can be set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Exceeded {
+pub enum LimitExceeded {
     /// [`Limits::manifest_bytes`](crate::Limits::manifest_bytes).
     #[error("the manifest is larger than {0} bytes, the most that is read")]
     ManifestBytes(u64),

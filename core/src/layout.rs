@@ -1,7 +1,7 @@
 //! Image layouts: the names and the documents of a folder that holds what a registry would serve.
 //!
 //! There is no file access here: what reads and writes the folder asks for names, and hands over what the
-//! files hold. [`Tree`](crate::Tree) walks a layout as it walks a registry.
+//! files hold. [`Walker`](crate::Walker) walks a layout as it walks a registry.
 //!
 //! ```text
 //!   oci-layout            says that the folder is an image layout: MARKER, check_marker

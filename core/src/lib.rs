@@ -104,8 +104,8 @@
 //! What the session is made of is public, and useful alone. Each is a type that cannot hold an invalid
 //! value, made by one parse function: [`Reference`], [`Digest`] (and [`Hasher`]), [`MediaType`],
 //! [`Manifest`] with its [`DescriptorRef`]s, [`Platform`], and the grammars of [`header`]. The walk of an
-//! index, [`Tree`], knows no HTTP: it says which manifest it wants and takes its bytes from anywhere. So do
-//! [`Choice`], which finds what fits a platform, and [`Audit`], which finds everything that is wrong. The names
+//! index, [`Walker`], knows no HTTP: it says which manifest it wants and takes its bytes from anywhere. So do
+//! [`PlatformSelector`], which finds what fits a platform, and [`Checker`], which finds everything that is wrong. The names
 //! and the documents of an image layout are in [`layout`].
 //!
 //! # What a walk promises
@@ -171,7 +171,9 @@ pub use auth::scope::Scope;
 pub use auth::token::{InvalidToken, TokenAnswer};
 pub use config::{Config, PlainHttp};
 pub use error::fault::{Fault, FaultKind};
-pub use error::{Cause, Error, Exceeded, Impossible, Misbehaviour, Refusal, RegistryError, Responder};
+pub use error::{
+    Cause, Error, InvalidRequest, LimitExceeded, Misbehaviour, Refusal, RegistryError, Responder,
+};
 pub use limits::Limits;
 pub use manifest::error::InvalidManifest;
 pub use manifest::evidence::Evidence;
@@ -189,9 +191,9 @@ pub use types::reference::name::{Repository, Tag};
 pub use types::reference::registry::{Registry, is_loopback};
 pub use types::reference::{InvalidReference, Reference, without_user_info};
 pub use types::time::Time;
-pub use walker::check::{Audit, Item, Role};
+pub use walker::check::{Checker, Item, Role};
 pub use walker::finding::{Finding, Problem};
-pub use walker::node::{Found, Node, Step, Ticket, WalkOptions, Wanted};
-pub use walker::select::Choice;
-pub use walker::walk::Tree;
+pub use walker::node::{Found, Node, Ticket, WalkOptions, WalkStep, Wanted};
+pub use walker::select::PlatformSelector;
+pub use walker::walk::Walker;
 pub use wire::exchange::{Awaiting, Completion, Exchange, ExchangeId, Payload, Receiving, Refused, Sink};

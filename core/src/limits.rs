@@ -34,7 +34,7 @@ pub struct Limits {
     pub error_entries: usize,
     /// How often a request is tried that fails for no lasting reason; 1 means once. Progress in a blob
     /// begins the count anew.
-    pub tries: u32,
+    pub max_attempts: u32,
     /// The first wait between two tries; each further one is twice as long. Half of it is jitter.
     pub backoff_first: Duration,
     /// The longest wait between two tries that nobody asked for.
@@ -67,7 +67,7 @@ impl Default for Limits {
             walk_bytes: 512 << 20,
             walk_ahead_bytes: 32 << 20,
             error_entries: 16,
-            tries: 5,
+            max_attempts: 5,
             backoff_first: Duration::from_millis(200),
             backoff_max: Duration::from_secs(30),
             retry_after_max: Duration::from_secs(120),

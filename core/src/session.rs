@@ -29,7 +29,7 @@ use crate::op::walk::Walk;
 use crate::session::lanes::Lanes;
 use crate::session::retry::Jitter;
 use crate::session::running::Running;
-use crate::session::task::{Place, Task, TaskId};
+use crate::session::task::{Task, TaskId, TaskState};
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::Digest;
 use crate::types::platform::Platform;
@@ -57,7 +57,7 @@ pub struct QueryId(pub(crate) u64);
 /// 3. hand every [`Completion`] to [`complete`](Self::complete), and begin again.
 ///
 /// No other order is wrong. A call that comes late, or twice, or with an id that names nothing any
-/// more, does nothing. [`Event::Done`] or [`Event::Failed`] comes exactly once for each operation that
+/// more, does nothing. [`Event::Done`](crate::Event::Done) or [`Event::Failed`](crate::Event::Failed) comes exactly once for each operation that
 /// is not cancelled, and is its last event. [`Output::Wait`] says when to poll again if nothing
 /// completes before; a driver that sleeps exactly as told neither hangs nor spins.
 pub struct Session {
@@ -120,7 +120,7 @@ impl Session {
     /// Starts to find out what `reference` names: its descriptor, by HEAD where that tells.
     ///
     /// With a platform, what fits it best in the index that `reference` names, nested ones included; an
-    /// image is taken as it is. Ends with [`Event::Resolved`] and [`Event::Done`].
+    /// image is taken as it is. Ends with [`Event::Resolved`](crate::Event::Resolved) and [`Event::Done`](crate::Event::Done).
     ///
     /// Source: distribution-spec, end-3.
     pub fn resolve(&mut self, reference: &Reference, platform: Option<&Platform>) -> OpId {
@@ -131,7 +131,7 @@ impl Session {
     /// Starts to fetch the manifest that `reference` names, verified.
     ///
     /// With a platform, the one that fits it best, as for [`resolve`](Self::resolve). Ends with
-    /// [`Event::Resolved`], [`Event::Manifest`] and [`Event::Done`].
+    /// [`Event::Resolved`](crate::Event::Resolved), [`Event::Manifest`](crate::Event::Manifest) and [`Event::Done`](crate::Event::Done).
     ///
     /// Source: distribution-spec, end-3.
     pub fn manifest(&mut self, reference: &Reference, platform: Option<&Platform>) -> OpId {
@@ -141,8 +141,8 @@ impl Session {
 
     /// Starts to walk everything under `reference`.
     ///
-    /// Yields [`Event::Resolved`] for the root, an [`Event::Node`] for each place in the depth-first
-    /// pre-order of the documents, whatever the order of responses, and [`Event::Done`].
+    /// Yields [`Event::Resolved`](crate::Event::Resolved) for the root, an [`Event::Node`](crate::Event::Node) for each place in the depth-first
+    /// pre-order of the documents, whatever the order of responses, and [`Event::Done`](crate::Event::Done).
     pub fn walk(&mut self, reference: &Reference, options: WalkOptions) -> OpId {
         let op = Walk::new(reference, options, &self.config.limits, self.window());
         self.start(reference, Op::Walk(Box::new(op)))
@@ -150,10 +150,10 @@ impl Session {
 
     /// Starts to take everything under `reference`, blobs included, each content once.
     ///
-    /// Yields [`Event::Resolved`] for the root. For everything else [`Event::Wanted`] asks what the driver has of
+    /// Yields [`Event::Resolved`](crate::Event::Resolved) for the root. For everything else [`Event::Wanted`](crate::Event::Wanted) asks what the driver has of
     /// it already, to be answered by [`held`](Self::held). Blobs come as exchanges, each with a sink of its own,
-    /// and are right at [`Event::Verified`]; documents come as [`Event::Store`], each after all that it names, and
-    /// the root last, before [`Event::Done`].
+    /// and are right at [`Event::Verified`](crate::Event::Verified); documents come as [`Event::Store`](crate::Event::Store), each after all that it names, and
+    /// the root last, before [`Event::Done`](crate::Event::Done).
     ///
     /// Source: distribution-spec, end-2 and end-3; image-spec, image-layout.md.
     pub fn pull(&mut self, reference: &Reference, options: PullOptions) -> OpId {
@@ -163,8 +163,8 @@ impl Session {
 
     /// Starts to fetch and verify everything under `reference`, blobs included, whatever is wrong with the rest.
     ///
-    /// With a platform, only what fits it best. Yields [`Event::Resolved`] for the root, an [`Event::Finding`] for
-    /// each thing that is missing or wrong, and [`Event::Done`]. It fails where the root cannot be had, or the
+    /// With a platform, only what fits it best. Yields [`Event::Resolved`](crate::Event::Resolved) for the root, an [`Event::Finding`](crate::Event::Finding) for
+    /// each thing that is missing or wrong, and [`Event::Done`](crate::Event::Done). It fails where the root cannot be had, or the
     /// registry cannot be reached.
     ///
     /// Source: distribution-spec, end-2 and end-3.
@@ -173,7 +173,7 @@ impl Session {
         self.start(reference, Op::Check(Box::new(op)))
     }
 
-    /// Answers [`Event::Wanted`]. An answer that the operation does not wait for is ignored.
+    /// Answers [`Event::Wanted`](crate::Event::Wanted). An answer that the operation does not wait for is ignored.
     pub fn held(&mut self, op: OpId, digest: &Digest, held: Held) {
         if let Some(Running { op: Op::Pull(pull), .. }) = self.ops.get_mut(&op) {
             pull.held(digest, held);
@@ -184,7 +184,7 @@ impl Session {
     /// Starts to fetch the blob that `reference` names by its digest, into the operation's sink.
     ///
     /// `size`, in bytes, is checked where it is given, before and while the body is read. Ends with
-    /// [`Event::Done`] when the sink has had all of the blob, verified.
+    /// [`Event::Done`](crate::Event::Done) when the sink has had all of the blob, verified.
     ///
     /// Source: distribution-spec, end-2.
     pub fn blob(&mut self, reference: &Reference, size: Option<u64>) -> OpId {
@@ -194,7 +194,7 @@ impl Session {
     /// Starts to fetch the blob that `descriptor` names from the repository of `reference`.
     ///
     /// As [`blob`](Self::blob); where the descriptor carries the content itself, it comes as
-    /// [`Event::Data`] and no request is made.
+    /// [`Event::Data`](crate::Event::Data) and no request is made.
     pub fn described_blob(&mut self, reference: &Reference, descriptor: &Descriptor) -> OpId {
         self.start(reference, Op::Blob(Box::new(Blob::described(descriptor))))
     }
@@ -226,7 +226,7 @@ impl Session {
         let Some(running) = self.ops.get_mut(&op) else { return };
         running.paused = false;
         for id in running.tasks.clone() {
-            if self.tasks.get(&id).is_some_and(|task| matches!(task.place, Place::Parked)) {
+            if self.tasks.get(&id).is_some_and(|task| matches!(task.place, TaskState::Parked)) {
                 self.queue(id);
             }
         }
@@ -281,7 +281,7 @@ impl Session {
         let waiting: Vec<TaskId> = self
             .tasks
             .iter()
-            .filter(|(_, task)| matches!(&task.place, Place::NeedsLogin(needed) if *needed == site))
+            .filter(|(_, task)| matches!(&task.place, TaskState::NeedsLogin(needed) if *needed == site))
             .map(|(id, _)| *id)
             .collect();
         match found {

@@ -8,7 +8,7 @@ use std::io::{self, Read as _};
 use futures_util::TryStreamExt as _;
 use oci_proto::{Descriptor, Error, Finding, Manifest, Node, Platform, PullOptions, Reference, WalkOptions};
 use oci_proto_tokio::credentials::Store;
-use oci_proto_tokio::layout::{Mirror, PullError};
+use oci_proto_tokio::layout::{LayoutDestination, PullError};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::runtime::{self, Runtime};
 
@@ -64,7 +64,7 @@ pub trait Adapter: fmt::Debug + Send + Sync {
     fn pull(
         &self,
         reference: &Reference,
-        mirror: Mirror,
+        mirror: LayoutDestination,
         options: PullOptions,
     ) -> Result<Descriptor, PullError>;
 
@@ -238,7 +238,7 @@ impl Adapter for Tokio {
     fn pull(
         &self,
         reference: &Reference,
-        mirror: Mirror,
+        mirror: LayoutDestination,
         options: PullOptions,
     ) -> Result<Descriptor, PullError> {
         self.runtime.block_on(self.client.pull(reference, mirror, options))
@@ -327,7 +327,7 @@ impl Adapter for Ureq {
     fn pull(
         &self,
         reference: &Reference,
-        mirror: Mirror,
+        mirror: LayoutDestination,
         options: PullOptions,
     ) -> Result<Descriptor, PullError> {
         self.client.pull(reference, mirror, options)

@@ -14,7 +14,7 @@ use oci_proto::{
     WalkOptions,
 };
 use oci_proto_credentials::Store;
-use oci_proto_layout::{Mirror, PullError};
+use oci_proto_layout::{LayoutDestination, PullError};
 use tokio::io::AsyncReadExt as _;
 use tokio::runtime::{self, Runtime};
 
@@ -132,7 +132,7 @@ impl Client {
     pub(crate) fn pull(
         &self,
         name: &Reference,
-        mirror: Mirror,
+        mirror: LayoutDestination,
         options: PullOptions,
     ) -> Result<Descriptor, Failure> {
         let pulled = match &self.driver {
@@ -188,7 +188,7 @@ fn config(common: &Common) -> Config {
         // Whoever names an authority wants it asked, on this machine too.
         config.plain_http = PlainHttp::Never;
     }
-    config.limits.tries = common.retries.saturating_add(1);
+    config.limits.max_attempts = common.retries.saturating_add(1);
     config.limits.in_flight = common.in_flight.into();
     config.limits.in_flight_per_origin = common.in_flight.into();
     config

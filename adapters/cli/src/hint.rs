@@ -2,15 +2,17 @@
 
 use std::borrow::Cow;
 
-use oci_proto::{Cause, Error, Exceeded, Fault, FaultKind, Impossible, Refusal, Responder};
+use oci_proto::{Cause, Error, Fault, FaultKind, InvalidRequest, LimitExceeded, Refusal, Responder};
 
 pub(crate) fn hint(error: &Error) -> Option<Cow<'static, str>> {
     let in_plain_text = error.request().is_some_and(|(_, url)| url.starts_with("http:"));
     let own = match error.cause() {
         Cause::Transport(fault) => of_fault(fault, in_plain_text),
         Cause::Answered(refusal) => of_refusal(refusal, in_plain_text),
-        Cause::Limit(Exceeded::Deadline) => Some("allow more time with --timeout SECONDS"),
-        Cause::Request(Impossible::NoPlatform { .. }) => Some("choose one of these with --platform, or none"),
+        Cause::Limit(LimitExceeded::Deadline) => Some("allow more time with --timeout SECONDS"),
+        Cause::Request(InvalidRequest::NoPlatform { .. }) => {
+            Some("choose one of these with --platform, or none")
+        }
         _ => None,
     };
     own.map(Cow::Borrowed).or_else(|| error.hint())

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use oci_proto::{Cause, Error, Impossible, Reference};
+use oci_proto::{Cause, Error, InvalidRequest, Reference};
 
 use crate::hint::hint;
 use crate::stderr::say;
@@ -44,10 +44,10 @@ impl Failure {
         };
         let failure = match error.cause() {
             // A digest that a document names is nobody's usage.
-            Cause::Request(Impossible::UnknownAlgorithm(_)) if error.document().is_some() => {
+            Cause::Request(InvalidRequest::UnknownAlgorithm(_)) if error.document().is_some() => {
                 Self::failed(text)
             }
-            Cause::Request(Impossible::UnknownAlgorithm(_) | Impossible::BlobWithoutDigest) => {
+            Cause::Request(InvalidRequest::UnknownAlgorithm(_) | InvalidRequest::BlobWithoutDigest) => {
                 Self::usage(text)
             }
             _ => Self::failed(text),

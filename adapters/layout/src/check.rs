@@ -5,7 +5,7 @@ use std::iter::FusedIterator;
 use std::path::Path;
 
 use oci_proto::layout::{BLOBS, INDEX, Index, MARKER, Root};
-use oci_proto::{Audit, Finding, Item, Role};
+use oci_proto::{Checker, Finding, Item, Role};
 
 use crate::layout::{is_missing, open_folder, read_index, read_marker};
 use crate::{Layout, LayoutError, files};
@@ -26,7 +26,7 @@ mod verify;
 pub fn check(folder: impl AsRef<Path>, root: Option<&Root>) -> Result<Check, LayoutError> {
     let folder = folder.as_ref();
     open_folder(folder)?;
-    let mut audit = Audit::new(&oci_proto::Limits::default());
+    let mut audit = Checker::new(&oci_proto::Limits::default());
     let marker = read_marker(folder);
     let index = read_index(folder, &oci_proto::Limits::default());
     if let (Err(marker), Err(index)) = (&marker, &index)
@@ -70,7 +70,7 @@ pub fn check(folder: impl AsRef<Path>, root: Option<&Root>) -> Result<Check, Lay
 /// What is wrong with a layout, from [`check`].
 pub struct Check {
     layout: Layout,
-    audit: Audit,
+    audit: Checker,
     stage: Stage,
     contents: u64,
     bytes: u64,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use oci_proto::layout::{Entry, INDEX, Index, MARKER, MARKER_BYTES, Root, blob_path, check_marker, typed};
 use oci_proto::server::Content;
 use oci_proto::{
-    Choice, Descriptor, Digest, Evidence, Kind, Limits, Manifest, MediaType, Platform, WalkOptions,
+    Descriptor, Digest, Evidence, Kind, Limits, Manifest, MediaType, Platform, PlatformSelector, WalkOptions,
 };
 
 use crate::error::Trouble;
@@ -197,7 +197,7 @@ impl Layout {
     }
 
     fn choose(&self, root: Descriptor, platform: &Platform) -> Result<Descriptor, LayoutError> {
-        let mut choice = Choice::new(root, platform, &self.limits, 1);
+        let mut choice = PlatformSelector::new(root, platform, &self.limits, 1);
         loop {
             if let Some(chosen) = choice.next_step() {
                 let chosen = chosen.map_err(|error| LayoutError::new(&self.folder, error))?;

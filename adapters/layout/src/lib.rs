@@ -55,7 +55,7 @@ pub use blob::BlobReader;
 pub use check::{Check, CheckProgress, check};
 pub use error::{LayoutError, Trouble};
 pub use layout::{Layout, Leftovers};
-pub use mirror::{Mirror, Progress, PullError};
+pub use mirror::{LayoutDestination, Progress, PullError};
 pub use reference::{InvalidLayoutReference, LayoutReference};
 pub use walk::Walk;
 pub use writer::{BlobWriter, LayoutWriter};

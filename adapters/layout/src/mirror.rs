@@ -17,7 +17,7 @@ use crate::{BlobWriter, LayoutError, LayoutWriter};
 /// what the next pull goes on with.
 ///
 /// All methods read and write files, and block for as long as that takes.
-pub struct Mirror {
+pub struct LayoutDestination {
     /// Written to at the end alone.
     writer: RwLock<LayoutWriter>,
     /// Whether what is there is read to see that it is right.
@@ -59,7 +59,7 @@ pub enum PullError {
     Layout(#[from] LayoutError),
 }
 
-impl Mirror {
+impl LayoutDestination {
     /// Keeps what is pulled in this layout. What is there already and has the right size is not fetched again.
     pub fn new(writer: LayoutWriter) -> Self {
         Self {
@@ -212,8 +212,8 @@ impl Mirror {
     }
 }
 
-impl fmt::Debug for Mirror {
+impl fmt::Debug for LayoutDestination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mirror").field("writer", &self.writer).finish_non_exhaustive()
+        f.debug_struct("LayoutDestination").field("writer", &self.writer).finish_non_exhaustive()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::iter::FusedIterator;
 
-use oci_proto::{Descriptor, Node, Step, Tree, WalkOptions};
+use oci_proto::{Descriptor, Node, WalkOptions, WalkStep, Walker};
 
 use crate::layout::is_missing;
 use crate::{Layout, LayoutError};
@@ -13,14 +13,14 @@ use crate::{Layout, LayoutError};
 pub struct Walk<'a> {
     layout: &'a Layout,
     /// None at the end.
-    tree: Option<Tree>,
+    tree: Option<Walker>,
     strict: bool,
 }
 
 impl<'a> Walk<'a> {
     pub(crate) fn new(layout: &'a Layout, root: Descriptor, options: &WalkOptions) -> Self {
         // Files are read one after another, each when it is next.
-        let tree = Tree::new(root, options, layout.limits(), 1);
+        let tree = Walker::new(root, options, layout.limits(), 1);
         Self { layout, tree: Some(tree), strict: options.strict }
     }
 
@@ -29,9 +29,9 @@ impl<'a> Walk<'a> {
         loop {
             let step = tree.next_step().map_err(|error| LayoutError::new(self.layout.folder(), error))?;
             match step {
-                Step::Node(node) => return Ok(Some(*node)),
-                Step::Finished => return Ok(None),
-                Step::Blocked => {}
+                WalkStep::Node(node) => return Ok(Some(*node)),
+                WalkStep::Finished => return Ok(None),
+                WalkStep::Blocked => {}
             }
             let Some(wanted) = tree.want() else { continue };
             match self.layout.unverified(&wanted.descriptor) {

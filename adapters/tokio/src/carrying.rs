@@ -38,7 +38,7 @@ impl Rules {
 /// An exchange on its way.
 pub(crate) struct Carrying<T: Transport> {
     stage: Stage<T>,
-    patience: Patience,
+    patience: IdleTimer,
     rules: Arc<Rules>,
 }
 
@@ -72,7 +72,7 @@ impl<T: Transport> Carrying<T> {
         };
         Self {
             stage: Stage::Asking(Box::pin(response), awaiting),
-            patience: Patience::new(rules.idle),
+            patience: IdleTimer::new(rules.idle),
             rules,
         }
     }
@@ -176,14 +176,14 @@ fn with_body(request: Request<Payload>) -> Request<Body> {
 }
 
 /// Measures how long nothing has arrived.
-struct Patience {
+struct IdleTimer {
     limit: Duration,
     /// Made at the first wait, so that an exchange can be made without a runtime.
     timer: Option<Pin<Box<Sleep>>>,
     waiting: bool,
 }
 
-impl Patience {
+impl IdleTimer {
     fn new(limit: Duration) -> Self {
         Self { limit, timer: None, waiting: false }
     }

@@ -126,7 +126,7 @@ impl<T: Transport> Client<T> {
     pub async fn pull(
         &self,
         reference: &Reference,
-        mirror: oci_proto_layout::Mirror,
+        mirror: oci_proto_layout::LayoutDestination,
         options: oci_proto::PullOptions,
     ) -> Result<Descriptor, oci_proto_layout::PullError> {
         let call = Call::start(self.shared.clone(), |session| session.pull(reference, options));

@@ -42,7 +42,7 @@ pub(crate) struct State<T: Transport> {
 }
 
 /// What is done once the lock is released: wakers and tasks run foreign code.
-struct Errands<T: Transport> {
+struct Effects<T: Transport> {
     wake: Vec<Waker>,
     spawn: Vec<(ExchangeId, Box<Carrying<T>>)>,
     look_up: Vec<(QueryId, CredentialsQuery)>,
@@ -56,7 +56,7 @@ impl<T: Transport> Shared<T> {
 
     /// Acts on the session, then does everything that it asks for.
     pub(crate) fn step<R>(self: &Arc<Self>, act: impl FnOnce(&mut State<T>, Time) -> R) -> R {
-        let mut errands = Errands { wake: Vec::new(), spawn: Vec::new(), look_up: Vec::new() };
+        let mut errands = Effects { wake: Vec::new(), spawn: Vec::new(), look_up: Vec::new() };
         let mut state = self.lock();
         let now = Time::from_epoch(self.epoch.elapsed());
         let result = act(&mut state, now);
@@ -99,7 +99,7 @@ impl<T: Transport> State<T> {
         Handle::try_current().ok().or_else(|| self.runtime.clone())
     }
 
-    fn drive(&mut self, now: Time, rules: &Arc<Rules>, errands: &mut Errands<T>) {
+    fn drive(&mut self, now: Time, rules: &Arc<Rules>, errands: &mut Effects<T>) {
         loop {
             match self.session.poll_output(now) {
                 Output::Send(exchange) => {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use oci_proto::layout::RefName;
 use oci_proto::{Descriptor, Event, Fault, FaultKind, Sink};
-use oci_proto_layout::{LayoutError, Mirror, PullError};
+use oci_proto_layout::{LayoutDestination, LayoutError, PullError};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::Instant;
 
@@ -22,7 +22,7 @@ use crate::mailbox::Letter;
 /// Keeps what a pull brings; the root's descriptor.
 pub(crate) async fn pull<T: Transport>(
     mut call: Call<T>,
-    mirror: Mirror,
+    mirror: LayoutDestination,
     name: Option<RefName>,
 ) -> Result<Descriptor, PullError> {
     let mirror = Arc::new(mirror);
@@ -66,7 +66,11 @@ const PIECE: usize = 512 << 10;
 const GATHERING: Duration = Duration::from_millis(100);
 
 /// Carries an exchange whose body goes into its blob's file.
-async fn carry<T: Transport>(mut carrying: Box<Carrying<T>>, mirror: Arc<Mirror>, shared: Arc<Shared<T>>) {
+async fn carry<T: Transport>(
+    mut carrying: Box<Carrying<T>>,
+    mirror: Arc<LayoutDestination>,
+    shared: Arc<Shared<T>>,
+) {
     let mut piece = Piece::default();
     let mut written = Instant::now();
     let completion = loop {
@@ -110,15 +114,15 @@ impl Piece {
         self.chunks.push((sink, bytes));
     }
 
-    fn append_to(self, mirror: &Mirror) -> Result<(), LayoutError> {
+    fn append_to(self, mirror: &LayoutDestination) -> Result<(), LayoutError> {
         self.chunks.iter().try_for_each(|(sink, bytes)| mirror.append(sink, bytes))
     }
 }
 
 /// Reads or writes files where that holds nobody up.
 async fn blocking<R: Send + 'static>(
-    mirror: &Arc<Mirror>,
-    work: impl FnOnce(&Mirror) -> Result<R, LayoutError> + Send + 'static,
+    mirror: &Arc<LayoutDestination>,
+    work: impl FnOnce(&LayoutDestination) -> Result<R, LayoutError> + Send + 'static,
 ) -> Result<R, LayoutError> {
     let mirror = mirror.clone();
     match spawn_blocking(move || work(&mirror)).await {

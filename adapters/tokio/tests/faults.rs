@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::{blob_of, closed, send_part, server, tag};
 use http::{Request, Response};
-use oci_proto::{Cause, Config, Error, Exceeded, FaultKind, PlainHttp};
+use oci_proto::{Cause, Config, Error, FaultKind, LimitExceeded, PlainHttp};
 use oci_proto_tokio::{Body, Builder, Client};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
@@ -21,7 +21,7 @@ fn kind(error: &Error) -> Option<FaultKind> {
 /// Tries nothing twice.
 fn once() -> Builder {
     let mut config = Config::default();
-    config.limits.tries = 1;
+    config.limits.max_attempts = 1;
     Client::builder().config(config)
 }
 
@@ -72,7 +72,7 @@ async fn an_operation_ends_at_its_deadline() {
     let client = Client::builder().timeout(Duration::from_millis(200)).build().unwrap();
     let begun = Instant::now();
     let error = client.resolve(&tag(address), None).await.unwrap_err();
-    assert!(matches!(error.cause(), Cause::Limit(Exceeded::Deadline)), "{error}");
+    assert!(matches!(error.cause(), Cause::Limit(LimitExceeded::Deadline)), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
@@ -110,7 +110,7 @@ async fn a_deadline_passes_while_a_writer_blocks() {
     let client = Client::builder().timeout(Duration::from_millis(200)).build().unwrap();
     let writer = Narrow { room: 4, then: || Poll::Pending };
     let error = client.blob_to(&ten_bytes().await, Some(10), writer).await.unwrap_err();
-    assert!(matches!(error.cause(), Cause::Limit(Exceeded::Deadline)), "{error}");
+    assert!(matches!(error.cause(), Cause::Limit(LimitExceeded::Deadline)), "{error}");
 }
 
 /// A transport that writes down what it is asked, and fails.
@@ -146,7 +146,7 @@ async fn plain_http_is_for_loopback_unless_asked_for() {
     ] {
         let mut config = Config::default();
         config.plain_http = plain_http;
-        config.limits.tries = 1;
+        config.limits.max_attempts = 1;
         let transport = Asked::default();
         let client = Client::builder().config(config).build_with(transport.clone());
         client.resolve(&format!("{name}/app:1").parse().unwrap(), None).await.unwrap_err();

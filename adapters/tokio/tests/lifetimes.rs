@@ -91,7 +91,7 @@ async fn nothing_begins_before_the_first_poll() {
 fn one_at_a_time() -> Client {
     let mut config = Config::default();
     config.limits.in_flight_per_origin = 1;
-    config.limits.tries = 1;
+    config.limits.max_attempts = 1;
     Client::builder().config(config).build().unwrap()
 }
 

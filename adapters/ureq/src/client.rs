@@ -119,7 +119,7 @@ impl Client {
     pub fn pull(
         &self,
         reference: &Reference,
-        mirror: oci_proto_layout::Mirror,
+        mirror: oci_proto_layout::LayoutDestination,
         options: oci_proto::PullOptions,
     ) -> Result<Descriptor, oci_proto_layout::PullError> {
         let call = self.call(|session| session.pull(reference, options));

@@ -7,7 +7,7 @@ use std::thread::{self, Scope};
 
 use oci_proto::layout::RefName;
 use oci_proto::{Completion, Descriptor, Event, Fault, FaultKind};
-use oci_proto_layout::{Mirror, PullError};
+use oci_proto_layout::{LayoutDestination, PullError};
 
 use crate::call::Call;
 use crate::driver::Shared;
@@ -18,7 +18,11 @@ use crate::state::{Step, Turn};
 const CHUNK: usize = 128 << 10;
 
 /// Keeps what a pull brings; the root's descriptor.
-pub(crate) fn pull(call: &Call, mirror: &Mirror, name: Option<&RefName>) -> Result<Descriptor, PullError> {
+pub(crate) fn pull(
+    call: &Call,
+    mirror: &LayoutDestination,
+    name: Option<&RefName>,
+) -> Result<Descriptor, PullError> {
     // What the threads read is of no use any more once the pull has ended.
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -42,7 +46,7 @@ impl Drop for Ended<'_> {
 
 fn drive<'scope>(
     call: &'scope Call,
-    mirror: &'scope Mirror,
+    mirror: &'scope LayoutDestination,
     over: &'scope AtomicBool,
     scope: &'scope Scope<'scope, '_>,
 ) -> Result<Descriptor, PullError> {
@@ -70,7 +74,7 @@ fn drive<'scope>(
 }
 
 /// Carries an exchange whose body goes into its blob's file.
-fn carry(job: Job, shared: &Shared, mirror: &Mirror, over: &AtomicBool) -> Completion {
+fn carry(job: Job, shared: &Shared, mirror: &LayoutDestination, over: &AtomicBool) -> Completion {
     let mut open = match job.open(&shared.transport, shared.now()) {
         ControlFlow::Continue(open) => open,
         ControlFlow::Break(completion) => return completion,

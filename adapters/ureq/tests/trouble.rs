@@ -23,7 +23,7 @@ fn blob() -> (Memory, Descriptor, Descriptor) {
 /// Waits for nothing long, and tries nothing twice.
 fn impatient() -> Client {
     let mut config = Config::default();
-    config.limits.tries = 1;
+    config.limits.max_attempts = 1;
     Client::builder().config(config).idle_timeout(Duration::from_secs(1)).build().unwrap()
 }
 

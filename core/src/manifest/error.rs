@@ -131,21 +131,21 @@ pub(super) enum Broken {
 }
 
 /// One step from the place of an error up to the top.
-pub(super) enum Step {
+pub(super) enum PathSegment {
     Key(&'static str),
     Index(usize),
 }
 
 impl InvalidManifest {
     /// What ended a pass: the broken rule, or else what the JSON reader says.
-    pub(super) fn of_pass(broken: Option<Broken>, trail: &[Step], error: &serde_json::Error) -> Self {
+    pub(super) fn of_pass(broken: Option<Broken>, trail: &[PathSegment], error: &serde_json::Error) -> Self {
         let mut place = String::new();
         for step in trail.iter().rev() {
             // Writing to a String cannot fail.
             let _ = match step {
-                Step::Key(key) if place.is_empty() => write!(place, "{key}"),
-                Step::Key(key) => write!(place, ".{key}"),
-                Step::Index(index) => write!(place, "[{index}]"),
+                PathSegment::Key(key) if place.is_empty() => write!(place, "{key}"),
+                PathSegment::Key(key) => write!(place, ".{key}"),
+                PathSegment::Index(index) => write!(place, "[{index}]"),
             };
         }
         match broken {

@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::manifest::error::{Broken, InvalidManifest, Step};
+use crate::manifest::error::{Broken, InvalidManifest, PathSegment};
 use crate::manifest::keys::{DescriptorKey, Key as _, Seen, TopKey};
 use crate::manifest::read::optional::{InAnnotations, InPlatform, InUrls};
 use crate::manifest::read::values::{Number, SIZE, Text};
@@ -84,7 +84,7 @@ pub(super) struct Pass<'de> {
     types: BTreeMap<Cow<'de, str>, TypeIndex>,
     broken: Option<Broken>,
     /// From the place of an error up to the top; filled on the way out.
-    trail: Vec<Step>,
+    trail: Vec<PathSegment>,
 }
 
 impl<'de> Pass<'de> {
@@ -94,7 +94,7 @@ impl<'de> Pass<'de> {
     }
 
     /// Notes where a failure was, on its way out.
-    fn within<T, E>(&mut self, step: Step, result: Result<T, E>) -> Result<T, E> {
+    fn within<T, E>(&mut self, step: PathSegment, result: Result<T, E>) -> Result<T, E> {
         if result.is_err() {
             self.trail.push(step);
         }
@@ -175,7 +175,7 @@ impl<'de> Visitor<'de> for Top<'_, 'de> {
                 return Err(pass.refuse(Broken::Ambiguous(other.name())));
             }
             let read = pass.top_value(key, &mut map);
-            pass.within(Step::Key(key.name()), read)?;
+            pass.within(PathSegment::Key(key.name()), read)?;
         }
         Ok(())
     }
@@ -246,7 +246,7 @@ impl<'de> Visitor<'de> for List<'_, 'de> {
                 Ok(Some(false)) => pass.refuse(Broken::Value("null is not a descriptor".into())),
                 Err(error) => error,
             };
-            return pass.within(Step::Index(pass.document.table.entries.len()), Err(refused));
+            return pass.within(PathSegment::Index(pass.document.table.entries.len()), Err(refused));
         }
     }
 }
@@ -272,7 +272,7 @@ impl<'de> Visitor<'de> for OneDescriptor<'_, 'de> {
         let mut seen = Seen::new();
         while let Some(key) = seen.next::<DescriptorKey, A>(&mut map, pass)? {
             let read = parts.read(key, &mut map, pass);
-            pass.within(Step::Key(key.name()), read)?;
+            pass.within(PathSegment::Key(key.name()), read)?;
         }
         let Parts { mut media_type, digest, size, artifact_type } = parts;
         if media_type.is_none() && pass.untyped == Untyped::Taken {

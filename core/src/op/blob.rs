@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::error::Error;
-use crate::error::Impossible;
+use crate::error::InvalidRequest;
 use crate::op::{At, BlobFetch, Fetch, Fetched, What};
 use crate::session::output::Event;
 use crate::types::descriptor::Descriptor;
@@ -23,7 +23,7 @@ impl Blob {
     pub(crate) fn new(reference: &Reference, size: Option<u64>) -> Self {
         match reference.digest() {
             Some(digest) => Self::of_digest(digest, size, None),
-            None => Self::failed(Impossible::BlobWithoutDigest),
+            None => Self::failed(InvalidRequest::BlobWithoutDigest),
         }
     }
 
@@ -34,7 +34,7 @@ impl Blob {
 
     fn of_digest(digest: &Digest, size: Option<u64>, data: Option<&Bytes>) -> Self {
         let Some(algorithm) = digest.algorithm() else {
-            return Self::failed(Impossible::UnknownAlgorithm(digest.clone()));
+            return Self::failed(InvalidRequest::UnknownAlgorithm(digest.clone()));
         };
         let holds = |bytes: &[u8]| {
             size.is_none_or(|size| size == bytes.len() as u64) && Digest::of(algorithm, bytes) == *digest
@@ -51,7 +51,7 @@ impl Blob {
         Self { fetch: Some(Fetch { what, ticket: None }), events: VecDeque::new() }
     }
 
-    fn failed(impossible: Impossible) -> Self {
+    fn failed(impossible: InvalidRequest) -> Self {
         Self { fetch: None, events: [Event::Failed(Error::new(impossible))].into() }
     }
 

@@ -14,7 +14,7 @@ use crate::types::descriptor::Descriptor;
 use crate::types::platform::Platform;
 use crate::types::reference::Reference;
 use crate::walker::check::Role;
-use crate::walker::check::{Audit, Item};
+use crate::walker::check::{Checker, Item};
 use crate::walker::finding::Problem;
 use crate::walker::node::Ticket;
 
@@ -34,7 +34,7 @@ enum State {
 
 #[derive(Debug)]
 struct Auditing {
-    audit: Audit,
+    audit: Checker,
     fetching: BTreeMap<Ticket, Item>,
     next_ticket: u64,
     is_over: bool,
@@ -89,7 +89,7 @@ impl Check {
 
 impl Auditing {
     fn new(root: Descriptor, manifest: Option<Manifest>, limits: &Limits) -> Self {
-        let mut audit = Audit::new(limits);
+        let mut audit = Checker::new(limits);
         audit.add_root(root);
         // The root's document was read to find it.
         if let Some(manifest) = manifest

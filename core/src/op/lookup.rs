@@ -4,7 +4,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 
 use crate::error::Error;
-use crate::error::Impossible;
+use crate::error::InvalidRequest;
 use crate::limits::Limits;
 use crate::manifest::Manifest;
 use crate::op::{Expected, Fetch, Fetched, What};
@@ -13,7 +13,7 @@ use crate::types::media_type::{Kind, MediaType};
 use crate::types::platform::Platform;
 use crate::types::reference::Reference;
 use crate::walker::node::Ticket;
-use crate::walker::select::Choice;
+use crate::walker::select::PlatformSelector;
 use crate::wire::head::{announced_digest, content_length, refuse_encoding};
 use crate::wire::request::Name;
 use crate::wire::status::head_may_differ;
@@ -35,7 +35,7 @@ enum State {
     Ask(Method),
     Asked,
     /// Looks through an index, and those that it names, for what fits the platform.
-    Select(Box<Choice>),
+    Select(Box<PlatformSelector>),
     /// What was selected is to be asked for.
     AskSelected(Descriptor),
     AskedSelected(Descriptor),
@@ -58,7 +58,7 @@ impl Lookup {
         let method = if wants_manifest || platform.is_some() { Method::GET } else { Method::HEAD };
         let unverifiable = reference.digest().filter(|digest| digest.algorithm().is_none());
         let state = match unverifiable {
-            Some(digest) => State::Found(Err(Error::new(Impossible::UnknownAlgorithm(digest.clone())))),
+            Some(digest) => State::Found(Err(Error::new(InvalidRequest::UnknownAlgorithm(digest.clone())))),
             None => State::Ask(method),
         };
         let (reference, platform, limits) = (reference.clone(), platform.cloned(), limits.clone());
@@ -151,7 +151,7 @@ impl Lookup {
         match &self.platform {
             // An image says nothing of its platform but in its config: it is what was asked for.
             Some(platform) if manifest.kind() == Kind::Index => {
-                let mut choice = Choice::new(descriptor, platform, &self.limits, self.window);
+                let mut choice = PlatformSelector::new(descriptor, platform, &self.limits, self.window);
                 choice.supply_root(manifest);
                 self.state = State::Select(Box::new(choice));
                 self.select();

@@ -21,9 +21,9 @@ use crate::types::digest::{Digest, Hasher};
 use crate::types::media_type::Kind;
 use crate::types::platform::Platform;
 use crate::types::reference::Reference;
-use crate::walker::node::Step;
+use crate::walker::node::WalkStep;
 use crate::walker::node::{Found, Node, WalkOptions, Wanted};
-use crate::walker::walk::Tree;
+use crate::walker::walk::Walker;
 
 /// What a pull takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl Pull {
 struct Mirror {
     foreign: bool,
     root: Digest,
-    tree: Tree,
+    tree: Walker,
     /// Whether the walk is at its end.
     walked: bool,
     /// The documents above the place that the walk has come to.
@@ -146,7 +146,7 @@ impl Mirror {
         window: usize,
     ) -> Self {
         let walk = WalkOptions { blobs: true, strict: true, platform: None };
-        let mut tree = Tree::new(root.clone(), &walk, limits, window);
+        let mut tree = Walker::new(root.clone(), &walk, limits, window);
         if let Some(manifest) = manifest {
             tree.supply_root(manifest);
         }
@@ -178,9 +178,9 @@ impl Mirror {
     fn go_on(&mut self, events: &mut VecDeque<Event>) {
         while !self.walked {
             match self.tree.next_step() {
-                Ok(Step::Node(node)) => self.visit(*node, events),
-                Ok(Step::Blocked) => break,
-                Ok(Step::Finished) => {
+                Ok(WalkStep::Node(node)) => self.visit(*node, events),
+                Ok(WalkStep::Blocked) => break,
+                Ok(WalkStep::Finished) => {
                     self.walked = true;
                     self.close(0, events);
                 }

@@ -7,8 +7,8 @@ use crate::op::{Fetch, Fetched};
 use crate::session::output::Event;
 use crate::types::reference::Reference;
 use crate::walker::node::WalkOptions;
-use crate::walker::node::{Step, Ticket};
-use crate::walker::walk::Tree;
+use crate::walker::node::{Ticket, WalkStep};
+use crate::walker::walk::Walker;
 
 #[derive(Debug)]
 pub(crate) struct Walk {
@@ -22,7 +22,7 @@ pub(crate) struct Walk {
 enum State {
     /// Finds the root.
     Lookup(Lookup),
-    Tree(Tree),
+    Walker(Walker),
 }
 
 impl Walk {
@@ -34,7 +34,7 @@ impl Walk {
     pub(super) fn next_fetch(&mut self) -> Option<Fetch> {
         match &mut self.state {
             State::Lookup(lookup) => lookup.next_fetch(),
-            State::Tree(tree) => {
+            State::Walker(tree) => {
                 let wanted = tree.want()?;
                 Some(Fetch::described(wanted.descriptor, Some(wanted.ticket)))
             }
@@ -44,7 +44,7 @@ impl Walk {
     pub(super) fn settle(&mut self, ticket: Option<Ticket>, outcome: Result<Fetched, Error>) {
         match &mut self.state {
             State::Lookup(lookup) => lookup.settle(ticket, outcome),
-            State::Tree(tree) => tree.take(ticket, outcome),
+            State::Walker(tree) => tree.take(ticket, outcome),
         }
     }
 
@@ -52,26 +52,26 @@ impl Walk {
         match &mut self.state {
             State::Lookup(lookup) => match lookup.take_found()? {
                 Ok((descriptor, manifest)) => {
-                    let mut tree = Tree::new(descriptor.clone(), &self.options, &self.limits, self.window);
+                    let mut tree = Walker::new(descriptor.clone(), &self.options, &self.limits, self.window);
                     if let Some(manifest) = manifest {
                         tree.supply_root(manifest);
                     }
-                    self.state = State::Tree(tree);
+                    self.state = State::Walker(tree);
                     Some(Event::Resolved(descriptor))
                 }
                 Err(error) => Some(Event::Failed(error)),
             },
-            State::Tree(tree) => match tree.next_step() {
-                Ok(Step::Node(node)) => Some(Event::Node(*node)),
-                Ok(Step::Blocked) => None,
-                Ok(Step::Finished) => Some(Event::Done),
+            State::Walker(tree) => match tree.next_step() {
+                Ok(WalkStep::Node(node)) => Some(Event::Node(*node)),
+                Ok(WalkStep::Blocked) => None,
+                Ok(WalkStep::Finished) => Some(Event::Done),
                 Err(error) => Some(Event::Failed(error)),
             },
         }
     }
 }
 
-impl Tree {
+impl Walker {
     /// Takes the outcome of a fetch that the tree wanted.
     pub(super) fn take(&mut self, ticket: Option<Ticket>, outcome: Result<Fetched, Error>) {
         let Some(ticket) = ticket else { return };

@@ -7,11 +7,11 @@ use crate::manifest::error::InvalidManifest;
 use crate::manifest::evidence::Evidence;
 use crate::manifest::{DescriptorRef, Manifest};
 use crate::server::Content;
-use crate::server::holdings::{Held, Holdings};
+use crate::server::holdings::{Holdings, StoredManifest};
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::Digest;
 use crate::types::media_type::{Kind, MediaType};
-use crate::walker::position::{Part, Place};
+use crate::walker::position::{Part, Position};
 
 /// Takes the root and everything under it.
 pub(super) fn gather(
@@ -29,7 +29,7 @@ pub(super) fn gather(
         media_type: root.media_type.clone(),
         size: root.size,
         depth: 0,
-        place: Place::Root,
+        place: Position::Root,
     }];
 
     while let Some(claim) = waiting.pop() {
@@ -42,7 +42,7 @@ pub(super) fn gather(
         claim.check_size(content)?;
         if claim.media_type.kind() == Kind::Other {
             gathered.blobs.insert(claim.digest.clone(), claim.size);
-            gathered.hold(claim.digest, Held::leaf(claim.media_type, claim.size));
+            gathered.hold(claim.digest, StoredManifest::leaf(claim.media_type, claim.size));
             continue;
         }
 
@@ -80,7 +80,7 @@ pub(super) fn gather(
             }
             Kind::Other => {}
         }
-        let held = Held::document(&claim.digest, &manifest);
+        let held = StoredManifest::document(&claim.digest, &manifest);
         gathered.hold(claim.digest, held);
     }
     Ok(gathered)
@@ -93,7 +93,7 @@ struct Claim {
     media_type: MediaType,
     size: u64,
     depth: u32,
-    place: Place,
+    place: Position,
 }
 
 impl Claim {
@@ -103,7 +103,7 @@ impl Claim {
             media_type: descriptor.media_type().clone(),
             size: descriptor.size(),
             depth: self.depth.saturating_add(1),
-            place: Place::Within { document: self.digest.clone(), part },
+            place: Position::Within { document: self.digest.clone(), part },
         }
     }
 
@@ -147,7 +147,7 @@ pub struct AddError(Box<Wrong>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Wrong {
     digest: Digest,
-    place: Place,
+    place: Position,
     problem: AddProblem,
 }
 
@@ -160,8 +160,8 @@ impl AddError {
     /// The document whose descriptor names the content; none for the root.
     pub fn document(&self) -> Option<&Digest> {
         match &self.0.place {
-            Place::Root | Place::Layout(_) => None,
-            Place::Within { document, .. } => Some(document),
+            Position::Root | Position::Layout(_) => None,
+            Position::Within { document, .. } => Some(document),
         }
     }
 

@@ -14,14 +14,14 @@ use crate::types::reference::name::Tag;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Holdings {
     pub(super) tags: BTreeMap<Tag, Digest>,
-    pub(super) manifests: BTreeMap<Digest, Held>,
+    pub(super) manifests: BTreeMap<Digest, StoredManifest>,
     /// Sizes in bytes.
     pub(super) blobs: BTreeMap<Digest, u64>,
 }
 
 /// What the manifests end-point serves under one digest.
 #[derive(Clone, Debug)]
-pub(super) struct Held {
+pub(super) struct StoredManifest {
     pub(super) media_type: MediaType,
     pub(super) size: u64,
     /// None for an entry that is not read: its bytes are a blob's.
@@ -47,7 +47,7 @@ impl Holdings {
     }
 
     /// Holds a manifest. What was read is never replaced by what was not.
-    pub(super) fn hold(&mut self, digest: Digest, held: Held) {
+    pub(super) fn hold(&mut self, digest: Digest, held: StoredManifest) {
         let known = self.manifests.get(&digest);
         if held.bytes.is_some() || known.is_none_or(|known| known.bytes.is_none()) {
             self.manifests.insert(digest, held);
@@ -55,7 +55,7 @@ impl Holdings {
     }
 }
 
-impl Held {
+impl StoredManifest {
     pub(super) fn document(digest: &Digest, manifest: &Manifest) -> Self {
         Self {
             media_type: manifest.media_type().clone(),

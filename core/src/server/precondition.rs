@@ -6,9 +6,9 @@ use http::header::{self, HeaderMap, HeaderName};
 
 /// Whether and how what a request asks for is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Precondition {
     /// The condition holds, or there is none: answer as asked.
-    Proceed,
+    Met,
     /// The client has it: 304.
     NotModified,
     /// The client wants something else: 412.
@@ -17,14 +17,14 @@ pub(super) enum Verdict {
 
 /// Evaluates If-Match and If-None-Match of a GET or HEAD, in the order of RFC 9110, section 13.2.2.
 /// `etag` has no quotes. Dates are not looked at, since nothing here has one.
-pub(super) fn verdict(headers: &HeaderMap, etag: &str) -> Verdict {
+pub(super) fn verdict(headers: &HeaderMap, etag: &str) -> Precondition {
     if headers.contains_key(header::IF_MATCH) && !lists(headers, &header::IF_MATCH, etag, Strength::Strong) {
-        return Verdict::Failed;
+        return Precondition::Failed;
     }
     if lists(headers, &header::IF_NONE_MATCH, etag, Strength::Weak) {
-        return Verdict::NotModified;
+        return Precondition::NotModified;
     }
-    Verdict::Proceed
+    Precondition::Met
 }
 
 /// Whether a Range counts: there is no If-Range, or it holds this very entity tag.
@@ -113,38 +113,38 @@ mod tests {
     #[test]
     fn if_none_match_compares_weakly_over_lists_and_lines() {
         for (value, verdict_of_it) in [
-            (r#""x:a""#, Verdict::NotModified),
-            (r#"W/"x:a""#, Verdict::NotModified),
-            ("*", Verdict::NotModified),
-            (r#" , "b","c, d" ,W/"x:a""#, Verdict::NotModified),
-            ("", Verdict::Proceed),
-            (r#""b, "x:a"#, Verdict::Proceed),
-            (r#""b", "c""#, Verdict::Proceed),
+            (r#""x:a""#, Precondition::NotModified),
+            (r#"W/"x:a""#, Precondition::NotModified),
+            ("*", Precondition::NotModified),
+            (r#" , "b","c, d" ,W/"x:a""#, Precondition::NotModified),
+            ("", Precondition::Met),
+            (r#""b, "x:a"#, Precondition::Met),
+            (r#""b", "c""#, Precondition::Met),
             // An opaque tag may have a comma in it.
-            (r#""b,*""#, Verdict::Proceed),
+            (r#""b,*""#, Precondition::Met),
             // Malformed lists end where they break.
-            (r#""b" "x:a""#, Verdict::Proceed),
-            (r#"w/"x:a""#, Verdict::Proceed),
-            (r#""x:a"#, Verdict::Proceed),
-            ("x:a", Verdict::Proceed),
+            (r#""b" "x:a""#, Precondition::Met),
+            (r#"w/"x:a""#, Precondition::Met),
+            (r#""x:a"#, Precondition::Met),
+            ("x:a", Precondition::Met),
         ] {
             let headers = headers(&[(header::IF_NONE_MATCH, value)]);
             assert_eq!(verdict(&headers, "x:a"), verdict_of_it, "{value}");
         }
         let mut both = headers(&[(header::IF_NONE_MATCH, r#""b""#)]);
         both.append(header::IF_NONE_MATCH, http::HeaderValue::from_static(r#""x:a""#));
-        assert_eq!(verdict(&both, "x:a"), Verdict::NotModified);
+        assert_eq!(verdict(&both, "x:a"), Precondition::NotModified);
     }
 
     #[test]
     fn if_match_compares_strongly_and_comes_first() {
         let strong = headers(&[(header::IF_MATCH, r#""x:a""#)]);
-        assert_eq!(verdict(&strong, "x:a"), Verdict::Proceed);
-        assert_eq!(verdict(&strong, "x:b"), Verdict::Failed);
-        assert_eq!(verdict(&headers(&[(header::IF_MATCH, "*")]), "x:a"), Verdict::Proceed);
-        assert_eq!(verdict(&headers(&[(header::IF_MATCH, r#"W/"x:a""#)]), "x:a"), Verdict::Failed);
+        assert_eq!(verdict(&strong, "x:a"), Precondition::Met);
+        assert_eq!(verdict(&strong, "x:b"), Precondition::Failed);
+        assert_eq!(verdict(&headers(&[(header::IF_MATCH, "*")]), "x:a"), Precondition::Met);
+        assert_eq!(verdict(&headers(&[(header::IF_MATCH, r#"W/"x:a""#)]), "x:a"), Precondition::Failed);
         let both = headers(&[(header::IF_MATCH, r#""x:b""#), (header::IF_NONE_MATCH, r#""x:a""#)]);
-        assert_eq!(verdict(&both, "x:a"), Verdict::Failed);
+        assert_eq!(verdict(&both, "x:a"), Precondition::Failed);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::header::range::{ByteRange, Selected};
 use crate::server::holdings::Holdings;
 use crate::server::precondition;
-use crate::server::precondition::Verdict;
+use crate::server::precondition::Precondition;
 use crate::server::refusal::{Code, Refusal};
 use crate::server::route::{Name, Page, Route};
 use crate::server::{Body, Server};
@@ -142,13 +142,13 @@ fn conditional(
     at_hand: impl FnOnce() -> Response<Body>,
 ) -> Result<Response<Body>, Refusal> {
     let mut response = match precondition::verdict(&head.headers, digest) {
-        Verdict::Proceed => at_hand(),
-        Verdict::NotModified => {
+        Precondition::Met => at_hand(),
+        Precondition::NotModified => {
             let mut response = Response::new(Body::Empty);
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             response
         }
-        Verdict::Failed => {
+        Precondition::Failed => {
             let message = format_args!("If-Match does not list {digest}");
             return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, Code::Unsupported, message));
         }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::error::Error;
-use crate::error::Exceeded;
+use crate::error::LimitExceeded;
 use crate::header::warning::Warning;
 use crate::op::Op;
 use crate::session::lanes::Job;
 use crate::session::output::Event;
-use crate::session::task::{Place, Purpose, Task, TaskId};
+use crate::session::task::{Purpose, Task, TaskId, TaskState};
 use crate::session::{OpId, Session};
 use crate::types::reference::name::Repository;
 use crate::types::reference::registry::Registry;
@@ -71,7 +71,7 @@ impl Session {
             self.stop_tasks(op);
             if let Some(running) = self.ops.get_mut(&op) {
                 running.deadline = None;
-                running.ended = Some(Error::new(Exceeded::Deadline));
+                running.ended = Some(Error::new(LimitExceeded::Deadline));
                 self.wake(op);
             }
         }
@@ -133,7 +133,7 @@ impl Session {
                 let task = self.tasks.get_mut(&id)?;
                 let running = task.op().and_then(|op| self.ops.get(&op));
                 if running.is_some_and(|running| running.paused) {
-                    task.place = Place::Parked;
+                    task.place = TaskState::Parked;
                     return None;
                 }
                 self.send(id)
@@ -171,13 +171,13 @@ impl Session {
             self.fetching.remove(key);
         }
         match task.place {
-            Place::Out(exchange) => {
+            TaskState::Out(exchange) => {
                 self.out.remove(&exchange);
                 self.lanes.ended(&task.origin, self.now);
                 self.aborts.push_back(exchange);
             }
-            Place::Asleep(until) => _ = self.timers.remove(&(until, id)),
-            Place::NeedsToken(token) => {
+            TaskState::Asleep(until) => _ = self.timers.remove(&(until, id)),
+            TaskState::NeedsToken(token) => {
                 if let Some(Task { purpose: Purpose::Token { waiting, .. }, .. }) = self.tasks.get_mut(&token)
                 {
                     waiting.retain(|waiting| *waiting != id);
@@ -186,7 +186,7 @@ impl Session {
                     }
                 }
             }
-            Place::Queued | Place::Parked | Place::NeedsLogin(_) => {}
+            TaskState::Queued | TaskState::Parked | TaskState::NeedsLogin(_) => {}
         }
     }
 

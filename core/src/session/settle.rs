@@ -10,17 +10,17 @@ use crate::auth::credentials::Credentials;
 use crate::auth::token::{TokenAnswer, TokenKey};
 use crate::error::Error;
 use crate::error::fault::{Fault, FaultKind};
-use crate::error::{Cause, Exceeded, Refusal, Responder};
+use crate::error::{Cause, LimitExceeded, Refusal, Responder};
 use crate::op::Fetched;
 use crate::session::Session;
 use crate::session::lanes::Job;
 use crate::session::output::{Event, Retry};
-use crate::session::task::{Place, Purpose, Task, TaskId};
+use crate::session::task::{Purpose, Task, TaskId, TaskState};
 use crate::session::{OpId, retry};
 use crate::wire::exchange::Answer;
 use crate::wire::exchange::Completion;
 use crate::wire::exchange::blob::BlobWant;
-use crate::wire::redact::Echo;
+use crate::wire::redact::Redactor;
 use crate::wire::status;
 use crate::wire::status::Class;
 use crate::wire::{origin, request};
@@ -50,7 +50,7 @@ impl Session {
         }
     }
 
-    fn refused(&mut self, id: TaskId, status: StatusCode, headers: &HeaderMap, body: &[u8], echo: &Echo) {
+    fn refused(&mut self, id: TaskId, status: StatusCode, headers: &HeaderMap, body: &[u8], echo: &Redactor) {
         let Some(task) = self.tasks.get(&id) else { return };
         let by = self.responder(task);
         let mut refusal = status::refusal(status, by, headers, body, echo, self.config.limits.error_entries);
@@ -100,7 +100,7 @@ impl Session {
         let (limit, plain_http) = (self.config.limits.redirects, self.config.plain_http);
         let Some(task) = self.tasks.get_mut(&id) else { return };
         if task.redirects >= limit {
-            return self.fail(id, Exceeded::Redirects(limit).into());
+            return self.fail(id, LimitExceeded::Redirects(limit).into());
         }
         let leads_to = match task.purpose {
             Purpose::Fetch { .. } => origin::redirect(&task.target, headers, plain_http),
@@ -206,7 +206,7 @@ impl Session {
         task.failed = task.failed.saturating_add(1);
         let failed = task.failed;
         let delay = retry::delay(limits, failed, asked, &mut self.jitter);
-        let Some(delay) = delay.filter(|_| failed < limits.tries) else {
+        let Some(delay) = delay.filter(|_| failed < limits.max_attempts) else {
             return self.fail(id, cause);
         };
         let at = self.now + delay;
@@ -217,7 +217,7 @@ impl Session {
         }
         let error = Error::of_request(&task.method, &task.target, cause);
         task.turn_home();
-        task.place = Place::Asleep(at);
+        task.place = TaskState::Asleep(at);
         self.timers.insert((at, id));
         for op in self.ops_of(id) {
             self.notice(op, Event::Retry(Retry { error: error.clone(), delay, failed }));
@@ -267,12 +267,12 @@ impl Session {
     /// Puts a task into its origin's lane.
     pub(super) fn queue(&mut self, id: TaskId) {
         if let Some(task) = self.tasks.get_mut(&id) {
-            task.place = Place::Queued;
+            task.place = TaskState::Queued;
             self.lanes.push(&task.origin, Job::Task(id));
         }
     }
 
-    fn warn(&mut self, op: OpId, headers: &HeaderMap, echo: &Echo) {
+    fn warn(&mut self, op: OpId, headers: &HeaderMap, echo: &Redactor) {
         let limit = self.config.limits.warnings;
         let Some(running) = self.ops.get_mut(&op) else { return };
         for warning in status::warnings(headers, echo) {

@@ -21,7 +21,7 @@ use crate::wire::exchange::manifest::ManifestWant;
 use crate::wire::exchange::{Awaiting, Exchange, ExchangeId, Sink};
 use crate::wire::origin;
 use crate::wire::origin::Origin;
-use crate::wire::redact::Echo;
+use crate::wire::redact::Redactor;
 use crate::wire::request;
 use crate::wire::request::{Accepting, Name};
 
@@ -30,7 +30,7 @@ pub(super) struct TaskId(pub(super) u64);
 
 pub(super) struct Task {
     pub(super) purpose: Purpose,
-    pub(super) place: Place,
+    pub(super) place: TaskState,
     pub(super) method: Method,
     /// The URL that it begins with, and goes back to for another try: signed URLs expire.
     pub(super) home: Uri,
@@ -47,7 +47,7 @@ pub(super) struct Task {
     pub(super) challenged: Option<(u64, Refusal)>,
     pub(super) shown: Option<Shown>,
     /// What the answer may say again of that.
-    pub(super) echo: Echo,
+    pub(super) echo: Redactor,
     /// How far a blob has come.
     pub(super) part: Option<Box<BlobWant>>,
 }
@@ -59,7 +59,7 @@ pub(super) enum Purpose {
 
 /// Where a task is.
 #[derive(Clone, Debug)]
-pub(super) enum Place {
+pub(super) enum TaskState {
     /// In its origin's lane.
     Queued,
     /// Set aside, since its operation is paused.
@@ -169,7 +169,7 @@ impl Session {
         self.next_task += 1;
         let task = Task {
             purpose,
-            place: Place::Queued,
+            place: TaskState::Queued,
             method,
             target: home.clone(),
             home,
@@ -179,7 +179,7 @@ impl Session {
             challenges: 0,
             challenged: None,
             shown: None,
-            echo: Echo::default(),
+            echo: Redactor::default(),
             part,
         };
         self.tasks.insert(id, task);
@@ -208,12 +208,12 @@ impl Session {
             }
             Present::Asked => {
                 let site = self.site_of(id)?;
-                self.tasks.get_mut(&id)?.place = Place::NeedsLogin(site);
+                self.tasks.get_mut(&id)?.place = TaskState::NeedsLogin(site);
                 return None;
             }
             Present::Fetch(key) => {
                 let token = self.begin_token(*key, id)?;
-                self.tasks.get_mut(&id)?.place = Place::NeedsToken(token);
+                self.tasks.get_mut(&id)?.place = TaskState::NeedsToken(token);
                 return None;
             }
         };
@@ -257,10 +257,10 @@ impl Session {
         task.echo = match &task.purpose {
             Purpose::Token {
                 key: TokenKey { credentials: Some(Credentials::Identity(token)), .. }, ..
-            } => Echo::of(&request, Some(token)),
-            _ => Echo::of(&request, None),
+            } => Redactor::of(&request, Some(token)),
+            _ => Redactor::of(&request, None),
         };
-        task.place = Place::Out(exchange);
+        task.place = TaskState::Out(exchange);
         self.lanes.sent(&task.origin);
         self.out.insert(exchange, id);
         Some(Exchange { request, awaiting })
@@ -288,7 +288,7 @@ impl Session {
         let Some(site) = self.site_of(id) else { return };
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let Some(running) = task.op().and_then(|op| self.ops.get(&op)) else { return };
-        task.place = Place::NeedsLogin(site.clone());
+        task.place = TaskState::NeedsLogin(site.clone());
         let query = QueryId(self.next_query);
         self.next_query += 1;
         self.auth.asked(&site, query);

@@ -1,6 +1,6 @@
 //! The check of everything under some roots. It knows no HTTP, and no files.
 //!
-//! A [`Tree`](crate::Tree) stops at what is wrong; an [`Audit`] notes it and goes on.
+//! A [`Walker`](crate::Walker) stops at what is wrong; an [`Checker`] notes it and goes on.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::types::descriptor::Descriptor;
 use crate::types::digest::{Algorithm, Digest};
 use crate::types::media_type::{Kind, MediaType};
 use crate::walker::finding::{Finding, Problem};
-use crate::walker::position::{Part, Place};
+use crate::walker::position::{Part, Position};
 
 /// A check in progress: each document and each blob under some roots, once, whatever is wrong with others.
 ///
@@ -27,7 +27,7 @@ use crate::walker::position::{Part, Place};
 /// A subject is not followed, since it may be missing by rule (image-spec, manifest.md); neither is a layer that
 /// may not be distributed missed where it is not there.
 #[derive(Debug)]
-pub struct Audit {
+pub struct Checker {
     limits: Limits,
     /// The next one is the last.
     waiting: Vec<Item>,
@@ -47,14 +47,14 @@ pub struct Item {
     pub descriptor: Descriptor,
     /// What it is to the check.
     pub role: Role,
-    place: Place,
+    place: Position,
     depth: u32,
 }
 
 impl Item {
     /// Whether an index names it.
     pub(crate) fn is_entry(&self) -> bool {
-        matches!(self.place, Place::Within { part: Part::Entry(_), .. })
+        matches!(self.place, Position::Within { part: Part::Entry(_), .. })
     }
 }
 
@@ -62,7 +62,7 @@ impl Item {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a third role is another duty of every driver")]
 pub enum Role {
-    /// Its bytes, no more than its size, go to [`Audit::document`], which verifies them.
+    /// Its bytes, no more than its size, go to [`Checker::document`], which verifies them.
     Document,
     /// Its size and its digest are to be verified, and its bytes are nobody's business.
     Blob,
@@ -84,7 +84,7 @@ impl Known {
     }
 }
 
-impl Audit {
+impl Checker {
     /// A check of nothing yet. Of the limits, those on manifests and on walks bound it; that on nodes counts
     /// content once, however often it is named.
     pub fn new(limits: &Limits) -> Self {
@@ -101,13 +101,13 @@ impl Audit {
 
     /// Checks what is under this root too.
     pub fn add_root(&mut self, root: Descriptor) {
-        self.add(root, Place::Root, 0);
+        self.add(root, Position::Root, 0);
     }
 
     /// Checks what is under this entry of a layout's `index.json` too; its number begins at 0. An entry that
     /// does not say its type is a document if it reads as one.
     pub fn add_layout_entry(&mut self, number: usize, entry: &layout::Entry) {
-        self.add(entry.descriptor().clone(), Place::Layout(number), 0);
+        self.add(entry.descriptor().clone(), Position::Layout(number), 0);
     }
 
     /// The next thing to read; none while there is nothing more to ask for.
@@ -173,7 +173,7 @@ impl Audit {
         // The first of them is to be the last that waits.
         let first = self.waiting.len();
         let mut add = |part, descriptor: DescriptorRef<'_>| {
-            let place = Place::Within { document: digest.clone(), part };
+            let place = Position::Within { document: digest.clone(), part };
             self.add(descriptor.to_owned(), place, depth);
         };
         if let Some(config) = manifest.config().filter(|_| manifest.kind() == Kind::Image) {
@@ -189,7 +189,7 @@ impl Audit {
     }
 
     /// Lets a descriptor wait, if there is news in it.
-    fn add(&mut self, mut descriptor: Descriptor, place: Place, depth: u32) {
+    fn add(&mut self, mut descriptor: Descriptor, place: Position, depth: u32) {
         let data = descriptor.data.take();
         let Descriptor { digest, size, media_type, .. } = &descriptor;
         if let Some(data) = data
@@ -217,7 +217,7 @@ impl Audit {
     }
 
     /// Whether a descriptor says what none has said before, and can be right, and there is room for it.
-    fn is_news(&mut self, descriptor: &Descriptor, role: Role, place: &Place) -> bool {
+    fn is_news(&mut self, descriptor: &Descriptor, role: Role, place: &Position) -> bool {
         let Descriptor { digest, size, media_type, .. } = descriptor;
         if let Some(known) = self.known.get_mut(digest) {
             if known.size != *size {
@@ -271,7 +271,7 @@ impl Audit {
         Ok(())
     }
 
-    fn find(&mut self, digest: Digest, problem: Problem, place: &Place, detail: impl fmt::Display) {
+    fn find(&mut self, digest: Digest, problem: Problem, place: &Position, detail: impl fmt::Display) {
         self.note(Finding::new(Some(digest), problem, format_args!("{place}: {detail}")));
     }
 }

@@ -56,11 +56,11 @@ pub enum Found {
     Missing,
 }
 
-/// Names a manifest that a [`Tree`](crate::Tree) wants.
+/// Names a manifest that a [`Walker`](crate::Walker) wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub(crate) u64);
 
-/// A manifest that a [`Tree`](crate::Tree) wants.
+/// A manifest that a [`Walker`](crate::Walker) wants.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Wanted {
@@ -74,7 +74,7 @@ pub struct Wanted {
 #[derive(Debug)]
 #[must_use]
 #[expect(clippy::exhaustive_enums, reason = "the three ways on are the contract, as an iterator's two are")]
-pub enum Step {
+pub enum WalkStep {
     /// The next node.
     Node(Box<Node>),
     /// Nothing until a manifest is supplied.

@@ -6,7 +6,7 @@ use crate::types::digest::Digest;
 
 /// Where a descriptor stands. Numbers begin at 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Position {
     /// Nowhere: it is what was asked for.
     Root,
     /// This entry of an image layout's `index.json`.
@@ -23,7 +23,7 @@ pub(crate) enum Part {
     Layer(usize),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (document, part) = match self {
             Self::Root => return f.write_str("the root"),

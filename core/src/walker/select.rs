@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::error::Error;
-use crate::error::Impossible;
+use crate::error::InvalidRequest;
 use crate::limits::Limits;
 use crate::manifest::Manifest;
 use crate::types::descriptor::Descriptor;
@@ -11,39 +11,39 @@ use crate::types::media_type::Kind;
 use crate::types::platform::Platform;
 use crate::types::platform::rank::Rank;
 use crate::walker::node::Found;
-use crate::walker::node::{Step, Ticket, Wanted};
-use crate::walker::walk::Tree;
+use crate::walker::node::{Ticket, WalkStep, Wanted};
+use crate::walker::walk::Walker;
 
 /// The choice of the image that fits a platform best, over an index and all those that it names.
 ///
-/// It is driven as a [`Tree`] is: [`want`](Self::want) says which index is to be read,
+/// It is driven as a [`Walker`] is: [`want`](Self::want) says which index is to be read,
 /// [`supply`](Self::supply) takes it, and [`next_step`](Self::next_step) says when all are known. Exact fits
 /// come before compatible ones, the first in the order of the documents among equals; an image without a
 /// platform is the last resort; indexes are descended into, artifacts are never chosen.
 #[derive(Debug)]
-pub struct Choice {
+pub struct PlatformSelector {
     asked: Platform,
-    tree: Tree,
+    tree: Walker,
     best: Option<(Rank, Descriptor)>,
     offered: Vec<Platform>,
 }
 
-impl Choice {
+impl PlatformSelector {
     /// How many of the platforms that there are an error lists.
     const MAX_OFFERED: usize = 32;
 
     /// Chooses from what is under the index `root`, with at most `window` indexes wanted at any time.
     pub fn new(root: Descriptor, platform: &Platform, limits: &Limits, window: usize) -> Self {
-        let tree = Tree::of_indexes(root, limits, window);
+        let tree = Walker::of_indexes(root, limits, window);
         Self { asked: platform.clone(), tree, best: None, offered: Vec::new() }
     }
 
-    /// The next index to fetch; see [`Tree::want`].
+    /// The next index to fetch; see [`Walker::want`].
     pub fn want(&mut self) -> Option<Wanted> {
         self.tree.want()
     }
 
-    /// Takes an index; see [`Tree::supply`].
+    /// Takes an index; see [`Walker::supply`].
     pub fn supply(&mut self, ticket: Ticket, bytes: Bytes, content_type: Option<&str>) {
         self.tree.supply(ticket, bytes, content_type);
     }
@@ -60,19 +60,19 @@ impl Choice {
     pub fn next_step(&mut self) -> Option<Result<Descriptor, Error>> {
         loop {
             match self.tree.next_step() {
-                Ok(Step::Node(node)) => {
+                Ok(WalkStep::Node(node)) => {
                     // One image may be there for several platforms.
                     if matches!(node.found, Found::Leaf | Found::Repeated) && node.kind == Kind::Image {
                         self.consider(node.descriptor);
                     }
                 }
-                Ok(Step::Blocked) => return None,
-                Ok(Step::Finished) => break,
+                Ok(WalkStep::Blocked) => return None,
+                Ok(WalkStep::Finished) => break,
                 Err(error) => return Some(Err(error)),
             }
         }
         let no_platform =
-            || Impossible::NoPlatform { asked: self.asked.clone(), offered: self.offered.clone() };
+            || InvalidRequest::NoPlatform { asked: self.asked.clone(), offered: self.offered.clone() };
         let chosen = self.best.as_ref().map(|(_, descriptor)| descriptor.clone());
         Some(chosen.ok_or_else(|| Error::new(no_platform())))
     }
@@ -82,7 +82,7 @@ impl Choice {
         self.tree.supply_root(manifest);
     }
 
-    pub(crate) fn tree(&mut self) -> &mut Tree {
+    pub(crate) fn tree(&mut self) -> &mut Walker {
         &mut self.tree
     }
 

@@ -1,26 +1,26 @@
 //! The walk of a tree of documents: order, visited set, budgets. It knows no HTTP.
 //!
-//! [`Tree::want`] says which manifest is to be fetched next, [`Tree::supply`] takes it, and
-//! [`Tree::next_step`] yields the nodes in the depth-first pre-order of the documents, whatever the order
+//! [`Walker::want`] says which manifest is to be fetched next, [`Walker::supply`] takes it, and
+//! [`Walker::next_step`] yields the nodes in the depth-first pre-order of the documents, whatever the order
 //! in which manifests are supplied. Manifests are wanted ahead of that order, up to a window.
 //!
 //! ```text
 //!   want() -> Wanted --- fetch ---> supply(ticket, ..)
 //!                                        |
-//!   next_step() <- Step::Node in pre-order <--+   Step::Blocked until the next one in order is supplied
+//!   next_step() <- WalkStep::Node in pre-order <--+   WalkStep::Blocked until the next one in order is supplied
 //! ```
 
 use crate::walker::node::Found;
 use crate::walker::node::Node;
-use crate::walker::node::Step;
 use crate::walker::node::Ticket;
 use crate::walker::node::WalkOptions;
+use crate::walker::node::WalkStep;
 use crate::walker::node::Wanted;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use crate::error::{Error, Impossible};
-use crate::error::{Exceeded, Misbehaviour};
+use crate::error::{Error, InvalidRequest};
+use crate::error::{LimitExceeded, Misbehaviour};
 use crate::limits::Limits;
 use crate::manifest::Manifest;
 use crate::types::descriptor::Descriptor;
@@ -30,7 +30,7 @@ use crate::walker::documents::{Cursor, Documents, Path, Supplied};
 
 /// A walk in progress.
 #[derive(Debug)]
-pub struct Tree {
+pub struct Walker {
     rules: Rules,
     /// Manifests that are wanted or supplied, and not yet reported.
     documents: Documents,
@@ -86,7 +86,7 @@ impl Rules {
     }
 }
 
-impl Tree {
+impl Walker {
     /// Walks everything under `root`.
     ///
     /// At most `window` manifests are wanted, or supplied and not yet reported, at any time.
@@ -193,15 +193,15 @@ impl Tree {
     /// # Errors
     ///
     /// The walk failed: a bound was met, or what is next in the order cannot be had. It stays failed.
-    pub fn next_step(&mut self) -> Result<Step, Error> {
+    pub fn next_step(&mut self) -> Result<WalkStep, Error> {
         match &self.state {
             State::Walking => {}
-            State::Finished => return Ok(Step::Finished),
+            State::Finished => return Ok(WalkStep::Finished),
             State::Failed(error) => return Err(error.clone()),
         }
         let step = self.step();
         match &step {
-            Ok(Step::Finished) => self.state = State::Finished,
+            Ok(WalkStep::Finished) => self.state = State::Finished,
             Err(error) => {
                 self.state = State::Failed(error.clone());
                 self.documents = Documents::default();
@@ -212,20 +212,20 @@ impl Tree {
         step
     }
 
-    fn step(&mut self) -> Result<Step, Error> {
+    fn step(&mut self) -> Result<WalkStep, Error> {
         while self.head.is_none() {
-            let Some(cursor) = self.stack.last_mut() else { return Ok(Step::Finished) };
+            let Some(cursor) = self.stack.last_mut() else { return Ok(WalkStep::Finished) };
             if let Some((child, path)) = cursor.advance(self.rules.blobs) {
                 self.head = Some(Head { descriptor: child.to_owned(), path });
             } else if let Some(cursor) = self.stack.pop() {
                 self.documents.passed(&cursor.path);
             }
         }
-        let Some(Head { descriptor, path }) = &self.head else { return Ok(Step::Finished) };
+        let Some(Head { descriptor, path }) = &self.head else { return Ok(WalkStep::Finished) };
         let known = self.find(descriptor, path.len())?;
         let limit = self.rules.limits.walk_nodes;
         if self.nodes >= limit {
-            return Err(Error::of_document(&descriptor.digest, Exceeded::WalkNodes(limit)));
+            return Err(Error::of_document(&descriptor.digest, LimitExceeded::WalkNodes(limit)));
         }
         let found = match known {
             ControlFlow::Break(found) => found,
@@ -234,11 +234,11 @@ impl Tree {
                 let held = self.documents.carry(descriptor, path) || self.documents.holds(descriptor);
                 match if held { self.take_supplied()? } else { None } {
                     Some(found) => found,
-                    None => return Ok(Step::Blocked),
+                    None => return Ok(WalkStep::Blocked),
                 }
             }
         };
-        let Some(Head { descriptor, path }) = self.head.take() else { return Ok(Step::Finished) };
+        let Some(Head { descriptor, path }) = self.head.take() else { return Ok(WalkStep::Finished) };
         self.nodes += 1;
         let fetched = matches!(found, Found::Manifest(_) | Found::Missing);
         self.seen
@@ -250,7 +250,7 @@ impl Tree {
         if let Found::Manifest(manifest) = &found {
             self.stack.push(Cursor::new(manifest.clone(), path));
         }
-        Ok(Step::Node(Box::new(Node { depth, descriptor, kind, found })))
+        Ok(WalkStep::Node(Box::new(Node { depth, descriptor, kind, found })))
     }
 
     /// What is known of a node without its bytes.
@@ -271,13 +271,13 @@ impl Tree {
         }
         let limits = &self.rules.limits;
         let exceeded = if depth as u64 > u64::from(limits.walk_depth) {
-            Exceeded::WalkDepth(limits.walk_depth)
+            LimitExceeded::WalkDepth(limits.walk_depth)
         } else if *size > limits.manifest_bytes {
-            Exceeded::ManifestBytes(limits.manifest_bytes)
+            LimitExceeded::ManifestBytes(limits.manifest_bytes)
         } else if self.bytes.saturating_add(*size) > limits.walk_bytes {
-            Exceeded::WalkBytes(limits.walk_bytes)
+            LimitExceeded::WalkBytes(limits.walk_bytes)
         } else if digest.algorithm().is_none() {
-            return Err(Error::of_document(digest, Impossible::UnknownAlgorithm(digest.clone())));
+            return Err(Error::of_document(digest, InvalidRequest::UnknownAlgorithm(digest.clone())));
         } else {
             return Ok(ControlFlow::Continue(()));
         };

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, response};
 
 use crate::auth::token::TokenAnswer;
-use crate::error::{Cause, Exceeded, Misbehaviour};
+use crate::error::{Cause, LimitExceeded, Misbehaviour};
 use crate::manifest::Manifest;
 use crate::session::OpId;
 use crate::types::digest::Digest;
@@ -242,7 +242,7 @@ impl Receiving {
                 if body.push(chunk) {
                     return Ok(&[]);
                 }
-                Exceeded::TokenBytes(body.limit as u64).into()
+                LimitExceeded::TokenBytes(body.limit as u64).into()
             }
             Body::Manifest(body) => match body.push(chunk) {
                 Ok(()) => return Ok(&[]),

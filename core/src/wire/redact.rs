@@ -17,9 +17,9 @@ use crate::wire::{origin, percent};
 /// Servers and proxies that are set up for debugging answer with the request itself; what they say becomes
 /// part of errors and events, which are shown.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Echo(Vec<Secret>);
+pub(crate) struct Redactor(Vec<Secret>);
 
-impl Echo {
+impl Redactor {
     /// What is shorter stands in words by chance, and is no secret worth the name.
     const MIN_LEN: usize = 4;
 
@@ -75,18 +75,18 @@ mod tests {
     fn a_secret_is_hidden_in_every_form_that_a_server_saw() {
         let mut request = Request::new(Payload::Empty);
         request.headers_mut().insert(AUTHORIZATION, "Basic dXNlcjpodW50ZXIy".parse().unwrap());
-        let echo = Echo::of(&request, None);
+        let echo = Redactor::of(&request, None);
         let said = "Authorization: Basic dXNlcjpodW50ZXIy is user:hunter2";
         assert_eq!(echo.hide(said), "Authorization: Basic REDACTED is user:REDACTED");
 
         request.headers_mut().insert(AUTHORIZATION, "Bearer abc.def".parse().unwrap());
-        assert_eq!(Echo::of(&request, None).hide("abc.def? abc!"), "REDACTED? abc!");
-        assert_eq!(Echo::of(&request, None).hide("It was abc.de"), "It was REDACTED");
-        assert_eq!(Echo::of(&request, None).hide("It was abc"), "It was abc");
+        assert_eq!(Redactor::of(&request, None).hide("abc.def? abc!"), "REDACTED? abc!");
+        assert_eq!(Redactor::of(&request, None).hide("It was abc.de"), "It was REDACTED");
+        assert_eq!(Redactor::of(&request, None).hide("It was abc"), "It was abc");
 
         request.headers_mut().clear();
         *request.body_mut() = Payload::Bytes("a=b&refresh_token=x%2Fyz".into());
-        let echo = Echo::of(&request, Some(&"x/yz".into()));
+        let echo = Redactor::of(&request, Some(&"x/yz".into()));
         assert_eq!(echo.hide("x/yz or x%2Fyz"), "REDACTED or REDACTED");
     }
 
@@ -104,7 +104,7 @@ mod tests {
             ),
         ] {
             *request.uri_mut() = uri.parse().unwrap();
-            assert_eq!(Echo::of(&request, None).hide(said), hidden, "{uri}");
+            assert_eq!(Redactor::of(&request, None).hide(said), hidden, "{uri}");
         }
     }
 
@@ -113,8 +113,8 @@ mod tests {
         let mut request = Request::new(Payload::Empty);
         for shown in ["Basic dXNlcjo=", "Basic dXNlcjpubw==", "Bearer abc"] {
             request.headers_mut().insert(AUTHORIZATION, shown.parse().unwrap());
-            assert_eq!(Echo::of(&request, None).hide("no abc"), "no abc", "{shown}");
+            assert_eq!(Redactor::of(&request, None).hide("no abc"), "no abc", "{shown}");
         }
-        assert_eq!(Echo::default().hide("no"), "no");
+        assert_eq!(Redactor::default().hide("no"), "no");
     }
 }

@@ -11,7 +11,7 @@ use crate::header::http_date::HttpDate;
 use crate::header::retry_after::RetryAfter;
 use crate::header::warning::Warning;
 use crate::wire::origin;
-use crate::wire::redact::Echo;
+use crate::wire::redact::Redactor;
 
 /// What a status means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ pub(crate) fn refusal(
     by: Responder,
     headers: &HeaderMap,
     body: &[u8],
-    echo: &Echo,
+    echo: &Redactor,
     max_entries: usize,
 ) -> Refusal {
     let errors = registry_errors(body, echo, max_entries);
@@ -110,7 +110,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 /// The warnings that a response has for the user. Those that cannot be read are left out.
 ///
 /// Source: distribution-spec, "Warnings".
-pub(crate) fn warnings(headers: &HeaderMap, echo: &Echo) -> impl Iterator<Item = Warning> {
+pub(crate) fn warnings(headers: &HeaderMap, echo: &Redactor) -> impl Iterator<Item = Warning> {
     let values = headers.get_all(WARNING).iter();
     let warnings = values.flat_map(|value| Warning::parse(value.as_bytes()).unwrap_or_default());
     warnings.map(|warning| warning.map(|text| echo.hide(text)))
@@ -120,7 +120,7 @@ pub(crate) fn warnings(headers: &HeaderMap, echo: &Echo) -> impl Iterator<Item =
 const MAX_MESSAGE: usize = 300;
 
 /// Reads an error body: the specification's array, other JSON with a message, or text. HTML says nothing.
-fn registry_errors(body: &[u8], echo: &Echo, max_entries: usize) -> Vec<RegistryError> {
+fn registry_errors(body: &[u8], echo: &Redactor, max_entries: usize) -> Vec<RegistryError> {
     let Ok(text) = std::str::from_utf8(body) else { return Vec::new() };
     let Ok(value) = serde_json::from_str::<Value>(text) else {
         let text = text.trim();
@@ -133,7 +133,7 @@ fn registry_errors(body: &[u8], echo: &Echo, max_entries: usize) -> Vec<Registry
     }
 }
 
-fn one_error(value: &Value, echo: &Echo) -> Option<RegistryError> {
+fn one_error(value: &Value, echo: &Redactor) -> Option<RegistryError> {
     let field = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
     let message =
         ["message", "error_description", "details", "error"].into_iter().map(field).find(|m| !m.is_empty());
@@ -141,7 +141,7 @@ fn one_error(value: &Value, echo: &Echo) -> Option<RegistryError> {
 }
 
 /// What is left of it to show, if anything is.
-fn entry(code: &str, message: &str, echo: &Echo) -> Option<RegistryError> {
+fn entry(code: &str, message: &str, echo: &Redactor) -> Option<RegistryError> {
     let shown = |text: &str| {
         let safe = |c: char| if c.is_control() { ' ' } else { c };
         echo.hide(text).chars().take(MAX_MESSAGE).map(safe).collect::<String>().trim().to_owned()
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     fn shown(body: &str) -> String {
-        let entries = registry_errors(body.as_bytes(), &Echo::default(), 2);
+        let entries = registry_errors(body.as_bytes(), &Redactor::default(), 2);
         entries.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")
     }
 
@@ -181,7 +181,7 @@ mod tests {
             assert_eq!(shown(body), expected, "{body}");
         }
         for nothing in [&b"\xff\xfe"[..], b"\x01\x08", br#""\u0001""#, br#"{"errors":[{"code":"\u0001"}]}"#] {
-            assert_eq!(registry_errors(nothing, &Echo::default(), 2), [], "{nothing:?}");
+            assert_eq!(registry_errors(nothing, &Redactor::default(), 2), [], "{nothing:?}");
         }
     }
 

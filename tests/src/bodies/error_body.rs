@@ -19,7 +19,7 @@ pub fn error_body(data: &[u8]) {
     }
 
     let mut config = Config::default();
-    config.limits.tries = 1;
+    config.limits.max_attempts = 1;
     let mut session = Session::new(config, 1);
     session.manifest(&"registry.example/a/b:1".parse().expect("a reference"), None);
     loop {

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use bytes::Bytes;
 use oci_proto::layout::{Index, RefName, Root, check_marker};
-use oci_proto::{Algorithm, Audit, Descriptor, Digest, Limits, MediaType};
+use oci_proto::{Algorithm, Checker, Descriptor, Digest, Limits, MediaType};
 use oci_proto_layout::LayoutReference;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -45,7 +45,7 @@ pub fn layout_index(data: &[u8]) {
     };
     assert_eq!(others(&changed), others(&index), "the others stay");
 
-    let mut audit = Audit::new(&Limits::default());
+    let mut audit = Checker::new(&Limits::default());
     for (n, entry) in index.entries().iter().enumerate() {
         audit.add_layout_entry(n, entry);
     }

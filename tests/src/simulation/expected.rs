@@ -53,7 +53,7 @@ struct Seen<'a> {
 impl Seen<'_> {
     /// What is asked for how often, at most.
     fn check_requests(&self) {
-        let Limits { challenges, tries, redirects, .. } = *self.limits;
+        let Limits { challenges, max_attempts: tries, redirects, .. } = *self.limits;
         // Each way from the first URL on ends after so many redirects. There are as many ways as there may be
         // 401s and failures in a row, but for the last of each, which ends all.
         let for_one = ((challenges + tries - 1) * (redirects + 1)) as usize;

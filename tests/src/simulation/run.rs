@@ -96,7 +96,7 @@ impl<'d> Plan<'d> {
     fn begin(&self, trace: Trace) -> Simulation<'d, World<'_>> {
         let Self { config, manners, content, .. } = self;
         let mut parties = self.parties.clone();
-        let world = World::new(content, config.plain_http, config.limits.tries, &mut parties);
+        let world = World::new(content, config.plain_http, config.limits.max_attempts, &mut parties);
         let mut simulation = Simulation::new(config.clone(), world, *manners, self.choices.clone());
         trace.note(simulation.now, || format!("{config:?}"));
         trace.note(simulation.now, || format!("{manners:?}; content with {}", content.ills()));
@@ -145,9 +145,9 @@ fn tell(
                 "retry" => {
                     let failed = said.split(' ').nth(1).and_then(|failed| failed.parse::<u32>().ok());
                     assert!(
-                        failed.is_some_and(|failed| failed < limits.tries),
+                        failed.is_some_and(|failed| failed < limits.max_attempts),
                         "with {} tries: {said}",
-                        limits.tries
+                        limits.max_attempts
                     );
                     "retries"
                 }
@@ -163,7 +163,8 @@ fn tell(
     let count = |what| counts.get(what).copied().unwrap_or_default();
     // A token that is fetched serves a request or an operation that has ended since. Each fetch is tried so
     // often by POST, and so often by GET, from the realm on.
-    let most = (2 * limits.tries * (limits.redirects + 1)) as usize * (count("requests") + started.len());
+    let most =
+        (2 * limits.max_attempts * (limits.redirects + 1)) as usize * (count("requests") + started.len());
     let asked = count("requests for tokens");
     assert!(asked <= most, "{asked} requests for tokens, where {most} are the most");
     Run { counts: std::mem::take(counts), said, steps }
@@ -172,7 +173,7 @@ fn tell(
 /// Small ones, so that they are met.
 fn limits(choices: &mut Choices<'_>) -> Limits {
     let mut limits = Limits::default();
-    limits.tries = choices.pick(&[3, 3, 5, 2]);
+    limits.max_attempts = choices.pick(&[3, 3, 5, 2]);
     limits.redirects = 3;
     limits.in_flight_per_origin = choices.pick(&[2, 1, 8]);
     limits.in_flight = choices.pick(&[3, 1, 32]);

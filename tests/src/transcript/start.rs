@@ -129,7 +129,7 @@ pub(super) fn config(transcript: &Transcript) -> Result<Config, String> {
             "error_entries" => limits.error_entries = number()? as usize,
             "backoff_first" => limits.backoff_first = parse_duration(value)?,
             "tokens" => limits.tokens = number()? as usize,
-            "tries" => limits.tries = number()?,
+            "tries" => limits.max_attempts = number()?,
             "token_bytes" => limits.token_bytes = number()?.into(),
             "challenges" => limits.challenges = number()?,
             "redirects" => limits.redirects = number()?,

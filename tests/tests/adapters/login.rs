@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use oci_proto::{Cause, Credentials, Exceeded, FaultKind, Reference};
+use oci_proto::{Cause, Credentials, FaultKind, LimitExceeded, Reference};
 use oci_proto_tests::adapter::{Adapter, MAKERS, Settings};
 use oci_proto_tokio::credentials::Store;
 
@@ -209,7 +209,7 @@ fn a_slow_look_up_does_not_outlast_the_deadline() {
         let since = Instant::now();
         let client = clients(&store, Some(Duration::from_millis(700)))[index].clone();
         let error = client.manifest(&registry.reference(), None).unwrap_err();
-        let in_time = matches!(error.cause(), Cause::Limit(Exceeded::Deadline));
+        let in_time = matches!(error.cause(), Cause::Limit(LimitExceeded::Deadline));
         assert!(in_time, "{}: {error}", client.name());
         let name = client.name();
         // With the runtime, where there is one.

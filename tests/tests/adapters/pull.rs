@@ -11,7 +11,7 @@ use oci_proto::server::{Content as _, Server};
 use oci_proto::{Descriptor, PullOptions, Reference};
 use oci_proto_tests::adapter::{Adapter, adapters};
 use oci_proto_tests::interop::{Sample, Served};
-use oci_proto_tokio::layout::{Layout, LayoutWriter, Mirror, Progress, PullError, check};
+use oci_proto_tokio::layout::{Layout, LayoutDestination, LayoutWriter, Progress, PullError, check};
 use tempfile::TempDir;
 
 struct World {
@@ -34,15 +34,15 @@ impl World {
     }
 
     /// Pulls; how many requests that took.
-    fn pull(&self, adapter: &dyn Adapter, mirror: Mirror) -> (Result<Descriptor, PullError>, u64) {
+    fn pull(&self, adapter: &dyn Adapter, mirror: LayoutDestination) -> (Result<Descriptor, PullError>, u64) {
         let before = adapter.requests();
         let pulled = adapter.pull(&self.reference(), mirror, PullOptions::default());
         (pulled, adapter.requests() - before)
     }
 }
 
-fn mirror(folder: &Path) -> Mirror {
-    Mirror::new(LayoutWriter::open(folder).unwrap())
+fn mirror(folder: &Path) -> LayoutDestination {
+    LayoutDestination::new(LayoutWriter::open(folder).unwrap())
 }
 
 /// The files of a layout's content, with their bytes.

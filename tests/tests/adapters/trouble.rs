@@ -36,7 +36,7 @@ fn assert_told(authority: &Authority, trouble: &Trouble) {
     let mut settings = Settings::default();
     let mut config = Config::default();
     config.plain_http = if *secure { PlainHttp::Never } else { PlainHttp::Loopback };
-    config.limits.tries = 1;
+    config.limits.max_attempts = 1;
     settings.config = Some(config);
     settings.roots = Some(authority.pem().to_owned());
     if *kind == Some(FaultKind::Timeout) {
@@ -220,7 +220,7 @@ fn an_authority_that_nobody_knows() {
     let mut settings = Settings::default();
     let mut config = Config::default();
     config.plain_http = PlainHttp::Never;
-    config.limits.tries = 1;
+    config.limits.max_attempts = 1;
     settings.config = Some(config);
     for (name, make) in MAKERS {
         let reference: Reference = format!("{address}/demo").parse().unwrap();

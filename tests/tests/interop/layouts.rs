@@ -9,7 +9,7 @@ use std::process::{Child, Stdio};
 
 use oci_proto::layout::{RefName, Root};
 use oci_proto::server::{Flavour, Memory, Server};
-use oci_proto::{Algorithm, Audit, Descriptor, Digest, Found, Limits, MediaType, Role, WalkOptions};
+use oci_proto::{Algorithm, Checker, Descriptor, Digest, Found, Limits, MediaType, Role, WalkOptions};
 use oci_proto_layout::{Layout, LayoutWriter, check};
 use oci_proto_tests::adapter::adapters;
 use oci_proto_tests::interop::{Program, Served, flat, line, listing, ocip};
@@ -202,7 +202,7 @@ fn what_umoci_writes_is_walked_checked_served_and_copied() {
 /// Writes what another layout has under a root, and leaves a blob half written beside it.
 fn written_by_us(from: &Layout, of: &Descriptor, folder: &Path, name: &RefName) {
     let mut writer = LayoutWriter::open(folder).unwrap();
-    let mut audit = Audit::new(&Limits::default());
+    let mut audit = Checker::new(&Limits::default());
     audit.add_root(of.clone());
     while let Some(item) = audit.next_item() {
         let mut content = Vec::new();

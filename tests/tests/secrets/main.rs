@@ -100,7 +100,7 @@ fn called(home: &Home, reference: &Reference, make: oci_proto_tests::adapter::Ma
     let said = Arc::new(Mutex::new(String::new()));
     let (retries, warnings) = (said.clone(), said.clone());
     let mut config = Config::default();
-    config.limits.tries = 2;
+    config.limits.max_attempts = 2;
     config.limits.backoff_first = Duration::from_millis(1);
     let mut settings = Settings::default();
     settings.config = Some(config);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use indicatif::DecimalBytes;
 use oci_proto::PullOptions;
-use oci_proto_layout::{Layout, LayoutWriter, Mirror};
+use oci_proto_layout::{Layout, LayoutDestination, LayoutWriter};
 
 use super::{note_leftovers, resolve};
 use crate::args::{Common, Name, Pull};
@@ -25,7 +25,7 @@ pub(crate) fn run(command: &Pull, common: &Common, out: &mut impl Write) -> Resu
     let writer = LayoutWriter::open(&command.folder).map_err(|error| Failure::of_layout(&error))?;
     let board = Arc::new(Board::new(common.quiet));
     let told = board.clone();
-    let mut mirror = Mirror::new(writer).on_progress(move |progress| told.tell(progress));
+    let mut mirror = LayoutDestination::new(writer).on_progress(move |progress| told.tell(progress));
     if command.verify {
         mirror = mirror.verifying();
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use oci_proto::layout::{RefName, Root, blob_path};
 use oci_proto::server::{Content as _, Memory};
-use oci_proto::{Audit, Descriptor, Digest, Evidence, Limits, Manifest, MediaType, Role};
+use oci_proto::{Checker, Descriptor, Digest, Evidence, Limits, Manifest, MediaType, Role};
 use oci_proto_layout::LayoutWriter;
 use oci_proto_layout::oci_proto;
 use tempfile::TempDir;
@@ -62,7 +62,7 @@ pub(crate) fn store(folder: &Path, memory: &Memory, root: &Descriptor, name: Opt
 
 /// All documents and blobs under a root, once each.
 pub(crate) fn everything(memory: &Memory, root: &Descriptor) -> Vec<(Descriptor, Role)> {
-    let mut audit = Audit::new(&Limits::default());
+    let mut audit = Checker::new(&Limits::default());
     audit.add_root(root.clone());
     let mut all = Vec::new();
     while let Some(item) = audit.next_item() {

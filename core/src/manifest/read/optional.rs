@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::manifest::error::{Broken, Step};
+use crate::manifest::error::{Broken, PathSegment};
 use crate::manifest::keys::{AnnotationKey, Key as _, PlatformKey, Seen};
 use crate::manifest::read::Pass;
 use crate::manifest::read::values::Text;
@@ -29,7 +29,7 @@ impl<'de> Visitor<'de> for InPlatform<'_, 'de> {
         let mut seen = Seen::new();
         while let Some(key) = seen.next::<PlatformKey, A>(&mut map, pass)? {
             let text = map.next_value_seed(Text);
-            if let Some(text) = pass.within(Step::Key(key.name()), text)? {
+            if let Some(text) = pass.within(PathSegment::Key(key.name()), text)? {
                 let what = match key {
                     PlatformKey::Os => What::Os,
                     PlatformKey::Architecture => What::Architecture,
@@ -62,7 +62,7 @@ impl<'de> Visitor<'de> for InAnnotations<'_, 'de> {
         let mut seen = Seen::new();
         while let Some(key) = seen.next_of_map::<AnnotationKey, A>(&mut map, pass)? {
             let text = map.next_value_seed(Text);
-            if let Some(text) = pass.within(Step::Key(key.name()), text)? {
+            if let Some(text) = pass.within(PathSegment::Key(key.name()), text)? {
                 pass.note(What::RefName, text);
             }
         }
@@ -88,12 +88,12 @@ impl<'de> Visitor<'de> for InUrls<'_, 'de> {
         let Self(pass) = self;
         for index in 0.. {
             let read = list.next_element_seed(Text);
-            match pass.within(Step::Index(index), read)? {
+            match pass.within(PathSegment::Index(index), read)? {
                 None => break,
                 Some(Some(text)) => pass.note(What::Url, text),
                 Some(None) => {
                     let null = Err(pass.refuse(Broken::Value("null is not a URL".into())));
-                    return pass.within(Step::Index(index), null);
+                    return pass.within(PathSegment::Index(index), null);
                 }
             }
         }

@@ -4,7 +4,7 @@ use crate::walker::check::*;
 
 /// Everything that a check of what is under `roots` finds, each as problem and digest.
 fn check(memory: &Memory, roots: &[&Descriptor], limits: &Limits) -> Vec<Finding> {
-    let mut audit = Audit::new(limits);
+    let mut audit = Checker::new(limits);
     for root in roots {
         audit.add_root((*root).clone());
     }
@@ -175,7 +175,7 @@ fn an_index_that_repeats_one_child_waits_for_it_once() {
     let mut memory = Memory::new();
     let image = memory.add_image(Flavour::OCI, None, &[]);
     let root = memory.add_index(Flavour::OCI, std::iter::repeat_n(&image, 20_000));
-    let mut audit = Audit::new(&Limits::default());
+    let mut audit = Checker::new(&Limits::default());
     audit.add_root(root.clone());
     let item = audit.next_item().unwrap();
     audit.document(item, memory.bytes(&root.digest).unwrap(), None);

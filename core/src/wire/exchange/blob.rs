@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use http::header::CONTENT_RANGE;
 
-use crate::error::{Cause, Exceeded, Misbehaviour};
+use crate::error::{Cause, LimitExceeded, Misbehaviour};
 use crate::header::content_range::ContentRange;
 use crate::types::digest::Hasher;
 use crate::wire::exchange::{Answer, Sink};
@@ -57,7 +57,9 @@ impl BlobBody {
             (Some(expected), Some(announced)) if expected != announced => {
                 return Err(Misbehaviour::WrongSize { expected, announced }.into());
             }
-            (None, Some(length)) if length > want.limit => return Err(Exceeded::BlobBytes(want.limit).into()),
+            (None, Some(length)) if length > want.limit => {
+                return Err(LimitExceeded::BlobBytes(want.limit).into());
+            }
             (None, Some(received)) if received < want.sink.offset => {
                 return Err(Misbehaviour::TooShort { expected: want.sink.offset, received }.into());
             }
@@ -87,7 +89,9 @@ impl BlobBody {
             (Some(expected), None) if range.end > expected => {
                 return Err(Misbehaviour::TooLong { expected }.into());
             }
-            (None, Some(total)) if total > want.limit => return Err(Exceeded::BlobBytes(want.limit).into()),
+            (None, Some(total)) if total > want.limit => {
+                return Err(LimitExceeded::BlobBytes(want.limit).into());
+            }
             (None, total) => want.announced = total,
             _ => {}
         }
@@ -128,7 +132,7 @@ impl BlobBody {
         self.want.sink.offset += deliver.len() as u64;
         let too_long = (deliver.len() < chunk.len()).then(|| match self.stop {
             Some(expected) => Misbehaviour::TooLong { expected }.into(),
-            None => Exceeded::BlobBytes(self.want.limit).into(),
+            None => LimitExceeded::BlobBytes(self.want.limit).into(),
         });
         (if self.want.discard { &[] } else { deliver }, too_long)
     }

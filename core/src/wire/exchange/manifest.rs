@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
-use crate::error::{Cause, Exceeded, Misbehaviour};
+use crate::error::{Cause, LimitExceeded, Misbehaviour};
 use crate::manifest::Manifest;
 use crate::manifest::evidence::Evidence;
 use crate::types::digest::{Algorithm, Digest, Hasher};
@@ -45,7 +45,7 @@ impl ManifestBody {
                 return Err(Misbehaviour::WrongSize { expected, announced }.into());
             }
             (None, Some(length)) if length > want.limit => {
-                return Err(Exceeded::ManifestBytes(want.limit).into());
+                return Err(LimitExceeded::ManifestBytes(want.limit).into());
             }
             _ => {}
         }
@@ -72,7 +72,9 @@ impl ManifestBody {
         let total = self.collected.len() as u64 + chunk.len() as u64;
         match self.want.size.or(self.length) {
             Some(expected) if total > expected => return Err(Misbehaviour::TooLong { expected }.into()),
-            None if total > self.want.limit => return Err(Exceeded::ManifestBytes(self.want.limit).into()),
+            None if total > self.want.limit => {
+                return Err(LimitExceeded::ManifestBytes(self.want.limit).into());
+            }
             _ => {}
         }
         self.hasher.update(chunk);

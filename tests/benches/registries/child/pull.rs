@@ -8,7 +8,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use oci_client::manifest::OciDescriptor;
 use oci_client::secrets::RegistryAuth;
 use oci_proto::PullOptions;
-use oci_proto_tokio::layout::{LayoutWriter, Mirror};
+use oci_proto_tokio::layout::{LayoutDestination, LayoutWriter};
 use tokio::fs::File;
 
 use super::{Place, clients};
@@ -17,12 +17,12 @@ use crate::Fallible;
 pub(crate) fn run(client: &str, place: &Place, tag: &str, out: &Path) -> Fallible<()> {
     match client {
         "tokio" => clients::all_cores()?.block_on(async {
-            let mirror = Mirror::new(LayoutWriter::open(out)?);
+            let mirror = LayoutDestination::new(LayoutWriter::open(out)?);
             clients::tokio()?.pull(&place.tag(tag)?, mirror, PullOptions::default()).await?;
             Ok(())
         }),
         "ureq" => {
-            let mirror = Mirror::new(LayoutWriter::open(out)?);
+            let mirror = LayoutDestination::new(LayoutWriter::open(out)?);
             clients::ureq()?.pull(&place.tag(tag)?, mirror, PullOptions::default())?;
             Ok(())
         }
