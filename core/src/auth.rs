@@ -7,19 +7,12 @@
 //!
 //! Source: RFC 9110, section 11; RFC 7617; Docker's pages on token authentication and `OAuth2`.
 
-pub(crate) mod answer;
 pub(crate) mod credentials;
 pub(crate) mod scope;
 #[cfg(test)]
 mod tests;
 pub(crate) mod token;
 
-use crate::auth::credentials::Credentials;
-use crate::auth::credentials::Secret;
-use crate::auth::scope::Scope;
-use crate::auth::token::Realm;
-use crate::auth::token::TokenKey;
-use crate::auth::token::Tokens;
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
@@ -27,11 +20,15 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue};
 
+use crate::auth::credentials::Credentials;
+use crate::auth::scope::Scope;
+use crate::auth::token::{Realm, TokenKey, Tokens};
 use crate::config::PlainHttp;
 use crate::error::Misbehaviour;
 use crate::header::challenge::Challenge;
-use crate::session::QueryId;
+use crate::types::id::QueryId;
 use crate::types::reference::name::Repository;
+use crate::types::secret::Secret;
 use crate::types::time::Time;
 use crate::wire::origin;
 use crate::wire::origin::Origin;

@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use http::{Method, StatusCode, Uri};
 
-use crate::auth::token::InvalidToken;
 use crate::error::fault::Fault;
-use crate::header::InvalidHeader;
+use crate::header::{InvalidHeader, url};
 use crate::manifest::error::InvalidManifest;
 use crate::types::digest::Digest;
 use crate::types::platform::Platform;
-use crate::wire::origin;
+use crate::types::token::InvalidToken;
 
 /// Why an operation failed.
 ///
@@ -44,7 +43,7 @@ impl Error {
 
     /// Makes an error of what a request met.
     pub(crate) fn of_request(method: &Method, uri: &Uri, cause: impl Into<Cause>) -> Self {
-        let place = Context::Request { method: method.clone(), url: origin::redacted(uri) };
+        let place = Context::Request { method: method.clone(), url: url::redacted(uri) };
         Self(Box::new(Inner { place: Some(place), cause: cause.into() }))
     }
 

@@ -14,6 +14,7 @@ pub(crate) mod link;
 pub(crate) mod location;
 pub(crate) mod range;
 pub(crate) mod retry_after;
+pub(crate) mod url;
 pub(crate) mod warning;
 
 pub use crate::header::challenge::Challenge;

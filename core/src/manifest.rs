@@ -7,14 +7,14 @@
 //! Source: image-spec, manifest.md, image-index.md and descriptor.md; for Docker's documents,
 //! distribution, "Image Manifest Version 2, Schema 2".
 
-use crate::manifest::error::InvalidManifest;
-use crate::manifest::evidence::Evidence;
 use std::fmt;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use bytes::Bytes;
 
+use crate::manifest::error::InvalidManifest;
+use crate::manifest::evidence::Evidence;
 use crate::manifest::read::Untyped;
 use crate::manifest::table::{Entry, Table, What};
 use crate::types::descriptor::Descriptor;

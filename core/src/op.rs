@@ -5,28 +5,29 @@
 
 pub(crate) mod blob;
 pub(crate) mod check;
+pub(crate) mod event;
 pub(crate) mod lookup;
 pub(crate) mod pull;
 pub(crate) mod resolve;
 pub(crate) mod walk;
 
-use crate::op::blob::Blob;
-use crate::op::check::Check;
-use crate::op::pull::Pull;
-use crate::op::resolve::Resolve;
-use crate::op::walk::Walk;
 use std::collections::VecDeque;
 
 use http::{HeaderMap, Method};
 
 use crate::error::Error;
 use crate::manifest::Manifest;
-use crate::session::output::Event;
+use crate::op::blob::Blob;
+use crate::op::check::Check;
+use crate::op::event::Event;
+use crate::op::pull::Pull;
+use crate::op::resolve::Resolve;
+use crate::op::walk::Walk;
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::{Digest, Hasher};
 use crate::types::media_type::MediaType;
+use crate::types::reference::tag_or_digest::TagOrDigest;
 use crate::walker::node::Ticket;
-use crate::wire::request::Name;
 
 /// An operation in progress.
 #[derive(Debug)]
@@ -84,7 +85,7 @@ pub(crate) struct Fetch {
 #[derive(Clone, Debug)]
 pub(crate) enum What {
     /// A manifest by GET, or its description by HEAD.
-    Manifest { method: Method, name: Name, expected: Expected },
+    Manifest { method: Method, name: TagOrDigest, expected: Expected },
     /// A blob, into the operation's sink.
     Blob(Box<BlobFetch>),
 }
@@ -147,7 +148,7 @@ impl Fetch {
             size: Some(descriptor.size),
             media_type: Some(descriptor.media_type),
         };
-        let name = Name::Digest(descriptor.digest);
+        let name = TagOrDigest::Digest(descriptor.digest);
         Self { what: What::Manifest { method: Method::GET, name, expected }, ticket }
     }
 }

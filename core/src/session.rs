@@ -7,8 +7,6 @@ pub(crate) mod running;
 pub(crate) mod settle;
 pub(crate) mod task;
 
-use crate::session::output::Held;
-use crate::session::output::Output;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
@@ -22,30 +20,24 @@ use crate::error::fault::Fault;
 use crate::op::Op;
 use crate::op::blob::Blob;
 use crate::op::check::Check;
-use crate::op::pull::Pull;
-use crate::op::pull::PullOptions;
+use crate::op::event::Held;
+use crate::op::pull::{Pull, PullOptions};
 use crate::op::resolve::Resolve;
 use crate::op::walk::Walk;
 use crate::session::lanes::Lanes;
+use crate::session::output::Output;
 use crate::session::retry::Jitter;
 use crate::session::running::Running;
 use crate::session::task::{Task, TaskId, TaskState};
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::Digest;
+use crate::types::id::{ExchangeId, OpId, QueryId};
 use crate::types::platform::Platform;
 use crate::types::reference::Reference;
 use crate::types::time::Time;
 use crate::walker::node::WalkOptions;
-use crate::wire::exchange::{Completion, ExchangeId};
+use crate::wire::exchange::Completion;
 use crate::wire::origin::Origin;
-
-/// Names an operation within its session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct OpId(pub(crate) u64);
-
-/// Names a question for a login within its session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct QueryId(pub(crate) u64);
 
 /// Everything that several operations share, for any number of registries.
 ///

@@ -1,9 +1,8 @@
 //! What a registry can be shown by somebody who has a login.
 
-use std::fmt;
-
 use crate::types::reference::name::Repository;
 use crate::types::reference::registry::Registry;
+use crate::types::secret::Secret;
 
 /// A login for a registry.
 ///
@@ -54,29 +53,6 @@ impl Credentials {
 #[error("a user's name must not have a colon")]
 #[non_exhaustive]
 pub struct InvalidUsername;
-
-/// A text that must not be shown.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text itself.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl<T: Into<String>> From<T> for Secret {
-    fn from(text: T) -> Self {
-        Self(text.into())
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("REDACTED")
-    }
-}
 
 /// Whose credentials are wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,8 +4,7 @@ use std::fmt;
 
 use crate::layout::index::{Entry, Index};
 use crate::layout::ref_name::RefName;
-use crate::types::digest::Digest;
-use crate::types::digest::excerpt;
+use crate::types::digest::{Digest, excerpt};
 
 /// Which of a layout's roots is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]

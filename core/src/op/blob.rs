@@ -4,10 +4,9 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::error::Error;
-use crate::error::InvalidRequest;
+use crate::error::{Error, InvalidRequest};
+use crate::op::event::Event;
 use crate::op::{At, BlobFetch, Fetch, Fetched, What};
-use crate::session::output::Event;
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::Digest;
 use crate::types::reference::Reference;

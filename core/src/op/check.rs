@@ -2,19 +2,17 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::error::Misbehaviour;
 use crate::error::fault::FaultKind;
-use crate::error::{Cause, Error};
+use crate::error::{Cause, Error, Misbehaviour};
 use crate::limits::Limits;
 use crate::manifest::Manifest;
+use crate::op::event::Event;
 use crate::op::lookup::Lookup;
 use crate::op::{At, BlobFetch, Fetch, Fetched, What};
-use crate::session::output::Event;
 use crate::types::descriptor::Descriptor;
 use crate::types::platform::Platform;
 use crate::types::reference::Reference;
-use crate::walker::check::Role;
-use crate::walker::check::{Checker, Item};
+use crate::walker::check::{Checker, Item, Role};
 use crate::walker::finding::Problem;
 use crate::walker::node::Ticket;
 

@@ -3,8 +3,7 @@
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 
-use crate::error::Error;
-use crate::error::InvalidRequest;
+use crate::error::{Error, InvalidRequest};
 use crate::limits::Limits;
 use crate::manifest::Manifest;
 use crate::op::{Expected, Fetch, Fetched, What};
@@ -12,10 +11,10 @@ use crate::types::descriptor::Descriptor;
 use crate::types::media_type::{Kind, MediaType};
 use crate::types::platform::Platform;
 use crate::types::reference::Reference;
+use crate::types::reference::tag_or_digest::TagOrDigest;
 use crate::walker::node::Ticket;
 use crate::walker::select::PlatformSelector;
 use crate::wire::head::{announced_digest, content_length, refuse_encoding};
-use crate::wire::request::Name;
 use crate::wire::status::head_may_differ;
 
 /// Finds a reference's descriptor, and its manifest where that is wanted or had on the way.
@@ -74,8 +73,8 @@ impl Lookup {
                 // Asked for by its tag where there is one: a cache in between then learns the tag. The
                 // digest verifies what comes.
                 let name = match (self.reference.tag(), &digest) {
-                    (Some(tag), _) => Name::Tag(tag.clone()),
-                    (None, Some(digest)) => Name::Digest(digest.clone()),
+                    (Some(tag), _) => TagOrDigest::Tag(tag.clone()),
+                    (None, Some(digest)) => TagOrDigest::Digest(digest.clone()),
                     (None, None) => return None,
                 };
                 let expected = Expected { digest, ..Expected::default() };

@@ -9,20 +9,18 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
-use crate::error::Misbehaviour;
-use crate::error::{Cause, Error};
+use crate::error::{Cause, Error, Misbehaviour};
 use crate::limits::Limits;
 use crate::manifest::Manifest;
+use crate::op::event::{Event, Held};
 use crate::op::lookup::Lookup;
 use crate::op::{At, BlobFetch, Fetch, Fetched, What};
-use crate::session::output::{Event, Held};
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::{Digest, Hasher};
 use crate::types::media_type::Kind;
 use crate::types::platform::Platform;
 use crate::types::reference::Reference;
-use crate::walker::node::WalkStep;
-use crate::walker::node::{Found, Node, WalkOptions, Wanted};
+use crate::walker::node::{Found, Node, WalkOptions, WalkStep, Wanted};
 use crate::walker::walk::Walker;
 
 /// What a pull takes.

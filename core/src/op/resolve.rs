@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use crate::limits::Limits;
+use crate::op::event::Event;
 use crate::op::lookup::Lookup;
-use crate::session::output::Event;
 use crate::types::platform::Platform;
 use crate::types::reference::Reference;
 

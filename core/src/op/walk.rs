@@ -2,12 +2,11 @@
 
 use crate::error::Error;
 use crate::limits::Limits;
+use crate::op::event::Event;
 use crate::op::lookup::Lookup;
 use crate::op::{Fetch, Fetched};
-use crate::session::output::Event;
 use crate::types::reference::Reference;
-use crate::walker::node::WalkOptions;
-use crate::walker::node::{Ticket, WalkStep};
+use crate::walker::node::{Ticket, WalkOptions, WalkStep};
 use crate::walker::walk::Walker;
 
 #[derive(Debug)]

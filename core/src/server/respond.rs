@@ -13,11 +13,10 @@ use serde_json::{Value, json};
 
 use crate::header::range::{ByteRange, Selected};
 use crate::server::holdings::Holdings;
-use crate::server::precondition;
 use crate::server::precondition::Precondition;
 use crate::server::refusal::{Code, Refusal};
 use crate::server::route::{Name, Page, Route};
-use crate::server::{Body, Server};
+use crate::server::{Body, Server, precondition};
 use crate::types::digest::Digest;
 use crate::types::media_type::MediaType;
 use crate::types::reference::name::Repository;

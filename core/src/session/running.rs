@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::error::Error;
-use crate::error::LimitExceeded;
+use crate::error::{Error, LimitExceeded};
 use crate::header::warning::Warning;
 use crate::op::Op;
+use crate::op::event::Event;
+use crate::session::Session;
 use crate::session::lanes::Job;
-use crate::session::output::Event;
 use crate::session::task::{Purpose, Task, TaskId, TaskState};
-use crate::session::{OpId, Session};
+use crate::types::id::OpId;
 use crate::types::reference::name::Repository;
 use crate::types::reference::registry::Registry;
 use crate::types::time::Time;

@@ -7,23 +7,21 @@ use http::{HeaderMap, Method, StatusCode};
 
 use crate::auth::Verdict;
 use crate::auth::credentials::Credentials;
-use crate::auth::token::{TokenAnswer, TokenKey};
-use crate::error::Error;
+use crate::auth::token::TokenKey;
 use crate::error::fault::{Fault, FaultKind};
-use crate::error::{Cause, LimitExceeded, Refusal, Responder};
+use crate::error::{Cause, Error, LimitExceeded, Refusal, Responder};
 use crate::op::Fetched;
-use crate::session::Session;
+use crate::op::event::{Event, Retry};
 use crate::session::lanes::Job;
-use crate::session::output::{Event, Retry};
 use crate::session::task::{Purpose, Task, TaskId, TaskState};
-use crate::session::{OpId, retry};
-use crate::wire::exchange::Answer;
-use crate::wire::exchange::Completion;
+use crate::session::{Session, retry};
+use crate::types::id::OpId;
+use crate::types::token::TokenAnswer;
 use crate::wire::exchange::blob::BlobWant;
+use crate::wire::exchange::{Answer, Completion};
 use crate::wire::redact::Redactor;
-use crate::wire::status;
 use crate::wire::status::Class;
-use crate::wire::{origin, request};
+use crate::wire::{error_body, origin, request, status};
 
 impl Session {
     /// Takes what an exchange brought to its task.
@@ -53,7 +51,8 @@ impl Session {
     fn refused(&mut self, id: TaskId, status: StatusCode, headers: &HeaderMap, body: &[u8], echo: &Redactor) {
         let Some(task) = self.tasks.get(&id) else { return };
         let by = self.responder(task);
-        let mut refusal = status::refusal(status, by, headers, body, echo, self.config.limits.error_entries);
+        let mut refusal =
+            error_body::refusal(status, by, headers, body, echo, self.config.limits.error_entries);
         match (status::classify(&task.method, status), &task.purpose) {
             (Class::Redirect, _) => self.redirected(id, headers),
             (Class::Challenge, Purpose::Fetch { .. }) if by == Responder::Registry => {
@@ -275,7 +274,7 @@ impl Session {
     fn warn(&mut self, op: OpId, headers: &HeaderMap, echo: &Redactor) {
         let limit = self.config.limits.warnings;
         let Some(running) = self.ops.get_mut(&op) else { return };
-        for warning in status::warnings(headers, echo) {
+        for warning in error_body::warnings(headers, echo) {
             if running.warned.len() < limit && running.warned.insert(warning.clone()) {
                 running.notices.push_back(Event::Warning(warning));
             }

@@ -7,23 +7,21 @@ use crate::auth::credentials::{Credentials, CredentialsQuery};
 use crate::auth::scope::Scope;
 use crate::auth::token::TokenKey;
 use crate::auth::{Present, Shown, Site};
-use crate::error::Error;
-use crate::error::Refusal;
+use crate::error::{Error, Refusal};
 use crate::op::{At, Fetch, What};
 use crate::session::Session;
 use crate::session::lanes::Job;
-use crate::session::{OpId, QueryId};
 use crate::types::digest::{Algorithm, Hasher};
+use crate::types::id::{ExchangeId, OpId, QueryId};
+use crate::types::reference::tag_or_digest::TagOrDigest;
 use crate::types::time::Time;
-use crate::wire::exchange::Want;
 use crate::wire::exchange::blob::BlobWant;
 use crate::wire::exchange::manifest::ManifestWant;
-use crate::wire::exchange::{Awaiting, Exchange, ExchangeId, Sink};
-use crate::wire::origin;
+use crate::wire::exchange::{Awaiting, Exchange, Sink, Want};
 use crate::wire::origin::Origin;
 use crate::wire::redact::Redactor;
-use crate::wire::request;
-use crate::wire::request::{Accepting, Name};
+use crate::wire::request::Accepting;
+use crate::wire::{origin, request};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TaskId(pub(super) u64);
@@ -118,7 +116,9 @@ impl Session {
                 let (base, repository) = (&running.base, &running.repository);
                 let home = match &blob.at {
                     At::Blobs => request::blob_uri(base, repository, digest),
-                    At::Manifests => request::manifest_uri(base, repository, &Name::Digest(digest.clone())),
+                    At::Manifests => {
+                        request::manifest_uri(base, repository, &TagOrDigest::Digest(digest.clone()))
+                    }
                     At::Url(url) => match origin::elsewhere(&running.origin, url, self.config.plain_http) {
                         Ok(url) => url,
                         Err(misbehaviour) => {
@@ -311,10 +311,7 @@ fn manifest_want(fetch: &Fetch, limit: u64) -> Want {
     }
 }
 
-fn insert(
-    request: &mut http::Request<crate::wire::exchange::Payload>,
-    authorization: Option<http::HeaderValue>,
-) {
+fn insert(request: &mut http::Request<request::Payload>, authorization: Option<http::HeaderValue>) {
     if let Some(value) = authorization {
         request.headers_mut().insert(http::header::AUTHORIZATION, value);
     }

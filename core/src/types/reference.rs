@@ -1,16 +1,15 @@
 //! What users name: registry, repository, tag, digest.
 
-use crate::types::reference::name::Repository;
-use crate::types::reference::name::Tag;
-use crate::types::reference::registry::Registry;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::types::digest::excerpt;
-use crate::types::digest::{Digest, InvalidDigest};
+use crate::types::digest::{Digest, InvalidDigest, excerpt};
+use crate::types::reference::name::{Repository, Tag};
+use crate::types::reference::registry::Registry;
 
 pub(crate) mod name;
 pub(crate) mod registry;
+pub(crate) mod tag_or_digest;
 
 /// A reference to something in a registry: a registry, a repository, and a tag, a digest or both.
 ///

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::error::Error;
-use crate::error::{Cause, Misbehaviour};
+use crate::error::{Cause, Error, Misbehaviour};
 use crate::manifest::evidence::Evidence;
 use crate::manifest::{DescriptorRef, Manifest};
 use crate::types::descriptor::Descriptor;

@@ -2,16 +2,14 @@
 
 use bytes::Bytes;
 
-use crate::error::Error;
-use crate::error::InvalidRequest;
+use crate::error::{Error, InvalidRequest};
 use crate::limits::Limits;
 use crate::manifest::Manifest;
 use crate::types::descriptor::Descriptor;
 use crate::types::media_type::Kind;
 use crate::types::platform::Platform;
 use crate::types::platform::rank::Rank;
-use crate::walker::node::Found;
-use crate::walker::node::{Ticket, WalkStep, Wanted};
+use crate::walker::node::{Found, Ticket, WalkStep, Wanted};
 use crate::walker::walk::Walker;
 
 /// The choice of the image that fits a platform best, over an index and all those that it names.

@@ -10,23 +10,17 @@
 //!   next_step() <- WalkStep::Node in pre-order <--+   WalkStep::Blocked until the next one in order is supplied
 //! ```
 
-use crate::walker::node::Found;
-use crate::walker::node::Node;
-use crate::walker::node::Ticket;
-use crate::walker::node::WalkOptions;
-use crate::walker::node::WalkStep;
-use crate::walker::node::Wanted;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use crate::error::{Error, InvalidRequest};
-use crate::error::{LimitExceeded, Misbehaviour};
+use crate::error::{Error, InvalidRequest, LimitExceeded, Misbehaviour};
 use crate::limits::Limits;
 use crate::manifest::Manifest;
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::Digest;
 use crate::types::media_type::Kind;
 use crate::walker::documents::{Cursor, Documents, Path, Supplied};
+use crate::walker::node::{Found, Node, Ticket, WalkOptions, WalkStep, Wanted};
 
 /// A walk in progress.
 #[derive(Debug)]

@@ -9,32 +9,26 @@
 //!                        +------ fail -------+------ fail ---------+
 //! ```
 
-use crate::error::fault::Fault;
-use crate::error::fault::FaultKind;
-use crate::wire::exchange::blob::BlobWant;
-use crate::wire::exchange::manifest::ManifestWant;
-use crate::wire::head::refuse_encoding;
 use std::fmt;
-
-pub(crate) mod blob;
-pub(crate) mod manifest;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, response};
 
-use crate::auth::token::TokenAnswer;
+use crate::error::fault::{Fault, FaultKind};
 use crate::error::{Cause, LimitExceeded, Misbehaviour};
+use crate::header::url;
 use crate::manifest::Manifest;
-use crate::session::OpId;
 use crate::types::digest::Digest;
-use crate::wire::exchange::blob::BlobBody;
-use crate::wire::exchange::manifest::ManifestBody;
-use crate::wire::origin;
+use crate::types::id::{ExchangeId, OpId};
+use crate::types::token::TokenAnswer;
+use crate::wire::exchange::blob::{BlobBody, BlobWant};
+use crate::wire::exchange::manifest::{ManifestBody, ManifestWant};
+use crate::wire::head::refuse_encoding;
+use crate::wire::request::Payload;
 use crate::wire::status::{Class, classify};
 
-/// Names an exchange within its session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ExchangeId(pub(crate) u64);
+pub(crate) mod blob;
+pub(crate) mod manifest;
 
 /// One HTTP round trip that the session asks for.
 #[must_use = "the session waits for the exchange's completion"]
@@ -71,28 +65,8 @@ impl Exchange {
 impl fmt::Debug for Exchange {
     /// Leaves out the headers and the query's values, which may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let asked = format!("{} {}", self.request.method(), origin::redacted(self.request.uri()));
+        let asked = format!("{} {}", self.request.method(), url::redacted(self.request.uri()));
         f.debug_struct("Exchange").field("id", &self.id()).field("request", &asked).finish_non_exhaustive()
-    }
-}
-
-/// What a request carries as its body.
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Payload {
-    /// Nothing.
-    Empty,
-    /// These bytes.
-    Bytes(Bytes),
-}
-
-impl fmt::Debug for Payload {
-    /// Leaves out the bytes, which may hold a secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("Empty"),
-            Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
-        }
     }
 }
 

@@ -8,9 +8,10 @@ use base64::engine::general_purpose::STANDARD;
 use http::Request;
 use http::header::AUTHORIZATION;
 
-use crate::auth::credentials::Secret;
-use crate::wire::exchange::Payload;
-use crate::wire::{origin, percent};
+use crate::header::url;
+use crate::types::secret::Secret;
+use crate::wire::percent;
+use crate::wire::request::Payload;
 
 /// The secrets of a request, in each form that its server has seen.
 ///
@@ -43,7 +44,7 @@ impl Redactor {
             let encoded = form.split('&').find_map(|pair| pair.strip_prefix("refresh_token="));
             secrets.extend(encoded.map(str::to_owned));
         }
-        for value in origin::secret_values(request.uri()) {
+        for value in url::secret_values(request.uri()) {
             secrets.extend(percent::decode(value).map(Cow::into_owned));
             secrets.push(value.to_owned());
         }

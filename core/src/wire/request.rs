@@ -1,30 +1,26 @@
 //! Every request that is sent, each with its end-point in the distribution specification.
 
+use std::fmt;
+
+use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, RANGE, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Uri};
 
-use crate::auth::credentials::Secret;
 use crate::auth::token::TokenKey;
 use crate::config::Config;
 use crate::header::range::ByteRange;
 use crate::types::digest::Digest;
-use crate::types::reference::name::{Repository, Tag};
-use crate::wire::exchange::Payload;
+use crate::types::reference::name::Repository;
+use crate::types::reference::tag_or_digest::TagOrDigest;
+use crate::types::secret::Secret;
 use crate::wire::origin::Base;
 
-/// What a manifest is asked for by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Name {
-    Tag(Tag),
-    Digest(Digest),
-}
-
 /// `GET` or `HEAD /v2/<name>/manifests/<reference>` (end-3).
-pub(crate) fn manifest_uri(base: &Base, repository: &Repository, name: &Name) -> Uri {
+pub(crate) fn manifest_uri(base: &Base, repository: &Repository, name: &TagOrDigest) -> Uri {
     match name {
-        Name::Tag(tag) => base.uri(format!("/v2/{repository}/manifests/{tag}")),
-        Name::Digest(digest) => base.uri(format!("/v2/{repository}/manifests/{digest}")),
+        TagOrDigest::Tag(tag) => base.uri(format!("/v2/{repository}/manifests/{tag}")),
+        TagOrDigest::Digest(digest) => base.uri(format!("/v2/{repository}/manifests/{digest}")),
     }
 }
 
@@ -128,3 +124,23 @@ const MANIFEST_TYPES: HeaderValue = HeaderValue::from_static(
      application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.docker.distribution.manifest.v2+json",
 );
+
+/// What a request carries as its body.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Payload {
+    /// Nothing.
+    Empty,
+    /// These bytes.
+    Bytes(Bytes),
+}
+
+impl fmt::Debug for Payload {
+    /// Leaves out the bytes, which may hold a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("Empty"),
+            Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
+        }
+    }
+}
