@@ -31,7 +31,6 @@ pub(crate) mod memory;
 pub(crate) mod precondition;
 pub(crate) mod refusal;
 pub(crate) mod respond;
-pub(crate) mod route;
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -1,5 +1,6 @@
 //! HTTP as registries speak it: end-points, requests, statuses, and one round trip as a value.
 
+pub(crate) mod endpoint;
 pub(crate) mod error_body;
 pub(crate) mod exchange;
 pub(crate) mod head;

@@ -8,6 +8,7 @@ use http::{HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use crate::server::Body;
+use crate::wire::endpoint::InvalidEndpoint;
 
 /// Why a request is not answered with what it asks for.
 #[derive(Clone, Debug)]
@@ -48,6 +49,11 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
+    /// The end-point is unknown, or not served here.
+    pub(super) fn not_served() -> Self {
+        Self::not_found(Code::Unsupported, "this registry has no such end-point: it serves pulls only")
+    }
+
     pub(super) fn into_response(self) -> Response<Body> {
         let body = json!({ "errors": [{ "code": self.code.as_str(), "message": self.message }] });
         let mut response = Response::new(Body::Bytes(Bytes::from(body.to_string())));
@@ -57,6 +63,22 @@ impl Refusal {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
         response
+    }
+}
+
+impl From<InvalidEndpoint> for Refusal {
+    fn from(invalid: InvalidEndpoint) -> Self {
+        use InvalidEndpoint as Invalid;
+        match invalid {
+            Invalid::Unknown | Invalid::UploadId => Self::not_served(),
+            Invalid::PathEncoding | Invalid::Repository(_) => Self::malformed(Code::NameInvalid, invalid),
+            // An invalid tag is an unknown one: end-3 has no other failure than 404.
+            Invalid::Tag(_) => Self::not_found(Code::TagInvalid, invalid),
+            Invalid::TagParameter(_) => Self::malformed(Code::TagInvalid, invalid),
+            Invalid::Digest(_) | Invalid::Algorithm => Self::malformed(Code::DigestInvalid, invalid),
+            Invalid::Number(_) => Self::malformed(Code::PaginationNumberInvalid, invalid),
+            Invalid::QueryEncoding | Invalid::MediaType(_) => Self::malformed(Code::Unsupported, invalid),
+        }
     }
 }
 

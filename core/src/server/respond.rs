@@ -15,11 +15,12 @@ use crate::header::range::{ByteRange, Selected};
 use crate::server::holdings::Holdings;
 use crate::server::precondition::Precondition;
 use crate::server::refusal::{Code, Refusal};
-use crate::server::route::{Name, Page, Route};
 use crate::server::{Body, Server, precondition};
 use crate::types::digest::Digest;
 use crate::types::media_type::MediaType;
-use crate::types::reference::name::Repository;
+use crate::types::reference::name::{Repository, Tag};
+use crate::types::reference::tag_or_digest::TagOrDigest;
+use crate::wire::endpoint::{Endpoint, Page};
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -48,14 +49,15 @@ fn answer(server: &Server, head: &request::Parts) -> Result<Response<Body>, Refu
             || Refusal::not_found(Code::NameUnknown, format_args!("no repository `{repository}` here"));
         server.repositories.get(repository).ok_or_else(unknown)
     };
-    match Route::parse(&head.uri)? {
-        Route::Version => Ok(json_response(&json!({}))),
-        Route::Blob(repository, digest) => blob(head, holdings(&repository)?, &repository, digest),
-        Route::Manifest(repository, name) => manifest(head, holdings(&repository)?, &repository, &name),
-        Route::Tags(repository, page) => Ok(tags(holdings(&repository)?, &repository, &page)),
-        Route::Referrers(repository, subject, artifact_type) => {
+    match Endpoint::parse(&head.uri)? {
+        Endpoint::Version => Ok(json_response(&json!({}))),
+        Endpoint::Blob(repository, digest) => blob(head, holdings(&repository)?, &repository, digest),
+        Endpoint::Manifest(repository, name, _) => manifest(head, holdings(&repository)?, &repository, &name),
+        Endpoint::Tags(repository, page) => Ok(tags(holdings(&repository)?, repository, &page)),
+        Endpoint::Referrers(repository, subject, artifact_type) => {
             Ok(referrers(holdings(&repository)?, &subject, artifact_type.as_ref()))
         }
+        Endpoint::Uploads(..) | Endpoint::Upload(..) | Endpoint::Catalog(_) => Err(Refusal::not_served()),
     }
 }
 
@@ -110,16 +112,16 @@ fn manifest(
     head: &request::Parts,
     holdings: &Holdings,
     repository: &Repository,
-    name: &Name,
+    name: &TagOrDigest,
 ) -> Result<Response<Body>, Refusal> {
     let named = match name {
-        Name::Digest(digest) => Some(digest),
-        Name::Tag(tag) => holdings.tags.get(tag),
+        TagOrDigest::Digest(digest) => Some(digest),
+        TagOrDigest::Tag(tag) => holdings.tags.get(tag),
     };
     let Some((digest, manifest)) = named.and_then(|digest| holdings.manifests.get_key_value(digest)) else {
         let message = match name {
-            Name::Digest(digest) => format!("no manifest {digest} in `{repository}`"),
-            Name::Tag(tag) => format!("no manifest tagged `{tag}` in `{repository}`"),
+            TagOrDigest::Digest(digest) => format!("no manifest {digest} in `{repository}`"),
+            TagOrDigest::Tag(tag) => format!("no manifest tagged `{tag}` in `{repository}`"),
         };
         return Err(Refusal::not_found(Code::ManifestUnknown, message));
     };
@@ -159,14 +161,16 @@ fn conditional(
 }
 
 /// end-8a, end-8b
-fn tags(holdings: &Holdings, repository: &Repository, page: &Page) -> Response<Body> {
+fn tags(holdings: &Holdings, repository: Repository, page: &Page<Tag>) -> Response<Body> {
     let n = page.n.unwrap_or(usize::MAX);
     let after = page.last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-    let mut tags = holdings.tags.range((after, Bound::Unbounded)).map(|(tag, _)| tag.as_str());
-    let shown: Vec<&str> = tags.by_ref().take(n).collect();
-    let mut response = json_response(&json!({ "name": repository.as_str(), "tags": shown }));
+    let mut tags = holdings.tags.range((after, Bound::Unbounded)).map(|(tag, _)| tag);
+    let shown: Vec<&Tag> = tags.by_ref().take(n).collect();
+    let texts: Vec<&str> = shown.iter().map(|tag| tag.as_str()).collect();
+    let mut response = json_response(&json!({ "name": repository.as_str(), "tags": texts }));
     if let (Some(last), Some(_)) = (shown.last(), tags.next()) {
-        let link = format_args!("</v2/{repository}/tags/list?n={n}&last={last}>; rel=\"next\"");
+        let next = Endpoint::Tags(repository, Page { n: page.n, last: Some(Tag::clone(last)) });
+        let link = format_args!("<{}>; rel=\"next\"", next.path_and_query());
         response.headers_mut().insert(LINK, value(link));
     }
     response

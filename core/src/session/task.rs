@@ -15,6 +15,7 @@ use crate::types::digest::{Algorithm, Hasher};
 use crate::types::id::{ExchangeId, OpId, QueryId};
 use crate::types::reference::tag_or_digest::TagOrDigest;
 use crate::types::time::Time;
+use crate::wire::endpoint::Endpoint;
 use crate::wire::exchange::blob::BlobWant;
 use crate::wire::exchange::manifest::ManifestWant;
 use crate::wire::exchange::{Awaiting, Exchange, Sink, Want};
@@ -100,7 +101,8 @@ impl Session {
         let running = self.ops.get_mut(&op)?;
         let (method, home, part) = match &fetch.what {
             What::Manifest { method, name, .. } => {
-                (method.clone(), request::manifest_uri(&running.base, &running.repository, name), None)
+                let endpoint = Endpoint::Manifest(running.repository.clone(), name.clone(), Vec::new());
+                (method.clone(), running.base.uri(&endpoint), None)
             }
             What::Blob(blob) => {
                 let digest = &blob.digest;
@@ -113,11 +115,12 @@ impl Session {
                     limit: self.config.limits.blob_bytes,
                     discard: blob.discard,
                 };
-                let (base, repository) = (&running.base, &running.repository);
+                let repository = running.repository.clone();
                 let home = match &blob.at {
-                    At::Blobs => request::blob_uri(base, repository, digest),
+                    At::Blobs => running.base.uri(&Endpoint::Blob(repository, digest.clone())),
                     At::Manifests => {
-                        request::manifest_uri(base, repository, &TagOrDigest::Digest(digest.clone()))
+                        let name = TagOrDigest::Digest(digest.clone());
+                        running.base.uri(&Endpoint::Manifest(repository, name, Vec::new()))
                     }
                     At::Url(url) => match origin::elsewhere(&running.origin, url, self.config.plain_http) {
                         Ok(url) => url,

@@ -13,6 +13,7 @@ use crate::error::Misbehaviour;
 use crate::header;
 use crate::header::url::redacted;
 use crate::types::reference::registry::Registry;
+use crate::wire::endpoint::Endpoint;
 
 /// Scheme, host and port: what a connection is made to, and what trust is bound to.
 ///
@@ -59,13 +60,13 @@ pub(crate) struct Base {
 }
 
 impl Base {
-    /// The URL of a path, which must begin with a slash and be made of parsed parts alone.
-    pub(crate) fn uri(&self, path: String) -> Uri {
+    /// The URL of an end-point.
+    pub(crate) fn uri(&self, endpoint: &Endpoint) -> Uri {
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());
-        parts.path_and_query = PathAndQuery::try_from(path).ok();
-        // Repositories, tags and digests hold none but URL characters, and all are short.
+        parts.path_and_query = PathAndQuery::try_from(endpoint.path_and_query()).ok();
+        // Names hold none but URL characters, or are percent-encoded, and all are short.
         Uri::from_parts(parts).expect("a scheme, an authority and a path of parsed names make a URL")
     }
 }

@@ -18,3 +18,24 @@ pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
     }
     String::from_utf8(decoded).ok().map(Cow::Owned)
 }
+
+/// Adds a pair to a query or a form: all but unreserved characters, and those that every query may hold and
+/// that scopes, digests and repositories are made of, as `%XX` (RFC 3986, sections 2.1 and 3.4).
+pub(crate) fn push_pair(query: &mut String, name: &str, value: &str) {
+    if !query.is_empty() {
+        query.push('&');
+    }
+    query.push_str(name);
+    query.push('=');
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~:/,".contains(&byte) {
+            query.push(char::from(byte));
+        } else {
+            query.extend(['%', hex_digit(byte >> 4), hex_digit(byte & 15)]);
+        }
+    }
+}
+
+fn hex_digit(value: u8) -> char {
+    char::from_digit(value.into(), 16).unwrap_or('0').to_ascii_uppercase()
+}

@@ -1,4 +1,4 @@
-//! Every request that is sent, each with its end-point in the distribution specification.
+//! The headers and the payload of every request that is sent.
 
 use std::fmt;
 
@@ -10,24 +10,8 @@ use http::{HeaderValue, Method, Request, Uri};
 use crate::auth::token::TokenKey;
 use crate::config::Config;
 use crate::header::range::ByteRange;
-use crate::types::digest::Digest;
-use crate::types::reference::name::Repository;
-use crate::types::reference::tag_or_digest::TagOrDigest;
 use crate::types::secret::Secret;
-use crate::wire::origin::Base;
-
-/// `GET` or `HEAD /v2/<name>/manifests/<reference>` (end-3).
-pub(crate) fn manifest_uri(base: &Base, repository: &Repository, name: &TagOrDigest) -> Uri {
-    match name {
-        TagOrDigest::Tag(tag) => base.uri(format!("/v2/{repository}/manifests/{tag}")),
-        TagOrDigest::Digest(digest) => base.uri(format!("/v2/{repository}/manifests/{digest}")),
-    }
-}
-
-/// `GET /v2/<name>/blobs/<digest>` (end-2).
-pub(crate) fn blob_uri(base: &Base, repository: &Repository, digest: &Digest) -> Uri {
-    base.uri(format!("/v2/{repository}/blobs/{digest}"))
-}
+use crate::wire::percent::push_pair;
 
 /// What the content of a request's answer will be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,27 +79,6 @@ pub(crate) fn refresh(request: &mut Request<Payload>, key: &TokenKey, refresh_to
     let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
     request.headers_mut().insert(CONTENT_TYPE, form_type);
     *request.body_mut() = Payload::Bytes(form.into());
-}
-
-/// Adds a pair as forms have it: all but unreserved characters, and those that every query may hold and that
-/// scopes are made of, as `%XX` (RFC 3986, sections 2.1 and 3.4).
-fn push_pair(form: &mut String, name: &str, value: &str) {
-    if !form.is_empty() {
-        form.push('&');
-    }
-    form.push_str(name);
-    form.push('=');
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~:/,".contains(&byte) {
-            form.push(char::from(byte));
-        } else {
-            form.extend(['%', hex_digit(byte >> 4), hex_digit(byte & 15)]);
-        }
-    }
-}
-
-fn hex_digit(value: u8) -> char {
-    char::from_digit(value.into(), 16).unwrap_or('0').to_ascii_uppercase()
 }
 
 /// The four types that are understood: image and index, of OCI and of Docker.

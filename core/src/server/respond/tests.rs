@@ -219,6 +219,52 @@ fn what_is_not_there_is_not_found_by_its_own_code() {
 }
 
 #[test]
+fn a_malformed_target_is_refused_with_the_code_of_its_error() {
+    let scenario = Scenario::new();
+    for (target, status, code) in [
+        ("/v2/A/manifests/t", 400, "NAME_INVALID"),
+        ("/v2/../manifests/t", 400, "NAME_INVALID"),
+        ("/v2//manifests/t", 400, "NAME_INVALID"),
+        ("/v2/a%252Fb/manifests/t", 400, "NAME_INVALID"),
+        ("/v2/a/manifests/%", 400, "NAME_INVALID"),
+        ("/v2/%ff/manifests/t", 400, "NAME_INVALID"),
+        ("/v2/a/manifests/.t", 404, "TAG_INVALID"),
+        ("/v2/a/manifests/", 404, "TAG_INVALID"),
+        ("/v2/a/manifests/sha256:0", 400, "DIGEST_INVALID"),
+        ("/v2/a/blobs/t", 400, "DIGEST_INVALID"),
+        ("/v2/a/referrers/t", 400, "DIGEST_INVALID"),
+        ("/v2/a/referrers/t?artifactType=x", 400, "UNSUPPORTED"),
+        ("/v2/a/tags/list?n=-1", 400, "PAGINATION_NUMBER_INVALID"),
+        ("/v2/a/tags/list?n=", 400, "PAGINATION_NUMBER_INVALID"),
+        ("/v2/a/tags/list?last=.t", 400, "TAG_INVALID"),
+        ("/v2/a/tags/list?last=%zz", 400, "UNSUPPORTED"),
+    ] {
+        assert_eq!(refusal_of(&scenario.get(target)), (status, code.to_owned()), "{target}");
+    }
+}
+
+#[test]
+fn unknown_end_points_and_those_for_writing_are_not_found() {
+    let scenario = Scenario::new();
+    for target in [
+        "/",
+        "*",
+        "/v1/",
+        "/v2x",
+        "/v2/a",
+        "/v2/a/b",
+        "/v2/manifests/t",
+        "/v2/_catalog",
+        "/v2/a/b/blobs/uploads/",
+        "/v2/a/b/blobs/uploads/1",
+        "/v2/a/b/blobs/uploads/.",
+        "/v2/a/b/tags/lis",
+    ] {
+        assert_eq!(refusal_of(&scenario.get(target)), (404, "UNSUPPORTED".to_owned()), "{target}");
+    }
+}
+
+#[test]
 fn nothing_can_be_written() {
     let scenario = Scenario::new();
     for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"] {

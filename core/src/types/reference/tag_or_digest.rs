@@ -1,5 +1,7 @@
 //! The `<reference>` of a manifest end-point.
 
+use std::fmt;
+
 use crate::types::digest::Digest;
 use crate::types::reference::name::Tag;
 
@@ -8,4 +10,13 @@ use crate::types::reference::name::Tag;
 pub(crate) enum TagOrDigest {
     Tag(Tag),
     Digest(Digest),
+}
+
+impl fmt::Display for TagOrDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => tag.fmt(f),
+            Self::Digest(digest) => digest.fmt(f),
+        }
+    }
 }

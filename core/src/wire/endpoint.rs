@@ -1,0 +1,302 @@
+//! The end-points of a registry: the one table that builds their paths and parses them.
+//!
+//! A client builds the URL of a request from an [`Endpoint`], and a server parses a request's target into
+//! one. Both ways hold parsed names alone, so that no other text reaches a URL or a lookup.
+//!
+//! | end-point | path | parameters | in the specification |
+//! |---|---|---|---|
+//! | [`Version`](Endpoint::Version) | `/v2/` | | end-1 |
+//! | [`Blob`](Endpoint::Blob) | `/v2/<name>/blobs/<digest>` | | end-2, end-10 |
+//! | [`Manifest`](Endpoint::Manifest) | `/v2/<name>/manifests/<reference>` | `tag`, repeated | end-3, end-7, end-9 |
+//! | [`Uploads`](Endpoint::Uploads) | `/v2/<name>/blobs/uploads/` | `digest-algorithm`, or `digest`, or `mount` and `from` | end-4a, end-4b, end-11 |
+//! | [`Upload`](Endpoint::Upload) | `/v2/<name>/blobs/uploads/<id>` | `digest` | end-5, end-6, end-13, end-14 |
+//! | [`Tags`](Endpoint::Tags) | `/v2/<name>/tags/list` | `n`, `last` | end-8a, end-8b |
+//! | [`Referrers`](Endpoint::Referrers) | `/v2/<name>/referrers/<digest>` | `artifactType` | end-12a, end-12b |
+//! | [`Catalog`](Endpoint::Catalog) | `/v2/_catalog` | `n`, `last` | none: Docker's |
+//!
+//! Source: distribution-spec 1.1, "Endpoints", and its main branch for end-14, `tag` and `digest-algorithm`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use http::Uri;
+
+use crate::types::digest::{Algorithm, Digest, InvalidDigest};
+use crate::types::media_type::{InvalidMediaType, MediaType};
+use crate::types::reference::InvalidReference;
+use crate::types::reference::name::{Repository, Tag};
+use crate::types::reference::tag_or_digest::TagOrDigest;
+use crate::wire::percent;
+
+/// An end-point, with everything that its path and query say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// The registry's API itself.
+    Version,
+    /// A blob.
+    Blob(Repository, Digest),
+    /// A manifest, and the tags that a PUT by digest sets as well.
+    Manifest(Repository, TagOrDigest, Vec<Tag>),
+    /// The start of an upload.
+    Uploads(Repository, Begin),
+    /// The session of an upload, and the digest that closes it.
+    ///
+    /// Only a server knows its own: to a client the URL of a session is opaque.
+    Upload(Repository, UploadId, Option<Digest>),
+    /// The tags of a repository.
+    Tags(Repository, Page<Tag>),
+    /// The manifests whose subject is this digest, all of them or those of one artifact type.
+    Referrers(Repository, Digest, Option<MediaType>),
+    /// The repositories of a registry.
+    Catalog(Page<Repository>),
+}
+
+/// How an upload begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// With a session, for content whose digest will be of this algorithm where that is said.
+    Session(Option<Algorithm>),
+    /// With all of the content in the same request.
+    Whole(Digest),
+    /// With content of another repository, or of any where none is named.
+    Mount(Digest, Option<Repository>),
+}
+
+/// A page of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Page<T> {
+    /// The most entries.
+    pub(crate) n: Option<usize>,
+    /// The entry that the page follows.
+    pub(crate) last: Option<T>,
+}
+
+/// A server's name for the session of an upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UploadId(Box<str>);
+
+impl Endpoint {
+    /// The most `tag` parameters in a URL: every registry accepts as many. Any further tags are left out of
+    /// the URL, and thus of the answer's OCI-Tag, which says which tags were set.
+    ///
+    /// Source: distribution-spec (main), "Pushing Manifests".
+    pub(crate) const MAX_TAGS: usize = 10;
+
+    /// The path, and the query if there is one.
+    pub(crate) fn path_and_query(&self) -> String {
+        let mut query = String::new();
+        let path = match self {
+            Self::Version => "/v2/".to_owned(),
+            Self::Blob(repository, digest) => format!("/v2/{repository}/blobs/{digest}"),
+            Self::Manifest(repository, name, tags) => {
+                add(&mut query, "tag", tags.iter().take(Self::MAX_TAGS));
+                format!("/v2/{repository}/manifests/{name}")
+            }
+            Self::Uploads(repository, begin) => {
+                match begin {
+                    Begin::Session(algorithm) => {
+                        add(&mut query, "digest-algorithm", algorithm.map(Algorithm::as_str));
+                    }
+                    Begin::Whole(digest) => add(&mut query, "digest", [digest]),
+                    Begin::Mount(digest, from) => {
+                        add(&mut query, "mount", [digest]);
+                        add(&mut query, "from", from);
+                    }
+                }
+                format!("/v2/{repository}/blobs/uploads/")
+            }
+            Self::Upload(repository, UploadId(id), digest) => {
+                add(&mut query, "digest", digest);
+                format!("/v2/{repository}/blobs/uploads/{id}")
+            }
+            Self::Tags(repository, Page { n, last }) => {
+                add(&mut query, "n", n);
+                add(&mut query, "last", last);
+                format!("/v2/{repository}/tags/list")
+            }
+            Self::Referrers(repository, digest, artifact_type) => {
+                add(&mut query, "artifactType", artifact_type);
+                format!("/v2/{repository}/referrers/{digest}")
+            }
+            Self::Catalog(Page { n, last }) => {
+                add(&mut query, "n", n);
+                add(&mut query, "last", last);
+                "/v2/_catalog".to_owned()
+            }
+        };
+        if query.is_empty() { path } else { format!("{path}?{query}") }
+    }
+
+    /// Parses a request's target. Unknown parameters are ignored.
+    ///
+    /// The path is read from its tail, since a repository's name may have slashes and any words in it.
+    pub(crate) fn parse(target: &Uri) -> Result<Self, InvalidEndpoint> {
+        let path = percent::decode(target.path()).ok_or(InvalidEndpoint::PathEncoding)?;
+        let query = Query(target.query().unwrap_or_default());
+        let rest = match &*path {
+            "/v2" | "/v2/" => return Ok(Self::Version),
+            "/v2/_catalog" => {
+                return query.page("repositories", InvalidEndpoint::Repository).map(Self::Catalog);
+            }
+            path => path.strip_prefix("/v2/").ok_or(InvalidEndpoint::Unknown)?,
+        };
+        let mut from_tail = rest.rsplitn(3, '/');
+        let (Some(last), Some(word), Some(name)) = (from_tail.next(), from_tail.next(), from_tail.next())
+        else {
+            return Err(InvalidEndpoint::Unknown);
+        };
+        let repository = |name: &str| name.parse().map_err(InvalidEndpoint::Repository);
+        let digest = |text: &str| text.parse().map_err(InvalidEndpoint::Digest);
+        match (word, last) {
+            ("manifests", reference) => {
+                let repository = repository(name)?;
+                let name = if reference.contains(':') {
+                    TagOrDigest::Digest(digest(reference)?)
+                } else {
+                    TagOrDigest::Tag(reference.parse().map_err(InvalidEndpoint::Tag)?)
+                };
+                Ok(Self::Manifest(repository, name, query.all("tag", InvalidEndpoint::TagParameter)?))
+            }
+            ("blobs", text) => Ok(Self::Blob(repository(name)?, digest(text)?)),
+            ("uploads", id) => {
+                let repository = repository(name.strip_suffix("/blobs").ok_or(InvalidEndpoint::Unknown)?)?;
+                if id.is_empty() {
+                    return Ok(Self::Uploads(repository, query.begin()?));
+                }
+                Ok(Self::Upload(repository, id.parse()?, query.first("digest", InvalidEndpoint::Digest)?))
+            }
+            ("tags", "list") => {
+                Ok(Self::Tags(repository(name)?, query.page("tags", InvalidEndpoint::TagParameter)?))
+            }
+            ("referrers", text) => {
+                let artifact_type = query.first("artifactType", InvalidEndpoint::MediaType)?;
+                Ok(Self::Referrers(repository(name)?, digest(text)?, artifact_type))
+            }
+            _ => Err(InvalidEndpoint::Unknown),
+        }
+    }
+}
+
+/// Begins at the first entry, with no bound on their number.
+impl<T> Default for Page<T> {
+    fn default() -> Self {
+        Self { n: None, last: None }
+    }
+}
+
+impl FromStr for UploadId {
+    type Err = InvalidEndpoint;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEndpoint> {
+        const MAX_LEN: usize = 128;
+        let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        let fits = (1..=MAX_LEN).contains(&text.len()) && text.bytes().all(word);
+        if fits { Ok(Self(text.into())) } else { Err(InvalidEndpoint::UploadId) }
+    }
+}
+
+/// Why a target is not that of an end-point.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum InvalidEndpoint {
+    #[error("there is no such end-point")]
+    Unknown,
+    #[error("the path's percent-encoding is malformed")]
+    PathEncoding,
+    #[error("the query's percent-encoding is malformed")]
+    QueryEncoding,
+    #[error(transparent)]
+    Repository(InvalidReference),
+    /// In the path.
+    #[error(transparent)]
+    Tag(InvalidReference),
+    /// In the query.
+    #[error(transparent)]
+    TagParameter(InvalidReference),
+    #[error(transparent)]
+    Digest(InvalidDigest),
+    #[error("`digest-algorithm` is none of sha256, sha384 and sha512")]
+    Algorithm,
+    #[error(transparent)]
+    MediaType(InvalidMediaType),
+    #[error("`n` is not a number of {0}")]
+    Number(&'static str),
+    #[error("the upload id is malformed")]
+    UploadId,
+}
+
+/// Adds a parameter for each of its values.
+fn add(query: &mut String, name: &str, values: impl IntoIterator<Item: fmt::Display>) {
+    for value in values {
+        percent::push_pair(query, name, &value.to_string());
+    }
+}
+
+/// A query to read parameters from.
+struct Query<'a>(&'a str);
+
+impl<'a> Query<'a> {
+    /// A parameter's values, decoded.
+    fn texts(&self, name: &'static str) -> impl Iterator<Item = Result<Cow<'a, str>, InvalidEndpoint>> {
+        let pairs = self.0.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        pairs
+            .filter(move |(key, _)| *key == name)
+            .map(|(_, value)| percent::decode(value).ok_or(InvalidEndpoint::QueryEncoding))
+    }
+
+    fn first_text(&self, name: &'static str) -> Result<Option<Cow<'a, str>>, InvalidEndpoint> {
+        self.texts(name).next().transpose()
+    }
+
+    fn all<T: FromStr>(
+        &self,
+        name: &'static str,
+        invalid: impl Fn(T::Err) -> InvalidEndpoint,
+    ) -> Result<Vec<T>, InvalidEndpoint> {
+        self.texts(name).map(|text| text?.parse().map_err(&invalid)).collect()
+    }
+
+    fn first<T: FromStr>(
+        &self,
+        name: &'static str,
+        invalid: impl Fn(T::Err) -> InvalidEndpoint,
+    ) -> Result<Option<T>, InvalidEndpoint> {
+        self.first_text(name)?.map(|text| text.parse().map_err(invalid)).transpose()
+    }
+
+    fn page<T: FromStr>(
+        &self,
+        entries: &'static str,
+        invalid: impl Fn(T::Err) -> InvalidEndpoint,
+    ) -> Result<Page<T>, InvalidEndpoint> {
+        let n = match self.first_text("n")? {
+            None => None,
+            Some(text) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => {
+                // Digits alone fail to parse only where they are too many: more than there can be entries.
+                Some(text.parse().unwrap_or(usize::MAX))
+            }
+            Some(_) => return Err(InvalidEndpoint::Number(entries)),
+        };
+        let last = self.first_text("last")?.filter(|text| !text.is_empty());
+        let last = last.map(|text| text.parse().map_err(invalid)).transpose()?;
+        Ok(Page { n, last })
+    }
+
+    fn begin(&self) -> Result<Begin, InvalidEndpoint> {
+        if let Some(mount) = self.first("mount", InvalidEndpoint::Digest)? {
+            return Ok(Begin::Mount(mount, self.first("from", InvalidEndpoint::Repository)?));
+        }
+        if let Some(digest) = self.first("digest", InvalidEndpoint::Digest)? {
+            return Ok(Begin::Whole(digest));
+        }
+        let known = [Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512];
+        let named =
+            |text: Cow<'_, str>| known.into_iter().find(|algorithm| algorithm.as_str() == text.as_ref());
+        let algorithm = self.first_text("digest-algorithm")?;
+        let algorithm = algorithm.map(|text| named(text).ok_or(InvalidEndpoint::Algorithm)).transpose()?;
+        Ok(Begin::Session(algorithm))
+    }
+}
+
+#[cfg(test)]
+mod tests;
