@@ -2,21 +2,19 @@
 
 use std::time::Duration;
 
-use http::Method;
-
 use crate::error::fault::FaultKind;
 use crate::error::{Cause, Misbehaviour};
 use crate::limits::Limits;
+use crate::wire::status::RequestKind;
 
 /// Whether a request that ended so may end otherwise when it is tried again.
 ///
-/// Only idempotent requests are repeated blindly (RFC 9110, section 9.2.2); of others, those that were
-/// never sent.
-pub(crate) fn is_worth_it(method: &Method, cause: &Cause) -> bool {
+/// Of requests that may not be repeated blindly, those that were never sent.
+pub(crate) fn is_worth_it(kind: RequestKind, cause: &Cause) -> bool {
     match cause {
         Cause::Transport(fault) => match fault.kind() {
             FaultKind::Connect => true,
-            FaultKind::Timeout | FaultKind::Reset => method.is_idempotent(),
+            FaultKind::Timeout | FaultKind::Reset => kind.may_repeat(),
             // A certificate, a full disk and a failing credential helper stay as they are.
             FaultKind::Tls | FaultKind::Sink | FaultKind::Credentials => false,
         },

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, StatusCode};
 
 use crate::auth::Verdict;
 use crate::auth::credentials::Credentials;
@@ -20,7 +20,7 @@ use crate::types::token::TokenAnswer;
 use crate::wire::exchange::blob::BlobWant;
 use crate::wire::exchange::{Answer, Completion};
 use crate::wire::redact::Redactor;
-use crate::wire::status::Class;
+use crate::wire::status::{Class, RequestKind};
 use crate::wire::{error_body, origin, request, status};
 
 impl Session {
@@ -53,13 +53,13 @@ impl Session {
         let by = self.responder(task);
         let mut refusal =
             error_body::refusal(status, by, headers, body, echo, self.config.limits.error_entries);
-        match (status::classify(&task.method, status), &task.purpose) {
+        match (task.kind.classify(status), &task.purpose) {
             (Class::Redirect, _) => self.redirected(id, headers),
             (Class::Challenge, Purpose::Fetch { .. }) if by == Responder::Registry => {
                 self.challenged(id, refusal, headers);
             }
             (_, Purpose::Token { key: TokenKey { credentials: Some(Credentials::Identity(_)), .. }, .. })
-                if task.method == Method::POST && status::refuses_refresh_token(status) =>
+                if task.kind == RequestKind::PostToken && status::refuses_refresh_token(status) =>
             {
                 self.ask_for_token_by_get(id);
             }
@@ -67,7 +67,7 @@ impl Session {
                 let asked = refusal.retry_after;
                 refusal.with_login = self.shows_login(id);
                 // What slows all was not acted on, so that even what is not idempotent can be sent again.
-                if task.method.is_idempotent() || status::slows_all(status) {
+                if task.kind.may_repeat() || status::slows_all(status) {
                     self.try_again(id, refusal.into(), asked);
                 } else {
                     self.fail(id, refusal.into());
@@ -154,7 +154,7 @@ impl Session {
     fn ask_for_token_by_get(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         if let Purpose::Token { key, .. } = &task.purpose {
-            task.method = Method::GET;
+            task.kind = RequestKind::GetToken;
             task.home = request::token_uri(key);
             task.failed = 0;
             task.turn_home();
@@ -191,7 +191,7 @@ impl Session {
 
     fn broken(&mut self, id: TaskId, cause: Cause) {
         let Some(task) = self.tasks.get(&id) else { return };
-        if retry::is_worth_it(&task.method, &cause) {
+        if retry::is_worth_it(task.kind, &cause) {
             self.try_again(id, cause, None);
         } else {
             self.fail(id, cause);
@@ -214,7 +214,7 @@ impl Session {
         {
             self.lanes.close(&task.origin, at, self.now);
         }
-        let error = Error::of_request(&task.method, &task.target, cause);
+        let error = Error::of_request(&task.kind.method(), &task.target, cause);
         task.turn_home();
         task.place = TaskState::Asleep(at);
         self.timers.insert((at, id));
@@ -237,7 +237,7 @@ impl Session {
     /// The task cannot bring what it is for.
     pub(super) fn fail(&mut self, id: TaskId, cause: Cause) {
         let Some(task) = self.tasks.get(&id) else { return };
-        let error = Error::of_request(&task.method, &task.target, cause);
+        let error = Error::of_request(&task.kind.method(), &task.target, cause);
         let Purpose::Token { key, waiting } = &task.purpose else {
             return self.end(id, Err(error));
         };

@@ -22,6 +22,7 @@ use crate::wire::exchange::{Awaiting, Exchange, Sink, Want};
 use crate::wire::origin::Origin;
 use crate::wire::redact::Redactor;
 use crate::wire::request::Accepting;
+use crate::wire::status::RequestKind;
 use crate::wire::{origin, request};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +31,7 @@ pub(super) struct TaskId(pub(super) u64);
 pub(super) struct Task {
     pub(super) purpose: Purpose,
     pub(super) place: TaskState,
-    pub(super) method: Method,
+    pub(super) kind: RequestKind,
     /// The URL that it begins with, and goes back to for another try: signed URLs expire.
     pub(super) home: Uri,
     /// The URL that is asked next, or now.
@@ -99,10 +100,10 @@ impl Session {
     /// Makes a task of what an operation wants to fetch.
     pub(super) fn begin_fetch(&mut self, op: OpId, fetch: Fetch) -> Option<TaskId> {
         let running = self.ops.get_mut(&op)?;
-        let (method, home, part) = match &fetch.what {
+        let (kind, home, part) = match &fetch.what {
             What::Manifest { method, name, .. } => {
                 let endpoint = Endpoint::Manifest(running.repository.clone(), name.clone(), Vec::new());
-                (method.clone(), running.base.uri(&endpoint), None)
+                (endpoint.request(method)?, running.base.uri(&endpoint), None)
             }
             What::Blob(blob) => {
                 let digest = &blob.digest;
@@ -116,14 +117,18 @@ impl Session {
                     discard: blob.discard,
                 };
                 let repository = running.repository.clone();
-                let home = match &blob.at {
-                    At::Blobs => running.base.uri(&Endpoint::Blob(repository, digest.clone())),
+                let (kind, home) = match &blob.at {
+                    At::Blobs => {
+                        let endpoint = Endpoint::Blob(repository, digest.clone());
+                        (RequestKind::GetBlob, running.base.uri(&endpoint))
+                    }
                     At::Manifests => {
                         let name = TagOrDigest::Digest(digest.clone());
-                        running.base.uri(&Endpoint::Manifest(repository, name, Vec::new()))
+                        let endpoint = Endpoint::Manifest(repository, name, Vec::new());
+                        (RequestKind::GetManifest, running.base.uri(&endpoint))
                     }
                     At::Url(url) => match origin::elsewhere(&running.origin, url, self.config.plain_http) {
-                        Ok(url) => url,
+                        Ok(url) => (RequestKind::GetElsewhere, url),
                         Err(misbehaviour) => {
                             running.op.settle(&fetch, Err(Error::new(misbehaviour)));
                             self.wake(op);
@@ -131,11 +136,11 @@ impl Session {
                         }
                     },
                 };
-                (Method::GET, home, Some(Box::new(part)))
+                (kind, home, Some(Box::new(part)))
             }
         };
         let origin = Origin::of(&home)?;
-        let id = self.begin(Purpose::Fetch { op, fetch }, method, home, origin, part);
+        let id = self.begin(Purpose::Fetch { op, fetch }, kind, home, origin, part);
         self.ops.get_mut(&op)?.tasks.insert(id);
         Some(id)
     }
@@ -150,11 +155,11 @@ impl Session {
             return Some(id);
         }
         let refresh = matches!(key.credentials, Some(Credentials::Identity(_)));
-        let method = if refresh { Method::POST } else { Method::GET };
+        let kind = if refresh { RequestKind::PostToken } else { RequestKind::GetToken };
         let home = if refresh { key.realm.0.clone() } else { request::token_uri(&key) };
         let origin = Origin::of(&home)?;
         let purpose = Purpose::Token { key: key.clone(), waiting: vec![waiting] };
-        let id = self.begin(purpose, method, home, origin.clone(), None);
+        let id = self.begin(purpose, kind, home, origin.clone(), None);
         self.fetching.insert(key, id);
         self.lanes.push(&origin, Job::Task(id));
         Some(id)
@@ -163,7 +168,7 @@ impl Session {
     fn begin(
         &mut self,
         purpose: Purpose,
-        method: Method,
+        kind: RequestKind,
         home: Uri,
         origin: Origin,
         part: Option<Box<BlobWant>>,
@@ -173,7 +178,7 @@ impl Session {
         let task = Task {
             purpose,
             place: TaskState::Queued,
-            method,
+            kind,
             target: home.clone(),
             home,
             origin,
@@ -233,11 +238,11 @@ impl Session {
                 (Accepting::Manifest, manifest_want(fetch, limits.manifest_bytes))
             }
         };
-        let mut request = request::build(&self.config, task.method.clone(), task.target.clone(), accepting);
+        let mut request = request::build(&self.config, task.kind.method(), task.target.clone(), accepting);
         match &task.purpose {
             Purpose::Token {
                 key: TokenKey { credentials: Some(Credentials::Identity(token)), .. }, ..
-            } if task.method != Method::POST => {
+            } if task.kind != RequestKind::PostToken => {
                 // What helpers call the name of a refresh token is what such servers know.
                 insert(&mut request, auth::basic(Credentials::IDENTITY_USER, token));
             }
@@ -250,13 +255,8 @@ impl Session {
             },
             Purpose::Fetch { .. } => insert(&mut request, authorization),
         }
-        let awaiting = Awaiting {
-            id: exchange,
-            op: task.op(),
-            method: task.method.clone(),
-            want,
-            error_bytes: limits.error_bytes,
-        };
+        let awaiting =
+            Awaiting { id: exchange, op: task.op(), kind: task.kind, want, error_bytes: limits.error_bytes };
         task.echo = match &task.purpose {
             Purpose::Token {
                 key: TokenKey { credentials: Some(Credentials::Identity(token)), .. }, ..

@@ -25,7 +25,7 @@ use crate::wire::exchange::blob::{BlobBody, BlobWant};
 use crate::wire::exchange::manifest::{ManifestBody, ManifestWant};
 use crate::wire::head::refuse_encoding;
 use crate::wire::request::Payload;
-use crate::wire::status::{Class, classify};
+use crate::wire::status::{Class, RequestKind};
 
 pub(crate) mod blob;
 pub(crate) mod manifest;
@@ -76,7 +76,7 @@ impl fmt::Debug for Exchange {
 pub struct Awaiting {
     pub(crate) id: ExchangeId,
     pub(crate) op: Option<OpId>,
-    pub(crate) method: Method,
+    pub(crate) kind: RequestKind,
     pub(crate) want: Want,
     pub(crate) error_bytes: u64,
 }
@@ -99,7 +99,7 @@ impl Awaiting {
     pub fn head(self, head: &response::Parts) -> Receiving {
         let headers = &head.headers;
         let settled = |answer| Ok(Body::Unwanted(answer));
-        let body = match (classify(&self.method, head.status), self.want) {
+        let body = match (self.kind.classify(head.status), self.want) {
             (Class::Content, Want::Head) => settled(Answer::Described),
             (Class::Content, Want::Manifest(want)) => {
                 ManifestBody::new(want, headers).map(|body| Body::Manifest(Box::new(body)))
@@ -118,7 +118,7 @@ impl Awaiting {
             (Class::Redirect, _) => settled(Answer::Refused(Bytes::new())),
             // A part was not asked for.
             (Class::Part | Class::Meaningless, _) => Err(Misbehaviour::Status(head.status).into()),
-            _ if self.method == Method::HEAD => settled(Answer::Refused(Bytes::new())),
+            _ if self.kind.method() == Method::HEAD => settled(Answer::Refused(Bytes::new())),
             _ => Ok(Body::Refusal(Collected::new(self.error_bytes))),
         };
         let body = body.unwrap_or_else(|cause| Body::Unwanted(Answer::Broken(cause)));

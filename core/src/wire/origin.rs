@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, Uri};
 
 use crate::config::PlainHttp;
 use crate::error::Misbehaviour;
@@ -136,13 +136,6 @@ fn named(registry: &Origin, text: &str, plain_http: PlainHttp) -> Result<Uri, &'
 /// Whether a request of an operation on `registry` may show who asks.
 pub(crate) fn may_authorize(registry: &Origin, target: &Origin) -> bool {
     registry == target
-}
-
-/// Whether a status redirects a request with this method. What has a body is sent on as it is or not at all.
-///
-/// Source: RFC 9110, section 15.4.
-pub(crate) fn may_follow(method: &Method, status: u16) -> bool {
-    matches!(status, 307 | 308) || matches!(status, 301..=303) && *method != Method::POST
 }
 
 fn unusable(name: &'static str, problem: &impl ToString) -> Misbehaviour {

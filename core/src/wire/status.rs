@@ -1,8 +1,88 @@
-//! What a status means for a request: the one table, and the bodies of those that say no.
+//! What a status means: one table, by the kind of request that it answers.
+//!
+//! Where several lines fit, the first one counts.
+//!
+//! | request | status | meaning |
+//! |---|---|---|
+//! | GET of anything but a session; HEAD; POST of a token | 200, 203 | [`Content`](Class::Content) |
+//! | GET of a manifest or a blob, in the registry or elsewhere | 206 | [`Part`](Class::Part) |
+//! | the same | 416 | [`NothingLeft`](Class::NothingLeft) |
+//! | GET of referrers | 400, 404, 405, 406 | [`Unsupported`](Class::Unsupported) |
+//! | POST that begins an upload, or mounts | 201 | [`Done`](Class::Done) |
+//! | the same | 200, 202, 204 | [`Session`](Class::Session) |
+//! | PATCH of a chunk | 200, 201, 202, 204 | [`Accepted`](Class::Accepted) |
+//! | PUT of a whole blob, PUT that closes an upload, PUT of a manifest | 200, 201, 202, 204 | [`Done`](Class::Done) |
+//! | PUT of a whole blob | 400, 404, 405, 411, 413, 415, 416, 501 | [`NotWhole`](Class::NotWhole) |
+//! | PATCH of a chunk, PUT that closes an upload | 413 | [`TooLarge`](Class::TooLarge) |
+//! | the same | 416 | [`WrongPosition`](Class::WrongPosition) |
+//! | the same, GET of a session's status | 404 | [`Gone`](Class::Gone) |
+//! | GET of a session's status | 200, 204 | [`Progress`](Class::Progress) |
+//! | DELETE of a session | 2xx, 404 | [`Done`](Class::Done) |
+//! | DELETE of a manifest, a tag or a blob | 200, 202, 204 | [`Done`](Class::Done) |
+//! | the same | 404 | [`Gone`](Class::Gone) |
+//! | the same | 405 | [`Unsupported`](Class::Unsupported) |
+//! | any | 307, 308 | [`Redirect`](Class::Redirect) |
+//! | GET, HEAD | 301, 302, 303 | [`Redirect`](Class::Redirect) |
+//! | any | 401 | [`Challenge`](Class::Challenge) |
+//! | POST that mounts | other 3xx and 4xx but 408, 425, 429 and 499; 5xx | [`NotMounted`](Class::NotMounted) |
+//! | any | 408, 425, 429, 499; 5xx but 501, 505 and 511 | [`Trouble`](Class::Trouble) |
+//! | any | other 3xx, 4xx and 5xx | [`Final`](Class::Final) |
+//! | any | any other | [`Meaningless`](Class::Meaningless) |
+//!
+//! Two meanings need more than the status. A 400 with the code `UNSUPPORTED` says of a DELETE what 405 says,
+//! and a 401 to a mount refuses the mount once no login answers it.
+//!
+//! Source: RFC 9110, section 15; distribution-spec, "Endpoints" and "Error Codes". Registries differ from the
+//! specification in the statuses of their successes, which is why several count.
 
 use http::{Method, StatusCode};
 
-use crate::wire::origin;
+/// A method at an end-point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestKind {
+    /// end-1
+    GetVersion,
+    /// end-3
+    GetManifest,
+    /// end-3
+    HeadManifest,
+    /// end-2
+    GetBlob,
+    /// end-2
+    HeadBlob,
+    /// Content at a URL that a descriptor names.
+    GetElsewhere,
+    GetToken,
+    PostToken,
+    /// end-8a, end-8b
+    ListTags,
+    /// end-12a, end-12b
+    ListReferrers,
+    /// Not in the specification.
+    ListRepositories,
+    /// end-4a, end-4b
+    BeginUpload,
+    /// end-11
+    Mount,
+    /// end-5
+    SendChunk,
+    /// end-6, where all of the blob comes with it.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "no operation uploads yet, and to a server it is any PUT")
+    )]
+    PutWhole,
+    /// end-6, where bytes came before.
+    CloseUpload,
+    /// end-13
+    UploadStatus,
+    /// end-14
+    CancelUpload,
+    /// end-7
+    PutManifest,
+    /// end-9, end-10: a manifest, a tag or a blob.
+    Delete,
+}
 
 /// What a status means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +93,26 @@ pub(crate) enum Class {
     Part,
     /// The content has nothing from where it was asked for.
     NothingLeft,
+    /// What was asked for is done: content is stored, mounted or deleted, or a session is over.
+    Done,
+    /// An upload has a session, at the URL in Location.
+    Session,
+    /// The chunk is stored.
+    Accepted,
+    /// Range says how much of the upload is stored.
+    Progress,
+    /// The session, or the content to delete, does not exist, or no longer does.
+    Gone,
+    /// The chunk does not begin where the stored bytes end: the session's status says where that is.
+    WrongPosition,
+    /// The chunk is too large.
+    TooLarge,
+    /// The blob is refused for its size or for the form of the request: chunks may be accepted.
+    NotWhole,
+    /// The blob cannot be mounted: an upload without a mount may be accepted.
+    NotMounted,
+    /// The registry does not implement the request, or does not allow it to anybody.
+    Unsupported,
     /// The answer is elsewhere.
     Redirect,
     /// The server wants to know who asks.
@@ -25,33 +125,104 @@ pub(crate) enum Class {
     Meaningless,
 }
 
-/// Says what `status` means as the answer to a request with `method`.
-///
-/// | status | meaning |
-/// |---|---|
-/// | 200, 203 | the content |
-/// | 206 (GET) | a part of it, where a part was asked for |
-/// | 416 (GET) | nothing is left of it, where the rest was asked for |
-/// | 301, 302, 303 (not POST), 307, 308 | elsewhere |
-/// | 401 | who asks? |
-/// | 408, 425, 429, 499, and 5xx but for 501, 505, 511 | later, perhaps |
-/// | any other from 300 to 599 | no |
-/// | the rest | nothing |
-///
-/// Source: RFC 9110, section 15; distribution-spec, "Endpoints" and "Error Codes".
-pub(crate) fn classify(method: &Method, status: StatusCode) -> Class {
-    match status.as_u16() {
-        // 203 is what a transforming proxy sends; the digest decides whether it changed anything.
-        200 | 203 => Class::Content,
-        206 if *method == Method::GET => Class::Part,
-        416 if *method == Method::GET => Class::NothingLeft,
-        code @ 300..=399 if origin::may_follow(method, code) => Class::Redirect,
-        401 => Class::Challenge,
-        // Neither a method, a version nor a captive portal goes away by waiting.
-        501 | 505 | 511 => Class::Final,
-        408 | 425 | 429 | 499 | 500..=599 => Class::Trouble,
-        300..=499 => Class::Final,
-        _ => Class::Meaningless,
+impl RequestKind {
+    pub(crate) fn method(self) -> Method {
+        match self {
+            Self::GetVersion
+            | Self::GetManifest
+            | Self::GetBlob
+            | Self::GetElsewhere
+            | Self::GetToken
+            | Self::ListTags
+            | Self::ListReferrers
+            | Self::ListRepositories
+            | Self::UploadStatus => Method::GET,
+            Self::HeadManifest | Self::HeadBlob => Method::HEAD,
+            Self::PostToken | Self::BeginUpload | Self::Mount => Method::POST,
+            Self::SendChunk => Method::PATCH,
+            Self::PutWhole | Self::CloseUpload | Self::PutManifest => Method::PUT,
+            Self::CancelUpload | Self::Delete => Method::DELETE,
+        }
+    }
+
+    /// Looks a status up in the [table](self).
+    pub(crate) fn classify(self, status: StatusCode) -> Class {
+        let code = status.as_u16();
+        self.own_meaning(code).unwrap_or_else(|| match code {
+            300..=399 if self.follows(code) => Class::Redirect,
+            401 => Class::Challenge,
+            // Neither a method, a version nor a captive portal goes away by waiting.
+            501 | 505 | 511 => Class::Final,
+            408 | 425 | 429 | 499 | 500..=599 => Class::Trouble,
+            300..=499 => Class::Final,
+            _ => Class::Meaningless,
+        })
+    }
+
+    /// Whether the request may be sent again though it may have been acted on.
+    ///
+    /// A chunk that is stored twice breaks its upload, and an upload that is closed twice fails: a request at
+    /// a session asks for its status first. A manifest is stored under its digest, and a DELETE that is
+    /// repeated finds nothing to delete, which counts as done.
+    ///
+    /// Source: RFC 9110, section 9.2.2.
+    pub(crate) fn may_repeat(self) -> bool {
+        match self {
+            Self::SendChunk | Self::PutWhole | Self::CloseUpload => false,
+            _ => self.method().is_idempotent(),
+        }
+    }
+
+    /// The statuses that mean something else to this kind than to the rest.
+    #[expect(clippy::match_same_arms, reason = "arms are the lines of the table, in its order")]
+    fn own_meaning(self, code: u16) -> Option<Class> {
+        Some(match (self, code) {
+            // 203 is what a transforming proxy sends; the digest decides whether it changed anything.
+            (
+                Self::GetVersion
+                | Self::GetManifest
+                | Self::HeadManifest
+                | Self::GetBlob
+                | Self::HeadBlob
+                | Self::GetElsewhere
+                | Self::GetToken
+                | Self::PostToken
+                | Self::ListTags
+                | Self::ListReferrers
+                | Self::ListRepositories,
+                200 | 203,
+            ) => Class::Content,
+            (Self::GetManifest | Self::GetBlob | Self::GetElsewhere, 206) => Class::Part,
+            (Self::GetManifest | Self::GetBlob | Self::GetElsewhere, 416) => Class::NothingLeft,
+            (Self::ListReferrers, 400 | 404 | 405 | 406) => Class::Unsupported,
+
+            (Self::BeginUpload | Self::Mount, 201) => Class::Done,
+            (Self::BeginUpload | Self::Mount, 200 | 202 | 204) => Class::Session,
+            (Self::Mount, 401 | 408 | 425 | 429 | 499) => return None,
+            (Self::Mount, 300..=599) if !self.follows(code) => Class::NotMounted,
+            (Self::SendChunk, 200 | 201 | 202 | 204) => Class::Accepted,
+            (Self::PutWhole | Self::CloseUpload | Self::PutManifest, 200 | 201 | 202 | 204) => Class::Done,
+            (Self::PutWhole, 400 | 404 | 405 | 411 | 413 | 415 | 416 | 501) => Class::NotWhole,
+            (Self::SendChunk | Self::CloseUpload, 413) => Class::TooLarge,
+            (Self::SendChunk | Self::CloseUpload, 416) => Class::WrongPosition,
+            (Self::SendChunk | Self::CloseUpload | Self::UploadStatus, 404) => Class::Gone,
+            (Self::UploadStatus, 200 | 204) => Class::Progress,
+            (Self::CancelUpload, 200..=299 | 404) => Class::Done,
+
+            (Self::Delete, 200 | 202 | 204) => Class::Done,
+            (Self::Delete, 404) => Class::Gone,
+            (Self::Delete, 405) => Class::Unsupported,
+            _ => return None,
+        })
+    }
+
+    /// Whether the request follows a redirect with this status. After 301, 302 and 303 only a read is sent
+    /// again with the same method.
+    ///
+    /// Source: RFC 9110, section 15.4.
+    fn follows(self, code: u16) -> bool {
+        let reads = matches!(self.method(), Method::GET | Method::HEAD);
+        matches!(code, 307 | 308) || matches!(code, 301..=303) && reads
     }
 }
 
@@ -78,52 +249,4 @@ pub(crate) fn head_may_differ(status: StatusCode) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_status_has_one_meaning() {
-        use Class::{Challenge, Content, Final, Meaningless, NothingLeft, Part, Redirect, Trouble};
-        for (statuses, meaning) in [
-            (&[200, 203][..], Content),
-            (&[206], Part),
-            (&[416], NothingLeft),
-            (&[301, 302, 303, 307, 308], Redirect),
-            (&[401], Challenge),
-            (&[408, 425, 429, 499, 500, 502, 503, 504, 520, 599], Trouble),
-            (&[300, 304, 305, 400, 402, 403, 404, 405, 410, 451, 501, 505, 511], Final),
-            (&[201, 202, 204, 205, 207, 226, 600, 999], Meaningless),
-        ] {
-            for status in statuses {
-                let status = StatusCode::from_u16(*status).unwrap();
-                assert_eq!(classify(&Method::GET, status), meaning, "{status}");
-            }
-        }
-        assert_eq!(classify(&Method::POST, StatusCode::FOUND), Final);
-        assert_eq!(classify(&Method::POST, StatusCode::TEMPORARY_REDIRECT), Redirect);
-        assert_eq!(classify(&Method::HEAD, StatusCode::PARTIAL_CONTENT), Meaningless);
-        assert_eq!(classify(&Method::HEAD, StatusCode::RANGE_NOT_SATISFIABLE), Final);
-    }
-
-    #[test]
-    fn two_statuses_slow_down_all_requests_to_a_server() {
-        let slow = (300..600).filter(|code| slows_all(StatusCode::from_u16(*code).unwrap()));
-        assert_eq!(slow.collect::<Vec<_>>(), [429, 503]);
-    }
-
-    #[test]
-    fn a_head_refused_for_its_method_is_asked_again_as_get() {
-        for (status, differs) in [
-            (405, true),
-            (400, true),
-            (403, true),
-            (501, true),
-            (401, false),
-            (404, false),
-            (429, false),
-            (503, false),
-        ] {
-            assert_eq!(head_may_differ(StatusCode::from_u16(status).unwrap()), differs, "{status}");
-        }
-    }
-}
+mod tests;

@@ -1,0 +1,163 @@
+use std::ops::RangeInclusive;
+
+use super::*;
+
+type Rows = &'static [(&'static [RangeInclusive<u16>], Class)];
+
+/// Every status, as it is meant where a kind's own rows say nothing else.
+const COMMON: Rows = &[
+    (&[100..=299, 600..=999], Class::Meaningless),
+    (&[307..=308], Class::Redirect),
+    (&[401..=401], Class::Challenge),
+    (&[408..=408, 425..=425, 429..=429, 499..=500, 502..=504, 506..=510, 512..=599], Class::Trouble),
+    (
+        &[300..=306, 309..=400, 402..=407, 409..=424, 426..=428, 430..=498, 501..=501, 505..=505, 511..=511],
+        Class::Final,
+    ),
+];
+
+const CONTENT: (&[RangeInclusive<u16>], Class) = (&[200..=200, 203..=203], Class::Content);
+const READ_REDIRECT: (&[RangeInclusive<u16>], Class) = (&[301..=303], Class::Redirect);
+const STORED: &[RangeInclusive<u16>] = &[200..=202, 204..=204];
+
+/// Each kind in order, its method, whether it may be repeated blindly, and the statuses that mean something
+/// of their own to it.
+fn table() -> Vec<(RequestKind, Method, bool, Rows)> {
+    use RequestKind as Kind;
+    const READ: Rows = &[CONTENT, READ_REDIRECT];
+    const READ_IN_PARTS: Rows =
+        &[CONTENT, READ_REDIRECT, (&[206..=206], Class::Part), (&[416..=416], Class::NothingLeft)];
+    const BEGIN: Rows = &[(&[201..=201], Class::Done), (&[200..=200, 202..=202, 204..=204], Class::Session)];
+    vec![
+        (Kind::GetVersion, Method::GET, true, READ),
+        (Kind::GetManifest, Method::GET, true, READ_IN_PARTS),
+        (Kind::HeadManifest, Method::HEAD, true, READ),
+        (Kind::GetBlob, Method::GET, true, READ_IN_PARTS),
+        (Kind::HeadBlob, Method::HEAD, true, READ),
+        (Kind::GetElsewhere, Method::GET, true, READ_IN_PARTS),
+        (Kind::GetToken, Method::GET, true, READ),
+        (Kind::PostToken, Method::POST, false, &[CONTENT]),
+        (Kind::ListTags, Method::GET, true, READ),
+        (
+            Kind::ListReferrers,
+            Method::GET,
+            true,
+            &[CONTENT, READ_REDIRECT, (&[400..=400, 404..=406], Class::Unsupported)],
+        ),
+        (Kind::ListRepositories, Method::GET, true, READ),
+        (Kind::BeginUpload, Method::POST, false, BEGIN),
+        (
+            Kind::Mount,
+            Method::POST,
+            false,
+            &[
+                (&[201..=201], Class::Done),
+                (&[200..=200, 202..=202, 204..=204], Class::Session),
+                (
+                    &[300..=306, 309..=400, 402..=407, 409..=424, 426..=428, 430..=498, 500..=599],
+                    Class::NotMounted,
+                ),
+            ],
+        ),
+        (
+            Kind::SendChunk,
+            Method::PATCH,
+            false,
+            &[
+                (STORED, Class::Accepted),
+                (&[404..=404], Class::Gone),
+                (&[413..=413], Class::TooLarge),
+                (&[416..=416], Class::WrongPosition),
+            ],
+        ),
+        (
+            Kind::PutWhole,
+            Method::PUT,
+            false,
+            &[
+                (STORED, Class::Done),
+                (&[400..=400, 404..=405, 411..=411, 413..=413, 415..=416, 501..=501], Class::NotWhole),
+            ],
+        ),
+        (
+            Kind::CloseUpload,
+            Method::PUT,
+            false,
+            &[
+                (STORED, Class::Done),
+                (&[404..=404], Class::Gone),
+                (&[413..=413], Class::TooLarge),
+                (&[416..=416], Class::WrongPosition),
+            ],
+        ),
+        (
+            Kind::UploadStatus,
+            Method::GET,
+            true,
+            &[(&[200..=200, 204..=204], Class::Progress), (&[404..=404], Class::Gone), READ_REDIRECT],
+        ),
+        (Kind::CancelUpload, Method::DELETE, true, &[(&[200..=299, 404..=404], Class::Done)]),
+        (Kind::PutManifest, Method::PUT, true, &[(STORED, Class::Done)]),
+        (
+            Kind::Delete,
+            Method::DELETE,
+            true,
+            &[
+                (&[200..=200, 202..=202, 204..=204], Class::Done),
+                (&[404..=404], Class::Gone),
+                (&[405..=405], Class::Unsupported),
+            ],
+        ),
+    ]
+}
+
+fn find(rows: Rows, code: u16) -> Option<Class> {
+    let mut fitting = rows.iter().filter(|(codes, _)| codes.iter().any(|codes| codes.contains(&code)));
+    let found = fitting.next().map(|(_, class)| *class);
+    assert!(fitting.next().is_none(), "{code} is in two rows");
+    found
+}
+
+#[test]
+fn every_status_has_one_meaning_for_each_kind_of_request() {
+    for (kind, _, _, own) in table() {
+        for code in 100..=999 {
+            let expected = find(own, code).or_else(|| find(COMMON, code));
+            let status = StatusCode::from_u16(code).unwrap();
+            assert_eq!(Some(kind.classify(status)), expected, "{kind:?} {code}");
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_request_has_a_method_and_may_be_repeated_or_not() {
+    let table = table();
+    assert_eq!(table.len(), RequestKind::Delete as usize + 1);
+    for (index, (kind, method, may_repeat, _)) in table.into_iter().enumerate() {
+        assert_eq!(kind as usize, index, "{kind:?}");
+        assert_eq!(kind.method(), method, "{kind:?}");
+        assert_eq!(kind.may_repeat(), may_repeat, "{kind:?}");
+    }
+}
+
+#[test]
+fn two_statuses_slow_down_all_requests_to_a_server() {
+    let slow = (300..600).filter(|code| slows_all(StatusCode::from_u16(*code).unwrap()));
+    assert_eq!(slow.collect::<Vec<_>>(), [429, 503]);
+}
+
+#[test]
+fn a_head_refused_for_its_method_is_asked_again_as_get() {
+    for (status, differs) in [
+        (405, true),
+        (400, true),
+        (403, true),
+        (501, true),
+        (401, false),
+        (404, false),
+        (429, false),
+        (503, false),
+    ] {
+        assert_eq!(head_may_differ(StatusCode::from_u16(status).unwrap()), differs, "{status}");
+    }
+}
