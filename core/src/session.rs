@@ -10,12 +10,9 @@ pub(crate) mod task;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
-use crate::auth::credentials::{Credentials, CredentialsQuery};
-use crate::auth::scope::Scope;
-use crate::auth::token::TokenKey;
-use crate::auth::{Auth, Present, Site};
+use crate::auth::Auth;
+use crate::auth::credentials::Credentials;
 use crate::config::Config;
-use crate::error::Cause;
 use crate::error::fault::Fault;
 use crate::op::Op;
 use crate::op::blob::Blob;
@@ -28,10 +25,10 @@ use crate::session::lanes::Lanes;
 use crate::session::output::Output;
 use crate::session::retry::Jitter;
 use crate::session::running::Running;
-use crate::session::task::{Task, TaskId, TaskState};
+use crate::session::task::{Task, TaskState};
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::Digest;
-use crate::types::id::{ExchangeId, OpId, QueryId};
+use crate::types::id::{ExchangeId, Ids, OpId, QueryId, TaskId};
 use crate::types::platform::Platform;
 use crate::types::reference::Reference;
 use crate::types::time::Time;
@@ -58,20 +55,13 @@ pub struct Session {
     now: Time,
     next_op: u64,
     next_exchange: u64,
-    next_task: u64,
-    next_query: u64,
+    ids: Ids,
     ops: BTreeMap<OpId, Running>,
     tasks: BTreeMap<TaskId, Task>,
     /// What is out, and for which task.
     out: BTreeMap<ExchangeId, TaskId>,
     lanes: Lanes,
     auth: Auth,
-    /// Tokens that are on their way.
-    fetching: BTreeMap<TokenKey, TaskId>,
-    /// Questions for logins that are to be put to the driver.
-    queries: VecDeque<(QueryId, CredentialsQuery)>,
-    /// Those that have no answer yet.
-    asked: BTreeMap<QueryId, (Site, CredentialsQuery)>,
     /// Tasks that are asleep.
     timers: BTreeSet<(Time, TaskId)>,
     /// Operations that may have an event.
@@ -87,21 +77,17 @@ impl Session {
     /// same outputs.
     pub fn new(config: Config, seed: u64) -> Self {
         Self {
-            auth: Auth::new(config.limits.tokens, config.plain_http),
+            auth: Auth::new(&config.limits, config.plain_http),
             config,
             jitter: Jitter::new(seed),
             now: Time::ZERO,
             next_op: 0,
             next_exchange: 0,
-            next_task: 0,
-            next_query: 0,
+            ids: Ids::default(),
             ops: BTreeMap::new(),
             tasks: BTreeMap::new(),
             out: BTreeMap::new(),
             lanes: Lanes::default(),
-            fetching: BTreeMap::new(),
-            queries: VecDeque::new(),
-            asked: BTreeMap::new(),
             timers: BTreeSet::new(),
             ready: VecDeque::new(),
             aborts: VecDeque::new(),
@@ -237,13 +223,13 @@ impl Session {
             if let Some((op, event)) = self.next_event() {
                 return Output::Event(op, event);
             }
-            if self.queries.is_empty()
+            if !self.auth.has_question()
                 && let Some(exchange) = self.next_exchange()
             {
                 return Output::Send(exchange);
             }
             // What was to be sent may have led to a question, or to an end.
-            if let Some((query, asked)) = self.queries.pop_front() {
+            if let Some((query, asked)) = self.auth.next_question() {
                 return Output::Credentials(query, asked);
             }
             if self.ready.is_empty() {
@@ -269,33 +255,10 @@ impl Session {
     /// looked up. An answer that the session does not wait for is ignored.
     pub fn credentials(&mut self, now: Time, query: QueryId, found: Result<Option<Credentials>, Fault>) {
         self.advance(now);
-        let Some((site, _)) = self.asked.remove(&query) else { return };
-        let waiting: Vec<TaskId> = self
-            .tasks
-            .iter()
-            .filter(|(_, task)| matches!(&task.place, TaskState::NeedsLogin(needed) if *needed == site))
-            .map(|(id, _)| *id)
-            .collect();
-        match found {
-            Ok(found) => {
-                self.auth.told(&site, query, found);
-                let present = self.auth.present(&site, &Scope::default(), self.now);
-                let is_nothing = matches!(present, Present::NoLogin);
-                for id in waiting {
-                    // So it is for all that wait, without another question for each.
-                    if !(is_nothing && self.give_up(id)) {
-                        self.queue(id);
-                    }
-                }
-                if is_nothing {
-                    self.auth.forget(&site);
-                }
-            }
-            Err(fault) => {
-                self.auth.lost(&site);
-                for id in waiting {
-                    self.fail(id, Cause::Transport(fault.clone()));
-                }
+        for (id, outcome) in self.auth.answered(query, found) {
+            match outcome {
+                Ok(()) => self.queue(id),
+                Err(cause) => self.fail(id, cause),
             }
         }
     }
@@ -313,7 +276,7 @@ impl Session {
                 self.queue(id);
             }
         }
-        self.queries = self.asked.iter().map(|(query, (_, asked))| (*query, asked.clone())).collect();
+        self.auth.ask_again();
     }
 
     /// How far ahead of its order a walk fetches: one set of requests under way, one set that waits.

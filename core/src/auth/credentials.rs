@@ -1,4 +1,8 @@
-//! What a registry can be shown by somebody who has a login.
+//! Logins for registries, and the Authorization headers made of them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
 
 use crate::types::reference::name::Repository;
 use crate::types::reference::registry::Registry;
@@ -69,6 +73,22 @@ impl CredentialsQuery {
     pub fn new(registry: Registry, repository: Repository) -> Self {
         Self { registry, repository }
     }
+}
+
+/// The Authorization header of a user's name and password (RFC 7617, section 2).
+pub(crate) fn basic(username: &str, password: &Secret) -> Option<HeaderValue> {
+    sensitive(&format!("Basic {}", STANDARD.encode(format!("{username}:{}", password.reveal()))))
+}
+
+/// The Authorization header of an access token (RFC 6750, section 2.1).
+pub(crate) fn bearer(token: &Secret) -> Option<HeaderValue> {
+    sensitive(&format!("Bearer {}", token.reveal()))
+}
+
+fn sensitive(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 #[cfg(test)]

@@ -1,88 +1,262 @@
+use http::StatusCode;
+use http::header::WWW_AUTHENTICATE;
+
 use crate::auth::*;
+use crate::error::Responder;
+use crate::error::fault::FaultKind;
+
+/// An [`Auth`], and the requests that are made of it.
+struct Flow {
+    auth: Auth,
+    ids: Ids,
+}
+
+impl Flow {
+    fn new(max: usize) -> Self {
+        let limits = Limits { tokens: max, ..Limits::default() };
+        Self { auth: Auth::new(&limits, PlainHttp::Never), ids: Ids::default() }
+    }
+
+    /// A new request to the n-th repository.
+    fn request(&mut self, n: usize) -> (TaskId, Authorization) {
+        let request = self.ids.task();
+        (request, self.authorize(request, n))
+    }
+
+    fn authorize(&mut self, request: TaskId, n: usize) -> Authorization {
+        let space = space(n);
+        let target = Target {
+            registry: &"registry.example".parse().unwrap(),
+            space: &space,
+            origin: &space.origin,
+            need: &Scope::pull(&space.repository),
+        };
+        self.auth.authorize(request, &target, &mut self.ids, Time::ZERO)
+    }
+
+    /// A request to the n-th repository is answered 401, among so many operations.
+    fn challenge(&mut self, n: usize, challenge: &'static str, alive: usize) -> TaskId {
+        let (request, _) = self.request(n);
+        let outcome = self.refuse(request, challenge, alive);
+        assert!(outcome.is_ok(), "{outcome:?}");
+        request
+    }
+
+    fn refuse(&mut self, request: TaskId, challenge: &'static str, alive: usize) -> Result<(), Cause> {
+        let mut headers = HeaderMap::new();
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        let refusal = Refusal {
+            status: StatusCode::UNAUTHORIZED,
+            by: Responder::Registry,
+            errors: Vec::new(),
+            retry_after: None,
+            with_login: false,
+        };
+        self.auth.challenged(request, refusal, &headers, alive)
+    }
+
+    /// The driver is asked for the n-th repository's login.
+    fn ask(&mut self, n: usize) -> QueryId {
+        let (request, authorization) = self.request(n);
+        assert!(matches!(authorization, Authorization::Wait), "{authorization:?}");
+        self.auth.release(request);
+        self.auth.next_question().expect("a question").0
+    }
+
+    fn log_in(&mut self, n: usize) {
+        let query = self.ask(n);
+        self.auth.answered(query, Ok(login()));
+    }
+
+    fn is_known(&mut self, n: usize) -> bool {
+        let (_, authorization) = self.request(n);
+        !matches!(authorization, Authorization::Send(None))
+    }
+}
 
 const BASIC: &str = "Basic realm=x";
+const BEARER: &str = r#"Bearer realm="https://auth.example/",service="s""#;
 
-fn site(n: usize) -> Site {
+fn space(n: usize) -> ProtectionSpace {
     let uri = "https://registry.example/".parse().unwrap();
-    (Origin::of(&uri).unwrap(), format!("team/app-{n}").parse().unwrap())
+    ProtectionSpace {
+        origin: Origin::of(&uri).unwrap(),
+        repository: format!("team/app-{n}").parse().unwrap(),
+    }
 }
 
-/// A site's registry answers 401, with no login shown, among so many operations.
-fn challenge(auth: &mut Auth, n: usize, alive: usize) {
-    let mut headers = HeaderMap::new();
-    headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(BASIC));
-    let verdict = auth.refused(&site(n), None, None, &headers, alive);
-    assert!(matches!(verdict, Ok(Verdict::Again)), "{verdict:?}");
+fn login() -> Option<Credentials> {
+    Credentials::login("user", "password").ok()
 }
 
-fn log_in(auth: &mut Auth, n: usize) {
-    let query = QueryId(n as u64);
-    auth.asked(&site(n), query);
-    auth.told(&site(n), query, Credentials::login("user", "password").ok());
+fn token(text: &str) -> TokenAnswer {
+    TokenAnswer::parse(format!(r#"{{"token":"{text}"}}"#).as_bytes()).unwrap()
 }
 
-fn is_known(auth: &mut Auth, n: usize) -> bool {
-    let present = auth.present(&site(n), &Scope::default(), Time::ZERO);
-    !matches!(present, Present::Nothing)
+/// The requests that are resumed.
+fn resumed<E: std::fmt::Debug>(outcomes: Vec<(TaskId, Result<(), E>)>) -> Vec<TaskId> {
+    outcomes.into_iter().map(|(request, outcome)| outcome.map(|()| request).unwrap()).collect()
 }
 
 #[test]
-fn what_was_not_of_use_for_the_longest_time_makes_room() {
-    let mut auth = Auth::new(3, PlainHttp::Never);
+fn the_least_recently_used_makes_room() {
+    let mut flow = Flow::new(3);
     for n in 0..3 {
-        challenge(&mut auth, n, 1);
-        log_in(&mut auth, n);
+        flow.challenge(n, BASIC, 1);
+        flow.log_in(n);
     }
-    assert!(is_known(&mut auth, 0), "it is of use again");
-    challenge(&mut auth, 3, 1);
-    assert_eq!([0, 1, 2, 3].map(|n| is_known(&mut auth, n)), [true, false, true, true]);
-    // What is there already needs no room.
-    challenge(&mut auth, 0, 1);
-    assert_eq!([0, 2, 3].map(|n| is_known(&mut auth, n)), [true; 3]);
+    assert!(flow.is_known(0), "it is used again");
+    flow.challenge(3, BASIC, 1);
+    assert_eq!([0, 1, 2, 3].map(|n| flow.is_known(n)), [true, false, true, true]);
+    // A known repository needs no room.
+    flow.challenge(0, BASIC, 1);
+    assert_eq!([0, 2, 3].map(|n| flow.is_known(n)), [true; 3]);
 }
 
 #[test]
 fn there_is_room_for_as_many_as_are_alive_and_no_more() {
-    let mut auth = Auth::new(2, PlainHttp::Never);
+    let mut flow = Flow::new(2);
     for n in 0..100 {
-        challenge(&mut auth, n, 10);
-        log_in(&mut auth, n);
+        flow.challenge(n, BASIC, 10);
+        flow.log_in(n);
     }
-    assert_eq!(auth.sites.len(), 10);
-    challenge(&mut auth, 100, 1);
-    assert_eq!(auth.sites.len(), 2);
+    assert_eq!(flow.auth.logins.spaces.len(), 10);
+    flow.challenge(100, BASIC, 1);
+    assert_eq!(flow.auth.logins.spaces.len(), 2);
 }
 
 #[test]
-fn whoever_waits_for_an_answer_keeps_the_place() {
-    let mut auth = Auth::new(1, PlainHttp::Never);
-    for n in 0..3 {
-        challenge(&mut auth, n, 1);
-        auth.asked(&site(n), QueryId(n as u64));
-    }
-    auth.forget(&site(0));
-    assert_eq!(auth.sites.len(), 3, "the driver will answer for each of them");
-    auth.lost(&site(0));
-    assert_eq!(auth.sites.len(), 2);
+fn an_open_question_keeps_its_place() {
+    let mut flow = Flow::new(1);
+    let queries = [0, 1, 2].map(|n| {
+        flow.challenge(n, BASIC, 1);
+        flow.ask(n)
+    });
+    flow.auth.logins.forget(&space(0));
+    assert_eq!(flow.auth.logins.spaces.len(), 3, "the driver will answer for each of them");
+    flow.auth.answered(queries[0], Err(Fault::new(FaultKind::Credentials, "no file")));
+    assert_eq!(flow.auth.logins.spaces.len(), 2);
 }
 
 #[test]
 fn an_answer_to_another_question_is_no_answer() {
-    let mut auth = Auth::new(1, PlainHttp::Never);
-    challenge(&mut auth, 0, 1);
-    auth.asked(&site(0), QueryId(7));
-    auth.told(&site(0), QueryId(6), Credentials::login("user", "password").ok());
-    assert!(matches!(auth.present(&site(0), &Scope::default(), Time::ZERO), Present::Asked));
+    let mut flow = Flow::new(1);
+    let request = flow.challenge(0, BASIC, 1);
+    let query = flow.ask(0);
+    assert!(matches!(flow.authorize(request, 0), Authorization::Wait));
+    assert_eq!(resumed(flow.auth.answered(QueryId(query.0 + 1), Ok(login()))), []);
+    assert!(matches!(flow.authorize(request, 0), Authorization::Wait));
+    assert!(!flow.auth.has_question(), "the driver is asked once");
+    assert_eq!(resumed(flow.auth.answered(query, Ok(login()))), [request]);
+    assert!(matches!(flow.authorize(request, 0), Authorization::Send(Some(_))));
 }
 
 #[test]
-fn a_long_name_of_a_service_is_left_out() {
-    for (len, kept) in [(MAX_SERVICE_LEN, MAX_SERVICE_LEN), (MAX_SERVICE_LEN + 1, 0)] {
-        let text = format!(r#"Bearer realm="https://auth.example/",service="{}""#, "s".repeat(len));
-        let mut headers = HeaderMap::new();
-        headers.insert(WWW_AUTHENTICATE, text.parse().unwrap());
-        let wants = chosen(&site(0).0, &headers, PlainHttp::Never).unwrap();
-        let Some(Wants::Bearer { service, .. }) = wants else { panic!("{wants:?}") };
-        assert_eq!(service.len(), kept);
+fn a_question_is_asked_again_until_it_is_answered() {
+    let mut flow = Flow::new(1);
+    flow.challenge(0, BASIC, 1);
+    let query = flow.ask(0);
+    flow.auth.ask_again();
+    assert_eq!(flow.auth.next_question().map(|(again, _)| again), Some(query));
+    flow.auth.ask_again();
+    flow.auth.answered(query, Ok(login()));
+    assert!(!flow.auth.has_question() && flow.auth.next_question().is_none());
+}
+
+#[test]
+fn one_token_serves_all_that_wait_in_order_of_arrival() {
+    let mut flow = Flow::new(1);
+    let first = flow.challenge(0, BEARER, 1);
+    let (second, third) = (flow.ids.task(), flow.ids.task());
+    flow.log_in(0);
+    let Authorization::Fetch(fetch, _) = flow.authorize(third, 0) else { panic!("no token request") };
+    for request in [first, second] {
+        assert!(matches!(flow.authorize(request, 0), Authorization::Wait));
     }
+    assert_eq!(flow.auth.waiting_for(fetch).collect::<Vec<_>>(), [third, first, second]);
+    let answer = token("t1");
+    assert_eq!(resumed(flow.auth.fetched(fetch, Ok(&answer), Time::ZERO, 1)), [third, first, second]);
+    for request in [first, second, third] {
+        let Authorization::Send(Some(header)) = flow.authorize(request, 0) else { panic!("no token") };
+        assert_eq!(header, "Bearer t1");
+        assert!(header.is_sensitive());
+    }
+}
+
+#[test]
+fn a_failed_token_request_fails_all_that_wait_and_leaves_nothing() {
+    let mut flow = Flow::new(1);
+    let request = flow.challenge(0, BEARER, 1);
+    flow.log_in(0);
+    let Authorization::Fetch(fetch, _) = flow.authorize(request, 0) else { panic!("no token request") };
+    let error = Error::new(Fault::new(FaultKind::Connect, "refused"));
+    let failed = flow.auth.fetched(fetch, Err(&error), Time::ZERO, 1);
+    assert!(matches!(failed[..], [(id, Err(_))] if id == request), "{failed:?}");
+    assert!(!flow.is_known(0), "the next request starts without credentials");
+}
+
+#[test]
+fn a_token_request_stops_with_the_last_that_waits_for_it() {
+    let mut flow = Flow::new(1);
+    let first = flow.challenge(0, BEARER, 1);
+    flow.log_in(0);
+    let Authorization::Fetch(fetch, _) = flow.authorize(first, 0) else { panic!("no token request") };
+    let (second, _) = flow.request(0);
+    assert_eq!(flow.auth.release(first), None, "another waits for it");
+    assert_eq!(flow.auth.release(second), Some(fetch));
+    // It comes too late, and the next request does not wait for it.
+    assert_eq!(resumed(flow.auth.fetched(fetch, Ok(&token("late")), Time::ZERO, 1)), []);
+    assert!(matches!(flow.request(0).1, Authorization::Fetch(..)));
+}
+
+#[test]
+fn a_cached_token_that_is_refused_is_fetched_again_and_a_fresh_one_is_final() {
+    let mut flow = Flow::new(1);
+    let first = flow.challenge(0, BEARER, 1);
+    flow.log_in(0);
+    let Authorization::Fetch(fetch, _) = flow.authorize(first, 0) else { panic!("no token request") };
+    flow.auth.fetched(fetch, Ok(&token("t1")), Time::ZERO, 1);
+    // It comes when the token is cached.
+    let (request, authorization) = flow.request(0);
+    assert!(matches!(authorization, Authorization::Send(Some(_))), "{authorization:?}");
+    assert_eq!(flow.refuse(request, BEARER, 1), Ok(()));
+    let Authorization::Fetch(fetch, _) = flow.authorize(request, 0) else { panic!("it is not dropped") };
+    flow.auth.fetched(fetch, Ok(&token("t2")), Time::ZERO, 1);
+    assert!(matches!(flow.authorize(request, 0), Authorization::Send(Some(_))));
+    let Err(Cause::Answered(refusal)) = flow.refuse(request, BEARER, 1) else { panic!("it is not final") };
+    assert!(refusal.with_login);
+}
+
+#[test]
+fn no_credential_goes_to_another_origin() {
+    let mut flow = Flow::new(1);
+    let request = flow.challenge(0, BASIC, 1);
+    flow.log_in(0);
+    let (space, elsewhere) = (space(0), Origin::of(&"https://cdn.example/".parse().unwrap()).unwrap());
+    let target = Target {
+        registry: &"registry.example".parse().unwrap(),
+        space: &space,
+        origin: &elsewhere,
+        need: &Scope::pull(&space.repository),
+    };
+    let authorization = flow.auth.authorize(request, &target, &mut flow.ids, Time::ZERO);
+    assert!(matches!(authorization, Authorization::Send(None)), "{authorization:?}");
+    assert!(matches!(flow.authorize(request, 0), Authorization::Send(Some(_))));
+}
+
+#[test]
+fn the_last_refusal_is_final_if_there_is_no_login() {
+    let mut flow = Flow::new(1);
+    let (refused, waiting) = (flow.challenge(0, BASIC, 1), flow.ids.task());
+    let query = flow.ask(0);
+    for request in [waiting, refused] {
+        assert!(matches!(flow.authorize(request, 0), Authorization::Wait));
+    }
+    let outcomes = flow.auth.answered(query, Ok(None));
+    assert!(
+        matches!(&outcomes[..], [(sent, Ok(())), (failed, Err(Cause::Answered(refusal)))]
+            if *sent == waiting && *failed == refused && !refusal.with_login),
+        "{outcomes:?}"
+    );
+    assert!(!flow.is_known(0));
 }

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::limits::Limits;
-use crate::session::task::TaskId;
-use crate::types::id::OpId;
+use crate::types::id::{OpId, TaskId};
 use crate::types::time::Time;
 use crate::wire::origin::Origin;
 

@@ -8,8 +8,8 @@ use crate::op::Op;
 use crate::op::event::Event;
 use crate::session::Session;
 use crate::session::lanes::Job;
-use crate::session::task::{Purpose, Task, TaskId, TaskState};
-use crate::types::id::OpId;
+use crate::session::task::TaskState;
+use crate::types::id::{OpId, TaskId};
 use crate::types::reference::name::Repository;
 use crate::types::reference::registry::Registry;
 use crate::types::time::Time;
@@ -118,7 +118,7 @@ impl Session {
                     if let Some(exchange) = self.start_job(job, &origin) {
                         return Some(exchange);
                     }
-                    if !self.queries.is_empty() {
+                    if self.auth.has_question() {
                         return None;
                     }
                 }
@@ -167,8 +167,8 @@ impl Session {
 
     fn stop(&mut self, id: TaskId) {
         let Some(task) = self.tasks.remove(&id) else { return };
-        if let Purpose::Token { key, .. } = &task.purpose {
-            self.fetching.remove(key);
+        if let Some(fetch) = self.auth.release(id) {
+            self.stop(fetch);
         }
         match task.place {
             TaskState::Out(exchange) => {
@@ -177,16 +177,7 @@ impl Session {
                 self.aborts.push_back(exchange);
             }
             TaskState::Asleep(until) => _ = self.timers.remove(&(until, id)),
-            TaskState::NeedsToken(token) => {
-                if let Some(Task { purpose: Purpose::Token { waiting, .. }, .. }) = self.tasks.get_mut(&token)
-                {
-                    waiting.retain(|waiting| *waiting != id);
-                    if waiting.is_empty() {
-                        self.stop(token);
-                    }
-                }
-            }
-            TaskState::Queued | TaskState::Parked | TaskState::NeedsLogin(_) => {}
+            TaskState::Queued | TaskState::Parked | TaskState::Waiting => {}
         }
     }
 

@@ -5,23 +5,20 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-use crate::auth::Verdict;
-use crate::auth::credentials::Credentials;
-use crate::auth::token::TokenKey;
 use crate::error::fault::{Fault, FaultKind};
-use crate::error::{Cause, Error, LimitExceeded, Refusal, Responder};
+use crate::error::{Cause, Error, LimitExceeded, Responder};
 use crate::op::Fetched;
 use crate::op::event::{Event, Retry};
 use crate::session::lanes::Job;
-use crate::session::task::{Purpose, Task, TaskId, TaskState};
+use crate::session::task::{Purpose, Task, TaskState};
 use crate::session::{Session, retry};
-use crate::types::id::OpId;
+use crate::types::id::{OpId, TaskId};
 use crate::types::token::TokenAnswer;
 use crate::wire::exchange::blob::BlobWant;
 use crate::wire::exchange::{Answer, Completion};
 use crate::wire::redact::Redactor;
-use crate::wire::status::{Class, RequestKind};
-use crate::wire::{error_body, origin, request, status};
+use crate::wire::status::Class;
+use crate::wire::{error_body, origin, status};
 
 impl Session {
     /// Takes what an exchange brought to its task.
@@ -35,7 +32,7 @@ impl Session {
             (Answer::Described, Some((_, headers))) => self.end(id, Ok(Fetched::Head(headers))),
             (Answer::Manifest(digest, manifest), _) => self.end(id, Ok(Fetched::Manifest(digest, manifest))),
             (Answer::Blob, _) => self.end(id, Ok(Fetched::Blob)),
-            (Answer::Token(answer), _) => self.token_is_there(id, &answer),
+            (Answer::Token(answer), _) => self.token_settled(id, Ok(&answer)),
             (Answer::Part(part, cause), _) => self.keep_part(id, part, cause),
             (Answer::Refused(body), Some((status, headers))) => {
                 self.refused(id, status, &headers, &body, &echo);
@@ -49,6 +46,9 @@ impl Session {
     }
 
     fn refused(&mut self, id: TaskId, status: StatusCode, headers: &HeaderMap, body: &[u8], echo: &Redactor) {
+        if self.ask_for_token_by_get(id, status) {
+            return;
+        }
         let Some(task) = self.tasks.get(&id) else { return };
         let by = self.responder(task);
         let mut refusal =
@@ -56,12 +56,10 @@ impl Session {
         match (task.kind.classify(status), &task.purpose) {
             (Class::Redirect, _) => self.redirected(id, headers),
             (Class::Challenge, Purpose::Fetch { .. }) if by == Responder::Registry => {
-                self.challenged(id, refusal, headers);
-            }
-            (_, Purpose::Token { key: TokenKey { credentials: Some(Credentials::Identity(_)), .. }, .. })
-                if task.kind == RequestKind::PostToken && status::refuses_refresh_token(status) =>
-            {
-                self.ask_for_token_by_get(id);
+                match self.auth.challenged(id, refusal, headers, self.ops.len()) {
+                    Ok(()) => self.start_over(id),
+                    Err(cause) => self.fail(id, cause),
+                }
             }
             (Class::Trouble, _) => {
                 let asked = refusal.retry_after;
@@ -90,8 +88,8 @@ impl Session {
 
     fn shows_login(&self, id: TaskId) -> bool {
         match self.tasks.get(&id).map(|task| &task.purpose) {
-            Some(Purpose::Token { key, .. }) => key.credentials.is_some(),
-            _ => self.site_of(id).is_some_and(|site| self.auth.has_login(&site)),
+            Some(Purpose::Token(token)) => token.has_login(),
+            _ => self.auth.has_login(id),
         }
     }
 
@@ -103,7 +101,7 @@ impl Session {
         }
         let leads_to = match task.purpose {
             Purpose::Fetch { .. } => origin::redirect(&task.target, headers, plain_http),
-            Purpose::Token { .. } => origin::token_redirect(&task.target, headers, plain_http),
+            Purpose::Token(_) => origin::token_redirect(&task.target, headers, plain_http),
         };
         match leads_to {
             Ok(target) => {
@@ -115,62 +113,36 @@ impl Session {
         }
     }
 
-    /// The registry wants to know who asks.
-    fn challenged(&mut self, id: TaskId, mut refusal: Refusal, headers: &HeaderMap) {
-        let Some(site) = self.site_of(id) else { return };
-        let limit = self.config.limits.challenges;
-        let Some(task) = self.tasks.get_mut(&id) else { return };
-        let challenged = task.challenged.as_ref().map(|(at, _)| *at);
-        let verdict = self.auth.refused(&site, task.shown, challenged, headers, self.ops.len());
-        task.challenges += 1;
-        task.challenged = Some((self.auth.tick(), refusal.clone()));
-        let too_often = task.challenges >= limit;
-        match verdict {
-            Ok(Verdict::Again) if !too_often => {
-                task.turn_home();
-                self.queue(id);
-            }
-            Ok(verdict) => {
-                refusal.with_login = match verdict {
-                    Verdict::Final { was_known } => was_known,
-                    Verdict::Again => self.auth.has_login(&site),
-                };
-                self.fail(id, refusal.into());
-            }
-            Err(misbehaviour) => self.fail(id, misbehaviour.into()),
-        }
-    }
-
-    /// There is no login for what was asked for before and refused: its answer stands.
-    pub(super) fn give_up(&mut self, id: TaskId) -> bool {
-        let challenged = self.tasks.get_mut(&id).and_then(|task| task.challenged.take());
-        let Some((_, mut refusal)) = challenged else { return false };
-        refusal.with_login = self.site_of(id).is_some_and(|site| self.auth.has_login(&site));
-        self.fail(id, refusal.into());
-        true
-    }
-
-    /// The token server does not take a refresh token by POST.
-    fn ask_for_token_by_get(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.get_mut(&id) else { return };
-        if let Purpose::Token { key, .. } = &task.purpose {
-            task.kind = RequestKind::GetToken;
-            task.home = request::token_uri(key);
-            task.failed = 0;
+    /// The next attempt begins at the task's own URL.
+    fn start_over(&mut self, id: TaskId) {
+        if let Some(task) = self.tasks.get_mut(&id) {
             task.turn_home();
             self.queue(id);
         }
     }
 
-    fn token_is_there(&mut self, id: TaskId, answer: &TokenAnswer) {
-        let Some(Task { purpose: Purpose::Token { key, waiting }, .. }) = self.tasks.remove(&id) else {
-            return;
-        };
-        self.fetching.remove(&key);
-        let born = self.auth.tick();
-        self.auth.tokens.insert(key, answer, born, self.now, self.ops.len());
-        for task in waiting {
-            self.queue(task);
+    /// Turns to GET if the token server does not take a refresh token by POST. Returns whether it did.
+    fn ask_for_token_by_get(&mut self, id: TaskId, status: StatusCode) -> bool {
+        let Some(task) = self.tasks.get_mut(&id) else { return false };
+        let Purpose::Token(token) = &mut task.purpose else { return false };
+        if !token.fall_back(status) {
+            return false;
+        }
+        task.kind = token.kind();
+        task.home = token.uri();
+        task.failed = 0;
+        self.start_over(id);
+        true
+    }
+
+    /// A token request has ended, and so does the wait of others for its token.
+    fn token_settled(&mut self, id: TaskId, outcome: Result<&TokenAnswer, &Error>) {
+        self.tasks.remove(&id);
+        for (waiting, outcome) in self.auth.fetched(id, outcome, self.now, self.ops.len()) {
+            match outcome {
+                Ok(()) => self.queue(waiting),
+                Err(error) => self.end(waiting, Err(error)),
+            }
         }
     }
 
@@ -181,9 +153,7 @@ impl Session {
         let left = part.end().map(|end| end.saturating_sub(before));
         if retry::is_progress(part.sink.offset.saturating_sub(before), left) {
             task.failed = 0;
-            // What was shown is taken: a refusal later on is of what has gone stale since.
-            task.challenged = None;
-            task.challenges = 0;
+            self.auth.progressed(id);
         }
         task.part = Some(part);
         self.broken(id, cause);
@@ -227,8 +197,8 @@ impl Session {
     fn ops_of(&self, id: TaskId) -> BTreeSet<OpId> {
         match self.tasks.get(&id).map(|task| &task.purpose) {
             Some(Purpose::Fetch { op, .. }) => BTreeSet::from([*op]),
-            Some(Purpose::Token { waiting, .. }) => {
-                waiting.iter().filter_map(|id| self.tasks.get(id)?.op()).collect()
+            Some(Purpose::Token(_)) => {
+                self.auth.waiting_for(id).filter_map(|id| self.tasks.get(&id)?.op()).collect()
             }
             None => BTreeSet::new(),
         }
@@ -238,24 +208,16 @@ impl Session {
     pub(super) fn fail(&mut self, id: TaskId, cause: Cause) {
         let Some(task) = self.tasks.get(&id) else { return };
         let error = Error::of_request(&task.kind.method(), &task.target, cause);
-        let Purpose::Token { key, waiting } = &task.purpose else {
-            return self.end(id, Err(error));
-        };
-        // Nothing is kept of a failure: the next request begins anew.
-        let waiting = waiting.clone();
-        self.fetching.remove(&key.clone());
-        self.tasks.remove(&id);
-        for task in waiting {
-            if let Some(site) = self.site_of(task) {
-                self.auth.forget(&site);
-            }
-            self.end(task, Err(error.clone()));
+        match &task.purpose {
+            Purpose::Fetch { .. } => self.end(id, Err(error)),
+            Purpose::Token(_) => self.token_settled(id, Err(&error)),
         }
     }
 
     /// Ends a fetch.
     pub(super) fn end(&mut self, id: TaskId, outcome: Result<Fetched, Error>) {
         let Some(Task { purpose: Purpose::Fetch { op, fetch }, .. }) = self.tasks.remove(&id) else { return };
+        self.auth.release(id);
         if let Some(running) = self.ops.get_mut(&op) {
             running.tasks.remove(&id);
             running.op.settle(&fetch, outcome);

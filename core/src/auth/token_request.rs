@@ -1,0 +1,113 @@
+//! Requests for tokens, to the token server that a registry's challenge names.
+
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Request, StatusCode, Uri};
+
+use crate::auth::credentials;
+use crate::auth::credentials::Credentials;
+use crate::auth::tokens::TokenKey;
+use crate::config::Config;
+use crate::types::secret::Secret;
+use crate::wire::percent::push_pair;
+use crate::wire::redact::Redactor;
+use crate::wire::request::{Accepting, Payload};
+use crate::wire::status::RequestKind;
+use crate::wire::{request, status};
+
+/// A request for a token: POST with a refresh token, or GET with the user's name and password or with nothing.
+#[derive(Debug)]
+pub(crate) struct TokenRequest {
+    key: TokenKey,
+    kind: RequestKind,
+}
+
+impl TokenRequest {
+    pub(crate) fn new(key: TokenKey) -> Self {
+        let kind = match &key.credentials {
+            Some(Credentials::Identity(_)) => RequestKind::PostToken,
+            _ => RequestKind::GetToken,
+        };
+        Self { key, kind }
+    }
+
+    pub(crate) fn kind(&self) -> RequestKind {
+        self.kind
+    }
+
+    /// For GET, the realm with its own query, the service if there is one, and each scope.
+    ///
+    /// Source: Docker's token authentication page.
+    pub(crate) fn uri(&self) -> Uri {
+        let realm = &self.key.realm.0;
+        if self.kind == RequestKind::PostToken {
+            return realm.clone();
+        }
+        let mut query = realm.query().unwrap_or_default().to_owned();
+        if !self.key.service.is_empty() {
+            push_pair(&mut query, "service", &self.key.service);
+        }
+        for scope in self.key.scope.params() {
+            push_pair(&mut query, "scope", &scope);
+        }
+        let path =
+            if query.is_empty() { realm.path().to_owned() } else { format!("{}?{query}", realm.path()) };
+        let mut parts = realm.clone().into_parts();
+        parts.path_and_query = PathAndQuery::try_from(path).ok();
+        // Too long for a URL: the realm alone will answer that it lacks parameters.
+        Uri::from_parts(parts).unwrap_or_else(|_| realm.clone())
+    }
+
+    /// Whether the request shows a login.
+    pub(crate) fn has_login(&self) -> bool {
+        self.key.credentials.is_some()
+    }
+
+    /// Turns to GET if `status` says that the server does not take a refresh token by POST. Returns whether it did.
+    pub(crate) fn fall_back(&mut self, status: StatusCode) -> bool {
+        let does = self.kind == RequestKind::PostToken && status::refuses_refresh_token(status);
+        if does {
+            self.kind = RequestKind::GetToken;
+        }
+        does
+    }
+
+    /// The request to `target`, which is [its URL](Self::uri) or a redirect's, and the redactor of its answer.
+    pub(crate) fn build(&self, config: &Config, target: Uri) -> (Request<Payload>, Redactor) {
+        let mut request = request::build(config, self.kind.method(), target, Accepting::Token);
+        let (authorization, refresh_token) = match &self.key.credentials {
+            Some(Credentials::Basic { username, password }) => (credentials::basic(username, password), None),
+            Some(Credentials::Identity(token)) if self.kind == RequestKind::PostToken => {
+                let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
+                request.headers_mut().insert(CONTENT_TYPE, form_type);
+                *request.body_mut() = Payload::Bytes(self.form(token).into());
+                (None, Some(token))
+            }
+            // The user name of credential helpers is the one that such servers know.
+            Some(Credentials::Identity(token)) => {
+                (credentials::basic(Credentials::IDENTITY_USER, token), None)
+            }
+            Some(Credentials::Bearer(_)) | None => (None, None),
+        };
+        if let Some(value) = authorization {
+            request.headers_mut().insert(AUTHORIZATION, value);
+        }
+        let redactor = Redactor::of(&request, refresh_token);
+        (request, redactor)
+    }
+
+    /// The form that exchanges a refresh token for an access token.
+    ///
+    /// Source: Docker's page on `OAuth2`; RFC 6749, section 6.
+    fn form(&self, refresh_token: &Secret) -> String {
+        let mut form = String::new();
+        push_pair(&mut form, "grant_type", "refresh_token");
+        if !self.key.service.is_empty() {
+            push_pair(&mut form, "service", &self.key.service);
+        }
+        push_pair(&mut form, "client_id", "oci-proto");
+        push_pair(&mut form, "scope", &self.key.scope.to_string());
+        push_pair(&mut form, "refresh_token", refresh_token.reveal());
+        form
+    }
+}
