@@ -1,9 +1,9 @@
-//! Reads large indexes, beside `oci-spec` and `serde_json::Value`.
+//! Parses large indexes, compared with `oci-spec` and `serde_json::Value`.
 //!
-//! After criterion's own output come the ratios, from runs that alternate between the readers, so
+//! After criterion's output, the benchmark prints ratios from runs that alternate between the parsers, so
 //! that a busy machine slows both.
 #![expect(clippy::disallowed_types, reason = "a benchmark reads the clock")]
-#![expect(clippy::print_stdout, reason = "a benchmark says what it found")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ fn main() {
     }
 }
 
-/// Reads with every rule checked, and visits each entry.
+/// Parses with all checks, and visits each entry.
 fn strict(document: &Bytes) -> u64 {
     let manifest = Manifest::read(document.clone(), Evidence::default()).expect("a valid index");
     manifest.entries().fold(0, |sum, entry| {
@@ -61,7 +61,7 @@ fn value(document: &Bytes) -> usize {
     value["manifests"].as_array().expect("an array").len()
 }
 
-/// How many times as long the second takes: the ratio of the medians of alternating runs.
+/// Returns the time of the second relative to the first: the ratio of the medians of alternating runs.
 fn ratio<A, B>(first: impl Fn() -> A, second: impl Fn() -> B) -> f64 {
     let (mut firsts, mut seconds) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
@@ -86,7 +86,7 @@ fn bare() -> Bytes {
     index(|_| String::new())
 }
 
-/// What a large index of a build farm has: platforms, and annotations on each entry.
+/// An index with a platform and annotations in each entry, like the large index of a build farm.
 fn realistic() -> Bytes {
     const PLATFORMS: [&str; 4] = [
         r#""os":"linux","architecture":"amd64""#,

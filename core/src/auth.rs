@@ -1,22 +1,21 @@
-//! Authentication: the trip of every request from its first 401 to the credential that the registry accepts.
+//! Authentication, per registry and repository: from a request's first 401 to an accepted credential.
 //!
-//! 1. A request goes out without credentials until its registry answers 401: [`Auth::challenged`] keeps the
+//! 1. A request is sent without credentials until its registry answers 401. [`Auth::challenged`] stores the
 //!    challenge for the registry's origin and the repository, and the request is queued again.
-//! 2. [`Auth::authorize`] finds the challenge without a login and queues a question for the driver, and
-//!    [`Auth::answered`] takes the login and resumes all requests that waited for it.
+//! 2. [`Auth::authorize`] finds the challenge without a login and queues a question for the driver.
+//!    [`Auth::answered`] stores the login and resumes all requests that waited for it.
 //! 3. For a Bearer challenge, [`Auth::authorize`] looks for a cached token that covers the need, and returns a
-//!    [`TokenRequest`] if there is none; the session sends it like any other request.
-//! 4. [`Auth::fetched`] caches the token and resumes the requests that waited for it, and a failed token request
-//!    fails them and leaves nothing behind.
-//! 5. [`Auth::authorize`] returns the header and remembers when its credential was obtained: if the registry
-//!    refuses it, [`Auth::challenged`] drops it and the trip starts over, unless the credential is newer than the
-//!    request's last 401.
+//!    [`TokenRequest`] if there is none. The session sends it like any other request.
+//! 4. [`Auth::fetched`] caches the token and resumes the requests that waited for it. If the token request
+//!    failed, it fails them and keeps no state.
+//! 5. [`Auth::authorize`] returns the header and remembers when its credential was obtained. If the registry
+//!    rejects it, [`Auth::challenged`] drops it and the flow starts over, unless the credential is newer than
+//!    the request's last 401.
 //!
 //! Source: RFC 9110, section 11; RFC 7617; Docker's pages on token authentication and `OAuth2`.
 
 pub(crate) mod credentials;
 pub(crate) mod logins;
-pub(crate) mod scope;
 #[cfg(test)]
 mod tests;
 pub(crate) mod token_request;
@@ -29,7 +28,6 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::auth::credentials::{Credentials, CredentialsQuery};
 use crate::auth::logins::{Credential, Logins, ProtectionSpace, Scheme};
-use crate::auth::scope::Scope;
 use crate::auth::token_request::TokenRequest;
 use crate::auth::tokens::Tokens;
 use crate::auth::waiting::{Awaited, Waiting};
@@ -38,42 +36,43 @@ use crate::error::fault::Fault;
 use crate::error::{Cause, Error, Refusal};
 use crate::limits::Limits;
 use crate::types::id::{Ids, QueryId, TaskId};
-use crate::types::reference::registry::Registry;
+use crate::types::scope::Scope;
 use crate::types::time::Time;
 use crate::types::token::TokenAnswer;
 use crate::wire::origin;
 use crate::wire::origin::Origin;
+use crate::wire::target::Target;
 
-/// All logins and tokens of a session, and the requests that wait for them.
+/// The logins and tokens of a session, and the requests that wait for them.
 #[derive(Debug)]
 pub(crate) struct Auth {
     logins: Logins,
     tokens: Tokens,
     requests: BTreeMap<TaskId, RequestState>,
     waiting: Waiting,
-    /// Questions without an answer.
+    /// The questions without an answer.
     asked: BTreeMap<QueryId, (ProtectionSpace, CredentialsQuery)>,
-    /// Those of them that the driver has yet to be asked.
+    /// The questions that have not been handed to the driver.
     to_ask: VecDeque<QueryId>,
-    /// Counts events, and so tells which of two came first.
+    /// A logical clock that orders events.
     clock: u64,
     max_challenges: u32,
     plain_http: PlainHttp,
 }
 
-/// One request's part in the flow, over all its attempts.
+/// The authentication state of one request, across its attempts.
 #[derive(Debug)]
 struct RequestState {
     space: ProtectionSpace,
-    /// The credential in its last attempt.
+    /// The credential of the last attempt.
     proof: Option<Proof>,
-    /// Its 401s since there was progress.
+    /// The number of 401 responses since the last progress.
     challenges: u32,
-    /// When the last of those came, and its answer.
+    /// The time of the last 401, and the response.
     challenged: Option<(u64, Refusal)>,
 }
 
-/// The credential that an Authorization header was made of, and when it was obtained.
+/// The credential in an Authorization header, with the time at which it was obtained.
 #[derive(Clone, Copy, Debug)]
 enum Proof {
     Login(u64),
@@ -83,24 +82,14 @@ enum Proof {
 /// The next step of a request.
 #[derive(Debug)]
 pub(crate) enum Authorization {
-    /// Send it, with this Authorization header if there is one.
+    /// Send the request, with this Authorization header if there is one.
     Send(Option<HeaderValue>),
-    /// It waits for a login or a token. There may be a new [question](Auth::next_question).
+    /// The request waits for a login or a token. There may be a new [question](Auth::next_question).
     Wait,
-    /// It waits for this token request, which is new and has this id.
+    /// The request waits for this new token request with this id.
     Fetch(TaskId, Box<TokenRequest>),
-    /// The registry has refused it, and there is no login to try.
+    /// The registry rejected the request, and no login is available.
     Refuse(Refusal),
-}
-
-/// The destination of a request and its purpose there.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Target<'a> {
-    pub(crate) registry: &'a Registry,
-    pub(crate) space: &'a ProtectionSpace,
-    /// The origin that the request is about to be sent to. After a redirect it is not the registry's.
-    pub(crate) origin: &'a Origin,
-    pub(crate) need: &'a Scope,
 }
 
 impl Auth {
@@ -118,26 +107,28 @@ impl Auth {
         }
     }
 
-    /// Decides how an attempt of `request` is authorized, and whether it can be sent now.
+    /// Decides how an attempt of `request` is authorized, and whether it can be sent now. `origin` is
+    /// the origin to which it is sent; after a redirect, it differs from the target's.
     pub(crate) fn authorize(
         &mut self,
         request: TaskId,
-        target: &Target<'_>,
+        target: &Target,
+        origin: &Origin,
         ids: &mut Ids,
         now: Time,
     ) -> Authorization {
         let used = self.tick();
-        let space = target.space;
+        let space = &ProtectionSpace::of(target);
         let state = self.requests.entry(request).or_insert_with(|| RequestState::new(space.clone()));
         state.proof = None;
-        if !origin::may_authorize(&space.origin, target.origin) {
+        if !origin::may_authorize(&space.origin, origin) {
             return Authorization::Send(None);
         }
-        match self.logins.credential(space, target.need, used) {
+        match self.logins.credential(space, &target.scope, used) {
             Credential::NotNeeded => Authorization::Send(None),
             Credential::Unknown => {
                 let query = ids.query();
-                self.ask(query, target);
+                self.ask(query, target, space);
                 self.waiting.join(request, Awaited::Login(query));
                 Authorization::Wait
             }
@@ -160,12 +151,12 @@ impl Auth {
                 if let Some(token) = self.tokens.find(&key, now) {
                     state.proof = Some(Proof::Token(token.obtained));
                     Authorization::Send(Some(token.header.clone()))
-                } else if let Some(fetch) = self.tokens.on_its_way(&key) {
+                } else if let Some(fetch) = self.tokens.find_pending(&key) {
                     self.waiting.join(request, Awaited::Token(fetch));
                     Authorization::Wait
                 } else {
                     let fetch = ids.task();
-                    self.tokens.expect(fetch, (*key).clone());
+                    self.tokens.begin(fetch, (*key).clone());
                     self.waiting.join(request, Awaited::Token(fetch));
                     Authorization::Fetch(fetch, Box::new(TokenRequest::new(*key)))
                 }
@@ -173,8 +164,8 @@ impl Auth {
         }
     }
 
-    /// Takes the registry's 401 to `request`, where `alive` operations share the session. On success the request
-    /// is to be authorized again; otherwise it fails.
+    /// Handles the registry's 401 response to `request`; `alive` is the number of operations in the
+    /// session. On success, the request must be authorized again; otherwise it fails.
     pub(crate) fn challenged(
         &mut self,
         request: TaskId,
@@ -195,7 +186,7 @@ impl Auth {
             Some(Proof::Login(obtained)) => is_newer(obtained),
             None => false,
         };
-        // A registry that names no scheme may have named one before.
+        // A 401 without a supported scheme may follow an earlier challenge.
         if fresh_is_refused || scheme.is_none() && !self.logins.is_challenged(space) {
             refusal.with_login = self.logins.has_login(space);
             self.logins.forget(space);
@@ -215,7 +206,7 @@ impl Auth {
         Ok(())
     }
 
-    /// The next question for the driver.
+    /// Returns the next question for the driver.
     pub(crate) fn next_question(&mut self) -> Option<(QueryId, CredentialsQuery)> {
         let query = self.to_ask.pop_front()?;
         let (_, question) = self.asked.get(&query)?;
@@ -226,13 +217,18 @@ impl Auth {
         !self.to_ask.is_empty()
     }
 
-    /// Asks all questions without an answer once more: the driver that was asked is gone.
+    /// Returns the number of questions without an answer.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.asked.len()
+    }
+
+    /// Queues all unanswered questions again, because the driver that received them is gone.
     pub(crate) fn ask_again(&mut self) {
         self.to_ask = self.asked.keys().copied().collect();
     }
 
-    /// Takes the driver's answer to a question. Returns the requests that waited for it: each is authorized again,
-    /// or fails. An answer to a question that is not open is ignored.
+    /// Handles the driver's answer to a question. Returns the requests that waited for it; each is
+    /// authorized again or fails. An answer to a question that is not open is ignored.
     pub(crate) fn answered(
         &mut self,
         query: QueryId,
@@ -253,7 +249,8 @@ impl Auth {
         if !matches!(self.logins.credential(&space, &Scope::default(), obtained), Credential::Missing) {
             return waiting.map(|request| (request, Ok(()))).collect();
         }
-        // One answer serves all that wait: none of them asks again. A request without a 401 of its own is sent.
+        // One answer serves all waiting requests; none asks again. A request without a 401 of its own
+        // is sent.
         let resumed = waiting.map(|request| {
             (request, self.last_refusal(request).map_or(Ok(()), |refusal| Err(refusal.into())))
         });
@@ -262,8 +259,8 @@ impl Auth {
         resumed
     }
 
-    /// Takes the end of a token request, where `alive` operations share the session. Returns the requests that
-    /// waited for it: each is authorized again, or fails.
+    /// Handles the outcome of a token request; `alive` is the number of operations in the session.
+    /// Returns the requests that waited for it; each is authorized again or fails.
     pub(crate) fn fetched(
         &mut self,
         fetch: TaskId,
@@ -275,11 +272,11 @@ impl Auth {
         match outcome {
             Ok(answer) => {
                 let obtained = self.tick();
-                self.tokens.arrived(fetch, answer, obtained, now, alive);
+                self.tokens.store(fetch, answer, obtained, now, alive);
                 waiting.map(|request| (request, Ok(()))).collect()
             }
             Err(error) => {
-                self.tokens.give_up(fetch);
+                self.tokens.abandon(fetch);
                 let failed = waiting.map(|request| {
                     if let Some(state) = self.requests.get(&request) {
                         self.logins.forget(&state.space);
@@ -291,18 +288,18 @@ impl Auth {
         }
     }
 
-    /// The requests that wait for a token request.
+    /// Returns the requests that wait for a token request.
     pub(crate) fn waiting_for(&self, fetch: TaskId) -> impl Iterator<Item = TaskId> {
-        self.waiting.line(Awaited::Token(fetch))
+        self.waiting.queue(Awaited::Token(fetch))
     }
 
-    /// Whether a login is known for the registry of `request`.
+    /// Returns whether a login is known for the registry of `request`.
     pub(crate) fn has_login(&self, request: TaskId) -> bool {
         self.requests.get(&request).is_some_and(|state| self.logins.has_login(&state.space))
     }
 
-    /// The registry has accepted the credential of `request` for a part of its content: a later 401 means that the
-    /// credential has expired since.
+    /// Records that the registry accepted the credential of `request` for part of its content. A later
+    /// 401 means that the credential has expired.
     pub(crate) fn progressed(&mut self, request: TaskId) {
         if let Some(state) = self.requests.get_mut(&request) {
             state.challenges = 0;
@@ -310,15 +307,15 @@ impl Auth {
         }
     }
 
-    /// Forgets a request that has ended or was cancelled. Returns the token request that only it waited for,
-    /// which is to be stopped.
+    /// Removes a request that has ended or was cancelled. Returns the token request that only it waited
+    /// for, which must be cancelled.
     pub(crate) fn release(&mut self, request: TaskId) -> Option<TaskId> {
         self.requests.remove(&request);
         let Some(Awaited::Token(fetch)) = self.waiting.leave(request) else { return None };
         if self.waiting_for(fetch).next().is_some() {
             return None;
         }
-        self.tokens.give_up(fetch);
+        self.tokens.abandon(fetch);
         Some(fetch)
     }
 
@@ -327,17 +324,14 @@ impl Auth {
         self.clock
     }
 
-    fn ask(&mut self, query: QueryId, target: &Target<'_>) {
-        self.logins.asked(target.space, query);
-        let question = CredentialsQuery {
-            registry: target.registry.clone(),
-            repository: target.space.repository.clone(),
-        };
-        self.asked.insert(query, (target.space.clone(), question));
+    fn ask(&mut self, query: QueryId, target: &Target, space: &ProtectionSpace) {
+        self.logins.asked(space, query);
+        let question = CredentialsQuery::new(target.registry.clone(), target.repository.clone());
+        self.asked.insert(query, (space.clone(), question));
         self.to_ask.push_back(query);
     }
 
-    /// The registry's last 401 to `request`, which is final for want of a login.
+    /// Takes the registry's last 401 response to `request`, which is final because there is no login.
     fn last_refusal(&mut self, request: TaskId) -> Option<Refusal> {
         let state = self.requests.get_mut(&request)?;
         let (_, mut refusal) = state.challenged.take()?;

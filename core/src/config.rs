@@ -1,4 +1,4 @@
-//! What a session is told once, at its start.
+//! The configuration of a session.
 
 use http::HeaderValue;
 
@@ -9,33 +9,30 @@ use crate::types::reference::registry::is_loopback;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Config {
-    /// Bounds on what the session does and holds.
+    /// The limits of the session.
     pub limits: Limits,
-    /// Which registries are spoken to without TLS.
+    /// The registries that are accessed over plain HTTP.
     pub plain_http: PlainHttp,
-    /// The User-Agent header; none is sent where this is `None`.
+    /// The User-Agent header; `None` sends none.
     pub user_agent: Option<HeaderValue>,
 }
 
-/// Which registries are spoken to without TLS. What these refer to, token servers and where they redirect to, is
-/// spoken to so under the same rule.
+/// The registries that are accessed over plain HTTP. The same rule applies to their token servers and
+/// redirects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "the choice is whom to trust without proof: nobody, oneself, all"
-)]
+#[expect(clippy::exhaustive_enums, reason = "the hosts to trust without TLS are none, this machine or all")]
 pub enum PlainHttp {
-    /// None.
+    /// No registry.
     Never,
-    /// Those on this machine: `localhost`, 127.0.0.0/8 and `[::1]`.
+    /// Registries on this machine: `localhost` and its subdomains, 127.0.0.0/8 and `[::1]`.
     #[default]
     Loopback,
-    /// All.
+    /// Every registry.
     Always,
 }
 
 impl PlainHttp {
-    /// Whether plain http may be spoken to this host.
+    /// Returns whether plain HTTP is allowed for this host.
     pub(crate) fn allows(self, host: &str) -> bool {
         match self {
             Self::Never => false,

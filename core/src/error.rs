@@ -1,4 +1,4 @@
-//! Why an operation failed, and by whose fault.
+//! The errors of operations, classified by the party at fault.
 
 pub(crate) mod fault;
 pub(crate) mod hint;
@@ -9,26 +9,27 @@ use std::time::Duration;
 use http::{Method, StatusCode, Uri};
 
 use crate::error::fault::Fault;
-use crate::header::{InvalidHeader, url};
-use crate::manifest::error::InvalidManifest;
+use crate::header::error::InvalidHeader;
+use crate::header::url;
+use crate::manifest::error::{InvalidManifest, VerifyError};
 use crate::types::digest::Digest;
 use crate::types::platform::Platform;
 use crate::types::token::InvalidToken;
 
-/// Why an operation failed.
+/// The error of a failed operation.
 ///
-/// Displayed, it says what was asked of whom and what came back. It never holds a token, a password
-/// or the values of a URL's query.
+/// Its `Display` output names the request or the document, and the cause. It never contains tokens,
+/// passwords or the values of a URL's query.
 #[derive(Clone, Debug)]
 pub struct Error(Box<Inner>);
 
 #[derive(Clone, Debug)]
 struct Inner {
-    place: Option<Context>,
+    context: Option<Context>,
     cause: Cause,
 }
 
-/// Where it happened.
+/// The request or document that an error concerns.
 #[derive(Clone, Debug)]
 enum Context {
     Request { method: Method, url: String },
@@ -36,68 +37,83 @@ enum Context {
 }
 
 impl Error {
-    /// Makes an error that needs no place: its cause says it.
+    /// Creates an error without a context.
     pub(crate) fn new(cause: impl Into<Cause>) -> Self {
-        Self(Box::new(Inner { place: None, cause: cause.into() }))
+        Self(Box::new(Inner { context: None, cause: cause.into() }))
     }
 
-    /// Makes an error of what a request met.
+    /// Creates an error of a request.
     pub(crate) fn of_request(method: &Method, uri: &Uri, cause: impl Into<Cause>) -> Self {
-        let place = Context::Request { method: method.clone(), url: url::redacted(uri) };
-        Self(Box::new(Inner { place: Some(place), cause: cause.into() }))
+        let context = Context::Request { method: method.clone(), url: url::redacted(uri) };
+        Self(Box::new(Inner { context: Some(context), cause: cause.into() }))
     }
 
-    /// Makes an error of what is wrong with a document, or with coming to it.
+    /// Creates an error of a document, or of reaching it.
     pub(crate) fn of_document(digest: &Digest, cause: impl Into<Cause>) -> Self {
-        let place = Context::Document(digest.clone());
-        Self(Box::new(Inner { place: Some(place), cause: cause.into() }))
+        let context = Context::Document(digest.clone());
+        Self(Box::new(Inner { context: Some(context), cause: cause.into() }))
     }
 
-    /// Why, sorted by blame.
+    /// Rewrites the texts that a server or a driver supplied.
+    pub(crate) fn map_texts(mut self, mut change: impl FnMut(&str) -> String) -> Self {
+        match &mut self.0.cause {
+            Cause::Answered(refusal) => {
+                for error in &mut refusal.errors {
+                    error.code = change(&error.code);
+                    error.message = change(&error.message);
+                }
+            }
+            Cause::Transport(fault) => *fault = Fault::new(fault.kind(), change(fault.message())),
+            Cause::Request(_) | Cause::Misbehaved(_) | Cause::Limit(_) => {}
+        }
+        self
+    }
+
+    /// Returns the cause, classified by the party at fault.
     pub fn cause(&self) -> &Cause {
         &self.0.cause
     }
 
-    /// The request's method and its URL without query values, if a request led to the error.
+    /// Returns the request's method and its URL without query values, if a request caused the error.
     pub fn request(&self) -> Option<(&Method, &str)> {
-        match &self.0.place {
+        match &self.0.context {
             Some(Context::Request { method, url }) => Some((method, url)),
             _ => None,
         }
     }
 
-    /// The document that the error is about, where no request led to it.
+    /// Returns the document that the error concerns, if no request caused it.
     pub fn document(&self) -> Option<&Digest> {
-        match &self.0.place {
+        match &self.0.context {
             Some(Context::Document(digest)) => Some(digest),
             _ => None,
         }
     }
 
-    /// The response's status, if the registry's answer is the reason.
+    /// Returns the status of the response that caused the error.
     pub fn status(&self) -> Option<StatusCode> {
         Some(self.refusal()?.status)
     }
 
-    /// Whether the registry says that it does not have what was asked for.
+    /// Returns whether the registry responded that the requested content does not exist.
     pub fn is_not_found(&self) -> bool {
         self.refusal().is_some_and(|refusal| {
             refusal.status == StatusCode::NOT_FOUND && refusal.by != Responder::TokenServer
         })
     }
 
-    /// Whether the registry, or its token server, wants a login, or another one. Registries hide what is
-    /// not there behind the same answer.
+    /// Returns whether the registry or its token server rejected the request for lack of a valid login.
+    /// Registries may return the same response for content that does not exist.
     pub fn is_unauthorized(&self) -> bool {
         matches!(self.status(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
     }
 
-    /// Whether a server limits how much it serves.
+    /// Returns whether a server's rate limit was reached.
     pub fn is_rate_limited(&self) -> bool {
         self.status() == Some(StatusCode::TOO_MANY_REQUESTS)
     }
 
-    /// How long the server asks to be left alone, from its answer on.
+    /// Returns the delay before a retry that the server requested, counted from its response.
     pub fn retry_after(&self) -> Option<Duration> {
         self.refusal()?.retry_after
     }
@@ -109,7 +125,7 @@ impl Error {
         }
     }
 
-    /// The transport's fault, if that is the reason.
+    /// Returns the driver's fault, if it caused the error.
     pub fn fault(&self) -> Option<&Fault> {
         match self.cause() {
             Cause::Transport(fault) => Some(fault),
@@ -118,7 +134,7 @@ impl Error {
     }
 }
 
-/// What failed a driver outside of any exchange: a sink that cannot take content that needed no request.
+/// A driver's fault outside of any exchange, such as a failure to store content that required no request.
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         Self::new(fault)
@@ -127,7 +143,7 @@ impl From<Fault> for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0.place {
+        match &self.0.context {
             Some(Context::Request { method, url }) => write!(f, "{method} {url}: ")?,
             Some(Context::Document(digest)) => write!(f, "{digest}: ")?,
             None => {}
@@ -145,71 +161,89 @@ impl std::error::Error for Error {
     }
 }
 
-/// Why an operation failed, sorted by blame.
+/// The cause of an error, classified by the party at fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Cause {
-    /// What the caller asked for cannot be done as asked.
+    /// The caller's request is invalid.
     #[error(transparent)]
     Request(#[from] InvalidRequest),
-    /// The registry answered that it will not, or cannot.
+    /// A server responded with an error status.
     #[error(transparent)]
     Answered(#[from] Refusal),
-    /// The registry broke a rule: its answer cannot be trusted or understood.
+    /// The registry violated the protocol: its response cannot be trusted or understood.
     #[error(transparent)]
     Misbehaved(#[from] Misbehaviour),
-    /// The transport, or what takes the bytes, failed.
+    /// The driver reported a fault: of its transport, its storage or its credential lookup.
     #[error(transparent)]
     Transport(#[from] Fault),
-    /// A bound was met.
+    /// A limit was exceeded.
     #[error(transparent)]
     Limit(#[from] LimitExceeded),
 }
 
-/// Why what the caller asked for cannot be done as asked.
+impl From<VerifyError> for Cause {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Size { expected, found } if found > expected => {
+                Misbehaviour::TooLong { expected }.into()
+            }
+            VerifyError::Size { expected, found: received } => {
+                Misbehaviour::TooShort { expected, received }.into()
+            }
+            VerifyError::UnknownAlgorithm(digest) => InvalidRequest::UnknownAlgorithm(digest).into(),
+            VerifyError::Digest { expected, computed } => {
+                Misbehaviour::WrongDigest { expected, computed }.into()
+            }
+            VerifyError::Manifest(refused) => Misbehaviour::Manifest(refused).into(),
+        }
+    }
+}
+
+/// An invalid request of the caller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidRequest {
-    /// The digest's algorithm is not one that can be verified.
+    /// The digest's algorithm is not supported, so its content cannot be verified.
     #[error("`{0}` cannot be verified: its algorithm is not sha256, sha384 or sha512")]
     UnknownAlgorithm(Digest),
-    /// A blob is named by its digest, and the reference has none.
-    #[error("a blob is named by its digest: REPOSITORY@DIGEST")]
+    /// The reference to a blob has no digest.
+    #[error("a blob requires a digest: REPOSITORY@DIGEST")]
     BlobWithoutDigest,
-    /// Nothing in the index fits the platform.
-    #[error("nothing fits the platform {asked}; there is: {}", list(offered))]
+    /// No image in the index matches the platform.
+    #[error("no image for platform {asked}; available: {}", list(offered))]
     NoPlatform {
-        /// What was asked for.
+        /// The requested platform.
         asked: Platform,
-        /// What there is, in document order; the first few.
+        /// The first few platforms of the index, in document order.
         offered: Vec<Platform>,
     },
 }
 
 fn list(platforms: &[Platform]) -> String {
     if platforms.is_empty() {
-        return "no entry with a platform".to_owned();
+        return "no entry specifies a platform".to_owned();
     }
     platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// An answer that says no.
+/// An error response of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refusal {
     /// The response's status.
     pub status: StatusCode,
-    /// Who answered.
+    /// The server that responded.
     pub by: Responder,
-    /// The server's own codes and messages.
+    /// The codes and messages in the response body.
     pub errors: Vec<RegistryError>,
-    /// The Retry-After header, as a duration from the response.
+    /// The Retry-After header, as a delay from the response.
     pub retry_after: Option<Duration>,
-    /// Whether a login was shown.
+    /// Whether the request was sent with a login.
     pub with_login: bool,
 }
 
-/// Who answered a request.
+/// The server that responded to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Responder {
@@ -217,7 +251,7 @@ pub enum Responder {
     Registry,
     /// A server that the registry redirected to.
     Elsewhere,
-    /// The server that makes tokens for the registry.
+    /// The registry's token server.
     TokenServer,
 }
 
@@ -225,7 +259,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.by {
             Responder::Registry => "the registry answered ",
-            Responder::Elsewhere => "the server that the registry redirects to answered ",
+            Responder::Elsewhere => "the redirect target answered ",
             Responder::TokenServer => "the registry's token server answered ",
         })?;
         write!(f, "{}", self.status.as_u16())?;
@@ -236,7 +270,7 @@ impl fmt::Display for Refusal {
             write!(f, "; {error}")?;
         }
         if let Some(wait) = self.retry_after {
-            write!(f, "; it asks to be left alone for {} s", wait.as_secs_f64().ceil())?;
+            write!(f, "; retry after {} s", wait.as_secs_f64().ceil())?;
         }
         Ok(())
     }
@@ -250,9 +284,9 @@ impl std::error::Error for Refusal {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RegistryError {
-    /// The code, such as `MANIFEST_UNKNOWN`; empty where the body has none. Unknown codes are kept.
+    /// The code, such as `MANIFEST_UNKNOWN`; empty if the body has none. Unknown codes are kept.
     pub code: String,
-    /// The message, fit to be shown: spaces stand for control characters, and its length is bounded.
+    /// The message, safe to display: control characters are replaced by spaces, and its length is bounded.
     pub message: String,
 }
 
@@ -266,105 +300,109 @@ impl fmt::Display for RegistryError {
     }
 }
 
-/// How a registry broke a rule.
+/// A protocol violation by a registry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Misbehaviour {
-    /// The content is not what its digest names.
-    #[error("wrong content: asked for {expected}, got {computed}")]
+    /// The content does not match its digest.
+    #[error("digest mismatch: expected {expected}, got {computed}")]
     WrongDigest {
-        /// The digest that was asked for, or that the registry announced.
+        /// The digest that was requested, or that the registry announced.
         expected: Digest,
-        /// The digest of what came.
+        /// The digest of the received content.
         computed: Digest,
     },
-    /// The content has not the size that its descriptor gives.
-    #[error("wrong size: the descriptor says {expected} bytes, the registry {announced}")]
+    /// The content does not match the size in its descriptor.
+    #[error("size mismatch: the descriptor says {expected} bytes, the registry {announced}")]
     WrongSize {
-        /// What the descriptor says.
+        /// The size in the descriptor.
         expected: u64,
-        /// What the response says, or what came before it was stopped.
+        /// The size that the response announced, or the number of bytes received before the response was
+        /// aborted.
         announced: u64,
     },
-    /// The content goes on beyond its size.
-    #[error("the content goes on beyond its {expected} bytes")]
+    /// The content is longer than its size.
+    #[error("the content is longer than {expected} bytes")]
     TooLong {
-        /// What the descriptor or the response says.
+        /// The size according to the descriptor or the response.
         expected: u64,
     },
     /// The content ended before its size was reached.
     #[error("the content ended after {received} of {expected} bytes")]
     TooShort {
-        /// What the descriptor or the response says.
+        /// The size according to the descriptor or the response.
         expected: u64,
-        /// What came.
+        /// The number of bytes received.
         received: u64,
     },
-    /// The document breaks a rule.
+    /// The document is invalid.
     #[error(transparent)]
     Manifest(#[from] InvalidManifest),
-    /// A header does not fit its grammar.
+    /// A header violates its grammar.
     #[error(transparent)]
     Grammar(#[from] InvalidHeader),
-    /// A header does not mean what it must.
+    /// A header is well formed, but its value is not acceptable.
     #[error("the {name} header is unusable: {problem}")]
     Header {
         /// The header's name.
         name: &'static str,
-        /// What is wrong with it.
+        /// The reason.
         problem: String,
     },
-    /// The body is encoded although only the identity was accepted (RFC 9110, section 12.5.3).
-    #[error("the body is encoded as `{0}`, which was not accepted: its bytes cannot be verified")]
+    /// The body has a content coding, although the request accepted only `identity` (RFC 9110, section
+    /// 12.5.3).
+    #[error(
+        "the response has the Content-Encoding `{0}`, which the request did not accept; its bytes cannot be verified"
+    )]
     ContentEncoding(String),
-    /// A URL in a document cannot be asked.
-    #[error("a URL that a document gives for a layer {why}")]
+    /// A URL in a document must not be requested.
+    #[error("a layer URL in a document {why}")]
     Url {
-        /// What is wrong with it.
+        /// The reason.
         why: &'static str,
     },
-    /// A token server's answer has no token that can be used.
+    /// A token server's response has no usable token.
     #[error(transparent)]
     Token(#[from] InvalidToken),
-    /// A status that has no meaning for the request.
-    #[error("the status {0} has no meaning for this request")]
+    /// The status is not defined for the request.
+    #[error("the status {0} is unexpected for this request")]
     Status(StatusCode),
-    /// One digest comes with different sizes.
-    #[error("{digest} is said to have {first} bytes in one place and {second} in another")]
+    /// Descriptors give different sizes for one digest.
+    #[error("{digest} has conflicting sizes: {first} bytes in one descriptor and {second} in another")]
     Contradiction {
         /// The digest.
         digest: Digest,
-        /// The verified size, or the first one seen.
+        /// The verified size, or the first one encountered.
         first: u64,
-        /// The other.
+        /// The conflicting size.
         second: u64,
     },
-    /// A manifest that its parent names is not there, and the walk is strict.
-    #[error("the registry does not have {0}, which a document under the reference names")]
+    /// The registry lacks a manifest that its parent refers to, and the walk is strict.
+    #[error("the registry does not have {0}, which a document under the reference refers to")]
     Missing(Digest),
 }
 
-/// Which bound was met, and where it can be set.
+/// The limit that was exceeded. Each variant names the setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LimitExceeded {
     /// [`Limits::manifest_bytes`](crate::Limits::manifest_bytes).
-    #[error("the manifest is larger than {0} bytes, the most that is read")]
+    #[error("the manifest exceeds the limit of {0} bytes")]
     ManifestBytes(u64),
     /// [`Limits::blob_bytes`](crate::Limits::blob_bytes).
-    #[error("the blob is larger than {0} bytes, the most that is read without a known size")]
+    #[error("the blob exceeds the limit of {0} bytes for blobs of unknown size")]
     BlobBytes(u64),
     /// [`Limits::walk_depth`](crate::Limits::walk_depth).
-    #[error("it lies deeper than {0} levels, the most that a walk descends")]
+    #[error("its depth exceeds the limit of {0} levels")]
     WalkDepth(u32),
     /// [`Limits::walk_nodes`](crate::Limits::walk_nodes).
-    #[error("the tree has more than {0} nodes, the most that a walk reports; this is the first beyond")]
+    #[error("the tree exceeds the limit of {0} nodes; this is the first over it")]
     WalkNodes(u64),
     /// [`Limits::walk_bytes`](crate::Limits::walk_bytes).
-    #[error("with it the tree's manifests have more than {0} bytes, the most that a walk reads")]
+    #[error("with it, the tree's manifests exceed the limit of {0} bytes")]
     WalkBytes(u64),
     /// [`Limits::token_bytes`](crate::Limits::token_bytes).
-    #[error("the token server's answer is larger than {0} bytes, the most that is read")]
+    #[error("the token server's response exceeds the limit of {0} bytes")]
     TokenBytes(u64),
     /// [`Limits::redirects`](crate::Limits::redirects).
     #[error("the request was redirected more than {0} times")]

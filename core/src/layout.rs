@@ -1,12 +1,12 @@
-//! Image layouts: the names and the documents of a folder that holds what a registry would serve.
+//! Image layouts: the file names and documents of a directory that stores a registry's content.
 //!
-//! There is no file access here: what reads and writes the folder asks for names, and hands over what the
-//! files hold. [`Walker`](crate::Walker) walks a layout as it walks a registry.
+//! This module performs no file access: it supplies file names and parses file contents.
+//! [`Walker`](crate::Walker) walks a layout as it walks a registry.
 //!
 //! ```text
-//!   oci-layout            says that the folder is an image layout: MARKER, check_marker
-//!   index.json            names the roots, some of them by tags: Index, Entry, RefName, Root
-//!   blobs/sha256/0123...  the content, each by its digest: blob_path
+//!   oci-layout            marks the directory as an image layout: MARKER, check_marker
+//!   index.json            lists the roots, some of them tagged: Index, Entry, RefName, Root
+//!   blobs/sha256/0123...  the content, by digest: blob_path
 //! ```
 //!
 //! ```
@@ -34,24 +34,24 @@ pub(crate) mod marker;
 pub(crate) mod ref_name;
 pub(crate) mod root;
 
-pub use crate::layout::index::{Entry, Index, typed};
+pub use crate::layout::index::{Entry, Index};
 pub use crate::layout::marker::{InvalidMarker, MARKER_BYTES, check_marker, marker};
 pub use crate::layout::ref_name::{InvalidRefName, RefName};
 pub use crate::layout::root::{NoRoot, Root};
 
 use crate::types::digest::Digest;
 
-/// The file that makes a folder a layout.
+/// The file that marks a directory as a layout.
 pub const MARKER: &str = "oci-layout";
-/// The file that names the roots.
+/// The file that lists the roots.
 pub const INDEX: &str = "index.json";
-/// The folder of all content.
+/// The directory of all content.
 pub const BLOBS: &str = "blobs";
 
-/// Where a layout keeps content: a path of exactly three components, with slashes between them.
+/// Returns the path of content in a layout: exactly three components, separated by slashes.
 ///
-/// Neither part of a digest has a dot at its beginning, a slash or a backslash in it (by the grammar that
-/// [`Digest`] is read with), whatever its algorithm, so that no path leads out of the folder of blobs.
+/// Whatever the algorithm, no part of a [`Digest`] begins with a dot or contains a slash or a
+/// backslash, so no path leads out of the blob directory.
 ///
 /// Source: image-spec, image-layout.md, "Blobs".
 pub fn blob_path(digest: &Digest) -> String {
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_digest_leads_out_of_the_folder_of_blobs() {
+    fn no_digest_leads_out_of_the_blob_directory() {
         let long = format!("a.b-c_d+e:{}", "=".repeat(200));
         for text in ["multihash+base58:QmRZ", "a:b", "con:nul", "x.y.z:-_=", &long] {
             let digest: Digest = text.parse().unwrap();

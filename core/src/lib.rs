@@ -1,157 +1,216 @@
 //! The OCI distribution protocol as a state machine that performs no I/O.
 //!
-//! This crate is a client for container registries with the network left out. It turns a question
-//! ("what does this tag name?", "what is in this index, all the way down?", "give me this blob,
-//! verified") into descriptions of HTTP requests, takes the bytes of the responses, and says what comes
-//! next. Who carries the requests out, and how, is yours: an async runtime, threads, a socket in an
-//! installer, a script in a test. Nothing in here reads a clock, opens a socket, starts a thread, looks
-//! at the environment or draws a random number, so that every behaviour is a function of its inputs.
+//! This crate is a client for container registries with the network left out. It turns an operation ("resolve
+//! this tag", "walk this index", "fetch this blob and verify it") into descriptions of HTTP requests, takes
+//! the bytes of the responses, and decides the next step. The caller carries the requests out: with an
+//! async runtime, with threads, on a socket in an installer, or from a script in a test. The crate reads no
+//! clock, opens no socket, starts no thread, reads no environment and draws no random number, so every
+//! behaviour is a function of its inputs.
 //!
-//! If all you want is a client, take one of the adapters: `oci-proto-tokio` (async) or `oci-proto-ureq`
-//! (blocking). They are thin loops around what is described here.
+//! Programs that just want a client use one of the adapters: `oci-proto-tokio` (async) or `oci-proto-ureq`
+//! (blocking). They are thin loops around the interface described here.
 //!
 //! # Driving a session
 //!
 //! ```text
-//!        resolve, manifest, walk, blob, pull, check, cancel, ...
-//!                               |
-//!                               v
-//!   now --- poll_output --> [Session] <------------------ credentials, complete
-//!                               |                                        ^
-//!      +----------+-------------+-----------+------------+               |
-//!      v          v             v           v            v               |
-//!    Send     Credentials     Event       Abort        Wait              |
-//!      |    (look one up) (to the caller)            (sleep)             |
-//!      v                                                                 |
-//!   [Exchange] --split--> [Awaiting] --head--> [Receiving] --finish--> [Completion]
-//!                                              push, push, ...
+//!      resolve, manifest, walk, blob, pull, check, cancel, ...
+//!                            |
+//!                            v
+//!  now -- poll_output --> [Session] <---------------- answer, complete, lost
+//!                            |                                    ^
+//!     +----------+-----------+-----------+-----------+            |
+//!     v          v           v           v           v            |
+//!   Send        Ask        Event       Abort       Wait           |
+//!     |      (answer it)  (report it)  (stop it)   (sleep)        |
+//!     v                                                           |
+//!  [Exchange] --split--> [Awaiting] --head--> [Receiving] --finish--> [Completion]
+//!                  |                          push, push, ...
+//!                  +---> [Sending]
+//!                        push, push, ..., finish
 //! ```
 //!
-//! A [`Session`] holds everything that operations share. The contract is one sentence: *poll until
-//! [`Wait`](Output::Wait), carry out every [`Send`](Output::Send), hand every [`Completion`] back*; and where a
-//! registry wants to know who asks, answer [`Credentials`](Output::Credentials). An
-//! [`Exchange`] is an owned value, so that many are under way at once, on as many threads or tasks as you
-//! like, and the bytes of bodies never pass through the session.
+//! A [`Session`] holds all state that operations share. The contract is one sentence: *poll until
+//! [`Wait`](Output::Wait); carry out every [`Send`](Output::Send); answer every [`Ask`](Output::Ask); hand
+//! every [`Completion`] back*. An output is one of five:
 //!
-//! Here is a whole walk, step by step. The registry is this crate's own [`server`], which is a state
-//! machine too, so that nothing but function calls happens.
+//! | output | the driver |
+//! |---|---|
+//! | [`Send`](Output::Send) | carries the [`Exchange`] out and hands its completion to [`Session::complete`] |
+//! | [`Ask`](Output::Ask) | finds the answer to the [`Question`] and hands it to [`Session::answer`] |
+//! | [`Abort`](Output::Abort) | stops that exchange, which is no longer needed |
+//! | [`Event`](Output::Event) | reports it to the caller |
+//! | [`Wait`](Output::Wait) | sleeps until a completion or an answer arrives, at most until the given time |
+//!
+//! An exchange is an owned value. Many are under way at once, on any number of threads or tasks, and the
+//! bytes of bodies never pass through the session: [`Receiving::push`] says which part of a chunk belongs in
+//! a [`Sink`], and the driver puts it there.
+//!
+//! The page [`driver`] lists everything that a driver must do and must not do.
+//!
+//! Here is a complete fetch of a manifest, step by step. The registry is this crate's own [`server`], which
+//! is a state machine too, so the example needs no network.
 //!
 //! ```
 //! use oci_proto::server::{Body, Memory, Server};
-//! use oci_proto::{Config, Event, Output, Session, Time, WalkOptions};
+//! use oci_proto::{Answer, Config, Event, Held, Output, Payload};
+//! use oci_proto::{Question, Rest, Session, StoreContent, Time};
 //!
 //! // A registry with one tree in it, under one tag.
 //! let (memory, root) = Memory::sample();
 //! let mut server = Server::new();
 //! server.add(&"team/app".parse()?, Some(&"1.0".parse()?), &root, &memory)?;
 //!
-//! // A session, and the question: what is under this tag?
+//! // A session, and an operation: fetch the image under this tag that matches the platform best.
 //! let mut session = Session::new(Config::default(), 0);
 //! let reference = "registry.example/team/app:1.0".parse()?;
-//! let walk = session.walk(&reference, WalkOptions::default());
+//! let operation = session.manifest(&reference, Some(&"linux/arm64".parse()?));
 //!
 //! let mut requests = Vec::new();
-//! let mut nodes = Vec::new();
+//! let mut image = None;
 //! loop {
-//!     // The driver's clock, counted from any moment that it likes. Nothing waits here, so it stands.
+//!     // The driver's clock, counted from any moment. Nothing waits here, so it stands still.
 //!     match session.poll_output(Time::ZERO) {
 //!         Output::Send(exchange) => {
-//!             // A driver sends the request, by whatever means it has ...
-//!             let (request, awaiting) = exchange.split();
+//!             // A driver connects to the URL's host and sends the request. A payload would be shown to
+//!             // `Sending`, chunk by chunk, before it is sent.
+//!             let (request, sending, awaiting) = exchange.split();
+//!             assert!(matches!(request.body(), Payload::Empty) && sending.is_none());
 //!             requests.push(request.uri().to_string());
-//!             let (head, _payload) = request.into_parts();
+//!             let (head, _) = request.into_parts();
 //!             let (head, body) = server.respond(&head).into_parts();
-//!             // ... shows the head of the response to the exchange ...
-//!             let mut receiving = awaiting.head(&head);
-//!             // ... and then its body, chunk by chunk, as far as it is wanted.
+//!             // The head of the response comes first ...
+//!             let mut receiving = awaiting.head(head.status, head.headers);
+//!             // ... and then its body, chunk by chunk, while it is wanted.
 //!             if let Body::Bytes(body) = body {
 //!                 for chunk in body.chunks(512) {
-//!                     if receiving.push(chunk).is_err() {
+//!                     if receiving.rest() != Rest::Wanted {
 //!                         break;
 //!                     }
+//!                     // Part of a blob's chunk belongs in its sink. Documents stay in the core.
+//!                     let part = receiving.push(chunk)?;
+//!                     assert!(part.is_empty());
 //!                 }
 //!             }
 //!             session.complete(Time::ZERO, receiving.finish());
 //!         }
-//!         Output::Event(op, Event::Resolved(descriptor)) => {
-//!             assert_eq!(op, walk);
-//!             assert_eq!(descriptor.digest, root.digest);
+//!         Output::Ask(query, question) => {
+//!             let answer = match question {
+//!                 // Only after a 401, which this registry never sends.
+//!                 Question::Credentials(_) => Answer::Credentials(None),
+//!                 // Only in a pull, which skips content that the driver has.
+//!                 Question::Held { .. } => Answer::Held(Held::Nothing),
+//!                 Question::Store { descriptor, content, .. } => {
+//!                     if let StoreContent::Document(manifest) = content {
+//!                         image = Some((descriptor, manifest));
+//!                     }
+//!                     Answer::Stored
+//!                 }
+//!             };
+//!             session.answer(Time::ZERO, query, answer);
 //!         }
-//!         Output::Event(_, Event::Node(node)) => nodes.push((node.depth, node.kind)),
-//!         Output::Event(_, Event::Done) => break,
+//!         Output::Event(of, Event::Done) if of == operation => break,
 //!         Output::Event(_, Event::Failed(error)) => return Err(error.into()),
-//!         other => unreachable!("nothing else happens in this walk: {other:?}"),
+//!         // News, such as `Event::Resolved`.
+//!         Output::Event(..) => {}
+//!         Output::Abort(_) => unreachable!("every exchange is complete when this is called"),
+//!         Output::Wait(_) => unreachable!("every question is answered, and no request fails"),
 //!     }
 //! }
 //!
-//! // The tag was asked for first; then each distinct manifest once.
+//! // The root by its tag, both indexes in it, and the image.
+//! assert_eq!(requests.len(), 4);
 //! assert_eq!(requests[0], "https://registry.example/v2/team/app/manifests/1.0");
-//! let mut distinct = requests.clone();
-//! distinct.sort();
-//! distinct.dedup();
-//! assert_eq!(distinct.len(), requests.len());
-//! // The nodes come in the order of the documents.
-//! assert_eq!(nodes[0], (0, oci_proto::Kind::Index));
-//! assert_eq!(nodes[1], (1, oci_proto::Kind::Index));
-//! assert_eq!(nodes[2], (2, oci_proto::Kind::Image));
+//! let (descriptor, manifest) = image.expect("`Done` comes after the answer to `Store`");
+//! assert_eq!(requests[3], format!("https://registry.example/v2/team/app/manifests/{}", descriptor.digest));
+//! assert_eq!(manifest.bytes().len() as u64, descriptor.size);
+//! assert!(session.is_idle());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A driver that does the same over a TCP socket, in 150 lines, is `examples/walk_over_tcp.rs`.
+//! `core/examples` has three example drivers: `embedding.rs` is the smallest, `walk_over_tcp` speaks
+//! HTTP/1.1 over `std::net`, and `owned_buffers.rs` passes on bodies in the buffers of a completion-based
+//! runtime, without copying them.
+//!
+//! # Public names
+//!
+//! - **Session**: [`Session`], its [`Config`], [`Limits`] and [`PlainHttp`]; [`Output`], [`Event`] and
+//!   [`Retry`]; [`Question`], [`Answer`], [`Held`] and [`StoreContent`]; [`Credentials`],
+//!   [`CredentialsQuery`] and [`Secret`]; [`TokenAnswer`]; [`Time`]; [`OpId`], [`ExchangeId`] and
+//!   [`QueryId`].
+//! - **Operations**: the methods of [`Session`], with [`PullOptions`] and [`WalkOptions`].
+//! - **One round trip**: [`Exchange`], [`Sending`], [`Awaiting`], [`Receiving`] and [`Completion`];
+//!   [`Payload`], [`Source`] and [`Sink`]; [`Rest`] and [`Refused`]; [`Reach`]; [`Fault`] and [`FaultKind`].
+//! - **Names and documents**: [`Reference`], [`Registry`], [`Repository`] and [`Tag`]; [`Digest`],
+//!   [`Algorithm`] and [`Hasher`]; [`MediaType`] and [`Kind`]; [`Descriptor`], [`DescriptorRef`],
+//!   [`Manifest`], [`Part`] and [`Evidence`]; [`Platform`] and [`Rank`]; [`Scope`].
+//! - **Trees**: [`Walker`] with [`WalkStep`], [`Node`], [`Found`], [`Wanted`] and [`Ticket`];
+//!   [`PlatformSelector`]; [`Checker`] with [`Item`], [`Role`], [`Finding`] and [`Problem`].
+//! - **Errors**: [`Error`], [`Cause`] and the types of its variants; `Invalid...`, one for each parse
+//!   function; [`VerifyError`].
+//! - **Modules**: [`header`] (grammars), [`layout`] (image layouts), [`server`] (a registry), [`record`]
+//!   (conversations recorded and replayed), [`driver`].
 //!
 //! # The pure layer
 //!
-//! What the session is made of is public, and useful alone. Each is a type that cannot hold an invalid
-//! value, made by one parse function: [`Reference`], [`Digest`] (and [`Hasher`]), [`MediaType`],
-//! [`Manifest`] with its [`DescriptorRef`]s, [`Platform`], and the grammars of [`header`]. The walk of an
-//! index, [`Walker`], knows no HTTP: it says which manifest it wants and takes its bytes from anywhere. So do
-//! [`PlatformSelector`], which finds what fits a platform, and [`Checker`], which finds everything that is wrong. The names
-//! and the documents of an image layout are in [`layout`].
+//! The building blocks of a session are public, and useful on their own. [`Reference`], [`Digest`] (with
+//! [`Hasher`]), [`MediaType`], [`Manifest`] (with its [`DescriptorRef`]s), [`Platform`] and the grammars of
+//! [`header`] are types that cannot hold an invalid value, each with one parse function. [`Walker`] walks an
+//! index without HTTP: it requests each manifest by its descriptor, and takes the bytes from any source. So
+//! do [`PlatformSelector`], which finds the image that matches a platform best, and [`Checker`], which finds
+//! every problem in a tree. The names and the documents of an image layout are in [`layout`].
 //!
-//! # What a walk promises
+//! # Guarantees of a walk
 //!
-//! Nodes come in the depth-first pre-order of the documents, whatever the order of responses, with
-//! requests ahead of it up to a window. Each digest is fetched at most once; where it comes again it is
-//! reported as repeated. A manifest that the registry does not have is reported as missing. Depth,
-//! nodes and bytes have budgets: see [`Limits`].
+//! Nodes are reported in the depth-first pre-order of the documents, independent of the order of responses.
+//! Manifests are requested ahead of that order, up to a window. Each digest is fetched at most once; a later
+//! occurrence is reported as repeated. A manifest that the registry does not have is reported as missing.
+//! [`Limits`] bounds depth, nodes and bytes.
 //!
 //! # Logins, redirects, retries
 //!
-//! All of that is decided in here; a driver looks logins up and sleeps. A request goes without credentials until
-//! the registry answers 401: then [`Output::Credentials`] asks for a login, once for each repository, and Basic
-//! or a token follows. A token is fetched once for all that wait for it, and kept while it lasts. Redirects are
-//! followed. What fails for no lasting reason is tried again after a while ([`Event::Retry`] says so), as long as
-//! the server asks for if it does, and a 429 or a 503 slows down every request to its server. A blob that breaks
-//! off goes on where it stopped, under one digest.
+//! The session makes all of these decisions; a driver only looks up logins and sleeps.
 //!
-//! # What may go where
+//! - **Logins.** A request is sent without credentials until the registry answers 401. Then
+//!   [`Question::Credentials`] asks for a login, once for each repository, and Basic or a token follows. A
+//!   token is fetched once for all requests that wait for it, and kept until it expires.
+//! - **Redirects** are followed within the rules below, each as a separate exchange.
+//! - **Retries.** A transient failure is retried after a delay ([`Event::Retry`] reports it), at least as
+//!   long as the server's Retry-After. A 429 or a 503 delays all requests to its server. An interrupted blob
+//!   is resumed where it stopped, and verified as a whole. A request that is not idempotent is retried only
+//!   if none of it was sent ([`FaultKind::NotSent`], [`FaultKind::Connect`]) or the server rejected it
+//!   without processing it.
 //!
-//! | what | may go to |
+//! # Permitted destinations
+//!
+//! | item | may be sent to |
 //! |---|---|
-//! | a request | the registry's origin, and wherever it redirects to; from https never to http |
-//! | plain http | from plain http alone, and to hosts that [`PlainHttp`] allows: who speaks it on this machine does not over a network |
+//! | a request | the registry's origin, and the targets of its redirects; never redirected from https to http |
+//! | a request over plain http | hosts that [`PlainHttp`] allows, if the registry itself is accessed over http; a registry on this machine cannot redirect a client to plain http across a network |
 //! | `Authorization` for the registry (Basic, a token) | the registry's origin, and nowhere else |
-//! | a login (name and password, refresh token) | the registry's origin as Basic; the realm that it names, over a channel no weaker than its own |
-//! | the request for a layer outside of its registry | where its descriptor says; https, or http where the registry is spoken to by http; without credentials |
-//! | a token request | the realm; https, or http where the registry itself is spoken to by http; redirected within the realm's origin alone |
-//! | the answer to a 401 | the registry's origin: a 401 from elsewhere is final |
-//! | a URL in an error | anywhere, without the values of its query |
-//!
+//! | a login (name and password, refresh token) | the registry's origin, as Basic; the realm in its challenge, over https, or over http if the registry itself is accessed over http |
+//! | the request for a layer outside of its registry | the URL in its descriptor, without credentials; https, or http if the registry itself is accessed over http |
+//! | a token request | the realm; https, or http if the registry itself is accessed over http; redirected only within the realm's origin |
+//! | a retry with credentials, after a 401 | the registry's origin; a 401 from another origin is final |
+//! | a URL in an error | anywhere, but without the values of its query |
 //!
 //! An origin is scheme, host and port (RFC 6454, section 4).
 //!
 //! # Errors
 //!
-//! [`Error`] says what was asked of whom and what came back; [`Cause`] sorts by blame: what the caller
-//! asked, what the registry answered, how it misbehaved, what the transport did, which limit was met.
-//! No input makes this crate panic; a panic is a defect of it.
+//! An [`Error`] contains the request or the document that failed, if any, and the cause. [`Cause`] classifies
+//! errors by the party at fault: an invalid request of the caller, a server's error response, a protocol
+//! violation by the registry, a fault that the driver reports, or a limit that was exceeded. No input makes
+//! this crate panic; a panic is a bug in it.
 //!
 //! # Features
 //!
-//! - `oci-spec` (default): typed documents of the `oci-spec` crate, on request, from a [`Manifest`].
+//! - `oci-spec` (default): converts a [`Manifest`] to the typed documents of the `oci-spec` crate.
 
+#[doc = include_str!("driver.md")]
+pub mod driver {}
 pub mod header;
 pub mod layout;
+pub mod record;
 pub mod server;
 
 mod auth;
@@ -160,45 +219,56 @@ mod error;
 mod limits;
 mod manifest;
 mod op;
-mod proxy;
 mod session;
 mod types;
 mod walker;
 mod wire;
 
 pub use auth::credentials::{Credentials, CredentialsQuery, InvalidUsername};
-pub use auth::scope::Scope;
 pub use config::{Config, PlainHttp};
 pub use error::fault::{Fault, FaultKind};
 pub use error::{
     Cause, Error, InvalidRequest, LimitExceeded, Misbehaviour, Refusal, RegistryError, Responder,
 };
 pub use limits::Limits;
-pub use manifest::error::InvalidManifest;
+pub use manifest::children::Part;
+pub use manifest::error::{InvalidManifest, VerifyError};
 pub use manifest::evidence::Evidence;
 pub use manifest::{DescriptorRef, Manifest};
-pub use op::event::{Event, Held, Retry};
+pub use op::ask::{Held, StoreContent};
+pub use op::event::{Event, Retry};
 pub use op::pull::PullOptions;
-pub use proxy::{is_proxy_url, unusable_proxy_variable};
-pub use session::Session;
-pub use session::output::Output;
+#[cfg(feature = "scripted")]
+#[doc(hidden)]
+pub use op::scripted::ScriptStep;
+pub use session::output::{Answer, Output, Question};
+pub use session::state::Session;
 pub use types::descriptor::Descriptor;
 pub use types::digest::{Algorithm, Digest, Hasher, InvalidDigest};
-pub use types::id::ExchangeId;
-pub use types::id::{OpId, QueryId};
+pub use types::id::{ExchangeId, OpId, QueryId};
 pub use types::media_type::{InvalidMediaType, Kind, MediaType};
 pub use types::platform::rank::Rank;
 pub use types::platform::{InvalidPlatform, Platform};
+pub use types::reference::Reference;
+pub use types::reference::error::InvalidReference;
 pub use types::reference::name::{Repository, Tag};
 pub use types::reference::registry::{Registry, is_loopback};
-pub use types::reference::{InvalidReference, Reference, without_user_info};
+pub use types::reference::user_info::without_user_info;
+pub use types::scope::Scope;
 pub use types::secret::Secret;
 pub use types::time::Time;
 pub use types::token::{InvalidToken, TokenAnswer};
-pub use walker::check::{Checker, Item, Role};
+pub use walker::check::Checker;
+pub use walker::descent::{Item, Role};
 pub use walker::finding::{Finding, Problem};
 pub use walker::node::{Found, Node, Ticket, WalkOptions, WalkStep, Wanted};
 pub use walker::select::PlatformSelector;
 pub use walker::walk::Walker;
-pub use wire::exchange::{Awaiting, Completion, Exchange, Receiving, Refused, Sink};
-pub use wire::request::Payload;
+pub use wire::exchange::Exchange;
+pub use wire::exchange::awaiting::Awaiting;
+pub use wire::exchange::completion::Completion;
+pub use wire::exchange::reach::Reach;
+pub use wire::exchange::receiving::{Receiving, Refused, Rest};
+pub use wire::exchange::sending::Sending;
+pub use wire::exchange::sink::Sink;
+pub use wire::request::{Payload, Source};

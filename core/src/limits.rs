@@ -1,57 +1,70 @@
-//! Every bound, in one place, with its reason.
+//! All limits, with the reasons for their values.
 
 use std::time::Duration;
 
-/// Bounds on what a session does and holds.
+/// Limits on the requests, memory and time of a session.
 ///
-/// The defaults suit a program that talks to registries it does not control. Each field says what
-/// a smaller or a larger value costs.
+/// The defaults suit a program that talks to registries it does not control.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Requests in flight to one origin. Registries throttle clients that open many connections;
-    /// browsers settled near this number.
+    /// The maximum number of requests in flight to one origin. Registries throttle clients that open
+    /// many connections; browsers use similar limits.
     pub in_flight_per_origin: usize,
-    /// Requests in flight in all.
+    /// The maximum number of requests in flight in total.
     pub in_flight: usize,
-    /// Bytes of a manifest whose size no descriptor gives. Registries accept at least 4 MiB
-    /// (distribution-spec, "Pushing manifests"); some accept more.
+    /// The maximum size of a manifest, in bytes. Registries accept at least 4 MiB (distribution-spec,
+    /// "Pushing manifests"); some accept more.
     pub manifest_bytes: u64,
-    /// Bytes of an error body that are read for its message; the rest is dropped.
+    /// The maximum number of bytes of an error body that are kept for its message; the rest is dropped.
     pub error_bytes: u64,
-    /// Bytes of a blob whose size no descriptor gives. Larger than any layer in the field, small
-    /// enough that an endless answer ends.
+    /// The maximum number of bytes of an unwanted body that a driver drains to reuse the connection.
+    /// Draining this much is cheaper than a new connection; draining more is not.
+    pub drain_bytes: u64,
+    /// The maximum size of a blob without a known size, in bytes. The default exceeds every real layer
+    /// but ends endless responses.
     pub blob_bytes: u64,
-    /// Levels below the root that a walk descends.
+    /// The maximum depth of a walk, in levels below the root.
     pub walk_depth: u32,
-    /// Nodes that a walk reports, repeated ones included.
+    /// The maximum number of nodes that a walk reports, including repeated ones.
     pub walk_nodes: u64,
-    /// Bytes of manifests that a walk reads in all.
+    /// The maximum size of all manifests that a walk reads, in bytes.
     pub walk_bytes: u64,
-    /// Bytes of manifests that a walk holds while they wait for their turn in its order.
+    /// The maximum size of the manifests that a walk holds ahead of its order, in bytes.
     pub walk_ahead_bytes: u64,
-    /// Entries of an error body, or codes of it, that are kept.
+    /// The maximum number of entries of an error body that are kept.
     pub error_entries: usize,
-    /// How often a request is tried that fails for no lasting reason; 1 means once. Progress in a blob
-    /// begins the count anew.
+    /// The maximum number of attempts of a request that fails transiently, including the first; 1
+    /// disables retries. Progress in a blob resets the count.
     pub max_attempts: u32,
-    /// The first wait between two tries; each further one is twice as long. Half of it is jitter.
+    /// The delay before the first retry; it doubles for each further one. Half of it is jitter.
     pub backoff_first: Duration,
-    /// The longest wait between two tries that nobody asked for.
+    /// The maximum delay before a retry without a Retry-After header.
     pub backoff_max: Duration,
-    /// The longest Retry-After that is waited for. A longer one fails the request, and is in the error.
+    /// The maximum Retry-After delay that a session waits for. A longer one fails the request and is
+    /// included in the error.
     pub retry_after_max: Duration,
-    /// Bytes of a token server's answer. Tokens with many grants have some ten thousand.
+    /// The maximum size of a token server's response, in bytes. A token with many grants takes some
+    /// ten thousand.
     pub token_bytes: u64,
-    /// Tokens, and logins, that are kept.
+    /// The maximum number of cached tokens, and of cached logins.
     pub tokens: usize,
-    /// How often one request may be answered with 401. Three occur: without credentials, with a token
-    /// that went stale, with a new one.
+    /// The number of 401 responses at which a request fails. Up to three occur in practice: without
+    /// credentials, with an expired token and with a new one.
     pub challenges: u32,
-    /// How often one request is redirected. Browsers and curl allow more; registries need one or two.
+    /// The maximum number of redirects of one request. Browsers and curl allow more; registries use one
+    /// or two.
     pub redirects: u32,
-    /// Warnings of registries that an operation reports.
+    /// The maximum number of registry warnings that an operation reports.
     pub warnings: usize,
+}
+
+impl Limits {
+    /// Returns the number of manifests that a walk may fetch ahead of its order: one set in flight, one
+    /// set pending.
+    pub(crate) fn window(&self) -> usize {
+        self.in_flight_per_origin.saturating_mul(2)
+    }
 }
 
 impl Default for Limits {
@@ -61,6 +74,7 @@ impl Default for Limits {
             in_flight: 32,
             manifest_bytes: 8 << 20,
             error_bytes: 64 << 10,
+            drain_bytes: 16 << 10,
             blob_bytes: 256 << 30,
             walk_depth: 32,
             walk_nodes: 50_000,

@@ -1,8 +1,8 @@
-//! Documents: images and indexes, read strictly, kept as they came.
+//! Manifests: images and indexes, parsed strictly and kept verbatim.
 //!
-//! A document's descriptors are read in one pass that borrows from its bytes. What is kept of a
-//! descriptor is its digest, its size, its media type, and where in the bytes its other texts are;
-//! a [`DescriptorRef`] is a view of that, and building a [`Descriptor`] is left to the caller.
+//! A document is parsed in one pass that borrows from its bytes. For each descriptor, the result holds
+//! the digest, the size, the media type and the positions of its other strings in the document. A
+//! [`DescriptorRef`] is a view of that; callers build a [`Descriptor`] only if they need one.
 //!
 //! Source: image-spec, manifest.md, image-index.md and descriptor.md; for Docker's documents,
 //! distribution, "Image Manifest Version 2, Schema 2".
@@ -15,24 +15,27 @@ use bytes::Bytes;
 
 use crate::manifest::error::InvalidManifest;
 use crate::manifest::evidence::Evidence;
-use crate::manifest::read::Untyped;
-use crate::manifest::table::{Entry, Table, What};
+use crate::manifest::pass::Untyped;
+use crate::manifest::table::{Entry, Property, Table};
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::Digest;
 use crate::types::media_type::{Kind, MediaType};
 use crate::types::platform::Platform;
 
+pub(crate) mod children;
 pub(crate) mod error;
 pub(crate) mod evidence;
 pub(crate) mod keys;
+pub(crate) mod pass;
 pub(crate) mod read;
 pub(crate) mod table;
 #[cfg(feature = "oci-spec")]
 pub(crate) mod typed;
+pub(crate) mod verify;
 
-/// A document that was read: an image, an index, or something of another type that is kept and not read.
+/// A parsed image or index, or a document of another type, which is kept without parsing.
 ///
-/// Cloning is cheap: the bytes and what was read of them are shared.
+/// Cloning is cheap: clones share the bytes and the parsed data.
 ///
 /// ```
 /// use oci_proto::{Evidence, Kind, Manifest, MediaType};
@@ -63,29 +66,29 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Reads a document, deciding from all evidence what it is.
+    /// Parses a document and determines its type from all evidence.
     ///
-    /// A Content-Type that names a known document is used. Where it is missing, empty or generic,
-    /// the document's own `mediaType` decides, then the descriptor that led to the document, then
-    /// the document's shape. A document of any other type is kept and not read.
+    /// A Content-Type that names a known document type is used. If it is missing, empty or generic, the
+    /// document's own `mediaType` decides, then the descriptor that refers to the document, then the
+    /// document's structure. A document of any other type is kept without parsing.
     ///
-    /// The reading is strict where readers are known to differ. Refused are: keys that occur twice
-    /// or differ only in case from one that is read, documents that could be both image and index,
-    /// sizes that are negative, fractional or over `i64::MAX`, and values of a wrong JSON type.
-    /// `null` counts as absent, and so does an empty `mediaType` or `artifactType`; but a `config` or `layers`
-    /// beside `manifests` is refused even where it is `null`.
+    /// Parsing is strict where parsers are known to differ. It rejects duplicate keys, keys that differ
+    /// only in case from a known one, documents that could be both image and index, sizes that are
+    /// negative, fractional or over `i64::MAX`, and values of a wrong JSON type. `null` counts as
+    /// absent, and so does an empty `mediaType` or `artifactType`; but a `config` or `layers` beside
+    /// `manifests` is rejected even if it is `null`.
     ///
     /// # Errors
-    /// The evidence conflicts, or the document breaks a rule.
+    /// Fails if conflicting document types or the document is invalid.
     pub fn read(raw: Bytes, evidence: Evidence<'_>) -> Result<Self, InvalidManifest> {
-        Self::read_with(raw, evidence, Untyped::Refused)
+        Self::read_with(raw, evidence, Untyped::Rejected)
     }
 
-    /// Reads the `index.json` of an image layout, whose entries may lack their media type.
+    /// Parses the `index.json` of an image layout, whose entries may lack a media type.
     ///
     /// Source: image-spec, image-layout.md, "index.json file".
     pub(crate) fn read_layout_index(raw: Bytes) -> Result<Self, InvalidManifest> {
-        let manifest = Self::read_with(raw, Evidence::default(), Untyped::Taken)?;
+        let manifest = Self::read_with(raw, Evidence::default(), Untyped::Accepted)?;
         match manifest.kind() {
             Kind::Index => Ok(manifest),
             _ => Err(InvalidManifest::Kind { wanted: Kind::Index, media_type: manifest.media_type }),
@@ -97,44 +100,44 @@ impl Manifest {
         Ok(Self { raw, media_type, table: Arc::new(table) })
     }
 
-    /// The exact bytes.
+    /// Returns the exact bytes.
     pub fn bytes(&self) -> &Bytes {
         &self.raw
     }
 
-    /// What the document was found to be.
+    /// Returns the media type, as determined from all evidence.
     pub fn media_type(&self) -> &MediaType {
         &self.media_type
     }
 
-    /// Image, index or other.
+    /// Returns the kind: image, index or other.
     pub fn kind(&self) -> Kind {
         self.media_type.kind()
     }
 
-    /// The document's own `artifactType`, if it has one.
+    /// Returns the document's own `artifactType`, if it has one.
     pub fn artifact_type(&self) -> Option<&MediaType> {
         self.table.artifact_type.as_ref()
     }
 
-    /// An image's config.
+    /// Returns the config of an image.
     pub fn config(&self) -> Option<DescriptorRef<'_>> {
         self.table.config.as_ref().map(|entry| self.view(entry))
     }
 
-    /// The manifest that this one refers to.
+    /// Returns the subject: the manifest that this one refers to.
     ///
     /// Source: image-spec, manifest.md, "subject".
     pub fn subject(&self) -> Option<DescriptorRef<'_>> {
         self.table.subject.as_ref().map(|entry| self.view(entry))
     }
 
-    /// The `manifests` of an index or the `layers` of an image, in document order.
+    /// Returns the `manifests` of an index or the `layers` of an image, in document order.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = DescriptorRef<'_>> + DoubleEndedIterator {
         self.table.entries.iter().map(|entry| self.view(entry))
     }
 
-    /// The nth of [`entries`](Self::entries).
+    /// Returns the nth of the [`entries`](Self::entries).
     pub fn entry(&self, index: usize) -> Option<DescriptorRef<'_>> {
         self.table.entries.get(index).map(|entry| self.view(entry))
     }
@@ -154,7 +157,7 @@ impl fmt::Debug for Manifest {
     }
 }
 
-/// A descriptor inside a document, borrowed from it.
+/// A descriptor borrowed from a document.
 ///
 /// Source: image-spec, descriptor.md.
 #[derive(Clone, Copy)]
@@ -165,57 +168,57 @@ pub struct DescriptorRef<'a> {
 }
 
 impl<'a> DescriptorRef<'a> {
-    /// What the content is said to be.
+    /// Returns the declared media type of the content.
     pub fn media_type(&self) -> &'a MediaType {
         self.table.media_type(self.entry.media_type)
     }
 
-    /// The content's digest.
+    /// Returns the content's digest.
     pub fn digest(&self) -> &'a Digest {
         &self.entry.digest
     }
 
-    /// The content's size in bytes; at most `i64::MAX`.
+    /// Returns the content's size in bytes; at most `i64::MAX`.
     pub fn size(&self) -> u64 {
         self.entry.size
     }
 
-    /// The platform, if the descriptor has one.
+    /// Returns the platform, if the descriptor has a valid one.
     ///
-    /// One without operating system or architecture, or with a part that no platform can have,
-    /// counts as none.
+    /// A platform without operating system or architecture, or with an invalid part, counts as absent.
     pub fn platform(&self) -> Option<Platform> {
-        let os = self.text(What::Os)?;
-        let architecture = self.text(What::Architecture)?;
-        Platform::from_parts(os, architecture, self.text(What::Variant), self.text(What::OsVersion)).ok()
+        let os = self.text(Property::Os)?;
+        let architecture = self.text(Property::Architecture)?;
+        Platform::from_parts(os, architecture, self.text(Property::Variant), self.text(Property::OsVersion))
+            .ok()
     }
 
-    /// The type of an artifact, if the descriptor says it.
+    /// Returns the artifact type, if the descriptor has one.
     pub fn artifact_type(&self) -> Option<&'a MediaType> {
         self.entry.artifact_type.map(|index| self.table.media_type(index))
     }
 
-    /// The content itself, if the document carries it: decoded anew at each call, and not verified.
+    /// Returns the content itself, if the document embeds it. It is decoded on each call and not verified.
     ///
-    /// Text that is not Base64 counts as absent, since the content can still be fetched.
+    /// Invalid Base64 counts as absent, since the content can still be fetched.
     pub fn data(&self) -> Option<Bytes> {
-        let text = self.text(What::Data)?;
+        let text = self.text(Property::Data)?;
         base64::engine::general_purpose::STANDARD.decode(text).ok().map(Bytes::from)
     }
 
-    /// Where else the content may be had.
+    /// Returns the URLs from which the content may also be downloaded.
     pub fn urls(&self) -> impl Iterator<Item = &'a str> {
-        self.texts(What::Url)
+        self.texts(Property::Url)
     }
 
-    /// The name that an image layout's index gives to an entry.
+    /// Returns the name that an image layout's index gives to an entry.
     ///
     /// Source: image-spec, annotations.md, `org.opencontainers.image.ref.name`.
     pub fn ref_name(&self) -> Option<&'a str> {
-        self.text(What::RefName)
+        self.text(Property::RefName)
     }
 
-    /// Builds a descriptor that borrows nothing.
+    /// Builds an owned descriptor.
     pub fn to_owned(&self) -> Descriptor {
         Descriptor {
             platform: self.platform(),
@@ -225,13 +228,17 @@ impl<'a> DescriptorRef<'a> {
         }
     }
 
-    fn text(&self, what: What) -> Option<&'a str> {
-        self.texts(what).next()
+    fn text(&self, property: Property) -> Option<&'a str> {
+        self.texts(property).next()
     }
 
-    fn texts(&self, what: What) -> impl Iterator<Item = &'a str> {
+    fn texts(&self, property: Property) -> impl Iterator<Item = &'a str> {
         let Self { raw, table, entry } = *self;
-        table.notes(entry).iter().filter(move |note| note.what == what).map(|note| table.text(raw, note))
+        table
+            .notes(entry)
+            .iter()
+            .filter(move |note| note.property == property)
+            .map(|note| table.text(raw, note))
     }
 }
 
@@ -250,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shown_for_debugging_is_what_was_read_and_no_bytes() {
+    fn debug_output_shows_parsed_data_and_no_bytes() {
         let digest = Digest::of(crate::types::digest::Algorithm::Sha256, b"");
         let entry = format!(r#"{{"mediaType":"a/b","digest":"{digest}","size":1}}"#);
         let index = format!(r#"{{"schemaVersion":2,"manifests":[{entry}]}}"#);

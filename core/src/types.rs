@@ -1,4 +1,4 @@
-//! Values that cannot be wrong: each is made by one parse function, and imports nothing from above.
+//! Validated value types. Each is built by one parse function and depends on nothing above this module.
 
 pub(crate) mod descriptor;
 pub(crate) mod digest;
@@ -6,6 +6,7 @@ pub(crate) mod id;
 pub(crate) mod media_type;
 pub(crate) mod platform;
 pub(crate) mod reference;
+pub(crate) mod scope;
 pub(crate) mod secret;
 pub(crate) mod time;
 pub(crate) mod token;

@@ -1,6 +1,8 @@
-//! Trees of documents, without HTTP: their order, the choice of a platform, and the check of everything.
+//! Traversal of documents without I/O: ordered walks, platform selection and checks of whole trees.
 
+pub(crate) mod budget;
 pub(crate) mod check;
+pub(crate) mod descent;
 pub(crate) mod documents;
 pub(crate) mod finding;
 pub(crate) mod node;

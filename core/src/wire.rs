@@ -1,4 +1,4 @@
-//! HTTP as registries speak it: end-points, requests, statuses, and one round trip as a value.
+//! The HTTP layer: endpoints, requests, statuses and exchanges.
 
 pub(crate) mod endpoint;
 pub(crate) mod error_body;
@@ -9,3 +9,4 @@ pub(crate) mod percent;
 pub(crate) mod redact;
 pub(crate) mod request;
 pub(crate) mod status;
+pub(crate) mod target;

@@ -1,4 +1,4 @@
-//! Properties of everything that reads one text or one header, over values made to be valid.
+//! Properties of the parsers of texts and headers, over generated valid values.
 
 use http::Uri;
 use oci_proto::header::{ByteRange, Challenge, ContentRange, HttpDate, Link, Selected, Warning, resolve};
@@ -9,10 +9,10 @@ use proptest::prelude::*;
 const COMPONENT: &str = "[a-z0-9]{1,6}((\\.|_|__|-{1,3})[a-z0-9]{1,6}){0,2}";
 const TAG: &str = "[a-zA-Z0-9_][a-zA-Z0-9._-]{0,20}";
 const TOKEN: &str = "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,12}";
-/// What a quoted string may hold.
+/// The content of a quoted string.
 const TEXT: &str = "[ -~\t\u{e4}\u{4e2d}]{0,30}";
 
-/// A registry's name, as it is printed.
+/// The name of a registry, as it is printed.
 fn registry() -> impl Strategy<Value = String> {
     let domain = "[a-z]([a-z0-9-]{0,8}[a-z0-9])?(\\.[a-z]([a-z0-9-]{0,5}[a-z])?){1,3}";
     let host = prop_oneof![
@@ -23,7 +23,7 @@ fn registry() -> impl Strategy<Value = String> {
     ];
     prop_oneof![
         (host.clone(), 1..=u16::MAX).prop_map(|(host, port)| format!("{host}:{port}")),
-        host.prop_filter("another name of docker.io", |host| !host.ends_with(".docker.io")),
+        host.prop_filter("an alias of docker.io", |host| !host.ends_with(".docker.io")),
     ]
 }
 
@@ -31,12 +31,12 @@ fn digest() -> impl Strategy<Value = String> {
     prop_oneof!["sha256:[0-9a-f]{64}", "sha512:[0-9a-f]{128}", "x\\+y:[A-Za-z0-9=_-]{1,20}"]
 }
 
-/// A repository's name of at least two components.
+/// The name of a repository, of at least two components.
 fn repository() -> impl Strategy<Value = String> {
     vec(COMPONENT, 2..5).prop_map(|components| components.join("/"))
 }
 
-/// Text in any mixture of upper and lower case.
+/// A text in mixed case.
 fn any_case(text: String) -> impl Strategy<Value = String> {
     vec(any::<bool>(), text.len()).prop_map(move |upper| {
         let cased = |(c, upper): (char, bool)| if upper { c.to_ascii_uppercase() } else { c };
@@ -54,7 +54,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_full_reference_prints_as_it_was_written(
+    fn a_full_reference_round_trips(
         registry in registry(), repository in repository(),
         tag in proptest::option::of(TAG), digest in proptest::option::of(digest()),
     ) {
@@ -76,14 +76,14 @@ proptest! {
     }
 
     #[test]
-    fn a_registry_has_no_case(
+    fn registries_are_case_insensitive(
         (one, other) in registry().prop_flat_map(|text| (Just(text.clone()), any_case(text)))
     ) {
         prop_assert_eq!(one.parse::<Registry>().unwrap(), other.parse::<Registry>().unwrap());
     }
 
     #[test]
-    fn a_short_name_is_docker_hub_s(name in COMPONENT, tag in TAG) {
+    fn a_short_name_refers_to_docker_hub(name in COMPONENT, tag in TAG) {
         let reference: Reference = format!("{name}:{tag}").parse().unwrap();
         prop_assert_eq!(reference.to_string(), format!("docker.io/library/{name}:{tag}"));
     }
@@ -107,7 +107,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_document_says_of_a_platform_fits_what_it_reads_as(
+    fn a_platform_in_a_document_matches_its_parsed_value(
         os in "(linux|Linux|windows|macOS|darwin)",
         architecture in "(amd64|x86_64|arm|armhf|ARM64|aarch64|386|i386)",
         variant in proptest::option::of("(v?[5-9]|v8\\.[0-9]|v9\\.[0-9]|[a-z]{1,3})"),
@@ -134,7 +134,7 @@ proptest! {
     }
 
     #[test]
-    fn challenges_are_read_as_they_were_written(
+    fn challenges_round_trip(
         written in vec(
             (
                 TOKEN,
@@ -164,7 +164,7 @@ proptest! {
     }
 
     #[test]
-    fn links_are_read_as_they_were_written(
+    fn links_round_trip(
         written in vec(
             ("[!#-;=?-\\[\\]-~]{0,30}", "[a-z]{1,5}( [a-z]{1,5}){0,2}", "( ; |;|;; )"),
             0..5,
@@ -180,14 +180,14 @@ proptest! {
     }
 
     #[test]
-    fn warnings_are_read_as_they_were_written(texts in vec(TEXT, 0..5)) {
+    fn warnings_round_trip(texts in vec(TEXT, 0..5)) {
         let value = texts.iter().map(|text| format!("299 - {}", quoted(text))).collect::<Vec<_>>().join(", ");
         let read = Warning::parse(value.as_bytes()).unwrap();
         prop_assert_eq!(read.iter().map(Warning::text).collect::<Vec<_>>(), texts);
     }
 
     #[test]
-    fn a_content_range_is_what_its_numbers_say(mut numbers in any::<[u64; 3]>(), order in any::<bool>()) {
+    fn a_content_range_has_the_parsed_numbers(mut numbers in any::<[u64; 3]>(), order in any::<bool>()) {
         if order {
             numbers.sort_unstable();
         }
@@ -201,7 +201,7 @@ proptest! {
     }
 
     #[test]
-    fn a_range_selects_the_bytes_that_it_names(first in 0..20_u64, last in 0..20_u64, size in 0..20_u64) {
+    fn a_range_selects_its_bytes(first in 0..20_u64, last in 0..20_u64, size in 0..20_u64) {
         let select = |text: String| ByteRange::parse(text.as_bytes()).ok().flatten().map(|range| range.select(size));
         let expected = |wanted: &dyn Fn(u64) -> bool| {
             let bytes: Vec<u64> = (0..size).filter(|byte| wanted(*byte)).collect();
@@ -218,7 +218,7 @@ proptest! {
     }
 
     #[test]
-    fn dates_in_all_three_forms_are_the_same(
+    fn dates_in_all_three_formats_are_equal(
         year in 1970..2070_u32, month in 0..12_usize, day in 1..29_u32, seconds in 0..86_400_u32,
     ) {
         let month = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][month];
@@ -233,7 +233,7 @@ proptest! {
     }
 
     #[test]
-    fn a_path_is_resolved_as_directories_are_walked(
+    fn a_path_is_resolved_like_a_path_of_directories(
         base in vec("[a-z]{1,3}", 0..5), reference in vec("([a-z]{1,3}|\\.|\\.\\.)", 1..7)
     ) {
         let mut walked = base.clone();

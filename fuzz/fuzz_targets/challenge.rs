@@ -1,4 +1,4 @@
-//! Challenges read back from their own text, together, one by one and as lines of one each.
+//! Challenges print as text that parses to the same value: together, one by one, and on one line each.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| oci_proto_tests::bodies::challenge(data));

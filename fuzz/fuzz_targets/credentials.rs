@@ -1,5 +1,5 @@
-//! Whatever a file of logins holds, no secret in it shows, no helper of an odd name is run, and what is found is what
-//! the file says.
+//! For any credentials file, no secret in it is shown, no helper with an invalid name is run, and credentials
+//! that are found are those in the file.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| oci_proto_tests::bodies::credentials(data));

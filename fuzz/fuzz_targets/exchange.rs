@@ -1,4 +1,5 @@
-//! However a body is cut into chunks, the sink gets the same bytes, and the session does the same next.
+//! However a body is divided into chunks, the sink receives the same bytes, and the session's next outputs
+//! are the same.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| oci_proto_tests::bodies::exchange(data));

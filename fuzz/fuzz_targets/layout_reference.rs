@@ -1,4 +1,4 @@
-//! What names a layout reads back from its own text.
+//! A layout reference prints as text that parses to the same value.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| oci_proto_tests::bodies::layout_reference(data));

@@ -1,5 +1,5 @@
-//! Any request has a well-formed answer: a known status, an error body with each refusal, a body as long as its
-//! head says.
+//! Every request gets a well-formed response: a known status, an error body with each refusal, a body of the
+//! length in its head.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| oci_proto_tests::bodies::server(data));

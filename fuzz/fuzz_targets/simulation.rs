@@ -1,5 +1,6 @@
-//! Whatever registries, token servers, mirrors, networks and drivers do, the session keeps its promises (no secret goes
-//! astray, every operation ends, what is done is right, all that can be had is had), and the same input gives the same run.
+//! A session keeps its contract whatever registries, token servers, mirrors, networks and drivers do (no
+//! secret leaks, every operation ends, results are correct, available content is delivered), and equal inputs
+//! give equal runs.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| oci_proto_tests::bodies::simulation(data));

@@ -1,4 +1,4 @@
-//! What is read as a token answer is what `serde_json` finds in it, fits a header, and does not show.
+//! A parsed token response agrees with `serde_json`; its token is valid in a header, and is not shown.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| oci_proto_tests::bodies::token(data));

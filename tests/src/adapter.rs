@@ -1,25 +1,22 @@
-//! Both adapters behind one face, so that each test is of both.
-
-mod settings;
+//! Both adapters behind one trait, so that each test covers both.
 
 use std::fmt;
 use std::io::{self, Read as _};
 
 use futures_util::TryStreamExt as _;
 use oci_proto::{Descriptor, Error, Finding, Manifest, Node, Platform, PullOptions, Reference, WalkOptions};
+use oci_proto_common::Settings;
 use oci_proto_tokio::credentials::Store;
 use oci_proto_tokio::layout::{LayoutDestination, PullError};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::runtime::{self, Runtime};
 
-pub use settings::{Hook, Settings};
-
-/// The verbs that both adapters have.
+/// The operations of both adapters.
 pub trait Adapter: fmt::Debug + Send + Sync {
-    /// What the adapter is called, as in `ocip --adapter`.
+    /// The adapter's name, as for `ocip --adapter`.
     fn name(&self) -> &'static str;
 
-    /// Says what a reference names.
+    /// Resolves a reference to its descriptor.
     ///
     /// # Errors
     /// The adapter's.
@@ -35,7 +32,7 @@ pub trait Adapter: fmt::Debug + Send + Sync {
         platform: Option<&Platform>,
     ) -> Result<(Descriptor, Manifest), Error>;
 
-    /// Walks, and gives each node to `take` as it comes.
+    /// Walks a tree, and passes each node to `take` as it arrives.
     ///
     /// # Errors
     /// The adapter's.
@@ -46,7 +43,7 @@ pub trait Adapter: fmt::Debug + Send + Sync {
         take: &mut dyn FnMut(Node),
     ) -> Result<(), Error>;
 
-    /// Verifies everything under a reference, and gives each finding to `take` as it comes.
+    /// Verifies everything under a reference, and passes each finding to `take` as it arrives.
     ///
     /// # Errors
     /// The adapter's.
@@ -57,7 +54,7 @@ pub trait Adapter: fmt::Debug + Send + Sync {
         take: &mut dyn FnMut(Finding),
     ) -> Result<Descriptor, Error>;
 
-    /// Takes everything under a reference into a layout on disk.
+    /// Pulls everything under a reference into a layout on disk.
     ///
     /// # Errors
     /// The adapter's.
@@ -74,7 +71,7 @@ pub trait Adapter: fmt::Debug + Send + Sync {
     /// The adapter's.
     fn blob_to(&self, of: Blob<'_>, writer: &mut dyn Writer) -> Result<u64, Error>;
 
-    /// Reads a blob of at most so many bytes.
+    /// Reads a blob of at most `limit` bytes.
     ///
     /// # Errors
     /// The adapter's.
@@ -86,7 +83,7 @@ pub trait Adapter: fmt::Debug + Send + Sync {
     /// The reader's.
     fn blob_read(&self, of: Blob<'_>) -> io::Result<Vec<u8>>;
 
-    /// The requests that it has sent, by its own count.
+    /// The number of requests sent, as counted by the adapter.
     fn requests(&self) -> u64;
 
     /// All nodes of a walk.
@@ -110,35 +107,40 @@ pub trait Adapter: fmt::Debug + Send + Sync {
     }
 }
 
-/// What a blob is asked for by.
+/// The two ways to identify a blob.
 #[derive(Clone, Copy, Debug)]
-#[expect(clippy::exhaustive_enums, reason = "these are the two ways")]
+#[expect(clippy::exhaustive_enums, reason = "there are only two ways")]
 pub enum Blob<'a> {
-    /// Its repository and digest, and its size where that is known.
+    /// Its repository and digest, and its size if known.
     Named(&'a Reference, Option<u64>),
     /// Its repository and its descriptor.
     Described(&'a Reference, &'a Descriptor),
 }
 
-/// What either adapter can write to.
+/// A writer for either adapter.
 pub trait Writer: io::Write + tokio::io::AsyncWrite + Send + Unpin {}
 impl<W: io::Write + tokio::io::AsyncWrite + Send + Unpin> Writer for W {}
 
-/// Makes a fresh client.
+/// Builds a new client.
 pub type Make = fn(&Settings) -> Box<dyn Adapter>;
 
-/// What makes a fresh client, by the adapter's name.
+/// The constructor of each adapter, with its name.
 pub const MAKERS: [(&str, Make); 2] = [("tokio", tokio), ("ureq", ureq)];
 
-/// A fresh client on each adapter.
+/// The default settings, without credentials.
+pub fn settings() -> Settings {
+    Settings::default().credentials(Store::none())
+}
+
+/// A new client of each adapter.
 ///
 /// # Panics
 /// A client cannot be built.
 pub fn adapters() -> [Box<dyn Adapter>; 2] {
-    adapters_with(&Settings::default())
+    adapters_with(&settings())
 }
 
-/// A fresh client on each adapter, with the same settings.
+/// A new client of each adapter, with the same settings.
 ///
 /// # Panics
 /// A client cannot be built.
@@ -146,46 +148,15 @@ pub fn adapters_with(settings: &Settings) -> [Box<dyn Adapter>; 2] {
     MAKERS.map(|(_, make)| make(settings))
 }
 
-// Both builders have the same methods, and no trait in common.
-macro_rules! build {
-    ($builder:expr, $settings:expr) => {{
-        let settings = $settings;
-        let mut builder = $builder.credentials(settings.credentials.clone().unwrap_or_else(Store::none));
-        if let Some(config) = &settings.config {
-            builder = builder.config(config.clone());
-        }
-        if let Some(proxy) = &settings.proxy {
-            builder = builder.proxy(Some(proxy)).expect("the proxy is one");
-        }
-        if let Some(roots) = &settings.roots {
-            builder = builder.add_root_certificates_pem(roots.as_bytes()).expect("the roots are some");
-        }
-        if let Some(time) = settings.connect_timeout {
-            builder = builder.connect_timeout(time);
-        }
-        if let Some(time) = settings.idle_timeout {
-            builder = builder.idle_timeout(time);
-        }
-        if let Some(time) = settings.timeout {
-            builder = builder.timeout(time);
-        }
-        if let Some(hook) = settings.on_retry.clone() {
-            builder = builder.on_retry(move |retry| hook.run(retry));
-        }
-        if let Some(hook) = settings.on_warning.clone() {
-            builder = builder.on_warning(move |warning| hook.run(warning));
-        }
-        builder.build().expect("a client is built")
-    }};
-}
-
 fn tokio(settings: &Settings) -> Box<dyn Adapter> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
-    Box::new(Tokio { client: build!(oci_proto_tokio::Client::builder(), settings), runtime })
+    let client = oci_proto_tokio::Client::with_settings(settings.clone()).expect("a client is built");
+    Box::new(Tokio { client, runtime })
 }
 
 fn ureq(settings: &Settings) -> Box<dyn Adapter> {
-    Box::new(Ureq { client: build!(oci_proto_ureq::Client::builder(), settings) })
+    let client = oci_proto_ureq::Client::with_settings(settings.clone()).expect("a client is built");
+    Box::new(Ureq { client })
 }
 
 #[derive(Debug)]

@@ -1,29 +1,30 @@
-//! The bodies of the fuzz targets, one function for each.
+//! The bodies of the fuzz targets, one function each.
 //!
-//! Each takes any bytes, and panics where a promise is broken. Where one text or one header is read, that
-//! is above all that what is printed reads back as the same value.
-#![expect(clippy::missing_panics_doc, reason = "the page above says it for all of them")]
+//! Each accepts any bytes and panics if a property is violated. For a single text or header the main property
+//! is that a parsed value prints as text that parses to the same value.
+#![expect(clippy::missing_panics_doc, reason = "the page above covers all of them")]
 
-use std::fmt::{Debug, Display};
-use std::str::FromStr;
 use std::time::Duration;
 
 use http::Uri;
 use oci_proto::header::{
-    ByteRange, Challenge, ContentRange, HttpDate, InvalidHeader, Link, RetryAfter, Selected, Warning, resolve,
+    ByteRange, Challenge, ContentRange, HttpDate, Link, RetryAfter, Selected, Warning, resolve,
 };
 use oci_proto::layout::blob_path;
 use oci_proto::{Digest, MediaType, Platform, Rank, Reference, Registry, Repository, Tag};
 
-mod credentials;
-mod error_body;
-mod exchange;
-mod layout;
-mod manifest;
-mod server;
-mod session;
-mod simulation;
-mod token;
+use crate::bodies::round_trip::{read_back, read_list_back};
+
+pub(crate) mod credentials;
+pub(crate) mod error_body;
+pub(crate) mod exchange;
+pub(crate) mod layout;
+pub(crate) mod manifest;
+mod round_trip;
+pub(crate) mod server;
+pub(crate) mod session;
+pub(crate) mod simulation;
+pub(crate) mod token;
 
 pub use credentials::credentials;
 pub use error_body::error_body;
@@ -35,7 +36,7 @@ pub use session::session;
 pub use simulation::simulation;
 pub use token::{scope, token};
 
-/// A reference has a tag or a digest, has a bounded name, and makes a URL with no surprise in it.
+/// A reference has a tag or a digest, has a name of bounded length, and forms exactly the expected URL.
 pub fn reference(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let _: Option<Repository> = read_back(text);
@@ -57,7 +58,7 @@ pub fn reference(data: &[u8]) {
         (None, Some(digest)) => format!("/v2/{repository}/manifests/{digest}"),
         (None, None) => return,
     };
-    let uri: Uri = format!("https://{authority}{path}").parse().expect("a reference fits a URL");
+    let uri: Uri = format!("https://{authority}{path}").parse().expect("a reference forms a valid URL");
     assert_eq!((uri.authority(), uri.path(), uri.query()), (Some(&authority), path.as_str(), None));
     if let Some(digest) = reference.digest() {
         let at = reference.at(digest.clone());
@@ -65,7 +66,7 @@ pub fn reference(data: &[u8]) {
     }
 }
 
-/// A digest has a name and a value, those are its text, and a path in a layout that leads nowhere else.
+/// A digest prints as its algorithm and value, and its path in a layout stays within the layout.
 pub fn digest(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let Some(digest) = read_back::<Digest>(text) else { return };
@@ -80,7 +81,7 @@ pub fn digest(data: &[u8]) {
     }
 }
 
-/// A platform fits itself exactly, unless it is unknown. The input is one platform a line.
+/// A platform matches itself exactly, unless it is unknown. The input is one platform per line.
 pub fn platform(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let platforms: Vec<Platform> = text.lines().filter_map(read_back).collect();
@@ -103,7 +104,7 @@ pub fn media_type(data: &[u8]) {
     let _ = (media_type.kind(), media_type.is_generic(), media_type.is_schema1());
 }
 
-/// What is read from one value is the same when it is split into lines of one challenge each.
+/// Parsing one value gives the same as parsing one line for each of its challenges.
 pub fn challenge(data: &[u8]) {
     let Ok(challenges) = Challenge::parse(data) else { return };
     read_list_back(&challenges, Challenge::parse);
@@ -119,7 +120,7 @@ pub fn challenge(data: &[u8]) {
     }
 }
 
-/// A link's target can be resolved, or is refused.
+/// A link's target is resolved or refused.
 pub fn link(data: &[u8]) {
     let Ok(links) = Link::parse(data) else { return };
     read_list_back(&links, Link::parse);
@@ -129,7 +130,7 @@ pub fn link(data: &[u8]) {
     }
 }
 
-/// A Content-Range has a range that is not empty and fits the total, or a total.
+/// A Content-Range has a nonempty range that fits the total, or only a total.
 pub fn content_range(data: &[u8]) {
     let Ok(read) = ContentRange::parse(data) else { return };
     assert_eq!(ContentRange::parse(read.to_string().as_bytes()), Ok(read.clone()));
@@ -142,7 +143,7 @@ pub fn content_range(data: &[u8]) {
     }
 }
 
-/// Whatever a range selects lies within the whole.
+/// A range selects bytes within the content only.
 pub fn range(data: &[u8]) {
     let Ok(Some(range)) = ByteRange::parse(data) else { return };
     assert_eq!(ByteRange::parse(range.to_string().as_bytes()), Ok(Some(range.clone())));
@@ -168,8 +169,8 @@ pub fn retry_after(data: &[u8]) {
     assert_eq!(after.delay(sent).is_none(), matches!(after, RetryAfter::Date(_)) && sent.is_none());
 }
 
-/// What a reference resolves to is absolute, plain, and resolves to itself. The input is a reference, and
-/// on the line after it what it is relative to: a URL that could have been resolved before.
+/// A resolved reference is absolute and normalized, and resolves to itself. The input is a reference and, on
+/// the next line, a base URL that is itself the result of a resolution.
 pub fn location(data: &[u8]) {
     let mut lines = data.splitn(2, |b| *b == b'\n');
     let reference = lines.next().unwrap_or_default();
@@ -183,7 +184,7 @@ pub fn location(data: &[u8]) {
     let Ok(uri) = resolve(&base, reference) else { return };
     assert!(matches!(uri.scheme_str(), Some("http" | "https")), "{uri}");
     assert!(uri.host().is_some_and(|host| !host.is_empty()), "{uri}");
-    assert!(!uri.authority().expect("an absolute URI").as_str().contains('@'), "{uri}");
+    assert!(!uri.authority().expect("the URI is absolute").as_str().contains('@'), "{uri}");
     assert!(!uri.to_string().contains('#'), "{uri}");
     assert!(uri.path().starts_with('/'), "{uri}");
     assert!(!uri.path().split('/').any(|segment| matches!(segment, "." | "..")), "{uri}");
@@ -193,41 +194,11 @@ pub fn location(data: &[u8]) {
     }
 }
 
-/// A warning's text can be shown.
+/// A warning's text contains only printable characters.
 pub fn warning(data: &[u8]) {
     let Ok(warnings) = Warning::parse(data) else { return };
     read_list_back(&warnings, Warning::parse);
     for warning in &warnings {
         assert!(!warning.text().contains(|c: char| c.is_control() && c != '\t'));
     }
-}
-
-/// Reads a value, if `text` is one, and holds it against what its own text reads as.
-fn read_back<T>(text: &str) -> Option<T>
-where
-    T: FromStr<Err: Debug + Display + PartialEq> + Display + Debug + PartialEq,
-{
-    match text.parse::<T>() {
-        Ok(value) => {
-            assert_eq!(value.to_string().parse().as_ref(), Ok(&value));
-            Some(value)
-        }
-        Err(error) => {
-            // A text may be long, and an error is for a person.
-            assert!(error.to_string().len() < 4096);
-            None
-        }
-    }
-}
-
-/// Holds elements of a list against what they read as, one by one and together.
-fn read_list_back<T>(elements: &[T], parse: impl Fn(&[u8]) -> Result<Vec<T>, InvalidHeader>)
-where
-    T: Clone + Debug + Display + PartialEq,
-{
-    for element in elements {
-        assert_eq!(parse(element.to_string().as_bytes()), Ok(vec![element.clone()]));
-    }
-    let together = elements.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    assert_eq!(parse(together.as_bytes()).as_deref(), Ok(elements));
 }

@@ -1,7 +1,7 @@
-//! Every server there is, played by a test: a proxy on loopback behind which each host answers by the test's
-//! hand, over TLS too. What a client asks keeps its URL, whatever the host.
+//! Every server of a test, behind one proxy on loopback. The test answers for each host, also over TLS, so
+//! that clients use real URLs whatever the host.
 
-mod authority;
+pub(crate) mod authority;
 
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 
+use crate::wire::{self, Stream, read_head, write_reply};
+
 pub use crate::wire::Reply;
 pub use authority::Authority;
 
-use crate::wire::{self, Stream, read_head, write_reply};
-
-/// The servers of a test. They end when this is dropped.
+/// The servers of a test. They shut down when this is dropped.
 #[derive(Debug)]
 pub struct Internet {
     address: SocketAddr,
@@ -28,19 +28,19 @@ pub struct Internet {
 #[derive(Debug)]
 struct Shared {
     authority: Arc<Authority>,
-    /// What waits for an answer, or came and was not taken.
+    /// Requests that wait for a response, or were never taken.
     requests: Mutex<Vec<Request>>,
     came: Condvar,
     over: AtomicBool,
 }
 
-/// A request that waits for its answer. Where it is dropped, its connection closes.
+/// A request that waits for its response. Dropping it closes its connection.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Request {
     /// Its method.
     pub method: Method,
-    /// Its whole URL.
+    /// Its absolute URL.
     pub url: String,
     /// Its headers.
     pub headers: HeaderMap,
@@ -50,12 +50,12 @@ pub struct Request {
 }
 
 impl Request {
-    /// Answers it. Nothing happens where the client has gone.
+    /// Sends the response. Does nothing if the client has disconnected.
     pub fn reply(self, reply: Reply) {
         let _ = self.reply.send(reply);
     }
 
-    /// Answers it, and where the answer breaks off keeps the connection, and says nothing more.
+    /// Sends the response. If it breaks off, the connection stays open and silent.
     pub fn reply_and_rest(self, reply: Reply) {
         for reply in [reply, Reply::Silence] {
             let _ = self.reply.send(reply);
@@ -64,12 +64,12 @@ impl Request {
 }
 
 impl Internet {
-    /// Servers whose certificates the authority signs.
+    /// Servers with certificates signed by the authority.
     ///
     /// # Panics
-    /// There is no port to be had.
+    /// No port is available.
     pub fn start(authority: Arc<Authority>) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port on loopback");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free on loopback");
         let address = listener.local_addr().expect("a listener has an address");
         let (requests, came, over) = (Mutex::default(), Condvar::new(), AtomicBool::new(false));
         let shared = Arc::new(Shared { authority, requests, came, over });
@@ -80,19 +80,19 @@ impl Internet {
                     break;
                 }
                 let shared = accepting.clone();
-                // A connection that breaks is what a client sees, and part of many tests.
+                // Broken connections are visible to the client, and part of many tests.
                 thread::spawn(move || shared.serve(stream));
             }
         });
         Self { address, shared }
     }
 
-    /// The proxy through which a client reaches the servers.
+    /// The URL of the proxy for clients.
     pub fn proxy(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Waits for a request of this method and URL, and takes it.
+    /// Waits for a request with this method and URL, and takes it.
     pub fn take(&self, method: &str, url: &str, within: Duration) -> Option<Request> {
         let deadline = Instant::now() + within;
         let mut requests = self.shared.lock();
@@ -107,7 +107,7 @@ impl Internet {
         }
     }
 
-    /// The requests that came and were not taken.
+    /// The requests that were not taken.
     pub fn left(&self) -> Vec<String> {
         self.shared.lock().iter().map(|request| format!("{} {}", request.method, request.url)).collect()
     }
@@ -116,7 +116,7 @@ impl Internet {
 impl Drop for Internet {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::SeqCst);
-        // What nobody will answer any more ends, and so does the accepting thread.
+        // Ends pending requests and the accepting thread.
         self.shared.lock().clear();
         let _ = TcpStream::connect(self.address);
     }
@@ -127,7 +127,7 @@ impl Shared {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Serves a connection as a proxy.
+    /// Serves a connection as an HTTP proxy.
     fn serve(&self, stream: TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         let mut stream = BufReader::new(stream);
@@ -140,7 +140,7 @@ impl Shared {
         let (host, port) = head.target.rsplit_once(':').unwrap_or((&head.target, "443"));
         let mut first = [0];
         stream.peek(&mut first)?;
-        // The type of a TLS record that holds a handshake (RFC 8446, section 5.1).
+        // The type of a TLS handshake record (RFC 8446, section 5.1).
         if first == [22] {
             let base =
                 if port == "443" { format!("https://{host}") } else { format!("https://{host}:{port}") };
@@ -152,7 +152,7 @@ impl Shared {
         }
     }
 
-    /// Serves requests, whose URLs begin with `base`, one after another.
+    /// Serves requests with URLs that begin with `base`, one after another.
     fn converse(&self, stream: &mut Stream, base: &str, mut first: Option<wire::Head>) -> io::Result<()> {
         let mut stream = BufReader::new(stream);
         loop {
@@ -174,7 +174,7 @@ impl Shared {
             self.came.notify_all();
             match answer.recv() {
                 Err(_) | Ok(Reply::Close) => return Ok(()),
-                // Until the client has had enough.
+                // Until the client closes the connection.
                 Ok(Reply::Silence) => return stream.fill_buf().map(|_| ()),
                 Ok(reply) => {
                     if !write_reply(stream.get_mut(), &method, &reply)? {

@@ -1,7 +1,9 @@
-//! What crosses the crates of oci-proto: transcripts, interoperation, benchmarks.
+//! Tests across the crates of oci-proto: transcripts, simulation, interoperability, benchmarks.
 
 #[cfg(feature = "network")]
 pub mod adapter;
+#[cfg(feature = "arrows")]
+pub mod arrows;
 pub mod bodies;
 #[cfg(feature = "network")]
 pub mod internet;

@@ -1,68 +1,49 @@
-//! A simulated world: a session and its driver, registries, token servers, storages and mirrors, and a network
-//! between them with a clock of its own. Everything that happens is drawn from bytes.
+//! A simulated world: a session and its driver, registries, token servers, storage servers and mirrors, and a
+//! network with its own clock. Everything that happens is decided by the input's bytes.
 //!
-//! [`run`] holds a whole conversation: operations of every sort on several registries, with trouble that passes
-//! and, in every other run, lies. What is held to always:
+//! [`run`] simulates operations of every kind on several registries, with transient failures and, in every
+//! other run, with wrong responses. It asserts that
 //!
-//! - an operation ends once, and says nothing and asks for nothing while it is paused or after its end;
-//! - no more requests are out than the limits say, none is sent to a server that asked to be left alone, and none
-//!   more often than its tries, its redirects and its challenges allow;
-//! - `Wait` is for something that is to come, and no later than the next try;
-//! - each byte of a blob comes once and in order, and what is done, verified or stored is right; a document is
-//!   stored after all that it names;
-//! - a walk says what a recursion over the same content says, as far as it comes;
-//! - what is secret goes where it may and nowhere else, and is never shown;
-//! - whoever was told the truth, but for trouble that passes, gets all that there is;
-//! - the same bytes give the same run.
+//! - an operation ends once, and is silent while it is paused and after its end;
+//! - the requests in flight stay within the limits, no request is sent before a server's Retry-After has
+//!   passed, and none is repeated more often than the limits on attempts, redirects and challenges allow;
+//! - `Wait` waits for something, and no longer than until the next retry;
+//! - each byte of a blob is delivered once and in order, and completed, verified and stored content is
+//!   correct; a document is stored after everything that it refers to;
+//! - the events of a walk agree with a recursion over the same content, as far as the walk goes;
+//! - a secret is sent only to servers that may see it, and never shown;
+//! - an operation that met correct responses and transient failures only delivers all available content;
+//! - equal inputs give equal runs.
 
-mod accounts;
-mod answers;
-mod carried;
-mod choices;
-mod content;
-mod driver;
-mod expected;
-mod ledger;
+pub(crate) mod actions;
+pub(crate) mod answers;
+pub(crate) mod behaviour;
+pub(crate) mod choices;
+pub(crate) mod content;
+pub(crate) mod counts;
+pub(crate) mod driver;
+pub(crate) mod expected;
+pub(crate) mod fault_record;
 pub mod model;
-mod odd;
-mod party;
-mod passing;
-mod registry;
-mod run;
-mod trace;
-mod watched;
-mod whims;
-mod world;
-
-use std::collections::BTreeMap;
+pub(crate) mod registry;
+pub(crate) mod responses;
+pub(crate) mod run;
+pub(crate) mod secrets;
+pub(crate) mod setup;
+pub(crate) mod state;
+pub(crate) mod trace;
+pub(crate) mod transfer;
+pub(crate) mod transient;
+pub(crate) mod watched;
+pub(crate) mod world;
+pub(crate) mod wrong;
 
 pub use answers::{Answers, Asked};
+pub use behaviour::Behaviour;
 pub use choices::Choices;
 pub use content::{Content, PLATFORMS};
-pub use driver::Simulation;
+pub use counts::Counts;
 pub use registry::Registry;
-pub use run::{Run, drop_after, run, traced};
+pub use run::{Dropped, Run, drop_after, run, traced};
+pub use state::Simulation;
 pub use watched::Watched;
-
-/// How often something happened.
-pub type Counts = BTreeMap<&'static str, usize>;
-
-/// What a driver may do besides carrying requests out.
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct Manners {
-    /// Pauses and resumes, is dropped and comes back, answers late, lets time pass. None of it changes
-    /// what an operation says.
-    pub interrupts: bool,
-    /// Cancels operations, sets deadlines, and fails requests.
-    pub ends: bool,
-}
-
-impl Manners {
-    /// Carries requests out, in any order and any pieces, and does nothing else.
-    pub const PLAIN: Self = Self { interrupts: false, ends: false };
-    /// Does also what must change nothing.
-    pub const RESTLESS: Self = Self { interrupts: true, ends: false };
-    /// Does everything.
-    pub const ROUGH: Self = Self { interrupts: true, ends: true };
-}

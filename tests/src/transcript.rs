@@ -1,48 +1,62 @@
 //! Transcripts: conversations as readable text, replayed against a session.
 //!
-//! A transcript is a file of `tests/transcripts/`. Its lines are read in order:
+//! A transcript is a file in `tests/transcripts/`. Its lines are read in order:
 //!
 //! ```text
-//! # What the transcript shows.
+//! # A sentence about the behaviour that the transcript shows.
 //! document NAME MEDIA/TYPE            a document; its text follows, indented by two spaces
-//! blob NAME COUNT x TEXT              bytes: TEXT, COUNT times
-//! config KEY VALUE                    a setting of the session, before the first start
-//! start [LABEL] OPERATION REFERENCE   resolve, manifest, walk, pull, check, blob; then words: blobs, strict, foreign,
-//!                                     platform=P, size=N, data=TEXT (the blob's descriptor carries it)
-//! > [LABEL] METHOD URL                a request that must come next; indented: headers that it must have,
-//!                                     or must not (`Name: (none)`), `payload TEXT` for its body
-//! < [LABEL] STATUS                    its answer; indented: headers, then `body NAME` or `text TEXT`,
-//!                                     `cut N KIND MESSAGE` where the body breaks off after N bytes,
-//!                                     `drop N` where its driver is dropped then
-//! fault [LABEL] KIND MESSAGE          the request cannot be carried out
-//! ? REGISTRY REPOSITORY               a question for a login that must come next
+//! blob NAME COUNT x TEXT              bytes: TEXT repeated COUNT times
+//! config KEY VALUE                    a setting of the session; before the first start
+//! start [LABEL] OPERATION REFERENCE   resolve, manifest, walk, pull, check or blob; then options: blobs, strict,
+//!                                     nondistributable, platform=P, size=N, data=TEXT (the data embedded in the
+//!                                     blob's descriptor)
+//! > [LABEL] METHOD URL                expects a request; indented: headers that it must have,
+//!                                     or must not have (`Name: (none)`), and `payload TEXT` for its body
+//! < [LABEL] STATUS                    its response; indented: headers, then `body NAME` or `text TEXT`;
+//!                                     `cut N KIND MESSAGE` breaks the body off after N bytes with a fault,
+//!                                     `drop N` drops the driver after N bytes, and
+//!                                     `rest wanted|drain N|close` is the expected instruction for the rest of
+//!                                     the body
+//! fault [LABEL] KIND MESSAGE          the request fails
+//! lost [LABEL] KIND MESSAGE           the driver loses the request; it may still be completed later
+//! ? REGISTRY REPOSITORY               expects a question for credentials
 //! login none                          its answer: none, `as USER PASSWORD`, `identity TOKEN`,
-//!                                     `bearer TOKEN`, or `fail MESSAGE`
-//! = [LABEL] EVENT                     an event that must come next
-//! wait never|DURATION|FROM..TO        the session must wait, for a completion or until then
+//!                                     `bearer TOKEN` or `fail MESSAGE`
+//! ? [LABEL] wanted DIGEST             expects a question for held content
+//! held [LABEL] NAME HELD              its answer: nothing, whole, document, `part N`, `part N of NAME` for
+//!                                     a part of other content, or `fail KIND MESSAGE`
+//! ? [LABEL] store MEDIA/TYPE DIGEST SIZE as CONTENT
+//!                                     expects a question to store content: a document (`image` or `index`),
+//!                                     `data TEXT`, or the bytes in the `sink`
+//! stored [LABEL] [NAME]               its answer, by default to the first one; `fail KIND MESSAGE` after the
+//!                                     NAME makes it a failure
+//! = [LABEL] EVENT                     expects an event
+//! wait never|DURATION|FROM..TO        expects the session to wait for a completion or an answer, and for this
+//!                                     long at most
 //! time DURATION                       time passes
-//! cancel|pause|resume [LABEL]         steers an operation;  abandon: a driver was dropped
-//! deadline [LABEL] DURATION           the operation's deadline, from the beginning
-//! abort [LABEL]                       the session must say that nobody waits for that request any more
-//! held [LABEL] NAME HELD              says what there is of content that a pull wants: nothing, whole,
-//!                                     document, `part N`, or `part N of NAME` where it is another's
-//! sink [LABEL] NAME                   the operation's sink has had exactly these bytes; those of the
-//!                                     event `manifest` count
+//! cancel|pause|resume [LABEL]         controls an operation
+//! abandon                             the driver is dropped
+//! fail [LABEL] KIND MESSAGE           the driver fails the operation
+//! deadline [LABEL] DURATION           sets the operation's deadline, measured from the start of the session
+//! abort [LABEL]                       expects the session to abort the request
+//! sink [LABEL] NAME                   the operation's sink must have received exactly these bytes; for operations
+//!                                     other than a pull this includes content to store
 //! ```
 //!
-//! `{NAME}` stands for a document's digest, `{NAME.size}`, `{NAME.sha512}` for more of it. A label may
-//! be left out where there is one operation, or where answers come in the order of requests. A request
-//! that was aborted or abandoned may still be answered, late. Before each line that gives the session
-//! something, except those that start and steer operations, it must have nothing to say but `Wait`.
+//! `{NAME}` stands for a document's digest, `{NAME.size}` and `{NAME.sha512}` for its size and its sha512 digest.
+//! The label may be omitted if there is one operation, or if responses arrive in the order of requests. An
+//! aborted, abandoned or lost request may still be completed or lost later, and a question may be answered twice.
+//! Before each line that gives the session input, except those that start or control operations, its output must
+//! be `Wait`.
 
-mod describe;
-mod parse;
+pub(crate) mod describe;
+pub(crate) mod parse;
 #[cfg(feature = "network")]
-mod play;
-mod replay;
-mod start;
+pub(crate) mod play;
+pub(crate) mod replay;
+pub(crate) mod start;
 
-pub use describe::{describe, describe_node};
+pub use describe::{describe, describe_node, describe_question, describe_store};
 pub use parse::{Answer, Step, Transcript, parse_duration};
 pub use replay::drive;
 pub use start::{Operation, Start};

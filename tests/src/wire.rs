@@ -1,4 +1,4 @@
-//! HTTP/1.1 as bytes, written so that a test can break its rules.
+//! HTTP/1.1 at the level of bytes, so that tests can violate the protocol.
 
 use std::io::{self, BufRead, Read, Write};
 use std::net::TcpStream;
@@ -9,48 +9,48 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use rustls::{ServerConnection, StreamOwned};
 use serde_json::Value;
 
-/// What a server does about a request.
+/// A server's reaction to a request.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Reply {
-    /// Answers. A body without a Content-Length is sent in chunks (RFC 9112, section 7.1).
+    /// Sends a response. A body without a Content-Length is chunked (RFC 9112, section 7.1).
     Answer {
         /// The status.
         status: StatusCode,
-        /// The headers, as they stand.
+        /// The headers, unchanged.
         headers: HeaderMap,
         /// The body.
         body: Bytes,
-        /// After how many bytes of the body it ends, though it is not complete.
+        /// The number of bytes after which the connection closes in the middle of the body.
         cut: Option<usize>,
     },
     /// Closes the connection.
     Close,
-    /// Says nothing.
+    /// Sends nothing and keeps the connection open.
     Silence,
 }
 
 impl Reply {
-    /// A whole answer.
+    /// A complete response.
     ///
     /// # Panics
-    /// The status or a header is none.
+    /// The status or a header is invalid.
     pub fn new(status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Self {
         let body = body.into();
         let mut all = HeaderMap::new();
         all.insert(CONTENT_LENGTH, body.len().into());
         for (name, value) in headers {
-            let name: HeaderName = name.parse().expect("a test names its headers well");
-            all.append(name, value.parse().expect("a test gives its headers values"));
+            let name: HeaderName = name.parse().expect("the test has a valid header name");
+            all.append(name, value.parse().expect("the test has a valid header value"));
         }
-        let status = StatusCode::from_u16(status).expect("a test knows its statuses");
+        let status = StatusCode::from_u16(status).expect("the test has a valid status");
         Self::Answer { status, headers: all, body, cut: None }
     }
 
-    /// A whole answer of JSON.
+    /// A complete response with a JSON body.
     ///
     /// # Panics
-    /// The status is none.
+    /// The status is invalid.
     pub fn json(status: u16, body: &Value) -> Self {
         Self::new(status, &[("content-type", "application/json")], body.to_string())
     }
@@ -100,11 +100,11 @@ pub(crate) struct Head {
     pub(crate) method: Method,
     pub(crate) target: String,
     pub(crate) headers: HeaderMap,
-    /// How long the body is.
+    /// The length of the body.
     pub(crate) length: usize,
 }
 
-/// Reads the head of a request; nothing where the connection ends before one begins.
+/// Reads the head of a request; `None` if the connection ends before one.
 pub(crate) fn read_head(stream: &mut impl BufRead) -> io::Result<Option<Head>> {
     let wrong = |line: &str| io::Error::new(io::ErrorKind::InvalidData, line.to_owned());
     let mut line = String::new();
@@ -132,7 +132,7 @@ pub(crate) fn read_head(stream: &mut impl BufRead) -> io::Result<Option<Head>> {
     Ok(Some(Head { method, target, headers, length: length.unwrap_or(0) }))
 }
 
-/// Writes an answer to a request with `method`. Says whether the connection goes on.
+/// Writes a response to a request with `method`. Returns whether the connection can be reused.
 pub(crate) fn write_reply(stream: &mut impl Write, method: &Method, reply: &Reply) -> io::Result<bool> {
     let Reply::Answer { status, headers, body, cut } = reply else { return Ok(false) };
     let mut message = start(*status, headers);
@@ -145,7 +145,7 @@ pub(crate) fn write_reply(stream: &mut impl Write, method: &Method, reply: &Repl
     } else if headers.contains_key(CONTENT_LENGTH) {
         message.extend_from_slice(b"\r\n");
         message.extend_from_slice(sent);
-        // Nobody could tell where the next answer begins.
+        // The client could not find the start of the next response.
         goes_on &= length == Some(body.len());
     } else {
         message.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n");
@@ -161,7 +161,7 @@ pub(crate) fn write_reply(stream: &mut impl Write, method: &Method, reply: &Repl
     Ok(goes_on)
 }
 
-/// The first lines of an answer; an empty line is to follow, and before that may come more headers.
+/// The first lines of a response, without the final empty line, so that more headers can follow.
 pub(crate) fn start(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
     let mut message = format!("HTTP/1.1 {status}\r\n").into_bytes();
     for (name, value) in headers {

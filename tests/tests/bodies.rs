@@ -1,6 +1,6 @@
-//! Runs the bodies of the fuzz targets over their seeds, over seeds that were damaged a little, and over
-//! any bytes; and holds bodies, targets and seeds together.
-#![expect(clippy::print_stdout, reason = "what a failing test printed last is the seed that it failed on")]
+//! Runs the bodies of the fuzz targets on their seeds, on slightly damaged seeds and on arbitrary bytes; and
+//! checks that bodies, targets and seeds correspond.
+#![expect(clippy::print_stdout, reason = "the last line printed by a failing test is its seed")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -29,7 +29,7 @@ bodies! {
 
 fn keeps_its_promises(name: &str, body: fn(&[u8])) {
     let files = files(&fuzz(&format!("corpus/{name}")));
-    assert!(!files.is_empty(), "fuzz/corpus/{name} has no seed");
+    assert!(!files.is_empty(), "fuzz/corpus/{name} has no seeds");
     let mut seeds = Vec::new();
     for file in files {
         let seed = fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
@@ -45,23 +45,23 @@ fn keeps_its_promises(name: &str, body: fn(&[u8])) {
 #[test]
 fn each_body_has_a_target_and_seeds() {
     let bodies: BTreeSet<_> = BODIES.iter().map(|name| (*name).to_owned()).collect();
-    assert_eq!(public_functions(), bodies, "the bodies in tests/src, and those that are run here");
-    assert_eq!(names(&fuzz("corpus")), bodies, "the folders of fuzz/corpus, and the bodies");
-    assert_eq!(names(&fuzz("fuzz_targets")), bodies, "the files of fuzz/fuzz_targets, and the bodies");
+    assert_eq!(public_functions(), bodies, "the bodies in tests/src must be those that run here");
+    assert_eq!(names(&fuzz("corpus")), bodies, "each body must have a folder in fuzz/corpus");
+    assert_eq!(names(&fuzz("fuzz_targets")), bodies, "each body must have a file in fuzz/fuzz_targets");
 
     let dictionaries = names(&fuzz("dictionaries"));
-    assert!(dictionaries.is_subset(&bodies), "dictionaries of nothing: {dictionaries:?}");
+    assert!(dictionaries.is_subset(&bodies), "dictionaries without a body: {dictionaries:?}");
 
     let manifest = read(&fuzz("Cargo.toml"));
     for name in bodies {
         let target = read(&fuzz(&format!("fuzz_targets/{name}.rs")));
-        assert!(target.contains(&format!("bodies::{name}(data)")), "{name}.rs runs another body");
-        assert!(target.starts_with("//! "), "{name}.rs does not say what it holds");
+        assert!(target.contains(&format!("bodies::{name}(data)")), "{name}.rs must run its body");
+        assert!(target.starts_with("//! "), "{name}.rs must state its property");
         assert!(manifest.contains(&format!("\nname = \"{name}\"\n")), "{name} is not in fuzz/Cargo.toml");
     }
 }
 
-/// The functions of `bodies` that take any bytes.
+/// The functions of `bodies` that accept any bytes.
 fn public_functions() -> BTreeSet<String> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut texts = vec![read(&sources.join("bodies.rs"))];
@@ -78,20 +78,20 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// What is in a folder, in order.
+/// The files in a directory, in order.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut files: Vec<_> = entries.map(|entry| entry.expect("a folder can be listed").path()).collect();
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("the folder can be listed").path()).collect();
     files.sort();
     files
 }
 
-/// The names in a folder, without what follows a dot.
+/// The names in a directory, without extensions.
 fn names(folder: &Path) -> BTreeSet<String> {
     files(folder).iter().filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned())).collect()
 }
 
-/// One thing that happens to a seed.
+/// A change to a seed.
 #[derive(Clone, Debug)]
 enum Damage {
     Replace(Index, u8),

@@ -1,10 +1,10 @@
-//! What the core depends on: nothing that does I/O, and no crate that nobody decided on.
+//! The dependencies of the core: none does I/O, and each is listed here.
 
 use std::collections::BTreeSet;
 use std::process::Command;
 
-/// What is beneath the core of an embedder who goes without typed documents, the core itself included.
-/// A crate is added here with the dependency that needs it, and with a reason in `core/Cargo.toml`.
+/// The dependencies of the core without the feature `oci-spec`, including the core itself. Add a crate here
+/// together with the direct dependency that needs it, and give the reason in `core/Cargo.toml`.
 const CORE: &[&str] = &[
     "oci-proto",
     "base64",
@@ -36,10 +36,10 @@ const CORE: &[&str] = &[
     "unicode-ident",
 ];
 
-/// What some machines need besides: cpufeatures asks Linux and macOS about an arm64 processor.
+/// Additional crates on some platforms: cpufeatures queries Linux and macOS about arm64 processors.
 const ARM64: &[&str] = &["libc"];
 
-/// What the feature `oci-spec` adds.
+/// Additional crates with the feature `oci-spec`.
 const OCI_SPEC: &[&str] = &[
     "aho-corasick",
     "const_format",
@@ -67,7 +67,7 @@ const OCI_SPEC: &[&str] = &[
     "unicode-xid",
 ];
 
-/// Crates that do I/O, keep time, start threads or draw random numbers. No decision lets them in.
+/// Crates that do I/O, read clocks, start threads or draw random numbers. They are never allowed.
 const IMPURE: &[&str] = &[
     "async-std",
     "chrono",
@@ -97,7 +97,7 @@ const IMPURE: &[&str] = &[
 ];
 
 #[test]
-fn each_crate_beneath_the_core_was_decided_on() {
+fn the_dependencies_of_the_core_are_those_listed() {
     for (target, more) in [("x86_64-unknown-linux-gnu", &[][..]), ("aarch64-unknown-linux-gnu", ARM64)] {
         let without = [CORE, more].concat();
         assert_tree(&tree(target, &["--no-default-features"]), &without, target);
@@ -106,18 +106,18 @@ fn each_crate_beneath_the_core_was_decided_on() {
 }
 
 #[test]
-fn nothing_beneath_the_core_does_io() {
+fn no_dependency_of_the_core_does_io() {
     for target in ["x86_64-unknown-linux-gnu", "aarch64-apple-darwin", "x86_64-pc-windows-msvc"] {
         for features in [&[][..], &["--no-default-features"]] {
             let impure: Vec<_> =
                 tree(target, features).into_iter().filter(|krate| IMPURE.contains(&name(krate))).collect();
-            assert!(impure.is_empty(), "beneath the core, on {target}: {impure:?}");
+            assert!(impure.is_empty(), "dependencies of the core, on {target}: {impure:?}");
         }
     }
 }
 
 #[test]
-fn an_embedder_builds_at_most_25_crates() {
+fn the_core_builds_at_most_25_crates() {
     for target in ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"] {
         let tree = tree(target, &["--no-default-features"]);
         assert!(tree.len() <= 25, "{} crates on {target}: {tree:?}", tree.len());
@@ -130,7 +130,10 @@ fn assert_tree(tree: &BTreeSet<String>, decided: &[&str], target: &str) {
     let found: BTreeSet<_> = tree.iter().map(|krate| name(krate)).collect();
     let new: Vec<_> = found.difference(&decided).collect();
     let gone: Vec<_> = decided.difference(&found).collect();
-    assert!(new.is_empty() && gone.is_empty(), "on {target}: undecided {new:?}, no longer there {gone:?}");
+    assert!(
+        new.is_empty() && gone.is_empty(),
+        "on {target}: unlisted {new:?}, not needed any longer {gone:?}"
+    );
 }
 
 /// The crates that the core is built from, itself included, as `NAME vVERSION`.
@@ -141,7 +144,7 @@ fn tree(target: &str, features: &[&str]) -> BTreeSet<String> {
         .args(features)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .output()
-        .expect("the cargo that built the tests can be started");
+        .expect("the cargo that built the tests can be run");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "cargo tree: {}: {said}", output.status);
     let text = String::from_utf8(output.stdout).expect("names are ASCII");

@@ -1,4 +1,4 @@
-//! What the README shows is what happens.
+//! Checks that README and other documents agree with the code.
 
 use std::fs;
 use std::path::Path;
@@ -10,20 +10,20 @@ use oci_proto_tests::interop::{Served, example, ocip};
 #[test]
 fn the_demonstration_prints_what_the_readme_shows() {
     let readme = read("README.md");
-    let shown = blocks(&readme, "text").next().expect("the README shows the demonstration's output");
+    let shown = blocks(&readme, "text").next().expect("the README has the demonstration's output");
     let printed = output(ocip().arg("demo"));
     assert_eq!(without_chance(&printed), without_chance(shown), "README.md");
 }
 
 #[test]
-fn the_readme_shows_the_examples() {
+fn the_readme_quotes_the_examples() {
     let sources = ["adapters/tokio/examples/tree_async.rs", "adapters/ureq/examples/tree_blocking.rs"];
     let sources = sources.into_iter().chain(["core/examples/embedding.rs"]).map(read);
     let readme = read("README.md");
     let shown: Vec<_> = blocks(&readme, "rust").collect();
     assert_eq!(shown.len(), 3, "{shown:?}");
     for (source, shown) in sources.zip(shown) {
-        assert!(source.contains(shown), "README.md shows\n{shown}\nThe example is\n{source}");
+        assert!(source.contains(shown), "README.md has\n{shown}\nThe example is\n{source}");
     }
 }
 
@@ -43,6 +43,7 @@ fn the_examples_print_the_tree() {
     let parts = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let depths_and_digests: Vec<_> =
         lines.iter().map(|line| parts(line)).map(|parts| format!("{} {}", parts[0], parts[2])).collect();
+    assert_eq!(output(&mut example("owned_buffers")).lines().count(), 2);
     let embedded = output(&mut example("embedding"));
     assert_eq!(embedded.lines().collect::<Vec<_>>(), depths_and_digests);
 
@@ -56,10 +57,29 @@ fn the_examples_print_the_tree() {
 }
 
 #[test]
-fn the_tests_of_the_readme_are_those_of_the_whole_check() {
+fn files_named_in_documents_exist() {
+    let top = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    for document in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = read(document);
+        let quoted = text.split('`').skip(1).step_by(2);
+        let is_file = |name: &&str| {
+            !name.contains([' ', '*', '\n'])
+                && Path::new(name).extension().is_some_and(|extension| extension == "rs")
+        };
+        let files: Vec<_> = quoted.filter(is_file).collect();
+        assert!(files.len() > 5, "{document} names {files:?}");
+        for file in files {
+            let exists = [top.join(file), top.join("core/src").join(file)].iter().any(|path| path.exists());
+            assert!(exists, "{document} names {file}");
+        }
+    }
+}
+
+#[test]
+fn the_readme_and_the_full_check_run_the_same_tests() {
     let tests = "cargo test --workspace";
-    assert!(read("README.md").contains(&format!("\n    {tests}\n")), "README.md gives another command");
-    assert!(read(".ci/run").contains(&format!("\nstep {tests}\n")), ".ci/run runs another command");
+    assert!(read("README.md").contains(&format!("\n    {tests}\n")), "README.md has another command");
+    assert!(read(".ci/run").contains(&format!("\nstep {tests}\n")), ".ci/run has another command");
 }
 
 fn output(command: &mut Command) -> String {
@@ -74,14 +94,14 @@ fn read(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The blocks of code in a language, in order.
+/// The code blocks of a language, in order.
 fn blocks<'a>(markdown: &'a str, language: &str) -> impl Iterator<Item = &'a str> {
     let fence = format!("\n```{language}\n");
     let parts: Vec<_> = markdown.split(&fence).skip(1).collect();
     parts.into_iter().map(|part| part.split("\n```").next().unwrap_or(part))
 }
 
-/// The text with neither ports nor times, which chance decides.
+/// The text without ports and times, which vary.
 fn without_chance(text: &str) -> String {
     let mut kept = Vec::new();
     for line in text.trim_end().lines() {

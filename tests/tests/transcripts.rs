@@ -1,11 +1,11 @@
-//! Replays every transcript, with bodies whole, in pieces, and byte by byte.
+//! Replays every transcript, with bodies whole, in chunks, and byte by byte.
 
 use std::path::PathBuf;
 
 use oci_proto_tests::transcript::Transcript;
 
 #[test]
-fn every_transcript_is_what_the_session_does() {
+fn session_follows_every_transcript() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/transcripts");
     let mut paths: Vec<PathBuf> =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -19,12 +19,12 @@ fn every_transcript_is_what_the_session_does() {
     }
     let count = paths.len();
     assert!(failures.is_empty(), "{} of {count} transcripts:\n{}", failures.len(), failures.join("\n"));
-    assert!(count > 0, "no transcript was found");
+    assert!(count > 0, "no transcripts found");
 }
 
 fn replay(text: &str) -> Result<(), String> {
     if !text.starts_with("# ") {
-        return Err("its first line does not say what it shows".to_owned());
+        return Err("the first line must say what the transcript shows".to_owned());
     }
     let transcript = Transcript::parse(text)?;
     for (chunk, how) in [(usize::MAX, "whole"), (7, "in chunks of 7 bytes"), (1, "byte by byte")] {

@@ -1,4 +1,4 @@
-//! What the command line says.
+//! The command line.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -13,13 +13,12 @@ use clap::{Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcomma
 use oci_proto::{Platform, Repository, without_user_info};
 use oci_proto_layout::LayoutReference;
 
-use crate::login::Login;
+use crate::args::reference::AnyReference;
+use crate::login::LoginArgs;
 
-mod name;
+pub(crate) mod reference;
 
-pub(crate) use name::Name;
-
-/// Looks into container registries and image layouts, and verifies all that it reads.
+/// Read, copy, check and serve container images, all verified by digest.
 #[derive(Debug, Parser)]
 #[command(
     name = "ocip",
@@ -27,196 +26,200 @@ pub(crate) use name::Name;
     max_term_width = 80,
     arg_required_else_help = true,
     after_help = "\
-Results go to stdout; progress, warnings and errors to stderr.
-Exit status: 0 done; 1 the registry, the network or the content failed it; 2 wrong usage.
+Results go to stdout; progress, warnings and errors go to stderr.
+
+Exit status:
+  0  success
+  1  registry, network or content error
+  2  usage error
 
 Examples:
-  ocip demo         see it work, without a network
-  ocip tree alpine  what is under docker.io/library/alpine:latest
-  ocip help tree    more about one command"
+  ocip demo         try ocip without a network
+  ocip tree alpine  show the tree under docker.io/library/alpine:latest
+  ocip help tree    show the help of one command"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
     #[command(flatten)]
-    pub(crate) common: Common,
+    pub(crate) common: CommonArgs,
 }
 
 impl Cli {
-    /// Reads the command line; where it cannot be, or is answered by help, ends the process.
+    /// Parses the command line. Exits the process on a usage error, and after printing help.
     pub(crate) fn read() -> Self {
         let mut command = Self::command();
-        // What holds for every command is given to each of them by this.
+        // Propagates the global options to each subcommand.
         command.build();
         for name in ["serve", "completions"] {
-            command = command.mut_subcommand(name, |command| command.mut_args(hide_unless_its_own));
+            command = command.mut_subcommand(name, |command| command.mut_args(hide_connection_option));
         }
         let matches = command.try_get_matches().unwrap_or_else(|error| without_passwords(error).exit());
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 }
 
-/// An error shows again what was typed, be it a value, a command or a word too much.
+/// Removes passwords from the arguments that an error quotes: values, commands and unexpected arguments.
 fn without_passwords(mut error: clap::Error) -> clap::Error {
-    let typed = error.context().filter_map(|(kind, value)| match value {
+    let quoted = error.context().filter_map(|(kind, value)| match value {
         ContextValue::String(text) => Some((kind, ContextValue::String(without_user_info(text)))),
         _ => None,
     });
-    for (kind, shown) in typed.collect::<Vec<_>>() {
+    for (kind, shown) in quoted.collect::<Vec<_>>() {
         error.insert(kind, shown);
     }
     error
 }
 
-/// A command that asks no registry takes the options for that, as every command does, and does not show them.
-fn hide_unless_its_own(option: Arg) -> Arg {
-    let is_of_registries = option.get_help_heading().is_some();
-    option.hide(is_of_registries)
+/// Hides the connection and login options, which a command accepts even if it contacts no registry.
+fn hide_connection_option(option: Arg) -> Arg {
+    let has_heading = option.get_help_heading().is_some();
+    option.hide(has_heading)
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Resolve(Resolve),
-    Manifest(Manifest),
-    Tree(Tree),
-    Blob(Blob),
-    Pull(Pull),
-    Check(Check),
-    Serve(Serve),
-    Demo(Demo),
-    Completions(Completions),
+    Resolve(ResolveArgs),
+    Manifest(ManifestArgs),
+    Tree(TreeArgs),
+    Blob(BlobArgs),
+    Pull(PullArgs),
+    Check(CheckArgs),
+    Serve(ServeArgs),
+    Demo(DemoArgs),
+    Completions(CompletionsArgs),
 }
 
-/// Prints what a reference names: media type, digest and size.
+/// Resolve a reference to a media type, digest and size.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Prints three lines, each a name and a value: mediaType, digest, size. The names are those of a \
-descriptor, and of --json.
+Prints three lines, each with a name and a value: mediaType, digest, size. The names are those of a \
+descriptor and of --json.
 
 Examples:
   ocip resolve alpine
   ocip resolve --platform linux/arm64/v8 alpine:3.20
   ocip resolve alpine | awk '$1 == \"digest\" {print $2}'
   ocip resolve --json registry.example:5000/team/app:1.2")]
-pub(crate) struct Resolve {
+pub(crate) struct ResolveArgs {
     #[command(flatten)]
-    pub(crate) asked: Asked,
-    /// Print {"mediaType", "digest", "size"} in one line.
+    pub(crate) asked: ReferenceArgs,
+    /// Print {"mediaType", "digest", "size"} on one line.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// Writes the manifest that a reference names: its exact bytes.
+/// Write the exact bytes of a manifest.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The bytes are verified, and written as they came: no newline is added, so that their digest is \
-still the one that names them.
+The bytes are verified and written exactly as received. No newline is added, so they still match \
+their digest.
 
 Examples:
   ocip manifest alpine
   ocip manifest --platform linux/amd64 alpine | jq .layers
   ocip manifest alpine | sha256sum")]
-pub(crate) struct Manifest {
+pub(crate) struct ManifestArgs {
     #[command(flatten)]
-    pub(crate) asked: Asked,
+    pub(crate) asked: ReferenceArgs,
 }
 
-/// Prints the tree under a reference: indexes, images, artifacts.
+/// Print the tree under a reference: indexes, images, artifacts.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Each line is a node: its kind (index, image or other), the beginning of its digest, its size, its \
-platform, and its type where the kind does not tell it, without \"application/\". A node that was \
-there before is marked as repeated, and what is under it is not shown again; one that the registry \
-does not have is marked as missing. Nodes are printed as they come, parents first.
+Each line is a node: its kind (index, image or other), the start of its digest, its size, its \
+platform, and, unless the kind implies it, its type without \"application/\". A node that was \
+already printed is marked as repeated, and its children are not printed again; a node that the \
+registry lacks is marked as missing. Nodes are printed as they arrive, parents first.
 
-With --json, each line is an object with \"depth\", \"mediaType\", \"digest\", \"size\", \"kind\" and, where \
-there is one, \"platform\", \"artifactType\", \"repeated\": true, \"missing\": true.
+With --json, each line is an object with \"depth\", \"mediaType\", \"digest\", \"size\", \"kind\" and, if \
+applicable, \"platform\", \"artifactType\", \"repeated\": true, \"missing\": true.
 
 Examples:
   ocip tree alpine
   ocip tree --blobs --platform linux/amd64 alpine
   ocip tree --json alpine | jq -r 'select(.kind == \"image\") | .digest'
   ocip tree oci:mirror:1.0")]
-pub(crate) struct Tree {
+pub(crate) struct TreeArgs {
     #[command(flatten)]
-    pub(crate) asked: Asked,
-    /// Show the config and the layers of each image too.
+    pub(crate) asked: ReferenceArgs,
+    /// Also print the config and the layers of each image.
     #[arg(long)]
     pub(crate) blobs: bool,
-    /// Fail where the registry lacks a manifest that an index names.
+    /// Fail if the registry lacks a manifest that an index names.
     #[arg(long)]
     pub(crate) strict: bool,
-    /// Print one JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// Fetches a blob and verifies it.
+/// Fetch and verify a blob.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The file that --output names appears once its content is verified, and not before. What goes to \
-stdout is verified as it goes: only the exit status tells whether all of it was right.
+The file that --output names is created or replaced only after its content is verified. Output to \
+stdout is verified while it is written: only the exit status shows whether all of it is valid.
 
 Examples:
   ocip blob -o layer.tar.gz alpine@sha256:0123...cdef
   ocip blob registry.example/team/app@sha256:0123...cdef | tar -tz
   ocip blob oci:mirror@sha256:0123...cdef | tar -tz")]
-pub(crate) struct Blob {
-    /// The repository, or the layout as `oci:DIR`, and the blob's digest.
-    #[arg(value_name = "REPOSITORY@DIGEST", value_parser = OsStringValueParser::new().try_map(Name::of_blob))]
-    pub(crate) name: Name,
-    /// Write to FILE; "-" means stdout, even where that is a terminal.
+pub(crate) struct BlobArgs {
+    /// Repository (or layout, as `oci:DIR`) and digest of the blob.
+    #[arg(value_name = "REPOSITORY@DIGEST", value_parser = OsStringValueParser::new().try_map(AnyReference::of_blob))]
+    pub(crate) name: AnyReference,
+    /// Write to FILE; "-" means stdout, even if it is a terminal.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Accept exactly this many bytes.
+    /// Fail unless the blob has exactly this many bytes.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) size: Option<u64>,
 }
 
-/// Takes everything under a reference into an image layout on disk.
+/// Copy everything under a reference into an image layout on disk.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Manifests, configs and layers are verified and written to DIR, which becomes an image layout if it \
-is empty or not there. The reference's tag names the root in the layout. What DIR has already is \
-not fetched again, and a pull that was interrupted goes on where it stopped. Documents are written \
-after all that they name, so that the layout is whole at every moment.
+is empty or does not exist. The reference's tag names the root in the layout. Content that DIR \
+already has is not fetched again, and an interrupted pull is resumed. Each document is written \
+after everything that it names, so the layout is complete at every moment.
 
-Prints what the reference names, as `ocip resolve` does.
+Prints the media type, digest and size of the root, as `ocip resolve` does.
 
 Examples:
   ocip pull alpine:3.20 mirror
   ocip pull --platform linux/amd64 alpine mirror
   ocip pull registry.example/team/app:1.2 mirror && ocip tree oci:mirror:1.2")]
-pub(crate) struct Pull {
+pub(crate) struct PullArgs {
     /// `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`.
-    #[arg(value_name = "REF", value_parser = OsStringValueParser::new().try_map(Name::parse))]
-    pub(crate) name: Name,
-    /// In an index, take only what fits this platform best: os/arch[/variant].
+    #[arg(value_name = "REF", value_parser = OsStringValueParser::new().try_map(AnyReference::parse))]
+    pub(crate) name: AnyReference,
+    /// In an index, copy only the best match for this platform: os/arch[/variant].
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Option<Platform>,
-    /// The layout's folder.
+    /// Directory of the layout.
     #[arg(value_name = "DIR")]
-    pub(crate) folder: PathBuf,
-    /// Read what is there already, and fetch it again where it is damaged.
+    pub(crate) directory: PathBuf,
+    /// Verify content that DIR already has, and fetch it again if it is damaged.
     #[arg(long)]
     pub(crate) verify: bool,
-    /// Take layers that may not be distributed too, from the URLs that their descriptors give.
+    /// Also fetch nondistributable layers, from the URLs in their descriptors.
     #[arg(long)]
     pub(crate) foreign_layers: bool,
-    /// Print {"mediaType", "digest", "size"} in one line.
+    /// Print {"mediaType", "digest", "size"} on one line.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// Checks a registry or a layout: verifies everything, and tells all that is wrong.
+/// Verify all content of a reference or layout, and list problems.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Everything under a reference, or under all roots of a layout, is read, blobs included, and every byte \
-is verified. Each line is a problem: what sort it is, the digest of what is wrong (or -), and the \
-details. The exit status is 1 where there is any. In a layout, links are not followed.
+Reads everything under a reference, or under all roots of a layout, including blobs, and verifies \
+every byte. Each line is a problem: its type, the digest of the affected content (or -), and the \
+details. The exit status is 1 if there are any problems. Links in a layout are not followed.
 
-The sorts: missing, not-a-file, wrong-size, wrong-content, malformed, contradiction, unverifiable, \
-unreadable, limit.
+Problem types: missing, not-a-file, wrong-size, wrong-content, malformed, contradiction, \
+unverifiable, unreadable, limit.
 
 With --json, each line is an object with \"digest\" (or null), \"problem\" and \"detail\".
 
@@ -224,113 +227,115 @@ Examples:
   ocip check registry.example/team/app:1.2
   ocip check oci:mirror
   ocip check --json oci:mirror:1.0 | jq -r .digest")]
-pub(crate) struct Check {
-    /// `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`, `oci:DIR[:TAG]`, `oci:DIR[@DIGEST]`, or a folder that is a layout.
-    #[arg(value_name = "REF|DIR", value_parser = OsStringValueParser::new().try_map(name::to_check))]
-    pub(crate) name: Name,
-    /// In a registry's index, check only what fits this platform best: os/arch[/variant].
+pub(crate) struct CheckArgs {
+    /// `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`, `oci:DIR[:TAG]`, `oci:DIR[@DIGEST]`, or a layout's directory.
+    #[arg(value_name = "REF|DIR", value_parser = OsStringValueParser::new().try_map(reference::to_check))]
+    pub(crate) name: AnyReference,
+    /// In a registry's index, check only the best match for this platform: os/arch[/variant].
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Option<Platform>,
-    /// Print one JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// Serves an image layout as a registry, until Ctrl-C.
+/// Serve an image layout as a registry until Ctrl-C.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Each root of the layout is served under its name: a tag in the repository that --repository names; \
-a longer name, such as team/app:1.0, as the repository and tag that it says. The only root of a \
-layout is served as latest, if it has no name. The first line on stdout says where the registry is, \
-and one more for each root how to pull it. Nothing can be pushed.
+Each root of the layout is served under its name. A name that is a tag is served in the repository \
+that --repository names; a longer name, such as team/app:1.0, gives both repository and tag. A \
+layout's only root is served as latest if it has no name. Other roots are served by their digests. \
+The first line on stdout has the address of the registry, and each further line a reference to \
+pull. Nothing can be pushed.
 
 Examples:
   ocip serve mirror
   ocip serve --listen 0.0.0.0:80 --repository team/app oci:mirror:1.0")]
-pub(crate) struct Serve {
-    /// The layout's folder, or `oci:DIR[:TAG]` for one of its roots alone.
-    #[arg(value_name = "DIR", value_parser = OsStringValueParser::new().try_map(name::layout))]
+pub(crate) struct ServeArgs {
+    /// Directory of the layout, or `oci:DIR[:TAG]` to serve only one of its roots.
+    #[arg(value_name = "DIR", value_parser = OsStringValueParser::new().try_map(reference::layout))]
     pub(crate) layout: LayoutReference,
-    /// Listen here; port 0 is any that is free.
+    /// Address to listen on; port 0 selects a free port.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000", value_parser = address)]
     pub(crate) listen: SocketAddr,
-    /// Serve tags in this repository.
+    /// Repository to serve tags in.
     #[arg(long, value_name = "NAME", default_value = "layout")]
     pub(crate) repository: Repository,
 }
 
-/// Resolves and walks a sample in an embedded registry; needs no network.
+/// Resolve and walk a sample in an embedded registry, offline.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Starts a registry in this process, on a free port of 127.0.0.1, filled with a nested \
-multi-platform index. Resolves and walks it with each adapter, and checks that both saw the same.
+Starts a registry in this process, on a free port of 127.0.0.1, with a nested multi-platform index. \
+Resolves and walks it with each adapter, and checks that the results are identical.
 
 Examples:
   ocip demo
   ocip demo --keep")]
-pub(crate) struct Demo {
-    /// Keep the registry until Ctrl-C, to try other commands against it.
+pub(crate) struct DemoArgs {
+    /// Keep the registry running until Ctrl-C, for use with other commands.
     #[arg(long)]
     pub(crate) keep: bool,
 }
 
-/// Prints a completion script for a shell.
+/// Print a completion script for a shell.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   ocip completions bash > ~/.local/share/bash-completion/completions/ocip
   ocip completions zsh > ~/.zfunc/_ocip
   ocip completions fish > ~/.config/fish/completions/ocip.fish")]
-pub(crate) struct Completions {
+pub(crate) struct CompletionsArgs {
+    /// Shell to print the script for.
     pub(crate) shell: clap_complete::Shell,
 }
 
-/// What most commands ask for.
+/// The arguments that select the content for most commands.
 #[derive(Args, Debug)]
-pub(crate) struct Asked {
-    /// `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`, or in an image layout `oci:DIR[:TAG]` or `oci:DIR[@DIGEST]`.
-    #[arg(value_name = "REF", value_parser = OsStringValueParser::new().try_map(Name::parse))]
-    pub(crate) name: Name,
-    /// In an index, choose what fits this platform best: os/arch[/variant].
+pub(crate) struct ReferenceArgs {
+    /// `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`, or `oci:DIR[:TAG]` or `oci:DIR[@DIGEST]` in an image layout.
+    #[arg(value_name = "REF", value_parser = OsStringValueParser::new().try_map(AnyReference::parse))]
+    pub(crate) name: AnyReference,
+    /// In an index, select the best match for this platform: os/arch[/variant].
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Option<Platform>,
 }
 
-/// What every command takes.
+/// The options of every command.
 #[derive(Args, Debug)]
-pub(crate) struct Common {
-    /// The client underneath: tokio is asynchronous, ureq blocks; the results are the same.
+pub(crate) struct CommonArgs {
+    /// Client to use: tokio (asynchronous) or ureq (blocking); the results are identical.
     #[arg(long, global = true, value_enum, default_value_t, help_heading = "Connection")]
     pub(crate) adapter: Adapter,
-    /// Speak to every registry without TLS; otherwise only to those on this machine.
+    /// Use plain HTTP for every registry; by default it is used only for loopback hosts.
     #[arg(long, global = true, help_heading = "Connection")]
     pub(crate) plain_http: bool,
-    /// Trust the certificate authorities in this PEM file too, and speak TLS to this machine as well.
+    /// Also trust the certificate authorities in this PEM file, and use TLS even for loopback hosts.
     #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
     pub(crate) ca_file: Option<PathBuf>,
-    /// Have at most this many requests under way at once.
+    /// Keep at most N requests in flight.
     #[arg(
         long,
         global = true,
         value_name = "N",
         default_value_t = 8,
         allow_negative_numbers = true,
-        value_parser = whole(1..=256_u16),
+        value_parser = integer_in(1..=256_u16),
         help_heading = "Connection"
     )]
     pub(crate) in_flight: u16,
-    /// Try a request again that fails for no lasting reason, at most this often in a row.
+    /// Retry a transient failure at most N times in a row.
     #[arg(
         long,
         global = true,
         value_name = "N",
         default_value_t = 4,
         allow_negative_numbers = true,
-        value_parser = whole(0..=100_u32),
+        value_parser = integer_in(0..=100_u32),
         help_heading = "Connection"
     )]
     pub(crate) retries: u32,
-    /// Give up after this long in all; decimals are allowed.
+    /// Fail after this many seconds in total; decimals are allowed.
     #[arg(
         long,
         global = true,
@@ -341,11 +346,11 @@ pub(crate) struct Common {
     )]
     pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
-    pub(crate) login: Login,
-    /// Say on stderr what is tried again, and what it took in all.
+    pub(crate) login: LoginArgs,
+    /// Print retries, request counts and times to stderr.
     #[arg(short, long, global = true, conflicts_with = "quiet", overrides_with = "verbose")]
     pub(crate) verbose: bool,
-    /// Say nothing on stderr but errors: no warnings, sums or progress.
+    /// Print only errors to stderr: no warnings, summaries or progress.
     #[arg(short, long, global = true, overrides_with = "quiet")]
     pub(crate) quiet: bool,
 }
@@ -375,23 +380,23 @@ fn seconds(text: &str) -> Result<Duration, &'static str> {
         .ok()
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .filter(|duration| !duration.is_zero())
-        .ok_or("a number of seconds above 0 is needed")
+        .ok_or("expected a number of seconds greater than 0")
 }
 
-fn whole<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
+fn integer_in<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
 where
     T: FromStr + PartialOrd + fmt::Display + Clone,
 {
     move |text| {
         let number = text.parse().ok().filter(|number| range.contains(number));
-        number.ok_or_else(|| format!("a whole number from {} to {} is needed", range.start(), range.end()))
+        number.ok_or_else(|| format!("expected an integer from {} to {}", range.start(), range.end()))
     }
 }
 
 fn bytes(text: &str) -> Result<u64, &'static str> {
-    text.parse().map_err(|_| "a whole number of bytes is needed, without a unit")
+    text.parse().map_err(|_| "expected a number of bytes, without a unit")
 }
 
 fn address(text: &str) -> Result<SocketAddr, &'static str> {
-    text.parse().map_err(|_| "an IP address and a port are needed, as in 127.0.0.1:5000 or [::1]:5000")
+    text.parse().map_err(|_| "expected an IP address and port, such as 127.0.0.1:5000 or [::1]:5000")
 }

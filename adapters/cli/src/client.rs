@@ -1,11 +1,10 @@
-//! The two adapters behind one blocking face.
+//! The two adapters behind one blocking interface.
 
 use std::fmt;
 use std::fs;
 use std::future::poll_fn;
 use std::io::{self, Read};
 use std::iter;
-use std::path::Path;
 use std::time::Instant;
 
 use futures_core::Stream as _;
@@ -13,12 +12,13 @@ use oci_proto::{
     Config, Descriptor, Error, Finding, Manifest, Node, PlainHttp, Platform, PullOptions, Reference,
     WalkOptions,
 };
+use oci_proto_common::Settings;
 use oci_proto_credentials::Store;
 use oci_proto_layout::{LayoutDestination, PullError};
 use tokio::io::AsyncReadExt as _;
 use tokio::runtime::{self, Runtime};
 
-use crate::args::{Adapter, Common};
+use crate::args::{Adapter, CommonArgs};
 use crate::output::{Failure, count};
 
 /// A client on either adapter.
@@ -33,42 +33,20 @@ enum Driver {
 }
 
 impl Client {
-    pub(crate) fn new(adapter: Adapter, common: &Common, logins: Store) -> Result<Self, Failure> {
-        let roots = match &common.ca_file {
-            None => None,
-            Some(path) => Some((fs::read(path).map_err(|error| useless(path, &error))?, path)),
-        };
-        // Both builders have the same methods, and no trait in common.
-        macro_rules! build {
-            ($builder:expr) => {{
-                let mut builder = $builder
-                    .config(config(common))
-                    .credentials(logins)
-                    .on_retry(common.retries())
-                    .on_warning(common.warnings());
-                if let Some(timeout) = common.timeout {
-                    builder = builder.timeout(timeout);
-                }
-                if let Some((pem, path)) = &roots {
-                    builder =
-                        builder.add_root_certificates_pem(pem).map_err(|error| useless(path, &error))?;
-                }
-                builder.build().map_err(Failure::failed)?
-            }};
-        }
+    pub(crate) fn new(adapter: Adapter, common: &CommonArgs, logins: Store) -> Result<Self, Failure> {
+        let settings = settings(common, logins)?;
         let driver = match adapter {
             Adapter::Tokio => {
                 let runtime = runtime::Builder::new_multi_thread()
                     .enable_all()
                     .build()
-                    .map_err(|error| Failure::failed(format_args!("no event loop: {error}")))?;
-                let client = {
-                    let _inside = runtime.enter();
-                    build!(oci_proto_tokio::Client::builder())
-                };
+                    .map_err(|error| Failure::failed(format_args!("could not start tokio: {error}")))?;
+                let client = oci_proto_tokio::Client::with_settings(settings).map_err(Failure::failed)?;
                 Driver::Tokio(runtime, client)
             }
-            Adapter::Ureq => Driver::Ureq(build!(oci_proto_ureq::Client::builder())),
+            Adapter::Ureq => {
+                Driver::Ureq(oci_proto_ureq::Client::with_settings(settings).map_err(Failure::failed)?)
+            }
         };
         Ok(Self { driver, since: Instant::now() })
     }
@@ -114,7 +92,7 @@ impl Client {
         nodes.map(|node| node.map_err(|error| Failure::of(&error, name)))
     }
 
-    /// Verifies everything under a reference, and gives each finding to `found`.
+    /// Verifies everything under a reference, and passes each finding to `found`.
     pub(crate) fn check(
         &self,
         name: &Reference,
@@ -128,16 +106,16 @@ impl Client {
         checked.map_err(|error| Failure::of(&error, name))
     }
 
-    /// Takes everything under a reference into a layout.
+    /// Copies everything under a reference into a layout.
     pub(crate) fn pull(
         &self,
         name: &Reference,
-        mirror: LayoutDestination,
+        destination: LayoutDestination,
         options: PullOptions,
     ) -> Result<Descriptor, Failure> {
         let pulled = match &self.driver {
-            Driver::Tokio(runtime, client) => runtime.block_on(client.pull(name, mirror, options)),
-            Driver::Ureq(client) => client.pull(name, mirror, options),
+            Driver::Tokio(runtime, client) => runtime.block_on(client.pull(name, destination, options)),
+            Driver::Ureq(client) => client.pull(name, destination, options),
         };
         pulled.map_err(|error| match error {
             PullError::Registry(error) => Failure::of(&error, name),
@@ -146,7 +124,7 @@ impl Client {
         })
     }
 
-    /// A blob as it arrives. The end comes only after verification.
+    /// Reads a blob as it arrives. The end of file is reached only after verification.
     pub(crate) fn blob(&self, name: &Reference, size: Option<u64>) -> Box<dyn Read + '_> {
         match &self.driver {
             Driver::Tokio(runtime, client) => Box::new(Blocking { runtime, reader: client.blob(name, size) }),
@@ -154,7 +132,7 @@ impl Client {
         }
     }
 
-    /// Ends without waiting for what nobody needs any more, such as the look-up of a name.
+    /// Shuts down without waiting for abandoned work, such as a DNS lookup.
     pub(crate) fn close(self) {
         match self.driver {
             Driver::Tokio(runtime, client) => {
@@ -165,7 +143,7 @@ impl Client {
         }
     }
 
-    /// What the work took so far.
+    /// The number of requests and the time spent so far.
     pub(crate) fn spent(&self) -> String {
         let requests = match &self.driver {
             Driver::Tokio(_, client) => client.requests(),
@@ -175,17 +153,31 @@ impl Client {
     }
 }
 
-fn useless(ca_file: &Path, why: &dyn fmt::Display) -> Failure {
-    Failure::usage(format_args!("--ca-file {}: {why}", ca_file.display()))
+fn settings(common: &CommonArgs, logins: Store) -> Result<Settings, Failure> {
+    let mut settings = Settings::default()
+        .config(config(common))
+        .credentials(logins)
+        .on_retry(common.retries())
+        .on_warning(common.warnings());
+    if let Some(timeout) = common.timeout {
+        settings = settings.timeout(timeout);
+    }
+    if let Some(path) = &common.ca_file {
+        let unusable =
+            |why: &dyn fmt::Display| Failure::usage(format_args!("--ca-file {}: {why}", path.display()));
+        let pem = fs::read(path).map_err(|error| unusable(&error))?;
+        settings = settings.add_root_certificates_pem(&pem).map_err(|error| unusable(&error))?;
+    }
+    Ok(settings)
 }
 
-fn config(common: &Common) -> Config {
+fn config(common: &CommonArgs) -> Config {
     let mut config = Config::default();
     config.user_agent = concat!("ocip/", env!("CARGO_PKG_VERSION")).parse().ok();
     if common.plain_http {
         config.plain_http = PlainHttp::Always;
     } else if common.ca_file.is_some() {
-        // Whoever names an authority wants it asked, on this machine too.
+        // A certificate authority given explicitly is meant to be used, also for loopback hosts.
         config.plain_http = PlainHttp::Never;
     }
     config.limits.max_attempts = common.retries.saturating_add(1);

@@ -4,6 +4,7 @@ mod blob;
 mod check;
 mod completions;
 mod demo;
+mod leftovers;
 mod manifest;
 mod pull;
 mod resolve;
@@ -12,12 +13,10 @@ mod tree;
 
 use std::io;
 
-use indicatif::DecimalBytes;
-use oci_proto_layout::{Layout, Leftovers};
-
-use crate::args::{Cli, Command, Common, Name};
-use crate::output::{Failure, count};
-use crate::source::Source;
+use crate::args::reference::AnyReference;
+use crate::args::{Cli, Command, CommonArgs};
+use crate::content_source::ContentSource;
+use crate::output::Failure;
 
 pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
     let common = &cli.common;
@@ -44,29 +43,18 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
 }
 
 fn ask(
-    name: &Name,
-    common: &Common,
-    command: impl FnOnce(&Source<'_>) -> Result<(), Failure>,
+    name: &AnyReference,
+    common: &CommonArgs,
+    command: impl FnOnce(&ContentSource<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let source = Source::open(name, common)?;
+    let source = ContentSource::open(name, common)?;
     let result = command(&source);
     match name {
-        Name::Registry(_) => common.detail(format_args!("{}: {}", common.adapter.as_str(), source.spent())),
-        Name::Layout(_) => common.detail(format_args!("layout: {}", source.spent())),
+        AnyReference::Registry(_) => {
+            common.detail(format_args!("{}: {}", common.adapter.as_str(), source.spent()));
+        }
+        AnyReference::Layout(_) => common.detail(format_args!("layout: {}", source.spent())),
     }
     source.close();
     result
-}
-
-/// Says what interrupted pulls have left, which nobody else removes.
-fn note_leftovers(layout: &Layout, common: &Common) {
-    let Leftovers { blobs, bytes, folder, .. } = layout.leftovers();
-    if blobs > 0 {
-        common.note(format_args!(
-            "{} of interrupted pulls, {}, in {}: the same pull goes on with what is there",
-            count(blobs, "partial blob"),
-            DecimalBytes(bytes),
-            folder.display(),
-        ));
-    }
 }

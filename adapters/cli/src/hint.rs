@@ -1,4 +1,4 @@
-//! What to do about an error: the core's word, or a better one where an option of the command helps.
+//! Hints for errors: the core's, or a better one if an option of the command helps.
 
 use std::borrow::Cow;
 
@@ -6,77 +6,79 @@ use oci_proto::{Cause, Error, Fault, FaultKind, InvalidRequest, LimitExceeded, R
 
 pub(crate) fn hint(error: &Error) -> Option<Cow<'static, str>> {
     let in_plain_text = error.request().is_some_and(|(_, url)| url.starts_with("http:"));
-    let own = match error.cause() {
+    let specific = match error.cause() {
         Cause::Transport(fault) => of_fault(fault, in_plain_text),
         Cause::Answered(refusal) => of_refusal(refusal, in_plain_text),
         Cause::Limit(LimitExceeded::Deadline) => Some("allow more time with --timeout SECONDS"),
         Cause::Request(InvalidRequest::NoPlatform { .. }) => {
-            Some("choose one of these with --platform, or none")
+            Some("select one of these with --platform, or omit it")
         }
         _ => None,
     };
-    own.map(Cow::Borrowed).or_else(|| error.hint())
+    specific.map(Cow::Borrowed).or_else(|| error.hint())
 }
 
 const PROXY_LOGIN: &str =
-    "the proxy wants a login, which belongs into its URL: http://USER:PASSWORD@HOST:PORT";
+    "the proxy requires a login; add it to the proxy URL: http://USER:PASSWORD@HOST:PORT";
 
 fn of_fault(fault: &Fault, in_plain_text: bool) -> Option<&'static str> {
-    let says = |words: &str| fault.message().contains(words);
+    let contains = |words: &str| fault.message().contains(words);
     match fault.kind() {
-        // Both adapters have rustls, and its words.
-        FaultKind::Tls if says("InvalidContentType") => {
-            Some("what answers there does not speak TLS; --plain-http does without")
+        // Both adapters use rustls, and report its messages.
+        FaultKind::Tls if contains("InvalidContentType") => {
+            Some("the server does not speak TLS; use --plain-http to connect without it")
         }
-        FaultKind::Tls if says("not valid for name") => {
-            Some("name the registry as its certificate does, or check where the name leads")
+        FaultKind::Tls if contains("not valid for name") => {
+            Some("use a host name from the certificate, or check which host the name resolves to")
         }
-        // The latter where an authority that is trusted has the same name.
-        FaultKind::Tls if says("UnknownIssuer") || says("BadSignature") => {
-            Some("--ca-file FILE trusts the authority of a private registry")
+        // `BadSignature`: a trusted authority has the same name.
+        FaultKind::Tls if contains("UnknownIssuer") || contains("BadSignature") => {
+            Some("use --ca-file FILE to trust a private certificate authority")
         }
-        FaultKind::Tls if says("certificate expired") || says("not valid yet") => {
-            Some("check the clock of this machine; if it is right, tell whoever runs the registry")
+        FaultKind::Tls if contains("certificate expired") || contains("not valid yet") => {
+            Some("check the clock of this machine; if it is right, contact the registry's operator")
         }
-        FaultKind::Tls => Some(
-            "check the host's name; --ca-file FILE trusts a private authority, --plain-http does without TLS",
-        ),
-        FaultKind::Connect if says("proxy authorization required") || says("responded 407") => {
+        FaultKind::Tls => {
+            Some("check the host name; --ca-file FILE trusts a private authority, --plain-http disables TLS")
+        }
+        FaultKind::Connect if contains("proxy authorization required") || contains("responded 407") => {
             Some(PROXY_LOGIN)
         }
-        FaultKind::Connect if says("through the proxy") => Some(
-            "HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names that proxy; NO_PROXY=HOST goes there without one",
-        ),
-        FaultKind::Connect => Some(
-            "check the host's name and the port; where a proxy is needed, HTTPS_PROXY=http://HOST:PORT names it",
-        ),
+        FaultKind::Connect if contains("through the proxy") => {
+            Some("check HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, or set NO_PROXY=HOST to bypass the proxy")
+        }
+        FaultKind::Connect => {
+            Some("check the host name and the port; if a proxy is required, set HTTPS_PROXY=http://HOST:PORT")
+        }
         FaultKind::Timeout => {
-            Some("check the host's name, the port and the proxy settings, or try again later")
+            Some("check the host name, the port and the proxy settings, or try again later")
         }
-        FaultKind::Reset if in_plain_text => Some(WANTS_TLS),
-        FaultKind::Reset if says("tls handshake eof") => {
-            Some("what answers there may not speak TLS (--plain-http does without), or be no registry")
+        FaultKind::Reset if in_plain_text => Some(REQUIRES_TLS),
+        FaultKind::Reset if contains("tls handshake eof") => {
+            Some("the server may not speak TLS (use --plain-http), or may not be a registry")
         }
-        FaultKind::Reset => Some("check the host and the port; what answers there may not be a registry"),
-        FaultKind::Credentials => Some(
-            "--auth-file FILE reads logins from that file only; --username NAME with --password-stdin needs none",
-        ),
+        FaultKind::Reset => Some("check the host name and the port; the server may not be a registry"),
+        FaultKind::Credentials => {
+            Some("use --auth-file FILE to read only that file, or --username NAME with --password-stdin")
+        }
         _ => None,
     }
 }
 
-// Nothing else has this machine spoken to with TLS.
-const WANTS_TLS: &str = "what answers there may want TLS: leave out --plain-http, and for this machine give \
-     --ca-file FILE; or it is no registry";
+// --ca-file is the only way to use TLS with a loopback host.
+const REQUIRES_TLS: &str = "the server may require TLS (omit --plain-http; for a loopback host, use \
+     --ca-file FILE), or may not be a registry";
 
 fn of_refusal(refusal: &Refusal, in_plain_text: bool) -> Option<&'static str> {
     match refusal.status.as_u16() {
         401 | 403 if !refusal.with_login && refusal.by != Responder::Elsewhere => Some(
-            "log in with `docker login` or `podman login`, or use --username NAME and --password-stdin; or it \
-             does not exist",
+            "log in with `docker login` or `podman login`, or use --username NAME with --password-stdin; it \
+             may also not exist",
         ),
-        // A registry gives a code; servers of TLS that hear plain text do not.
-        400 if in_plain_text && refusal.errors.iter().all(|error| error.code.is_empty()) => Some(WANTS_TLS),
+        // A registry's error has a code; that of a TLS server which receives plain text has none.
+        400 if in_plain_text && refusal.errors.iter().all(|error| error.code.is_empty()) => {
+            Some(REQUIRES_TLS)
+        }
         407 => Some(PROXY_LOGIN),
         _ => None,
     }

@@ -1,4 +1,4 @@
-//! Logins: from the command line, or from where Docker and Podman keep them.
+//! Logins: from the command line, or from the files of Docker and Podman.
 
 use std::fmt;
 use std::fs;
@@ -11,28 +11,28 @@ use oci_proto_credentials::Store;
 
 use crate::output::Failure;
 
-/// More than any registry takes.
-const MOST: usize = 64 << 10;
+/// Longer than any registry accepts.
+const MAX_PASSWORD: usize = 64 << 10;
 
 #[derive(Args, Debug)]
-pub(crate) struct Login {
-    /// Log in to the registry as NAME; otherwise the logins of Docker and Podman serve.
+pub(crate) struct LoginArgs {
+    /// Log in to the registry as NAME; by default, the logins of Docker and Podman are used.
     #[arg(long, global = true, value_name = "NAME", help_heading = "Login")]
     username: Option<String>,
-    /// Read the password from stdin; a line break at its end is left out.
+    /// Read the password from stdin; a trailing line break is removed.
     #[arg(long, global = true, help_heading = "Login")]
     password_stdin: bool,
-    /// Read logins from this file only, in the form of Docker's config.json.
+    /// Read logins only from this file, in the format of Docker's config.json.
     #[arg(long, global = true, value_name = "FILE", help_heading = "Login")]
     auth_file: Option<PathBuf>,
 }
 
-impl Login {
-    /// Where logins are looked up for a command about something in this registry.
+impl LoginArgs {
+    /// The store of logins for a command that contacts this registry.
     pub(crate) fn store(&self, registry: &Registry) -> Result<Store, Failure> {
         let store = match &self.auth_file {
             None => Store::from_env(),
-            // A store passes over a file that is not there, but this one is asked for by name.
+            // A store ignores a missing file, but this one is named explicitly.
             Some(path) => match fs::metadata(path) {
                 Ok(_) => Store::none().file(path),
                 Err(error) => return Err(usage(format_args!("--auth-file {}: {error}", path.display()))),
@@ -45,32 +45,32 @@ impl Login {
                     .map_err(|invalid| usage(format_args!("--username {name}: {invalid}")))?;
                 Ok(store.login(registry.clone(), login))
             }
-            (Some(_), false) => Err(usage("--username needs --password-stdin, and the password on stdin")),
-            (None, true) => Err(usage("--password-stdin needs --username NAME")),
+            (Some(_), false) => Err(usage("--username requires --password-stdin and a password on stdin")),
+            (None, true) => Err(usage("--password-stdin requires --username NAME")),
         }
     }
 }
 
 fn password() -> Result<String, Failure> {
-    let unusable = |why: &dyn fmt::Display| usage(format_args!("--password-stdin: {why}"));
+    let unusable = |reason: &dyn fmt::Display| usage(format_args!("--password-stdin: {reason}"));
     let stdin = io::stdin();
-    // It would be seen while it is typed.
+    // The terminal would echo the password.
     if stdin.is_terminal() {
-        return Err(unusable(&"stdin is a terminal; pipe the password in, as with `< FILE`"));
+        return Err(unusable(&"stdin is a terminal; redirect it, for example with `< FILE`"));
     }
     let mut bytes = Vec::new();
-    stdin.lock().take(MOST as u64 + 1).read_to_end(&mut bytes).map_err(|error| unusable(&error))?;
-    if bytes.len() > MOST {
-        return Err(unusable(&format_args!("more than {} KiB", MOST >> 10)));
+    stdin.lock().take(MAX_PASSWORD as u64 + 1).read_to_end(&mut bytes).map_err(|error| unusable(&error))?;
+    if bytes.len() > MAX_PASSWORD {
+        return Err(unusable(&format_args!("the password is longer than {} KiB", MAX_PASSWORD >> 10)));
     }
     let text = String::from_utf8(bytes).map_err(|_| unusable(&"the password is not UTF-8"))?;
     let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
     match line.unwrap_or(&text) {
-        "" => Err(unusable(&"there is no password on stdin")),
+        "" => Err(unusable(&"no password on stdin")),
         password => Ok(password.to_owned()),
     }
 }
 
-fn usage(what: impl fmt::Display) -> Failure {
-    Failure::usage(what)
+fn usage(error: impl fmt::Display) -> Failure {
+    Failure::usage(error)
 }

@@ -1,14 +1,14 @@
-//! The command `ocip`: resolves references and walks index trees in container registries and
-//! image layouts.
+//! The command `ocip`: reads, copies, checks and serves content of container registries and image layouts.
 
 mod args;
 mod client;
 mod commands;
+mod content_source;
+mod embedded_registry;
 mod hint;
 mod login;
+mod notices;
 mod output;
-mod registry;
-mod source;
 mod stderr;
 
 use std::process::ExitCode;

@@ -1,26 +1,28 @@
-//! What a command ends with: the status, and what is said where it failed.
+//! The outcome of a command: its exit status and error message.
 
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use oci_proto::layout::NoRoot;
 use oci_proto::{Cause, Error, InvalidRequest, Reference};
+use oci_proto_layout::{LayoutError, LayoutErrorKind};
 
 use crate::hint::hint;
-use crate::stderr::say;
+use crate::stderr::print_line;
 
-/// Why a command ends before its work is done.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The registry, the network or the content failed it.
+    /// A registry, network or content error.
     Failed(Message),
-    /// It was asked for something that makes no sense.
+    /// A usage error.
     Usage(Message),
-    /// Whoever read the results went away: not a mistake, and nobody to tell.
+    /// The reader of stdout closed it. Nothing is printed, since it is not an error.
     Closed,
 }
 
-/// What went wrong, and what to do about it where that is known.
+/// An error message, and a hint if there is one.
 #[derive(Debug)]
 pub(crate) struct Message {
     error: String,
@@ -36,14 +38,14 @@ impl Failure {
         Self::Usage(Message { error: error.to_string(), hint: None })
     }
 
-    /// What an operation on `name` met.
+    /// Converts the error of an operation on `name`.
     pub(crate) fn of(error: &Error, name: &Reference) -> Self {
         let text = match error.request() {
             Some(_) => error.to_string(),
             None => format!("{name}: {error}"),
         };
         let failure = match error.cause() {
-            // A digest that a document names is nobody's usage.
+            // A digest in a document is not the user's.
             Cause::Request(InvalidRequest::UnknownAlgorithm(_)) if error.document().is_some() => {
                 Self::failed(text)
             }
@@ -58,6 +60,33 @@ impl Failure {
         }
     }
 
+    /// Converts an error of a layout.
+    pub(crate) fn of_layout(error: &LayoutError) -> Self {
+        let failure = Self::failed(error);
+        match error.kind() {
+            LayoutErrorKind::Root(NoRoot::Several(_) | NoRoot::Unknown(_)) => {
+                failure.with_hint("select one of these with oci:DIR:TAG or oci:DIR@DIGEST")
+            }
+            LayoutErrorKind::Root(NoRoot::Ambiguous { .. }) => {
+                failure.with_hint("select one of these with oci:DIR@DIGEST")
+            }
+            LayoutErrorKind::Missing if error.path().ends_with("oci-layout") => {
+                failure.with_hint("a directory without this file is not an image layout; check the path")
+            }
+            LayoutErrorKind::Size { .. }
+            | LayoutErrorKind::Content(_)
+            | LayoutErrorKind::NotAFile(_)
+            | LayoutErrorKind::NotADirectory(_) => {
+                failure.with_hint("the layout is damaged; run `ocip check oci:DIR` to list all problems")
+            }
+            LayoutErrorKind::Walk(error) => match error.hint() {
+                Some(hint) => failure.with_hint(hint),
+                None => failure,
+            },
+            _ => failure,
+        }
+    }
+
     pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
         match self {
             Self::Failed(message) => Self::Failed(Message { hint: Some(hint.into()), ..message }),
@@ -66,35 +95,35 @@ impl Failure {
         }
     }
 
-    /// Tells it on stderr, and gives the command's exit status.
+    /// Prints the error to stderr, and returns the exit status.
     pub(crate) fn report(&self) -> ExitCode {
         let (status, message) = match self {
             Self::Failed(message) => (1, Some(message)),
             Self::Usage(message) => (2, Some(message)),
-            // What a shell reports of a process that the pipe's signal ended: 128 + 13.
+            // The status that a shell reports for a process killed by SIGPIPE: 128 + 13.
             Self::Closed => (141, None),
         };
         if let Some(Message { error, hint }) = message {
-            say(format_args!("error: {error}"));
+            print_line(format_args!("error: {error}"));
             if let Some(hint) = hint {
-                say(format_args!("hint: {hint}"));
+                print_line(format_args!("hint: {hint}"));
             }
         }
         ExitCode::from(status)
     }
 }
 
-/// Results could not be written.
+/// An error of writing the results.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::Closed,
-            _ => Self::failed(format_args!("stdout cannot be written: {error}")),
+            _ => Self::failed(format_args!("could not write to stdout: {error}")),
         }
     }
 }
 
-/// So many of something, as people write it.
+/// A number with its noun, singular or plural.
 pub(crate) fn count(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")

@@ -1,4 +1,4 @@
-//! Reading the objects of a file. What is wrong with one is said in words that hold nothing of its values.
+//! Reading the objects of a file. Error messages contain none of their values, which may be secret.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 pub(crate) type Object = Map<String, Value>;
 
-/// A member that is an object. Null counts as nothing.
+/// A member that is an object. Null counts as absent.
 pub(crate) fn object<'a>(of: &'a Object, name: &str) -> Result<Option<&'a Object>, String> {
     match of.get(name) {
         None | Some(Value::Null) => Ok(None),
@@ -17,7 +17,7 @@ pub(crate) fn object<'a>(of: &'a Object, name: &str) -> Result<Option<&'a Object
     }
 }
 
-/// A member that is a string. Null counts as nothing.
+/// A member that is a string. Null counts as absent.
 pub(crate) fn string<'a>(of: &'a Object, name: &str) -> Result<Option<&'a str>, String> {
     match of.get(name) {
         None | Some(Value::Null) => Ok(None),
@@ -26,7 +26,7 @@ pub(crate) fn string<'a>(of: &'a Object, name: &str) -> Result<Option<&'a str>, 
     }
 }
 
-/// The login in an entry of `auths`. Nothing for an entry that is there in name only.
+/// The login in an entry of `auths`, or `None` if the entry is empty.
 pub(crate) fn login(entry: &Object) -> Result<Option<Credentials>, String> {
     let text = |name| string(entry, name).map(Option::unwrap_or_default);
     let token = text("registrytoken")?;
@@ -44,7 +44,7 @@ pub(crate) fn login(entry: &Object) -> Result<Option<Credentials>, String> {
             decoded = decode(auth)?;
             let (username, password) =
                 decoded.split_once(':').ok_or("`auth` has no colon between user and password")?;
-            // Early versions of Docker filled the text up with these.
+            // Early versions of Docker padded the text with these.
             (username, password.trim_matches('\0'))
         }
     };
@@ -54,12 +54,12 @@ pub(crate) fn login(entry: &Object) -> Result<Option<Credentials>, String> {
     Credentials::login(username, password).map(Some).map_err(|invalid| invalid.to_string())
 }
 
-/// Padding or none, since both are about; line breaks mean nothing.
+/// Decodes with or without padding, since both occur, and ignores line breaks.
 fn decode(auth: &str) -> Result<String, &'static str> {
-    const EITHER: GeneralPurposeConfig =
+    const ANY_PADDING: GeneralPurposeConfig =
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    const BASE64: GeneralPurpose = GeneralPurpose::new(&STANDARD, EITHER);
+    const BASE64: GeneralPurpose = GeneralPurpose::new(&STANDARD, ANY_PADDING);
     let one_line: String = auth.split_ascii_whitespace().collect();
     let bytes = BASE64.decode(one_line).map_err(|_| "`auth` is not base64")?;
-    String::from_utf8(bytes).map_err(|_| "`auth` is not UTF-8 beneath its base64")
+    String::from_utf8(bytes).map_err(|_| "`auth` is not base64 of UTF-8")
 }

@@ -1,4 +1,4 @@
-//! One file: bounded, read whole, and looked through.
+//! Looking up logins in one file.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,33 +13,33 @@ use crate::entry::{self, Object, object, string};
 use crate::helper::Helpers;
 use crate::key::{Key, matching};
 
-/// Far more than anybody's logins need.
-const MOST: u64 = 4 << 20;
+/// Far larger than real files.
+const MAX_SIZE: u64 = 4 << 20;
 
-/// A file that was there.
+/// A file that exists.
 pub(crate) struct File<'a> {
     path: &'a Path,
     content: Object,
 }
 
 impl<'a> File<'a> {
-    /// Reads a file. `None` if it is not there, or is empty.
+    /// Reads a file. `None` if it does not exist or is empty.
     pub(crate) fn read(path: &'a Path) -> Result<Option<Self>, Fault> {
         let bytes = match content(path) {
             Ok(bytes) => bytes,
             Err(error) => match error.kind() {
-                // The second is what a home directory such as /dev/null makes of a path below it.
+                // `NotADirectory`: the home directory is, for example, /dev/null.
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => return Ok(None),
                 _ => return Err(fault(path, error)),
             },
         };
-        if bytes.len() as u64 > MOST {
-            return Err(fault(path, format_args!("larger than {} MiB, the most that is read", MOST >> 20)));
+        if bytes.len() as u64 > MAX_SIZE {
+            return Err(fault(path, format_args!("larger than {} MiB, the limit", MAX_SIZE >> 20)));
         }
         Ok(parse(&bytes).map_err(|why| fault(path, why))?.map(|content| Self { path, content }))
     }
 
-    /// The login that it has, or that a helper has that it names.
+    /// Looks up a login in the file, or in a credential helper that it names.
     pub(crate) fn look_up(
         &self,
         query: &CredentialsQuery,
@@ -53,22 +53,22 @@ fn fault(path: &Path, why: impl fmt::Display) -> Fault {
     Fault::new(FaultKind::Credentials, format_args!("{}: {why}", path.display()))
 }
 
-/// What is in a file, and no more than is too much of it.
+/// Reads a file, but at most one byte more than [`MAX_SIZE`].
 fn content(path: &Path) -> io::Result<Vec<u8>> {
     let kind = fs::metadata(path)?.file_type();
     if path == Path::new("/dev/null") {
         return Ok(Vec::new());
     }
-    // To open a pipe that nobody writes to would wait for ever.
+    // Opening a pipe without a writer blocks.
     if !kind.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
     let mut bytes = Vec::new();
-    fs::File::open(path)?.take(MOST + 1).read_to_end(&mut bytes)?;
+    fs::File::open(path)?.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// The JSON of a file. `None` if there is nothing in it, as Docker has it.
+/// Parses a file. `None` if it is empty, like in Docker.
 fn parse(bytes: &[u8]) -> Result<Option<Object>, Cow<'static, str>> {
     if bytes.trim_ascii().is_empty() {
         return Ok(None);
@@ -76,7 +76,7 @@ fn parse(bytes: &[u8]) -> Result<Option<Object>, Cow<'static, str>> {
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(content)) => Ok(Some(content)),
         Ok(_) => Err("not a JSON object".into()),
-        // Of what is in the file, this tells no more than the line and the column.
+        // Of the file's content, the error shows only the line and the column.
         Err(error) => Err(format!("not JSON: {error}").into()),
     }
 }
@@ -91,7 +91,7 @@ fn look_up(
         let key = matching(named, query).into_iter().find(Key::is_registry);
         let helper = key.as_ref().map(|key| string(named, key.text)).transpose();
         match (key, helper.map_err(|why| format!("`credHelpers`: {why}"))?.flatten()) {
-            // The way to except a registry from `credsStore`.
+            // An empty name exempts a registry from `credsStore`.
             (_, Some("")) => store = "",
             (Some(key), Some(helper)) => return helpers.get(helper, key.text),
             _ => {}

@@ -1,4 +1,4 @@
-//! Keys: how a file names what an entry is for.
+//! Keys: the registry and repositories that an entry is for.
 
 use std::cmp::Reverse;
 
@@ -6,10 +6,10 @@ use oci_proto::{CredentialsQuery, Registry};
 
 use crate::entry::Object;
 
-/// The keys of an object that are for what is asked for, the best first.
+/// The keys of an object that match a query, the best first.
 ///
-/// A longer path is better. Among keys that mean the same, the one that Docker writes is best, then the one
-/// that Podman writes.
+/// A longer path is better. Among equivalent keys, the one that Docker writes is best, then the one that
+/// Podman writes.
 pub(crate) fn matching<'a>(of: &'a Object, query: &CredentialsQuery) -> Vec<Key<'a>> {
     let mut keys: Vec<_> = of.keys().filter_map(|text| Key::for_query(text, query)).collect();
     let registry = &query.registry;
@@ -19,15 +19,15 @@ pub(crate) fn matching<'a>(of: &'a Object, query: &CredentialsQuery) -> Vec<Key<
     keys
 }
 
-/// A key that covers what is asked for.
+/// A key that matches a query.
 pub(crate) struct Key<'a> {
     pub(crate) text: &'a str,
-    /// Above which repositories; empty for all of the registry's.
+    /// The path prefix of the repositories; empty for all of them.
     path: &'a str,
 }
 
 impl<'a> Key<'a> {
-    /// Whether it covers all repositories.
+    /// Whether it matches all repositories.
     pub(crate) fn is_registry(&self) -> bool {
         self.path.is_empty()
     }
@@ -39,7 +39,7 @@ impl<'a> Key<'a> {
             None => text.split_once('/').unwrap_or((text, "")),
         };
         let path = match path {
-            // The base of an API, and not a namespace: those are written without a slash behind them.
+            // The base path of an API. A namespace has no slash at its end.
             "v1/" | "v2/" => "",
             path => path.strip_suffix('/').unwrap_or(path),
         };
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_goes_by_its_name_and_by_urls() {
+    fn a_registry_is_known_by_its_name_and_by_urls() {
         for key in [
             "registry.example:5000",
             "registry.example:5000/",
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn docker_hub_goes_by_four_names() {
+    fn docker_hub_has_four_names() {
         let keys = ["registry-1.docker.io", "index.docker.io", "docker.io", "https://index.docker.io/v1/"];
         let best = best(&keys, "docker.io", "library/alpine");
         assert_eq!(

@@ -1,9 +1,8 @@
-//! Finds logins for container registries where Docker and Podman keep them.
+//! Finds logins for container registries in the files and credential helpers of Docker and Podman.
 //!
-//! A registry that wants a login makes an `oci_proto` session ask for credentials. A [`Store`] answers from
-//! the files that `docker login` and `podman login` write, and from the credential helpers that those files
-//! name. It blocks while it reads files and runs helpers. The adapters `oci-proto-tokio` and
-//! `oci-proto-ureq` both use it.
+//! An `oci_proto` session asks for credentials when a registry requires a login. A [`Store`] looks them up in
+//! the files that `docker login` and `podman login` write, and in the credential helpers that those files
+//! name. It blocks while it reads files and runs helpers. Both `oci-proto-tokio` and `oci-proto-ureq` use it.
 //!
 //! ```no_run
 //! use oci_proto::CredentialsQuery;
@@ -13,38 +12,40 @@
 //! let query = CredentialsQuery::new("ghcr.io".parse()?, "team/app".parse()?);
 //! match store.look_up(&query)? {
 //!     Some(login) => println!("{login:?}"),
-//!     None => println!("nobody has logged in"),
+//!     None => println!("no login"),
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Which files
+//! # Files
 //!
-//! Files are read anew at each look-up, in this order; the first login found counts.
+//! Files are read at each lookup, in this order. The first login found is used.
 //!
-//! 1. `$REGISTRY_AUTH_FILE`. Where it is set, no other file is read.
-//! 2. `$DOCKER_CONFIG/config.json`. Where it is set, the last line does not apply.
-//! 3. `$XDG_RUNTIME_DIR/containers/auth.json`; on Linux without that variable, `/run/containers/UID/auth.json`.
+//! 1. `$REGISTRY_AUTH_FILE`. If it is set, no other file is read.
+//! 2. `$DOCKER_CONFIG/config.json`. If it is set, `~/.docker/config.json` is not read.
+//! 3. `$XDG_RUNTIME_DIR/containers/auth.json`; without that variable, on Linux,
+//!    `/run/containers/UID/auth.json`.
 //! 4. `$XDG_CONFIG_HOME/containers/auth.json`; without that variable, `~/.config/containers/auth.json`.
 //! 5. `~/.docker/config.json`.
 //!
-//! So whoever uses one of the two programs finds that program's logins, and what a variable names comes
-//! before what is found by default. A file that is not there, or that is empty, holds no login. One that
-//! cannot be read or understood is an error: it may hold the login that is wanted.
+//! So the logins of either program are found, and files named by variables precede the defaults. A file that
+//! does not exist or is empty has no logins. A file that cannot be read or parsed is an error, since it may
+//! have the login.
 //!
-//! # Which login of a file
+//! # Logins in a file
 //!
-//! 1. The helper that `credHelpers` names for the registry, and then no other line of this list.
+//! 1. The helper that `credHelpers` names for the registry. If there is one, the rest of the file is not
+//!    used.
 //! 2. The helper that `credsStore` names.
-//! 3. The entries of `auths`: that with the longest path first, such as `quay.io/team/app` before
-//!    `quay.io/team` before `quay.io`. Of an entry, `registrytoken` counts first, then `identitytoken`, `auth`,
-//!    and last `username` with `password`.
+//! 3. The entries of `auths`, the longest path first, such as `quay.io/team/app` before
+//!    `quay.io/team` before `quay.io`. In an entry, `registrytoken` precedes `identitytoken`, `auth`,
+//!    and `username` with `password`.
 //!
-//! A key is a registry's name, or a name and the path above some of its repositories. The name may have
-//! the scheme `http` or `https` and end in `/`, `/v1/` or `/v2/`; behind a scheme a path means nothing. Docker
-//! Hub goes by `https://index.docker.io/v1/`, `docker.io`, `index.docker.io` and `registry-1.docker.io`. A port
-//! is part of the name. Helpers are given the key that stands in `credHelpers`, and for `credsStore` the
-//! registry's name, which for Docker Hub is the URL above.
+//! A key is the name of a registry, optionally with a path that is a prefix of repositories. The name
+//! includes the port. It may have the scheme `http` or `https`, and end in `/`, `/v1/` or `/v2/`; after a
+//! scheme, the path is ignored. Docker Hub is known as `https://index.docker.io/v1/`, `docker.io`,
+//! `index.docker.io` and `registry-1.docker.io`. Helpers receive the key from `credHelpers`, or for
+//! `credsStore` the name of the registry, which for Docker Hub is the URL above.
 //!
 //! Source: `containers-auth.json(5)`; Docker's documentation of `docker login`.
 
@@ -52,7 +53,7 @@ mod entry;
 mod file;
 mod helper;
 mod key;
-mod places;
+mod locations;
 mod process;
 mod store;
 

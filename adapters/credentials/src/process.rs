@@ -1,4 +1,4 @@
-//! Running a program with bounds on its time and on what it says.
+//! Runs a program with limits on its time and output.
 
 use std::fmt;
 use std::io::{self, Read, Write as _};
@@ -7,101 +7,101 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// More than any login: a registry would not take a header of this size.
-const MOST_STDOUT: usize = 64 << 10;
-/// More than anybody reads.
-const MOST_STDERR: usize = 1 << 20;
-/// How long to wait for the rest of stderr when the program has ended: a child of its own may keep that open.
+/// Longer than any login: no registry accepts a header of this size.
+const MAX_STDOUT: usize = 64 << 10;
+/// Longer than any error message.
+const MAX_STDERR: usize = 1 << 20;
+/// How long to wait for the rest of stderr after the program has exited: its own child may keep it open.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How a program ended, and what it said.
+/// The exit status and output of a program.
 pub(crate) struct Output {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: Vec<u8>,
-    /// Read only where the program failed.
+    /// Empty if the program succeeded.
     pub(crate) stderr: Vec<u8>,
 }
 
-/// Why there is no output. Shown, it says what became of the program.
-pub(crate) enum Trouble {
+/// Why there is no output. Its message continues a sentence about the program.
+pub(crate) enum RunError {
     Start(io::Error),
     Wait(io::Error),
     TooSlow(Duration),
     TooMuch,
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Start(error) if error.kind() == io::ErrorKind::NotFound => {
-                write!(f, "is not in PATH; install it, or take it out of the file")
+                write!(f, "is not in PATH; install it, or remove it from the file")
             }
-            Self::Start(error) => write!(f, "cannot be started: {error}"),
-            Self::Wait(error) => write!(f, "cannot be waited for: {error}"),
-            Self::TooSlow(timeout) => write!(f, "did not end within {timeout:?}, and was stopped"),
-            Self::TooMuch => write!(f, "wrote more than {} KiB, and was stopped", MOST_STDOUT >> 10),
+            Self::Start(error) => write!(f, "could not be started: {error}"),
+            Self::Wait(error) => write!(f, "could not be waited for: {error}"),
+            Self::TooSlow(timeout) => write!(f, "did not exit within {timeout:?}, and was killed"),
+            Self::TooMuch => write!(f, "wrote more than {} KiB, and was killed", MAX_STDOUT >> 10),
         }
     }
 }
 
-/// Runs a program, and gives it a few bytes to read. Whatever comes, it does not run on and is no zombie.
+/// Runs a program with a few bytes on stdin. On return it has exited or was killed, and is not a zombie.
 ///
-/// Processes that it has started itself are out of reach: it is in the process group of its caller, so that it
-/// may ask at the terminal, and so that Ctrl-C ends it too.
-pub(crate) fn run(command: &mut Command, input: &[u8], timeout: Duration) -> Result<Output, Trouble> {
+/// Its own children are not killed: it stays in the process group of its caller, so that it can prompt on the
+/// terminal, and Ctrl-C stops it too.
+pub(crate) fn run(command: &mut Command, input: &[u8], timeout: Duration) -> Result<Output, RunError> {
     let since = Instant::now();
-    let left = || timeout.saturating_sub(since.elapsed());
+    let remaining = || timeout.saturating_sub(since.elapsed());
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut program = Program(command.spawn().map_err(Trouble::Start)?);
-    let stdout = listen(program.0.stdout.take(), MOST_STDOUT).map_err(Trouble::Start)?;
-    let stderr = listen(program.0.stderr.take(), MOST_STDERR).map_err(Trouble::Start)?;
+    let mut program = Program(command.spawn().map_err(RunError::Start)?);
+    let stdout = read_in_thread(program.0.stdout.take(), MAX_STDOUT).map_err(RunError::Start)?;
+    let stderr = read_in_thread(program.0.stderr.take(), MAX_STDERR).map_err(RunError::Start)?;
     if let Some(mut stdin) = program.0.stdin.take() {
-        // Does not block, since it fits into the pipe. A program that does not read it may answer all the same.
+        // Does not block, since the input fits into the pipe. The program may succeed without reading it.
         let _ = stdin.write_all(input);
     }
-    let Ok(stdout) = stdout.recv_timeout(left()) else { return Err(Trouble::TooSlow(timeout)) };
-    if stdout.len() > MOST_STDOUT {
-        return Err(Trouble::TooMuch);
+    let Ok(stdout) = stdout.recv_timeout(remaining()) else { return Err(RunError::TooSlow(timeout)) };
+    if stdout.len() > MAX_STDOUT {
+        return Err(RunError::TooMuch);
     }
-    // A program that closes its stdout has next to nothing left to do.
+    // A program that has closed its stdout usually exits at once.
     let mut pause = Duration::from_millis(1);
     let status = loop {
-        if let Some(status) = program.0.try_wait().map_err(Trouble::Wait)? {
+        if let Some(status) = program.0.try_wait().map_err(RunError::Wait)? {
             break status;
         }
-        if left().is_zero() {
-            return Err(Trouble::TooSlow(timeout));
+        if remaining().is_zero() {
+            return Err(RunError::TooSlow(timeout));
         }
-        thread::sleep(pause.min(left()));
+        thread::sleep(pause.min(remaining()));
         pause = (pause * 2).min(Duration::from_millis(50));
     };
     let stderr = if status.success() { None } else { stderr.recv_timeout(GRACE).ok() };
     Ok(Output { status, stdout, stderr: stderr.unwrap_or_default() })
 }
 
-/// Reads to the end on a thread of its own, but at most a byte more than `most`: who writes more then meets a
-/// closed pipe.
+/// Reads a pipe to its end in a new thread, but at most one byte more than `max`. Then the pipe is closed,
+/// and further writes to it fail.
 ///
-/// The thread lasts until nobody has the other end any more.
-fn listen(pipe: Option<impl Read + Send + 'static>, most: usize) -> io::Result<Receiver<Vec<u8>>> {
+/// The thread runs until all write ends of the pipe are closed.
+fn read_in_thread(pipe: Option<impl Read + Send + 'static>, max: usize) -> io::Result<Receiver<Vec<u8>>> {
     let (sender, receiver) = mpsc::channel();
     thread::Builder::new().name("credential-helper".to_owned()).spawn(move || {
-        let mut said = Vec::new();
+        let mut output = Vec::new();
         if let Some(pipe) = pipe {
-            // What could not be read is missing in what was said, and found out there.
-            let _ = pipe.take(most as u64 + 1).read_to_end(&mut said);
+            // After a read error the output is incomplete, which its parser notices.
+            let _ = pipe.take(max as u64 + 1).read_to_end(&mut output);
         }
-        let _ = sender.send(said);
+        let _ = sender.send(output);
     })?;
     Ok(receiver)
 }
 
-/// Stopped and waited for when it goes out of scope, if it has not ended by then.
+/// Killed and waited for when it goes out of scope, unless it has exited.
 struct Program(Child);
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Fails for a program that has become another user's: to wait for that might take for ever.
+        // Fails if the program runs as another user. Waiting for it could then take forever.
         if self.0.kill().is_ok() {
             let _ = self.0.wait();
         }

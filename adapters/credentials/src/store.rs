@@ -1,4 +1,4 @@
-//! The store: logins that the caller gives, and files that hold others.
+//! The store of logins: those of the caller, and those in files.
 
 use std::env;
 use std::ffi::OsString;
@@ -9,12 +9,12 @@ use oci_proto::{Credentials, CredentialsQuery, Fault, Registry};
 
 use crate::file::File;
 use crate::helper::Helpers;
-use crate::places;
+use crate::locations;
 
-/// Where logins are looked up.
+/// A store of logins.
 ///
-/// Logins that [`login`](Self::login) gave come first, then those in files: first the files that
-/// [`file`](Self::file) gave, in the order of the calls, then those of the environment.
+/// Logins added with [`login`](Self::login) come first. Files follow: first those added with
+/// [`file`](Self::file), in the order of the calls, then those of the environment.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Store {
@@ -25,48 +25,49 @@ pub struct Store {
 }
 
 impl Store {
-    /// Makes a store without any login.
+    /// Makes an empty store.
     pub fn none() -> Self {
         let helpers = Helpers { path: None, timeout: Duration::from_secs(30) };
         Self { logins: Vec::new(), files: Vec::new(), found: Vec::new(), helpers }
     }
 
-    /// Makes a store of the files that Docker and Podman use, as this process's environment has them.
+    /// Makes a store of the files of Docker and Podman, located by the environment of this process.
     ///
-    /// See [the crate's page](crate#which-files) for their order. No file is read yet.
+    /// See [the crate documentation](crate#files) for their order. No file is read yet.
     pub fn from_env() -> Self {
         Self::from_vars(|name| match name {
-            // Unlike the variable, this has an answer in a service's bare environment, and on Windows.
+            // Unlike the variable, this works in the minimal environment of a service, and on Windows.
             "HOME" => env::home_dir().map(OsString::from),
             _ => env::var_os(name),
         })
     }
 
-    /// Makes a store of the files that Docker and Podman use, as the given environment variables have them.
+    /// Makes a store of the files of Docker and Podman, located by the given environment variables.
     ///
-    /// An empty variable counts as one that is not set. `PATH` is where credential helpers are looked
-    /// for; where there is none, they are looked for in this process's own.
+    /// An empty variable counts as unset. Credential helpers are found in the given `PATH`, or, without one,
+    /// in that of this process.
     pub fn from_vars(vars: impl Fn(&str) -> Option<OsString>) -> Self {
         let vars = |name: &str| vars(name).filter(|value| !value.is_empty());
         let mut store = Self::none();
-        store.found = places::find(&vars);
+        store.found = locations::find(&vars);
         store.helpers.path = vars("PATH");
         store
     }
 
-    /// Adds a file, in the form of Docker's `config.json` or Podman's `auth.json`.
+    /// Adds a file, in the format of Docker's `config.json` or Podman's `auth.json`.
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
         self.files.push(path.into());
         self
     }
 
-    /// Adds a login for one registry, and for all of its repositories.
+    /// Adds a login for all repositories of a registry.
     pub fn login(mut self, registry: Registry, credentials: Credentials) -> Self {
         self.logins.push((registry, credentials));
         self
     }
 
-    /// Sets how long a credential helper may take. 30 s by default: some ask a person, or a network.
+    /// Sets the time limit of a credential helper. 30 s by default, since some prompt the user or use a
+    /// network.
     pub fn helper_timeout(mut self, timeout: Duration) -> Self {
         self.helpers.timeout = timeout;
         self
@@ -74,15 +75,15 @@ impl Store {
 
     /// Looks up a login. `None` if there is none.
     ///
-    /// Blocks while it reads files, and while it runs a credential helper, up to the
-    /// [timeout](Self::helper_timeout) for each helper that the files name for this registry.
+    /// Blocks while it reads files and runs credential helpers, each for at most the
+    /// [time limit](Self::helper_timeout).
     ///
     /// # Errors
     ///
-    /// The fault is of the kind [`FaultKind::Credentials`](oci_proto::FaultKind::Credentials) and says which
-    /// file, and which helper. A file is not a file, cannot be read, is larger than 4 MiB, or does not have
-    /// the form that it should have. A helper cannot be started, takes too long, answers too much, fails,
-    /// or answers in another form than it should.
+    /// A file is not a regular file, cannot be read, is larger than 4 MiB, or is invalid. A helper cannot be
+    /// started, exceeds the time limit, writes too much, fails, or returns an invalid answer. The fault has
+    /// the kind [`FaultKind::Credentials`](oci_proto::FaultKind::Credentials), and names the file and the
+    /// helper.
     pub fn look_up(&self, query: &CredentialsQuery) -> Result<Option<Credentials>, Fault> {
         if let Some((_, login)) = self.logins.iter().find(|(registry, _)| *registry == query.registry) {
             return Ok(Some(login.clone()));

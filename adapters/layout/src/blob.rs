@@ -9,18 +9,18 @@ use std::path::{Path, PathBuf};
 use oci_proto::layout::blob_path;
 use oci_proto::{Digest, Hasher};
 
-use crate::error::Trouble;
-use crate::{LayoutError, files};
+use crate::error::{LayoutError, LayoutErrorKind};
+use crate::files;
 
-/// How much is read at a time where nobody else has a buffer.
+/// The size of reads into a buffer of our own.
 const CHUNK: usize = 256 << 10;
 
 /// Content of a layout, from [`Layout::blob`](crate::Layout::blob).
 ///
-/// Bytes come before they are verified as a whole; **the end of file comes only after size and digest were found
-/// right**. A reader that stops short of the end of file knows nothing of what it read. Where the content is
-/// wrong, or cannot be read, reading fails with an [`io::Error`] whose inner error is a [`LayoutError`], and
-/// fails so ever after.
+/// Bytes are returned before all of them are verified; **end of file is returned only after the size and the
+/// digest match**. Bytes read without reaching end of file are not verified. If the content is wrong or
+/// cannot be read, `read` fails with an [`io::Error`] whose inner error is a [`LayoutError`], and so does
+/// every later call.
 pub struct BlobReader {
     file: File,
     path: PathBuf,
@@ -39,24 +39,24 @@ enum State {
 impl BlobReader {
     pub(crate) fn open(layout: &Path, digest: &Digest, size: Option<u64>) -> Result<Self, LayoutError> {
         let path = layout.join(blob_path(digest));
-        let wrong = |trouble| LayoutError::new(&path, trouble);
-        let algorithm = digest.algorithm().ok_or_else(|| wrong(Trouble::Unverifiable))?;
+        let wrong = |kind| LayoutError::new(&path, kind);
+        let algorithm = digest.algorithm().ok_or_else(|| wrong(LayoutErrorKind::Unverifiable))?;
         let (file, found) = files::open_blob(layout, digest)?;
         let size = size.unwrap_or(found);
         if found != size {
-            return Err(wrong(Trouble::Size { expected: size, found }));
+            return Err(wrong(LayoutErrorKind::Size { expected: size, found }));
         }
         let state = State::Reading(Hasher::new(algorithm));
         Ok(Self { file, path, digest: digest.clone(), size, read: 0, state })
     }
 
-    /// How many bytes there are.
+    /// The size in bytes.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Reads to the end, and tells how much came at each step; whoever hears it may end it, and what is right
-    /// is not known then.
+    /// Reads to the end, and passes the size of each read to `each`. If `each` breaks, reading stops, and the
+    /// content is not verified.
     pub(crate) fn verify(mut self, mut each: impl FnMut(u64) -> ControlFlow<()>) -> Result<(), LayoutError> {
         let mut buffer = vec![0; CHUNK.min(usize::try_from(self.size).unwrap_or(CHUNK)).max(1)];
         loop {
@@ -87,19 +87,19 @@ impl BlobReader {
 
     fn end(&mut self) -> Result<usize, LayoutError> {
         if self.read < self.size {
-            return Err(self.fail(Trouble::Size { expected: self.size, found: self.read }));
+            return Err(self.fail(LayoutErrorKind::Size { expected: self.size, found: self.read }));
         }
         if let State::Reading(hasher) = std::mem::replace(&mut self.state, State::Verified) {
             let computed = hasher.finish();
             if computed != self.digest {
-                return Err(self.fail(Trouble::Content(computed)));
+                return Err(self.fail(LayoutErrorKind::Content(computed)));
             }
         }
         Ok(0)
     }
 
-    fn fail(&mut self, trouble: Trouble) -> LayoutError {
-        let error = LayoutError::new(&self.path, trouble);
+    fn fail(&mut self, kind: LayoutErrorKind) -> LayoutError {
+        let error = LayoutError::new(&self.path, kind);
         self.state = State::Failed(error.clone());
         error
     }
@@ -107,9 +107,9 @@ impl BlobReader {
 
 /// Reads at most `left` bytes.
 fn take(file: &mut File, left: u64, buffer: &mut [u8]) -> io::Result<usize> {
-    let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+    let max = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
     loop {
-        match file.read(&mut buffer[..most]) {
+        match file.read(&mut buffer[..max]) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             read => return read,
         }

@@ -1,4 +1,4 @@
-//! A check of everything, as an iterator over what is wrong.
+//! A check of a whole layout, as an iterator over its findings.
 
 use std::fmt;
 use std::iter::FusedIterator;
@@ -7,42 +7,45 @@ use std::path::Path;
 use oci_proto::layout::{BLOBS, INDEX, Index, MARKER, Root};
 use oci_proto::{Checker, Finding, Item, Role};
 
-use crate::layout::{is_missing, open_folder, read_index, read_marker};
-use crate::{Layout, LayoutError, files};
-use verify::Verifying;
+use crate::check::progress::{CheckProgress, OnProgress};
+use crate::check::verify::Verifying;
+use crate::error::LayoutError;
+use crate::files;
+use crate::layout::{Layout, open_directory, read_index, read_marker};
 
+pub(crate) mod progress;
 mod verify;
 
-/// Checks a layout: its own files, and everything under one root, or under all of them, every byte.
+/// Checks every byte of a layout: its own files, and everything under one root, or under all roots.
 ///
-/// Where one name is that of several roots, each of them is checked.
+/// If several roots have the same name, each of them is checked.
 ///
-/// What is wrong is found, one thing after another, and the check goes on. Nothing is followed out of the
-/// folder. Documents are read first; then blobs, by as many threads as the machine runs at once. What is found
-/// comes in the same order however many these are.
+/// The check continues after a finding. No link is followed. Documents are read first, then blobs, in as many
+/// threads as the machine has processors, up to 16. The order of the findings does not depend on the number
+/// of threads.
 ///
 /// # Errors
-/// The folder is not there or cannot be a layout, having neither of a layout's files; or it has no such root.
-pub fn check(folder: impl AsRef<Path>, root: Option<&Root>) -> Result<Check, LayoutError> {
-    let folder = folder.as_ref();
-    open_folder(folder)?;
-    let mut audit = Checker::new(&oci_proto::Limits::default());
-    let marker = read_marker(folder);
-    let index = read_index(folder, &oci_proto::Limits::default());
+/// The directory does not exist, has neither `oci-layout` nor `index.json`, or has no such root.
+pub fn check(directory: impl AsRef<Path>, root: Option<&Root>) -> Result<Check, LayoutError> {
+    let directory = directory.as_ref();
+    open_directory(directory)?;
+    let mut checker = Checker::new(&oci_proto::Limits::default());
+    let marker = read_marker(directory);
+    let index = read_index(directory, &oci_proto::Limits::default());
     if let (Err(marker), Err(index)) = (&marker, &index)
-        && is_missing(marker)
-        && is_missing(index)
+        && marker.is_missing()
+        && index.is_missing()
     {
         return Err(marker.clone());
     }
     let mut note = |file: &str, found: Result<(), LayoutError>| {
         if let Err(error) = found {
-            let detail = format_args!("{file}: {}", error.trouble());
-            audit.note(Finding::new(None, error.trouble().problem(), detail));
+            let detail = format_args!("{file}: {}", error.kind());
+            checker.note(Finding::new(None, error.kind().problem(), detail));
         }
     };
     note(MARKER, marker);
-    note(BLOBS, files::check_folder(&folder.join(BLOBS)));
+    note(BLOBS, files::check_directory(&directory.join(BLOBS)));
     let index = match index {
         Ok(index) => index,
         Err(error) => {
@@ -50,71 +53,60 @@ pub fn check(folder: impl AsRef<Path>, root: Option<&Root>) -> Result<Check, Lay
             Index::new()
         }
     };
-    let layout = Layout::with_index(folder, index);
+    let layout = Layout::with_index(directory, index);
     let asked = root.filter(|_| !layout.roots().is_empty());
     let mut named = false;
     for (n, entry) in layout.roots().iter().enumerate() {
         if asked.is_none_or(|root| root.is_named_by(entry)) {
-            audit.add_layout_entry(n, entry);
+            checker.add_layout_entry(n, entry);
             named = true;
         }
     }
     if let Some(root) = asked
         && !named
     {
-        audit.add_root(layout.resolve(root, None)?);
+        checker.add_root(layout.resolve(root, None)?);
     }
-    Ok(Check { layout, audit, stage: Stage::Documents(Vec::new()), contents: 0, bytes: 0, progress: None })
+    Ok(Check { layout, checker, stage: Stage::Documents(Vec::new()), contents: 0, bytes: 0, progress: None })
 }
 
-/// What is wrong with a layout, from [`check`].
+/// The findings of a check, from [`check()`].
 pub struct Check {
     layout: Layout,
-    audit: Checker,
+    checker: Checker,
     stage: Stage,
     contents: u64,
     bytes: u64,
     progress: Option<OnProgress>,
 }
 
-type OnProgress = Box<dyn Fn(CheckProgress) + Send + Sync>;
-
-/// How far a check's reading of blobs has come.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct CheckProgress {
-    /// How many bytes were read.
-    pub read: u64,
-    /// How many there are, by their descriptors.
-    pub of: u64,
-}
-
 enum Stage {
-    /// Documents are read, and these blobs wait.
+    /// Documents are read; these blobs are next.
     Documents(Vec<Item>),
     Blobs(Verifying),
 }
 
 impl Check {
-    /// Tells `progress` how far the reading of blobs has come, if it is set before that begins. It is called by all
-    /// threads that read, and must not take long. A panic in it comes out of the iterator.
+    /// Sets a hook that is called with the progress of reading blobs. It must be set before iteration reaches
+    /// the blobs. All reading threads call it, so it should return quickly. A panic in it unwinds out of the
+    /// iterator.
     #[must_use]
     pub fn on_progress(mut self, progress: impl Fn(CheckProgress) + Send + Sync + 'static) -> Self {
         self.progress = Some(Box::new(progress));
         self
     }
 
-    /// How many documents and blobs were looked at so far.
+    /// The number of documents and blobs checked so far.
     pub fn contents(&self) -> u64 {
         self.contents
     }
 
-    /// How many bytes they have, by their descriptors.
+    /// Their size in bytes, as stated by their descriptors.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// What is checked.
+    /// The layout that is checked.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -127,13 +119,13 @@ impl Check {
     fn read(&mut self, document: Item) {
         self.count(&document);
         match self.layout.unverified(&document.descriptor) {
-            Ok(bytes) => self.audit.document(document, bytes, None),
+            Ok(bytes) => self.checker.document(document, bytes, None),
             Err(error) => self.wrong(document, &error),
         }
     }
 
     fn wrong(&mut self, item: Item, error: &LayoutError) {
-        self.audit.wrong(item, error.trouble().problem(), error.trouble());
+        self.checker.wrong(item, error.kind().problem(), error.kind());
     }
 }
 
@@ -142,11 +134,11 @@ impl Iterator for Check {
 
     fn next(&mut self) -> Option<Finding> {
         loop {
-            if let Some(finding) = self.audit.next_finding() {
+            if let Some(finding) = self.checker.next_finding() {
                 return Some(finding);
             }
             match &mut self.stage {
-                Stage::Documents(blobs) => match self.audit.next_item() {
+                Stage::Documents(blobs) => match self.checker.next_item() {
                     Some(item) if item.role == Role::Blob => blobs.push(item),
                     Some(item) => self.read(item),
                     None => {

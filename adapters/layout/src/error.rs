@@ -5,108 +5,110 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oci_proto::layout::{InvalidMarker, NoRoot};
-use oci_proto::{Digest, InvalidManifest, Problem};
+use oci_proto::{Digest, InvalidManifest, Problem, VerifyError};
 
-/// Why a layout cannot be read or written: where, and what is the matter there.
+/// Why a layout cannot be read or written: a path and an error.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{}: {trouble}", path.display())]
+#[error("{}: {kind}", path.display())]
 pub struct LayoutError {
     path: PathBuf,
     #[source]
-    trouble: Trouble,
+    kind: LayoutErrorKind,
 }
 
 impl LayoutError {
-    pub(crate) fn new(path: &Path, trouble: impl Into<Trouble>) -> Self {
-        Self { path: path.to_owned(), trouble: trouble.into() }
+    pub(crate) fn new(path: &Path, kind: impl Into<LayoutErrorKind>) -> Self {
+        Self { path: path.to_owned(), kind: kind.into() }
     }
 
-    /// The file or the folder.
+    /// The path of the file or directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What is the matter.
-    pub fn trouble(&self) -> &Trouble {
-        &self.trouble
+    /// The kind of error.
+    pub fn kind(&self) -> &LayoutErrorKind {
+        &self.kind
+    }
+
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self.kind, LayoutErrorKind::Missing)
     }
 }
 
-/// What is the matter with a file or a folder of a layout.
+/// The kinds of errors of a file or directory in a layout.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Trouble {
-    /// It is not there.
-    #[error("it is not there")]
+pub enum LayoutErrorKind {
+    /// It does not exist.
+    #[error("not found")]
     Missing,
-    /// It is something else than a file, and is not followed or opened.
-    #[error("{0} is in the place of a file, and is not followed")]
+    /// It is not a regular file, and is neither followed nor opened.
+    #[error("expected a file, found {0}")]
     NotAFile(&'static str),
-    /// It is something else than a folder, and is not followed.
-    #[error("{0} is in the place of a folder, and is not followed")]
-    NotAFolder(&'static str),
-    /// What was named as a layout is something else than a folder.
-    #[error("it is {0}, and an image layout is a folder")]
-    NoLayout(&'static str),
-    /// It has another size than its descriptor says.
-    #[error("it has {found} bytes, and its descriptor says {expected}")]
+    /// It is not a directory, and is not followed.
+    #[error("expected a directory, found {0}")]
+    NotADirectory(&'static str),
+    /// The path given for the layout is not that of a directory.
+    #[error("expected the directory of an image layout, found {0}")]
+    NotALayout(&'static str),
+    /// Its size is not that in its descriptor.
+    #[error("size mismatch: {found} bytes, but its descriptor says {expected}")]
     Size {
-        /// What the descriptor says.
+        /// The size in the descriptor.
         expected: u64,
-        /// What there is.
+        /// The actual size.
         found: u64,
     },
-    /// It has other content than its name says.
-    #[error("its content is that of {0}")]
+    /// Its content does not match its digest.
+    #[error("digest mismatch: computed {0}")]
     Content(Digest),
     /// It is too large to be read as a document.
-    #[error("it has more than {0} bytes, the most that are read of a document")]
+    #[error("exceeds the limit of {0} bytes for documents")]
     TooLarge(u64),
-    /// Its name is a digest of an algorithm that is not computed here.
-    #[error("it cannot be verified: its digest's algorithm is not sha256, sha384 or sha512")]
+    /// The algorithm of its digest is not supported.
+    #[error("it cannot be verified: its digest algorithm is not sha256, sha384 or sha512")]
     Unverifiable,
-    /// The `oci-layout` file is refused.
+    /// The `oci-layout` file is invalid.
     #[error(transparent)]
     Marker(#[from] InvalidMarker),
-    /// A document is refused.
+    /// A document is invalid.
     #[error(transparent)]
     Document(#[from] InvalidManifest),
-    /// There is no such root.
+    /// The root does not exist, or the name is ambiguous.
     #[error(transparent)]
     Root(#[from] NoRoot),
-    /// The walk, or the choice of a platform, failed.
+    /// The walk, or the selection of a platform, failed.
     #[error(transparent)]
     Walk(#[from] oci_proto::Error),
-    /// The folder is no layout, and not empty: it is not made one.
-    #[error(
-        "the folder is not an image layout, and is not made one, since there is something else in it: {0}"
-    )]
+    /// The directory is neither a layout nor empty. It is not made a layout.
+    #[error("the directory is neither an image layout nor empty: it contains {0}")]
     Foreign(String),
-    /// Another writer is at work.
-    #[error("another writer is at work on the layout; wait until it has ended")]
+    /// Another writer has locked the layout.
+    #[error("another process is writing to the layout")]
     Locked,
-    /// The blob is being written already.
-    #[error("it is being written already, by the same writer")]
+    /// The same writer is already writing the blob.
+    #[error("the blob is already being written")]
     Busy,
-    /// Bytes came for another place than the next.
-    #[error("bytes for the place {given} came where those for {expected} are next")]
+    /// Bytes were appended at the wrong offset.
+    #[error("bytes at offset {given}, but offset {expected} is next")]
     Order {
-        /// Where the next bytes belong.
+        /// The next offset.
         expected: u64,
-        /// Where they were said to belong.
+        /// The given offset.
         given: u64,
     },
-    /// The file system refused.
+    /// A file system operation failed.
     #[error("{0}")]
     Io(#[source] Arc<io::Error>),
 }
 
-impl Trouble {
-    /// What a check calls it.
+impl LayoutErrorKind {
+    /// The kind of problem that a check reports.
     pub(crate) fn problem(&self) -> Problem {
         match self {
             Self::Missing | Self::Root(_) => Problem::Missing,
-            Self::NotAFile(_) | Self::NotAFolder(_) | Self::NoLayout(_) => Problem::NotAFile,
+            Self::NotAFile(_) | Self::NotADirectory(_) | Self::NotALayout(_) => Problem::NotAFile,
             Self::Size { .. } => Problem::WrongSize,
             Self::Content(_) => Problem::WrongContent,
             Self::TooLarge(_) => Problem::Limit,
@@ -119,7 +121,18 @@ impl Trouble {
     }
 }
 
-impl From<io::Error> for Trouble {
+impl From<VerifyError> for LayoutErrorKind {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Size { expected, found } => Self::Size { expected, found },
+            VerifyError::UnknownAlgorithm(_) => Self::Unverifiable,
+            VerifyError::Digest { computed, .. } => Self::Content(computed),
+            VerifyError::Manifest(refused) => Self::Document(refused),
+        }
+    }
+}
+
+impl From<io::Error> for LayoutErrorKind {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound => Self::Missing,

@@ -1,4 +1,4 @@
-//! A layout that is read.
+//! Reading a layout.
 
 use std::fs::{self, File};
 use std::ops::ControlFlow;
@@ -6,22 +6,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use oci_proto::layout::{Entry, INDEX, Index, MARKER, MARKER_BYTES, Root, blob_path, check_marker, typed};
+use oci_proto::layout::{Entry, INDEX, Index, MARKER, MARKER_BYTES, Root, blob_path, check_marker};
 use oci_proto::server::Content;
-use oci_proto::{
-    Descriptor, Digest, Evidence, Kind, Limits, Manifest, MediaType, Platform, PlatformSelector, WalkOptions,
-};
+use oci_proto::{Descriptor, Digest, Kind, Limits, Manifest, MediaType, Platform, PlatformSelector};
 
-use crate::error::Trouble;
-use crate::writer::{WORK, is_partial};
-use crate::{BlobReader, LayoutError, Walk, files};
+use crate::blob::BlobReader;
+use crate::error::{LayoutError, LayoutErrorKind};
+use crate::files;
+use crate::work::{WORK, is_partial};
 
-/// An image layout on disk, as its `index.json` was when it was opened.
+/// An image layout on disk, with its `index.json` as of opening.
 ///
-/// Cloning is cheap. All methods read files, and block for as long as that takes.
+/// Cloning is cheap. Methods block while they read files.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    folder: Arc<Path>,
+    directory: Arc<Path>,
     index: Arc<Index>,
     limits: Limits,
 }
@@ -30,49 +29,50 @@ impl Layout {
     /// Opens a layout: reads its `oci-layout` and its `index.json`.
     ///
     /// # Errors
-    /// The folder is not a layout, or one of the two is refused.
-    pub fn open(folder: impl AsRef<Path>) -> Result<Self, LayoutError> {
-        let folder = folder.as_ref();
-        open_folder(folder)?;
-        read_marker(folder)?;
-        Ok(Self::with_index(folder, read_index(folder, &Limits::default())?))
+    /// The directory is not a layout, or one of the two files is invalid.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self, LayoutError> {
+        let directory = directory.as_ref();
+        open_directory(directory)?;
+        read_marker(directory)?;
+        Ok(Self::with_index(directory, read_index(directory, &Limits::default())?))
     }
 
-    /// Whether there is an `oci-layout` file in the folder.
-    pub fn is_at(folder: impl AsRef<Path>) -> bool {
-        fs::symlink_metadata(folder.as_ref().join(MARKER)).is_ok_and(|found| found.is_file())
+    /// Whether the directory has an `oci-layout` file.
+    pub fn is_at(directory: impl AsRef<Path>) -> bool {
+        fs::symlink_metadata(directory.as_ref().join(MARKER)).is_ok_and(|found| found.is_file())
     }
 
-    /// The folder.
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    /// The directory of the layout.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
-    /// The roots, as `index.json` has them.
+    /// The roots, in the order of `index.json`.
     pub fn roots(&self) -> &[Entry] {
         self.index.entries()
     }
 
-    /// Says what a root is, or what fits the platform best under it; that it is there, and how long it is.
+    /// Resolves a root, or the best match for a platform under it, to a descriptor. Checks that its file
+    /// exists and has the right size.
     ///
-    /// A digest may name any content of the layout. Where nothing says what the content is, it is read to find
-    /// out.
+    /// A digest may name any content of the layout. If no descriptor states its media type, the content is
+    /// read to determine it.
     ///
     /// # Errors
-    /// There is no such root, it is not there or has another size, nothing fits the platform, or a document
-    /// on the way is wrong.
+    /// The layout has no such root, the file is missing or has another size, nothing matches the platform, or
+    /// a document that was read is invalid.
     pub fn resolve(&self, root: &Root, platform: Option<&Platform>) -> Result<Descriptor, LayoutError> {
         let found = match (self.index.find(root), root) {
             (Ok(entry), _) => entry.descriptor().clone(),
             (Err(_), Root::Digest(digest)) => {
-                let size = files::blob_size(&self.folder, digest)?;
+                let size = files::blob_size(&self.directory, digest)?;
                 Descriptor::new(MediaType::OCTET_STREAM, digest.clone(), size)
             }
-            (Err(none), _) => return Err(LayoutError::new(&self.folder.join(INDEX), none)),
+            (Err(none), _) => return Err(LayoutError::new(&self.directory.join(INDEX), none)),
         };
         let found = self.known(found)?;
         match platform {
-            Some(platform) if found.media_type.kind() == Kind::Index => self.choose(found, platform),
+            Some(platform) if found.media_type.kind() == Kind::Index => self.select(found, platform),
             _ => {
                 self.check_size(&found)?;
                 Ok(found)
@@ -80,62 +80,52 @@ impl Layout {
         }
     }
 
-    /// Reads a manifest, and verifies it.
+    /// Reads and verifies a manifest.
     ///
     /// # Errors
-    /// It is not there, it is wrong, or it is refused.
+    /// It is missing, does not match its descriptor, or is invalid.
     pub fn manifest(&self, descriptor: &Descriptor) -> Result<Manifest, LayoutError> {
-        let evidence = Evidence { expected: Some(&descriptor.media_type), ..Evidence::default() };
-        Manifest::read(self.verified(descriptor)?, evidence)
-            .map_err(|refused| self.wrong(&descriptor.digest, refused))
+        Manifest::verified(self.unverified(descriptor)?, descriptor, None)
+            .map_err(|error| self.wrong(&descriptor.digest, error))
     }
 
-    /// Walks everything under a root, or under what fits the platform best there.
+    /// Opens a blob, which is verified as it is read. Without a `size`, any size is accepted.
     ///
     /// # Errors
-    /// Those of [`resolve`](Self::resolve).
-    pub fn walk(&self, root: &Root, options: &WalkOptions) -> Result<Walk<'_>, LayoutError> {
-        let root = self.resolve(root, options.platform.as_ref())?;
-        Ok(Walk::new(self, root, options))
-    }
-
-    /// Opens content, which is verified as it is read. Without a size, it has the one that is found.
-    ///
-    /// # Errors
-    /// It is not there, is not a file, has another size, or its digest cannot be verified.
+    /// It is missing, is not a file, has another size, or its digest cannot be verified.
     pub fn blob(&self, digest: &Digest, size: Option<u64>) -> Result<BlobReader, LayoutError> {
-        BlobReader::open(&self.folder, digest, size)
+        BlobReader::open(&self.directory, digest, size)
     }
 
-    /// Opens the file of some content, and says how long it is. Its bytes are not verified: this is for a server,
-    /// whose clients verify them.
+    /// Opens the file of a blob without verification, and returns its size. For servers, whose clients
+    /// verify.
     ///
     /// # Errors
-    /// It is not there, or is not a file.
+    /// It is missing, or is not a file.
     pub fn open_unverified(&self, digest: &Digest) -> Result<(File, u64), LayoutError> {
-        files::open_blob(&self.folder, digest)
+        files::open_blob(&self.directory, digest)
     }
 
-    /// Whether content is there, and has the right size.
+    /// Whether the layout has the content, with the right size.
     pub fn has(&self, descriptor: &Descriptor) -> bool {
         self.check_size(descriptor).is_ok()
     }
 
-    /// Reads content to its end, and verifies it.
+    /// Reads and verifies content.
     ///
     /// # Errors
-    /// It is not there, or it is wrong.
+    /// It is missing, or does not match its descriptor.
     pub fn verify(&self, descriptor: &Descriptor) -> Result<(), LayoutError> {
         self.blob(&descriptor.digest, Some(descriptor.size))?.verify(|_| ControlFlow::Continue(()))
     }
 
-    /// What interrupted writers left of blobs, as far as that can be read. The next pull of the same content goes on
-    /// with it; nobody else ever removes it.
+    /// The partial blobs of interrupted writers. The next pull of the same content resumes them; nothing else
+    /// removes them. Errors of reading are ignored.
     pub fn leftovers(&self) -> Leftovers {
-        let folder = self.folder.join(WORK);
-        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+        let directory = self.directory.join(WORK);
+        let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
         let blobs = entries.filter(|entry| is_partial(&entry.file_name()));
-        let mut found = Leftovers { blobs: 0, bytes: 0, folder };
+        let mut found = Leftovers { blobs: 0, bytes: 0, directory };
         for blob in blobs.filter_map(|entry| entry.metadata().ok()).filter(fs::Metadata::is_file) {
             found.blobs += 1;
             found.bytes += blob.len();
@@ -147,118 +137,101 @@ impl Layout {
         &self.limits
     }
 
-    /// A layout whose `index.json` is read apart from it.
-    pub(crate) fn with_index(folder: &Path, index: Index) -> Self {
-        Self { folder: folder.into(), index: Arc::new(index), limits: Limits::default() }
+    /// A layout with an `index.json` that was read separately.
+    pub(crate) fn with_index(directory: &Path, index: Index) -> Self {
+        Self { directory: directory.into(), index: Arc::new(index), limits: Limits::default() }
     }
 
-    /// Reads a document, as long as its descriptor says, but does not verify it.
+    /// Reads a document and checks its size, but not its digest.
     pub(crate) fn unverified(&self, descriptor: &Descriptor) -> Result<Bytes, LayoutError> {
-        let (digest, expected) = (&descriptor.digest, descriptor.size);
         self.check_size(descriptor)?;
-        let bytes = files::read_blob(&self.folder, digest, self.limits.manifest_bytes)?;
-        match bytes.len() as u64 {
-            found if found != expected => Err(self.wrong(digest, Trouble::Size { expected, found })),
-            _ => Ok(bytes),
-        }
+        files::read_blob(&self.directory, &descriptor.digest, self.limits.manifest_bytes)
     }
 
-    /// The error that content is wrong.
-    pub(crate) fn wrong(&self, digest: &Digest, trouble: impl Into<Trouble>) -> LayoutError {
-        LayoutError::new(&self.folder.join(blob_path(digest)), trouble)
+    /// An error of the file of a digest.
+    pub(crate) fn wrong(&self, digest: &Digest, kind: impl Into<LayoutErrorKind>) -> LayoutError {
+        LayoutError::new(&self.directory.join(blob_path(digest)), kind)
     }
 
-    fn verified(&self, descriptor: &Descriptor) -> Result<Bytes, LayoutError> {
-        let digest = &descriptor.digest;
-        let bytes = self.unverified(descriptor)?;
-        let algorithm = digest.algorithm().ok_or_else(|| self.wrong(digest, Trouble::Unverifiable))?;
-        match Digest::of(algorithm, &bytes) {
-            computed if computed != *digest => Err(self.wrong(digest, Trouble::Content(computed))),
-            _ => Ok(bytes),
-        }
-    }
-
-    /// The descriptor with the type that the content has, where it says none.
-    fn known(&self, descriptor: Descriptor) -> Result<Descriptor, LayoutError> {
+    /// The descriptor; if its media type is generic, with that of the content.
+    fn known(&self, mut descriptor: Descriptor) -> Result<Descriptor, LayoutError> {
         if !descriptor.media_type.is_generic() || descriptor.size > self.limits.manifest_bytes {
             return Ok(descriptor);
         }
-        let digest = descriptor.digest.clone();
-        let content = self.verified(&descriptor)?;
-        typed(descriptor, content).map_err(|refused| self.wrong(&digest, refused))
+        let manifest = Manifest::sniffed(self.unverified(&descriptor)?, &descriptor, None)
+            .map_err(|error| self.wrong(&descriptor.digest, error))?;
+        if let Some(manifest) = manifest {
+            descriptor.media_type = manifest.media_type().clone();
+        }
+        Ok(descriptor)
     }
 
     fn check_size(&self, descriptor: &Descriptor) -> Result<(), LayoutError> {
         let (digest, expected) = (&descriptor.digest, descriptor.size);
-        match files::blob_size(&self.folder, digest)? {
-            found if found != expected => Err(self.wrong(digest, Trouble::Size { expected, found })),
+        match files::blob_size(&self.directory, digest)? {
+            found if found != expected => Err(self.wrong(digest, LayoutErrorKind::Size { expected, found })),
             _ => Ok(()),
         }
     }
 
-    fn choose(&self, root: Descriptor, platform: &Platform) -> Result<Descriptor, LayoutError> {
-        let mut choice = PlatformSelector::new(root, platform, &self.limits, 1);
+    fn select(&self, root: Descriptor, platform: &Platform) -> Result<Descriptor, LayoutError> {
+        let mut selector = PlatformSelector::new(root, platform, &self.limits, 1);
         loop {
-            if let Some(chosen) = choice.next_step() {
-                let chosen = chosen.map_err(|error| LayoutError::new(&self.folder, error))?;
-                self.check_size(&chosen)?;
-                return Ok(chosen);
+            if let Some(selected) = selector.next_step() {
+                let selected = selected.map_err(|error| LayoutError::new(&self.directory, error))?;
+                self.check_size(&selected)?;
+                return Ok(selected);
             }
-            let Some(wanted) = choice.want() else { continue };
+            let Some(wanted) = selector.want() else { continue };
             match self.unverified(&wanted.descriptor) {
-                Ok(bytes) => choice.supply(wanted.ticket, bytes, None),
-                Err(error) if is_missing(&error) => choice.supply_missing(wanted.ticket),
+                Ok(bytes) => selector.supply(wanted.ticket, bytes, None),
+                Err(error) if error.is_missing() => selector.supply_missing(wanted.ticket),
                 Err(error) => return Err(error),
             }
         }
     }
 }
 
-/// Blobs that are not whole, from [`Layout::leftovers`].
+/// Partial blobs, from [`Layout::leftovers`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Leftovers {
-    /// How many there are.
+    /// The number of partial blobs.
     pub blobs: u64,
-    /// How many bytes there are of them.
+    /// Their total size in bytes.
     pub bytes: u64,
-    /// Where they are. Without it the layout is as good.
-    pub folder: PathBuf,
+    /// Their directory. The layout is valid without it.
+    pub directory: PathBuf,
 }
 
-/// What a server needs to know of a layout: it is added to one with
-/// [`Server::add`](oci_proto::server::Server::add).
+/// Lets [`Server::add`](oci_proto::server::Server::add) serve a layout.
 impl Content for Layout {
     fn bytes(&self, digest: &Digest) -> Option<Bytes> {
-        files::read_blob(&self.folder, digest, self.limits.manifest_bytes).ok()
+        files::read_blob(&self.directory, digest, self.limits.manifest_bytes).ok()
     }
 
     fn size(&self, digest: &Digest) -> Option<u64> {
-        files::blob_size(&self.folder, digest).ok()
+        files::blob_size(&self.directory, digest).ok()
     }
 }
 
-pub(crate) fn is_missing(error: &LayoutError) -> bool {
-    matches!(error.trouble(), Trouble::Missing)
-}
-
-/// Makes sure that the layout's folder is one, by whatever path it was named.
-pub(crate) fn open_folder(folder: &Path) -> Result<(), LayoutError> {
-    let found = fs::metadata(folder).map_err(|error| LayoutError::new(folder, error))?;
+/// Fails unless the path leads to a directory, through links or not.
+pub(crate) fn open_directory(directory: &Path) -> Result<(), LayoutError> {
+    let found = fs::metadata(directory).map_err(|error| LayoutError::new(directory, error))?;
     if found.is_dir() {
         Ok(())
     } else {
-        Err(LayoutError::new(folder, Trouble::NoLayout(files::name(found.file_type()))))
+        Err(LayoutError::new(directory, LayoutErrorKind::NotALayout(files::name(found.file_type()))))
     }
 }
 
-pub(crate) fn read_marker(folder: &Path) -> Result<(), LayoutError> {
-    let path = folder.join(MARKER);
+pub(crate) fn read_marker(directory: &Path) -> Result<(), LayoutError> {
+    let path = directory.join(MARKER);
     check_marker(&files::read(&path, MARKER_BYTES)?).map_err(|invalid| LayoutError::new(&path, invalid))
 }
 
-pub(crate) fn read_index(folder: &Path, limits: &Limits) -> Result<Index, LayoutError> {
-    let path = folder.join(INDEX);
+pub(crate) fn read_index(directory: &Path, limits: &Limits) -> Result<Index, LayoutError> {
+    let path = directory.join(INDEX);
     Index::read(files::read(&path, limits.manifest_bytes)?)
         .map_err(|invalid| LayoutError::new(&path, invalid))
 }

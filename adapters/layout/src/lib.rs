@@ -1,61 +1,67 @@
-//! Image layouts on disk, read, checked and written with [`oci_proto`]'s machines: blocking, and with the
-//! standard library's files alone.
+//! Reads, checks and writes OCI image layouts on disk with [`oci_proto`], using blocking file I/O of the
+//! standard library.
 //!
 //! ```
 //! use oci_proto_layout::oci_proto::layout::Root;
 //! use oci_proto_layout::oci_proto::{Algorithm, Descriptor, Digest, MediaType, WalkOptions};
 //! use oci_proto_layout::{Layout, LayoutWriter, check};
 //!
-//! # let folder = tempfile::tempdir()?;
-//! # let folder = folder.path().join("layout");
-//! // A writer makes a folder a layout; content comes first, what names it after it, the root last.
-//! let mut writer = LayoutWriter::open(&folder)?;
+//! # let directory = tempfile::tempdir()?;
+//! # let directory = directory.path().join("layout");
+//! // The writer makes the directory a layout. Content comes before documents that name it, the root last.
+//! let mut writer = LayoutWriter::open(&directory)?;
 //! let document = br#"{"schemaVersion":2,"manifests":[]}"#;
 //! let digest = Digest::of(Algorithm::Sha256, document);
 //! let root = Descriptor::new(MediaType::OCI_INDEX, digest, document.len() as u64);
 //! writer.put(&root, document)?;
 //! writer.set_root(&root, Some(&"1.0".parse()?))?;
 //!
-//! // Whoever opens the folder then finds it.
-//! let layout = Layout::open(&folder)?;
+//! // Readers now find the root.
+//! let layout = Layout::open(&directory)?;
 //! let nodes = layout.walk(&Root::Named("1.0".parse()?), &WalkOptions::default())?;
 //! assert_eq!(nodes.collect::<Result<Vec<_>, _>>()?.len(), 1);
-//! assert_eq!(check(&folder, None)?.count(), 0);
+//! assert_eq!(check(&directory, None)?.count(), 0);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What is in a layout is not trusted
+//! # Security
 //!
-//! The folder is the caller's to name, links in its path included. Nothing in it is followed: a symbolic link,
-//! a device or a pipe in the place of a file or a folder is an error, or a finding of a check. Content is read
-//! no further than its descriptor says, and verified by its digest. Names of files are made from parsed digests,
-//! of which none leads out of the folder.
+//! The content of a layout is not trusted. The path of its directory is chosen by the caller and may contain
+//! links. Inside the directory no link is followed: a symbolic link, device or pipe instead of a file or
+//! directory is an error, or a finding of a check. Content is read only up to the size in its descriptor, and
+//! verified by its digest. File names are derived from parsed digests, none of which leads out of the
+//! directory.
 //!
-//! Whether a file is a link is asked before it is opened, and whether it is still the same one, after. Who can
-//! replace files in between can make an open wait (by a pipe), but not pass for content: that is verified.
+//! A file is checked not to be a link before it is opened, and to be the same file afterwards. A process that
+//! replaces files in between can block the opening (with a pipe), but cannot inject content, which is
+//! verified.
 //!
-//! # What a writer that is killed leaves behind
+//! # Interrupted writers
 //!
-//! Everything is written under a temporary name, in one folder of the layout, and renamed when it is whole. At
-//! every moment the folder is a valid layout, or is not one yet. The next writer takes up what there is.
+//! Everything is written under a temporary name, in one directory of the layout, and renamed when it is
+//! complete. At every moment the directory is a valid layout, or not a layout yet. The next writer resumes
+//! partial blobs.
 
 mod blob;
 mod check;
+mod destination;
 mod error;
 mod files;
 mod layout;
-mod mirror;
 mod reference;
 mod walk;
+mod work;
 mod writer;
 
 pub use oci_proto;
 
 pub use blob::BlobReader;
-pub use check::{Check, CheckProgress, check};
-pub use error::{LayoutError, Trouble};
+pub use check::progress::CheckProgress;
+pub use check::{Check, check};
+pub use destination::{LayoutDestination, Progress, PullError};
+pub use error::{LayoutError, LayoutErrorKind};
 pub use layout::{Layout, Leftovers};
-pub use mirror::{LayoutDestination, Progress, PullError};
 pub use reference::{InvalidLayoutReference, LayoutReference};
 pub use walk::Walk;
-pub use writer::{BlobWriter, LayoutWriter};
+pub use writer::LayoutWriter;
+pub use writer::blob::BlobWriter;

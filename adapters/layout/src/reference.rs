@@ -1,4 +1,4 @@
-//! Naming a layout, and a root in it.
+//! References to layouts and roots in them.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use oci_proto::layout::{InvalidRefName, Root};
 use oci_proto::{Algorithm, Digest, InvalidDigest};
 
-/// A layout's folder, and which of its roots is meant: `oci:DIR`, `oci:DIR:TAG` or `oci:DIR@DIGEST`.
+/// A reference to a layout's directory and a root in it: `oci:DIR`, `oci:DIR:TAG` or `oci:DIR@DIGEST`.
 ///
-/// The folder's path goes up to the first colon, so that it has none in it; the tag is what follows, and may be
-/// any name that a layout can give. An `@` begins a digest where sha256, sha384 or sha512 and a colon follow it,
-/// and belongs to the path elsewhere. (On Windows a path may begin with a drive's letter and colon.)
+/// The path of the directory ends at the first colon, so it cannot contain one. The tag follows the colon,
+/// and may be any name that is valid in a layout. An `@` starts a digest if sha256, sha384 or sha512 and a
+/// colon follow; otherwise it belongs to the path. (On Windows a path may start with a drive letter and a
+/// colon.)
 ///
-/// This is how skopeo names layouts, but for the digest.
+/// skopeo uses the same syntax, without the digest.
 ///
 /// ```
 /// use std::path::Path;
@@ -21,31 +22,31 @@ use oci_proto::{Algorithm, Digest, InvalidDigest};
 /// use oci_proto_layout::oci_proto::layout::Root;
 ///
 /// let named = LayoutReference::parse("oci:mirror/app:1.0".as_ref())?;
-/// assert_eq!(named.folder(), Path::new("mirror/app"));
+/// assert_eq!(named.directory(), Path::new("mirror/app"));
 /// assert_eq!(named.root(), &Root::Named("1.0".parse()?));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayoutReference {
-    folder: PathBuf,
+    directory: PathBuf,
     root: Root,
 }
 
 impl LayoutReference {
-    /// What every such reference begins with.
+    /// The prefix of every layout reference.
     pub const PREFIX: &str = "oci:";
 
-    /// Names a root in a folder, whatever characters its path has.
-    pub fn new(folder: impl Into<PathBuf>, root: Root) -> Self {
-        Self { folder: folder.into(), root }
+    /// Makes a reference to a root in a directory, whose path may contain any characters.
+    pub fn new(directory: impl Into<PathBuf>, root: Root) -> Self {
+        Self { directory: directory.into(), root }
     }
 
-    /// Reads a reference. The path may be any that the operating system has.
+    /// Parses a reference. The path need not be Unicode.
     ///
     /// # Errors
-    /// It does not begin with `oci:`, has no path, or a tag or digest that is none.
+    /// It does not start with `oci:`, has no path, or has an invalid tag or digest.
     pub fn parse(text: &OsStr) -> Result<Self, InvalidLayoutReference> {
-        // Elsewhere the standard library does not take texts apart that are not Unicode.
+        // On other systems the standard library cannot split texts that are not Unicode.
         if cfg!(not(unix)) && text.to_str().is_none() {
             return Err(InvalidLayoutReference::Encoding);
         }
@@ -55,16 +56,16 @@ impl LayoutReference {
             .ok_or(InvalidLayoutReference::Prefix)?;
         match split(rest, cfg!(windows))? {
             ([], _) => Err(InvalidLayoutReference::NoPath),
-            (folder, root) => Ok(Self { folder: path(folder), root }),
+            (directory, root) => Ok(Self { directory: path(directory), root }),
         }
     }
 
-    /// The folder.
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    /// The directory of the layout.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
-    /// Which root is meant.
+    /// The root.
     pub fn root(&self) -> &Root {
         &self.root
     }
@@ -72,7 +73,7 @@ impl LayoutReference {
 
 impl fmt::Display for LayoutReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "oci:{}", self.folder.display())?;
+        write!(f, "oci:{}", self.directory.display())?;
         match &self.root {
             Root::Only => Ok(()),
             Root::Named(name) => write!(f, ":{name}"),
@@ -81,28 +82,28 @@ impl fmt::Display for LayoutReference {
     }
 }
 
-/// Why a text does not name a layout.
+/// Why a text is not a layout reference.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidLayoutReference {
-    /// It does not begin with `oci:`.
-    #[error("a layout is named as oci:DIR, oci:DIR:TAG or oci:DIR@DIGEST")]
+    /// It does not start with `oci:`.
+    #[error("expected oci:DIR, oci:DIR:TAG or oci:DIR@DIGEST")]
     Prefix,
     /// It has no path.
-    #[error("the folder is missing; write oci:DIR, oci:DIR:TAG or oci:DIR@DIGEST")]
+    #[error("the directory is missing; expected oci:DIR, oci:DIR:TAG or oci:DIR@DIGEST")]
     NoPath,
-    /// What follows the path is not Unicode; or all of it is not, where that must be.
-    #[error("it is not Unicode; what follows the folder's colon has to be")]
+    /// The tag or digest is not Unicode; or, on systems other than Unix, the path is not.
+    #[error("the text after the directory is not Unicode")]
     Encoding,
-    /// What follows the path is no name.
-    #[error("{0}; a folder's path has no colon in it")]
+    /// The tag is not a valid name.
+    #[error("{0}; the path of the directory must not contain a colon")]
     Name(#[from] InvalidRefName),
-    /// What follows the `@` is no digest.
+    /// The text after the `@` is not a digest.
     #[error(transparent)]
     Digest(#[from] InvalidDigest),
 }
 
-/// Splits a path from what names the root.
+/// Splits a path from its root.
 fn split(rest: &[u8], drives: bool) -> Result<(&[u8], Root), InvalidLayoutReference> {
     let start = if drives && rest.get(1) == Some(&b':') { 2 } else { 0 };
     let Some(colon) = rest.iter().skip(start).position(|b| *b == b':').map(|at| start + at) else {
@@ -149,8 +150,8 @@ mod tests {
     }
 
     #[test]
-    fn a_path_goes_up_to_the_first_colon() {
-        for (text, folder, root) in [
+    fn a_path_ends_at_the_first_colon() {
+        for (text, directory, root) in [
             ("oci:dir", "dir", Root::Only),
             ("oci:/a/b.c/", "/a/b.c/", Root::Only),
             ("oci:.:1.0", ".", named("1.0")),
@@ -164,41 +165,41 @@ mod tests {
             (&format!("oci:dir:app@{DIGEST}"), "dir", named(&format!("app@{DIGEST}"))),
         ] {
             let read = parse(text).unwrap();
-            assert_eq!((read.folder(), read.root()), (Path::new(folder), &root), "{text}");
+            assert_eq!((read.directory(), read.root()), (Path::new(directory), &root), "{text}");
             assert_eq!(read.to_string(), text);
         }
     }
 
     #[test]
-    fn a_drive_is_part_of_a_path_where_there_are_drives() {
+    fn a_drive_is_part_of_a_path_on_windows() {
         assert_eq!(split(b"C:\\a:1", true), Ok((&b"C:\\a"[..], named("1"))));
         assert_eq!(split(b"C:\\a", true), Ok((&b"C:\\a"[..], Root::Only)));
         assert_eq!(split(b"C:a", false), Ok((&b"C"[..], named("a"))));
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
-        for (text, said) in [
+    fn errors_explain_the_mistake() {
+        for (text, expected) in [
             ("dir", "oci:DIR"),
             ("OCI:dir", "oci:DIR"),
-            ("oci:", "folder is missing"),
-            ("oci::1", "folder is missing"),
-            ("oci:dir:", "no colon"),
-            ("oci:dir:a b", "no colon"),
+            ("oci:", "directory is missing"),
+            ("oci::1", "directory is missing"),
+            ("oci:dir:", "a colon"),
+            ("oci:dir:a b", "a colon"),
             ("oci:dir@sha256:12", "hexadecimal"),
-            (&format!("oci:@{DIGEST}"), "folder is missing"),
+            (&format!("oci:@{DIGEST}"), "directory is missing"),
         ] {
             let error = parse(text).expect_err(text);
-            assert!(error.contains(said), "{text} gave {error:?}, which lacks {said:?}");
+            assert!(error.contains(expected), "{text} gave {error:?}, which lacks {expected:?}");
         }
     }
 
     #[cfg(unix)]
     #[test]
-    fn a_path_need_not_be_unicode_and_a_name_must() {
+    fn a_path_need_not_be_unicode_but_a_name_must() {
         use std::os::unix::ffi::OsStrExt as _;
         let read = LayoutReference::parse(OsStr::from_bytes(b"oci:a\xff:1")).unwrap();
-        assert_eq!(read.folder().as_os_str().as_bytes(), b"a\xff");
+        assert_eq!(read.directory().as_os_str().as_bytes(), b"a\xff");
         assert_eq!(read.root(), &named("1"));
         let error = LayoutReference::parse(OsStr::from_bytes(b"oci:a:\xff")).unwrap_err();
         assert_eq!(error, InvalidLayoutReference::Encoding);

@@ -1,43 +1,55 @@
-//! A walk as an iterator.
+//! Walking a layout, as an iterator.
 
 use std::iter::FusedIterator;
 
+use oci_proto::layout::Root;
 use oci_proto::{Descriptor, Node, WalkOptions, WalkStep, Walker};
 
-use crate::layout::is_missing;
-use crate::{Layout, LayoutError};
+use crate::error::LayoutError;
+use crate::layout::Layout;
 
-/// The nodes of a tree, from [`Layout::walk`], in the depth-first pre-order of the documents. An error is the
-/// last item.
+impl Layout {
+    /// Walks everything under a root, or under the best match for a platform.
+    ///
+    /// # Errors
+    /// Those of [`resolve`](Self::resolve).
+    pub fn walk(&self, root: &Root, options: &WalkOptions) -> Result<Walk<'_>, LayoutError> {
+        let root = self.resolve(root, options.platform.as_ref())?;
+        Ok(Walk::new(self, root, options))
+    }
+}
+
+/// The nodes of a walk, from [`Layout::walk`], in depth-first pre-order. An error is the last item.
 #[derive(Debug)]
 pub struct Walk<'a> {
     layout: &'a Layout,
     /// None at the end.
-    tree: Option<Walker>,
+    walker: Option<Walker>,
     strict: bool,
 }
 
 impl<'a> Walk<'a> {
-    pub(crate) fn new(layout: &'a Layout, root: Descriptor, options: &WalkOptions) -> Self {
-        // Files are read one after another, each when it is next.
-        let tree = Walker::new(root, options, layout.limits(), 1);
-        Self { layout, tree: Some(tree), strict: options.strict }
+    fn new(layout: &'a Layout, root: Descriptor, options: &WalkOptions) -> Self {
+        // Files are read one at a time, so nothing is fetched ahead.
+        let walker = Walker::new(root, options, layout.limits(), 1);
+        Self { layout, walker: Some(walker), strict: options.strict }
     }
 
     fn step(&mut self) -> Result<Option<Node>, LayoutError> {
-        let Some(tree) = &mut self.tree else { return Ok(None) };
+        let Some(walker) = &mut self.walker else { return Ok(None) };
         loop {
-            let step = tree.next_step().map_err(|error| LayoutError::new(self.layout.folder(), error))?;
+            let step =
+                walker.next_step().map_err(|error| LayoutError::new(self.layout.directory(), error))?;
             match step {
                 WalkStep::Node(node) => return Ok(Some(*node)),
                 WalkStep::Finished => return Ok(None),
                 WalkStep::Blocked => {}
             }
-            let Some(wanted) = tree.want() else { continue };
+            let Some(wanted) = walker.want() else { continue };
             match self.layout.unverified(&wanted.descriptor) {
-                // The tree verifies it.
-                Ok(bytes) => tree.supply(wanted.ticket, bytes, None),
-                Err(error) if is_missing(&error) && !self.strict => tree.supply_missing(wanted.ticket),
+                // The walker verifies it.
+                Ok(bytes) => walker.supply(wanted.ticket, bytes, None),
+                Err(error) if error.is_missing() && !self.strict => walker.supply_missing(wanted.ticket),
                 Err(error) => return Err(error),
             }
         }
@@ -50,7 +62,7 @@ impl Iterator for Walk<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         let next = self.step().transpose();
         if !matches!(next, Some(Ok(_))) {
-            self.tree = None;
+            self.walker = None;
         }
         next
     }

@@ -1,5 +1,5 @@
 //! Prints the tree under a reference: `cargo run -p oci-proto-tokio --example tree_async -- alpine`.
-#![expect(clippy::print_stdout, reason = "the tree is what it prints")]
+#![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use futures_util::TryStreamExt as _;
 use oci_proto_tokio::Client;

@@ -1,59 +1,61 @@
-//! A blob on its way: into a writer, out of a reader, or whole.
+//! The download of a blob: to a writer, through a reader, or into memory.
 
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::mem;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use oci_proto::{Error, Event, Fault, FaultKind};
+use oci_proto::{Answer, Error, Event, Fault, FaultKind, QueryId, Question, StoreContent};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::call::Call;
-use crate::carrying::{Carrying, Progress};
-use crate::mailbox::Letter;
-use crate::{HyperTransport, Transport};
+use crate::driver::CompletionGuard;
+use crate::mailbox::Message;
+use crate::transfer::{Progress, Transfer};
 
-/// A blob as it arrives; made by [`Client::blob`](crate::Client::blob).
+/// A reader of a blob, created by [`Client::blob`](crate::Client::blob).
 ///
-/// The request is sent with the first read. Bytes come before they are verified as a whole; **the end of
-/// file comes only after size and digest were found right**. A reader that stops short of the end of file
-/// knows nothing of what it read. Where the blob is wrong, or cannot be had, reading fails with an
-/// [`io::Error`] whose inner error is an [`oci_proto::Error`], and fails so ever after.
+/// The first read sends the request. Bytes are returned before the whole blob is verified. **The end of file
+/// is returned only after the size and the digest were verified**, so bytes are trustworthy only after the
+/// end of file. If the blob is invalid or cannot be fetched, this and every later read fails with an
+/// [`io::Error`] whose inner error is an [`oci_proto::Error`].
 ///
-/// As an [`AsyncBufRead`] it hands out the transport's own buffers, uncopied.
+/// [`AsyncBufRead`] returns the transport's own buffers, without copying.
+///
+/// The response is read only when the reader is polled, so a started reader that is not polled occupies one
+/// of the requests that may be in flight.
 ///
 /// # Cancel safety
-/// No byte is lost when a future that reads is dropped. Dropping the reader cancels the download.
+/// No byte is lost when the future of a read is dropped. Dropping the reader cancels the download.
 #[must_use = "a blob is fetched by reading it"]
-pub struct BlobReader<T: Transport = HyperTransport> {
-    state: State<T>,
+pub struct BlobReader {
+    state: State,
     chunk: Bytes,
 }
 
-enum State<T: Transport> {
-    Open(Box<Download<T>>),
+enum State {
+    Open(Box<Download>),
     Verified,
     Failed(Error),
 }
 
-impl<T: Transport> BlobReader<T> {
-    pub(crate) fn new(call: Call<T>) -> Self {
+impl BlobReader {
+    pub(crate) fn new(call: Call) -> Self {
         Self { state: State::Open(Box::new(Download::new(call))), chunk: Bytes::new() }
     }
 }
 
-impl<T: Transport> AsyncBufRead for BlobReader<T> {
+impl AsyncBufRead for BlobReader {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         let this = self.get_mut();
         while this.chunk.is_empty() {
             match &mut this.state {
-                State::Open(download) => match ready!(download.poll_piece(cx)) {
-                    Ok(Piece::Bytes(chunk)) => this.chunk = chunk,
-                    Ok(Piece::Flush) => download.settle(),
-                    Ok(Piece::Done) => this.state = State::Verified,
+                State::Open(download) => match ready!(download.poll_item(cx)) {
+                    Ok(Item::Bytes(chunk)) => this.chunk = chunk,
+                    Ok(Item::Flush) => download.settle(),
+                    Ok(Item::Done) => this.state = State::Verified,
                     Err(error) => this.state = State::Failed(error),
                 },
                 State::Verified => break,
@@ -68,7 +70,7 @@ impl<T: Transport> AsyncBufRead for BlobReader<T> {
     }
 }
 
-impl<T: Transport> AsyncRead for BlobReader<T> {
+impl AsyncRead for BlobReader {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -85,7 +87,7 @@ impl<T: Transport> AsyncRead for BlobReader<T> {
     }
 }
 
-impl<T: Transport> fmt::Debug for BlobReader<T> {
+impl fmt::Debug for BlobReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Open(_) => "open",
@@ -96,144 +98,159 @@ impl<T: Transport> fmt::Debug for BlobReader<T> {
     }
 }
 
-/// Writes a blob into `writer`; the number of bytes written.
-pub(crate) async fn write<T: Transport>(call: Call<T>, writer: impl AsyncWrite) -> Result<u64, Error> {
+/// Writes a blob to `writer`. Returns the number of bytes written.
+pub(crate) async fn write(call: Call, writer: impl AsyncWrite) -> Result<u64, Error> {
     let mut download = Download::new(call);
     let mut writer = pin!(writer);
     let mut written = 0;
     loop {
-        let outcome = match poll_fn(|cx| download.poll_piece(cx)).await? {
-            Piece::Bytes(chunk) => {
+        let outcome = match poll_fn(|cx| download.poll_item(cx)).await? {
+            Item::Bytes(chunk) => {
                 written += chunk.len() as u64;
                 download.unless_failed(writer.write_all(&chunk)).await?
             }
-            // Before the last word on the blob, so that a failure is still part of it.
-            Piece::Flush => {
+            // The exchange is completed only after the flush, so that a failure to flush fails the operation.
+            Item::Flush => {
                 let outcome = download.unless_failed(writer.flush()).await?;
                 if outcome.is_ok() {
                     download.settle();
                 }
                 outcome
             }
-            Piece::Done => return Ok(written),
+            Item::Done => return Ok(written),
         };
         if let Err(error) = outcome {
-            download.refuse(Fault::new(FaultKind::Sink, error));
+            download.refuse(Fault::new(FaultKind::Storage, error));
         }
     }
 }
 
-/// Collects a blob of at most `limit` bytes; `size` is its size, where known.
-pub(crate) async fn collect<T: Transport>(
-    call: Call<T>,
-    size: Option<u64>,
-    limit: u64,
-) -> Result<Bytes, Error> {
+/// Collects a blob of at most `limit` bytes. `size` is its size, if known.
+pub(crate) async fn collect(call: Call, size: Option<u64>, limit: u64) -> Result<Bytes, Error> {
     let mut download = Download::new(call);
-    let too_large = || Fault::new(FaultKind::Sink, format_args!("the blob has more than {limit} bytes"));
+    let too_large = || Fault::new(FaultKind::Storage, format_args!("the blob has more than {limit} bytes"));
     if size.is_some_and(|size| size > limit) {
         download.refuse(too_large());
     }
     let mut bytes = BytesMut::new();
     loop {
-        match poll_fn(|cx| download.poll_piece(cx)).await? {
-            Piece::Bytes(chunk) if (bytes.len() + chunk.len()) as u64 > limit => download.refuse(too_large()),
-            Piece::Bytes(chunk) => bytes.extend_from_slice(&chunk),
-            Piece::Flush => download.settle(),
-            Piece::Done => return Ok(bytes.freeze()),
+        match poll_fn(|cx| download.poll_item(cx)).await? {
+            Item::Bytes(chunk) if (bytes.len() + chunk.len()) as u64 > limit => download.refuse(too_large()),
+            Item::Bytes(chunk) => bytes.extend_from_slice(&chunk),
+            Item::Flush => download.settle(),
+            Item::Done => return Ok(bytes.freeze()),
         }
     }
 }
 
-/// A blob's operation, and the exchange that its call carries.
-struct Download<T: Transport> {
-    call: Call<T>,
-    carrying: Option<Box<Carrying<T>>>,
-    /// Whether content that needed no request was handed out, and not flushed yet.
-    unflushed: bool,
-    /// Why nothing more is taken.
-    refusal: Option<Fault>,
+/// The operation of a blob, and the exchange that its call runs.
+struct Download {
+    call: Call,
+    transfer: Option<(Box<Transfer>, CompletionGuard)>,
+    /// The number of bytes returned.
+    delivered: u64,
+    /// The question to store embedded content, which was returned.
+    storing: Option<QueryId>,
 }
 
-/// What comes of a download.
-enum Piece {
-    /// The blob's next bytes.
+/// An item of a download.
+enum Item {
+    /// The next bytes of the blob.
     Bytes(Bytes),
-    /// A response is at its end: the bytes so far must be safe before [`Download::settle`].
+    /// A response has ended. The bytes so far must be flushed before [`Download::settle`].
     Flush,
-    /// The blob is complete, and right.
+    /// The blob is complete and verified.
     Done,
 }
 
-impl<T: Transport> Download<T> {
-    fn new(call: Call<T>) -> Self {
-        Self { call, carrying: None, unflushed: false, refusal: None }
+impl Download {
+    fn new(call: Call) -> Self {
+        Self { call, transfer: None, delivered: 0, storing: None }
     }
 
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Error>> {
-        if mem::take(&mut self.unflushed) {
-            return Poll::Ready(Ok(Piece::Flush));
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Result<Item, Error>> {
+        if self.storing.is_some() {
+            return Poll::Ready(Ok(Item::Flush));
         }
         loop {
-            match self.call.poll_letter(cx) {
-                Poll::Ready(Letter::Event(Event::Failed(error))) => return Poll::Ready(Err(error)),
-                Poll::Ready(Letter::Event(Event::Done)) => {
-                    let refused = self.refusal.take().map(|fault| Err(fault.into()));
-                    return Poll::Ready(refused.unwrap_or(Ok(Piece::Done)));
+            match self.call.poll_message(cx) {
+                Poll::Ready(Message::Event(Event::Failed(error))) => return Poll::Ready(Err(error)),
+                Poll::Ready(Message::Event(Event::Done)) => return Poll::Ready(Ok(Item::Done)),
+                Poll::Ready(Message::Ask(
+                    query,
+                    Question::Store { content: StoreContent::Bytes(bytes), .. },
+                )) => {
+                    self.storing = Some(query);
+                    return Poll::Ready(Ok(Item::Bytes(bytes)));
                 }
-                Poll::Ready(Letter::Event(Event::Data(bytes))) => {
-                    self.unflushed = true;
-                    return Poll::Ready(Ok(Piece::Bytes(bytes)));
+                Poll::Ready(Message::Exchange(transfer)) if transfer.sink().is_some() => {
+                    self.take(transfer);
+                    continue;
                 }
-                Poll::Ready(Letter::Event(_)) => continue,
-                Poll::Ready(Letter::Carry(carrying)) => {
-                    self.carrying = Some(carrying);
-                    if let Some(fault) = self.refusal.clone() {
-                        self.refuse(fault);
-                    }
+                Poll::Ready(message) => {
+                    self.call.ignore(message);
                     continue;
                 }
                 Poll::Pending => {}
             }
-            return match &mut self.carrying {
+            return match &mut self.transfer {
                 None => Poll::Pending,
-                Some(carrying) => carrying.poll(cx).map(|progress| {
-                    Ok(match progress {
-                        Progress::Chunk(chunk) => Piece::Bytes(chunk),
-                        Progress::Ended => Piece::Flush,
-                    })
-                }),
+                Some((transfer, _)) => match ready!(transfer.poll(cx)) {
+                    Progress::Chunk(chunk) => {
+                        self.delivered += chunk.len() as u64;
+                        Poll::Ready(Ok(Item::Bytes(chunk)))
+                    }
+                    Progress::Ended => Poll::Ready(Ok(Item::Flush)),
+                    Progress::NeedsData => {
+                        transfer.fail(Fault::new(FaultKind::Unsupported, "this call has no source"));
+                        continue;
+                    }
+                },
             };
         }
     }
 
-    /// The bytes so far are where they belong.
+    /// Takes an exchange, and fails if its body does not continue after the returned bytes.
+    fn take(&mut self, transfer: Box<Transfer>) {
+        let offset = transfer.sink().map_or(0, |sink| sink.offset);
+        let guard = self.call.shared().guard(transfer.id());
+        self.transfer = Some((transfer, guard));
+        // Returned bytes cannot be withdrawn, and only the repeated ones would be verified.
+        if offset != self.delivered {
+            let why =
+                format!("the blob starts over at byte {offset}, after {} bytes were written", self.delivered);
+            self.refuse(Fault::new(FaultKind::Storage, why));
+        }
+    }
+
+    /// Confirms that the bytes so far are flushed.
     fn settle(&mut self) {
-        if let Some(completion) = self.carrying.take().and_then(|mut carrying| carrying.settle()) {
-            self.call.shared().complete(completion);
+        if let Some(query) = self.storing.take() {
+            self.call.answer(query, Answer::Stored);
+        }
+        if let Some((mut transfer, guard)) = self.transfer.take() {
+            guard.settle(transfer.settle());
         }
     }
 
-    /// No more is taken, now or later.
+    /// Fails the operation.
     fn refuse(&mut self, fault: Fault) {
-        if let Some(completion) = self.carrying.take().and_then(|mut carrying| carrying.fail(fault.clone())) {
-            self.call.shared().complete(completion);
+        if let Some((mut transfer, guard)) = self.transfer.take() {
+            transfer.fail(fault.clone());
+            guard.settle(transfer.settle());
         }
-        self.refusal = Some(fault);
+        self.storing = None;
+        self.call.fail(fault);
     }
 
-    /// Waits for a writer, for as long as the operation has not failed: its deadline may pass meanwhile.
+    /// Waits for a writer, unless the operation fails. Its deadline may pass meanwhile.
     async fn unless_failed<F: Future>(&mut self, writing: F) -> Result<F::Output, Error> {
-        if self.carrying.is_none() {
-            // Content that needed no request: the operation is over, and its last event is still to be read.
-            return Ok(writing.await);
-        }
         let mut writing = pin!(writing);
         poll_fn(|cx| {
             if let Poll::Ready(output) = writing.as_mut().poll(cx) {
                 return Poll::Ready(Ok(output));
             }
-            // Nothing but a failure ends the operation while its exchange is unsettled.
+            // Only a failure ends the operation while its exchange or its question is open.
             loop {
                 if let Err(error) = ready!(self.call.poll_event(cx)) {
                     return Poll::Ready(Err(error));

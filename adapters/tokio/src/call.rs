@@ -2,30 +2,31 @@
 
 use std::future::poll_fn;
 use std::mem;
+use std::panic::catch_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use oci_proto::{Error, Event, Fault, FaultKind, OpId, Session};
+use oci_proto::{Answer, Error, Event, Fault, FaultKind, OpId, QueryId, Session};
 use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep_until};
 
-use crate::Transport;
 use crate::driver::Shared;
-use crate::mailbox::{FULL, Letter, Mailbox};
+use crate::mailbox::{FULL, Mailbox, Message};
+use crate::transfer::panic_message;
 
-/// An operation that somebody waits for. Dropping it cancels the operation.
-pub(crate) struct Call<T: Transport> {
-    shared: Arc<Shared<T>>,
+/// An operation in progress. Dropping it cancels the operation.
+pub(crate) struct Call {
+    shared: Arc<Shared>,
     stage: Stage,
-    /// The mailbox's flag.
+    /// The flag of the mailbox.
     flag: Arc<AtomicBool>,
-    /// The waker that the mailbox has, or had.
+    /// The last waker that was registered in the mailbox.
     waker: Option<Waker>,
-    /// Fires when the session wants to be polled.
-    alarm: Option<Pin<Box<Sleep>>>,
+    /// Fires when the session must be polled.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 type Start = Box<dyn FnOnce(&mut Session) -> OpId + Send>;
@@ -37,61 +38,60 @@ enum Stage {
     Over,
 }
 
-impl<T: Transport> Call<T> {
-    /// An operation that starts with the first poll.
+impl Call {
+    /// Creates a call whose operation starts with the first poll.
     pub(crate) fn later(
-        shared: Arc<Shared<T>>,
+        shared: Arc<Shared>,
         start: impl FnOnce(&mut Session) -> OpId + Send + 'static,
     ) -> Self {
         let flag = Arc::new(AtomicBool::new(true));
-        Self { shared, stage: Stage::New(Box::new(start)), flag, waker: None, alarm: None }
+        Self { shared, stage: Stage::New(Box::new(start)), flag, waker: None, timer: None }
     }
 
-    pub(crate) fn start(shared: Arc<Shared<T>>, start: impl FnOnce(&mut Session) -> OpId) -> Self {
+    pub(crate) fn start(shared: Arc<Shared>, start: impl FnOnce(&mut Session) -> OpId) -> Self {
         let flag = Arc::new(AtomicBool::new(true));
         let op = begin(&shared, &flag, start);
-        Self { shared, stage: Stage::Running(op), flag, waker: None, alarm: None }
+        Self { shared, stage: Stage::Running(op), flag, waker: None, timer: None }
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared<T>> {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
-    /// The next event of an operation without a sink; pending forever after the last.
+    /// Returns the next message. Pends forever after the last event.
+    pub(crate) async fn message(&mut self) -> Message {
+        poll_fn(|cx| self.poll_message(cx)).await
+    }
+
+    /// Returns the next event of an operation without a sink. Pends forever after the last event.
     pub(crate) async fn event(&mut self) -> Result<Event, Error> {
         poll_fn(|cx| self.poll_event(cx)).await
     }
 
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Error>> {
         loop {
-            match self.poll_letter(cx) {
-                Poll::Ready(Letter::Event(Event::Failed(error))) => return Poll::Ready(Err(error)),
-                Poll::Ready(Letter::Event(event)) => return Poll::Ready(Ok(event)),
-                // Not to be: but the session must not wait for what nobody carries.
-                Poll::Ready(Letter::Carry(mut carrying)) => {
-                    let fault = Fault::new(FaultKind::Sink, "this operation has nowhere to put a body");
-                    if let Some(completion) = carrying.fail(fault) {
-                        self.shared.complete(completion);
-                    }
-                }
+            match self.poll_message(cx) {
+                Poll::Ready(Message::Event(Event::Failed(error))) => return Poll::Ready(Err(error)),
+                Poll::Ready(Message::Event(event)) => return Poll::Ready(Ok(event)),
+                Poll::Ready(message) => self.ignore(message),
                 Poll::Pending => return Poll::Pending,
             }
         }
     }
 
-    /// What the operation's mailbox holds. Notices among it are told here, and go no further.
-    pub(crate) fn poll_letter(&mut self, cx: &mut Context<'_>) -> Poll<Letter<T>> {
+    /// Returns the next message. Retries and warnings are reported to the hooks instead.
+    pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Message> {
         loop {
             match ready!(self.poll_mailbox(cx)) {
-                Letter::Event(Event::Retry(retry)) => (self.shared.hooks.retry)(&retry),
-                Letter::Event(Event::Warning(warning)) => (self.shared.hooks.warning)(&warning),
-                letter => return Poll::Ready(letter),
+                Message::Event(Event::Retry(retry)) => (self.shared.hooks.retry)(&retry),
+                Message::Event(Event::Warning(warning)) => (self.shared.hooks.warning)(&warning),
+                message => return Poll::Ready(message),
             }
         }
     }
 
-    /// Takes no lock while there is nothing new.
-    fn poll_mailbox(&mut self, cx: &mut Context<'_>) -> Poll<Letter<T>> {
+    /// Returns the next message in the mailbox. Takes the lock only if the flag is set or the waker is new.
+    fn poll_mailbox(&mut self, cx: &mut Context<'_>) -> Poll<Message> {
         let op = match mem::replace(&mut self.stage, Stage::Over) {
             Stage::New(start) => begin(&self.shared, &self.flag, start),
             Stage::Running(op) => op,
@@ -99,79 +99,109 @@ impl<T: Transport> Call<T> {
         };
         self.stage = Stage::Running(op);
         loop {
-            // Some wakers do not know their own clones: those cost a look at each poll.
+            // For some wakers, `will_wake` is false even for a clone. They cost a lock per poll.
             let known = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
             if (!known || self.flag.swap(false, Ordering::Acquire))
-                && let Some(letter) = self.look(op, cx)
+                && let Some(message) = self.check(op, cx)
             {
-                return Poll::Ready(letter);
+                return Poll::Ready(message);
             }
-            let Some(alarm) = &mut self.alarm else { return Poll::Pending };
-            ready!(alarm.as_mut().poll(cx));
-            self.alarm = None;
+            let Some(timer) = &mut self.timer else { return Poll::Pending };
+            ready!(timer.as_mut().poll(cx));
+            self.timer = None;
             self.shared.step(|_, _| ());
             self.flag.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Takes a letter; where there is none leaves the waker and sets the alarm.
-    fn look(&mut self, op: OpId, cx: &mut Context<'_>) -> Option<Letter<T>> {
+    /// Takes a message. If there is none, registers the waker and sets the timer.
+    fn check(&mut self, op: OpId, cx: &mut Context<'_>) -> Option<Message> {
         let mut state = self.shared.lock();
         let wait = state.wait;
         let Some(mailbox) = state.mailboxes.get_mut(&op) else {
             self.stage = Stage::Over;
             return None;
         };
-        let Some(letter) = mailbox.letters.pop_front() else {
+        let Some(message) = mailbox.messages.pop_front() else {
             mailbox.waker = Some(cx.waker().clone());
             self.flag.store(false, Ordering::Relaxed);
             self.waker = Some(cx.waker().clone());
             drop(state);
-            self.set_alarm(wait.map(oci_proto::Time::since_epoch));
+            self.set_timer(wait.map(oci_proto::Time::since_epoch));
             return None;
         };
-        // There may be more, and the mailbox may have used up its waker.
+        // There may be further messages, and the mailbox may have consumed its waker.
         self.flag.store(true, Ordering::Relaxed);
-        let resume = mailbox.paused && mailbox.letters.len() < FULL / 2;
+        let resume = mailbox.paused && mailbox.messages.len() < FULL / 2;
         if resume {
             mailbox.paused = false;
         }
-        if matches!(letter, Letter::Event(Event::Done | Event::Failed(_))) {
+        if matches!(message, Message::Event(Event::Done | Event::Failed(_))) {
             self.stage = Stage::Over;
             let mailbox = state.mailboxes.remove(&op);
-            // What it holds is dropped after the lock.
+            // Its content is dropped after the lock is released.
             drop(state);
             drop(mailbox);
         } else if resume {
             drop(state);
             self.shared.step(|state, _| state.session.resume(op));
         }
-        Some(letter)
+        Some(message)
     }
 
-    /// Says what there is of some content that a pull wants.
-    #[cfg(feature = "pull")]
-    pub(crate) fn held(&self, digest: &oci_proto::Digest, held: oci_proto::Held) {
-        if let Stage::Running(op) = self.stage {
-            self.shared.step(|state, _| state.session.held(op, digest, held));
+    /// Answers a question of the operation.
+    pub(crate) fn answer(&self, query: QueryId, answer: Answer) {
+        self.shared.answer(query, answer);
+    }
+
+    /// Rejects a message that the call does not expect, so that the session does not wait for it.
+    pub(crate) fn ignore(&self, message: Message) {
+        match message {
+            Message::Event(_) => {}
+            Message::Ask(query, _) => self.decline(query),
+            Message::Exchange(mut transfer) => {
+                let fault = Fault::new(FaultKind::Unsupported, "this call has no sink and no source");
+                transfer.fail(fault);
+                self.shared.guard(transfer.id()).settle(transfer.settle());
+            }
         }
     }
 
-    fn set_alarm(&mut self, after: Option<Duration>) {
+    /// Fails the operation for a question that its call cannot answer.
+    pub(crate) fn decline(&self, query: QueryId) {
+        let fault = Fault::new(FaultKind::Unsupported, "this call cannot store content");
+        self.answer(query, Answer::Failed(fault));
+    }
+
+    /// Fails the operation.
+    pub(crate) fn fail(&self, fault: Fault) {
+        if let Stage::Running(op) = self.stage {
+            self.shared.step(|state, _| state.session.fail(op, fault));
+        }
+    }
+
+    /// Sets the timer. A runtime without timers panics here, which fails the operation.
+    fn set_timer(&mut self, after: Option<Duration>) {
         let at = after.and_then(|after| self.shared.epoch.checked_add(after));
-        match (at, &mut self.alarm) {
-            (None, alarm) => *alarm = None,
-            (Some(at), Some(alarm)) if alarm.deadline() == at => {}
-            (Some(at), Some(alarm)) => alarm.as_mut().reset(at),
-            (Some(at), alarm) => *alarm = Some(Box::pin(sleep_until(at))),
+        match (at, &mut self.timer) {
+            (None, timer) => *timer = None,
+            (Some(at), Some(timer)) if timer.deadline() == at => {}
+            (Some(at), Some(timer)) => timer.as_mut().reset(at),
+            (Some(at), timer) => match catch_unwind(|| Box::pin(sleep_until(at))) {
+                Ok(set) => *timer = Some(set),
+                Err(panic) => {
+                    let why = panic_message(&*panic);
+                    self.fail(Fault::new(FaultKind::Unsupported, format_args!("no timer: {why}")));
+                }
+            },
         }
     }
 }
 
-impl<T: Transport> Drop for Call<T> {
+impl Drop for Call {
     fn drop(&mut self) {
         if let Stage::Running(op) = self.stage {
-            // What the mailbox holds is dropped after the lock.
+            // The content of the mailbox is dropped after the lock is released.
             drop(self.shared.step(|state, _| {
                 state.session.cancel(op);
                 state.mailboxes.remove(&op)
@@ -180,11 +210,7 @@ impl<T: Transport> Drop for Call<T> {
     }
 }
 
-fn begin<T: Transport>(
-    shared: &Arc<Shared<T>>,
-    flag: &Arc<AtomicBool>,
-    start: impl FnOnce(&mut Session) -> OpId,
-) -> OpId {
+fn begin(shared: &Arc<Shared>, flag: &Arc<AtomicBool>, start: impl FnOnce(&mut Session) -> OpId) -> OpId {
     let runtime = Handle::current();
     shared.step(|state, now| {
         let op = start(&mut state.session);

@@ -1,71 +1,111 @@
-//! The client: one method a verb.
+//! The client, with a method for each operation.
 
 use std::fmt;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
-use oci_proto::{Descriptor, Error, Event, Finding, Manifest, Platform, Reference, Session, WalkOptions};
-use oci_proto_credentials::Store;
+use http::HeaderValue;
+use oci_proto::{
+    Answer, Descriptor, Error, Event, FaultKind, Finding, Manifest, Platform, Question, Reference, Session,
+    StoreContent, WalkOptions,
+};
+use oci_proto_common::{BuildError, Parts, Settings};
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
+use crate::blob::{BlobReader, collect, write};
 use crate::call::Call;
-use crate::carrying::Rules;
 use crate::driver::{Shared, State};
-use crate::hooks::Hooks;
-use crate::{BlobReader, BuildError, Builder, HyperTransport, Transport, Walk, blob};
+use crate::erased::erase;
+use crate::fault::Classify;
+use crate::mailbox::Message;
+use crate::transfer::TransferContext;
+use crate::transport::{HyperTransport, Transport};
+use crate::walk::Walk;
+
+#[cfg(test)]
+mod uploads;
+
+/// The User-Agent, unless the settings contain a session configuration.
+const USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")));
 
 /// A client of OCI registries.
 ///
-/// Cheap to clone; clones are one client. Its calls run at the same time. Dropping a call cancels it.
-/// Dropping the last clone, with the last of its calls, ends its tasks and closes its connections.
+/// A client is cheap to clone, and clones share all state. Calls run concurrently. Dropping a call cancels
+/// it. When the last clone and the last call are dropped, the client's tasks end and its connections are
+/// closed.
 ///
 /// # Panics
-/// Calls panic where they are polled outside a tokio runtime, or on one without I/O or time.
-pub struct Client<T: Transport = HyperTransport> {
-    shared: Arc<Shared<T>>,
+/// Calls panic if they are polled outside a tokio runtime.
+pub struct Client {
+    shared: Arc<Shared>,
 }
 
 impl Client {
-    /// Makes a client with default settings.
+    /// Creates a client with the default settings.
     ///
     /// # Errors
-    /// As [`Builder::build`].
+    /// See [`with_settings`](Self::with_settings).
     pub fn new() -> Result<Self, BuildError> {
-        Self::builder().build()
+        Self::with_settings(Settings::default())
     }
 
-    /// Makes a client with settings.
-    pub fn builder() -> Builder {
-        Builder::new()
-    }
-}
-
-impl<T: Transport> Client<T> {
-    pub(crate) fn over(
-        session: Session,
-        credentials: Store,
-        transport: T,
-        timeout: Option<Duration>,
-        rules: Rules,
-        hooks: Hooks,
-    ) -> Self {
-        let (credentials, rules) = (Arc::new(credentials), Arc::new(rules));
-        let state = Mutex::new(State::new(session, transport));
-        let epoch = Instant::now();
-        Self { shared: Arc::new(Shared { epoch, timeout, credentials, rules, hooks, state }) }
-    }
-
-    /// Says what a reference names. With a platform, that is the manifest that fits it best in the index
-    /// that the reference names.
+    /// Creates a client. Reads the system's root certificates, and the proxies in the environment unless the
+    /// settings contain one.
     ///
     /// # Errors
-    /// The registry lacks it, refuses it, breaks a rule, or cannot be reached.
+    /// Returns an error if TLS cannot be set up, or if a proxy in the environment is invalid. A system
+    /// without root certificates is not an error, since plain HTTP works there.
+    pub fn with_settings(settings: Settings) -> Result<Self, BuildError> {
+        let network = settings.network()?;
+        let parts = settings.into_parts(USER_AGENT);
+        let transport = HyperTransport::open(network, &parts.limits)?;
+        Ok(Self::over(transport, parts, None))
+    }
+
+    /// Creates a client with a custom transport. The settings for proxies, certificates and the connect
+    /// timeout have no effect.
+    ///
+    /// The client has no type parameter for its transport. This costs two allocations per request, and a
+    /// virtual call per poll of its response.
+    ///
+    /// `classify` returns the kind of a transport error. If it returns `None`, the error and its chain of
+    /// sources decide: a rustls error, or the word "certificate", is [`FaultKind::Tls`]; an elapsed timer is
+    /// [`FaultKind::Timeout`]; a refused or unreachable connection is [`FaultKind::Connect`]; anything else
+    /// is [`FaultKind::Reset`].
+    pub fn with_transport(
+        settings: Settings,
+        transport: impl Transport,
+        classify: impl Fn(&(dyn std::error::Error + 'static)) -> Option<FaultKind> + Send + Sync + 'static,
+    ) -> Self {
+        Self::over(transport, settings.into_parts(USER_AGENT), Some(Box::new(classify)))
+    }
+
+    fn over(transport: impl Transport, parts: Parts, classify: Option<Box<Classify>>) -> Self {
+        let (transport, idle, requests) = (erase(transport), parts.idle_timeout, AtomicU64::new(0));
+        Self {
+            shared: Arc::new(Shared {
+                epoch: Instant::now(),
+                timeout: parts.timeout,
+                credentials: parts.credentials,
+                context: Arc::new(TransferContext { transport, idle, classify, requests }),
+                hooks: parts.hooks,
+                state: Mutex::new(State::new(parts.session)),
+            }),
+        }
+    }
+
+    /// Resolves a reference to its descriptor. With a platform, an index resolves to the image that matches
+    /// the platform best.
+    ///
+    /// # Errors
+    /// Returns an error if the registry does not have the content, refuses the request, violates the
+    /// protocol, or cannot be reached.
     ///
     /// # Cancel safety
-    /// Dropping the future cancels the operation, and nothing is lost.
+    /// Dropping the future cancels the operation. No state is lost.
     pub async fn resolve(
         &self,
         reference: &Reference,
@@ -82,13 +122,14 @@ impl<T: Transport> Client<T> {
         }
     }
 
-    /// Reads the manifest that a reference names, verified, with the descriptor that names it.
+    /// Fetches and verifies the manifest of a reference. Returns it with its descriptor. With a platform, an
+    /// index resolves to the image that matches the platform best.
     ///
     /// # Errors
-    /// The registry lacks it, refuses it, breaks a rule, or cannot be reached.
+    /// See [`resolve`](Self::resolve).
     ///
     /// # Cancel safety
-    /// Dropping the future cancels the operation, and nothing is lost.
+    /// Dropping the future cancels the operation. No state is lost.
     pub async fn manifest(
         &self,
         reference: &Reference,
@@ -97,47 +138,57 @@ impl<T: Transport> Client<T> {
         let mut call = Call::start(self.shared.clone(), |session| session.manifest(reference, platform));
         let mut found = None;
         loop {
-            match call.event().await? {
-                Event::Manifest(descriptor, manifest) => found = Some((descriptor, manifest)),
-                Event::Done => return Ok(found.expect("a session tells the manifest before it is done")),
-                _ => {}
+            match call.message().await {
+                Message::Ask(query, Question::Store { descriptor, content, .. }) => match content {
+                    StoreContent::Document(manifest) => {
+                        found = Some((descriptor, manifest));
+                        call.answer(query, Answer::Stored);
+                    }
+                    StoreContent::Bytes(_) | StoreContent::Sink => call.decline(query),
+                },
+                Message::Event(Event::Done) => {
+                    return Ok(found.expect("a session hands the manifest over before it is done"));
+                }
+                Message::Event(Event::Failed(error)) => return Err(error),
+                message => call.ignore(message),
             }
         }
     }
 
-    /// Walks everything under a reference: a stream of nodes, in the depth-first pre-order of the documents.
-    pub fn walk(&self, reference: &Reference, options: WalkOptions) -> Walk<T> {
+    /// Walks everything under a reference. Returns a stream of nodes, in depth-first pre-order.
+    pub fn walk(&self, reference: &Reference, options: WalkOptions) -> Walk {
         let reference = reference.clone();
         Walk::new(Call::later(self.shared.clone(), move |session| session.walk(&reference, options)))
     }
 
-    /// Takes everything under a reference into a layout on disk, and makes it a root there, under the reference's
-    /// tag if it has one; returns the root's descriptor.
+    /// Pulls everything under a reference into a layout on disk, and adds it there as a root, named after the
+    /// reference's tag if it has one. Returns the root's descriptor.
     ///
-    /// What the layout has already is not fetched, and partial blobs are gone on with.
+    /// Content that the layout already has is not fetched, and partial blobs are resumed.
     ///
     /// # Errors
-    /// Something under the reference is missing or wrong, the registry cannot be reached, or the layout cannot be
-    /// written. What was written stays, for the next pull to go on with.
+    /// Returns an error if content under the reference is missing or invalid, if the registry cannot be
+    /// reached, or if the layout cannot be written. Content that was written stays, and the next pull reuses
+    /// it.
     ///
     /// # Cancel safety
-    /// Dropping the future cancels the operation; the layout stays valid.
+    /// Dropping the future cancels the operation. The layout stays valid.
     #[cfg(feature = "pull")]
     pub async fn pull(
         &self,
         reference: &Reference,
-        mirror: oci_proto_layout::LayoutDestination,
+        destination: oci_proto_layout::LayoutDestination,
         options: oci_proto::PullOptions,
     ) -> Result<Descriptor, oci_proto_layout::PullError> {
         let call = Call::start(self.shared.clone(), |session| session.pull(reference, options));
-        crate::pull::pull(call, mirror, reference.tag().map(Into::into)).await
+        crate::pull::pull(call, destination, reference.tag().map(Into::into)).await
     }
 
-    /// Fetches and verifies everything under a reference, blobs included, and tells all that is missing or wrong.
-    /// With a platform, only what fits it best.
+    /// Fetches and verifies everything under a reference, including blobs. Calls `found` for each problem,
+    /// and returns the root's descriptor. With a platform, checks only the image that matches it best.
     ///
     /// # Errors
-    /// The root cannot be had, or the registry cannot be reached.
+    /// Returns an error if the root cannot be fetched or the registry cannot be reached.
     ///
     /// # Cancel safety
     /// Dropping the future cancels the operation.
@@ -159,17 +210,18 @@ impl<T: Transport> Client<T> {
         }
     }
 
-    /// Writes a blob into `writer`, and flushes it; returns the number of bytes written.
+    /// Writes a blob to `writer` and flushes it. Returns the number of bytes written.
     ///
-    /// The reference has a digest. `size`, where known, bounds the blob. Bytes are written before they
-    /// are verified as a whole: what was written is the blob only if this succeeds.
+    /// The reference must have a digest. `size` is the expected size in bytes. Bytes are written before the
+    /// whole blob is verified, so they must be discarded if this fails.
     ///
     /// # Errors
-    /// The registry lacks it, refuses it, sends something else, or cannot be reached; or the writer fails.
+    /// Returns an error if the registry does not have the blob, refuses the request, sends other content, or
+    /// cannot be reached, or if the writer fails.
     ///
     /// # Cancel safety
-    /// Dropping the future cancels the operation. The writer then has an unknown part of the blob's
-    /// beginning.
+    /// Dropping the future cancels the operation. The writer has received an unknown number of the blob's
+    /// first bytes.
     pub async fn blob_to(
         &self,
         reference: &Reference,
@@ -177,18 +229,18 @@ impl<T: Transport> Client<T> {
         writer: impl AsyncWrite,
     ) -> Result<u64, Error> {
         let call = Call::start(self.shared.clone(), |session| session.blob(reference, size));
-        blob::write(call, writer).await
+        write(call, writer).await
     }
 
-    /// Writes the blob that a descriptor names into `writer`, from the repository of `reference`.
+    /// Writes the blob of a descriptor to `writer`, from the repository of `reference`.
     ///
-    /// As [`blob_to`](Self::blob_to); content that the descriptor itself carries needs no request.
+    /// Like [`blob_to`](Self::blob_to). Content that is embedded in the descriptor needs no request.
     ///
     /// # Errors
-    /// As [`blob_to`](Self::blob_to).
+    /// See [`blob_to`](Self::blob_to).
     ///
     /// # Cancel safety
-    /// As [`blob_to`](Self::blob_to).
+    /// See [`blob_to`](Self::blob_to).
     pub async fn described_blob_to(
         &self,
         reference: &Reference,
@@ -196,31 +248,31 @@ impl<T: Transport> Client<T> {
         writer: impl AsyncWrite,
     ) -> Result<u64, Error> {
         let call = Call::start(self.shared.clone(), |session| session.described_blob(reference, descriptor));
-        blob::write(call, writer).await
+        write(call, writer).await
     }
 
-    /// Reads a blob as it arrives. The reference has a digest. `size`, where known, bounds the blob.
-    pub fn blob(&self, reference: &Reference, size: Option<u64>) -> BlobReader<T> {
+    /// Returns a reader of a blob. The reference must have a digest. `size` is the expected size in bytes.
+    pub fn blob(&self, reference: &Reference, size: Option<u64>) -> BlobReader {
         let reference = reference.clone();
         BlobReader::new(Call::later(self.shared.clone(), move |session| session.blob(&reference, size)))
     }
 
-    /// Reads the blob that a descriptor names as it arrives, from the repository of `reference`. Content that
-    /// the descriptor itself carries needs no request.
-    pub fn described_blob(&self, reference: &Reference, descriptor: &Descriptor) -> BlobReader<T> {
+    /// Returns a reader of the blob of a descriptor, from the repository of `reference`. Content that is
+    /// embedded in the descriptor needs no request.
+    pub fn described_blob(&self, reference: &Reference, descriptor: &Descriptor) -> BlobReader {
         let (reference, descriptor) = (reference.clone(), descriptor.clone());
         let start = move |session: &mut Session| session.described_blob(&reference, &descriptor);
         BlobReader::new(Call::later(self.shared.clone(), start))
     }
 
-    /// Reads a blob of at most `limit` bytes, verified. The reference has a digest. A `size` beyond the limit
-    /// fails without a request.
+    /// Fetches and verifies a blob of at most `limit` bytes. The reference must have a digest. If `size`
+    /// exceeds the limit, no request is sent.
     ///
     /// # Errors
-    /// As [`blob_to`](Self::blob_to), or the blob is larger than `limit`.
+    /// See [`blob_to`](Self::blob_to). Also returns an error if the blob is larger than `limit`.
     ///
     /// # Cancel safety
-    /// Dropping the future cancels the operation, and nothing is lost.
+    /// Dropping the future cancels the operation. No state is lost.
     pub async fn blob_bytes(
         &self,
         reference: &Reference,
@@ -228,18 +280,19 @@ impl<T: Transport> Client<T> {
         limit: u64,
     ) -> Result<Bytes, Error> {
         let call = Call::start(self.shared.clone(), |session| session.blob(reference, size));
-        blob::collect(call, size, limit).await
+        collect(call, size, limit).await
     }
 
-    /// Reads the blob that a descriptor names, of at most `limit` bytes, from the repository of `reference`.
+    /// Fetches and verifies the blob of a descriptor, of at most `limit` bytes, from the repository of
+    /// `reference`.
     ///
-    /// As [`blob_bytes`](Self::blob_bytes); content that the descriptor itself carries needs no request.
+    /// Like [`blob_bytes`](Self::blob_bytes). Content that is embedded in the descriptor needs no request.
     ///
     /// # Errors
-    /// As [`blob_bytes`](Self::blob_bytes).
+    /// See [`blob_bytes`](Self::blob_bytes).
     ///
     /// # Cancel safety
-    /// As [`blob_bytes`](Self::blob_bytes).
+    /// See [`blob_bytes`](Self::blob_bytes).
     pub async fn described_blob_bytes(
         &self,
         reference: &Reference,
@@ -247,22 +300,22 @@ impl<T: Transport> Client<T> {
         limit: u64,
     ) -> Result<Bytes, Error> {
         let call = Call::start(self.shared.clone(), |session| session.described_blob(reference, descriptor));
-        blob::collect(call, Some(descriptor.size), limit).await
+        collect(call, Some(descriptor.size), limit).await
     }
 
-    /// How many HTTP requests this client and its clones have sent.
+    /// Returns the number of HTTP requests that this client and its clones have sent.
     pub fn requests(&self) -> u64 {
-        self.shared.rules.requests.load(Ordering::Relaxed)
+        self.shared.context.requests.load(Ordering::Relaxed)
     }
 }
 
-impl<T: Transport> Clone for Client<T> {
+impl Clone for Client {
     fn clone(&self) -> Self {
         Self { shared: self.shared.clone() }
     }
 }
 
-impl<T: Transport> fmt::Debug for Client<T> {
+impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("requests", &self.requests()).finish_non_exhaustive()
     }

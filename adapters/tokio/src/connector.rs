@@ -1,4 +1,4 @@
-//! How the default transport makes connections: directly or through a proxy, with TLS where asked for.
+//! The connections of the default transport: direct or through a proxy, with TLS for https.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -18,20 +18,19 @@ use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use crate::BoxError;
-use crate::fault::WithKind;
+use crate::fault::{BoxError, WithKind};
 
 #[cfg(test)]
 mod tests;
 
 type Connecting<S> = Pin<Box<dyn Future<Output = Result<S, BoxError>> + Send>>;
 
-/// Makes connections, TLS included, within a time.
+/// Establishes connections, including TLS, within a timeout.
 #[derive(Clone)]
 pub(crate) struct Connector {
-    inner: HttpsConnector<Proxying>,
+    inner: HttpsConnector<ProxyConnector>,
     timeout: Duration,
-    /// Why no server can be trusted, if none can.
+    /// The reason why no server can be trusted, if there is one.
     distrust: Option<Arc<str>>,
 }
 
@@ -45,17 +44,22 @@ impl Connector {
         let tls = Arc::new(tls);
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
-        // Requests are small, and each is waited for.
+        // Requests are small and latency matters.
         tcp.set_nodelay(true);
-        // Shared among the addresses of a name, so that a dead one leaves time for the next.
+        // hyper divides this among the addresses of a name, so that an unreachable one leaves time for the
+        // next.
         tcp.set_connect_timeout(Some(timeout));
         let to_proxy = HttpsConnector::from((tcp.clone(), tls.clone()));
-        Self { inner: HttpsConnector::from((Proxying { tcp, to_proxy, proxies }, tls)), timeout, distrust }
+        Self {
+            inner: HttpsConnector::from((ProxyConnector { tcp, to_proxy, proxies }, tls)),
+            timeout,
+            distrust,
+        }
     }
 }
 
 impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<Wire>;
+    type Response = MaybeHttpsStream<Stream>;
     type Error = BoxError;
     type Future = Connecting<Self::Response>;
 
@@ -78,42 +82,43 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// The proxy, if any, through which `to` is reached.
+/// Returns the proxy for requests to `to`, if any.
 pub(crate) fn proxy_for(proxies: &Matcher, to: &Uri) -> Option<Intercept> {
     if is_loopback(to.host()?) { None } else { proxies.intercept(to) }
 }
 
-/// Connects directly, or to the proxy that the destination is reached through.
+/// Connects directly, or through the proxy for the destination.
 #[derive(Clone)]
-struct Proxying {
+struct ProxyConnector {
     tcp: HttpConnector,
     to_proxy: HttpsConnector<HttpConnector>,
     proxies: Arc<Matcher>,
 }
 
-impl Service<Uri> for Proxying {
-    type Response = Wire;
+impl Service<Uri> for ProxyConnector {
+    type Response = Stream;
     type Error = BoxError;
-    type Future = Connecting<Wire>;
+    type Future = Connecting<Stream>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.to_proxy.poll_ready(cx)
     }
 
-    fn call(&mut self, to: Uri) -> Connecting<Wire> {
+    fn call(&mut self, to: Uri) -> Connecting<Stream> {
         let Some(proxy) = proxy_for(&self.proxies, &to) else {
             let connecting = self.tcp.call(to);
             return Box::pin(async move {
-                Ok(Wire { stream: MaybeHttpsStream::Http(connecting.await?), forwards: false })
+                let stream = MaybeHttpsStream::Http(connecting.await?);
+                Ok(Stream { is_direct: true, ..Stream::new(stream) })
             });
         };
-        let through = Through::of(&proxy);
+        let name = ProxyName::of(&proxy);
         match proxy.uri().scheme_str() {
             Some("http" | "https") if to.scheme() == Some(&uri::Scheme::HTTP) => {
                 let connecting = self.to_proxy.call(proxy.uri().clone());
                 Box::pin(async move {
-                    let stream = connecting.await.map_err(|error| through.failed(error))?;
-                    Ok(Wire { stream, forwards: true })
+                    let stream = connecting.await.map_err(|error| name.failed(error))?;
+                    Ok(Stream { forwards: true, ..Stream::new(stream) })
                 })
             }
             Some("http" | "https") => {
@@ -123,8 +128,8 @@ impl Service<Uri> for Proxying {
                 }
                 let connecting = tunnel.call(to);
                 Box::pin(async move {
-                    let stream = connecting.await.map_err(|error| through.failed(error.into()))?;
-                    Ok(Wire { stream, forwards: false })
+                    let stream = connecting.await.map_err(|error| name.failed(error.into()))?;
+                    Ok(Stream::new(stream))
                 })
             }
             Some("socks5" | "socks5h") => {
@@ -134,8 +139,8 @@ impl Service<Uri> for Proxying {
                 }
                 let connecting = socks.call(to);
                 Box::pin(async move {
-                    let stream = connecting.await.map_err(|error| through.failed(error.into()))?;
-                    Ok(Wire { stream: MaybeHttpsStream::Http(stream), forwards: false })
+                    let stream = connecting.await.map_err(|error| name.failed(error.into()))?;
+                    Ok(Stream::new(MaybeHttpsStream::Http(stream)))
                 })
             }
             _ => fail(
@@ -146,24 +151,24 @@ impl Service<Uri> for Proxying {
     }
 }
 
-/// A proxy, without its user and password.
-struct Through(String);
+/// The host and port of a proxy, without its credentials.
+struct ProxyName(String);
 
-impl Through {
+impl ProxyName {
     fn of(proxy: &Intercept) -> Self {
         let host = proxy.uri().host().unwrap_or_default();
         Self(proxy.uri().port_u16().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
     }
 
     fn failed(self, source: BoxError) -> BoxError {
-        NotThrough { proxy: self.0, source }.into()
+        ProxyError { proxy: self.0, source }.into()
     }
 }
 
-/// A connection that failed on its way through a proxy, or to it.
+/// A failure to connect to a proxy, or through it.
 #[derive(Debug, thiserror::Error)]
 #[error("through the proxy {proxy}")]
-struct NotThrough {
+struct ProxyError {
     proxy: String,
     source: BoxError,
 }
@@ -173,43 +178,75 @@ fn fail<S: Send + 'static>(kind: FaultKind, message: String) -> Connecting<S> {
 }
 
 /// A connection to a server, or to a proxy.
-pub(crate) struct Wire {
-    stream: MaybeHttpsStream<TokioIo<TcpStream>>,
-    /// A proxy that takes requests with an absolute target (RFC 9112, 3.2.2).
+pub(crate) struct Stream {
+    inner: MaybeHttpsStream<TokioIo<TcpStream>>,
+    /// Whether the peer is the server, not a proxy.
+    is_direct: bool,
+    /// Whether the peer is a proxy that takes requests in absolute-form (RFC 9112, section 3.2.2).
     forwards: bool,
+    /// Whether a write has failed because the peer closed its side. Its response may still be readable: a
+    /// server may reject a request before the whole request is sent.
+    hung_up: bool,
 }
 
-impl Connection for Wire {
-    fn connected(&self) -> Connected {
-        self.stream.connected().proxy(self.forwards)
+impl Stream {
+    fn new(stream: MaybeHttpsStream<TokioIo<TcpStream>>) -> Self {
+        Self { inner: stream, is_direct: false, forwards: false, hung_up: false }
+    }
+
+    /// Reports a write as successful if the peer has closed its side. The next read shows the response or
+    /// the error.
+    fn written(&mut self, polled: Poll<io::Result<usize>>, all: usize) -> Poll<io::Result<usize>> {
+        match polled {
+            Poll::Ready(Err(error)) if is_hang_up(&error) => {
+                self.hung_up = true;
+                Poll::Ready(Ok(all))
+            }
+            polled => polled,
+        }
     }
 }
 
-impl Read for Wire {
+fn is_hang_up(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        let connected = if self.is_direct { self.inner.connected() } else { Connected::new() };
+        connected.proxy(self.forwards)
+    }
+}
+
+impl Read for Stream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        Pin::new(&mut self.inner).poll_read(cx, buf)
     }
 }
 
-impl Write for Wire {
+impl Write for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        if self.hung_up {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.written(polled, buf.len())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        if self.hung_up { Poll::Ready(Ok(())) } else { Pin::new(&mut self.inner).poll_flush(cx) }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.inner.is_write_vectored()
     }
 
     fn poll_write_vectored(
@@ -217,6 +254,11 @@ impl Write for Wire {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let all = bufs.iter().map(|buf| buf.len()).sum();
+        if self.hung_up {
+            return Poll::Ready(Ok(all));
+        }
+        let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.written(polled, all)
     }
 }

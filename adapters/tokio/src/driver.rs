@@ -1,149 +1,241 @@
-//! What every call of a client shares: the session, and who waits for what.
+//! The state that all calls of a client share: the session, the mailboxes of operations, and the tasks of
+//! exchanges.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use oci_proto::{Completion, CredentialsQuery, ExchangeId, OpId, Output, QueryId, Session, Time};
+use oci_proto::{
+    Answer, Completion, CredentialsQuery, ExchangeId, Fault, FaultKind, OpId, Output, QueryId, Question,
+    Session, Time,
+};
+use oci_proto_common::{Hooks, look_up};
 use oci_proto_credentials::Store;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::Transport;
-use crate::carrying::{Carrying, Rules, Task};
-use crate::hooks::Hooks;
-use crate::login::look_up;
-use crate::mailbox::{FULL, Letter, Mailbox};
+use crate::mailbox::{FULL, Mailbox, Message};
+use crate::transfer::{Progress, Transfer, TransferContext};
 
-/// What the clones of a client, its calls and its tasks share.
-pub(crate) struct Shared<T: Transport> {
+/// The state that the clones of a client, its calls and its tasks share.
+pub(crate) struct Shared {
     pub(crate) epoch: Instant,
-    /// How long an operation may take.
+    /// The timeout of an operation.
     pub(crate) timeout: Option<Duration>,
-    pub(crate) credentials: Arc<Store>,
-    pub(crate) rules: Arc<Rules>,
+    pub(crate) credentials: Store,
+    pub(crate) context: Arc<TransferContext>,
     pub(crate) hooks: Hooks,
-    pub(crate) state: Mutex<State<T>>,
+    pub(crate) state: Mutex<State>,
 }
 
-/// What changes. Nothing holds its lock across I/O or an await.
-pub(crate) struct State<T: Transport> {
+/// The mutable state. Its lock is never held across I/O or an await, or while user code runs.
+pub(crate) struct State {
     pub(crate) session: Session,
-    pub(crate) transport: T,
-    pub(crate) mailboxes: BTreeMap<OpId, Mailbox<T>>,
-    /// When the session wants to be polled again. No call that waits sleeps longer than this.
+    pub(crate) mailboxes: BTreeMap<OpId, Mailbox>,
+    /// The time of the session's last [`Output::Wait`]. No waiting call sleeps longer than this.
     pub(crate) wait: Option<Time>,
-    /// The tasks that carry exchanges; `None` between the decision to spawn one and its handle.
+    /// The tasks that run exchanges. `None` until the task is spawned and its handle is known.
     tasks: BTreeMap<ExchangeId, Option<AbortHandle>>,
-    /// Where the latest call was started.
+    /// The runtime of the latest call.
     pub(crate) runtime: Option<Handle>,
 }
 
-/// What is done once the lock is released: wakers and tasks run foreign code.
-struct Effects<T: Transport> {
+/// Actions for after the lock is released, since wakers and tasks run user code.
+#[derive(Default)]
+struct Effects {
     wake: Vec<Waker>,
-    spawn: Vec<(ExchangeId, Box<Carrying<T>>)>,
+    spawn: Vec<Transfer>,
     look_up: Vec<(QueryId, CredentialsQuery)>,
 }
 
-impl<T: Transport> Shared<T> {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State<T>> {
-        // A panic elsewhere is that call's own; the guards that clean up after it come through here.
+impl Shared {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic concerns only the call in which it occurred, and the cleanup after it needs the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Acts on the session, then does everything that it asks for.
-    pub(crate) fn step<R>(self: &Arc<Self>, act: impl FnOnce(&mut State<T>, Time) -> R) -> R {
-        let mut errands = Effects { wake: Vec::new(), spawn: Vec::new(), look_up: Vec::new() };
+    /// Acts on the session, then carries out all its outputs.
+    pub(crate) fn step<R>(self: &Arc<Self>, act: impl FnOnce(&mut State, Time) -> R) -> R {
+        let mut effects = Effects::default();
         let mut state = self.lock();
         let now = Time::from_epoch(self.epoch.elapsed());
         let result = act(&mut state, now);
-        state.drive(now, &self.rules, &mut errands);
-        let runtime = if errands.spawn.is_empty() { None } else { state.runtime() };
+        state.drive(now, &self.context, &mut effects);
+        let runtime = if effects.spawn.is_empty() { None } else { state.runtime() };
         drop(state);
-        errands.wake.into_iter().for_each(Waker::wake);
-        errands.look_up.into_iter().for_each(|(id, query)| look_up(self, id, query));
-        for (id, carrying) in errands.spawn {
-            // Without a runtime, or on one that has shut down, the task is dropped, and says so.
-            let task = Task::new(self, carrying);
+        effects.wake.into_iter().for_each(Waker::wake);
+        for (id, query) in effects.look_up {
+            let shared = Arc::downgrade(self);
+            let answer = move |found: Result<_, _>| {
+                if let Some(shared) = shared.upgrade() {
+                    shared.answer(id, found.map_or_else(Answer::Failed, Answer::Credentials));
+                }
+            };
+            if let Err(fault) = look_up(&self.credentials, query, answer) {
+                self.answer(id, Answer::Failed(fault));
+            }
+        }
+        for transfer in effects.spawn {
+            let id = transfer.id();
+            // Without a runtime, or on one that has shut down, the task is dropped, and its guard reports the
+            // exchange as lost.
+            let task = Task { guard: self.guard(id), transfer };
             let Some(handle) = runtime.as_ref().map(|runtime| runtime.spawn(task).abort_handle()) else {
                 continue;
             };
             match self.lock().tasks.get_mut(&id) {
-                Some(place) => *place = Some(handle),
+                Some(task) => *task = Some(handle),
                 None => handle.abort(),
             }
         }
         result
     }
 
-    /// Hands back the end of an exchange that a task carried.
-    pub(crate) fn complete(self: &Arc<Self>, completion: Completion) {
-        self.step(|state, now| {
-            state.tasks.remove(&completion.id());
-            state.session.complete(now, completion);
-        });
+    /// Answers a question.
+    pub(crate) fn answer(self: &Arc<Self>, query: QueryId, answer: Answer) {
+        self.step(|state, now| state.session.answer(now, query, answer));
+    }
+
+    /// Returns the guard of a running exchange.
+    pub(crate) fn guard(self: &Arc<Self>, id: ExchangeId) -> CompletionGuard {
+        CompletionGuard { shared: Arc::downgrade(self), id, is_used: AtomicBool::new(false) }
     }
 }
 
-impl<T: Transport> State<T> {
-    pub(crate) fn new(session: Session, transport: T) -> Self {
+impl State {
+    pub(crate) fn new(session: Session) -> Self {
         let (mailboxes, tasks) = (BTreeMap::new(), BTreeMap::new());
-        Self { session, transport, mailboxes, wait: None, tasks, runtime: None }
+        Self { session, mailboxes, wait: None, tasks, runtime: None }
     }
 
-    /// The runtime that this code runs on; where it runs on none, the one of the latest call.
+    /// Returns the current runtime, or else that of the latest call.
     fn runtime(&self) -> Option<Handle> {
         Handle::try_current().ok().or_else(|| self.runtime.clone())
     }
 
-    fn drive(&mut self, now: Time, rules: &Arc<Rules>, errands: &mut Effects<T>) {
+    fn drive(&mut self, now: Time, context: &Arc<TransferContext>, effects: &mut Effects) {
         loop {
             match self.session.poll_output(now) {
                 Output::Send(exchange) => {
-                    let (id, op) = (exchange.id(), exchange.op().filter(|_| exchange.has_sink()));
-                    let carrying = Box::new(Carrying::new(exchange, self.transport.clone(), rules.clone()));
+                    // The call that owns the sink or the source runs the exchange.
+                    let (sink, source) = (exchange.sink(), exchange.source());
+                    let op = sink.map(|sink| sink.op).or_else(|| source.map(|source| source.op));
+                    let transfer = Transfer::new(exchange, context.clone());
                     if let Some(mailbox) = op.and_then(|op| self.mailboxes.get_mut(&op)) {
-                        mailbox.put(Letter::Carry(carrying), &mut errands.wake);
+                        mailbox.put(Message::Exchange(Box::new(transfer)), &mut effects.wake);
                     } else {
-                        self.tasks.insert(id, None);
-                        errands.spawn.push((id, carrying));
+                        self.tasks.insert(transfer.id(), None);
+                        effects.spawn.push(transfer);
                     }
                 }
+                Output::Ask(id, Question::Credentials(query)) => effects.look_up.push((id, query)),
+                Output::Ask(id, question @ (Question::Held { op, .. } | Question::Store { op, .. })) => {
+                    self.tell(op, Message::Ask(id, question), effects);
+                }
                 Output::Abort(id) => {
+                    // An exchange that a call runs ends with its operation, and so with the call.
                     if let Some(Some(task)) = self.tasks.remove(&id) {
                         task.abort();
                     }
                 }
-                Output::Event(op, event) => {
-                    let Some(mailbox) = self.mailboxes.get_mut(&op) else { continue };
-                    mailbox.put(Letter::Event(event), &mut errands.wake);
-                    if mailbox.letters.len() >= FULL && !mailbox.paused {
-                        mailbox.paused = true;
-                        self.session.pause(op);
-                    }
-                }
+                Output::Event(op, event) => self.tell(op, Message::Event(event), effects),
                 Output::Wait(until) => {
-                    // Calls that sleep until later, or for good, look again.
+                    // Calls that sleep longer must wake up.
                     if until.is_some_and(|until| self.wait.is_none_or(|wait| until < wait)) {
-                        self.mailboxes.values_mut().for_each(|mailbox| mailbox.wake(&mut errands.wake));
+                        self.mailboxes.values_mut().for_each(|mailbox| mailbox.wake(&mut effects.wake));
                     }
                     self.wait = until;
                     return;
                 }
-                Output::Credentials(id, query) => errands.look_up.push((id, query)),
-                // A newer core's outputs are answered by a newer driver.
-                _ => {}
             }
+        }
+    }
+
+    /// Puts a message into the mailbox of an operation, and pauses the operation if the mailbox is full.
+    fn tell(&mut self, op: OpId, message: Message, effects: &mut Effects) {
+        let Some(mailbox) = self.mailboxes.get_mut(&op) else { return };
+        mailbox.put(message, &mut effects.wake);
+        if mailbox.messages.len() >= FULL && !mailbox.paused {
+            mailbox.paused = true;
+            self.session.pause(op);
         }
     }
 }
 
-impl<T: Transport> Drop for Shared<T> {
+impl Drop for Shared {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         state.tasks.values().flatten().for_each(AbortHandle::abort);
+    }
+}
+
+/// Hands the completion of an exchange to the session. If it is dropped without one, the exchange is reported
+/// as lost.
+pub(crate) struct CompletionGuard {
+    shared: Weak<Shared>,
+    id: ExchangeId,
+    is_used: AtomicBool,
+}
+
+impl CompletionGuard {
+    /// Hands over the completion, if there is one.
+    pub(crate) fn settle(&self, completion: Option<Completion>) {
+        if let Some(completion) = completion {
+            self.end(|state, now| state.session.complete(now, completion));
+        }
+    }
+
+    fn end(&self, tell: impl FnOnce(&mut State, Time)) {
+        if self.is_used.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if let Some(shared) = self.shared.upgrade() {
+            shared.step(|state, now| {
+                state.tasks.remove(&self.id);
+                tell(state, now);
+            });
+        }
+    }
+}
+
+impl Drop for CompletionGuard {
+    fn drop(&mut self) {
+        let fault = || Fault::new(FaultKind::Reset, "the runtime of the request has shut down");
+        self.end(|state, now| state.session.lost(now, self.id, fault()));
+    }
+}
+
+/// A task that runs an exchange without a sink or a source.
+///
+/// It may be dropped unfinished, when it is aborted or when its runtime shuts down.
+struct Task {
+    guard: CompletionGuard,
+    transfer: Transfer,
+}
+
+impl Future for Task {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match ready!(self.transfer.poll(cx)) {
+                Progress::Ended => {
+                    let completion = self.transfer.settle();
+                    self.guard.settle(completion);
+                    return Poll::Ready(());
+                }
+                // The exchange has no sink.
+                Progress::Chunk(_) => {}
+                Progress::NeedsData => {
+                    let fault =
+                        Fault::new(FaultKind::Unsupported, "no source for the payload of the request");
+                    self.transfer.fail(fault);
+                }
+            }
+        }
     }
 }

@@ -1,23 +1,27 @@
-//! What a transport's error means to the session.
+//! Converts the errors of transports to faults.
 
 use std::error::Error;
 use std::io;
 
 use oci_proto::{Fault, FaultKind};
 
-use crate::carrying::Classify;
+/// An error of a transport.
+pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// The fault that `error` is: its kind, and the words of its whole chain of sources.
+/// Returns the kind of a transport error, if known.
+pub(crate) type Classify = dyn Fn(&(dyn Error + 'static)) -> Option<FaultKind> + Send + Sync;
+
+/// Converts `error` to a fault with the messages of its whole chain of sources.
 pub(crate) fn fault(error: &(dyn Error + 'static), classify: Option<&Classify>) -> Fault {
     let kind = classify.and_then(|classify| classify(error)).unwrap_or_else(|| kind(error));
-    Fault::new(kind, words(error))
+    Fault::new(kind, messages(error))
 }
 
-/// The kind of the most telling error in the chain.
+/// Returns the kind of the most specific error in the chain.
 fn kind(error: &(dyn Error + 'static)) -> FaultKind {
     let kinds: Vec<_> = chain(error).filter_map(kind_of_one).collect();
-    // An untrusted certificate comes wrapped in failures to connect, which say less, and so does a server that
-    // hangs up while the connection is made.
+    // A certificate error is wrapped in a less specific connect error, and so is a connection that the server
+    // closes during the handshake.
     [FaultKind::Tls, FaultKind::Timeout, FaultKind::Reset, FaultKind::Connect]
         .into_iter()
         .find(|kind| kinds.contains(kind))
@@ -38,7 +42,7 @@ fn kind_of_one(error: &(dyn Error + 'static)) -> Option<FaultKind> {
     } else if let Some(error) = error.downcast_ref::<io::Error>() {
         kind_of_io(error)
     } else {
-        // Another TLS library, as far as its words give it away.
+        // Other TLS libraries are recognized by their messages.
         error.to_string().to_ascii_lowercase().contains("certificate").then_some(FaultKind::Tls)
     }
 }
@@ -59,7 +63,7 @@ fn kind_of_io(error: &io::Error) -> Option<FaultKind> {
     }
 }
 
-/// An error of this crate's own transport that knows its kind.
+/// An error of this crate's transport, with its kind.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct WithKind {
@@ -68,10 +72,10 @@ pub(crate) struct WithKind {
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    // A chain in a circle is somebody's bug; this many say enough.
+    // The limit guards against cyclic chains.
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| {
         let error: &'a (dyn Error + 'static) = *error;
-        // The source of an `io::Error` is that of the error inside it, which has something to say too.
+        // `io::Error::source` skips the inner error, whose message matters too.
         match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner as &(dyn Error + 'static)),
             None => error.source(),
@@ -80,25 +84,25 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
     .take(16)
 }
 
-/// The words of an error and of its sources, each said once, without what may be secret in a URL.
-fn words(error: &(dyn Error + 'static)) -> String {
-    let mut words = String::new();
+/// Returns the messages of an error and its sources, without duplicates and without secrets in URLs.
+fn messages(error: &(dyn Error + 'static)) -> String {
+    let mut messages = String::new();
     for error in chain(error) {
-        // It says only that this is a client, and what it was at: that is told by the kind.
+        // This error only says "client error" and the phase, which the kind expresses already.
         let says_nothing = error.is::<hyper_util::client::legacy::Error>() && error.source().is_some();
         let more = error.to_string();
-        if says_nothing || more.is_empty() || words.contains(&more) {
+        if says_nothing || more.is_empty() || messages.contains(&more) {
             continue;
         }
-        if !words.is_empty() {
-            words.push_str(": ");
+        if !messages.is_empty() {
+            messages.push_str(": ");
         }
-        words.push_str(&more);
+        messages.push_str(&more);
     }
-    without_secrets(&words)
+    without_secrets(&messages)
 }
 
-/// Drops user names, passwords and queries from the URLs in a text.
+/// Removes user names, passwords and queries from the URLs in a text.
 fn without_secrets(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
@@ -128,7 +132,7 @@ mod tests {
     struct Said(&'static str, #[source] Option<io::Error>);
 
     #[test]
-    fn a_certificate_says_more_than_the_failure_to_connect_around_it() {
+    fn a_certificate_error_takes_precedence_over_the_connect_error_around_it() {
         let inner = io::Error::other(rustls::Error::General("unknown issuer".into()));
         let outer = io::Error::new(io::ErrorKind::ConnectionRefused, Said("client error", Some(inner)));
         let fault = fault(&outer, None);
@@ -137,21 +141,21 @@ mod tests {
     }
 
     #[test]
-    fn each_error_of_a_chain_is_said_once() {
+    fn repeated_messages_in_a_chain_appear_once() {
         let error = Said("sending", Some(io::Error::new(io::ErrorKind::ConnectionReset, "peer reset")));
         let fault = fault(&error, None);
         assert_eq!((fault.kind(), fault.message()), (FaultKind::Reset, "sending: peer reset"));
     }
 
     #[test]
-    fn a_user_may_know_better_what_an_error_is() {
+    fn the_users_classification_takes_precedence() {
         let error = Said("x509: unhappy", None);
         let fault = fault(&error, Some(&|error| error.is::<Said>().then_some(FaultKind::Tls)));
         assert_eq!(fault.kind(), FaultKind::Tls);
     }
 
     #[test]
-    fn words_keep_no_query_and_no_password() {
+    fn queries_and_passwords_are_removed() {
         for (text, kept) in [
             (
                 "for (https://u:p@cdn.example/a/b?sig=s3cret): reset",

@@ -16,54 +16,65 @@
 //! # }
 //! ```
 //!
-//! A [`Client`] is cheap to clone. Its calls run at the same time over one
-//! [`Session`](oci_proto::Session): they share credentials, back-off and the bounds on requests in
-//! flight. This crate decides nothing about the protocol. It carries requests out and keeps time.
+//! A [`Client`] is cheap to clone. Its calls run concurrently and share one
+//! [`Session`](oci_proto::Session), with its credentials, back-off and limits on requests in flight. All
+//! protocol decisions are in [`oci_proto`]; this crate only sends requests and keeps time.
 //!
 //! # Runtime
-//! Calls, streams and readers run on a tokio runtime with I/O and time enabled, and panic elsewhere. One
-//! client may serve several runtimes, one after another or at once: what a runtime takes with it when it
-//! shuts down counts as a broken connection, and is tried again on another.
+//! Calls, streams and readers run on a tokio runtime with I/O and time enabled. They panic outside a runtime,
+//! and fail on a runtime without I/O or time. A client may be used on several runtimes, one after another or
+//! at once. If a runtime shuts down, its requests count as broken connections and are retried on another
+//! runtime.
 //!
 //! # Requests in flight
-//! A request whose answer goes to a writer or a reader is carried by the call itself, and by nothing else:
-//! a [`BlobReader`] that nobody reads, or a call of [`Client::blob_to`] that nobody polls, holds one of the
-//! requests that [`Limits`](oci_proto::Limits) allow. Everything else is carried by tasks.
+//! If the body of a response goes to a writer or a reader, the call itself drives the request. A
+//! [`BlobReader`] that is not read, or a [`Client::blob_to`] future that is not polled, therefore occupies
+//! one of the requests that [`Limits`](oci_proto::Limits) allow. Spawned tasks drive all other requests.
 //!
-//! # Logins
-//! A registry that asks for a login gets the one that Docker or Podman keep for it, unless the client is given
-//! another [`Store`](credentials::Store). Nothing is looked up before a registry asks.
+//! # Settings
+//! [`Settings`] configures credentials, proxies, root certificates, timeouts and hooks.
+//! [`Client::with_settings`] creates a client with them.
 //!
 //! # Transport
 //! The default transport, [`HyperTransport`], is hyper with rustls. Any `tower_service::Service` that takes
-//! an `http::Request` can be used instead, see [`Transport`]. The session follows redirects, tries again and
-//! reads error answers itself, so a transport must do none of that, nor decompress.
+//! an `http::Request` can be used instead; see [`Transport`] and [`Client::with_transport`]. The session
+//! follows redirects, retries requests and reads error responses itself. A transport must do none of this,
+//! and must not decompress. If a transport panics, the call fails with
+//! [`FaultKind::Unsupported`](oci_proto::FaultKind::Unsupported).
+//!
+//! # Features
+//! - `pull`: pulls whole trees into image layouts on disk.
+//! - `server`: serves the read-only registry of [`oci_proto`]; with `layout`, from an image layout on disk.
+//! - `oci-spec`: converts a [`Manifest`](oci_proto::Manifest) to the typed documents of the `oci-spec` crate.
 
 mod blob;
-mod builder;
 mod call;
-mod carrying;
 mod client;
 mod connector;
 mod driver;
+mod erased;
 mod fault;
-mod hooks;
-mod login;
+mod idle;
 mod mailbox;
+mod payload;
 #[cfg(feature = "pull")]
 mod pull;
 #[cfg(feature = "server")]
 pub mod server;
+mod transfer;
 mod transport;
 mod walk;
 
 pub use oci_proto;
+#[doc(inline)]
+pub use oci_proto_common::{BuildError, Settings};
 pub use oci_proto_credentials as credentials;
 #[cfg(feature = "pull")]
 pub use oci_proto_layout as layout;
 
 pub use blob::BlobReader;
-pub use builder::{BuildError, Builder};
 pub use client::Client;
-pub use transport::{Body, BoxError, HyperTransport, Responding, Transport};
+pub use fault::BoxError;
+pub use payload::Body;
+pub use transport::{HyperTransport, Responding, Transport};
 pub use walk::Walk;

@@ -1,50 +1,47 @@
-//! What has arrived for one operation, until its call reads it.
+//! The mailbox of an operation: events, questions and exchanges that its call has not taken yet.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
-use oci_proto::Event;
+use oci_proto::{Event, QueryId, Question};
 
-use crate::Transport;
-use crate::carrying::Carrying;
+use crate::transfer::Transfer;
 
-/// A mailbox with this many letters gets no more until it is below half of that: the operation is paused.
+/// The number of messages at which an operation is paused, until its mailbox is less than half full.
 pub(crate) const FULL: usize = 64;
 
-/// What has arrived for one operation, and whom to wake.
-pub(crate) struct Mailbox<T: Transport> {
-    pub(crate) letters: VecDeque<Letter<T>>,
-    /// Set when there is a reason to look inside, and whenever `waker` is empty. Read without the lock.
+/// The messages for one operation, and the waker of its call.
+pub(crate) struct Mailbox {
+    pub(crate) messages: VecDeque<Message>,
+    /// Set if the call must check the mailbox, and whenever `waker` is empty. It is read without the lock.
     pub(crate) flag: Arc<AtomicBool>,
     pub(crate) waker: Option<Waker>,
     pub(crate) paused: bool,
 }
 
-/// What a call is told.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "events are what mailboxes hold; an exchange comes once a blob"
-)]
-pub(crate) enum Letter<T: Transport> {
-    /// Something happened.
+/// A message to a call.
+pub(crate) enum Message {
+    /// An event of the operation.
     Event(Event),
-    /// An exchange whose body is the call's to take.
-    Carry(Box<Carrying<T>>),
+    /// A question that the call must answer.
+    Ask(QueryId, Question),
+    /// An exchange that the call must run, since it owns the sink or the source.
+    Exchange(Box<Transfer>),
 }
 
-impl<T: Transport> Mailbox<T> {
+impl Mailbox {
     pub(crate) fn new(flag: Arc<AtomicBool>) -> Self {
-        Self { letters: VecDeque::new(), flag, waker: None, paused: false }
+        Self { messages: VecDeque::new(), flag, waker: None, paused: false }
     }
 
-    pub(crate) fn put(&mut self, letter: Letter<T>, wake: &mut Vec<Waker>) {
-        self.letters.push_back(letter);
+    pub(crate) fn put(&mut self, message: Message, wake: &mut Vec<Waker>) {
+        self.messages.push_back(message);
         self.wake(wake);
     }
 
-    /// Makes the call look again; the waker is woken by whoever holds no lock.
+    /// Makes the call check the mailbox. The caller wakes the waker after it has released the lock.
     pub(crate) fn wake(&mut self, wake: &mut Vec<Waker>) {
         self.flag.store(true, Ordering::Release);
         wake.extend(self.waker.take());

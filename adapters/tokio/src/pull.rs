@@ -1,135 +1,170 @@
-//! Whole trees into layouts on disk.
+//! Pulls whole trees into layouts on disk.
 
 use std::future::{pending, poll_fn};
 use std::mem;
 use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use oci_proto::layout::RefName;
-use oci_proto::{Descriptor, Event, Fault, FaultKind, Sink};
+use oci_proto::{Answer, Descriptor, Event, Fault, FaultKind, Question, Sink, StoreContent};
 use oci_proto_layout::{LayoutDestination, LayoutError, PullError};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::Instant;
 
-use crate::Transport;
 use crate::call::Call;
-use crate::carrying::{Carrying, Progress};
-use crate::driver::Shared;
-use crate::mailbox::Letter;
+use crate::driver::CompletionGuard;
+use crate::mailbox::Message;
+use crate::transfer::{Progress, Transfer};
 
-/// Keeps what a pull brings; the root's descriptor.
-pub(crate) async fn pull<T: Transport>(
-    mut call: Call<T>,
-    mirror: LayoutDestination,
+/// Writes the content of a pull into a layout. Returns the root's descriptor.
+pub(crate) async fn pull(
+    mut call: Call,
+    destination: LayoutDestination,
     name: Option<RefName>,
 ) -> Result<Descriptor, PullError> {
-    let mirror = Arc::new(mirror);
-    // Dropped with this future, they end too.
+    let destination = Arc::new(destination);
+    // The tasks end when this future is dropped.
     let mut tasks = JoinSet::new();
     let mut root = None;
     loop {
-        while tasks.try_join_next().is_some() {}
-        match poll_fn(|cx| call.poll_letter(cx)).await {
-            Letter::Carry(carrying) => {
-                tasks.spawn(carry(carrying, mirror.clone(), call.shared().clone()));
+        match next(&mut call, &mut tasks).await {
+            Message::Exchange(transfer) => {
+                let guard = call.shared().guard(transfer.id());
+                tasks.spawn(run(transfer, destination.clone(), Arc::new(guard)));
             }
-            Letter::Event(Event::Resolved(descriptor)) => root = Some(descriptor),
-            Letter::Event(Event::Wanted(descriptor)) => {
-                let digest = descriptor.digest.clone();
-                let held = blocking(&mirror, move |mirror| mirror.wanted(&descriptor)).await?;
-                call.held(&digest, held);
+            Message::Event(Event::Resolved(descriptor)) => root = Some(descriptor),
+            Message::Ask(query, question) => {
+                match blocking(&destination, move |destination| find(destination, question)).await {
+                    Ok(Some(answer)) => call.answer(query, answer),
+                    Ok(None) => call.decline(query),
+                    Err(error) => {
+                        call.answer(query, Answer::Failed(Fault::new(FaultKind::Storage, &error)));
+                        return Err(error.into());
+                    }
+                }
             }
-            Letter::Event(Event::Verified(digest)) => {
-                blocking(&mirror, move |mirror| mirror.verified(&digest)).await?;
-            }
-            Letter::Event(Event::Store(descriptor, bytes)) => {
-                blocking(&mirror, move |mirror| mirror.store(&descriptor, &bytes)).await?;
-            }
-            Letter::Event(Event::Skipped(descriptor)) => mirror.skipped(&descriptor),
-            Letter::Event(Event::Failed(error)) => return Err(error.into()),
-            Letter::Event(Event::Done) => {
+            Message::Event(Event::Skipped(descriptor)) => destination.skipped(&descriptor),
+            Message::Event(Event::Failed(error)) => return Err(error.into()),
+            Message::Event(Event::Done) => {
                 let root: Descriptor = root.expect("a session resolves before it is done");
                 let descriptor = root.clone();
-                blocking(&mirror, move |mirror| mirror.done(&descriptor, name.as_ref())).await?;
+                blocking(&destination, move |destination| destination.done(&descriptor, name.as_ref()))
+                    .await?;
                 return Ok(root);
             }
-            Letter::Event(_) => {}
+            Message::Event(_) => {}
         }
     }
 }
 
-/// How many bytes of a blob are written at a time: to go to another thread costs as much as to write a part of this.
-const PIECE: usize = 512 << 10;
-/// How long bytes wait for others to be written with: where few come, each is seen, and kept, soon.
-const GATHERING: Duration = Duration::from_millis(100);
+/// Returns the call's next message. Resumes a panic of a task, which comes from the user's code.
+async fn next(call: &mut Call, tasks: &mut JoinSet<()>) -> Message {
+    poll_fn(|cx| {
+        while let Poll::Ready(Some(ended)) = tasks.poll_join_next(cx) {
+            if let Some(panic) = ended.err().and_then(|ended| ended.try_into_panic().ok()) {
+                resume_unwind(panic);
+            }
+        }
+        call.poll_message(cx)
+    })
+    .await
+}
 
-/// Carries an exchange whose body goes into its blob's file.
-async fn carry<T: Transport>(
-    mut carrying: Box<Carrying<T>>,
-    mirror: Arc<LayoutDestination>,
-    shared: Arc<Shared<T>>,
-) {
-    let mut piece = Piece::default();
+/// Answers a question of a pull. Returns `None` for any other question.
+fn find(destination: &LayoutDestination, question: Question) -> Result<Option<Answer>, LayoutError> {
+    match question {
+        Question::Held { descriptor, .. } => return Ok(Some(Answer::Held(destination.wanted(&descriptor)?))),
+        Question::Store { descriptor, content, .. } => match content {
+            StoreContent::Document(manifest) => destination.store(&descriptor, manifest.bytes())?,
+            StoreContent::Bytes(bytes) => destination.store(&descriptor, &bytes)?,
+            StoreContent::Sink => destination.verified(&descriptor.digest)?,
+        },
+        Question::Credentials(_) => return Ok(None),
+    }
+    Ok(Some(Answer::Stored))
+}
+
+/// The number of bytes that are written at a time. Switching to another thread costs as much as writing a
+/// part of this.
+const BATCH: usize = 512 << 10;
+/// The longest time that bytes wait to be written together with later ones, so that a slow download makes
+/// visible progress.
+const MAX_DELAY: Duration = Duration::from_millis(100);
+
+/// Runs an exchange whose body goes into the file of its blob.
+///
+/// Each write holds the guard too. The exchange is therefore reported as lost, and another one may write,
+/// only after the last write has ended.
+async fn run(mut transfer: Box<Transfer>, destination: Arc<LayoutDestination>, guard: Arc<CompletionGuard>) {
+    let mut batch = Batch::default();
     let mut written = Instant::now();
-    let completion = loop {
-        let ended = match poll_fn(|cx| carrying.poll(cx)).await {
+    loop {
+        let ended = match poll_fn(|cx| transfer.poll(cx)).await {
             Progress::Chunk(bytes) => {
-                if let Some(sink) = carrying.sink() {
-                    piece.add(sink, bytes);
+                if let Some(sink) = transfer.sink() {
+                    batch.add(sink.clone(), bytes);
                 }
                 false
             }
+            Progress::NeedsData => {
+                transfer.fail(Fault::new(FaultKind::Unsupported, "a pull has no source"));
+                true
+            }
             Progress::Ended => true,
         };
-        if ended || piece.size >= PIECE || written.elapsed() >= GATHERING {
-            // Before the exchange is settled: what came is in the file then, even where no more came.
-            let full = mem::take(&mut piece);
-            if let Err(error) = blocking(&mirror, move |mirror| full.append_to(mirror)).await {
-                break carrying.fail(Fault::new(FaultKind::Sink, error));
+        if ended || batch.size >= BATCH || written.elapsed() >= MAX_DELAY {
+            // The bytes must be in the file before the exchange is completed, also if it failed.
+            let (full, held) = (mem::take(&mut batch), guard.clone());
+            let append = move |destination: &LayoutDestination| {
+                let _held = held;
+                full.append_to(destination)
+            };
+            if let Err(error) = blocking(&destination, append).await {
+                transfer.fail(Fault::new(FaultKind::Storage, error));
+                break;
             }
             written = Instant::now();
         }
         if ended {
-            break carrying.settle();
+            break;
         }
-    };
-    if let Some(completion) = completion {
-        shared.complete(completion);
     }
+    guard.settle(transfer.settle());
 }
 
-/// Bytes of a blob that follow each other, and that wait to be written.
+/// Contiguous bytes of a blob that wait to be written.
 #[derive(Default)]
-struct Piece {
+struct Batch {
     chunks: Vec<(Sink, Bytes)>,
     size: usize,
 }
 
-impl Piece {
-    /// Adds bytes, which end where the sink is by now.
+impl Batch {
+    /// Adds bytes, which end at the offset of `sink`.
     fn add(&mut self, sink: Sink, bytes: Bytes) {
         self.size += bytes.len();
         self.chunks.push((sink, bytes));
     }
 
-    fn append_to(self, mirror: &LayoutDestination) -> Result<(), LayoutError> {
-        self.chunks.iter().try_for_each(|(sink, bytes)| mirror.append(sink, bytes))
+    fn append_to(self, destination: &LayoutDestination) -> Result<(), LayoutError> {
+        self.chunks.iter().try_for_each(|(sink, bytes)| destination.append(sink, bytes))
     }
 }
 
-/// Reads or writes files where that holds nobody up.
+/// Reads or writes files on a blocking thread.
 async fn blocking<R: Send + 'static>(
-    mirror: &Arc<LayoutDestination>,
+    destination: &Arc<LayoutDestination>,
     work: impl FnOnce(&LayoutDestination) -> Result<R, LayoutError> + Send + 'static,
 ) -> Result<R, LayoutError> {
-    let mirror = mirror.clone();
-    match spawn_blocking(move || work(&mirror)).await {
+    let destination = destination.clone();
+    match spawn_blocking(move || work(&destination)).await {
         Ok(result) => result,
         Err(ended) => match ended.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
-            // The runtime shuts down, and this future with it.
+            // The runtime is shutting down, and will drop this future.
             Err(_) => pending().await,
         },
     }

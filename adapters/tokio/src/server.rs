@@ -41,20 +41,21 @@ mod layout;
 pub use blobs::{Blobs, Source};
 pub use body::ResponseBody;
 
-/// Connections at a time; more wait to be accepted. Each costs a few dozen kilobytes.
+/// The maximum number of connections. Further ones wait to be accepted. Each costs a few dozen kilobytes.
 const CONNECTIONS: usize = 512;
-/// How long a client may take to send a request's head, counted from the connection's last response.
+/// The timeout for the head of a request, counted from the last response on the connection.
 const HEAD: Duration = Duration::from_secs(30);
-/// How long open connections may go on once the server is told to stop.
+/// The time that open connections have to finish after the shutdown signal.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Serves a registry until `shutdown` is ready, then lets requests under way finish for ten seconds.
+/// Serves a registry until `shutdown` is ready. Requests in progress then have ten seconds to finish.
 ///
-/// Serves at most 512 connections at a time. A connection over which no request begins for 30 seconds is
-/// closed.
+/// The server accepts at most 512 connections at a time. It closes a connection after 30 seconds without a
+/// new request.
 ///
 /// # Errors
-/// The listener failed for good. A connection that fails, or one that could not be accepted, is no error.
+/// Returns an error if the listener fails permanently. A connection that fails or cannot be accepted is not
+/// an error.
 ///
 /// # Cancel safety
 /// Dropping the future closes the listener and every connection at once.
@@ -65,20 +66,20 @@ pub async fn serve(
     shutdown: impl Future,
 ) -> io::Result<()> {
     let blobs = Arc::new(blobs);
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
         let next = async {
-            // Never closed, so there is always a place in the end.
-            let place = places.clone().acquire_owned().await;
-            (accept(&listener).await, place)
+            // The semaphore is never closed, so this always succeeds.
+            let permit = permits.clone().acquire_owned().await;
+            (accept(&listener).await, permit)
         };
-        let (stream, place) = tokio::select! {
+        let (stream, permit) = tokio::select! {
             biased;
             _ = &mut shutdown => break,
-            (stream, place) = next => (stream?, place),
+            (stream, permit) = next => (stream?, permit),
         };
         let (server, blobs) = (server.clone(), blobs.clone());
         let service = service_fn(move |request: Request<_>| {
@@ -91,22 +92,22 @@ pub async fn serve(
             .serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
         connections.spawn(async move {
-            // Whatever ends a connection concerns its client, which sees it.
+            // The client sees the error.
             let _ = connection.await;
-            drop(place);
+            drop(permit);
         });
         while connections.try_join_next().is_some() {}
     }
     drop(listener);
-    // Those that are still open then are dropped with their tasks.
+    // Connections that are still open then are dropped with their tasks.
     let _ = timeout(GRACE, graceful.shutdown()).await;
     Ok(())
 }
 
-/// Answers one request, for those who have a listener, or a recorder, of their own.
+/// Answers one request. Use this with your own listener.
 ///
 /// # Cancel safety
-/// Dropping the future drops the answer, and nothing else.
+/// Dropping the future drops only the response.
 pub async fn respond<B>(
     server: &Server,
     blobs: &(impl Blobs + ?Sized),
@@ -132,7 +133,7 @@ async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                // Responses are small, or written in large pieces.
+                // Responses are small, or written in large chunks.
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
@@ -142,7 +143,7 @@ async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
                 | io::ErrorKind::ConnectionRefused
                 | io::ErrorKind::Interrupted => {}
                 io::ErrorKind::InvalidInput => return Err(error),
-                // Out of file descriptors, most likely: others give some back.
+                // Most likely no file descriptor is free. Wait until a connection is closed.
                 _ => sleep(Duration::from_millis(100)).await,
             },
         }

@@ -1,42 +1,47 @@
-//! What carries requests: the trait, and the default.
+//! Transports: the trait and the default implementation.
 
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::PROXY_AUTHORIZATION;
 use http::{Request, Response, uri};
-use http_body_util::Full;
 use hyper_util::client::legacy;
 use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use oci_proto::Limits;
+use oci_proto_common::{BuildError, Network};
+use rustls::{ClientConfig, RootCertStore};
 use tower_service::Service;
 
-use crate::connector::Connector;
+use crate::connector::{Connector, proxy_for};
+use crate::fault::BoxError;
+use crate::payload::Body;
 
-/// The body of a request: nothing, or some bytes.
-pub type Body = Full<Bytes>;
-
-/// Any error of a transport.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// What carries requests to registries.
+/// Sends requests to registries.
 ///
-/// Every `tower_service::Service` that takes an `http::Request<Body>`, answers with an `http::Response`
-/// whose body yields [`Bytes`], and can be cloned and sent between threads is one.
+/// The trait is implemented for every `tower_service::Service` that takes an `http::Request<Body>`, returns
+/// an `http::Response` whose body yields [`Bytes`], and is `Clone` and `Send`.
 ///
-/// The request's URI is absolute. A transport follows no redirect, repeats no request that may have
-/// reached a server, decompresses nothing, and returns every status as a response.
+/// The URI of a request is absolute. A transport must not follow redirects, must not retry a request that may
+/// have reached a server, must not decompress, and must return every status as a response. If the body of a
+/// request ends with an error, the transport must close the connection.
+///
+/// A response may arrive before the whole request body is sent. The body then pends until the response has
+/// been read, and ends with an error.
 pub trait Transport: Clone + Send + 'static {
     /// The body of a response.
     type Body: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
 
-    /// Sends a request once the transport is ready for it; ends with the head of the response.
+    /// Sends a request once the transport is ready for it. Resolves with the head of the response.
     ///
     /// # Errors
-    /// The transport's own. Their kind is found as [`Builder::classify`](crate::Builder::classify) says.
+    /// Returns an error of the transport. [`Client::with_transport`](crate::Client::with_transport) describes
+    /// how its kind is determined.
     ///
     /// # Cancel safety
     /// Dropping the future drops the request, which may have reached the server.
@@ -62,14 +67,9 @@ where
     }
 }
 
-/// The default transport: HTTP/1.1 by hyper, TLS by rustls, with a pool of connections.
+/// The default transport: hyper with HTTP/1.1, rustls, and a connection pool.
 ///
-/// Proxies come from the environment: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, or the same in
-/// lower case, read when the client is built; the schemes `http`, `https`, `socks5` and `socks5h` (the
-/// proxy resolves names with either). This machine's own addresses are never reached through a proxy.
-///
-/// A request that was queued on a pooled connection and never written before that connection closed moves to
-/// another connection. Nothing else is repeated.
+/// A request is sent again only if its pooled connection was closed before any of it was written.
 #[derive(Clone)]
 pub struct HyperTransport {
     client: legacy::Client<Connector, Body>,
@@ -77,6 +77,34 @@ pub struct HyperTransport {
 }
 
 impl HyperTransport {
+    pub(crate) fn open(network: Network, limits: &Limits) -> Result<Self, BuildError> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(network.roots.certificates);
+        // Explicit, since a program with two providers has no default one.
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| BuildError::Tls(error.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let proxies = Matcher::builder()
+            .http(network.proxies.http.unwrap_or_default())
+            .https(network.proxies.https.unwrap_or_default())
+            .no(network.proxies.no_proxy)
+            .build();
+        let proxies = Arc::new(proxies);
+        let distrust = network.roots.distrust.map(Arc::from);
+        let connector = Connector::new(tls, proxies.clone(), network.connect_timeout, distrust);
+        let client = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            // Less than the minute after which many servers and middleboxes close an idle connection.
+            .pool_idle_timeout(Duration::from_secs(30))
+            // The session never uses more.
+            .pool_max_idle_per_host(limits.in_flight_per_origin)
+            .build(connector);
+        Ok(Self::new(client, proxies))
+    }
+
     pub(crate) fn new(client: legacy::Client<Connector, Body>, proxies: Arc<Matcher>) -> Self {
         Self { client, proxies }
     }
@@ -92,10 +120,10 @@ impl Service<Request<Body>> for HyperTransport {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Responding {
-        // A proxy that forwards plain requests is told who asks in each of them; one that is a tunnel was
-        // told when the connection was made.
+        // A forwarding proxy needs credentials in each plain request. A tunnel received them when it was
+        // established.
         if request.uri().scheme() == Some(&uri::Scheme::HTTP)
-            && let Some(proxy) = crate::connector::proxy_for(&self.proxies, request.uri())
+            && let Some(proxy) = proxy_for(&self.proxies, request.uri())
             && let Some(credentials) = proxy.basic_auth()
         {
             request.headers_mut().insert(PROXY_AUTHORIZATION, credentials.clone());
@@ -110,7 +138,7 @@ impl fmt::Debug for HyperTransport {
     }
 }
 
-/// The response of [`HyperTransport`], on its way.
+/// The response future of [`HyperTransport`].
 #[derive(Debug)]
 #[must_use = "a request is sent by polling its response"]
 pub struct Responding(legacy::ResponseFuture);

@@ -1,4 +1,4 @@
-//! A walk, as a stream.
+//! A walk as a stream.
 
 use std::fmt;
 use std::pin::Pin;
@@ -8,28 +8,28 @@ use futures_core::{FusedStream, Stream};
 use oci_proto::{Error, Event, Node};
 
 use crate::call::Call;
-use crate::{HyperTransport, Transport};
 
-/// The nodes of a tree, in depth-first pre-order; made by [`Client::walk`](crate::Client::walk).
+/// A stream of the nodes of a tree, in depth-first pre-order, created by
+/// [`Client::walk`](crate::Client::walk).
 ///
-/// The walk starts with the first poll. From then on it reads ahead of the stream, and rests while a few
-/// dozen nodes wait to be taken. The first error is the last item.
+/// The first poll starts the walk. It reads ahead of the stream, and pauses when a few dozen nodes are
+/// buffered. An error is the last item.
 ///
 /// # Cancel safety
-/// No node is lost when a future that waits for the next one is dropped. Dropping the walk cancels it.
+/// No node is lost when the future of the next one is dropped. Dropping the walk cancels it.
 #[must_use = "a walk starts when it is polled"]
-pub struct Walk<T: Transport = HyperTransport> {
-    /// `None` once the walk is over.
-    call: Option<Call<T>>,
+pub struct Walk {
+    /// `None` once the walk has ended.
+    call: Option<Call>,
 }
 
-impl<T: Transport> Walk<T> {
-    pub(crate) fn new(call: Call<T>) -> Self {
+impl Walk {
+    pub(crate) fn new(call: Call) -> Self {
         Self { call: Some(call) }
     }
 }
 
-impl<T: Transport> Stream for Walk<T> {
+impl Stream for Walk {
     type Item = Result<Node, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -37,7 +37,7 @@ impl<T: Transport> Stream for Walk<T> {
             match ready!(call.poll_event(cx)) {
                 Ok(Event::Node(node)) => return Poll::Ready(Some(Ok(node))),
                 Ok(Event::Done) => self.call = None,
-                // The root's descriptor comes again with its node.
+                // The root's descriptor is repeated in its node.
                 Ok(_) => {}
                 Err(error) => {
                     self.call = None;
@@ -49,13 +49,13 @@ impl<T: Transport> Stream for Walk<T> {
     }
 }
 
-impl<T: Transport> FusedStream for Walk<T> {
+impl FusedStream for Walk {
     fn is_terminated(&self) -> bool {
         self.call.is_none()
     }
 }
 
-impl<T: Transport> fmt::Debug for Walk<T> {
+impl fmt::Debug for Walk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Walk").field("over", &self.is_terminated()).finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! What goes wrong between a client and a server, and how it is told.
+//! The faults of connections, transports and writers.
 
 mod common;
 
@@ -10,27 +10,27 @@ use std::time::{Duration, Instant};
 
 use common::{blob_of, closed, send_part, server, tag};
 use http::{Request, Response};
-use oci_proto::{Cause, Config, Error, FaultKind, LimitExceeded, PlainHttp};
-use oci_proto_tokio::{Body, Builder, Client};
+use oci_proto::{Cause, Config, Descriptor, Error, FaultKind, LimitExceeded, MediaType, PlainHttp};
+use oci_proto_tokio::{Body, Client, Settings};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 fn kind(error: &Error) -> Option<FaultKind> {
     error.fault().map(oci_proto::Fault::kind)
 }
 
-/// Tries nothing twice.
-fn once() -> Builder {
+/// Settings without retries.
+fn once() -> Settings {
     let mut config = Config::default();
     config.limits.max_attempts = 1;
-    Client::builder().config(config)
+    Settings::default().config(config)
 }
 
 fn impatient() -> Client {
-    once().idle_timeout(Duration::from_secs(1)).build().unwrap()
+    Client::with_settings(once().idle_timeout(Duration::from_secs(1))).unwrap()
 }
 
 #[tokio::test]
-async fn a_server_that_stops_in_the_middle_of_a_blob_is_a_timeout() {
+async fn a_blob_that_stalls_times_out() {
     let address = server(|mut stream, _| async move {
         send_part(&mut stream, 10, b"abc").await;
         closed(&mut stream).await;
@@ -44,7 +44,7 @@ async fn a_server_that_stops_in_the_middle_of_a_blob_is_a_timeout() {
 }
 
 #[tokio::test]
-async fn a_server_that_sends_little_by_little_is_no_timeout() {
+async fn a_slow_blob_does_not_time_out() {
     let address = server(|mut stream, _| async move {
         send_part(&mut stream, 10, b"").await;
         for byte in b'a'..=b'j' {
@@ -58,25 +58,25 @@ async fn a_server_that_sends_little_by_little_is_no_timeout() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_in_a_blob_is_a_reset() {
+async fn a_connection_that_breaks_during_a_blob_is_a_reset() {
     let address = server(|mut stream, _| async move { send_part(&mut stream, 10, b"abc").await }).await;
+    let client = Client::with_settings(once()).unwrap();
     let error =
-        once().build().unwrap().blob_to(&blob_of(address, b"abcdefghij"), Some(10), &mut Vec::new()).await;
-    let error = error.unwrap_err();
+        client.blob_to(&blob_of(address, b"abcdefghij"), Some(10), &mut Vec::new()).await.unwrap_err();
     assert_eq!(kind(&error), Some(FaultKind::Reset), "{error}");
 }
 
 #[tokio::test]
 async fn an_operation_ends_at_its_deadline() {
     let address = server(|mut stream, _| async move { closed(&mut stream).await }).await;
-    let client = Client::builder().timeout(Duration::from_millis(200)).build().unwrap();
+    let client = Client::with_settings(Settings::default().timeout(Duration::from_millis(200))).unwrap();
     let begun = Instant::now();
     let error = client.resolve(&tag(address), None).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::Limit(LimitExceeded::Deadline)), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
-/// A writer that takes this many bytes, and then fails or blocks.
+/// A writer that takes this many bytes and then fails or blocks.
 struct Narrow {
     room: usize,
     then: fn() -> Poll<io::Result<usize>>,
@@ -106,14 +106,14 @@ async fn ten_bytes() -> oci_proto::Reference {
 }
 
 #[tokio::test]
-async fn a_deadline_passes_while_a_writer_blocks() {
-    let client = Client::builder().timeout(Duration::from_millis(200)).build().unwrap();
+async fn a_deadline_ends_a_call_whose_writer_blocks() {
+    let client = Client::with_settings(Settings::default().timeout(Duration::from_millis(200))).unwrap();
     let writer = Narrow { room: 4, then: || Poll::Pending };
     let error = client.blob_to(&ten_bytes().await, Some(10), writer).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::Limit(LimitExceeded::Deadline)), "{error}");
 }
 
-/// A transport that writes down what it is asked, and fails.
+/// A transport that records its requests and fails.
 #[derive(Clone, Default)]
 struct Asked(Arc<Mutex<Vec<String>>>);
 
@@ -137,7 +137,7 @@ impl tower_service::Service<Request<Body>> for Asked {
 }
 
 #[tokio::test]
-async fn plain_http_is_for_loopback_unless_asked_for() {
+async fn plain_http_is_used_for_loopback_only_by_default() {
     for (plain_http, name, scheme) in [
         (PlainHttp::Loopback, "registry.example", "https://"),
         (PlainHttp::Loopback, "127.0.0.1:5000", "http://"),
@@ -148,7 +148,7 @@ async fn plain_http_is_for_loopback_unless_asked_for() {
         config.plain_http = plain_http;
         config.limits.max_attempts = 1;
         let transport = Asked::default();
-        let client = Client::builder().config(config).build_with(transport.clone());
+        let client = Client::with_transport(Settings::default().config(config), transport.clone(), |_| None);
         client.resolve(&format!("{name}/app:1").parse().unwrap(), None).await.unwrap_err();
         let asked = transport.0.lock().unwrap();
         assert!(!asked.is_empty() && asked.iter().all(|uri| uri.starts_with(scheme)), "{name}: {asked:?}");
@@ -156,12 +156,42 @@ async fn plain_http_is_for_loopback_unless_asked_for() {
 }
 
 #[tokio::test]
-async fn a_users_transport_tells_its_faults_its_own_way_without_secrets() {
-    let client = once()
-        .classify(|error| error.is::<Unreachable>().then_some(FaultKind::Connect))
-        .build_with(Asked::default());
+async fn errors_of_a_custom_transport_are_classified_and_redacted() {
+    let classify =
+        |error: &(dyn std::error::Error + 'static)| error.is::<Unreachable>().then_some(FaultKind::Connect);
+    let client = Client::with_transport(once(), Asked::default(), classify);
     let error = client.resolve(&"registry.example/app:1".parse().unwrap(), None).await.unwrap_err();
     assert_eq!(kind(&error), Some(FaultKind::Connect), "{error}");
     assert!(!error.to_string().contains("secret"), "{error}");
     assert!(error.to_string().contains("cdn.example/path"), "{error}");
+}
+
+/// A writer whose writes and flushes fail.
+struct Broken;
+
+impl AsyncWrite for Broken {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::Error::other("the disk is full")))
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::Error::other("the disk is full")))
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_failing_writer_ends_the_call_with_fetched_and_embedded_content() {
+    let client = Client::with_settings(once()).unwrap();
+    let blob = ten_bytes().await;
+    let mut described = Descriptor::new(MediaType::OCTET_STREAM, blob.digest().unwrap().clone(), 10);
+    for data in [None, Some("abcdefghij".into())] {
+        described.data = data;
+        let call = client.described_blob_to(&blob, &described, Broken);
+        let error =
+            tokio::time::timeout(Duration::from_secs(5), call).await.expect("the call hangs").unwrap_err();
+        assert_eq!(kind(&error), Some(FaultKind::Storage), "{error}");
+        assert!(error.to_string().contains("the disk is full"), "{error}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Layouts on disk are served from where they are.
+//! Serving layouts on disk.
 
 mod common;
 
@@ -38,7 +38,7 @@ async fn start(folder: &Path, layer: &[u8]) -> std::net::SocketAddr {
 }
 
 #[tokio::test]
-async fn a_blob_and_a_part_of_it_are_served_from_its_file() {
+async fn a_blob_and_a_range_of_it_are_served_from_its_file() {
     let home = tempfile::tempdir().unwrap();
     let layer: Vec<u8> = (0..500_000_u32).flat_map(u32::to_le_bytes).collect();
     let address = start(home.path(), &layer).await;
@@ -67,9 +67,9 @@ async fn a_blob_and_a_part_of_it_are_served_from_its_file() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_link_that_took_the_place_of_a_blob_is_not_followed() {
+async fn a_link_in_place_of_a_blob_is_not_followed() {
     let home = tempfile::tempdir().unwrap();
-    let layer = b"what the link leads to";
+    let layer = b"the target of the link";
     let address = start(&home.path().join("layout"), layer).await;
     let path = home.path().join("layout").join(blob_path(&Digest::of(Algorithm::Sha256, layer)));
     fs::rename(&path, home.path().join("elsewhere")).unwrap();

@@ -1,4 +1,4 @@
-//! What ends with what: calls, walks, clients, runtimes.
+//! The lifetimes of calls, walks, clients and runtimes.
 
 mod common;
 
@@ -11,12 +11,12 @@ use std::time::Duration;
 use common::{Registry, closed, server, tag};
 use futures_util::StreamExt;
 use oci_proto::{Config, FaultKind, WalkOptions};
-use oci_proto_tokio::{Client, Transport};
+use oci_proto_tokio::{Client, Settings};
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-/// A server that never answers; it tells when a request came, and when its connection was closed.
+/// A server that never responds. It reports when a request arrives, and when its connection is closed.
 async fn silent() -> (SocketAddr, mpsc::UnboundedReceiver<&'static str>) {
     let (tell, told) = mpsc::unbounded_channel();
     let address = server(move |mut stream, _| {
@@ -39,7 +39,7 @@ async fn hears(told: &mut mpsc::UnboundedReceiver<&'static str>, word: &str) {
 /// Polls a future, as `select!` would, until the server has its request.
 async fn ask(future: impl Future, told: &mut mpsc::UnboundedReceiver<&'static str>) {
     tokio::select! {
-        _ = future => panic!("a silent server is no answer"),
+        _ = future => panic!("the call ended without a response"),
         () = hears(told, "asked") => {}
     }
 }
@@ -53,7 +53,7 @@ async fn dropping_a_call_closes_its_connection() {
     ask(client.blob_bytes(&common::blob_of(address, b"x"), None, 9), &mut told).await;
     hears(&mut told, "closed").await;
     sleep(Duration::from_millis(100)).await;
-    assert_eq!(client.requests(), 2, "a dropped call is not tried again");
+    assert_eq!(client.requests(), 2, "a dropped call is not retried");
 }
 
 #[tokio::test]
@@ -71,14 +71,14 @@ async fn dropping_a_walk_or_a_reader_closes_its_connection() {
 }
 
 #[tokio::test]
-async fn a_walk_outlives_the_client_that_began_it() {
+async fn a_walk_outlives_its_client() {
     let registry = Registry::sample().await;
     let walk = Client::new().unwrap().walk(&registry.latest(), WalkOptions::default());
     assert_eq!(walk.map(Result::unwrap).count().await, 11);
 }
 
 #[tokio::test]
-async fn nothing_begins_before_the_first_poll() {
+async fn nothing_is_sent_before_the_first_poll() {
     let registry = Registry::sample().await;
     let client = Client::new().unwrap();
     drop(client.walk(&registry.latest(), WalkOptions::default()));
@@ -92,7 +92,7 @@ fn one_at_a_time() -> Client {
     let mut config = Config::default();
     config.limits.in_flight_per_origin = 1;
     config.limits.max_attempts = 1;
-    Client::builder().config(config).build().unwrap()
+    Client::with_settings(Settings::default().config(config)).unwrap()
 }
 
 async fn poll_once(future: impl Future + Unpin) {
@@ -105,7 +105,7 @@ async fn poll_once(future: impl Future + Unpin) {
 }
 
 #[tokio::test]
-async fn a_call_that_nobody_polls_does_not_hold_up_another() {
+async fn a_call_that_is_not_polled_does_not_block_another() {
     let registry = Registry::sample().await;
     let client = one_at_a_time();
     let reference = registry.latest();
@@ -117,7 +117,7 @@ async fn a_call_that_nobody_polls_does_not_hold_up_another() {
 }
 
 #[test]
-fn a_client_works_on_after_a_runtime_took_its_request_along() {
+fn a_client_survives_the_shutdown_of_a_runtime_with_a_request_in_flight() {
     let runtime =
         || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let client = one_at_a_time();
@@ -125,14 +125,14 @@ fn a_client_works_on_after_a_runtime_took_its_request_along() {
     let (address, mut told) = servers.block_on(silent());
     let reference = tag(address);
 
-    // A task of the first runtime carries the call's request. The call itself outlives that runtime.
+    // A task of the first runtime runs the call's request. The call itself outlives that runtime.
     let first = runtime();
     let mut call = Box::pin(client.resolve(&reference, None));
     first.block_on(ask(call.as_mut(), &mut told));
     first.shutdown_timeout(Duration::from_secs(5));
     servers.block_on(hears(&mut told, "closed"));
 
-    // There is room for one request at a time, so the second call waits for the first one's end.
+    // Only one request may be in flight, so the second call waits for the end of the first.
     let second = runtime();
     second.block_on(async {
         ask(client.manifest(&reference, None), &mut told).await;
@@ -145,7 +145,7 @@ fn a_client_works_on_after_a_runtime_took_its_request_along() {
 fn calls_streams_and_readers_move_between_threads() {
     fn sent<X: Send>(_: X) {}
     fn shared<X: Send + Sync + 'static>(_: X) {}
-    fn check<T: Transport>(client: &Client<T>, reference: &oci_proto::Reference) {
+    fn check(client: &Client, reference: &oci_proto::Reference) {
         sent(client.resolve(reference, None));
         sent(client.manifest(reference, None));
         sent(client.blob_to(reference, None, tokio::io::sink()));

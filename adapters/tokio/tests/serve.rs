@@ -1,4 +1,4 @@
-//! The server's own promises.
+//! The server over loopback.
 
 mod common;
 
@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-/// Blobs that are read like files are, some of them cut short.
+/// Blobs that are read from a reader, some of them truncated.
 struct Files {
     memory: Memory,
     missing: u64,
@@ -47,7 +47,7 @@ fn image(layer: &[u8]) -> (Memory, oci_proto::Descriptor, Digest) {
 }
 
 #[tokio::test]
-async fn blobs_that_are_read_arrive_whole() {
+async fn blobs_from_a_reader_arrive_complete() {
     let layer = vec![7; 1_000_000];
     let (memory, root, _) = image(&layer);
     let address = start(&memory, &root, Files { memory: memory.clone(), missing: 0 }).await;
@@ -56,7 +56,7 @@ async fn blobs_that_are_read_arrive_whole() {
 }
 
 #[tokio::test]
-async fn a_part_of_a_blob_is_served() {
+async fn a_range_of_a_blob_is_served() {
     let (memory, root, digest) = image(b"0123456789");
     for (address, kind) in [
         (start(&memory, &root, memory.clone()).await, "in memory"),
@@ -75,7 +75,7 @@ async fn a_part_of_a_blob_is_served() {
 }
 
 #[tokio::test]
-async fn a_blob_that_turns_out_short_breaks_the_connection() {
+async fn a_truncated_blob_closes_the_connection() {
     let layer = vec![7; 200_000];
     let (memory, root, _) = image(&layer);
     let address = start(&memory, &root, Files { memory: memory.clone(), missing: 1 }).await;
@@ -85,7 +85,7 @@ async fn a_blob_that_turns_out_short_breaks_the_connection() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_told_to_stop_closes_what_is_idle_and_ends() {
+async fn shutdown_closes_idle_connections_and_ends_the_server() {
     let (memory, root, _) = image(b"layer");
     let mut server = Server::new();
     server.add(&"demo".parse().unwrap(), Some(&"latest".parse().unwrap()), &root, &memory).unwrap();

@@ -1,4 +1,4 @@
-//! Each verb against the core's own registry.
+//! Each method of the client against the core's registry.
 
 mod common;
 
@@ -11,7 +11,7 @@ use oci_proto::{Algorithm, Digest, Found, MediaType, Node, WalkOptions};
 use oci_proto_tokio::Client;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt};
 
-/// A registry with one image of one layer, and that layer's descriptor.
+/// A registry with an image of one layer, and the digest of the layer.
 async fn one_layer(layer: &[u8]) -> (Registry, Digest) {
     let mut memory = Memory::new();
     let root = memory.add_image(Flavour::OCI, None, &[layer]);
@@ -29,7 +29,7 @@ fn noise(size: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn resolve_says_what_a_tag_names_in_one_request() {
+async fn resolve_takes_one_request() {
     let registry = Registry::sample().await;
     let client = Client::new().unwrap();
     let resolved = client.resolve(&registry.latest(), None).await.unwrap();
@@ -39,7 +39,7 @@ async fn resolve_says_what_a_tag_names_in_one_request() {
 }
 
 #[tokio::test]
-async fn a_platform_chooses_within_nested_indexes() {
+async fn a_platform_is_selected_in_nested_indexes() {
     let registry = Registry::sample().await;
     let client = Client::new().unwrap();
     let platform = "linux/arm64".parse().unwrap();
@@ -51,7 +51,7 @@ async fn a_platform_chooses_within_nested_indexes() {
 }
 
 #[tokio::test]
-async fn what_the_registry_lacks_is_not_found() {
+async fn missing_content_is_not_found() {
     let registry = Registry::sample().await;
     let client = Client::new().unwrap();
     let reference = format!("{}/demo:nothing", registry.address).parse().unwrap();
@@ -63,7 +63,7 @@ async fn what_the_registry_lacks_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_walk_yields_the_tree_in_the_order_of_its_documents() {
+async fn a_walk_yields_the_tree_in_document_order() {
     let registry = Registry::sample().await;
     let client = Client::new().unwrap();
     let nodes: Vec<Node> =
@@ -82,14 +82,14 @@ async fn a_walk_yields_the_tree_in_the_order_of_its_documents() {
 }
 
 #[tokio::test]
-async fn a_blob_goes_to_a_writer() {
+async fn a_blob_is_written_to_a_writer() {
     let layer = noise(3_000_000);
     let (registry, digest) = one_layer(&layer).await;
     let client = Client::new().unwrap();
     let mut written = Vec::new();
     let size = client.blob_to(&registry.of(&digest), Some(3_000_000), &mut written).await.unwrap();
     assert_eq!(size, 3_000_000);
-    assert!(written == layer, "what was written is not the blob");
+    assert!(written == layer, "the writer received other bytes");
     assert_eq!(client.requests(), 1);
 }
 
@@ -100,7 +100,7 @@ async fn a_blob_is_read() {
     let client = Client::new().unwrap();
     let mut read = Vec::new();
     client.blob(&registry.of(&digest), None).read_to_end(&mut read).await.unwrap();
-    assert!(read == layer, "what was read is not the blob");
+    assert!(read == layer, "the reader returned other bytes");
 
     let mut reader = client.blob(&registry.of(&digest), None);
     let mut buffered = 0;
@@ -116,7 +116,7 @@ async fn a_blob_is_read() {
 }
 
 #[tokio::test]
-async fn a_reader_of_wrong_bytes_meets_an_error_and_no_end_of_file() {
+async fn reading_wrong_bytes_ends_with_an_error_and_no_end_of_file() {
     let layer = noise(300_000);
     let mut memory = Memory::new();
     let root = memory.add_image(Flavour::OCI, None, &[&layer]);
@@ -131,14 +131,14 @@ async fn a_reader_of_wrong_bytes_meets_an_error_and_no_end_of_file() {
     let mut reader = client.blob(&registry.of(&digest), Some(300_000));
     let mut read = Vec::new();
     let error = reader.read_to_end(&mut read).await.unwrap_err();
-    assert_eq!(read.len(), 300_000, "bytes come before the verdict");
+    assert_eq!(read.len(), 300_000, "bytes are returned before they are verified");
     let inner = error.get_ref().unwrap().downcast_ref::<oci_proto::Error>().unwrap();
     assert!(inner.to_string().contains(digest.to_string().as_str()), "{inner}");
-    assert!(reader.read_u8().await.is_err(), "once failed, always failed");
+    assert!(reader.read_u8().await.is_err(), "later reads fail too");
 }
 
 #[tokio::test]
-async fn a_small_blob_comes_whole_and_a_large_one_is_refused() {
+async fn blob_bytes_rejects_a_blob_above_the_limit() {
     let (registry, digest) = one_layer(b"twelve bytes").await;
     let client = Client::new().unwrap();
     let blob = registry.of(&digest);
@@ -164,7 +164,7 @@ async fn the_empty_blob_needs_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_of_one_client_run_at_the_same_time() {
+async fn calls_of_one_client_run_concurrently() {
     let registry = Registry::sample().await;
     let client = Client::new().unwrap();
     let calls: Vec<_> = (0..200)
@@ -180,7 +180,7 @@ async fn calls_of_one_client_run_at_the_same_time() {
 }
 
 #[tokio::test]
-async fn a_blob_that_nobody_reads_on_lets_other_calls_run() {
+async fn a_reader_that_is_not_read_does_not_block_other_calls() {
     let (registry, digest) = one_layer(&noise(3_000_000)).await;
     let client = Client::new().unwrap();
     let mut reader = client.blob(&registry.of(&digest), None);
@@ -189,7 +189,7 @@ async fn a_blob_that_nobody_reads_on_lets_other_calls_run() {
     client.resolve(&registry.latest(), None).await.unwrap();
     let whole = client.blob_bytes(&registry.of(&digest), None, 3_000_000).await.unwrap();
     reader.read_to_end(&mut first).await.unwrap();
-    assert!(first == whole, "what was read is not the blob");
+    assert!(first == whole, "the reader returned other bytes");
 }
 
 /// A registry with an index of this many images.
@@ -203,7 +203,7 @@ async fn wide(images: usize) -> Registry {
 }
 
 #[tokio::test]
-async fn a_walk_that_nobody_reads_rests_and_then_goes_on() {
+async fn a_walk_that_is_not_polled_pauses_and_resumes() {
     let registry = wide(500).await;
     let client = Client::new().unwrap();
     let mut walk = client.walk(&registry.latest(), WalkOptions::default());
@@ -216,8 +216,8 @@ async fn a_walk_that_nobody_reads_rests_and_then_goes_on() {
         }
         requests = client.requests();
     }
-    assert!((60..120).contains(&requests), "{requests} requests for a walk that nobody reads");
-    // Others are not held up.
+    assert!((60..120).contains(&requests), "{requests} requests for a walk that is not polled");
+    // Other calls are not blocked.
     client.resolve(&registry.latest(), None).await.unwrap();
     assert_eq!(client.walk(&registry.latest(), WalkOptions::default()).count().await, 501);
     assert_eq!(walk.count().await, 500);

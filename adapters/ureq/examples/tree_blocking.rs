@@ -1,5 +1,5 @@
 //! Prints the tree under a reference: `cargo run -p oci-proto-ureq --example tree_blocking -- alpine`.
-#![expect(clippy::print_stdout, reason = "the tree is what it prints")]
+#![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use oci_proto_ureq::Client;
 use oci_proto_ureq::oci_proto::{Reference, WalkOptions};

@@ -1,22 +1,21 @@
-//! One operation, from its start to its end or to its drop.
+//! One operation, from its start to its last event.
 
 use std::sync::{Arc, Condvar};
 use std::time::Duration;
 
-use oci_proto::{Completion, Event, Fault, FaultKind, OpId, Session};
+use oci_proto::{Answer, Completion, Event, Fault, FaultKind, OpId, QueryId, Question, Session};
 
-use crate::driver::Shared;
-use crate::pool::Driver;
-use crate::state::{Step, Turn};
+use crate::driver::{Driver, Shared};
+use crate::state::{Message, Poller};
 
-/// An operation that has been started. Cancelled when dropped.
+/// A started operation. Dropping it cancels the operation.
 pub(crate) struct Call {
     driver: Arc<Driver>,
     op: OpId,
     wake: Arc<Condvar>,
 }
 
-/// Starts an operation.
+/// A function that starts an operation.
 pub(crate) type Later = Box<dyn FnOnce() -> Call + Send>;
 
 impl Call {
@@ -33,44 +32,50 @@ impl Call {
         Self { driver, op, wake }
     }
 
-    /// Waits for the next event of an operation that has no sink. Not to be called after its last.
+    /// Waits for the next event of an operation that has no sink and stores nothing. Must not be called after
+    /// the last event.
     pub(crate) fn event(&self) -> Event {
+        self.event_or(|_| {
+            Answer::Failed(Fault::new(FaultKind::Unsupported, "this call cannot store content"))
+        })
+    }
+
+    /// Like [`event`](Self::event), for an operation whose questions `answer` answers.
+    pub(crate) fn event_or(&self, mut answer: impl FnMut(Question) -> Answer) -> Event {
         loop {
-            match self.step() {
-                Step::Event(event) => return event,
-                // Not to be: but the session must not wait for what nobody carries.
-                Step::Carry(job) => {
-                    let fault = Fault::new(FaultKind::Sink, "this operation has nowhere to put a body");
+            match self.message() {
+                Message::Event(event) => return event,
+                Message::Ask(query, question) => self.answer(query, answer(question)),
+                // Not expected, but the session must not wait for it.
+                Message::Exchange(job) => {
+                    let fault = Fault::new(FaultKind::Unsupported, "this call has no sink");
                     self.complete(job.refuse(fault));
                 }
             }
         }
     }
 
-    /// Waits for the next step of the operation. Not to be called after its last event. Notices on the way are
-    /// told here, and go no further.
-    pub(crate) fn step(&self) -> Step {
+    /// Waits for the next message. Must not be called after the last event. Retries and warnings are reported
+    /// to the hooks instead.
+    pub(crate) fn message(&self) -> Message {
         let hooks = &self.shared().hooks;
         loop {
-            match self.shared().step(self.op, &self.wake) {
-                Step::Event(Event::Retry(retry)) => (hooks.retry)(&retry),
-                Step::Event(Event::Warning(warning)) => (hooks.warning)(&warning),
-                step => return step,
+            match self.shared().message(self.op, &self.wake) {
+                Message::Event(Event::Retry(retry)) => (hooks.retry)(&retry),
+                Message::Event(Event::Warning(warning)) => (hooks.warning)(&warning),
+                message => return message,
             }
         }
     }
 
-    /// Hands back what a step said to carry.
+    /// Hands the completion of an exchange to the session.
     pub(crate) fn complete(&self, completion: Completion) {
         self.shared().lock().complete(self.shared().now(), completion);
     }
 
-    /// Says what there is of some content that a pull wants.
-    #[cfg(feature = "pull")]
-    pub(crate) fn held(&self, digest: &oci_proto::Digest, held: oci_proto::Held) {
-        let mut state = self.shared().lock();
-        state.session.held(self.op, digest, held);
-        state.stale = true;
+    /// Answers a question of the operation.
+    pub(crate) fn answer(&self, query: QueryId, answer: Answer) {
+        self.shared().lock().answer(self.shared().now(), query, answer);
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -82,10 +87,13 @@ impl Drop for Call {
     fn drop(&mut self) {
         let shared = self.shared();
         let mut state = shared.lock();
-        let Some(rest) = state.close(self.op) else { return };
-        shared.drive(&mut state, Turn::Passing);
+        let rest = state.close(self.op);
+        // Also needed after a panic: other calls may wait for outputs that this call did not handle.
+        if state.stale {
+            shared.drive(&mut state, Poller::Other);
+        }
         drop(state);
-        // What nobody will take is dropped after the lock.
+        // The remaining messages are dropped after the lock is released.
         drop(rest);
     }
 }

@@ -1,29 +1,33 @@
-//! The client: one method a verb.
+//! The client, with a method for each operation.
 
-use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::hash::BuildHasher;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use oci_proto::{
-    Config, Descriptor, Error, Event, Finding, Manifest, OpId, Platform, Reference, Session, WalkOptions,
+    Answer, Descriptor, Error, Event, Fault, FaultKind, Finding, Manifest, OpId, Platform, Question,
+    Reference, Session, StoreContent, WalkOptions,
 };
-use oci_proto_credentials::Store;
+use oci_proto_common::{BuildError, Settings};
 
+use crate::blob::{self, BlobReader};
 use crate::call::{Call, Later};
-use crate::driver::Shared;
-use crate::hooks::Hooks;
-use crate::pool::Driver;
+use crate::driver::{Driver, Shared};
 use crate::transport::Transport;
-use crate::{BlobReader, BuildError, Builder, Walk, blob};
+use crate::walk::Walk;
+
+/// The User-Agent, unless the settings contain a session configuration.
+const USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")));
 
 /// A client of OCI registries.
 ///
-/// Cheap to clone; clones are one client. Its calls may run on several threads at the same time. Dropping
-/// the last clone, with the last [`Walk`] and [`BlobReader`], ends its threads and closes its connections.
+/// A client is cheap to clone, and clones share all state. Calls may run on several threads at the same time.
+/// When the last clone, [`Walk`] and [`BlobReader`] are dropped, the client's threads end and its connections
+/// are closed.
 #[derive(Clone)]
 pub struct Client {
     driver: Arc<Driver>,
@@ -31,38 +35,35 @@ pub struct Client {
 }
 
 impl Client {
-    /// Makes a client with default settings.
+    /// Creates a client with the default settings.
     ///
     /// # Errors
-    /// As [`Builder::build`].
+    /// See [`with_settings`](Self::with_settings).
     pub fn new() -> Result<Self, BuildError> {
-        Self::builder().build()
+        Self::with_settings(Settings::default())
     }
 
-    /// Makes a client with settings.
-    pub fn builder() -> Builder {
-        Builder::new()
-    }
-
-    pub(crate) fn start(
-        config: Config,
-        credentials: Store,
-        transport: Transport,
-        timeout: Option<Duration>,
-        hooks: Hooks,
-    ) -> Self {
-        let threads = config.limits.in_flight.max(1);
-        // Seeds nothing but the jitter of retries: the standard library's own source of variety will do.
-        let seed = RandomState::new().hash_one(());
-        let shared = Shared::new(Session::new(config, seed), credentials, transport, hooks, threads);
-        Self { driver: Arc::new(Driver(shared)), timeout }
-    }
-
-    /// Says what a reference names. With a platform, that is the manifest that fits it best in the index
-    /// that the reference names.
+    /// Creates a client. Reads the system's root certificates, and the proxies in the environment unless the
+    /// settings contain one.
     ///
     /// # Errors
-    /// The registry lacks it, refuses it, breaks a rule, or cannot be reached.
+    /// Returns an error if a proxy in the environment is invalid. A system without root certificates is not
+    /// an error, since plain HTTP works there.
+    pub fn with_settings(settings: Settings) -> Result<Self, BuildError> {
+        let network = settings.network()?;
+        let parts = settings.into_parts(USER_AGENT);
+        let transport = Transport::new(network, &parts.limits, parts.idle_timeout)?;
+        let threads = parts.limits.in_flight.max(1);
+        let shared = Shared::new(parts.session, parts.credentials, transport, parts.hooks, threads);
+        Ok(Self { driver: Arc::new(Driver(shared)), timeout: parts.timeout })
+    }
+
+    /// Resolves a reference to its descriptor. With a platform, an index resolves to the image that matches
+    /// the platform best.
+    ///
+    /// # Errors
+    /// Returns an error if the registry does not have the content, refuses the request, violates the
+    /// protocol, or cannot be reached.
     pub fn resolve(&self, reference: &Reference, platform: Option<&Platform>) -> Result<Descriptor, Error> {
         let call = self.call(|session| session.resolve(reference, platform));
         let mut resolved = None;
@@ -78,10 +79,11 @@ impl Client {
         }
     }
 
-    /// Reads the manifest that a reference names, verified, with the descriptor that names it.
+    /// Fetches and verifies the manifest of a reference. Returns it with its descriptor. With a platform, an
+    /// index resolves to the image that matches the platform best.
     ///
     /// # Errors
-    /// The registry lacks it, refuses it, breaks a rule, or cannot be reached.
+    /// See [`resolve`](Self::resolve).
     pub fn manifest(
         &self,
         reference: &Reference,
@@ -90,32 +92,39 @@ impl Client {
         let call = self.call(|session| session.manifest(reference, platform));
         let mut found = None;
         loop {
-            match call.event() {
-                Event::Manifest(descriptor, manifest) => found = Some((descriptor, manifest)),
-                Event::Done => return Ok(found.expect("a session tells the manifest before it is done")),
+            let event = call.event_or(|question| match question {
+                Question::Store { descriptor, content: StoreContent::Document(manifest), .. } => {
+                    found = Some((descriptor, manifest));
+                    Answer::Stored
+                }
+                _ => Answer::Failed(Fault::new(FaultKind::Unsupported, "this call expects a manifest")),
+            });
+            match event {
+                Event::Done => return Ok(found.expect("a session hands the manifest over before it is done")),
                 Event::Failed(error) => return Err(error),
                 _ => {}
             }
         }
     }
 
-    /// Walks everything under a reference: an iterator of nodes, in the depth-first pre-order of the documents.
+    /// Walks everything under a reference. Returns an iterator of nodes, in depth-first pre-order.
     pub fn walk(&self, reference: &Reference, options: WalkOptions) -> Walk {
         let reference = reference.clone();
         Walk::new(self.later(move |session| session.walk(&reference, options)))
     }
 
-    /// Takes everything under a reference into a layout on disk, and makes it a root there, under the reference's
-    /// tag if it has one; returns the root's descriptor.
+    /// Pulls everything under a reference into a layout on disk, and adds it there as a root, named after the
+    /// reference's tag if it has one. Returns the root's descriptor.
     ///
-    /// What the layout has already is not fetched, and partial blobs are gone on with. Blobs are written by threads
-    /// of this call's own, as many as there may be requests in flight.
+    /// Content that the layout already has is not fetched, and partial blobs are resumed. The call starts its
+    /// own threads to write blobs, one per request in flight.
     ///
     /// # Errors
-    /// Something under the reference is missing or wrong, the registry cannot be reached, or the layout cannot be
-    /// written. What was written stays, for the next pull to go on with.
+    /// Returns an error if content under the reference is missing or invalid, if the registry cannot be
+    /// reached, or if the layout cannot be written. Content that was written stays, and the next pull reuses
+    /// it.
     #[cfg(feature = "pull")]
-    #[expect(clippy::needless_pass_by_value, reason = "a pull has its layout for itself")]
+    #[expect(clippy::needless_pass_by_value, reason = "a pull owns its layout")]
     pub fn pull(
         &self,
         reference: &Reference,
@@ -127,11 +136,11 @@ impl Client {
         crate::pull::pull(&call, &mirror, name.as_ref())
     }
 
-    /// Fetches and verifies everything under a reference, blobs included, and tells all that is missing or wrong.
-    /// With a platform, only what fits it best.
+    /// Fetches and verifies everything under a reference, including blobs. Calls `found` for each problem,
+    /// and returns the root's descriptor. With a platform, checks only the image that matches it best.
     ///
     /// # Errors
-    /// The root cannot be had, or the registry cannot be reached.
+    /// Returns an error if the root cannot be fetched or the registry cannot be reached.
     pub fn check(
         &self,
         reference: &Reference,
@@ -151,13 +160,14 @@ impl Client {
         }
     }
 
-    /// Writes a blob into `writer`, and flushes it; returns the number of bytes written.
+    /// Writes a blob to `writer` and flushes it. Returns the number of bytes written.
     ///
-    /// The reference has a digest. `size`, where known, bounds the blob. Bytes are written before they
-    /// are verified as a whole: what was written is the blob only if this succeeds.
+    /// The reference must have a digest. `size` is the expected size in bytes. Bytes are written before the
+    /// whole blob is verified, so they must be discarded if this fails.
     ///
     /// # Errors
-    /// The registry lacks it, refuses it, sends something else, or cannot be reached; or the writer fails.
+    /// Returns an error if the registry does not have the blob, refuses the request, sends other content, or
+    /// cannot be reached, or if the writer fails.
     pub fn blob_to(
         &self,
         reference: &Reference,
@@ -167,12 +177,12 @@ impl Client {
         blob::write(self.call(|session| session.blob(reference, size)), writer)
     }
 
-    /// Writes the blob that a descriptor names into `writer`, from the repository of `reference`.
+    /// Writes the blob of a descriptor to `writer`, from the repository of `reference`.
     ///
-    /// As [`blob_to`](Self::blob_to); content that the descriptor itself carries needs no request.
+    /// Like [`blob_to`](Self::blob_to). Content that is embedded in the descriptor needs no request.
     ///
     /// # Errors
-    /// As [`blob_to`](Self::blob_to).
+    /// See [`blob_to`](Self::blob_to).
     pub fn described_blob_to(
         &self,
         reference: &Reference,
@@ -182,34 +192,35 @@ impl Client {
         blob::write(self.call(|session| session.described_blob(reference, descriptor)), writer)
     }
 
-    /// Reads a blob as it arrives. The reference has a digest. `size`, where known, bounds the blob.
+    /// Returns a reader of a blob. The reference must have a digest. `size` is the expected size in bytes.
     pub fn blob(&self, reference: &Reference, size: Option<u64>) -> BlobReader {
         let reference = reference.clone();
         BlobReader::new(self.later(move |session| session.blob(&reference, size)))
     }
 
-    /// Reads the blob that a descriptor names as it arrives, from the repository of `reference`. Content that
-    /// the descriptor itself carries needs no request.
+    /// Returns a reader of the blob of a descriptor, from the repository of `reference`. Content that is
+    /// embedded in the descriptor needs no request.
     pub fn described_blob(&self, reference: &Reference, descriptor: &Descriptor) -> BlobReader {
         let (reference, descriptor) = (reference.clone(), descriptor.clone());
         BlobReader::new(self.later(move |session| session.described_blob(&reference, &descriptor)))
     }
 
-    /// Reads a blob of at most `limit` bytes, verified. The reference has a digest. A `size` beyond the limit
-    /// fails without a request.
+    /// Fetches and verifies a blob of at most `limit` bytes. The reference must have a digest. If `size`
+    /// exceeds the limit, no request is sent.
     ///
     /// # Errors
-    /// As [`blob_to`](Self::blob_to), or the blob is larger than `limit`.
+    /// See [`blob_to`](Self::blob_to). Also returns an error if the blob is larger than `limit`.
     pub fn blob_bytes(&self, reference: &Reference, size: Option<u64>, limit: u64) -> Result<Bytes, Error> {
         blob::collect(self.call(|session| session.blob(reference, size)), size, limit)
     }
 
-    /// Reads the blob that a descriptor names, of at most `limit` bytes, from the repository of `reference`.
+    /// Fetches and verifies the blob of a descriptor, of at most `limit` bytes, from the repository of
+    /// `reference`.
     ///
-    /// As [`blob_bytes`](Self::blob_bytes); content that the descriptor itself carries needs no request.
+    /// Like [`blob_bytes`](Self::blob_bytes). Content that is embedded in the descriptor needs no request.
     ///
     /// # Errors
-    /// As [`blob_bytes`](Self::blob_bytes).
+    /// See [`blob_bytes`](Self::blob_bytes).
     pub fn described_blob_bytes(
         &self,
         reference: &Reference,
@@ -220,16 +231,16 @@ impl Client {
         blob::collect(call, Some(descriptor.size), limit)
     }
 
-    /// How many HTTP requests this client and its clones have sent.
+    /// Returns the number of HTTP requests that this client and its clones have sent.
     pub fn requests(&self) -> u64 {
         self.driver.0.transport.requests()
     }
 
-    fn call(&self, begin: impl FnOnce(&mut Session) -> OpId) -> Call {
+    pub(crate) fn call(&self, begin: impl FnOnce(&mut Session) -> OpId) -> Call {
         Call::start(Arc::clone(&self.driver), self.timeout, begin)
     }
 
-    /// A call that starts when it is first used.
+    /// Returns a function that starts a call.
     fn later(&self, begin: impl FnOnce(&mut Session) -> OpId + Send + 'static) -> Later {
         let client = self.clone();
         Box::new(move || client.call(begin))

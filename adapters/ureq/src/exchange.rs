@@ -1,25 +1,25 @@
-//! Carrying one exchange out.
+//! Runs one exchange.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::ops::ControlFlow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use http::header::CONTENT_LENGTH;
-use http::response;
-use oci_proto::{Completion, Exchange, ExchangeId, Fault, OpId, Receiving, Time};
-use ureq::{Body, BodyReader};
+use http::Request;
+use oci_proto::{Completion, Exchange, ExchangeId, Fault, FaultKind, OpId, Payload, Receiving, Rest, Time};
+use ureq::BodyReader;
 
+use crate::payload::PayloadReader;
 use crate::transport::{Phase, Transport};
 
-/// Manifests, tokens and error bodies: most are smaller.
+/// The size of the buffer for manifests, tokens and error bodies, in bytes. Most are smaller.
 const SMALL: usize = 8 << 10;
-/// An unwanted body up to this size is read, since reading it costs less than a new connection.
-const WORTH_DRAINING: u64 = 4 << 10;
+/// The maximum time to drain an unwanted body. Waiting longer costs more than a new connection.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
 
-/// An exchange to carry out.
+/// An exchange to run.
 pub(crate) struct Job {
     pub(crate) exchange: Exchange,
-    /// When the operation that it serves has to be over.
+    /// The deadline of its operation.
     pub(crate) deadline: Option<Time>,
 }
 
@@ -32,17 +32,23 @@ impl Job {
         self.exchange.op()
     }
 
-    /// Ends the exchange unsent.
+    /// Fails the exchange without sending its request.
     pub(crate) fn refuse(self, fault: Fault) -> Completion {
-        let (_, awaiting) = self.exchange.split();
+        let (_, _, awaiting) = self.exchange.split();
         awaiting.fail(fault)
     }
 
-    /// Carries out an exchange whose body the core keeps itself, as long as it is wanted: a body may come so slowly
-    /// that it outlasts all who waited for it.
-    pub(crate) fn carry(self, transport: &Transport, now: Time, is_wanted: impl Fn() -> bool) -> Completion {
+    /// Runs an exchange whose body the core keeps, until `is_wanted` returns false: a slow body may outlast
+    /// the operations that wait for it. `source` is as for [`open`](Self::open).
+    pub(crate) fn run(
+        self,
+        transport: &Transport,
+        now: Time,
+        source: Option<&mut dyn Read>,
+        is_wanted: impl Fn() -> bool,
+    ) -> Completion {
         let mut buffer = [0; SMALL];
-        match self.open(transport, now) {
+        match self.open(transport, now, source) {
             ControlFlow::Continue(mut open) => {
                 while open.read(transport, &mut buffer).is_some() && is_wanted() {}
                 open.end()
@@ -51,21 +57,49 @@ impl Job {
         }
     }
 
-    /// Sends the request and takes the head of the response.
-    pub(crate) fn open(self, transport: &Transport, now: Time) -> ControlFlow<Completion, Open> {
+    /// Sends the request and reads the head of the response. `source` yields exactly the bytes of the
+    /// payload's [`Source`](oci_proto::Source).
+    pub(crate) fn open(
+        self,
+        transport: &Transport,
+        now: Time,
+        source: Option<&mut dyn Read>,
+    ) -> ControlFlow<Completion, Open> {
         let time: Option<Duration> = self.deadline.map(|at| at.saturating_since(now));
-        let (request, awaiting) = self.exchange.split();
-        let response = match transport.send(request, time) {
+        let reach = self.exchange.reach();
+        let (request, sending, awaiting) = self.exchange.split();
+        let (head, payload) = request.into_parts();
+        let (mut nothing, mut bytes);
+        let source: &mut dyn Read = match (&payload, source) {
+            (Payload::Empty, _) => {
+                nothing = io::empty();
+                &mut nothing
+            }
+            (Payload::Bytes(payload), _) => {
+                bytes = &payload[..];
+                &mut bytes
+            }
+            (Payload::Source(_), Some(source)) => source,
+            (Payload::Source(_), None) => {
+                let fault = Fault::new(FaultKind::Unsupported, "this call has no source");
+                return ControlFlow::Break(awaiting.fail(fault));
+            }
+        };
+        let reader = sending.map(|sending| PayloadReader::new(source, sending));
+        let response = match transport.send(Request::from_parts(head, ()), reader, reach, time) {
             Ok(response) => response,
             Err(fault) => return ControlFlow::Break(awaiting.fail(fault)),
         };
         let (head, body) = response.into_parts();
-        let receiving = awaiting.head(&head);
-        if !receiving.wants_body() {
-            drain(&head, body);
-            return ControlFlow::Break(receiving.finish());
+        let receiving = awaiting.head(head.status, head.headers);
+        // ureq limits bodies by default. The core has its own limits.
+        let body = body.into_with_config().limit(u64::MAX).reader();
+        let open = Open { receiving, body, broken: None };
+        if open.receiving.rest() == Rest::Wanted {
+            ControlFlow::Continue(open)
+        } else {
+            ControlFlow::Break(open.end())
         }
-        ControlFlow::Continue(Open { receiving, body: reader(body), broken: None })
     }
 }
 
@@ -77,14 +111,14 @@ pub(crate) struct Open {
 }
 
 impl Open {
-    /// Reads the next part of the body; `None` at its end. What belongs in the sink, and that may be
-    /// nothing, is then at the front of `buffer`, as much as the number says.
+    /// Reads the next part of the body, or returns `None` at its end. Moves the bytes for the sink to the
+    /// front of `buffer`, and returns their number, which may be 0.
     pub(crate) fn read(&mut self, transport: &Transport, buffer: &mut [u8]) -> Option<usize> {
-        if self.broken.is_some() || !self.receiving.wants_body() {
+        if self.broken.is_some() || self.receiving.rest() != Rest::Wanted {
             return None;
         }
         let read = match self.body.read(buffer) {
-            // Reading on to the end has given the connection back.
+            // Reading the end of the body has returned the connection to ureq's pool.
             Ok(0) => return None,
             Ok(read) => read,
             Err(error) => {
@@ -93,44 +127,43 @@ impl Open {
             }
         };
         let kept = self.receiving.push(buffer.get(..read)?).ok()?;
-        if kept.len() == read || kept.is_empty() {
-            return Some(kept.len());
+        let length = kept.len();
+        if kept.start > 0 {
+            // Rare: the body starts before the requested offset.
+            buffer.copy_within(kept, 0);
         }
-        // Rare: a body that goes on too long, or that begins before where it was asked for.
-        let kept = kept.to_vec();
-        buffer.get_mut(..kept.len())?.copy_from_slice(&kept);
-        Some(kept.len())
+        Some(length)
     }
 
-    /// Where the bytes belong that were read last, as far as they have come.
+    /// Returns the sink. Its offset is after the bytes that were read last.
     #[cfg(feature = "pull")]
-    pub(crate) fn sink(&self) -> Option<oci_proto::Sink> {
+    pub(crate) fn sink(&self) -> Option<&oci_proto::Sink> {
         self.receiving.sink()
     }
 
-    /// The body is at its end, and what belongs in the sink is there.
+    /// Ends the exchange, after all bytes were written to the sink.
     pub(crate) fn end(self) -> Completion {
-        match self.broken {
-            None => self.receiving.finish(),
-            Some(fault) => self.receiving.fail(fault),
+        if let Some(fault) = self.broken {
+            return self.receiving.fail(fault);
         }
+        if let Rest::Drain(bytes) = self.receiving.rest() {
+            drain(self.body, bytes);
+        }
+        self.receiving.finish()
     }
 
-    /// The sink cannot take more.
+    /// Fails the exchange.
     pub(crate) fn refuse(self, fault: Fault) -> Completion {
         self.receiving.fail(fault)
     }
 }
 
-/// ureq bounds bodies unless told otherwise; the core bounds them by what it asked for.
-fn reader(body: Body) -> BodyReader<'static> {
-    body.into_with_config().limit(u64::MAX).reader()
-}
-
-/// Reads a short body that nobody wants, to keep its connection. Nothing depends on it.
-fn drain(head: &response::Parts, body: Body) {
-    let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: u64| length <= WORTH_DRAINING) {
-        let _ = std::io::copy(&mut reader(body), &mut std::io::sink());
-    }
+/// Reads an unwanted body of at most `bytes` bytes, so that its connection can be reused. A failure is
+/// ignored.
+fn drain(body: BodyReader<'static>, bytes: u64) {
+    let began = Instant::now();
+    let mut buffer = [0; 1 << 10];
+    // ureq reuses the connection after a read that returns the end of the body.
+    let mut body = body.take(bytes.saturating_add(1));
+    while began.elapsed() < DRAIN_TIME && body.read(&mut buffer).is_ok_and(|read| read > 0) {}
 }

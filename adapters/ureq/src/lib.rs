@@ -13,55 +13,54 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A [`Client`] is cheap to clone, and its calls may run on several threads at once: they share one
-//! [`Session`](oci_proto::Session), and with it connections, tokens, back-off and limits. A call that
-//! needs one request at a time sends it from the calling thread. Where a walk asks for several at
-//! once they run on threads that the client starts when they are first needed, never more than
-//! [`Limits::in_flight`](oci_proto::Limits::in_flight), and that end when the client's last clone,
-//! [`Walk`] and [`BlobReader`] is dropped.
+//! A [`Client`] is cheap to clone, and its calls may run on several threads at once. They share one
+//! [`Session`](oci_proto::Session), with its connections, tokens, back-off and limits.
 //!
-//! # Logins
+//! # Threads
+//! A call that needs one request at a time sends it from the calling thread. If a walk sends several requests
+//! at once, they run on a thread pool. The client starts its threads when they are first needed, up to
+//! [`Limits::in_flight`](oci_proto::Limits::in_flight). They end when the last clone, [`Walk`] and
+//! [`BlobReader`] of the client are dropped.
 //!
-//! A registry that asks for a login gets the one that Docker or Podman keep for it, unless the client is given
-//! another [`Store`](credentials::Store). Nothing is looked up before a registry asks; a look-up has a thread
-//! of its own.
+//! # Settings
+//! [`Settings`] configures credentials, proxies, root certificates, timeouts and hooks.
+//! [`Client::with_settings`] creates a client with them. A connection through an `http` or `https` proxy is
+//! always a tunnel, even for plain HTTP.
 //!
-//! No error, event or `Debug` text of this crate shows a login, a token or the values of a URL's query. ureq says
-//! what it does to whoever listens by the crate `log`, and at the level `trace` that is every byte that it sends:
-//! keep that level from its targets `ureq` and `ureq_proto` where logs are kept.
+//! # Secrets
+//! No error, event or `Debug` text of this crate shows a login, a token or the values of a URL's query. ureq
+//! logs every byte that it sends to the crate `log` at the level `trace`. Disable that level for the targets
+//! `ureq` and `ureq_proto` if logs are stored.
 //!
-//! # Network
-//!
-//! Proxies come from the environment, or from [`Builder::proxy`]: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and
-//! `NO_PROXY`, or the same in lower case, read when the client is built; the schemes `http`, `https`, `socks5`
-//! and `socks5h` (the proxy resolves names with either). This machine's own addresses are never reached
-//! through a proxy. Every connection through an `http` or `https` proxy is a tunnel, one in plain text too.
-//!
-//! Certificates are verified against the roots of the system and those that were added with
-//! [`Builder::add_root_certificates_pem`].
+//! # Features
+//! - `pull`: pulls whole trees into image layouts on disk.
+//! - `oci-spec`: converts a [`Manifest`](oci_proto::Manifest) to the typed documents of the `oci-spec` crate.
 
 mod blob;
-mod builder;
 mod call;
 mod client;
 mod driver;
 mod exchange;
-mod hooks;
-mod login;
+mod payload;
 mod pool;
 mod proxy;
 #[cfg(feature = "pull")]
 mod pull;
+mod reach;
 mod state;
+mod tcp;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod walk;
 
 pub use oci_proto;
+#[doc(inline)]
+pub use oci_proto_common::{BuildError, Settings};
 pub use oci_proto_credentials as credentials;
 #[cfg(feature = "pull")]
 pub use oci_proto_layout as layout;
 
 pub use blob::BlobReader;
-pub use builder::{BuildError, Builder};
 pub use client::Client;
 pub use walk::Walk;

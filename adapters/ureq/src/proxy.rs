@@ -1,69 +1,47 @@
-//! Which proxy, if any, a request goes through.
+//! The choice of a proxy for a request.
 //!
-//! ureq reads the environment too, but takes the first variable that is set for every URL, and knows neither
+//! ureq reads the environment too, but uses the first variable that is set for all URLs, and supports neither
 //! networks nor subdomains in `NO_PROXY`.
 
-use std::env;
 use std::net::IpAddr;
 
 use http::{Uri, uri};
-use oci_proto::{is_loopback, is_proxy_url};
+use oci_proto::is_loopback;
+use oci_proto_common::{BuildError, Proxies};
 use ureq::Proxy;
 
-/// What leads through the proxy for either scheme, and the hosts that are reached without.
-#[derive(Clone, Debug)]
-pub(crate) struct Proxies<P = Proxy> {
+/// The proxy for each scheme, and the hosts that are reached directly.
+#[derive(Debug)]
+pub(crate) struct Routes<P> {
     http: Option<P>,
     https: Option<P>,
     without: Vec<Host>,
 }
 
 /// An entry of `NO_PROXY`.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Host {
     Any,
-    /// A domain, and all below it.
+    /// A domain and its subdomains.
     Domain(String),
-    /// The addresses that begin with so many bits of this one.
+    /// The addresses with the same prefix, of this many bits.
     Network(IpAddr, u32),
 }
 
-impl Proxies {
-    /// What the environment says.
-    pub(crate) fn from_env() -> Self {
-        Self::from_variables(|name| env::var(name).ok())
+impl<P> Routes<P> {
+    /// Creates the routes. `make` converts each proxy to a value that can send requests through it.
+    pub(crate) fn new(proxies: &Proxies, make: impl Fn(Proxy) -> P) -> Result<Self, BuildError> {
+        let route = |url: &Option<String>| url.as_deref().map(read).transpose();
+        let entries = proxies.no_proxy.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        Ok(Self {
+            http: route(&proxies.http)?.map(&make),
+            https: route(&proxies.https)?.map(&make),
+            without: entries.map(host).collect(),
+        })
     }
 
-    /// One proxy for everything, or none.
-    pub(crate) fn all(proxy: Option<Proxy>) -> Self {
-        Self { http: proxy.clone(), https: proxy, without: Vec::new() }
-    }
-
-    fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
-        // To a CGI program, HTTP_PROXY is what the client says in its header Proxy.
-        if variable("REQUEST_METHOD").is_some() {
-            return Self::all(None);
-        }
-        let value = |name: &str| variable(name).or_else(|| variable(&name.to_ascii_lowercase()));
-        let named = |name| value(name).and_then(|url| read(&url));
-        let all = named("ALL_PROXY");
-        let without = value("NO_PROXY").unwrap_or_default();
-        Self {
-            http: named("HTTP_PROXY").or_else(|| all.clone()),
-            https: named("HTTPS_PROXY").or(all),
-            without: without.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(host).collect(),
-        }
-    }
-}
-
-impl<P> Proxies<P> {
-    /// Makes something else of each proxy.
-    pub(crate) fn map<Q>(self, make: impl Fn(P) -> Q) -> Proxies<Q> {
-        Proxies { http: self.http.map(&make), https: self.https.map(&make), without: self.without }
-    }
-
-    /// What leads to a URL; `None` where it is reached directly. What may be sent in plain text to this machine
-    /// must not leave it.
+    /// Returns the proxy for a URL, or `None` if it is reached directly. Loopback is always reached directly,
+    /// since plain HTTP to it must not leave the machine.
     pub(crate) fn of(&self, uri: &Uri) -> Option<&P> {
         let host = uri.host().unwrap_or_default();
         let direct = is_loopback(host) || self.without.iter().any(|entry| entry.names(host));
@@ -76,19 +54,11 @@ impl<P> Proxies<P> {
     }
 }
 
-/// Reads a proxy, which [`is_proxy_url`] describes.
-pub(crate) fn proxy(url: &str) -> Option<Proxy> {
-    if is_proxy_url(url) { read(url) } else { None }
-}
-
-/// Names are the proxy's to resolve, and not to be asked for here as well. To ureq, as to curl, `socks5` means
-/// otherwise.
-fn read(url: &str) -> Option<Proxy> {
-    let url = match url.split_once("://") {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("socks5") => format!("socks5h://{rest}"),
-        _ => url.to_owned(),
-    };
-    Proxy::new(&url).ok()
+/// Parses the URL of a proxy. SOCKS proxies resolve names themselves: in ureq, as in curl, `socks5` would
+/// make the client resolve them, and `socks5h` does not.
+fn read(url: &str) -> Result<Proxy, BuildError> {
+    let socks = url.strip_prefix("socks5://").map(|rest| format!("socks5h://{rest}"));
+    Proxy::new(socks.as_deref().unwrap_or(url)).map_err(|_| BuildError::Proxy)
 }
 
 fn host(entry: &str) -> Host {
@@ -133,37 +103,35 @@ impl Host {
 mod tests {
     use super::*;
 
-    fn given(variables: &[(&str, &str)]) -> Proxies {
-        Proxies::from_variables(|name| {
-            variables.iter().find(|(given, _)| *given == name).map(|(_, value)| (*value).to_owned())
-        })
+    fn given(url: &str, no_proxy: &str) -> Routes<Proxy> {
+        let mut proxies = Proxies::all(Some(url)).unwrap();
+        no_proxy.clone_into(&mut proxies.no_proxy);
+        Routes::new(&proxies, |proxy| proxy).unwrap()
     }
 
-    fn leads(proxies: &Proxies, url: &str) -> Option<String> {
-        proxies.of(&url.parse().unwrap()).map(|proxy| proxy.host().to_owned())
-    }
-
-    #[test]
-    fn each_scheme_has_its_variable_and_one_serves_both() {
-        let proxies = given(&[("HTTPS_PROXY", "http://secure:1"), ("all_proxy", "socks5://any:2")]);
-        assert_eq!(leads(&proxies, "https://registry.test/").as_deref(), Some("secure"));
-        assert_eq!(leads(&proxies, "http://registry.test/").as_deref(), Some("any"));
-        let proxies = given(&[("http_proxy", "plain:1")]);
-        assert_eq!(leads(&proxies, "http://registry.test/").as_deref(), Some("plain"));
-        assert_eq!(leads(&proxies, "https://registry.test/"), None);
+    fn proxy_of(routes: &Routes<Proxy>, url: &str) -> Option<String> {
+        routes.of(&url.parse().unwrap()).map(|proxy| proxy.host().to_owned())
     }
 
     #[test]
-    fn an_empty_variable_and_that_of_a_cgi_program_count_as_none() {
-        assert_eq!(leads(&given(&[("ALL_PROXY", "")]), "https://registry.test/"), None);
-        let cgi = given(&[("HTTP_PROXY", "http://evil:1"), ("REQUEST_METHOD", "GET")]);
-        assert_eq!(leads(&cgi, "http://registry.test/"), None);
+    fn each_scheme_has_its_proxy() {
+        let mut proxies = Proxies::default();
+        proxies.https = Some("http://secure:1".to_owned());
+        let routes = Routes::new(&proxies, |proxy| proxy).unwrap();
+        assert_eq!(proxy_of(&routes, "https://registry.test/").as_deref(), Some("secure"));
+        assert_eq!(proxy_of(&routes, "http://registry.test/"), None);
     }
 
     #[test]
-    fn this_machine_and_what_no_proxy_names_are_reached_directly() {
+    fn an_unsupported_proxy_is_an_error() {
+        let proxies = Proxies::all(Some("http://user:%ff@proxy.test")).unwrap();
+        assert_eq!(Routes::new(&proxies, |proxy| proxy).unwrap_err(), BuildError::Proxy);
+    }
+
+    #[test]
+    fn loopback_and_no_proxy_hosts_are_reached_directly() {
         let without = "internal.test, .dotted.test,10.0.0.0/8,192.0.2.1,2001:db8::/32";
-        let proxies = given(&[("ALL_PROXY", "http://proxy.test:3128"), ("NO_PROXY", without)]);
+        let proxies = given("http://proxy.test:3128", without);
         for direct in [
             "http://localhost:5000/",
             "http://a.localhost/",
@@ -177,7 +145,7 @@ mod tests {
             "http://192.0.2.1/",
             "https://[2001:db8:1::1]/",
         ] {
-            assert_eq!(leads(&proxies, direct), None, "{direct}");
+            assert_eq!(proxy_of(&proxies, direct), None, "{direct}");
         }
         for proxied in [
             "https://registry.test/",
@@ -187,18 +155,18 @@ mod tests {
             "http://192.0.2.2/",
             "https://[2001:db9::1]/",
         ] {
-            assert_eq!(leads(&proxies, proxied).as_deref(), Some("proxy.test"), "{proxied}");
+            assert_eq!(proxy_of(&proxies, proxied).as_deref(), Some("proxy.test"), "{proxied}");
         }
-        let none = given(&[("ALL_PROXY", "http://proxy.test:3128"), ("NO_PROXY", "*")]);
-        assert_eq!(leads(&none, "https://registry.test/"), None);
+        let none = given("http://proxy.test:3128", "*");
+        assert_eq!(proxy_of(&none, "https://registry.test/"), None);
     }
 
     #[test]
-    fn names_are_left_to_the_proxy() {
+    fn the_proxy_resolves_names() {
         for url in ["socks5://any:2", "SOCKS5://any:2", "socks5h://any:2", "http://any:2"] {
-            let given = given(&[("ALL_PROXY", url)]);
-            let found = given.of(&"https://registry.test/".parse().unwrap()).unwrap();
-            assert!(!found.resolve_target() && !proxy(url).unwrap().resolve_target(), "{url}");
+            let routes = given(url, "");
+            let found = routes.of(&"https://registry.test/".parse().unwrap()).unwrap();
+            assert!(!found.resolve_target(), "{url}");
         }
     }
 }

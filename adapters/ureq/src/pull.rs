@@ -1,41 +1,58 @@
-//! Whole trees into layouts on disk.
+//! Pulls whole trees into layouts on disk.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, Scope};
 
 use oci_proto::layout::RefName;
-use oci_proto::{Completion, Descriptor, Event, Fault, FaultKind};
-use oci_proto_layout::{LayoutDestination, PullError};
+use oci_proto::{Answer, Completion, Descriptor, Error, Event, Fault, FaultKind, Question, StoreContent};
+use oci_proto_layout::{LayoutDestination, LayoutError, PullError};
 
 use crate::call::Call;
 use crate::driver::Shared;
 use crate::exchange::Job;
-use crate::state::{Step, Turn};
+use crate::state::{Message, Poller};
 
-/// How much is read, hashed and written at a time.
+/// The size of the chunks in which a blob is read, hashed and written, in bytes.
 const CHUNK: usize = 128 << 10;
 
-/// Keeps what a pull brings; the root's descriptor.
+/// Writes the content of a pull into a layout. Returns the root's descriptor.
 pub(crate) fn pull(
     call: &Call,
-    mirror: &LayoutDestination,
+    layout: &LayoutDestination,
     name: Option<&RefName>,
 ) -> Result<Descriptor, PullError> {
-    // What the threads read is of no use any more once the pull has ended.
-    let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let ended = Ended(&over);
-        let result = drive(call, mirror, &over, scope);
+    let pull = Pull { shared: call.shared(), layout, over: AtomicBool::new(false), broken: OnceLock::new() };
+    let root = thread::scope(|scope| {
+        let ended = Ended(&pull.over);
+        let result = pull.drive(call, scope);
         drop(ended);
-        let root = result?;
-        mirror.done(&root, name)?;
-        Ok(root)
-    })
+        result
+    });
+    let root = root.map_err(|error| match pull.broken.into_inner() {
+        // The typed error is more precise.
+        Some(broken) if error.fault().is_some_and(|fault| fault.kind() == FaultKind::Storage) => {
+            broken.into()
+        }
+        _ => PullError::Registry(error),
+    })?;
+    layout.done(&root, name)?;
+    Ok(root)
 }
 
-/// Says that the pull is over when it is dropped: a panic in a hook must not wait for the threads either.
+/// The state that the threads of a pull share.
+struct Pull<'a> {
+    shared: &'a Arc<Shared>,
+    layout: &'a LayoutDestination,
+    /// Set once the pull has ended, so that its threads stop.
+    over: AtomicBool,
+    /// The first error of the layout.
+    broken: OnceLock<LayoutError>,
+}
+
+/// Ends the pull when it is dropped, so that a panic in a hook does not wait for the threads.
 struct Ended<'a>(&'a AtomicBool);
 
 impl Drop for Ended<'_> {
@@ -44,58 +61,92 @@ impl Drop for Ended<'_> {
     }
 }
 
-fn drive<'scope>(
-    call: &'scope Call,
-    mirror: &'scope LayoutDestination,
-    over: &'scope AtomicBool,
-    scope: &'scope Scope<'scope, '_>,
-) -> Result<Descriptor, PullError> {
-    let mut root = None;
-    loop {
-        match call.step() {
-            // As many at a time as there may be requests to a registry.
-            Step::Carry(job) => {
-                let shared = call.shared();
-                scope.spawn(move || complete(shared, carry(job, shared, mirror, over)));
+impl Pull<'_> {
+    fn drive<'scope>(
+        &'scope self,
+        call: &Call,
+        scope: &'scope Scope<'scope, '_>,
+    ) -> Result<Descriptor, Error> {
+        let mut root = None;
+        loop {
+            match call.message() {
+                // The limit on requests in flight bounds the number of threads.
+                Message::Exchange(job) => {
+                    scope.spawn(move || self.run(*job));
+                }
+                Message::Ask(query, question) => call.answer(query, self.answer(&question)),
+                Message::Event(Event::Resolved(descriptor)) => root = Some(descriptor),
+                Message::Event(Event::Skipped(descriptor)) => self.layout.skipped(&descriptor),
+                Message::Event(Event::Failed(error)) => return Err(error),
+                Message::Event(Event::Done) => return Ok(root.expect("a session resolves before it is done")),
+                Message::Event(_) => {}
             }
-            Step::Event(Event::Resolved(descriptor)) => root = Some(descriptor),
-            Step::Event(Event::Wanted(descriptor)) => {
-                let held = mirror.wanted(&descriptor)?;
-                call.held(&descriptor.digest, held);
-            }
-            Step::Event(Event::Verified(digest)) => mirror.verified(&digest)?,
-            Step::Event(Event::Store(descriptor, bytes)) => mirror.store(&descriptor, &bytes)?,
-            Step::Event(Event::Skipped(descriptor)) => mirror.skipped(&descriptor),
-            Step::Event(Event::Failed(error)) => return Err(error.into()),
-            Step::Event(Event::Done) => return Ok(root.expect("a session resolves before it is done")),
-            Step::Event(_) => {}
         }
     }
-}
 
-/// Carries an exchange whose body goes into its blob's file.
-fn carry(job: Job, shared: &Shared, mirror: &LayoutDestination, over: &AtomicBool) -> Completion {
-    let mut open = match job.open(&shared.transport, shared.now()) {
-        ControlFlow::Continue(open) => open,
-        ControlFlow::Break(completion) => return completion,
-    };
-    let mut buffer = vec![0; CHUNK];
-    while let Some(read) = open.read(&shared.transport, &mut buffer) {
-        if over.load(Ordering::Relaxed) {
-            return open.refuse(Fault::new(FaultKind::Sink, "the pull has ended"));
-        }
-        if let Some(sink) = open.sink()
-            && read > 0
-            && let Err(error) = mirror.append(&sink, &buffer[..read])
-        {
-            return open.refuse(Fault::new(FaultKind::Sink, error));
+    fn answer(&self, question: &Question) -> Answer {
+        let answer = match question {
+            Question::Held { descriptor, .. } => self.layout.wanted(descriptor).map(Answer::Held),
+            Question::Store { descriptor, content, .. } => match content {
+                StoreContent::Document(manifest) => self.layout.store(descriptor, manifest.bytes()),
+                StoreContent::Bytes(bytes) => self.layout.store(descriptor, bytes),
+                StoreContent::Sink => self.layout.verified(&descriptor.digest),
+            }
+            .map(|()| Answer::Stored),
+            Question::Credentials(_) => {
+                let fault = Fault::new(FaultKind::Unsupported, "a pull has no credentials");
+                return Answer::Failed(fault);
+            }
+        };
+        answer.unwrap_or_else(|error| Answer::Failed(self.fault(error)))
+    }
+
+    /// Runs an exchange, and reports its end to the session.
+    fn run(&self, job: Job) {
+        let id = job.id();
+        // A hook of the layout may panic. The pull must not wait for this exchange then.
+        let ended = panic::catch_unwind(AssertUnwindSafe(|| self.write(job)));
+        let (ended, panic) = match ended {
+            Ok(completion) => (Ok(completion), None),
+            Err(panic) => (Err(Fault::new(FaultKind::Storage, "writing the blob panicked")), Some(panic)),
+        };
+        let mut state = self.shared.end(id, ended);
+        self.shared.drive(&mut state, Poller::Other);
+        drop(state);
+        if let Some(panic) = panic {
+            panic::resume_unwind(panic);
         }
     }
-    open.end()
-}
 
-fn complete(shared: &Arc<Shared>, completion: Completion) {
-    let mut state = shared.lock();
-    state.complete(shared.now(), completion);
-    shared.drive(&mut state, Turn::Passing);
+    /// Runs an exchange whose body goes into the file of its blob.
+    fn write(&self, job: Job) -> Completion {
+        let id = job.id();
+        let transport = &self.shared.transport;
+        let mut open = match job.open(transport, self.shared.now(), None) {
+            ControlFlow::Continue(open) => open,
+            ControlFlow::Break(completion) => return completion,
+        };
+        let mut buffer = vec![0; CHUNK];
+        while let Some(read) = open.read(transport, &mut buffer) {
+            // Nothing is written for an aborted exchange.
+            if self.over.load(Ordering::Relaxed) || !self.shared.lock().is_wanted(id) {
+                return open.refuse(Fault::new(FaultKind::Storage, "the pull has ended"));
+            }
+            if let Some(sink) = open.sink()
+                && read > 0
+                && let Err(error) = self.layout.append(sink, &buffer[..read])
+            {
+                return open.refuse(self.fault(error));
+            }
+        }
+        open.end()
+    }
+
+    /// Converts an error of the layout to a fault. The first one is kept for the user.
+    fn fault(&self, error: LayoutError) -> Fault {
+        let fault = Fault::new(FaultKind::Storage, &error);
+        // Later errors are consequences of the first, or equivalent to it.
+        let _ = self.broken.set(error);
+        fault
+    }
 }

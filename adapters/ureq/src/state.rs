@@ -1,55 +1,61 @@
-//! What is behind the lock: the session, and what each call has not taken yet.
+//! The state behind the lock: the session, and the mailboxes of calls.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Condvar};
 
-use oci_proto::{Completion, Event, Exchange, ExchangeId, OpId, Session, Time};
+use oci_proto::{
+    Answer, Completion, Event, Exchange, ExchangeId, Fault, OpId, QueryId, Question, Session, Time,
+};
 
 use crate::exchange::Job;
 use crate::pool::Pool;
 
-/// A mailbox that holds this many steps takes no more events.
+/// The number of messages at which an operation is paused, until its mailbox is less than half full.
 const FULL: usize = 64;
 
 /// The session and its mailboxes.
 pub(crate) struct State {
     pub(crate) session: Session,
     pub(crate) pool: Pool,
-    /// When to poll again though nothing happens.
+    /// The time of the session's last [`Output::Wait`](oci_proto::Output::Wait).
     pub(crate) wait: Option<Time>,
-    /// Whether something happened since the last poll.
+    /// Whether the session must be polled.
     pub(crate) stale: bool,
     mailboxes: BTreeMap<OpId, Mailbox>,
-    /// What is being carried, save by calls into their own sinks, and for which operation.
-    carried: BTreeMap<ExchangeId, Option<OpId>>,
+    /// The exchanges without a source or a sink that are queued or running, with their operations.
+    running: BTreeMap<ExchangeId, Option<OpId>>,
+    /// The exchanges with a source or a sink that calls run or have not taken yet.
+    owned: BTreeSet<ExchangeId>,
 }
 
-/// What one call has not taken yet.
+/// The messages that a call has not taken yet.
 struct Mailbox {
-    steps: VecDeque<Step>,
+    messages: VecDeque<Message>,
     wake: Arc<Condvar>,
     waiting: bool,
     paused: bool,
     deadline: Option<Time>,
 }
 
-/// What a call does next.
-pub(crate) enum Step {
-    /// This happened.
+/// A message to a call.
+pub(crate) enum Message {
+    /// An event of the operation.
     Event(Event),
-    /// The call carries this itself, since it owns the sink.
-    Carry(Job),
+    /// A question that the call must answer.
+    Ask(QueryId, Question),
+    /// An exchange that the call must run, since it owns the source or the sink.
+    Exchange(Box<Job>),
 }
 
-/// Who polls, and so may carry an exchange itself instead of handing it to another thread.
+/// The caller that polls the session. It may run an exchange itself instead of handing it to another thread.
 #[derive(Clone, Copy)]
-pub(crate) enum Turn {
-    /// A call that has nothing else to do.
+pub(crate) enum Poller {
+    /// A call that waits for its next message.
     Call(OpId),
     /// A thread of the pool.
     Worker,
-    /// Someone with other things to do.
-    Passing,
+    /// A caller that runs no exchange.
+    Other,
 }
 
 impl State {
@@ -60,18 +66,19 @@ impl State {
             wait: None,
             stale: false,
             mailboxes: BTreeMap::new(),
-            carried: BTreeMap::new(),
+            running: BTreeMap::new(),
+            owned: BTreeSet::new(),
         }
     }
 
-    /// Opens the mailbox of an operation that has just been started.
+    /// Opens the mailbox of a new operation.
     pub(crate) fn open(&mut self, op: OpId, deadline: Option<Time>) -> Arc<Condvar> {
         if let Some(at) = deadline {
             self.session.set_deadline(op, at);
         }
         let wake = Arc::new(Condvar::new());
         let mailbox = Mailbox {
-            steps: VecDeque::new(),
+            messages: VecDeque::new(),
             wake: Arc::clone(&wake),
             waiting: false,
             paused: false,
@@ -82,98 +89,118 @@ impl State {
         wake
     }
 
-    /// Ends an operation whose call is gone; returns what it has not taken. `None` if it had ended.
-    pub(crate) fn close(&mut self, op: OpId) -> Option<VecDeque<Step>> {
+    /// Cancels an operation whose call is dropped. Returns the messages that it has not taken, or `None` if
+    /// the operation has ended.
+    pub(crate) fn close(&mut self, op: OpId) -> Option<VecDeque<Message>> {
         let mailbox = self.mailboxes.remove(&op)?;
         self.session.cancel(op);
         self.stale = true;
-        Some(mailbox.steps)
+        Some(mailbox.messages)
     }
 
-    /// The next step of an operation, if there is one. The last one closes its mailbox.
-    pub(crate) fn take(&mut self, op: OpId) -> Option<Step> {
+    /// Takes the next message of an operation, if there is one. The last event closes the mailbox.
+    pub(crate) fn take(&mut self, op: OpId) -> Option<Message> {
         let mailbox = self.mailboxes.get_mut(&op)?;
-        let step = mailbox.steps.pop_front()?;
-        if matches!(step, Step::Event(Event::Done | Event::Failed(_))) {
+        let message = mailbox.messages.pop_front()?;
+        if matches!(message, Message::Event(Event::Done | Event::Failed(_))) {
             self.mailboxes.remove(&op);
-            return Some(step);
+            return Some(message);
         }
-        if mailbox.paused && mailbox.steps.len() < FULL / 2 {
+        if mailbox.paused && mailbox.messages.len() < FULL / 2 {
             mailbox.paused = false;
             self.session.resume(op);
             self.stale = true;
         }
-        Some(step)
+        Some(message)
     }
 
-    /// Puts a step into its operation's mailbox; drops it where the call is gone.
-    pub(crate) fn post(&mut self, op: OpId, step: Step) {
+    /// Puts a message into the mailbox of an operation. Drops it if the call is gone.
+    pub(crate) fn post(&mut self, op: OpId, message: Message) {
         let Some(mailbox) = self.mailboxes.get_mut(&op) else { return };
-        mailbox.steps.push_back(step);
+        mailbox.messages.push_back(message);
         if mailbox.waiting {
             mailbox.wake.notify_one();
         }
-        if mailbox.steps.len() >= FULL && !mailbox.paused {
+        if mailbox.messages.len() >= FULL && !mailbox.paused {
             mailbox.paused = true;
             self.session.pause(op);
         }
     }
 
-    /// Gives an exchange with a sink to the call that owns it; any other comes back as a job.
+    /// Sends an exchange with a source or a sink to the call that owns it. Returns any other as a job.
     pub(crate) fn route(&mut self, exchange: Exchange) -> Option<Job> {
         let op = exchange.op();
         let deadline = op.and_then(|op| self.mailboxes.get(&op)?.deadline);
-        let sink = op.filter(|_| exchange.has_sink());
+        let owner = op.filter(|_| exchange.source().is_some() || exchange.sink().is_some());
         let job = Job { exchange, deadline };
-        if let Some(op) = sink {
-            self.post(op, Step::Carry(job));
+        if let Some(op) = owner {
+            self.owned.insert(job.id());
+            self.post(op, Message::Exchange(Box::new(job)));
             return None;
         }
-        self.carried.insert(job.id(), op);
+        self.running.insert(job.id(), op);
         Some(job)
     }
 
-    /// Takes out of a batch what the one whose turn it is carries itself.
-    pub(crate) fn choose(&self, batch: &mut VecDeque<Job>, turn: Turn) -> Option<Job> {
-        let op = match turn {
-            Turn::Call(op) => op,
-            Turn::Worker => return batch.pop_front(),
-            Turn::Passing => return None,
+    /// Takes the job from a batch that the polling caller runs itself.
+    pub(crate) fn choose(&self, batch: &mut VecDeque<Job>, poller: Poller) -> Option<Job> {
+        let op = match poller {
+            Poller::Call(op) => op,
+            Poller::Worker => return batch.pop_front(),
+            Poller::Other => return None,
         };
         let mailbox = self.mailboxes.get(&op)?;
-        if !mailbox.steps.is_empty() {
+        if !mailbox.messages.is_empty() {
             return None;
         }
-        // A call that carried something while others carry what comes before would keep its events waiting.
-        let out = self.carried.values().filter(|served| **served == Some(op)).count();
+        // If other threads run exchanges of this call, the call must stay free for their events.
+        let out = self.running.values().filter(|served| **served == Some(op)).count();
         if out > batch.iter().filter(|job| job.op() == Some(op)).count() {
             return None;
         }
-        // What serves several operations has no deadline, and may outlast this one's.
+        // A job that may serve several operations has no deadline, and may outlast the deadline of this call.
         let serves = |job: &Job| job.op().map_or(mailbox.deadline.is_none(), |served| served == op);
         let first = batch.iter().position(serves)?;
         batch.remove(first)
     }
 
-    /// Hands the end of an exchange to the session.
+    /// Hands a completion to the session.
     pub(crate) fn complete(&mut self, now: Time, completion: Completion) {
-        self.carried.remove(&completion.id());
+        self.forget(completion.id());
         self.session.complete(now, completion);
         self.stale = true;
     }
 
-    /// Whether an exchange is being carried for somebody still.
-    pub(crate) fn carries(&self, id: ExchangeId) -> bool {
-        self.carried.contains_key(&id)
+    /// Reports an exchange to the session as lost.
+    pub(crate) fn lost(&mut self, now: Time, id: ExchangeId, fault: Fault) {
+        self.forget(id);
+        self.session.lost(now, id, fault);
+        self.stale = true;
     }
 
-    /// Forgets an exchange that nobody waits for. One that is on its way ends when its next bytes come.
+    /// Hands an answer to the session.
+    pub(crate) fn answer(&mut self, now: Time, query: QueryId, answer: Answer) {
+        self.session.answer(now, query, answer);
+        self.stale = true;
+    }
+
+    /// Returns whether an exchange is still wanted.
+    pub(crate) fn is_wanted(&self, id: ExchangeId) -> bool {
+        self.running.contains_key(&id) || self.owned.contains(&id)
+    }
+
+    /// Forgets an aborted exchange. If it is running, it ends when its next bytes arrive.
     pub(crate) fn abort(&mut self, id: ExchangeId) {
-        self.carried.remove(&id);
+        self.forget(id);
         self.pool.queue.retain(|job| job.id() != id);
         for mailbox in self.mailboxes.values_mut() {
-            mailbox.steps.retain(|step| !matches!(step, Step::Carry(job) if job.id() == id));
+            mailbox.messages.retain(|message| !matches!(message, Message::Exchange(job) if job.id() == id));
         }
+    }
+
+    fn forget(&mut self, id: ExchangeId) {
+        self.running.remove(&id);
+        self.owned.remove(&id);
     }
 
     pub(crate) fn set_waiting(&mut self, op: OpId, waiting: bool) {
@@ -182,7 +209,7 @@ impl State {
         }
     }
 
-    /// Wakes all calls that wait: the time to poll again has come closer, and they must not sleep past it.
+    /// Wakes all waiting calls, so that none sleeps past the time to poll.
     pub(crate) fn wake_all(&self) {
         for mailbox in self.mailboxes.values().filter(|mailbox| mailbox.waiting) {
             mailbox.wake.notify_one();

@@ -1,4 +1,4 @@
-//! ureq, with everything switched off that the core decides.
+//! ureq, with all features disabled that the core implements.
 
 use std::io;
 use std::sync::Arc;
@@ -6,78 +6,68 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response};
-use oci_proto::{Fault, FaultKind, Limits, Payload};
+use oci_proto::{Fault, FaultKind, Limits, Reach};
+use oci_proto_common::{BuildError, Network};
 use ureq::config::AutoHeaderValue;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::{Agent, Body, Error, Proxy, Timeout};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector, SocksConnector};
+use ureq::{Agent, AsSendBody, Body, Error, Proxy, SendBody, Timeout};
 
-use crate::proxy::Proxies;
+use crate::payload::PayloadReader;
+use crate::proxy::Routes;
+use crate::reach::ReachResolver;
+use crate::tcp::Tcp;
 
-/// Bounds a response's head: more than any registry sends, and what other clients allow.
+/// The limit on the head of a response, in bytes. Registries send less, and other clients allow as much.
 const HEAD_BYTES: usize = 64 << 10;
-/// A line of a request's head must fit: bearer tokens come to several KiB.
+/// The size of the output buffer. A line of a request's head must fit, and bearer tokens have several KiB.
 const OUTPUT_BYTES: usize = 64 << 10;
-/// Read from a socket at a time. With 128 KiB, which is ureq's own choice, a large blob takes some 3 % more of a
-/// processor's time; more than this costs memory on each connection.
+/// The size of the input buffer. ureq's default of 128 KiB costs about 3 % more CPU time for a large blob; a
+/// larger buffer costs memory on each connection.
 const INPUT_BYTES: usize = 256 << 10;
-/// Less than the minute after which many servers and middle boxes close an idle connection.
+/// Less than the minute after which many servers and middleboxes close an idle connection.
 const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 
-/// Sends requests, and says in the core's words why one could not be sent.
+/// Sends requests, and converts the errors of ureq to faults.
 pub(crate) struct Transport {
     direct: Agent,
-    proxied: Proxies<Through>,
+    /// Connects only to public addresses.
+    public: Agent,
+    proxied: Routes<ProxyAgent>,
     requests: AtomicU64,
     connect_timeout: Duration,
     idle_timeout: Duration,
-    /// Why no certificate can be trusted, if that is so.
+    /// The reason why no certificate can be trusted, if there is one.
     distrust: Option<String>,
 }
 
-/// What sends requests through a proxy.
-struct Through {
-    /// Its host and port, and nothing secret.
+/// An agent that sends requests through a proxy.
+struct ProxyAgent {
+    /// The host and port of the proxy, without credentials.
     name: String,
     agent: Agent,
 }
 
-/// What was being waited for when something broke.
+/// The progress of an exchange at the time of an error.
 #[derive(Clone, Copy)]
 pub(crate) enum Phase {
+    /// Before the first byte of a payload or a response body.
     Head,
     Body,
 }
 
 impl Transport {
-    pub(crate) fn new(
-        limits: &Limits,
-        extra_roots: Vec<Certificate<'static>>,
-        proxies: Proxies,
-        connect_timeout: Duration,
-        idle_timeout: Duration,
-    ) -> Self {
-        // Files of the system's store that cannot be read are left out; the others are worth having.
-        let system = rustls_native_certs::load_native_certs();
-        let mut roots: Vec<_> =
-            system.certs.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
-        roots.extend(extra_roots);
-        let distrust = roots.is_empty().then(|| {
-            let mut why =
-                "this system has no root certificates: install them, set SSL_CERT_FILE, or give the \
-                           client some"
-                    .to_owned();
-            for error in system.errors.iter().take(2) {
-                why.push_str("; ");
-                why.push_str(&error.to_string());
-            }
-            why
-        });
+    pub(crate) fn new(network: Network, limits: &Limits, idle_timeout: Duration) -> Result<Self, BuildError> {
+        let Network { proxies, roots, connect_timeout, .. } = network;
+        let certificates = roots.certificates.iter();
+        let certificates =
+            certificates.map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
         let tls = TlsConfig::builder()
-            .root_certs(RootCerts::Specific(Arc::new(roots)))
+            .root_certs(RootCerts::Specific(Arc::new(certificates)))
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .build();
-        let agent = |proxy: Option<Proxy>| {
-            Agent::config_builder()
+        let agent = |proxy: Option<Proxy>, reach: Reach| {
+            let config = Agent::config_builder()
                 .tls_config(tls.clone())
                 .proxy(proxy)
                 .http_status_as_error(false)
@@ -94,51 +84,68 @@ impl Transport {
                 .max_idle_connections_per_host(limits.in_flight_per_origin)
                 .timeout_connect(Some(connect_timeout))
                 .max_idle_age(IDLE_CONNECTION)
-                // A body may take as long as it moves. A head that trickles is late as a whole; more time
-                // than for one read spares setting the socket's timeout for each request.
+                // A body has no total timeout. A head has one, which is longer than the timeout of a read so
+                // that the socket's timeout need not be set for each request.
                 .timeout_recv_response(Some(idle_timeout.saturating_mul(2)))
                 .timeout_per_read(Some(idle_timeout))
                 .timeout_per_write(Some(idle_timeout))
-                .build()
-                .new_agent()
+                .build();
+            // ureq's default chain, except for TCP.
+            let connector =
+                ().chain(SocksConnector::default())
+                    .chain(ConnectProxyConnector::default())
+                    .chain(Tcp)
+                    .chain(RustlsConnector::default());
+            Agent::with_parts(config, connector, ReachResolver::new(reach))
         };
-        Self {
-            direct: agent(None),
-            proxied: proxies.map(|proxy| Through {
-                name: format!("{}:{}", proxy.host(), proxy.port()),
-                agent: agent(Some(proxy)),
-            }),
+        let through = |proxy: Proxy| ProxyAgent {
+            name: format!("{}:{}", proxy.host(), proxy.port()),
+            agent: agent(Some(proxy), Reach::Anywhere),
+        };
+        Ok(Self {
+            direct: agent(None, Reach::Anywhere),
+            public: agent(None, Reach::Public),
+            proxied: Routes::new(&proxies, through)?,
             requests: AtomicU64::new(0),
             connect_timeout,
             idle_timeout,
-            distrust,
-        }
+            distrust: roots.distrust,
+        })
     }
 
-    /// How many requests were sent, or tried.
+    /// Returns the number of requests sent, including failed ones.
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Sends a request and waits for the head of its response; all of it within `time`, where given.
+    /// Sends a request and waits for the head of its response. `time` limits the whole exchange.
     pub(crate) fn send(
         &self,
-        request: Request<Payload>,
+        request: Request<()>,
+        mut payload: Option<PayloadReader<'_>>,
+        reach: Reach,
         time: Option<Duration>,
     ) -> Result<Response<Body>, Fault> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let proxy = self.proxied.of(request.uri());
-        let agent = proxy.map_or(&self.direct, |proxy| &proxy.agent);
-        let (head, payload) = request.into_parts();
-        let sent = match &payload {
-            Payload::Empty => run(agent, Request::from_parts(head, ()), time),
-            Payload::Bytes(bytes) => run(agent, Request::from_parts(head, &bytes[..]), time),
-            _ => return Err(Fault::new(FaultKind::Reset, "this client cannot send such a request body")),
+        let agent = match (proxy, reach) {
+            (Some(proxy), _) => &proxy.agent,
+            (None, Reach::Anywhere) => &self.direct,
+            (None, Reach::Public) => &self.public,
+        };
+        // The core has set Content-Length, which ureq uses for framing.
+        let sent = match &mut payload {
+            None => run(agent, request, time),
+            Some(payload) => run(agent, request.map(|()| SendBody::from_reader(payload)), time),
         };
         sent.map_err(|error| {
-            let fault = self.fault(Phase::Head, error);
+            let phase = match &payload {
+                Some(payload) if payload.sent() > 0 => Phase::Body,
+                _ => Phase::Head,
+            };
+            let fault = self.fault(phase, error);
             match proxy {
-                Some(Through { name, .. }) if fault.kind() == FaultKind::Connect => Fault::new(
+                Some(ProxyAgent { name, .. }) if fault.kind() == FaultKind::Connect => Fault::new(
                     FaultKind::Connect,
                     format_args!("through the proxy {name}: {}", fault.message()),
                 ),
@@ -147,14 +154,16 @@ impl Transport {
         })
     }
 
-    /// Breaks what is still being carried. Nobody waits for it any more.
+    /// Closes the connections of all running exchanges.
     pub(crate) fn shut_down(&self) {
-        for agent in [&self.direct].into_iter().chain(self.proxied.iter().map(|proxy| &proxy.agent)) {
+        for agent in
+            [&self.direct, &self.public].into_iter().chain(self.proxied.iter().map(|proxy| &proxy.agent))
+        {
             agent.clone().shutdown();
         }
     }
 
-    /// What went wrong, in the core's words.
+    /// Converts an error of ureq to a fault.
     pub(crate) fn fault(&self, phase: Phase, error: Error) -> Fault {
         match error {
             Error::Timeout(Timeout::Connect | Timeout::Resolve) => Fault::new(
@@ -162,9 +171,9 @@ impl Transport {
                 format_args!("no connection within {:?}", self.connect_timeout),
             ),
             Error::Timeout(Timeout::PerRead | Timeout::PerWrite | Timeout::RecvResponse) => {
-                Fault::new(FaultKind::Timeout, format_args!("nothing moved for {:?}", self.idle_timeout))
+                Fault::new(FaultKind::Timeout, format_args!("no progress for {:?}", self.idle_timeout))
             }
-            Error::Timeout(_) => Fault::new(FaultKind::Timeout, "the operation's time is over"),
+            Error::Timeout(_) => Fault::new(FaultKind::Timeout, "the operation's deadline has passed"),
             Error::HostNotFound
             | Error::ConnectionFailed
             | Error::InvalidProxyUrl
@@ -172,7 +181,11 @@ impl Transport {
             Error::Rustls(error) => self.tls_fault(&error),
             Error::Tls(_) | Error::TlsRequired | Error::Pem(_) => Fault::new(FaultKind::Tls, error),
             Error::Io(error) => self.io_fault(phase, &error),
-            // Its message would show the URL, and with it a signature in the query.
+            Error::Other(error) => match error.downcast::<Fault>() {
+                Ok(fault) => *fault,
+                Err(error) => Fault::new(FaultKind::Reset, error),
+            },
+            // Its message contains the URL, whose query may contain a signature.
             Error::BadUri(_) => Fault::new(FaultKind::Connect, "the URL has no host, or an unknown scheme"),
             other => Fault::new(FaultKind::Reset, other),
         }
@@ -186,10 +199,16 @@ impl Transport {
     }
 
     fn io_fault(&self, phase: Phase, error: &io::Error) -> Fault {
-        if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            return self.tls_fault(error);
+        if let Some(inner) = error.get_ref() {
+            if let Some(error) = inner.downcast_ref::<rustls::Error>() {
+                return self.tls_fault(error);
+            }
+            // From the source of a payload.
+            if let Some(fault) = inner.downcast_ref::<Fault>() {
+                return fault.clone();
+            }
         }
-        // What rustls says of a connection that ends in the handshake, and nothing else does.
+        // The error of rustls for a connection that ends during the handshake.
         if error.kind() == io::ErrorKind::UnexpectedEof && error.get_ref().is_none() {
             return Fault::new(FaultKind::Reset, "tls handshake eof");
         }
@@ -203,8 +222,7 @@ impl Transport {
                 | io::ErrorKind::InvalidData
         );
         match phase {
-            // What else fails before the head is the way there. A failed look-up of a name has no kind
-            // of its own.
+            // Other errors before the head are connect errors. A failed name resolution has no error kind.
             Phase::Head if !broken => Fault::new(FaultKind::Connect, error),
             Phase::Head | Phase::Body => Fault::new(FaultKind::Reset, error),
         }
@@ -213,7 +231,7 @@ impl Transport {
 
 fn run(
     agent: &Agent,
-    request: Request<impl ureq::AsSendBody>,
+    request: Request<impl AsSendBody>,
     time: Option<Duration>,
 ) -> Result<Response<Body>, Error> {
     let request = match time {
@@ -226,11 +244,16 @@ fn run(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use oci_proto_common::Settings;
+
+    fn transport() -> Transport {
+        let network = Settings::default().proxy(None).unwrap().network().unwrap();
+        Transport::new(network, &Limits::default(), Duration::from_secs(1)).unwrap()
+    }
 
     #[test]
-    fn an_error_before_the_head_is_the_way_there_unless_the_connection_broke() {
-        let second = Duration::from_secs(1);
-        let transport = Transport::new(&Limits::default(), Vec::new(), Proxies::all(None), second, second);
+    fn an_error_before_the_head_is_a_connect_fault_unless_the_connection_broke() {
+        let transport = transport();
         let kind = |phase, error| transport.fault(phase, error).kind();
         let look_up = || Error::Io(io::Error::other("failed to lookup address information"));
         let reset = || Error::Io(io::ErrorKind::ConnectionReset.into());
@@ -246,11 +269,24 @@ mod tests {
     }
 
     #[test]
-    fn a_message_shows_no_query() {
-        let second = Duration::from_secs(1);
-        let transport = Transport::new(&Limits::default(), Vec::new(), Proxies::all(None), second, second);
-        let request = Request::get("ftp://cdn.example/blob?signature=secret").body(Payload::Empty).unwrap();
-        let fault = transport.send(request, None).unwrap_err();
+    fn messages_contain_no_query() {
+        let transport = transport();
+        let request = Request::get("ftp://cdn.example/blob?signature=secret").body(()).unwrap();
+        let fault = transport.send(request, None, Reach::Anywhere, None).unwrap_err();
         assert!(!fault.message().contains("secret"), "{}", fault.message());
+    }
+
+    #[test]
+    fn a_public_reach_excludes_loopback() {
+        let transport = transport();
+        for host in ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "localhost"] {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let request = Request::get(format!("http://{host}:{port}/")).body(()).unwrap();
+            let fault = transport.send(request, None, Reach::Public, None).unwrap_err();
+            assert_eq!(fault.kind(), FaultKind::Unsupported, "{host}: {fault}");
+            listener.set_nonblocking(true).unwrap();
+            assert!(listener.accept().is_err(), "{host} was connected to");
+        }
     }
 }

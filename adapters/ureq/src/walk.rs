@@ -8,10 +8,11 @@ use oci_proto::{Error, Event, Node};
 
 use crate::call::{Call, Later};
 
-/// The nodes of a tree, in depth-first pre-order; made by [`Client::walk`](crate::Client::walk).
+/// An iterator over the nodes of a tree, in depth-first pre-order, created by
+/// [`Client::walk`](crate::Client::walk).
 ///
-/// The walk starts with the first `next`. From then on it reads ahead of the iterator, and rests while a few
-/// dozen nodes wait to be taken. The first error is the last item. Dropping the walk cancels it.
+/// The first `next` starts the walk. It reads ahead of the iterator, and pauses when a few dozen nodes are
+/// buffered. An error is the last item. Dropping the walk cancels it.
 #[must_use = "nothing is sent before the first `next`"]
 pub struct Walk {
     stage: Stage,

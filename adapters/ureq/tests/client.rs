@@ -1,4 +1,4 @@
-//! What the client does against a registry that behaves.
+//! The client against a registry that works.
 
 mod registry;
 
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use oci_proto::server::{Flavour, Memory};
 use oci_proto::{Config, Descriptor, Digest, Found, MediaType, PlainHttp, WalkOptions};
-use oci_proto_ureq::{BlobReader, Builder, Client, Walk};
+use oci_proto_ureq::{BlobReader, Client, Settings, Walk};
 use registry::{Play, Registry};
 
 fn serve(_: &http::request::Parts) -> Play {
@@ -40,17 +40,17 @@ fn noise(size: usize) -> Vec<u8> {
 }
 
 #[test]
-fn types_cross_threads() {
+fn types_are_send() {
     fn check<T: Send>() {}
     fn check_shared<T: Send + Sync + Clone>() {}
     check_shared::<Client>();
-    check::<Builder>();
+    check_shared::<Settings>();
     check::<Walk>();
     check::<BlobReader>();
 }
 
 #[test]
-fn a_tag_resolves_by_one_request_without_a_body() {
+fn a_tag_resolves_with_one_head_request() {
     let (registry, root) = sample();
     let client = Client::new().unwrap();
     let found = client.resolve(&registry.named("demo:latest"), None).unwrap();
@@ -60,7 +60,7 @@ fn a_tag_resolves_by_one_request_without_a_body() {
 }
 
 #[test]
-fn a_platform_leads_to_its_manifest() {
+fn a_platform_selects_its_manifest() {
     let (registry, _) = sample();
     let client = Client::new().unwrap();
     let platform = "linux/arm64".parse().unwrap();
@@ -72,7 +72,7 @@ fn a_platform_leads_to_its_manifest() {
 }
 
 #[test]
-fn what_is_not_there_is_not_found() {
+fn missing_content_is_not_found() {
     let (registry, _) = sample();
     let error = Client::new().unwrap().manifest(&registry.named("demo:absent"), None).unwrap_err();
     assert!(error.is_not_found(), "{error}");
@@ -95,7 +95,7 @@ fn a_walk_reports_the_tree_in_document_order() {
 }
 
 #[test]
-fn an_ended_walk_stays_ended() {
+fn a_walk_is_fused() {
     let (registry, _) = sample();
     let mut walk = Client::new().unwrap().walk(&registry.named("demo:absent"), WalkOptions::default());
     assert!(walk.next().unwrap().unwrap_err().is_not_found());
@@ -112,7 +112,7 @@ fn wide(children: u32) -> (Memory, Descriptor) {
 }
 
 #[test]
-fn a_walk_asks_for_several_at_once_and_no_more_than_allowed() {
+fn a_walk_sends_several_requests_at_once_within_the_limit() {
     let (mut memory, root) = wide(24);
     let images = ["one", "two"].map(|text| memory.add_image(Flavour::OCI, None, &[text.as_bytes()]));
     let few = memory.add_index(Flavour::OCI, &images);
@@ -121,8 +121,8 @@ fn a_walk_asks_for_several_at_once_and_no_more_than_allowed() {
     let registry = Registry::start(memory, &roots, move |_| Play::Delay(delay));
     let mut config = Config::default();
     config.limits.in_flight_per_origin = 6;
-    let client = Client::builder().config(config).build().unwrap();
-    // Leaves a few threads idle, which do not suffice for what follows.
+    let client = Client::with_settings(Settings::default().config(config)).unwrap();
+    // Leaves a few threads idle, fewer than the next walk needs.
     assert_eq!(client.walk(&registry.named("demo:few"), WalkOptions::default()).count(), 3);
     for _ in 0..2 {
         let began = Instant::now();
@@ -133,11 +133,11 @@ fn a_walk_asks_for_several_at_once_and_no_more_than_allowed() {
         // The root, and four rounds of six; one after another they would take 2.5 s.
         assert!(took < delay * 10, "took {took:?}");
     }
-    assert_eq!(registry.connections(), 6, "connections are kept from one walk to the next");
+    assert_eq!(registry.connections(), 6, "connections are reused by the next walk");
 }
 
 #[test]
-fn a_walk_delivers_what_is_there_while_the_rest_is_late() {
+fn a_walk_yields_nodes_while_later_ones_are_slow() {
     let (memory, root) = wide(2);
     let last = Registry::start(memory.clone(), &[("demo:latest", &root)], serve);
     let nodes: Vec<_> = Client::new()
@@ -159,14 +159,14 @@ fn a_walk_delivers_what_is_there_while_the_rest_is_late() {
 }
 
 #[test]
-fn a_walk_that_nobody_takes_from_rests() {
+fn a_walk_that_is_not_read_pauses() {
     let (memory, root) = wide(400);
     let registry = Registry::start(memory, &[("demo:latest", &root)], serve);
     let client = Client::new().unwrap();
     let mut walk = client.walk(&registry.named("demo:latest"), WalkOptions::default());
     walk.next().unwrap().unwrap();
     let mut seen = registry.requests().len();
-    // Until nothing has been asked for a while.
+    // Until no request has arrived for a while.
     loop {
         thread::sleep(Duration::from_millis(300));
         let now = registry.requests().len();
@@ -176,7 +176,7 @@ fn a_walk_that_nobody_takes_from_rests() {
         seen = now;
     }
     assert!(seen < 120, "{seen} requests, and one node taken");
-    // Others are not held up.
+    // Other calls are not blocked.
     client.resolve(&registry.named("demo:latest"), None).unwrap();
     assert_eq!(client.walk(&registry.named("demo:latest"), WalkOptions::default()).count(), 401);
     assert_eq!(registry.requests().len(), seen + 402);
@@ -185,7 +185,7 @@ fn a_walk_that_nobody_takes_from_rests() {
 }
 
 #[test]
-fn a_dropped_walk_is_cancelled_and_the_client_goes_on() {
+fn a_dropped_walk_is_cancelled_and_the_client_still_works() {
     let (memory, root) = wide(100);
     let registry =
         Registry::start(memory, &[("demo:latest", &root)], |_| Play::Delay(Duration::from_millis(30)));
@@ -196,7 +196,7 @@ fn a_dropped_walk_is_cancelled_and_the_client_goes_on() {
     drop(walk);
     let at_drop = registry.requests().len();
     thread::sleep(Duration::from_millis(200));
-    // What was on its way may still have arrived.
+    // Requests in flight may still have arrived.
     assert!(registry.requests().len() <= at_drop + 8, "{at_drop}, then {}", registry.requests().len());
     client.resolve(&registry.named("demo:latest"), None).unwrap();
 }
@@ -222,19 +222,19 @@ fn a_dropped_reader_closes_its_connection() {
 }
 
 #[test]
-fn calls_one_after_another_share_a_connection() {
+fn consecutive_calls_share_a_connection() {
     let (registry, _) = sample();
     let client = Client::new().unwrap();
     for _ in 0..20 {
         client.manifest(&registry.named("demo:latest"), None).unwrap();
-        // A refusal has a body of its own, which must be read to its end.
+        // The body of an error response must be read to its end.
         client.manifest(&registry.named("demo:absent"), None).unwrap_err();
     }
     assert_eq!(registry.connections(), 1);
 }
 
 #[test]
-fn a_short_body_that_nobody_wants_costs_no_connection() {
+fn a_short_unwanted_body_does_not_cost_the_connection() {
     let (memory, image, blob) = blob(b"fourteen bytes");
     let registry = Registry::start(memory, &[("demo:latest", &image)], serve);
     let client = Client::new().unwrap();
@@ -245,7 +245,7 @@ fn a_short_body_that_nobody_wants_costs_no_connection() {
 }
 
 #[test]
-fn calls_run_at_once_on_one_client() {
+fn calls_of_one_client_run_concurrently() {
     let (memory, root) = Memory::sample();
     let registry =
         Registry::start(memory, &[("demo:latest", &root)], |_| Play::Delay(Duration::from_millis(50)));
@@ -272,14 +272,14 @@ fn calls_run_at_once_on_one_client() {
 }
 
 #[test]
-fn more_calls_than_may_be_in_flight_all_end() {
+fn more_calls_than_the_limit_in_flight_all_end() {
     let (memory, root) = Memory::sample();
     let registry =
         Registry::start(memory, &[("demo:latest", &root)], |_| Play::Delay(Duration::from_millis(5)));
     let mut config = Config::default();
     config.limits.in_flight_per_origin = 1;
     config.limits.in_flight = 1;
-    let client = Client::builder().config(config).build().unwrap();
+    let client = Client::with_settings(Settings::default().config(config)).unwrap();
     let reference = registry.named("demo:latest");
     thread::scope(|scope| {
         for _ in 0..8 {
@@ -290,7 +290,7 @@ fn more_calls_than_may_be_in_flight_all_end() {
 }
 
 #[test]
-fn a_blob_goes_to_a_writer() {
+fn a_blob_is_written_to_a_writer() {
     let bytes = noise(3_000_000);
     let (memory, image, blob) = blob(&bytes);
     let registry = Registry::start(memory, &[("demo:latest", &image)], serve);
@@ -301,11 +301,11 @@ fn a_blob_goes_to_a_writer() {
         assert_eq!(count, blob.size);
         assert_eq!(written, bytes);
     }
-    assert_eq!(registry.connections(), 1, "a body that is read to its end gives its connection back");
+    assert_eq!(registry.connections(), 1, "a connection is reused after its body was read to the end");
 }
 
 #[test]
-fn a_blob_is_read_whatever_the_buffer() {
+fn a_blob_is_read_with_buffers_of_any_size() {
     let bytes = noise(300_000);
     let (memory, image, blob) = blob(&bytes);
     let registry = Registry::start(memory, &[("demo:latest", &image)], serve);
@@ -326,7 +326,7 @@ fn a_blob_is_read_whatever_the_buffer() {
 }
 
 #[test]
-fn a_blob_that_is_read_lets_other_calls_run() {
+fn a_reader_does_not_block_other_calls() {
     let (memory, image, blob) = blob(&noise(2_000_000));
     let registry = Registry::start(memory, &[("demo:latest", &image)], serve);
     let client = Client::new().unwrap();
@@ -341,7 +341,7 @@ fn a_blob_that_is_read_lets_other_calls_run() {
 }
 
 #[test]
-fn nothing_is_sent_for_what_is_not_used() {
+fn nothing_is_sent_before_the_first_read() {
     let (registry, root) = sample();
     let client = Client::new().unwrap();
     drop(client.blob(&registry.at("demo", &root.digest), None));
@@ -361,7 +361,7 @@ fn the_empty_blob_needs_no_request() {
 }
 
 #[test]
-fn a_blob_in_memory_is_bounded() {
+fn blob_bytes_rejects_a_blob_above_the_limit() {
     let (memory, image, blob) = blob(&noise(100_000));
     let registry = Registry::start(memory, &[("demo:latest", &image)], serve);
     let client = Client::new().unwrap();
@@ -373,22 +373,22 @@ fn a_blob_in_memory_is_bounded() {
     assert_eq!(client.requests(), before + 1);
     let error = client.blob_bytes(&reference, Some(100_000), 99_999).unwrap_err();
     assert!(error.to_string().contains("more than 99999 bytes"), "{error}");
-    assert_eq!(client.requests(), before + 1, "what is known to be too large is not asked for");
+    assert_eq!(client.requests(), before + 1, "a blob that is known to be too large is not requested");
 }
 
 #[test]
-fn a_loopback_registry_needs_no_leave_to_be_plain_but_obeys_a_ban() {
+fn loopback_uses_plain_http_unless_it_is_disabled() {
     let (registry, _) = sample();
     let mut config = Config::default();
     config.plain_http = PlainHttp::Never;
-    let client = Client::builder().config(config).build().unwrap();
+    let client = Client::with_settings(Settings::default().config(config)).unwrap();
     let error = client.resolve(&registry.named("demo:latest"), None).unwrap_err();
     assert_eq!(error.fault().unwrap().kind(), oci_proto::FaultKind::Tls, "{error}");
     assert!(registry.requests().is_empty());
 }
 
 #[test]
-fn every_request_is_the_core_s_own() {
+fn requests_have_only_the_headers_of_the_core() {
     let (memory, root) = Memory::sample();
     let registry = Registry::start(memory, &[("demo:latest", &root)], |head| {
         let names: BTreeSet<_> = head.headers.keys().map(http::HeaderName::as_str).collect();

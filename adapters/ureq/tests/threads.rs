@@ -1,4 +1,4 @@
-//! The client's threads; alone in its process, since it counts them.
+//! The threads of the client. This is a separate test binary, since it counts the threads of its process.
 
 #![cfg(target_os = "linux")]
 mod registry;
@@ -13,7 +13,7 @@ use oci_proto::server::{Flavour, Memory};
 use oci_proto_ureq::Client;
 use registry::{Play, Registry};
 
-/// How many threads of this process are a client's, by their name.
+/// Counts the threads of clients in this process, by name.
 fn threads() -> usize {
     let tasks = fs::read_dir("/proc/self/task").unwrap();
     let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
@@ -27,7 +27,7 @@ fn threads_are_started_when_needed_and_end_with_the_client() {
     let root = memory.add_index(Flavour::OCI, &images);
     let few = memory.add_index(Flavour::OCI, &images[..3]);
     let small = memory.clone();
-    // The calls below need some of the first twenty answers; the others never come.
+    // The calls below need some of the first twenty responses. There are no others.
     let asked = AtomicUsize::new(0);
     let registry = Registry::start(memory, &[("demo:latest", &root)], move |_| {
         match asked.fetch_add(1, Ordering::SeqCst) {
@@ -40,20 +40,20 @@ fn threads_are_started_when_needed_and_end_with_the_client() {
 
     client.resolve(&reference, None).unwrap();
     client.manifest(&reference, None).unwrap();
-    assert_eq!(threads(), 0, "a call with one request at a time sends it itself");
+    assert_eq!(threads(), 0, "a call with one request at a time sends it on its own thread");
 
     let mut walk = client.walk(&reference, WalkOptions::default());
     for _ in 0..10 {
         walk.next().unwrap().unwrap();
     }
-    assert_eq!(threads(), 8, "as many as requests to one registry may be in flight");
+    assert_eq!(threads(), 8, "one per request in flight to a registry");
 
     drop(client);
     assert_eq!(threads(), 8, "the walk still needs them");
     while registry.requests().len() < 24 {
         thread::sleep(Duration::from_millis(5));
     }
-    // They wait for the registry, and are not waited for.
+    // The threads wait for the registry. The drop does not wait for them.
     drop(walk);
     all_end();
 

@@ -1,4 +1,4 @@
-//! What the client does when the network, the registry or the writer fails.
+//! Failures of the network, the registry and the writer.
 
 mod registry;
 
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use oci_proto::server::{Flavour, Memory};
 use oci_proto::{Algorithm, Config, Descriptor, Digest, Error, FaultKind, MediaType, WalkOptions};
-use oci_proto_ureq::Client;
+use oci_proto_ureq::{Client, Settings};
 use registry::{Play, Registry};
 
 const SIZE: usize = 500_000;
@@ -20,11 +20,11 @@ fn blob() -> (Memory, Descriptor, Descriptor) {
     (memory, image, Descriptor::new(MediaType::OCI_EMPTY, digest, SIZE as u64))
 }
 
-/// Waits for nothing long, and tries nothing twice.
+/// A client with short timeouts and without retries.
 fn impatient() -> Client {
     let mut config = Config::default();
     config.limits.max_attempts = 1;
-    Client::builder().config(config).idle_timeout(Duration::from_secs(1)).build().unwrap()
+    Client::with_settings(Settings::default().config(config).idle_timeout(Duration::from_secs(1))).unwrap()
 }
 
 fn kind(error: &Error) -> Option<FaultKind> {
@@ -32,7 +32,7 @@ fn kind(error: &Error) -> Option<FaultKind> {
 }
 
 #[test]
-fn a_body_that_rests_is_a_timeout() {
+fn a_body_that_stalls_times_out() {
     let (memory, image, blob) = blob();
     let registry = Registry::start(memory, &[("demo:latest", &image)], |_| Play::StallAfter(1000));
     let began = Instant::now();
@@ -45,7 +45,7 @@ fn a_body_that_rests_is_a_timeout() {
 }
 
 #[test]
-fn a_slow_reader_is_not_an_idle_server() {
+fn a_slow_reader_does_not_time_out() {
     let (memory, image, blob) = blob();
     let registry = Registry::start(memory, &[("demo:latest", &image)], |_| Play::Serve);
     let mut reader = impatient().blob(&registry.at("demo", &blob.digest), None);
@@ -57,7 +57,7 @@ fn a_slow_reader_is_not_an_idle_server() {
 }
 
 #[test]
-fn a_body_cut_short_is_a_broken_connection() {
+fn a_truncated_body_is_a_broken_connection() {
     let (memory, image, blob) = blob();
     let registry = Registry::start(memory, &[("demo:latest", &image)], |_| Play::CutAfter(1000));
     let error =
@@ -66,14 +66,14 @@ fn a_body_cut_short_is_a_broken_connection() {
 }
 
 #[test]
-fn wrong_content_never_ends_well() {
+fn wrong_content_is_an_error() {
     let (mut memory, image, blob) = blob();
     assert!(memory.corrupt(&blob.digest, vec![8; SIZE]));
     let registry = Registry::start(memory, &[("demo:latest", &image)], |_| Play::Serve);
     let client = Client::new().unwrap();
     let reference = registry.at("demo", &blob.digest);
     let error = client.blob_to(&reference, Some(blob.size), io::sink()).unwrap_err();
-    assert!(error.to_string().contains("wrong content"), "{error}");
+    assert!(error.to_string().contains("digest mismatch"), "{error}");
 
     let mut reader = client.blob(&reference, None);
     let error = reader.read_to_end(&mut Vec::new()).unwrap_err();
@@ -83,7 +83,7 @@ fn wrong_content_never_ends_well() {
 }
 
 #[test]
-fn an_operation_ends_at_its_deadline_whatever_it_waits_for() {
+fn an_operation_ends_at_its_deadline() {
     let (memory, image, blob) = blob();
     let index = {
         let mut memory = memory.clone();
@@ -93,7 +93,7 @@ fn an_operation_ends_at_its_deadline_whatever_it_waits_for() {
     let registry = Registry::start(index, &[("demo:latest", &image)], |head| {
         if head.uri.path().contains("/blobs/") { Play::StallAfter(1000) } else { Play::Stall }
     });
-    let client = Client::builder().timeout(Duration::from_millis(300)).build().unwrap();
+    let client = Client::with_settings(Settings::default().timeout(Duration::from_millis(300))).unwrap();
     let reference = registry.named("demo:latest");
     let blob = registry.at("demo", &blob.digest);
     let attempts: [(&str, &dyn Fn() -> Error); 4] = [

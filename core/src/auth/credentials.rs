@@ -1,4 +1,4 @@
-//! Logins for registries, and the Authorization headers made of them.
+//! Logins for registries, and their Authorization headers.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,34 +10,33 @@ use crate::types::secret::Secret;
 
 /// A login for a registry.
 ///
-/// Shown for debugging, it keeps its secrets to itself.
+/// Its `Debug` output does not contain secrets.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Credentials {
-    /// A user's name and password.
+    /// A user name and a password.
     Basic {
-        /// The name; it holds no colon (RFC 7617, section 2).
+        /// The user name. It must not contain a colon (RFC 7617, section 2).
         username: String,
-        /// The password, or what a registry takes in its place.
+        /// The password, or the token that a registry accepts in its place.
         password: Secret,
     },
-    /// A refresh token, from which access tokens are made; Docker calls it an identity token.
+    /// A refresh token, which is exchanged for access tokens. Docker calls it an identity token.
     Identity(Secret),
-    /// An access token, sent as it is to the registry and to nobody else.
+    /// An access token, sent verbatim to the registry and to no other server.
     Bearer(Secret),
 }
 
 impl Credentials {
-    /// The user name that stands for a refresh token in the password's place, as Docker's credential
-    /// helpers have it.
+    /// The user name with which Docker's credential helpers mark the password as a refresh token.
     pub(crate) const IDENTITY_USER: &str = "<token>";
 
-    /// A login with a user's name and a password, or with the refresh token that the name `<token>`
-    /// announces.
+    /// Creates a login from a user name and a password. The user name `<token>` marks the password as a
+    /// refresh token.
     ///
     /// # Errors
     ///
-    /// The name has a colon, which Basic authentication cannot carry.
+    /// Fails if the user name contains a colon, which Basic authentication cannot represent.
     pub fn login(username: impl Into<String>, password: impl Into<Secret>) -> Result<Self, InvalidUsername> {
         let username = username.into();
         if username == Self::IDENTITY_USER {
@@ -50,37 +49,37 @@ impl Credentials {
     }
 }
 
-/// A user's name has a colon.
+/// The error returned for a user name that contains a colon.
 ///
 /// Source: RFC 7617, section 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a user's name must not have a colon")]
+#[error("a user name must not contain a colon")]
 #[non_exhaustive]
 pub struct InvalidUsername;
 
-/// Whose credentials are wanted.
+/// A question for the credentials of a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CredentialsQuery {
-    /// The registry that asks for a login.
+    /// The registry that requires a login.
     pub registry: Registry,
-    /// The repository that is asked for.
+    /// The repository of the request.
     pub repository: Repository,
 }
 
 impl CredentialsQuery {
-    /// A query for what can be shown to `registry` when it is asked for `repository`.
+    /// Creates a query for the credentials to use with `repository` on `registry`.
     pub fn new(registry: Registry, repository: Repository) -> Self {
         Self { registry, repository }
     }
 }
 
-/// The Authorization header of a user's name and password (RFC 7617, section 2).
+/// Returns the Authorization header for a user name and a password (RFC 7617, section 2).
 pub(crate) fn basic(username: &str, password: &Secret) -> Option<HeaderValue> {
     sensitive(&format!("Basic {}", STANDARD.encode(format!("{username}:{}", password.reveal()))))
 }
 
-/// The Authorization header of an access token (RFC 6750, section 2.1).
+/// Returns the Authorization header for an access token (RFC 6750, section 2.1).
 pub(crate) fn bearer(token: &Secret) -> Option<HeaderValue> {
     sensitive(&format!("Bearer {}", token.reveal()))
 }
@@ -96,14 +95,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_helper_s_token_user_means_a_refresh_token() {
+    fn the_user_name_token_marks_a_refresh_token() {
         assert_eq!(Credentials::login("<token>", "t"), Ok(Credentials::Identity("t".into())));
         assert!(matches!(Credentials::login("user", "t"), Ok(Credentials::Basic { .. })));
         assert_eq!(Credentials::login("a:b", "t"), Err(InvalidUsername));
     }
 
     #[test]
-    fn secrets_do_not_show() {
+    fn debug_output_hides_secrets() {
         let login = Credentials::login("user", "hunter2").unwrap();
         assert!(!format!("{login:?}").contains("hunter2"), "{login:?}");
         assert_eq!(format!("{:?}", Secret::from("hunter2")), "REDACTED");

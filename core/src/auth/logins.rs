@@ -1,4 +1,4 @@
-//! The schemes that registries ask for, and the logins that the driver found, by origin and repository.
+//! The challenges of registries and the logins from the driver, by origin and repository.
 
 use std::collections::BTreeMap;
 
@@ -7,29 +7,40 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::auth::credentials;
 use crate::auth::credentials::Credentials;
-use crate::auth::scope::Scope;
 use crate::auth::tokens::{Realm, TokenKey};
 use crate::config::PlainHttp;
 use crate::error::Misbehaviour;
 use crate::header::challenge::Challenge;
 use crate::types::id::QueryId;
 use crate::types::reference::name::Repository;
+use crate::types::scope::Scope;
 use crate::wire::origin;
 use crate::wire::origin::Origin;
+use crate::wire::target::Target;
 
-/// The reach of a challenge and of a login: one repository of one registry.
+/// The protection space of a challenge and a login: one repository of one registry.
 ///
-/// Source: RFC 9110, section 11.5, which leaves the division to the server; registries grant by repository.
+/// Source: RFC 9110, section 11.5, which lets the server partition its resources; registries grant
+/// access by repository.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ProtectionSpace {
     pub(crate) origin: Origin,
     pub(crate) repository: Repository,
 }
 
-/// The protection spaces whose registries have sent a challenge.
+impl ProtectionSpace {
+    /// Returns the protection space of a target.
+    pub(crate) fn of(target: &Target) -> Self {
+        Self { origin: target.origin.clone(), repository: target.repository.clone() }
+    }
+}
+
+/// The protection spaces for which a registry has sent a challenge.
 #[derive(Debug)]
 pub(crate) struct Logins {
     pub(super) spaces: BTreeMap<ProtectionSpace, Protection>,
+    /// The number of spaces with an open question.
+    asked: usize,
     max: usize,
 }
 
@@ -44,36 +55,36 @@ pub(super) struct Protection {
 enum Login {
     Unknown,
     Asked(QueryId),
-    /// The driver's answer: a login, or none.
+    /// The driver's answer: a login or none.
     Known {
         found: Option<Credentials>,
         obtained: u64,
     },
 }
 
-/// The credential for a request to a protection space, or the way to one.
+/// The credential for a request to a protection space, or the way to obtain one.
 #[derive(Debug)]
 pub(crate) enum Credential {
     /// The registry has sent no challenge.
     NotNeeded,
     /// The driver has not been asked for a login.
     Unknown,
-    /// The driver has been asked, and has not answered.
+    /// The driver has been asked and has not answered.
     Asked(QueryId),
-    /// There is no login, or none that suits the scheme.
+    /// There is no login for the scheme.
     Missing,
-    /// The login itself.
+    /// The login, as an Authorization header.
     Login { header: HeaderValue, obtained: u64 },
-    /// A token.
+    /// A token for this key.
     Token(Box<TokenKey>),
 }
 
 impl Logins {
     pub(crate) fn new(max: usize) -> Self {
-        Self { spaces: BTreeMap::new(), max: max.max(1) }
+        Self { spaces: BTreeMap::new(), asked: 0, max: max.max(1) }
     }
 
-    /// The credential for a request that needs `need`.
+    /// Returns the credential for a request that requires the scope `need`.
     pub(crate) fn credential(&mut self, space: &ProtectionSpace, need: &Scope, used: u64) -> Credential {
         let Some(protection) = self.spaces.get_mut(space) else { return Credential::NotNeeded };
         protection.last_used = used;
@@ -103,9 +114,9 @@ impl Logins {
         header.map_or(Credential::Missing, |header| Credential::Login { header, obtained })
     }
 
-    /// Takes a challenge; `None` keeps the scheme that the registry asked for before. `refused` says when the login
-    /// was obtained that the challenge refuses, if it refuses one. Among so many operations that are `alive`, none
-    /// takes the place of another's.
+    /// Stores a challenge; `None` keeps the scheme of the last one. If the challenge rejects a login,
+    /// `refused` is the time at which that login was obtained. `alive` is the number of operations in
+    /// the session, each of which has room for a space, so that none evicts another's.
     pub(crate) fn challenged(
         &mut self,
         space: &ProtectionSpace,
@@ -120,7 +131,7 @@ impl Logins {
         if let Some(scheme) = scheme {
             protection.scheme = scheme;
         }
-        // Another request may have led to a new login since.
+        // Another request may have obtained a new login in the meantime.
         if let Some(refused) = refused
             && matches!(protection.login, Login::Known { obtained, .. } if obtained == refused)
         {
@@ -128,21 +139,23 @@ impl Logins {
         }
     }
 
-    /// The driver is asked for the login.
+    /// Records that the driver is asked for the login.
     pub(crate) fn asked(&mut self, space: &ProtectionSpace, query: QueryId) {
         if let Some(protection) = self.spaces.get_mut(space) {
+            self.asked += usize::from(!protection.is_asked());
             protection.login = Login::Asked(query);
         }
     }
 
-    /// The driver has answered.
+    /// Records the driver's answer.
     pub(crate) fn answered(&mut self, space: &ProtectionSpace, found: Option<Credentials>, obtained: u64) {
         if let Some(protection) = self.spaces.get_mut(space) {
+            self.asked -= usize::from(protection.is_asked());
             protection.login = Login::Known { found, obtained };
         }
     }
 
-    /// Whether the registry has sent a challenge.
+    /// Returns whether the registry has sent a challenge.
     pub(crate) fn is_challenged(&self, space: &ProtectionSpace) -> bool {
         self.spaces.contains_key(space)
     }
@@ -152,31 +165,30 @@ impl Logins {
         matches!(login, Some(Login::Known { found: Some(_), .. }))
     }
 
-    /// Forgets the challenge and the login: the next request is sent without credentials. A space whose question is
-    /// open is kept, since the answer may be good.
+    /// Removes the challenge and the login, so the next request is sent without credentials. A space
+    /// with an open question is kept, since the answer may be valid.
     pub(crate) fn forget(&mut self, space: &ProtectionSpace) {
         if self.spaces.get(space).is_some_and(|protection| !protection.is_asked()) {
             self.spaces.remove(space);
         }
     }
 
-    /// Forgets the challenge and the login, even if its question is open.
+    /// Removes the challenge and the login, even if its question is open.
     pub(crate) fn remove(&mut self, space: &ProtectionSpace) {
-        self.spaces.remove(space);
+        if let Some(protection) = self.spaces.remove(space) {
+            self.asked -= usize::from(protection.is_asked());
+        }
     }
 
-    /// Evicts the least recently used space if there are too many. A space whose question is open keeps its place,
-    /// and takes none from others: its operation may be over.
+    /// Evicts the least recently used spaces if there are too many. A space with an open question is
+    /// not evicted, and does not count, since its operation may be over.
     fn make_room(&mut self, space: &ProtectionSpace, alive: usize) {
         if self.spaces.contains_key(space) {
             return;
         }
-        loop {
-            let idle = || self.spaces.iter().filter(|(_, protection)| !protection.is_asked());
-            if idle().count() < self.max.max(alive) {
-                break;
-            }
-            let oldest = idle().min_by_key(|(_, protection)| protection.last_used);
+        while self.spaces.len() - self.asked >= self.max.max(alive) {
+            let idle = self.spaces.iter().filter(|(_, protection)| !protection.is_asked());
+            let oldest = idle.min_by_key(|(_, protection)| protection.last_used);
             let Some(oldest) = oldest.map(|(space, _)| space.clone()) else { break };
             self.spaces.remove(&oldest);
         }
@@ -189,18 +201,19 @@ impl Protection {
     }
 }
 
-/// The authentication scheme of a challenge, with the parameters that a request for a token needs.
+/// The authentication scheme of a challenge, with the parameters for a token request.
 #[derive(Debug)]
 pub(crate) enum Scheme {
     Bearer { realm: Realm, service: String, scope: Scope },
     Basic,
 }
 
-/// The longest name of a service that is kept, in bytes; a longer one is left out. It is a host's as a rule.
+/// The maximum length of a service name, in bytes; a longer one is dropped. It is usually a host name.
 const MAX_SERVICE_LEN: usize = 4 << 10;
 
 impl Scheme {
-    /// Chooses among the challenges of a 401: Bearer before Basic. `None` if it offers neither.
+    /// Selects a challenge of a 401 response, preferring Bearer to Basic. Returns `None` if there is
+    /// neither.
     pub(crate) fn of_challenge(
         registry: &Origin,
         headers: &HeaderMap,
@@ -233,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_name_of_a_service_is_left_out() {
+    fn a_long_service_name_is_dropped() {
         let registry = Origin::of(&"https://registry.example/".parse().unwrap()).unwrap();
         for (len, kept) in [(MAX_SERVICE_LEN, MAX_SERVICE_LEN), (MAX_SERVICE_LEN + 1, 0)] {
             let text = format!(r#"Bearer realm="https://auth.example/",service="{}""#, "s".repeat(len));

@@ -5,7 +5,7 @@ use crate::auth::*;
 use crate::error::Responder;
 use crate::error::fault::FaultKind;
 
-/// An [`Auth`], and the requests that are made of it.
+/// An [`Auth`] under test, with its ids.
 struct Flow {
     auth: Auth,
     ids: Ids,
@@ -14,27 +14,21 @@ struct Flow {
 impl Flow {
     fn new(max: usize) -> Self {
         let limits = Limits { tokens: max, ..Limits::default() };
-        Self { auth: Auth::new(&limits, PlainHttp::Never), ids: Ids::default() }
+        Self { auth: Auth::new(&limits, PlainHttp::Never), ids: Ids::new() }
     }
 
-    /// A new request to the n-th repository.
+    /// Authorizes a new request to the n-th repository.
     fn request(&mut self, n: usize) -> (TaskId, Authorization) {
         let request = self.ids.task();
         (request, self.authorize(request, n))
     }
 
     fn authorize(&mut self, request: TaskId, n: usize) -> Authorization {
-        let space = space(n);
-        let target = Target {
-            registry: &"registry.example".parse().unwrap(),
-            space: &space,
-            origin: &space.origin,
-            need: &Scope::pull(&space.repository),
-        };
-        self.auth.authorize(request, &target, &mut self.ids, Time::ZERO)
+        let target = target(n);
+        self.auth.authorize(request, &target, &target.origin, &mut self.ids, Time::ZERO)
     }
 
-    /// A request to the n-th repository is answered 401, among so many operations.
+    /// Sends a request to the n-th repository and answers it with 401, among `alive` operations.
     fn challenge(&mut self, n: usize, challenge: &'static str, alive: usize) -> TaskId {
         let (request, _) = self.request(n);
         let outcome = self.refuse(request, challenge, alive);
@@ -55,7 +49,7 @@ impl Flow {
         self.auth.challenged(request, refusal, &headers, alive)
     }
 
-    /// The driver is asked for the n-th repository's login.
+    /// Makes the session ask the driver for the n-th repository's login.
     fn ask(&mut self, n: usize) -> QueryId {
         let (request, authorization) = self.request(n);
         assert!(matches!(authorization, Authorization::Wait), "{authorization:?}");
@@ -77,12 +71,9 @@ impl Flow {
 const BASIC: &str = "Basic realm=x";
 const BEARER: &str = r#"Bearer realm="https://auth.example/",service="s""#;
 
-fn space(n: usize) -> ProtectionSpace {
-    let uri = "https://registry.example/".parse().unwrap();
-    ProtectionSpace {
-        origin: Origin::of(&uri).unwrap(),
-        repository: format!("team/app-{n}").parse().unwrap(),
-    }
+fn target(n: usize) -> Target {
+    let repository = format!("team/app-{n}").parse().unwrap();
+    Target::to_pull(&"registry.example".parse().unwrap(), &repository, PlainHttp::Never)
 }
 
 fn login() -> Option<Credentials> {
@@ -93,28 +84,28 @@ fn token(text: &str) -> TokenAnswer {
     TokenAnswer::parse(format!(r#"{{"token":"{text}"}}"#).as_bytes()).unwrap()
 }
 
-/// The requests that are resumed.
+/// Returns the requests that are resumed.
 fn resumed<E: std::fmt::Debug>(outcomes: Vec<(TaskId, Result<(), E>)>) -> Vec<TaskId> {
     outcomes.into_iter().map(|(request, outcome)| outcome.map(|()| request).unwrap()).collect()
 }
 
 #[test]
-fn the_least_recently_used_makes_room() {
+fn the_least_recently_used_space_is_evicted() {
     let mut flow = Flow::new(3);
     for n in 0..3 {
         flow.challenge(n, BASIC, 1);
         flow.log_in(n);
     }
-    assert!(flow.is_known(0), "it is used again");
+    assert!(flow.is_known(0), "request 0 uses its space again");
     flow.challenge(3, BASIC, 1);
     assert_eq!([0, 1, 2, 3].map(|n| flow.is_known(n)), [true, false, true, true]);
-    // A known repository needs no room.
+    // A known repository evicts nothing.
     flow.challenge(0, BASIC, 1);
     assert_eq!([0, 2, 3].map(|n| flow.is_known(n)), [true; 3]);
 }
 
 #[test]
-fn there_is_room_for_as_many_as_are_alive_and_no_more() {
+fn every_live_operation_has_room_for_its_space() {
     let mut flow = Flow::new(2);
     for n in 0..100 {
         flow.challenge(n, BASIC, 10);
@@ -126,27 +117,27 @@ fn there_is_room_for_as_many_as_are_alive_and_no_more() {
 }
 
 #[test]
-fn an_open_question_keeps_its_place() {
+fn a_space_with_an_open_question_is_not_evicted() {
     let mut flow = Flow::new(1);
     let queries = [0, 1, 2].map(|n| {
         flow.challenge(n, BASIC, 1);
         flow.ask(n)
     });
-    flow.auth.logins.forget(&space(0));
-    assert_eq!(flow.auth.logins.spaces.len(), 3, "the driver will answer for each of them");
+    flow.auth.logins.forget(&ProtectionSpace::of(&target(0)));
+    assert_eq!(flow.auth.logins.spaces.len(), 3, "the driver will answer each question");
     flow.auth.answered(queries[0], Err(Fault::new(FaultKind::Credentials, "no file")));
     assert_eq!(flow.auth.logins.spaces.len(), 2);
 }
 
 #[test]
-fn an_answer_to_another_question_is_no_answer() {
+fn an_answer_to_an_unknown_question_is_ignored() {
     let mut flow = Flow::new(1);
     let request = flow.challenge(0, BASIC, 1);
     let query = flow.ask(0);
     assert!(matches!(flow.authorize(request, 0), Authorization::Wait));
-    assert_eq!(resumed(flow.auth.answered(QueryId(query.0 + 1), Ok(login()))), []);
+    assert_eq!(resumed(flow.auth.answered(flow.ids.query(), Ok(login()))), []);
     assert!(matches!(flow.authorize(request, 0), Authorization::Wait));
-    assert!(!flow.auth.has_question(), "the driver is asked once");
+    assert!(!flow.auth.has_question(), "the driver was asked twice");
     assert_eq!(resumed(flow.auth.answered(query, Ok(login()))), [request]);
     assert!(matches!(flow.authorize(request, 0), Authorization::Send(Some(_))));
 }
@@ -164,7 +155,7 @@ fn a_question_is_asked_again_until_it_is_answered() {
 }
 
 #[test]
-fn one_token_serves_all_that_wait_in_order_of_arrival() {
+fn one_token_serves_all_waiting_requests_in_order_of_arrival() {
     let mut flow = Flow::new(1);
     let first = flow.challenge(0, BEARER, 1);
     let (second, third) = (flow.ids.task(), flow.ids.task());
@@ -184,7 +175,7 @@ fn one_token_serves_all_that_wait_in_order_of_arrival() {
 }
 
 #[test]
-fn a_failed_token_request_fails_all_that_wait_and_leaves_nothing() {
+fn a_failed_token_request_fails_all_waiting_requests_and_keeps_no_state() {
     let mut flow = Flow::new(1);
     let request = flow.challenge(0, BEARER, 1);
     flow.log_in(0);
@@ -192,60 +183,58 @@ fn a_failed_token_request_fails_all_that_wait_and_leaves_nothing() {
     let error = Error::new(Fault::new(FaultKind::Connect, "refused"));
     let failed = flow.auth.fetched(fetch, Err(&error), Time::ZERO, 1);
     assert!(matches!(failed[..], [(id, Err(_))] if id == request), "{failed:?}");
-    assert!(!flow.is_known(0), "the next request starts without credentials");
+    assert!(!flow.is_known(0), "the next request must start without credentials");
 }
 
 #[test]
-fn a_token_request_stops_with_the_last_that_waits_for_it() {
+fn a_token_request_is_cancelled_with_its_last_waiting_request() {
     let mut flow = Flow::new(1);
     let first = flow.challenge(0, BEARER, 1);
     flow.log_in(0);
     let Authorization::Fetch(fetch, _) = flow.authorize(first, 0) else { panic!("no token request") };
     let (second, _) = flow.request(0);
-    assert_eq!(flow.auth.release(first), None, "another waits for it");
+    assert_eq!(flow.auth.release(first), None, "another request waits for it");
     assert_eq!(flow.auth.release(second), Some(fetch));
-    // It comes too late, and the next request does not wait for it.
+    // The token arrives too late, and the next request does not wait for it.
     assert_eq!(resumed(flow.auth.fetched(fetch, Ok(&token("late")), Time::ZERO, 1)), []);
     assert!(matches!(flow.request(0).1, Authorization::Fetch(..)));
 }
 
 #[test]
-fn a_cached_token_that_is_refused_is_fetched_again_and_a_fresh_one_is_final() {
+fn a_rejected_cached_token_is_refetched_and_a_rejected_fresh_one_is_final() {
     let mut flow = Flow::new(1);
     let first = flow.challenge(0, BEARER, 1);
     flow.log_in(0);
     let Authorization::Fetch(fetch, _) = flow.authorize(first, 0) else { panic!("no token request") };
     flow.auth.fetched(fetch, Ok(&token("t1")), Time::ZERO, 1);
-    // It comes when the token is cached.
+    // This request arrives when the token is cached.
     let (request, authorization) = flow.request(0);
     assert!(matches!(authorization, Authorization::Send(Some(_))), "{authorization:?}");
     assert_eq!(flow.refuse(request, BEARER, 1), Ok(()));
-    let Authorization::Fetch(fetch, _) = flow.authorize(request, 0) else { panic!("it is not dropped") };
+    let Authorization::Fetch(fetch, _) = flow.authorize(request, 0) else {
+        panic!("the rejected token was kept")
+    };
     flow.auth.fetched(fetch, Ok(&token("t2")), Time::ZERO, 1);
     assert!(matches!(flow.authorize(request, 0), Authorization::Send(Some(_))));
-    let Err(Cause::Answered(refusal)) = flow.refuse(request, BEARER, 1) else { panic!("it is not final") };
+    let Err(Cause::Answered(refusal)) = flow.refuse(request, BEARER, 1) else {
+        panic!("the rejection was not final")
+    };
     assert!(refusal.with_login);
 }
 
 #[test]
-fn no_credential_goes_to_another_origin() {
+fn no_credential_is_sent_to_another_origin() {
     let mut flow = Flow::new(1);
     let request = flow.challenge(0, BASIC, 1);
     flow.log_in(0);
-    let (space, elsewhere) = (space(0), Origin::of(&"https://cdn.example/".parse().unwrap()).unwrap());
-    let target = Target {
-        registry: &"registry.example".parse().unwrap(),
-        space: &space,
-        origin: &elsewhere,
-        need: &Scope::pull(&space.repository),
-    };
-    let authorization = flow.auth.authorize(request, &target, &mut flow.ids, Time::ZERO);
+    let elsewhere = Origin::of(&"https://cdn.example/".parse().unwrap()).unwrap();
+    let authorization = flow.auth.authorize(request, &target(0), &elsewhere, &mut flow.ids, Time::ZERO);
     assert!(matches!(authorization, Authorization::Send(None)), "{authorization:?}");
     assert!(matches!(flow.authorize(request, 0), Authorization::Send(Some(_))));
 }
 
 #[test]
-fn the_last_refusal_is_final_if_there_is_no_login() {
+fn the_last_401_is_final_without_a_login() {
     let mut flow = Flow::new(1);
     let (refused, waiting) = (flow.challenge(0, BASIC, 1), flow.ids.task());
     let query = flow.ask(0);

@@ -1,4 +1,4 @@
-//! Requests for tokens, to the token server that a registry's challenge names.
+//! Token requests, to the token server in a registry's challenge.
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::uri::PathAndQuery;
@@ -15,7 +15,7 @@ use crate::wire::request::{Accepting, Payload};
 use crate::wire::status::RequestKind;
 use crate::wire::{request, status};
 
-/// A request for a token: POST with a refresh token, or GET with the user's name and password or with nothing.
+/// A token request: POST with a refresh token, or GET with a user name and password or anonymously.
 #[derive(Debug)]
 pub(crate) struct TokenRequest {
     key: TokenKey,
@@ -35,7 +35,7 @@ impl TokenRequest {
         self.kind
     }
 
-    /// For GET, the realm with its own query, the service if there is one, and each scope.
+    /// Returns the URL. For GET, it is the realm with its own query, the service, if any, and each scope.
     ///
     /// Source: Docker's token authentication page.
     pub(crate) fn uri(&self) -> Uri {
@@ -54,25 +54,27 @@ impl TokenRequest {
             if query.is_empty() { realm.path().to_owned() } else { format!("{}?{query}", realm.path()) };
         let mut parts = realm.clone().into_parts();
         parts.path_and_query = PathAndQuery::try_from(path).ok();
-        // Too long for a URL: the realm alone will answer that it lacks parameters.
+        // The query is too long for a URL. Without it, the server responds that parameters are missing.
         Uri::from_parts(parts).unwrap_or_else(|_| realm.clone())
     }
 
-    /// Whether the request shows a login.
+    /// Returns whether the request contains a login.
     pub(crate) fn has_login(&self) -> bool {
         self.key.credentials.is_some()
     }
 
-    /// Turns to GET if `status` says that the server does not take a refresh token by POST. Returns whether it did.
+    /// Switches to GET if `status` indicates that the server does not accept a refresh token by POST.
+    /// Returns whether it switched.
     pub(crate) fn fall_back(&mut self, status: StatusCode) -> bool {
-        let does = self.kind == RequestKind::PostToken && status::refuses_refresh_token(status);
-        if does {
+        let switches = self.kind == RequestKind::PostToken && status::refuses_refresh_token(status);
+        if switches {
             self.kind = RequestKind::GetToken;
         }
-        does
+        switches
     }
 
-    /// The request to `target`, which is [its URL](Self::uri) or a redirect's, and the redactor of its answer.
+    /// Builds the request to `target`, which is [its URL](Self::uri) or a redirect's, and the redactor
+    /// for its response.
     pub(crate) fn build(&self, config: &Config, target: Uri) -> (Request<Payload>, Redactor) {
         let mut request = request::build(config, self.kind.method(), target, Accepting::Token);
         let (authorization, refresh_token) = match &self.key.credentials {
@@ -83,7 +85,7 @@ impl TokenRequest {
                 *request.body_mut() = Payload::Bytes(self.form(token).into());
                 (None, Some(token))
             }
-            // The user name of credential helpers is the one that such servers know.
+            // Servers without POST expect the user name of credential helpers.
             Some(Credentials::Identity(token)) => {
                 (credentials::basic(Credentials::IDENTITY_USER, token), None)
             }
@@ -96,7 +98,7 @@ impl TokenRequest {
         (request, redactor)
     }
 
-    /// The form that exchanges a refresh token for an access token.
+    /// Returns the form that exchanges a refresh token for an access token.
     ///
     /// Source: Docker's page on `OAuth2`; RFC 6749, section 6.
     fn form(&self, refresh_token: &Secret) -> String {

@@ -1,76 +1,79 @@
-//! The requests that wait for a login or a token, in order of arrival.
+//! Queues of requests that wait for a login or a token, in order of arrival.
 
 use std::collections::BTreeMap;
 
 use crate::types::id::{QueryId, TaskId};
 
-/// The end of a wait.
+/// The event that a request waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Awaited {
     /// The driver's answer to a question.
     Login(QueryId),
-    /// The end of a token request.
+    /// The outcome of a token request.
     Token(TaskId),
 }
 
-/// A line of requests for each login and token. A request stands in one of them at most.
+/// A queue of requests for each login and token. A request is in at most one queue.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
-    lines: BTreeMap<(Awaited, u64), TaskId>,
+    queues: BTreeMap<(Awaited, u64), TaskId>,
     places: BTreeMap<TaskId, (Awaited, u64)>,
     arrivals: u64,
 }
 
 impl Waiting {
-    /// Puts a request at the end of a line.
+    /// Appends a request to a queue.
     pub(crate) fn join(&mut self, request: TaskId, awaited: Awaited) {
         self.leave(request);
         let place = (awaited, self.arrivals);
         self.arrivals += 1;
-        self.lines.insert(place, request);
+        self.queues.insert(place, request);
         self.places.insert(request, place);
     }
 
-    /// Takes a request out of its line.
+    /// Removes a request from its queue.
     pub(crate) fn leave(&mut self, request: TaskId) -> Option<Awaited> {
         let place = self.places.remove(&request)?;
-        self.lines.remove(&place);
+        self.queues.remove(&place);
         Some(place.0)
     }
 
-    /// Empties a line.
+    /// Drains a queue.
     pub(crate) fn take(&mut self, awaited: Awaited) -> Vec<TaskId> {
-        let requests: Vec<TaskId> = self.line(awaited).collect();
+        let requests: Vec<TaskId> = self.queue(awaited).collect();
         for request in &requests {
             self.leave(*request);
         }
         requests
     }
 
-    /// The requests of a line.
-    pub(crate) fn line(&self, awaited: Awaited) -> impl Iterator<Item = TaskId> {
-        self.lines.range((awaited, 0)..=(awaited, u64::MAX)).map(|(_, request)| *request)
+    /// Returns the requests of a queue.
+    pub(crate) fn queue(&self, awaited: Awaited) -> impl Iterator<Item = TaskId> {
+        self.queues.range((awaited, 0)..=(awaited, u64::MAX)).map(|(_, request)| *request)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::id::Ids;
 
     #[test]
-    fn lines_are_in_order_of_arrival_and_independent() {
-        let (login, token) = (Awaited::Login(QueryId(1)), Awaited::Token(TaskId(1)));
+    fn queues_are_independent_and_in_order_of_arrival() {
+        let mut ids = Ids::new();
+        let [a, b, c, d, fetch] = [(); 5].map(|()| ids.task());
+        let (login, token) = (Awaited::Login(ids.query()), Awaited::Token(fetch));
         let mut waiting = Waiting::default();
-        for (request, awaited) in [(9, login), (5, token), (3, login), (7, login)] {
-            waiting.join(TaskId(request), awaited);
+        for (request, awaited) in [(d, login), (b, token), (a, login), (c, login)] {
+            waiting.join(request, awaited);
         }
-        assert_eq!(waiting.leave(TaskId(3)), Some(login));
-        assert_eq!(waiting.leave(TaskId(3)), None);
-        // A request that joins another line leaves its own.
-        waiting.join(TaskId(9), token);
-        assert_eq!(waiting.take(login), [TaskId(7)]);
+        assert_eq!(waiting.leave(a), Some(login));
+        assert_eq!(waiting.leave(a), None);
+        // A request that joins another queue leaves its own.
+        waiting.join(d, token);
+        assert_eq!(waiting.take(login), [c]);
         assert_eq!(waiting.take(login), []);
-        assert_eq!(waiting.take(token), [TaskId(5), TaskId(9)]);
-        assert!(waiting.lines.is_empty() && waiting.places.is_empty());
+        assert_eq!(waiting.take(token), [b, d]);
+        assert!(waiting.queues.is_empty() && waiting.places.is_empty());
     }
 }

@@ -1,8 +1,8 @@
-//! What goes wrong outside the protocol.
+//! Failures outside the protocol: of transports, storage and credential lookups.
 
 use std::fmt;
 
-/// Why a transport, or a sink, could not go on.
+/// A failure that a driver reports, of its transport, its storage or its credential lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     kind: FaultKind,
@@ -10,17 +10,17 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault in the transport's own words, which must hold no secret: they become part of an error.
+    /// Creates a fault. The message becomes part of an error, so it must not contain secrets.
     pub fn new(kind: FaultKind, message: impl fmt::Display) -> Self {
         Self { kind, message: message.to_string() }
     }
 
-    /// Where the transport failed.
+    /// Returns the kind.
     pub fn kind(&self) -> FaultKind {
         self.kind
     }
 
-    /// The transport's own words.
+    /// Returns the driver's message.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -28,34 +28,41 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.kind {
-            FaultKind::Connect => "no connection",
-            FaultKind::Tls => "no secure connection",
-            FaultKind::Timeout => "no answer in time",
+        let description = match self.kind {
+            FaultKind::Connect => "could not connect",
+            FaultKind::Tls => "could not establish TLS",
+            FaultKind::Timeout => "timed out",
             FaultKind::Reset => "the connection broke",
-            FaultKind::Sink => "the content could not be written",
-            FaultKind::Credentials => "the login could not be looked up",
+            FaultKind::Storage => "could not read or write the content",
+            FaultKind::Credentials => "could not look up the login",
+            FaultKind::NotSent => "the request was not sent",
+            FaultKind::Unsupported => "not supported by this client",
         };
-        write!(f, "{what}: {}", self.message)
+        write!(f, "{description}: {}", self.message)
     }
 }
 
 impl std::error::Error for Fault {}
 
-/// Where a transport failed.
+/// The kind of a [`Fault`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum FaultKind {
-    /// No connection: name resolution, routing, refusal, proxy.
+    /// The connection could not be established: name resolution, routing, refusal, proxy.
     Connect,
-    /// No secure connection: certificate, name, protocol.
+    /// TLS could not be established: certificate, host name, protocol.
     Tls,
-    /// Nothing arrived in time.
+    /// A timeout expired.
     Timeout,
-    /// The connection broke, or what came was not HTTP.
+    /// The connection broke, or the server did not speak HTTP.
     Reset,
-    /// What takes the bytes failed: a full disk, a closed pipe.
-    Sink,
-    /// A login could not be looked up: a credential helper that fails, a file that cannot be read.
+    /// A sink or a source failed: a full disk, a closed pipe, a file with the wrong content.
+    Storage,
+    /// A login could not be looked up: a credential helper failed, or a file is unreadable.
     Credentials,
+    /// No byte of the request was sent, for example because a pooled connection was stale. Any request
+    /// may be retried.
+    NotSent,
+    /// The driver does not support the exchange. It is not retried.
+    Unsupported,
 }

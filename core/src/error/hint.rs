@@ -1,4 +1,4 @@
-//! What to do about an error, where that is known.
+//! Hints that tell users how to resolve an error.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,7 +8,7 @@ use crate::error::fault::FaultKind;
 use crate::error::{Cause, Error, Refusal, Responder};
 
 impl Error {
-    /// What to do about it, where that is known: a sentence for a person.
+    /// Returns a hint for the user on how to resolve the error, if one is known.
     pub fn hint(&self) -> Option<Cow<'static, str>> {
         match self.cause() {
             Cause::Answered(refusal) => of_refusal(refusal),
@@ -20,47 +20,47 @@ impl Error {
 
 fn of_fault(kind: FaultKind) -> Option<&'static str> {
     match kind {
-        FaultKind::Connect => Some("check the host's name, the port, and the proxy settings"),
+        FaultKind::Connect => Some("check the host name, the port and the proxy settings"),
         FaultKind::Tls => {
-            Some("check the host's name and its certificate; a registry without TLS needs plain http")
+            Some("check the host name and its certificate; a registry without TLS requires plain HTTP")
         }
-        FaultKind::Timeout => Some("the host does not answer in time; try again, or allow more time"),
+        FaultKind::Timeout => Some("the host did not respond in time; try again, or raise the timeout"),
         _ => None,
     }
 }
 
 fn of_refusal(refusal: &Refusal) -> Option<Cow<'static, str>> {
-    let again = |fallback: &str| match refusal.retry_after {
-        Some(wait) => format!("try again in {}", Roughly(wait)),
+    let retry = |fallback: &str| match refusal.retry_after {
+        Some(wait) => format!("retry after {}", RoundedUp(wait)),
         None => fallback.to_owned(),
     };
     let fixed = match (refusal.status.as_u16(), refusal.by, refusal.with_login) {
         (429, _, login) => {
-            let or = if login { "" } else { ", or log in" };
-            return Some(format!("the registry limits how much it serves; {}{or}", again("wait")).into());
+            let or_log_in = if login { "" } else { ", or log in" };
+            return Some(format!("rate limited; {}{or_log_in}", retry("try again later")).into());
         }
         (500..=599, ..) => {
-            return Some(format!("the server is in trouble; {}", again("try again later")).into());
+            return Some(format!("server error; {}", retry("try again later")).into());
         }
-        // What is stored there knows neither the login nor the names of the registry.
+        // Storage behind a redirect knows neither the registry's logins nor its repositories.
         (401 | 403 | 404, Responder::Elsewhere, _) => {
-            "the registry sent us there; try again, or tell whoever runs it"
+            "the registry redirected the request there; try again, or report it to the registry's operator"
         }
         (404, Responder::TokenServer, _) => return None,
-        (401 | 403, _, true) => "the login may be wrong or lack the right to this, or it does not exist",
-        (401, _, false) => "log in to the registry, or give a user's name and password; or it does not exist",
-        (403, _, false) => "a login may help, or it does not exist",
-        (404, ..) => "check the repository, the tag or digest, and that it is not private",
-        (407, ..) => "the proxy wants a login, which belongs into its URL",
+        (401 | 403, _, true) => "the login is wrong, or you lack permission, or it does not exist",
+        (401, _, false) => "log in to the registry, or pass a user name and password; it may also not exist",
+        (403, _, false) => "a login may help; otherwise you lack permission, or it does not exist",
+        (404, ..) => "check the repository and the tag or digest; it may also be private",
+        (407, ..) => "the proxy requires a login; add it to the proxy URL",
         _ => return None,
     };
     Some(fixed.into())
 }
 
-/// A duration as people say it, never too short.
-struct Roughly(Duration);
+/// A duration in its most readable unit, rounded up.
+struct RoundedUp(Duration);
 
-impl fmt::Display for Roughly {
+impl fmt::Display for RoundedUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs().saturating_add(u64::from(self.0.subsec_nanos() > 0));
         let (unit, name) = match seconds {
@@ -91,25 +91,22 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_says_when_to_come_back() {
+    fn a_rate_limit_hint_includes_the_delay() {
         let by = Responder::Registry;
         for (after, login, expected) in [
-            (None, false, "wait, or log in"),
-            (Some(30), false, "try again in 30 s, or log in"),
-            (Some(3601), true, "try again in 61 min"),
-            (Some(0), true, "try again in 0 s"),
+            (None, false, "try again later, or log in"),
+            (Some(30), false, "retry after 30 s, or log in"),
+            (Some(3601), true, "retry after 61 min"),
+            (Some(0), true, "retry after 0 s"),
         ] {
-            assert_eq!(
-                hint(429, by, after, login),
-                format!("the registry limits how much it serves; {expected}")
-            );
+            assert_eq!(hint(429, by, after, login), format!("rate limited; {expected}"));
         }
-        assert_eq!(hint(503, by, Some(121), false), "the server is in trouble; try again in 3 min");
-        assert_eq!(hint(503, by, None, false), "the server is in trouble; try again later");
+        assert_eq!(hint(503, by, Some(121), false), "server error; retry after 3 min");
+        assert_eq!(hint(503, by, None, false), "server error; try again later");
     }
 
     #[test]
-    fn a_login_helps_with_registries_and_nowhere_else() {
+    fn only_registries_and_token_servers_suggest_a_login() {
         for status in [401, 403] {
             for by in [Responder::Registry, Responder::TokenServer] {
                 assert!(hint(status, by, None, false).contains("log"), "{status} {by:?}");
@@ -120,7 +117,7 @@ mod tests {
 
     #[test]
     fn waits_are_rounded_up() {
-        for (seconds, told) in [
+        for (seconds, expected) in [
             (0, "0 s"),
             (120, "120 s"),
             (121, "3 min"),
@@ -129,9 +126,9 @@ mod tests {
             (31_536_000, "365 days"),
             (u64::MAX, "213503982334602 days"),
         ] {
-            assert_eq!(Roughly(Duration::from_secs(seconds)).to_string(), told);
+            assert_eq!(RoundedUp(Duration::from_secs(seconds)).to_string(), expected);
         }
-        assert_eq!(Roughly(Duration::from_millis(1)).to_string(), "1 s");
-        assert_eq!(Roughly(Duration::MAX).to_string(), "213503982334602 days");
+        assert_eq!(RoundedUp(Duration::from_millis(1)).to_string(), "1 s");
+        assert_eq!(RoundedUp(Duration::MAX).to_string(), "213503982334602 days");
     }
 }

@@ -1,11 +1,11 @@
-//! WWW-Authenticate: how a server wants its clients to say who they are.
+//! WWW-Authenticate: the authentication challenges of a server.
 
 use std::fmt;
 
-use crate::header::cursor::{Cursor, is_tchar, write_quoted};
-use crate::header::{InvalidHeader, MAX_ELEMENTS};
+use crate::header::cursor::{Cursor, MAX_ELEMENTS, is_tchar, write_quoted};
+use crate::header::error::InvalidHeader;
 
-/// One challenge: a scheme, with parameters, one token, or nothing.
+/// An authentication challenge: a scheme, followed by parameters, one token68 value or nothing.
 ///
 /// Source: RFC 9110, section 11.6.1 (the field), 11.2 and 11.3 (its elements).
 ///
@@ -28,29 +28,29 @@ pub struct Challenge {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Rest {
     Token68(String),
-    /// Names in lower case, none of them twice.
+    /// The names are in lower case and unique.
     Params(Vec<(String, String)>),
 }
 
 impl Challenge {
-    /// Reads a field's value: one challenge, or several with commas between them.
+    /// Parses a field value: one or more challenges, separated by commas.
     ///
-    /// An unquoted parameter may have no value, though the specification asks for at least one
-    /// character; elsewhere the grammar is kept to.
+    /// The parser is lenient in one point: an unquoted parameter value may be empty, although the
+    /// grammar requires at least one character.
     ///
     /// # Errors
-    /// The value does not fit the grammar, or a challenge has a parameter twice, or there are more than
-    /// 64 challenges, or more than 64 parameters in one.
+    /// Fails if the value violates the grammar, if a challenge repeats a parameter, or if there are
+    /// more than 64 challenges or more than 64 parameters in one challenge.
     pub fn parse(value: &[u8]) -> Result<Vec<Self>, InvalidHeader> {
         let mut challenges = Vec::new();
         parse_into(&mut challenges, value)?;
         Ok(challenges)
     }
 
-    /// Reads the values of a field that is there several times, in order.
+    /// Parses the values of a repeated field, in order.
     ///
     /// # Errors
-    /// As for [`parse`](Self::parse), where 64 bounds the challenges of all values together.
+    /// Fails as [`parse`](Self::parse) does; the limit of 64 challenges applies to all values together.
     pub fn parse_all<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Self>, InvalidHeader> {
         let mut challenges = Vec::new();
         for value in values {
@@ -59,22 +59,22 @@ impl Challenge {
         Ok(challenges)
     }
 
-    /// The scheme, in lower case.
+    /// Returns the scheme, in lower case.
     pub fn scheme(&self) -> &str {
         &self.scheme
     }
 
-    /// Whether the challenge has this scheme, in any case.
+    /// Returns whether the challenge has this scheme, ignoring case.
     pub fn is(&self, scheme: &str) -> bool {
         self.scheme.eq_ignore_ascii_case(scheme)
     }
 
-    /// The value of a parameter; the name may be in any case.
+    /// Returns the value of a parameter, ignoring the case of its name.
     pub fn param(&self, name: &str) -> Option<&str> {
         self.params().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// The parameters in their order, the names in lower case.
+    /// Returns the parameters in order, with names in lower case.
     pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
         let params = match &self.rest {
             Rest::Params(params) => params.as_slice(),
@@ -83,7 +83,21 @@ impl Challenge {
         params.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The token that follows the scheme in place of parameters.
+    /// Replaces the token68 value or each parameter's value. `change` takes the parameter's name, if any, and
+    /// the value.
+    pub(crate) fn map(mut self, mut change: impl FnMut(Option<&str>, &str) -> String) -> Self {
+        match &mut self.rest {
+            Rest::Token68(token) => *token = change(None, token),
+            Rest::Params(params) => {
+                for (name, value) in params {
+                    *value = change(Some(name), value);
+                }
+            }
+        }
+        self
+    }
+
+    /// Returns the token68 value that follows the scheme in place of parameters.
     pub fn token68(&self) -> Option<&str> {
         match &self.rest {
             Rest::Token68(token) => Some(token),
@@ -107,8 +121,9 @@ impl fmt::Display for Challenge {
     }
 }
 
-/// Where the grammar has `#challenge` and each challenge has `#auth-param`, commas stand between both:
-/// an element with an equals sign after its first token belongs to the challenge before it.
+/// Commas separate both challenges (`#challenge`) and the parameters within a challenge
+/// (`#auth-param`). An element with an equals sign after its first token is a parameter of the
+/// preceding challenge.
 fn parse_into(challenges: &mut Vec<Challenge>, value: &[u8]) -> Result<(), InvalidHeader> {
     let mut cursor = Cursor::new("WWW-Authenticate", value);
     let mut current: Option<Challenge> = None;
@@ -120,17 +135,17 @@ fn parse_into(challenges: &mut Vec<Challenge>, value: &[u8]) -> Result<(), Inval
         }
         let token = cursor.token();
         if token.is_empty() {
-            return Err(cursor.error("a scheme or a parameter should be here"));
+            return Err(cursor.error("expected a scheme or a parameter"));
         }
         if is_before_equals(&cursor) {
             let Some(challenge) = &mut current else {
-                return Err(cursor.error("a parameter stands before any scheme"));
+                return Err(cursor.error("a parameter precedes any scheme"));
             };
             push_param(&mut cursor, challenge, token)?;
         } else {
             challenges.extend(current.take());
             if challenges.len() == MAX_ELEMENTS {
-                return Err(cursor.error("there are too many challenges"));
+                return Err(cursor.error("too many challenges"));
             }
             let rest = after_scheme(&mut cursor)?;
             let challenge = current
@@ -151,13 +166,13 @@ enum AfterScheme<'a> {
     Param(&'a str),
 }
 
-/// What comes between a scheme and the next comma; of a parameter, its name.
+/// Parses the text between a scheme and the next comma; of a parameter, only the name.
 fn after_scheme<'a>(cursor: &mut Cursor<'a>) -> Result<AfterScheme<'a>, InvalidHeader> {
     if cursor.is_at_element_end() {
         return Ok(AfterScheme::Nothing);
     }
     if !matches!(cursor.peek(), Some(b' ' | b'\t')) {
-        return Err(cursor.error("a scheme has a character that is not allowed"));
+        return Err(cursor.error("a scheme contains an invalid character"));
     }
     cursor.skip_whitespace();
     let mut ahead = cursor.clone();
@@ -168,7 +183,7 @@ fn after_scheme<'a>(cursor: &mut Cursor<'a>) -> Result<AfterScheme<'a>, InvalidH
     }
     let name = cursor.token();
     if name.is_empty() || !is_before_equals(cursor) {
-        return Err(cursor.error("a parameter's name and an equals sign should be before this"));
+        return Err(cursor.error("expected a parameter name and an equals sign before this"));
     }
     Ok(AfterScheme::Param(name))
 }
@@ -179,7 +194,7 @@ fn is_before_equals(cursor: &Cursor<'_>) -> bool {
     ahead.peek() == Some(b'=')
 }
 
-/// Reads a parameter from its equals sign on.
+/// Parses a parameter, starting at its equals sign.
 fn push_param(cursor: &mut Cursor<'_>, challenge: &mut Challenge, name: &str) -> Result<(), InvalidHeader> {
     cursor.skip_whitespace();
     cursor.eat(b'=');
@@ -188,7 +203,7 @@ fn push_param(cursor: &mut Cursor<'_>, challenge: &mut Challenge, name: &str) ->
         Some(b'"') => cursor.quoted_string()?,
         _ => cursor.token().to_owned(),
     };
-    // `Bearer service=,realm="x"`: what looked like a token was a parameter without value.
+    // `Bearer service=,realm="x"`: the presumed token68 was a parameter without a value.
     if let Rest::Token68(token) = &challenge.rest
         && let Some(name) = token.strip_suffix('=')
         && name.bytes().all(is_tchar)
@@ -199,10 +214,10 @@ fn push_param(cursor: &mut Cursor<'_>, challenge: &mut Challenge, name: &str) ->
         return Err(cursor.error("a scheme has both a token and parameters"));
     };
     if params.iter().any(|(n, _)| n.eq_ignore_ascii_case(name)) {
-        return Err(cursor.error("the parameter before this is there twice"));
+        return Err(cursor.error("the parameter before this is a duplicate"));
     }
     if params.len() == MAX_ELEMENTS {
-        return Err(cursor.error("there are too many parameters"));
+        return Err(cursor.error("too many parameters"));
     }
     params.push((name.to_ascii_lowercase(), value));
     Ok(())
@@ -219,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_registries_send() {
+    fn parses_the_challenges_that_registries_send() {
         for (value, expected) in [
             (
                 r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/ubuntu:pull""#,
@@ -254,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_elements_and_values_and_stray_whitespace_are_read() {
+    fn empty_elements_and_values_and_stray_whitespace_are_accepted() {
         for (value, expected) in [
             ("", &[][..]),
             (" , ,", &[]),
@@ -271,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn names_have_no_case() {
+    fn names_are_case_insensitive() {
         let challenge = &Challenge::parse(b"BeArEr ReAlM=MiXed").unwrap()[0];
         assert!(challenge.is("Bearer") && challenge.is("bearer") && !challenge.is("basic"));
         assert_eq!(challenge.scheme(), "bearer");
@@ -281,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_the_grammar_does_not_have() {
+    fn rejects_values_outside_the_grammar() {
         for value in [
             &b"realm=x"[..],
             b"=x",
@@ -320,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_says_where() {
+    fn an_error_reports_its_position() {
         let error = Challenge::parse(b"Basic realm=\"x\" y").unwrap_err();
         assert_eq!(error.at(), 16);
     }

@@ -1,14 +1,14 @@
-//! Content-Range: which bytes of the whole a response carries.
+//! Content-Range: the part of a representation that a response carries.
 
 use std::fmt;
 use std::ops::Range;
 
-use crate::header::InvalidHeader;
 use crate::header::cursor::Cursor;
+use crate::header::error::InvalidHeader;
 
-/// Which bytes of the whole a 206 carries, or how long the whole is that a 416 has no such bytes of.
+/// The byte range that a 206 response carries, or the total size that a 416 response reports.
 ///
-/// At least one of the two is known.
+/// At least one of range and total is present.
 ///
 /// Source: RFC 9110, section 14.4.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -18,56 +18,57 @@ pub struct ContentRange {
 }
 
 impl ContentRange {
-    /// Says that these bytes follow, of so many where that is known. None if the range is empty or
-    /// reaches beyond the total.
+    /// Creates the value for a byte range and the total size, if known. Returns `None` if the range is
+    /// empty or extends beyond the total.
     pub fn of(range: Range<u64>, total: Option<u64>) -> Option<Self> {
         let fits = !range.is_empty() && total.is_none_or(|total| range.end <= total);
         fits.then_some(Self { range: Some(range), total })
     }
 
-    /// Says that the range asked for lies outside the whole, which has `total` bytes.
+    /// Creates the value for a requested range that lies outside the `total` bytes.
     pub fn unsatisfied(total: u64) -> Self {
         Self { range: None, total: Some(total) }
     }
 
-    /// Reads a field's value.
+    /// Parses a field value.
     ///
     /// # Errors
-    /// The unit is not bytes, a number does not fit, or the range is empty or reaches beyond the total.
+    /// Fails if the unit is not `bytes`, if a number does not fit into 64 bits, or if the range is
+    /// empty or extends beyond the total.
     pub fn parse(value: &[u8]) -> Result<Self, InvalidHeader> {
         let mut cursor = Cursor::new("Content-Range", value);
         cursor.skip_whitespace();
         if !cursor.eat_word("bytes ") {
-            return Err(cursor.error("`bytes` and one space should be here"));
+            return Err(cursor.error("expected `bytes` and one space"));
         }
         let ends = if cursor.eat(b'*') {
             None
         } else {
             let first = cursor.number()?;
             if !cursor.eat(b'-') {
-                return Err(cursor.error("a hyphen should be here"));
+                return Err(cursor.error("expected a hyphen"));
             }
             Some((first, cursor.number()?))
         };
         if !cursor.eat(b'/') {
-            return Err(cursor.error("a slash should be here"));
+            return Err(cursor.error("expected a slash"));
         }
         let total = if ends.is_some() && cursor.eat(b'*') { None } else { Some(cursor.number()?) };
         let read = match (ends, total) {
             (Some((first, last)), total) => last.checked_add(1).and_then(|end| Self::of(first..end, total)),
             (None, total) => Some(Self { range: None, total }),
         };
-        let read = read.ok_or_else(|| cursor.error("the range is empty, or reaches beyond the total"))?;
+        let read = read.ok_or_else(|| cursor.error("the range is empty or extends beyond the total"))?;
         cursor.skip_whitespace();
-        if cursor.is_at_end() { Ok(read) } else { Err(cursor.error("the value should end here")) }
+        if cursor.is_at_end() { Ok(read) } else { Err(cursor.error("expected the end of the value")) }
     }
 
-    /// The bytes that follow, the end exclusive; never empty. None in a 416.
+    /// Returns the byte range, end exclusive and never empty, or `None` in a 416 response.
     pub fn range(&self) -> Option<Range<u64>> {
         self.range.clone()
     }
 
-    /// How many bytes the whole has, where that is known; as it always is in a 416.
+    /// Returns the total size in bytes, if known. Always present in a 416 response.
     pub fn total(&self) -> Option<u64> {
         self.total
     }
@@ -76,7 +77,7 @@ impl ContentRange {
 impl fmt::Display for ContentRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.range {
-            // Not empty: the end is at least 1.
+            // The range is not empty, so its end is at least 1.
             Some(range) => write!(f, "bytes {}-{}/", range.start, range.end - 1)?,
             None => f.write_str("bytes */")?,
         }
@@ -92,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_the_specification_shows() {
+    fn parses_the_examples_of_the_specification() {
         for (text, range, total) in [
             ("bytes 42-1233/1234", Some(42..1234), Some(1234)),
             ("bytes 42-1233/*", Some(42..1234), None),
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_a_range_of_bytes() {
+    fn rejects_anything_but_a_byte_range() {
         for text in [
             "",
             "bytes",
@@ -138,8 +139,8 @@ mod tests {
     }
 
     #[test]
-    fn an_error_says_where() {
+    fn an_error_reports_its_position() {
         let error = ContentRange::parse(b"bytes 0-1:2").unwrap_err();
-        assert_eq!(error.to_string(), "the Content-Range header is wrong at byte 9: a slash should be here");
+        assert_eq!(error.to_string(), "invalid Content-Range header at byte 9: expected a slash");
     }
 }

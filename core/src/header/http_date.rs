@@ -1,42 +1,42 @@
-//! Dates, as HTTP writes them.
+//! HTTP dates.
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::header::InvalidHeader;
 use crate::header::cursor::Cursor;
+use crate::header::error::InvalidHeader;
 
-/// A point on a server's clock, to the second: from the year 0 to the year 9999.
+/// A time on a server's clock, to the second, from the year 0 to the year 9999.
 ///
-/// All three forms are read; the preferred one is written. A year of two digits is one from 1970 to
-/// 2069: there is no clock here to count the specification's fifty years from. The name of the weekday
-/// has to be one, and is otherwise not looked at.
+/// All three formats are parsed; `Display` writes the preferred one. A two-digit year means a year from
+/// 1970 to 2069, since the core has no clock to apply the specification's fifty-year rule. The weekday
+/// must be valid but need not match the date.
 ///
 /// Source: RFC 9110, section 5.6.7.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HttpDate {
-    /// Counted from the start of 1970; within the years 0 to 9999.
+    /// Seconds since the start of 1970; within the years 0 to 9999.
     seconds: i64,
 }
 
 impl HttpDate {
-    /// Reads the value of a Date header.
+    /// Parses the value of a Date header.
     ///
     /// # Errors
-    /// The value has none of the three forms, or names a day that there is not.
+    /// Fails if the value has none of the three formats, or names a day that does not exist.
     pub fn parse(value: &[u8]) -> Result<Self, InvalidHeader> {
         let mut cursor = Cursor::new("Date", value);
         cursor.skip_whitespace();
         Self::read(&mut cursor)
     }
 
-    /// The time from `earlier` to this point; zero if `earlier` is later.
+    /// Returns the time from `earlier` to this date, or zero if `earlier` is later.
     pub fn saturating_since(self, earlier: Self) -> Duration {
-        // Both are within 10,000 years of each other.
+        // Cannot overflow: both dates lie within the same 10,000 years.
         Duration::from_secs(u64::try_from(self.seconds - earlier.seconds).unwrap_or(0))
     }
 
-    /// Reads the rest of a value.
+    /// Parses the rest of a value.
     pub(super) fn read(cursor: &mut Cursor<'_>) -> Result<Self, InvalidHeader> {
         let weekday = cursor.take_while(|b| b.is_ascii_alphabetic());
         let date = if WEEKDAYS.iter().any(|name| name.get(..3) == Some(weekday)) {
@@ -44,10 +44,10 @@ impl HttpDate {
         } else if WEEKDAYS.contains(&weekday) && cursor.eat(b',') {
             rfc850(cursor)?
         } else {
-            return Err(cursor.error("a date should begin with a weekday"));
+            return Err(cursor.error("a date must begin with a weekday"));
         };
         cursor.skip_whitespace();
-        if cursor.is_at_end() { Ok(date) } else { Err(cursor.error("the date should end here")) }
+        if cursor.is_at_end() { Ok(date) } else { Err(cursor.error("expected the end of the date")) }
     }
 }
 
@@ -55,7 +55,7 @@ impl fmt::Display for HttpDate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (days, second) = (self.seconds.div_euclid(DAY), self.seconds.rem_euclid(DAY));
         let (year, month, day) = civil_from_days(days);
-        // The first of January 1970 was a Thursday.
+        // 1 January 1970 was a Thursday.
         let weekday = named(&WEEKDAYS, (days + 4).rem_euclid(7)).get(..3).unwrap_or_default();
         let month = named(&MONTHS, month - 1);
         let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
@@ -119,7 +119,7 @@ fn date(
     Ok(HttpDate { seconds: days * DAY + second })
 }
 
-/// A space and `08:49:37`, in seconds. A leap second counts as the one before it.
+/// Parses a space and `08:49:37` into seconds. A leap second counts as the second before it.
 fn time_of_day(cursor: &mut Cursor<'_>) -> Result<i64, InvalidHeader> {
     expect(cursor, b' ')?;
     let hour = digits(cursor, 2)?;
@@ -128,58 +128,58 @@ fn time_of_day(cursor: &mut Cursor<'_>) -> Result<i64, InvalidHeader> {
     expect(cursor, b':')?;
     let second = digits(cursor, 2)?;
     if hour > 23 || minute > 59 || second > 60 {
-        return Err(cursor.error("the day has no such time"));
+        return Err(cursor.error("the day has no such time of day of day"));
     }
     Ok(hour * 3600 + minute * 60 + second.min(59))
 }
 
-/// A number of exactly so many digits, at most four.
+/// Parses a number of exactly `count` digits, at most four.
 fn digits(cursor: &mut Cursor<'_>, count: usize) -> Result<i64, InvalidHeader> {
     let text = cursor.take_while(|b| b.is_ascii_digit());
     match text.parse() {
         Ok(number) if text.len() == count => Ok(number),
-        _ => Err(cursor.error("the number before this has the wrong length")),
+        _ => Err(cursor.error("the number before this has the wrong number of digits")),
     }
 }
 
 fn month(cursor: &mut Cursor<'_>) -> Result<i64, InvalidHeader> {
     let name = cursor.take_while(|b| b.is_ascii_alphabetic());
     let found = (1..).zip(MONTHS).find(|(_, month)| *month == name);
-    found.map(|(number, _)| number).ok_or_else(|| cursor.error("a month should be before this"))
+    found.map(|(number, _)| number).ok_or_else(|| cursor.error("expected a month before this"))
 }
 
 fn gmt(cursor: &mut Cursor<'_>) -> Result<(), InvalidHeader> {
     if cursor.rest().starts_with(b" GMT") && cursor.eat_word(" GMT") {
         Ok(())
     } else {
-        Err(cursor.error("` GMT` should be here"))
+        Err(cursor.error("expected ` GMT`"))
     }
 }
 
 fn expect(cursor: &mut Cursor<'_>, byte: u8) -> Result<(), InvalidHeader> {
-    if cursor.eat(byte) { Ok(()) } else { Err(cursor.error("the date goes on with something else")) }
+    if cursor.eat(byte) { Ok(()) } else { Err(cursor.error("unexpected character in the date")) }
 }
 
 fn named(names: &[&'static str], index: i64) -> &'static str {
     usize::try_from(index).ok().and_then(|index| names.get(index)).copied().unwrap_or_default()
 }
 
-/// Days from the start of 1970 to a day of the Gregorian calendar, counted in years that begin in
-/// March, so that a leap day is the last of its year.
+/// Returns the days from the start of 1970 to a Gregorian date. Internally a year begins in March, so
+/// that a leap day is its last day.
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * DAYS_OF_ERA + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year
+    era * DAYS_PER_ERA + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year
         - DAYS_BEFORE_1970
 }
 
 /// The inverse of [`days_from_civil`].
 fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let days = days + DAYS_BEFORE_1970;
-    let era = days.div_euclid(DAYS_OF_ERA);
-    let day_of_era = days.rem_euclid(DAYS_OF_ERA);
+    let era = days.div_euclid(DAYS_PER_ERA);
+    let day_of_era = days.rem_euclid(DAYS_PER_ERA);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
@@ -188,9 +188,9 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     (era * 400 + year_of_era + i64::from(month <= 2), month, day)
 }
 
-/// The calendar repeats after 400 years.
-const DAYS_OF_ERA: i64 = 146_097;
-/// From the first of March of the year 0 to the start of 1970.
+/// The days in 400 years, after which the calendar repeats.
+const DAYS_PER_ERA: i64 = 146_097;
+/// The days from 1 March of the year 0 to the start of 1970.
 const DAYS_BEFORE_1970: i64 = 719_468;
 
 #[cfg(test)]
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_three_forms_name_the_same_second() {
+    fn the_three_formats_name_the_same_second() {
         for text in
             ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
         {
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn days_are_counted_by_the_gregorian_calendar() {
+    fn days_follow_the_gregorian_calendar() {
         for (text, seconds) in [
             ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
             ("Wed, 31 Dec 1969 23:59:59 GMT", -1),
@@ -234,12 +234,12 @@ mod tests {
     }
 
     #[test]
-    fn a_leap_second_counts_as_the_one_before() {
+    fn a_leap_second_counts_as_the_second_before() {
         assert_eq!(read("Fri, 31 Dec 9999 23:59:60 GMT"), read("Fri, 31 Dec 9999 23:59:59 GMT"));
     }
 
     #[test]
-    fn refuses_what_is_no_date() {
+    fn rejects_invalid_dates() {
         for text in [
             "",
             "Sun",

@@ -1,15 +1,15 @@
-//! Link: where a list goes on.
+//! Link: the next page of a list.
 
 use std::fmt;
 
-use crate::header::cursor::{Cursor, write_quoted};
-use crate::header::{InvalidHeader, MAX_ELEMENTS};
+use crate::header::cursor::{Cursor, MAX_ELEMENTS, write_quoted};
+use crate::header::error::InvalidHeader;
 
-/// A link to another resource, and what that is to this one.
+/// A link to another resource, with its relation types.
 ///
-/// The target is a reference that is not resolved yet: see [`resolve`](super::resolve).
+/// The target is an unresolved URI reference; see [`resolve`](super::resolve).
 ///
-/// Source: RFC 8288, section 3; distribution-spec end-8b and end-12b, whose next page it names.
+/// Source: RFC 8288, section 3; distribution-spec end-8b and end-12b, which use it to name the next page.
 ///
 /// ```
 /// use oci_proto::header::Link;
@@ -26,14 +26,14 @@ pub struct Link {
 }
 
 impl Link {
-    /// Reads a field's value: one link, or several with commas between them.
+    /// Parses a field value: one or more links, separated by commas.
     ///
-    /// A link with an `anchor` is about another resource than the one that was asked for, and is left
-    /// out. Other parameters than `rel` are read and dropped.
+    /// A link with an `anchor` belongs to a resource other than the requested one and is skipped.
+    /// Parameters other than `rel` are ignored.
     ///
     /// # Errors
-    /// The value does not fit the grammar, a target has a character that no URI has, or there are more
-    /// than 64 links, or more than 64 parameters in one.
+    /// Fails if the value violates the grammar, if a target has a character that is invalid in a URI,
+    /// or if there are more than 64 links or more than 64 parameters in one link.
     pub fn parse(value: &[u8]) -> Result<Vec<Self>, InvalidHeader> {
         let mut cursor = Cursor::new("Link", value);
         let mut links = Vec::new();
@@ -41,27 +41,27 @@ impl Link {
         cursor.skip_commas();
         while !cursor.is_at_end() {
             if count == MAX_ELEMENTS {
-                return Err(cursor.error("there are too many links"));
+                return Err(cursor.error("too many links"));
             }
             count += 1;
-            links.extend(read(&mut cursor)?);
+            links.extend(parse_link(&mut cursor)?);
             cursor.end_element()?;
             cursor.skip_commas();
         }
         Ok(links)
     }
 
-    /// The target, as it was written between the angle brackets: visible ASCII, perhaps empty.
+    /// Returns the target verbatim, without angle brackets: visible ASCII, possibly empty.
     pub fn target(&self) -> &str {
         &self.target
     }
 
-    /// Whether the link has this relation type, in any case.
+    /// Returns whether the link has this relation type, ignoring case.
     pub fn has_rel(&self, rel: &str) -> bool {
         self.rels().any(|own| own.eq_ignore_ascii_case(rel))
     }
 
-    /// The relation types, as they were written.
+    /// Returns the relation types verbatim.
     pub fn rels(&self) -> impl Iterator<Item = &str> {
         self.rel.as_deref().unwrap_or_default().split_ascii_whitespace()
     }
@@ -78,14 +78,14 @@ impl fmt::Display for Link {
     }
 }
 
-/// One link; none where it has an anchor.
-fn read(cursor: &mut Cursor<'_>) -> Result<Option<Link>, InvalidHeader> {
+/// Parses one link. Returns `None` if it has an anchor.
+fn parse_link(cursor: &mut Cursor<'_>) -> Result<Option<Link>, InvalidHeader> {
     if !cursor.eat(b'<') {
-        return Err(cursor.error("a link should begin here with an angle bracket"));
+        return Err(cursor.error("expected a link that begins with `<`"));
     }
     let target = cursor.take_while(|b| b.is_ascii_graphic() && !matches!(b, b'<' | b'>' | b'"' | b'\\'));
     if !cursor.eat(b'>') {
-        return Err(cursor.error("the target has a character that no URI has, or is not closed"));
+        return Err(cursor.error("the target is not closed or contains a character that is invalid in a URI"));
     }
     let mut rel = None;
     let mut has_anchor = false;
@@ -96,13 +96,13 @@ fn read(cursor: &mut Cursor<'_>) -> Result<Option<Link>, InvalidHeader> {
         }
         cursor.skip_whitespace();
         if !cursor.eat(b';') {
-            return Err(cursor.error("a semicolon, a comma or the end should be here"));
+            return Err(cursor.error("expected a semicolon, a comma or the end of the value"));
         }
         cursor.skip_whitespace();
         let name = cursor.token();
         cursor.skip_whitespace();
         let value = match (name, cursor.eat(b'=')) {
-            ("", true) => return Err(cursor.error("a parameter's name should be before this")),
+            ("", true) => return Err(cursor.error("expected a parameter name before this")),
             (_, false) => String::new(),
             (_, true) => {
                 cursor.skip_whitespace();
@@ -110,13 +110,13 @@ fn read(cursor: &mut Cursor<'_>) -> Result<Option<Link>, InvalidHeader> {
             }
         };
         if name.eq_ignore_ascii_case("rel") {
-            // Those after the first are to be ignored (RFC 8288, section 3.3).
+            // Occurrences after the first are ignored (RFC 8288, section 3.3).
             rel.get_or_insert(value);
         } else if name.eq_ignore_ascii_case("anchor") {
             has_anchor = true;
         }
     }
-    Err(cursor.error("there are too many parameters"))
+    Err(cursor.error("too many parameters"))
 }
 
 #[cfg(test)]
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_target_and_relation() {
+    fn parses_target_and_relation() {
         for value in [
             r#"</v2/x/tags/list?n=2&last=b>; rel="next""#,
             "</v2/x/tags/list?n=2&last=b>;rel=next",
@@ -154,13 +154,13 @@ mod tests {
     }
 
     #[test]
-    fn a_link_about_something_else_is_left_out() {
+    fn a_link_with_an_anchor_is_skipped() {
         let links = links(r#"<a>; rel=next; anchor="/other", <b>; rel=next"#);
         assert_eq!(links.iter().map(Link::target).collect::<Vec<_>>(), ["b"]);
     }
 
     #[test]
-    fn refuses_what_the_grammar_does_not_have() {
+    fn rejects_values_outside_the_grammar() {
         for value in [
             &b"/v2/x; rel=next"[..],
             b"<a",

@@ -1,25 +1,25 @@
-//! Location, and any other URI reference: what it means where it was found.
+//! Location: resolution of URI references.
 
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 
-use crate::header::InvalidHeader;
 use crate::header::cursor::Cursor;
+use crate::header::error::InvalidHeader;
 
-/// The longest reference that is read, in bytes. Signed URLs have a few thousand.
+/// The maximum length of a reference, in bytes. Signed URLs have a few thousand.
 const MAX_LEN: usize = 16 << 10;
 
-/// Resolves the value of a Location header, or the target of a [`Link`](super::Link), against the URI
-/// that was asked.
+/// Resolves the value of a Location header, or the target of a [`Link`](super::Link), against the
+/// request's URI.
 ///
-/// The result is absolute, has the scheme http or https, a host, no user name and no fragment. Its
-/// path has no `.` or `..` segment.
+/// The result is absolute. It has the scheme http or https, a host, no user name and no fragment, and
+/// its path has no `.` or `..` segment.
 ///
 /// Source: RFC 3986, section 5.2; RFC 9110, section 10.2.2.
 ///
 /// # Errors
-/// `base` is not absolute or of another scheme; or the reference is of another scheme, has a user name,
-/// an empty host or an impossible port, has a byte that no URI has, or more than 16 KiB.
+/// Fails if `base` is not an absolute http or https URI, or if the reference has another scheme, a user
+/// name, an empty host, an invalid port or a byte that is invalid in a URI, or is longer than 16 KiB.
 ///
 /// ```
 /// use oci_proto::header::resolve;
@@ -35,18 +35,18 @@ pub fn resolve(base: &Uri, reference: &[u8]) -> Result<Uri, InvalidHeader> {
         return Err(cursor.error("the URI is longer than 16 KiB"));
     }
     let (Some(base_scheme), Some(base_authority)) = (base.scheme(), base.authority()) else {
-        return Err(cursor.error("what it is relative to is not absolute"));
+        return Err(cursor.error("the base URI is not absolute"));
     };
     if ![Scheme::HTTP, Scheme::HTTPS].contains(base_scheme) {
-        return Err(cursor.error("what it is relative to is neither http nor https"));
+        return Err(cursor.error("the base URI is neither http nor https"));
     }
     cursor.skip_whitespace();
     let start = cursor.clone();
-    // User agents disagree on a backslash: some take it for a slash.
+    // User agents disagree on backslashes: some treat them as slashes.
     let text = cursor.take_while(|b| b.is_ascii_graphic() && b != b'\\');
     cursor.skip_whitespace();
     if !cursor.is_at_end() {
-        return Err(cursor.error("no URI has this byte"));
+        return Err(cursor.error("this byte is invalid in a URI"));
     }
 
     let cursor = start;
@@ -60,7 +60,7 @@ pub fn resolve(base: &Uri, reference: &[u8]) -> Result<Uri, InvalidHeader> {
     let authority = match parts.authority {
         Some(text) => read_authority(&cursor, text)?,
         None if parts.scheme.is_some() => return Err(cursor.error("the host is missing")),
-        // It is one, but may have a user name, or an empty port.
+        // The base is valid, but may have a user name or an empty port.
         None => read_authority(&cursor, base_authority.as_str())?,
     };
     let (path, query) = match parts.path {
@@ -79,16 +79,16 @@ pub fn resolve(base: &Uri, reference: &[u8]) -> Result<Uri, InvalidHeader> {
         None => path,
     };
     let path_and_query = PathAndQuery::try_from(path_and_query)
-        .map_err(|_| cursor.error("the path or the query has a byte that no URI has"))?;
+        .map_err(|_| cursor.error("the path or the query contains a byte that is invalid in a URI"))?;
     Uri::builder()
         .scheme(scheme)
         .authority(authority)
         .path_and_query(path_and_query)
         .build()
-        .map_err(|_| cursor.error("it is no URI"))
+        .map_err(|_| cursor.error("it is not a valid URI"))
 }
 
-/// A reference in its pieces, without the fragment.
+/// The components of a reference, without the fragment.
 struct Parts<'a> {
     scheme: Option<&'a str>,
     authority: Option<&'a str>,
@@ -97,14 +97,14 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// Splits as RFC 3986, appendix B does.
+    /// Splits a reference as in RFC 3986, appendix B.
     fn split(text: &'a str) -> Self {
         let text = text.split_once('#').map_or(text, |(text, _)| text);
         let (text, query) = match text.split_once('?') {
             None => (text, None),
             Some((text, query)) => (text, Some(query)),
         };
-        // A colon after a slash is one of the path.
+        // A colon after a slash is part of the path.
         let (scheme, text) = match text.split_once(':') {
             Some((scheme, rest)) if !scheme.contains('/') => (Some(scheme), rest),
             _ => (None, text),
@@ -122,9 +122,7 @@ impl<'a> Parts<'a> {
 
 fn read_authority(cursor: &Cursor<'_>, text: &str) -> Result<Authority, InvalidHeader> {
     if text.contains('@') {
-        return Err(
-            cursor.error("it, or what it is relative to, has a user name, which must not be followed")
-        );
+        return Err(cursor.error("the URI or its base contains a user name, which is not allowed"));
     }
     let host_len = if text.starts_with('[') { text.find(']').map(|at| at + 1) } else { text.find(':') };
     let (host, port) = text.split_at(host_len.unwrap_or(text.len()));
@@ -141,12 +139,14 @@ fn read_authority(cursor: &Cursor<'_>, text: &str) -> Result<Authority, InvalidH
     if !port_fits {
         return Err(cursor.error("the port is not a number from 1 to 65535"));
     }
-    // An empty port is the scheme's own, and so is none.
+    // An empty port and no port both mean the scheme's default.
     let text = if port == ":" { host } else { text };
-    text.parse().map_err(|_| cursor.error("the host has a byte that no host has"))
+    text.parse().map_err(|_| cursor.error("the host contains an invalid byte"))
 }
 
-/// Source: RFC 3986, section 5.2.4, for a path that is empty or begins with a slash.
+/// Removes `.` and `..` segments from a path that is empty or begins with a slash.
+///
+/// Source: RFC 3986, section 5.2.4.
 fn remove_dot_segments(path: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     let mut segments = path.split('/').skip(1).peekable();
@@ -179,8 +179,8 @@ mod tests {
         }
     }
 
-    /// RFC 3986, sections 5.4.1 and 5.4.2, without the fragments, and without what has no slash at the
-    /// end of an authority, where `http::Uri` has one.
+    /// RFC 3986, sections 5.4.1 and 5.4.2. Fragments are removed, and an authority is followed by a
+    /// slash, as `http::Uri` writes it.
     #[test]
     fn resolves_the_specification_s_examples() {
         for (reference, target) in [
@@ -247,13 +247,13 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_has_16_kib() {
+    fn a_reference_of_16_kib_is_accepted() {
         let longest = format!("/{}", "a".repeat(MAX_LEN - 1));
         assert_eq!(resolved("http://h/b", &longest), format!("http://h{longest}"));
     }
 
     #[test]
-    fn refuses_what_is_not_to_be_followed() {
+    fn rejects_references_that_must_not_be_followed() {
         let long = format!("/{}", "a".repeat(MAX_LEN));
         for reference in [
             "ftp://h/x",

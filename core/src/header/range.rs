@@ -1,12 +1,12 @@
-//! Range: which bytes of the whole a request asks for.
+//! Range: the part of a representation that a request asks for.
 
 use std::fmt;
 use std::ops::Range;
 
-use crate::header::cursor::Cursor;
-use crate::header::{InvalidHeader, MAX_ELEMENTS};
+use crate::header::cursor::{Cursor, MAX_ELEMENTS};
+use crate::header::error::InvalidHeader;
 
-/// One range of bytes, as a request asks for it.
+/// The byte range of a Range header.
 ///
 /// Source: RFC 9110, section 14.2.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,24 +21,24 @@ enum Spec {
 }
 
 impl ByteRange {
-    /// Asks for the bytes from `first` to the end.
+    /// Creates a range from `first` to the end.
     pub fn starting_at(first: u64) -> Self {
         Self(Spec::From(first))
     }
 
-    /// Reads a field's value: the range, or `None` where it asks for several ranges or in another unit
-    /// than bytes. Then, and where the value is wrong, a server answers with the whole.
+    /// Parses a field value. Returns `None` for several ranges or a unit other than bytes. In that
+    /// case, and if the value is invalid, a server responds with the whole representation.
     ///
-    /// A number that does not fit counts as the largest that does.
+    /// Numbers saturate at `u64::MAX`.
     ///
     /// # Errors
-    /// The value does not fit the grammar, or a range ends before it starts.
+    /// Fails if the value violates the grammar or a range ends before it starts.
     pub fn parse(value: &[u8]) -> Result<Option<Self>, InvalidHeader> {
         let mut cursor = Cursor::new("Range", value);
         cursor.skip_whitespace();
         let unit = cursor.token();
         if unit.is_empty() || !cursor.eat(b'=') {
-            return Err(cursor.error("a unit and an equals sign should be here"));
+            return Err(cursor.error("expected a unit and an equals sign"));
         }
         if !unit.eq_ignore_ascii_case("bytes") {
             return Ok(None);
@@ -47,7 +47,7 @@ impl ByteRange {
         cursor.skip_commas();
         while !cursor.is_at_end() {
             if count == MAX_ELEMENTS {
-                return Err(cursor.error("there are too many ranges"));
+                return Err(cursor.error("too many ranges"));
             }
             let spec = spec(&mut cursor)?;
             cursor.end_element()?;
@@ -56,17 +56,17 @@ impl ByteRange {
             count += 1;
         }
         match first {
-            None => Err(cursor.error("a range should be here")),
+            None => Err(cursor.error("expected a range")),
             Some(spec) => Ok((count == 1).then_some(Self(spec))),
         }
     }
 
-    /// What a server sends of something that has `size` bytes.
+    /// Selects the part of a representation of `size` bytes that a server sends.
     pub fn select(&self, size: u64) -> Selected {
         let range = match self.0 {
             Spec::From(first) => first..size,
             Spec::Between(first, last) => first..size.min(last.saturating_add(1)),
-            // Satisfiable, but no Content-Range can say so.
+            // Satisfiable, but Content-Range cannot express an empty range.
             Spec::Last(count) if count > 0 && size == 0 => return Selected::Whole,
             Spec::Last(count) => size.saturating_sub(count)..size,
         };
@@ -84,22 +84,22 @@ impl fmt::Display for ByteRange {
     }
 }
 
-/// What a server sends for a range.
+/// The part of a representation that a server sends for a range.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "200, 206 and 416")]
 pub enum Selected {
-    /// Everything, with status 200.
+    /// The whole representation, with status 200.
     Whole,
-    /// These bytes, the end exclusive, never empty, with status 206.
+    /// These bytes, end exclusive and never empty, with status 206.
     Part(Range<u64>),
-    /// No byte is in the range: status 416.
+    /// No bytes, with status 416.
     Nothing,
 }
 
 fn spec(cursor: &mut Cursor<'_>) -> Result<Spec, InvalidHeader> {
     let first = cursor.saturating_number();
     if !cursor.eat(b'-') {
-        return Err(cursor.error("a number or a hyphen should be here"));
+        return Err(cursor.error("a number or expected a hyphen"));
     }
     let last = cursor.saturating_number();
     match (first, last) {
@@ -107,7 +107,7 @@ fn spec(cursor: &mut Cursor<'_>) -> Result<Spec, InvalidHeader> {
         (Some(first), Some(last)) if first <= last => Ok(Spec::Between(first, last)),
         (Some(_), Some(_)) => Err(cursor.error("the range ends before it starts")),
         (None, Some(count)) => Ok(Spec::Last(count)),
-        (None, None) => Err(cursor.error("a number should be here")),
+        (None, None) => Err(cursor.error("expected a number")),
     }
 }
 
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn selects_what_lies_within_the_whole() {
+    fn selects_the_bytes_within_the_representation() {
         assert_eq!(select("bytes=0-", 10), Selected::Part(0..10));
         assert_eq!(select("bytes=3-", 10), Selected::Part(3..10));
         assert_eq!(select("bytes=3-3", 10), Selected::Part(3..4));
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_outside_the_whole_selects_nothing() {
+    fn a_range_beyond_the_end_selects_nothing() {
         assert_eq!(select("bytes=10-", 10), Selected::Nothing);
         assert_eq!(select("bytes=10-20", 10), Selected::Nothing);
         assert_eq!(select("bytes=99999999999999999999-", 10), Selected::Nothing);
@@ -145,14 +145,14 @@ mod tests {
     }
 
     #[test]
-    fn several_ranges_and_other_units_ask_for_the_whole() {
+    fn several_ranges_and_other_units_select_the_whole() {
         for text in ["bytes=0-1,3-4", "bytes=0-1,3-4,5-6", "items=1-2", "x=anything"] {
             assert_eq!(ByteRange::parse(text.as_bytes()), Ok(None), "{text}");
         }
     }
 
     #[test]
-    fn refuses_what_is_not_a_range() {
+    fn rejects_invalid_ranges() {
         let many = format!("bytes={}", "0-1,".repeat(65));
         for text in [
             "",

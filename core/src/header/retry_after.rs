@@ -1,29 +1,29 @@
-//! Retry-After: how long to leave a server alone.
+//! Retry-After: the delay before the next request to a server.
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::header::InvalidHeader;
 use crate::header::cursor::Cursor;
+use crate::header::error::InvalidHeader;
 use crate::header::http_date::HttpDate;
 
-/// How long a server asks to be left alone: so many seconds, or until a date.
+/// The delay that a server requests before the next attempt, as seconds or as a date.
 ///
 /// Source: RFC 9110, section 10.2.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "the two forms that the specification has")]
 pub enum RetryAfter {
-    /// So many seconds from the receipt of the response.
+    /// Seconds from the receipt of the response.
     Seconds(u64),
-    /// Until a date on the server's clock.
+    /// A date on the server's clock.
     Date(HttpDate),
 }
 
 impl RetryAfter {
-    /// Reads a field's value. A number that does not fit counts as the largest that does.
+    /// Parses a field value. A number saturates at `u64::MAX`.
     ///
     /// # Errors
-    /// The value is neither a number nor a date.
+    /// Fails if the value is neither a number nor a date.
     pub fn parse(value: &[u8]) -> Result<Self, InvalidHeader> {
         let mut cursor = Cursor::new("Retry-After", value);
         cursor.skip_whitespace();
@@ -35,13 +35,13 @@ impl RetryAfter {
         if cursor.is_at_end() {
             Ok(Self::Seconds(seconds))
         } else {
-            Err(cursor.error("the number should end here"))
+            Err(cursor.error("expected the end of the number"))
         }
     }
 
-    /// How long that is from the receipt of the response, whose own Date header says `date`; so the
-    /// clock is the server's on both sides. None for a date where the response has none of its own.
-    /// Zero for a date that has passed.
+    /// Returns the delay from the receipt of the response. `date` is the response's Date header, so
+    /// that both times are on the server's clock. Returns `None` for a date if `date` is `None`, and
+    /// zero for a date in the past.
     pub fn delay(&self, date: Option<HttpDate>) -> Option<Duration> {
         match self {
             Self::Seconds(seconds) => Some(Duration::from_secs(*seconds)),
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_counts_from_the_response_s_own() {
+    fn a_date_counts_from_the_date_header() {
         let date = HttpDate::parse(b"Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
         let later = RetryAfter::parse(b"Sun, 06 Nov 1994 08:50:07 GMT").unwrap();
         assert_eq!(later.delay(Some(date)), Some(Duration::from_secs(30)));
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_neither() {
+    fn rejects_anything_but_seconds_or_a_date() {
         for value in [&b""[..], b"-1", b"+1", b"1.5", b"1 2", b"soon", b"120s", b"\xff"] {
             assert!(RetryAfter::parse(value).is_err(), "{value:?} was accepted");
         }

@@ -1,8 +1,9 @@
-//! URLs fit to be shown.
+//! Redaction of URLs.
 
 use http::Uri;
 
-/// A URL fit for an error message: query values are left out, but for those that say what a token is for.
+/// Returns a URL for an error message. Query values are redacted, except for a token request's `scope`
+/// and `service`.
 pub(crate) fn redacted(uri: &Uri) -> String {
     let scheme = uri.scheme_str().unwrap_or("https");
     let host = uri.authority().map_or("", |authority| {
@@ -21,7 +22,7 @@ pub(crate) fn redacted(uri: &Uri) -> String {
     shown
 }
 
-/// The values of a URL's query that are not to be shown, as they stand there.
+/// Returns the query values of a URL that must be redacted, verbatim.
 pub(crate) fn secret_values(uri: &Uri) -> impl Iterator<Item = &str> {
     pairs(uri).filter_map(secret_value)
 }
@@ -30,8 +31,9 @@ fn pairs(uri: &Uri) -> impl Iterator<Item = &str> {
     uri.query().into_iter().flat_map(|query| query.split('&'))
 }
 
-/// What of a query's pair is not to be shown: all but its name, and what a token is for.
-fn secret_value(pair: &str) -> Option<&str> {
+/// Returns the part of a query pair that must be redacted: the value of any parameter but `scope` and
+/// `service`, or a pair without a name.
+pub(crate) fn secret_value(pair: &str) -> Option<&str> {
     match pair.split_once('=') {
         Some(("scope" | "service", _)) => None,
         Some((_, value)) => Some(value),
@@ -44,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn query_values_do_not_show() {
+    fn query_values_are_redacted() {
         for (uri, shown) in [
             ("https://h/v2/", "https://h/v2/"),
             (

@@ -1,28 +1,28 @@
-//! Warning: what a registry wants its users to read.
+//! Warning: messages from a registry to its users.
 
 use std::fmt;
 
-use crate::header::cursor::{Cursor, write_quoted};
-use crate::header::{InvalidHeader, MAX_ELEMENTS};
+use crate::header::cursor::{Cursor, MAX_ELEMENTS, write_quoted};
+use crate::header::error::InvalidHeader;
 
-/// A registry's warning for its users.
+/// A warning from a registry to its users.
 ///
-/// Source: distribution-spec, "Warnings": of RFC 7234, section 5.5, the code 299 with the agent `-`.
+/// Source: distribution-spec, "Warnings", which uses RFC 7234, section 5.5, with code 299 and agent `-`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Warning {
     text: String,
 }
 
 impl Warning {
-    /// The most bytes of a field's value that are read.
+    /// The maximum length of a field value, in bytes.
     pub const MAX_LEN: usize = 4096;
 
-    /// Reads a field's value: one warning, or several with commas between them. Those with another
-    /// code or agent than the specification's are left out.
+    /// Parses a field value: one or more warnings, separated by commas. Warnings with any other code or
+    /// agent are skipped.
     ///
     /// # Errors
-    /// The value does not fit the grammar, or has more than 4096 bytes, the most that registries may
-    /// send, or more than 64 warnings.
+    /// Fails if the value violates the grammar, is longer than 4096 bytes, the specification's maximum,
+    /// or has more than 64 warnings.
     pub fn parse(value: &[u8]) -> Result<Vec<Self>, InvalidHeader> {
         let mut cursor = Cursor::new("Warning", value);
         if value.len() > Self::MAX_LEN {
@@ -35,20 +35,20 @@ impl Warning {
                 break;
             }
             if count == MAX_ELEMENTS {
-                return Err(cursor.error("there are too many warnings"));
+                return Err(cursor.error("too many warnings"));
             }
             let code = cursor.take_while(|b| b.is_ascii_digit());
             if code.len() != 3 || !cursor.eat(b' ') {
-                return Err(cursor.error("a code of three digits and a space should be before this"));
+                return Err(cursor.error("expected a code of three digits and a space before this"));
             }
-            // A host with a port, or a pseudonym.
+            // The agent: a host with a port, or a pseudonym.
             let agent = cursor.take_while(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b',' | b'\\'));
             if agent.is_empty() || !cursor.eat(b' ') {
-                return Err(cursor.error("an agent and a space should be before this"));
+                return Err(cursor.error("expected an agent and a space before this"));
             }
             let text = cursor.quoted_string()?;
             if cursor.rest().starts_with(b" \"") && cursor.eat(b' ') {
-                // The date, of no use to a reader of the text.
+                // Skip the date.
                 cursor.quoted_string()?;
             }
             cursor.end_element()?;
@@ -59,12 +59,12 @@ impl Warning {
         Ok(warnings)
     }
 
-    /// With another text.
+    /// Returns the warning with its text replaced.
     pub(crate) fn map(self, change: impl FnOnce(&str) -> String) -> Self {
         Self { text: change(&self.text) }
     }
 
-    /// The text, without control characters. Whoever answered chose it.
+    /// Returns the text. It contains no control characters, but is otherwise the server's untrusted input.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_one_or_several() {
+    fn parses_one_or_more_warnings() {
         assert_eq!(texts(r#"299 - "Your token expires""#), ["Your token expires"]);
         assert_eq!(texts(r#"299 - "a, \"b\" \\", ,299 - "c""#), [r#"a, "b" \"#, "c"]);
         assert_eq!(texts(r#"299 - "dated" "Sun, 06 Nov 1994 08:49:37 GMT""#), ["dated"]);
@@ -97,18 +97,18 @@ mod tests {
     }
 
     #[test]
-    fn leaves_out_what_is_not_for_users() {
+    fn skips_other_codes_and_agents() {
         assert_eq!(texts(r#"110 - "stale",299 example.com:80 "other",299 - "kept""#), ["kept"]);
     }
 
     #[test]
-    fn what_is_printed_reads_back() {
+    fn display_output_parses_back() {
         let warnings = Warning::parse(br#"299 - "a \"b\" \\c""#).unwrap();
         assert_eq!(Warning::parse(warnings[0].to_string().as_bytes()), Ok(warnings.clone()));
     }
 
     #[test]
-    fn refuses_what_the_grammar_does_not_have() {
+    fn rejects_values_outside_the_grammar() {
         for value in [
             &b"299"[..],
             b"299 -",

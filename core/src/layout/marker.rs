@@ -7,30 +7,30 @@ use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 
 use crate::types::digest::excerpt;
 
-/// The most bytes that an `oci-layout` file may have. It has one short property; others may be added, and a
-/// hundred times as much leaves room for them.
+/// The maximum size of an `oci-layout` file, in bytes. Its one property takes 30 bytes; the rest is
+/// room for future properties.
 pub const MARKER_BYTES: u64 = 4 << 10;
 
 const KEY: &str = "imageLayoutVersion";
 const VERSION: &str = "1.0.0";
 
-/// What the `oci-layout` file of a new layout holds.
+/// Returns the contents of a new layout's `oci-layout` file.
 pub fn marker() -> &'static [u8] {
     br#"{"imageLayoutVersion":"1.0.0"}"#
 }
 
-/// Reads what an `oci-layout` file holds: one JSON object with the property `imageLayoutVersion`, once, which
-/// is `1.0.0`. Other properties may be there, and are not read.
+/// Checks the contents of an `oci-layout` file: a JSON object with exactly one property
+/// `imageLayoutVersion`, equal to `1.0.0`. Other properties are ignored.
 ///
 /// Source: image-spec, image-layout.md, "oci-layout file".
 ///
 /// # Errors
-/// It holds something else, or more than [`MARKER_BYTES`] bytes.
+/// Fails if the contents are anything else, or longer than [`MARKER_BYTES`].
 pub fn check_marker(bytes: &[u8]) -> Result<(), InvalidMarker> {
     if bytes.len() as u64 > MARKER_BYTES {
         return Err(InvalidMarker::TooLarge);
     }
-    // What is skipped is not looked at: that all of it is text is asked first.
+    // The JSON parser does not check skipped values for UTF-8, so check all of the text first.
     let text = str::from_utf8(bytes).map_err(|error| InvalidMarker::Malformed(error.to_string()))?;
     let mut json = serde_json::Deserializer::from_str(text);
     let version = json.deserialize_map(Version).and_then(|version| json.end().map(|()| version));
@@ -42,21 +42,21 @@ pub fn check_marker(bytes: &[u8]) -> Result<(), InvalidMarker> {
     }
 }
 
-/// Why an `oci-layout` file is refused. Excerpts are bounded and escaped.
+/// The error returned when an `oci-layout` file is invalid. Excerpts are bounded and escaped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidMarker {
-    /// It has more than [`MARKER_BYTES`] bytes.
+    /// The file has more than [`MARKER_BYTES`] bytes.
     #[error("it has more than {MARKER_BYTES} bytes")]
     TooLarge,
-    /// It is not a JSON object, or has its one property twice, or that is not a string.
-    #[error("it is not a JSON object with the one string `imageLayoutVersion`: {0}")]
+    /// The file is not a JSON object, or its `imageLayoutVersion` is repeated or not a string.
+    #[error("it is not a JSON object with one string `imageLayoutVersion`: {0}")]
     Malformed(String),
-    /// It has no `imageLayoutVersion`.
+    /// The file has no `imageLayoutVersion`.
     #[error("it has no `imageLayoutVersion`")]
     NoVersion,
-    /// The layout is of another version.
-    #[error("the layout's version is `{0}`, and only {VERSION} can be read")]
+    /// The layout has another version.
+    #[error("the layout's version is `{0}`, but only {VERSION} is supported")]
     Version(String),
 }
 
@@ -77,7 +77,7 @@ impl<'de> Visitor<'de> for Version {
                     return Err(A::Error::duplicate_field(KEY));
                 }
             } else if key.eq_ignore_ascii_case(KEY) {
-                return Err(A::Error::custom("some readers take another key for it"));
+                return Err(A::Error::custom("another key differs from it only in case"));
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_is_read_and_other_properties_are_not() {
+    fn the_version_is_checked_and_other_properties_are_ignored() {
         assert_eq!(check_marker(marker()), Ok(()));
         assert_eq!(
             check_marker(b" {\"x\": [{}], \"imageLayoutVersion\" : \"1.0.0\", \"y\": null}\n"),
@@ -100,14 +100,14 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_by_name() {
-        for (text, said) in [
+    fn anything_else_is_rejected_with_its_reason() {
+        for (text, expected) in [
             ("", "not a JSON object"),
             ("[]", "not a JSON object"),
             ("{", "not a JSON object"),
             (
                 "null",
-                "not a JSON object with the one string `imageLayoutVersion`: invalid type: null, expected an object",
+                "not a JSON object with one string `imageLayoutVersion`: invalid type: null, expected an object",
             ),
             (r#"{"imageLayoutVersion":"1.0.0"}{}"#, "not a JSON object"),
             (r#"{"imageLayoutVersion":1}"#, "not a JSON object"),
@@ -119,7 +119,7 @@ mod tests {
             (r#"{"imageLayoutVersion":""}"#, "version is ``"),
         ] {
             let error = check_marker(text.as_bytes()).expect_err(text).to_string();
-            assert!(error.contains(said), "{text} gave {error:?}, which lacks {said:?}");
+            assert!(error.contains(expected), "{text} gave {error:?}, which lacks {expected:?}");
         }
         let skipped = b"{\"imageLayoutVersion\":\"1.0.0\",\"x\":\"\xff\"}";
         assert!(matches!(check_marker(skipped), Err(InvalidMarker::Malformed(_))));

@@ -1,4 +1,4 @@
-//! The names that a layout gives to its roots.
+//! Names of a layout's roots.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,20 +7,21 @@ use crate::types::digest::excerpt;
 use crate::types::reference::Reference;
 use crate::types::reference::name::Tag;
 
-/// A name for a root of a layout: a tag, mostly, or a longer name such as `team/app:1.0`.
+/// The name of a root in a layout: usually a tag, or a longer name such as `team/app:1.0`.
 ///
-/// It has one to 640 characters, each a letter, a digit, or one of `-._:@+/`. Every tag is one.
+/// A name has one to 640 characters, each a letter, a digit, or one of `-._:@+/`. Every tag is a valid
+/// name.
 ///
-/// Source: image-spec, annotations.md, `org.opencontainers.image.ref.name`: the characters. The stricter order
-/// of them that is given there leaves out tags that registries have, such as `_` and `1..0`.
+/// Source: image-spec, annotations.md, `org.opencontainers.image.ref.name`, for the set of characters.
+/// The grammar there is stricter and excludes tags that registries allow, such as `_` and `1..0`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RefName(Box<str>);
 
 impl RefName {
-    /// The longest name, in bytes: that of the longest reference.
+    /// The maximum length of a name, in bytes: that of the longest reference.
     pub const MAX_LEN: usize = Reference::MAX_LEN;
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -56,9 +57,9 @@ impl fmt::Display for RefName {
     }
 }
 
-/// Why a text is not a name for a root of a layout.
+/// The error returned when a name of a root fails to parse.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a name in a layout: {problem}")]
+#[error("`{text}` is not a valid name in a layout: {problem}")]
 pub struct InvalidRefName {
     text: String,
     problem: &'static str,
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_has_the_characters_of_the_specification() {
+    fn names_use_the_characters_of_the_specification() {
         for text in ["latest", "_", "1..0", "docker.io/library/ubuntu:24.04", "a@sha256:0", &"a".repeat(640)]
         {
             assert_eq!(text.parse::<RefName>().map(|name| name.to_string()).as_deref(), Ok(text));

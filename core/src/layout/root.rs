@@ -1,4 +1,4 @@
-//! Which of a layout's roots is meant.
+//! Selects a root of a layout.
 
 use std::fmt;
 
@@ -6,20 +6,20 @@ use crate::layout::index::{Entry, Index};
 use crate::layout::ref_name::RefName;
 use crate::types::digest::{Digest, excerpt};
 
-/// Which of a layout's roots is meant.
+/// Selects a root of a layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "another way to name a root is a question to every caller")]
+#[expect(clippy::exhaustive_enums, reason = "a new way to select a root affects every caller")]
 pub enum Root {
-    /// The only one that there is.
+    /// The only root.
     Only,
-    /// The one with this name.
+    /// The root with this name.
     Named(RefName),
-    /// The one with this digest.
+    /// The root with this digest.
     Digest(Digest),
 }
 
 impl Root {
-    /// Whether an entry of a layout's index names it. Every entry names the only root.
+    /// Returns whether an entry of a layout's index matches. [`Only`](Self::Only) matches every entry.
     pub fn is_named_by(&self, entry: &Entry) -> bool {
         match self {
             Self::Only => true,
@@ -30,21 +30,21 @@ impl Root {
 }
 
 impl Index {
-    /// The entry of a root: the first one of those that name it.
+    /// Returns the first entry of a root.
     ///
-    /// Several entries with one name are one root where their digests are equal.
+    /// Several entries with one name count as one root if their digests are equal.
     ///
     /// # Errors
-    /// There is no such root, or there are several.
+    /// Fails if no root matches, or if several do.
     pub fn find(&self, root: &Root) -> Result<&Entry, NoRoot> {
-        let mut meant = self.entries().iter().filter(|entry| root.is_named_by(entry));
-        let Some(first) = meant.next() else {
+        let mut matching = self.entries().iter().filter(|entry| root.is_named_by(entry));
+        let Some(first) = matching.next() else {
             return Err(match root {
                 Root::Only => NoRoot::Empty,
                 Root::Named(_) | Root::Digest(_) => NoRoot::Unknown(self.shown()),
             });
         };
-        if meant.all(|other| other.descriptor().digest == first.descriptor().digest) {
+        if matching.all(|other| other.descriptor().digest == first.descriptor().digest) {
             return Ok(first);
         }
         Err(match root {
@@ -61,7 +61,7 @@ impl Index {
         })
     }
 
-    /// The names of the entries, else their digests, fit to be shown; the first few.
+    /// Returns the names of the first few entries, or their digests, escaped for an error message.
     fn shown(&self) -> Vec<String> {
         distinct(self.entries().iter().map(|entry| match entry.ref_name() {
             Some(name) => excerpt(name),
@@ -70,7 +70,7 @@ impl Index {
     }
 }
 
-/// How many roots an error lists.
+/// The maximum number of roots that an error lists.
 const MAX_SHOWN: usize = 16;
 
 fn distinct<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
@@ -86,21 +86,22 @@ fn distinct<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
     few
 }
 
-/// Why a layout has no root that is meant. Lists have the first few; what they show is bounded and escaped.
+/// The error returned when a layout has no matching root. Lists contain the first few roots; excerpts
+/// are bounded and escaped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoRoot {
-    /// It has none at all.
-    #[error("the layout is empty: its index.json names nothing")]
+    /// The layout has no roots.
+    #[error("the layout is empty: its index.json has no entries")]
     Empty,
-    /// It has several, and none was named.
-    #[error("the layout has several roots, and one has to be named: {}", Listed(.0))]
+    /// The layout has several roots, and the selection names none.
+    #[error("the layout has several roots; name one of: {}", Listed(.0))]
     Several(Vec<String>),
-    /// It has none of this name or digest.
-    #[error("the layout has no such root; it has: {}", Listed(.0))]
+    /// The layout has no root of this name or digest.
+    #[error("the layout has no such root; available: {}", Listed(.0))]
     Unknown(Vec<String>),
-    /// It gives one name to several roots.
-    #[error("the layout gives the name `{name}` to several roots, of which one can be named by its digest: {}", Listed(.digests))]
+    /// Several roots have the name.
+    #[error("the layout gives the name `{name}` to several roots; select one by its digest: {}", Listed(.digests))]
     Ambiguous {
         /// The name.
         name: RefName,

@@ -1,114 +1,150 @@
-//! Why a document is refused.
+//! Errors of parsing and verification.
 
 use std::fmt::Write as _;
 
-use crate::types::digest::excerpt;
+use crate::types::digest::{Digest, excerpt};
 use crate::types::media_type::{Kind, MediaType};
 
-/// Why a document was refused.
+/// The error returned when a document is invalid.
 ///
-/// A `place` is a path from the document's top, such as `manifests[17].digest`. Excerpts are bounded
+/// A `place` is a path from the document's root, such as `manifests[17].digest`. Excerpts are bounded
 /// and escaped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidManifest {
-    /// Two pieces of evidence say different things of what the document is.
-    #[error("the evidence conflicts: {first} says {first_says}, and {second} says {second_says}")]
+    /// Two pieces of evidence disagree on the document's type.
+    #[error("conflicting document types: {first} says {first_says}, and {second} says {second_says}")]
     Conflict {
-        /// Who says one thing.
+        /// The first piece of evidence.
         first: &'static str,
-        /// What it says.
+        /// The type according to the first.
         first_says: String,
-        /// Who says another.
+        /// The second piece of evidence.
         second: &'static str,
-        /// What that says.
+        /// The type according to the second.
         second_says: String,
     },
-    /// Nothing says what the document is.
+    /// No evidence determines the document's type.
     #[error(
-        "what the document is cannot be told: neither its Content-Type nor its mediaType says, and it is shaped \
-         neither like an image nor like an index"
+        "cannot determine the document's type: neither Content-Type nor mediaType names it, and its structure \
+         matches neither an image nor an index"
     )]
     Unrecognised,
     /// The Content-Type header is not a media type.
-    #[error("the Content-Type header is unusable: {0}")]
+    #[error("invalid Content-Type header: {0}")]
     ContentType(String),
-    /// The registry's answer is a web page.
+    /// The registry returned a web page.
     #[error(
-        "the registry answered with a web page instead of a manifest: a proxy or a login page may be in between, \
-         or the host is not a registry"
+        "the registry returned a web page instead of a manifest: a proxy or login page may have intercepted the \
+         request, or the host is not a registry"
     )]
     WebPage,
     /// A Docker schema 1 manifest.
     #[error(
-        "the document is a Docker schema 1 manifest, which is obsolete and not read; push the image anew"
+        "the document is a Docker schema 1 manifest, which is obsolete and not supported; push the image again \
+         with a current tool"
     )]
     Schema1,
     /// The schema version is not 2.
-    #[error("the document's schemaVersion is {}, and must be 2", version(*.0))]
+    #[error("the document's schemaVersion is {}, but must be 2", version(*.0))]
     SchemaVersion(Option<u64>),
-    /// The document could be read as an index and as an image.
-    #[error("the document is ambiguous: it has `manifests` as an index has, and `{0}` as an image has")]
+    /// The document could be parsed as both an index and an image.
+    #[error("the document is ambiguous: it has both `manifests`, like an index, and `{0}`, like an image")]
     Ambiguous(&'static str),
     /// The document has more than `u32::MAX` bytes.
-    #[error("the document has {0} bytes, and only 4294967295 can be read")]
+    #[error("the document has {0} bytes, but at most 4294967295 are supported")]
     TooLarge(u64),
     /// The document is not UTF-8.
-    #[error("the document is not UTF-8 from byte {0} on")]
+    #[error("the document is not UTF-8: invalid byte at offset {0}")]
     Encoding(usize),
-    /// The document is not JSON, or something follows it.
-    #[error("the document is not JSON{}: {problem}", at(place))]
+    /// The document is not JSON, or has trailing data.
+    #[error("the document is not valid JSON{}: {problem}", at(place))]
     Syntax {
-        /// Where it was being read.
+        /// The path at which parsing stopped.
         place: String,
-        /// What is wrong there.
+        /// The parser's message.
         problem: String,
     },
-    /// A value is not what belongs there.
-    #[error("the document has a wrong value{}: {problem}", at(place))]
+    /// A value is invalid.
+    #[error("the document has an invalid value{}: {problem}", at(place))]
     Value {
-        /// Where.
+        /// The path of the value.
         place: String,
-        /// What is wrong with it.
+        /// The reason.
         problem: String,
     },
-    /// Something that must be there is not.
+    /// A required property is missing.
     #[error("the document has no `{key}`{}", at(place))]
     Missing {
-        /// The object that should have it; empty for the document itself.
+        /// The path of the object; empty for the document itself.
         place: String,
-        /// Its key.
+        /// The missing key.
         key: &'static str,
     },
-    /// An object has a key twice: readers differ in which one they take.
+    /// An object has a duplicate key. Parsers differ in which value they use.
     #[error("the document has the key `{key}` twice{}", at(place))]
     Duplicate {
-        /// The object; empty for the document itself.
+        /// The path of the object; empty for the document itself.
         place: String,
         /// An excerpt of the key.
         key: String,
     },
-    /// A key that readers which ignore case take for one that matters.
-    #[error("the document has the key `{key}`{}, which some readers take for `{known}`", at(place))]
+    /// A key differs only in case from a known one. Case-insensitive parsers treat them as equal.
+    #[error("the document has the key `{key}`{}, which some readers treat as `{known}`", at(place))]
     Case {
-        /// The object; empty for the document itself.
+        /// The path of the object; empty for the document itself.
         place: String,
         /// An excerpt of the key.
         key: String,
-        /// The key that it resembles.
+        /// The known key.
         known: &'static str,
     },
-    /// The document is not of the kind that was asked for.
-    #[error("the document is of the type {media_type}, not an {wanted}")]
+    /// The document is not of the requested kind.
+    #[error("the document's type is {media_type}, not an {wanted}")]
     Kind {
-        /// What was asked for.
+        /// The requested kind.
         wanted: Kind,
-        /// What the document is.
+        /// The document's media type.
         media_type: MediaType,
     },
-    /// The document was read, but does not fit the types of `oci-spec`.
-    #[error("the document does not fit its type: {0}")]
+    /// The document is valid, but does not deserialize into the types of `oci-spec`.
+    #[error("the document does not fit the `oci-spec` type: {0}")]
     Typed(String),
+}
+
+impl InvalidManifest {
+    /// Returns whether the content is not a document of any known type, as opposed to an invalid document.
+    pub(super) fn is_no_document(&self) -> bool {
+        matches!(self, Self::Unrecognised | Self::Syntax { .. } | Self::Encoding(_) | Self::TooLarge(_))
+    }
+}
+
+/// The error returned when content does not match its descriptor.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(clippy::exhaustive_enums, reason = "one variant for each step of verification")]
+pub enum VerifyError {
+    /// The size differs.
+    #[error("the descriptor says {expected} bytes, but the content has {found}")]
+    Size {
+        /// The size in the descriptor.
+        expected: u64,
+        /// The actual size.
+        found: u64,
+    },
+    /// The digest's algorithm is not supported, so the content cannot be verified.
+    #[error("its digest algorithm is not sha256, sha384 or sha512")]
+    UnknownAlgorithm(Digest),
+    /// The digest differs.
+    #[error("digest mismatch: computed {computed}")]
+    Digest {
+        /// The digest in the descriptor.
+        expected: Digest,
+        /// The digest of the actual content.
+        computed: Digest,
+    },
+    /// The document is invalid.
+    #[error(transparent)]
+    Manifest(#[from] InvalidManifest),
 }
 
 fn at(place: &str) -> String {
@@ -119,8 +155,8 @@ fn version(version: Option<u64>) -> String {
     version.map_or_else(|| "missing".to_owned(), |number| number.to_string())
 }
 
-/// A rule that the pass saw broken; where, is known when the pass has ended.
-pub(super) enum Broken {
+/// A violation that the pass found. Its position is known only once the pass has unwound.
+pub(super) enum Violation {
     Schema1,
     SchemaVersion(u64),
     Ambiguous(&'static str),
@@ -130,15 +166,19 @@ pub(super) enum Broken {
     Case { key: String, known: &'static str },
 }
 
-/// One step from the place of an error up to the top.
+/// One segment of an error's path, collected from the inside out.
 pub(super) enum PathSegment {
     Key(&'static str),
     Index(usize),
 }
 
 impl InvalidManifest {
-    /// What ended a pass: the broken rule, or else what the JSON reader says.
-    pub(super) fn of_pass(broken: Option<Broken>, trail: &[PathSegment], error: &serde_json::Error) -> Self {
+    /// Builds the error that ended a pass: the violation, or else the JSON parser's error.
+    pub(super) fn of_pass(
+        violation: Option<Violation>,
+        trail: &[PathSegment],
+        error: &serde_json::Error,
+    ) -> Self {
         let mut place = String::new();
         for step in trail.iter().rev() {
             // Writing to a String cannot fail.
@@ -148,14 +188,14 @@ impl InvalidManifest {
                 PathSegment::Index(index) => write!(place, "[{index}]"),
             };
         }
-        match broken {
-            Some(Broken::Schema1) => Self::Schema1,
-            Some(Broken::SchemaVersion(version)) => Self::SchemaVersion(Some(version)),
-            Some(Broken::Ambiguous(key)) => Self::Ambiguous(key),
-            Some(Broken::Value(problem)) => Self::Value { place, problem },
-            Some(Broken::Missing(key)) => Self::Missing { place, key },
-            Some(Broken::Duplicate(key)) => Self::Duplicate { place, key: excerpt(&key) },
-            Some(Broken::Case { key, known }) => Self::Case { place, key: excerpt(&key), known },
+        match violation {
+            Some(Violation::Schema1) => Self::Schema1,
+            Some(Violation::SchemaVersion(version)) => Self::SchemaVersion(Some(version)),
+            Some(Violation::Ambiguous(key)) => Self::Ambiguous(key),
+            Some(Violation::Value(problem)) => Self::Value { place, problem },
+            Some(Violation::Missing(key)) => Self::Missing { place, key },
+            Some(Violation::Duplicate(key)) => Self::Duplicate { place, key: excerpt(&key) },
+            Some(Violation::Case { key, known }) => Self::Case { place, key: excerpt(&key), known },
             None => {
                 let problem = shortened(&error.to_string());
                 if error.is_data() { Self::Value { place, problem } } else { Self::Syntax { place, problem } }
@@ -164,7 +204,7 @@ impl InvalidManifest {
     }
 }
 
-/// A message of the JSON reader, which may quote a text of any length, without its middle.
+/// Shortens a message of the JSON parser, which may quote text of any length, by removing its middle.
 pub(super) fn shortened(message: &str) -> String {
     const END: usize = 80;
     let tail = message.char_indices().rev().nth(END - 1).map_or(0, |(start, _)| start);
@@ -179,7 +219,7 @@ mod tests {
     use super::shortened;
 
     #[test]
-    fn a_long_message_is_shown_without_its_middle() {
+    fn a_long_message_loses_its_middle() {
         assert_eq!(shortened(&"y".repeat(160)), "y".repeat(160));
         let message = format!("{}{}{}", "a".repeat(80), "b", "c".repeat(80));
         assert_eq!(shortened(&message), format!("{}... {}", "a".repeat(80), "c".repeat(80)));

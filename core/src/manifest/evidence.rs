@@ -1,4 +1,4 @@
-//! The one decision of what a document is.
+//! Determines the type of a document.
 
 use std::fmt;
 
@@ -6,22 +6,22 @@ use serde::Deserializer as _;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 
 use crate::manifest::error::InvalidManifest;
-use crate::manifest::read;
-use crate::manifest::read::{Document, Untyped};
+use crate::manifest::pass::{Document, Untyped};
+use crate::manifest::read::read;
 use crate::manifest::table::Table;
 use crate::types::media_type::{Kind, MediaType};
 
-/// What is known of a document besides its bytes.
+/// Evidence of a document's type besides its bytes.
 #[derive(Clone, Copy, Debug, Default)]
-#[expect(clippy::exhaustive_structs, reason = "more evidence is a change to every caller")]
+#[expect(clippy::exhaustive_structs, reason = "new evidence changes every caller")]
 pub struct Evidence<'a> {
-    /// The Content-Type header's value as it came.
+    /// The verbatim value of the Content-Type header.
     pub content_type: Option<&'a str>,
-    /// What the descriptor that led to the document says it is.
+    /// The media type in the descriptor that refers to the document.
     pub expected: Option<&'a MediaType>,
 }
 
-/// Decides what a document is, and reads it if it is an image or an index.
+/// Determines a document's type, and parses it if it is an image or an index.
 pub(super) fn decide(
     raw: &[u8],
     evidence: Evidence<'_>,
@@ -32,14 +32,14 @@ pub(super) fn decide(
     let claims = Claims { header, document: None, expected };
     claims.agree()?;
     match (&claims.header, &claims.expected) {
-        // A type that is not read is taken at its word.
+        // The type of an opaque document is trusted.
         (Some(header), _) if header.kind() == Kind::Other => claims.leaf(),
         (None, Some(expected)) if expected.kind() == Kind::Other => {
             claims.with_document(own_type(raw).as_ref())?.leaf()
         }
-        _ => match read::read(raw, untyped) {
-            Ok(document) => claims.with_document(document.media_type.as_ref())?.settle(document),
-            // Rules of images and indexes do not bind a document that says it is something else.
+        _ => match read(raw, untyped) {
+            Ok(document) => claims.with_document(document.media_type.as_ref())?.check_structure(document),
+            // The rules for images and indexes do not apply to a document that declares another type.
             Err(refused) => match own_type(raw).filter(|own| own.kind() == Kind::Other) {
                 Some(own) => claims.with_document(Some(&own))?.leaf(),
                 None if raw.trim_ascii_start().starts_with(b"<") => Err(InvalidManifest::WebPage),
@@ -59,12 +59,12 @@ fn content_type(value: Option<&str>) -> Result<Option<MediaType>, InvalidManifes
     Ok(specific(&media_type))
 }
 
-/// A type that says something.
+/// Returns the type unless it is generic.
 fn specific(media_type: &MediaType) -> Option<MediaType> {
     (!media_type.is_generic()).then(|| media_type.clone())
 }
 
-/// Who says what of the document. A generic type is no claim.
+/// The types that the evidence claims for the document. A generic type is not a claim.
 struct Claims {
     header: Option<MediaType>,
     document: Option<MediaType>,
@@ -73,8 +73,8 @@ struct Claims {
 
 const HEADER: &str = "the Content-Type header";
 const DOCUMENT: &str = "the document's mediaType";
-const EXPECTED: &str = "the descriptor that led to it";
-const SHAPE: &str = "the document's shape";
+const EXPECTED: &str = "its descriptor";
+const STRUCTURE: &str = "the document's structure";
 
 impl Claims {
     fn with_document(self, own: Option<&MediaType>) -> Result<Self, InvalidManifest> {
@@ -96,7 +96,7 @@ impl Claims {
     fn all(&self) -> impl Iterator<Item = (&'static str, &MediaType)> {
         [(HEADER, &self.header), (DOCUMENT, &self.document), (EXPECTED, &self.expected)]
             .into_iter()
-            .filter_map(|(who, says)| Some((who, says.as_ref()?)))
+            .filter_map(|(source, claim)| Some((source, claim.as_ref()?)))
     }
 
     fn leaf(self) -> Result<(MediaType, Table), InvalidManifest> {
@@ -104,17 +104,17 @@ impl Claims {
         Ok((media_type.ok_or(InvalidManifest::Unrecognised)?, Table::default()))
     }
 
-    /// Holds the claims against a document that follows the rules of images and indexes.
-    fn settle(self, document: Document) -> Result<(MediaType, Table), InvalidManifest> {
-        let Some((who, media_type)) = self.all().next() else {
-            return by_shape(document);
+    /// Checks the claims against a parsed document.
+    fn check_structure(self, document: Document) -> Result<(MediaType, Table), InvalidManifest> {
+        let Some((source, media_type)) = self.all().next() else {
+            return from_structure(document);
         };
         let like_image = document.has_config || document.has_layers;
         match media_type.kind() {
             Kind::Other => return self.leaf(),
-            Kind::Index if like_image => return Err(conflict(who, media_type, SHAPE, "an image")),
+            Kind::Index if like_image => return Err(conflict(source, media_type, STRUCTURE, "an image")),
             Kind::Image if document.has_manifests => {
-                return Err(conflict(who, media_type, SHAPE, "an index"));
+                return Err(conflict(source, media_type, STRUCTURE, "an index"));
             }
             Kind::Index | Kind::Image => {}
         }
@@ -125,14 +125,14 @@ impl Claims {
             Kind::Index => [("manifests", document.has_manifests), ("manifests", document.has_manifests)],
             _ => [("config", document.has_config), ("layers", document.has_layers)],
         };
-        match required.into_iter().find(|(_, there)| !there) {
+        match required.into_iter().find(|(_, present)| !present) {
             Some((key, _)) => Err(InvalidManifest::Missing { place: String::new(), key }),
             None => Ok((media_type.clone(), document.table)),
         }
     }
 }
 
-fn by_shape(document: Document) -> Result<(MediaType, Table), InvalidManifest> {
+fn from_structure(document: Document) -> Result<(MediaType, Table), InvalidManifest> {
     let media_type = if document.has_manifests {
         MediaType::OCI_INDEX
     } else if document.has_config && document.has_layers {
@@ -156,8 +156,8 @@ fn conflict(
     InvalidManifest::Conflict { first, first_says, second, second_says: says.to_owned() }
 }
 
-/// The `mediaType` of a document that need not follow any other rule; nothing if it is no JSON
-/// object, or has no such key, or several.
+/// Returns the `mediaType` of a document that need not be valid otherwise. Returns `None` if it is not
+/// a JSON object, or has no such key, or has it more than once.
 fn own_type(raw: &[u8]) -> Option<MediaType> {
     struct Sniff;
 
@@ -192,25 +192,24 @@ fn own_type(raw: &[u8]) -> Option<MediaType> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::Manifest;
 
     const THING: &str = "application/vnd.example.thing";
     const INDEX: &str = "application/vnd.oci.image.index.v1+json";
     const BLOB: &str = r#"{"mediaType":"a/b","digest":"x:y","size":1}"#;
 
-    /// What a document is found to be, or why it is refused.
+    /// Returns the determined type of a document, or the error message.
     fn found(header: Option<&str>, descriptor: Option<&str>, document: &str) -> String {
         let expected = descriptor.map(|text| text.parse().unwrap());
         let evidence = Evidence { content_type: header, expected: expected.as_ref() };
         let document = document.replace("THING", THING).replace("BLOB", BLOB);
-        match Manifest::read(document.into(), evidence) {
-            Ok(manifest) => manifest.media_type().to_string(),
+        match decide(document.as_bytes(), evidence, Untyped::Rejected) {
+            Ok((media_type, _)) => media_type.to_string(),
             Err(error) => error.to_string(),
         }
     }
 
     #[test]
-    fn what_says_that_it_is_something_else_need_not_be_like_an_image() {
+    fn a_document_of_another_type_need_not_follow_image_rules() {
         for document in
             [r#"{"mediaType":"THING","layers":7}"#, r#"{"Layers":1,"mediaType":"THING","layers":7}"#]
         {
@@ -218,49 +217,52 @@ mod tests {
             assert_eq!(found(Some("application/json"), Some(THING), document), THING, "{document}");
             assert_eq!(found(Some(THING), None, document), THING, "{document}");
         }
-        // It has to say so once, at its top, and be JSON.
+        // The declaration must be unique, at the top level and in valid JSON.
         for (document, why) in [
             (r#"{"mediaType":"THING","mediaType":"THING"}"#, "the document has the key `mediaType` twice"),
             (r#"{"layers":[{"mediaType":"THING"}]}"#, "the document has no `digest`"),
-            (r#"{"mediaType":"THING","layers":7} {}"#, "the document has a wrong value"),
-            (r#"["mediaType","THING"]"#, "the document has a wrong value"),
+            (r#"{"mediaType":"THING","layers":7} {}"#, "the document has an invalid value"),
+            (r#"["mediaType","THING"]"#, "the document has an invalid value"),
         ] {
             let found = found(None, None, document);
-            assert!(found.starts_with(why), "{document} gave {found:?}");
+            assert!(found.starts_with(why), "{document} returned {found:?}");
         }
     }
 
     #[test]
-    fn what_its_descriptor_calls_something_else_may_be_anything() {
+    fn content_of_another_descriptor_type_may_be_anything() {
         for document in ["", "no JSON", "{}", r#"{"mediaType":"THING"}"#, r#"{"mediaType":"text/plain"}"#] {
             assert_eq!(found(None, Some(THING), document), THING, "{document}");
         }
         let other = found(None, Some(THING), r#"{"mediaType":"application/vnd.example.other"}"#);
-        assert!(other.starts_with("the evidence conflicts: the document's mediaType says"), "{other}");
+        assert!(other.starts_with("conflicting document types: the document's mediaType says"), "{other}");
     }
 
     #[test]
-    fn the_shape_decides_where_nothing_else_does() {
+    fn the_structure_decides_without_other_evidence() {
         for (document, expected) in [
             (r#"{"schemaVersion":2,"manifests":[]}"#, INDEX),
             (
                 r#"{"schemaVersion":2,"config":BLOB,"layers":[]}"#,
                 "application/vnd.oci.image.manifest.v1+json",
             ),
-            (r#"{"schemaVersion":2,"config":BLOB}"#, "what the document is cannot be told"),
-            (r#"{"schemaVersion":2,"layers":[]}"#, "what the document is cannot be told"),
+            (r#"{"schemaVersion":2,"config":BLOB}"#, "cannot determine the document's type"),
+            (r#"{"schemaVersion":2,"layers":[]}"#, "cannot determine the document's type"),
             (r#"{"manifests":[]}"#, "the document's schemaVersion is missing"),
         ] {
             let found = found(None, None, document);
-            assert!(found.starts_with(expected), "{document} gave {found:?}");
+            assert!(found.starts_with(expected), "{document} returned {found:?}");
         }
     }
 
     #[test]
-    fn what_is_called_an_index_has_nothing_of_an_image() {
+    fn a_declared_index_must_not_have_image_properties() {
         for document in [r#"{"schemaVersion":2,"config":BLOB}"#, r#"{"schemaVersion":2,"layers":[]}"#] {
             let found = found(Some(INDEX), None, document);
-            assert!(found.ends_with("and the document's shape says an image"), "{document} gave {found:?}");
+            assert!(
+                found.ends_with("and the document's structure says an image"),
+                "{document} returned {found:?}"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The keys that are read at each level of a document, and the strictness about all others.
+//! The known keys at each level of a document, and the strict handling of all others.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -7,10 +7,10 @@ use std::marker::PhantomData;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-use crate::manifest::error::Broken;
-use crate::manifest::read::Pass;
+use crate::manifest::error::Violation;
+use crate::manifest::pass::Pass;
 
-/// The keys that are read at one level.
+/// The known keys at one level.
 pub(super) trait Key: Copy + 'static {
     const ALL: &'static [Self];
     fn of(text: &str) -> Option<Self>;
@@ -21,7 +21,7 @@ pub(super) trait Key: Copy + 'static {
 macro_rules! keys {
     ($(#[$doc:meta])* $level:ident { $($key:ident = $name:literal),+ $(,)? }) => {
         $(#[$doc])*
-        // As wide as it is loaded: a narrower store would have to be waited for.
+        // As wide as the load that follows: a narrower store would stall it.
         #[derive(Clone, Copy)]
         #[repr(usize)]
         pub(super) enum $level { $($key),+ }
@@ -48,7 +48,7 @@ macro_rules! keys {
 }
 
 keys! {
-    /// Of the document.
+    /// Keys of the document.
     TopKey {
         SchemaVersion = "schemaVersion",
         MediaType = "mediaType",
@@ -61,7 +61,7 @@ keys! {
 }
 
 keys! {
-    /// Of a descriptor.
+    /// Keys of a descriptor.
     DescriptorKey {
         MediaType = "mediaType",
         Digest = "digest",
@@ -75,7 +75,7 @@ keys! {
 }
 
 keys! {
-    /// Of a platform.
+    /// Keys of a platform.
     PlatformKey {
         Architecture = "architecture",
         Os = "os",
@@ -85,16 +85,16 @@ keys! {
 }
 
 keys! {
-    /// Of annotations, which are a map: readers keep the case of its keys.
+    /// Keys of annotations. They form a map, whose keys parsers treat as case-sensitive.
     AnnotationKey {
         RefName = "org.opencontainers.image.ref.name",
     }
 }
 
-/// The keys of one object so far.
+/// The keys of one object seen so far.
 pub(super) struct Seen<'de> {
     known: u8,
-    /// Mostly there is none, and then nothing to drop.
+    /// `None` until the first unknown key, which most objects lack.
     unknown: Option<BTreeSet<Cow<'de, str>>>,
 }
 
@@ -107,9 +107,9 @@ impl<'de> Seen<'de> {
         self.known & key.bit() != 0
     }
 
-    /// The next key that is read; the others are skipped with their values.
+    /// Returns the next known key, skipping unknown keys and their values.
     ///
-    /// Refuses a key that was there before, and one that differs only in case from one that is read.
+    /// Rejects duplicate keys, and keys that differ only in case from a known one.
     pub(super) fn next<K: Key, A: MapAccess<'de>>(
         &mut self,
         map: &mut A,
@@ -122,11 +122,11 @@ impl<'de> Seen<'de> {
                     return Ok(Some(key));
                 }
                 Err(text) => {
-                    if let Some(known) = K::ALL.iter().find(|key| same_but_for_case(&text, key.name())) {
-                        return Err(pass.refuse(Broken::Case { key: text.into(), known: known.name() }));
+                    if let Some(known) = K::ALL.iter().find(|key| eq_ignore_case(&text, key.name())) {
+                        return Err(pass.refuse(Violation::Case { key: text.into(), known: known.name() }));
                     }
                     if let Some(text) = self.unknown.get_or_insert_default().replace(text) {
-                        return Err(pass.refuse(Broken::Duplicate(text.into())));
+                        return Err(pass.refuse(Violation::Duplicate(text.into())));
                     }
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -135,7 +135,7 @@ impl<'de> Seen<'de> {
         Ok(None)
     }
 
-    /// The next key of a map that is read for some of its keys: the others may be anything.
+    /// Returns the next known key of a map. Unknown keys are not checked.
     pub(super) fn next_of_map<K: Key, A: MapAccess<'de>>(
         &mut self,
         map: &mut A,
@@ -153,7 +153,7 @@ impl<'de> Seen<'de> {
 
     fn record<E: Error>(&mut self, key: impl Key, pass: &mut Pass<'de>) -> Result<(), E> {
         if self.has(key) {
-            return Err(pass.refuse(Broken::Duplicate(key.name().into())));
+            return Err(pass.refuse(Violation::Duplicate(key.name().into())));
         }
         self.known |= key.bit();
         Ok(())
@@ -186,9 +186,9 @@ impl<'de, K: Key> Visitor<'de> for KeySeed<K> {
     }
 }
 
-/// Whether a reader that ignores case takes one for the other. Some letters beyond ASCII have an
+/// Returns whether a case-insensitive parser treats the two as equal. Some non-ASCII letters have an
 /// ASCII letter as their other case.
-fn same_but_for_case(text: &str, known: &str) -> bool {
+fn eq_ignore_case(text: &str, known: &str) -> bool {
     let folded = text.chars().map(|c| match c {
         '\u{17f}' => 's',
         '\u{212a}' => 'k',

@@ -1,21 +1,19 @@
-//! The pass over a document's bytes.
+//! The parsing pass over a document's bytes.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
-use std::num::NonZeroU32;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::manifest::error::{Broken, InvalidManifest, PathSegment};
+use crate::manifest::error::{InvalidManifest, PathSegment, Violation};
 use crate::manifest::keys::{DescriptorKey, Key as _, Seen, TopKey};
+use crate::manifest::pass::{Document, Pass, Untyped, narrow};
 use crate::manifest::read::optional::{InAnnotations, InPlatform, InUrls};
 use crate::manifest::read::values::{Number, SIZE, Text};
-use crate::manifest::table::{Entry, Note, Table, TypeIndex, What};
+use crate::manifest::table::{Entry, Property, TypeIndex};
 use crate::types::digest::Digest;
-use crate::types::media_type::{InvalidMediaType, MediaType};
+use crate::types::media_type::MediaType;
 
-/// Seeds that take whatever is there, and say what they expected where it is something else.
+/// Implements seeds that accept any JSON value, so that a wrong type is reported with the expected one.
 macro_rules! any_value {
     ($($seed:ident => $value:ty),+ $(,)?) => {$(
         impl<'de> DeserializeSeed<'de> for $seed<'_, 'de> {
@@ -33,126 +31,16 @@ pub(crate) mod optional;
 mod tests;
 pub(crate) mod values;
 
-/// A document that follows the rules which images and indexes share.
-#[derive(Debug, Default)]
-pub(super) struct Document {
-    pub(super) schema_version: Option<u64>,
-    pub(super) media_type: Option<MediaType>,
-    pub(super) has_config: bool,
-    pub(super) has_layers: bool,
-    pub(super) has_manifests: bool,
-    pub(super) table: Table,
-}
-
-/// Whether a descriptor may lack its media type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Untyped {
-    Refused,
-    /// It then has [`MediaType::OCTET_STREAM`], which says nothing.
-    Taken,
-}
-
-/// Reads a document, once, borrowing its texts.
+/// Parses a document in one pass, borrowing its strings.
 pub(super) fn read(raw: &[u8], untyped: Untyped) -> Result<Document, InvalidManifest> {
     if u32::try_from(raw.len()).is_err() {
         return Err(InvalidManifest::TooLarge(raw.len() as u64));
     }
     let text = str::from_utf8(raw).map_err(|error| InvalidManifest::Encoding(error.valid_up_to()))?;
-    let mut pass = Pass {
-        text,
-        untyped,
-        document: Document::default(),
-        last_type: None,
-        types: BTreeMap::new(),
-        broken: None,
-        trail: Vec::new(),
-    };
+    let mut pass = Pass::new(text, untyped);
     let mut json = serde_json::Deserializer::from_str(text);
-    match Top(&mut pass).deserialize(&mut json).and_then(|()| json.end()) {
-        Ok(()) => Ok(pass.document),
-        Err(error) => Err(InvalidManifest::of_pass(pass.broken, &pass.trail, &error)),
-    }
-}
-
-/// What the visitors share.
-pub(super) struct Pass<'de> {
-    text: &'de str,
-    untyped: Untyped,
-    document: Document,
-    /// Neighbours mostly have the same type.
-    last_type: Option<(&'de str, TypeIndex)>,
-    types: BTreeMap<Cow<'de, str>, TypeIndex>,
-    broken: Option<Broken>,
-    /// From the place of an error up to the top; filled on the way out.
-    trail: Vec<PathSegment>,
-}
-
-impl<'de> Pass<'de> {
-    pub(super) fn refuse<E: Error>(&mut self, broken: Broken) -> E {
-        self.broken = Some(broken);
-        E::custom("refused")
-    }
-
-    /// Notes where a failure was, on its way out.
-    fn within<T, E>(&mut self, step: PathSegment, result: Result<T, E>) -> Result<T, E> {
-        if result.is_err() {
-            self.trail.push(step);
-        }
-        result
-    }
-
-    fn media_type<E: Error>(&mut self, text: &str) -> Result<Option<MediaType>, E> {
-        if text.is_empty() {
-            return Ok(None);
-        }
-        text.parse()
-            .map(Some)
-            .map_err(|reason: InvalidMediaType| self.refuse(Broken::Value(reason.to_string())))
-    }
-
-    /// A descriptor's media type, each of which is kept once.
-    fn type_index<E: Error>(&mut self, text: Cow<'de, str>) -> Result<Option<TypeIndex>, E> {
-        if let Some((last, index)) = self.last_type
-            && *last == *text
-        {
-            return Ok(Some(index));
-        }
-        let known = self.types.get(&text).copied();
-        let index = if let Some(index) = known {
-            index
-        } else {
-            let Some(media_type) = self.media_type(&text)? else { return Ok(None) };
-            let types = &mut self.document.table.media_types;
-            types.push(media_type);
-            TypeIndex(NonZeroU32::MIN.saturating_add(narrow(types.len() - 1)))
-        };
-        if let Cow::Borrowed(text) = &text {
-            self.last_type = Some((text, index));
-        }
-        if known.is_none() {
-            self.types.insert(text, index);
-        }
-        Ok(Some(index))
-    }
-
-    fn note(&mut self, what: What, text: Cow<'de, str>) {
-        let table = &mut self.document.table;
-        let len = narrow(text.len());
-        let (unescaped, start) = match text {
-            // Borrowed texts are parts of the document: the distance is the place.
-            Cow::Borrowed(part) => (false, part.as_ptr().addr() - self.text.as_ptr().addr()),
-            Cow::Owned(part) => {
-                table.unescaped.push_str(&part);
-                (true, table.unescaped.len() - part.len())
-            }
-        };
-        table.notes.push(Note { what, unescaped, start: narrow(start), len });
-    }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "no place or count exceeds the document's length, a u32")]
-fn narrow(number: usize) -> u32 {
-    number as u32
+    let read = Top(&mut pass).deserialize(&mut json).and_then(|()| json.end());
+    pass.finish(read)
 }
 
 /// The document.
@@ -172,7 +60,7 @@ impl<'de> Visitor<'de> for Top<'_, 'de> {
             if seen.has(TopKey::Manifests)
                 && let Some(other) = [TopKey::Config, TopKey::Layers].into_iter().find(|key| seen.has(*key))
             {
-                return Err(pass.refuse(Broken::Ambiguous(other.name())));
+                return Err(pass.refuse(Violation::Ambiguous(other.name())));
             }
             let read = pass.top_value(key, &mut map);
             pass.within(PathSegment::Key(key.name()), read)?;
@@ -185,12 +73,12 @@ impl<'de> Pass<'de> {
     fn top_value<A: MapAccess<'de>>(&mut self, key: TopKey, map: &mut A) -> Result<(), A::Error> {
         match key {
             TopKey::SchemaVersion => {
-                let version = map.next_value_seed(Number("a whole number"))?;
+                let version = map.next_value_seed(Number("an integer"))?;
                 self.document.schema_version = Some(version);
                 match version {
-                    1 => return Err(self.refuse(Broken::Schema1)),
+                    1 => return Err(self.refuse(Violation::Schema1)),
                     2 => {}
-                    other => return Err(self.refuse(Broken::SchemaVersion(other))),
+                    other => return Err(self.refuse(Violation::SchemaVersion(other))),
                 }
             }
             TopKey::MediaType => {
@@ -221,7 +109,7 @@ impl<'de> Pass<'de> {
     }
 }
 
-/// `manifests` or `layers`; whether it is there.
+/// `manifests` or `layers`. The value is whether it is present.
 struct List<'p, 'de>(&'p mut Pass<'de>);
 
 impl<'de> Visitor<'de> for List<'_, 'de> {
@@ -237,13 +125,13 @@ impl<'de> Visitor<'de> for List<'_, 'de> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<bool, A::Error> {
         let Self(pass) = self;
-        // Hardly a descriptor takes less text, so that this is most often enough, and never much.
+        // Few descriptors take less text, so this usually suffices and never reserves much.
         pass.document.table.entries.reserve(pass.text.len() / 150);
         loop {
             let refused = match list.next_element_seed(OneDescriptor(pass)) {
                 Ok(None) => return Ok(true),
                 Ok(Some(true)) => continue,
-                Ok(Some(false)) => pass.refuse(Broken::Value("null is not a descriptor".into())),
+                Ok(Some(false)) => pass.refuse(Violation::Value("null is not a descriptor".into())),
                 Err(error) => error,
             };
             return pass.within(PathSegment::Index(pass.document.table.entries.len()), Err(refused));
@@ -251,7 +139,7 @@ impl<'de> Visitor<'de> for List<'_, 'de> {
     }
 }
 
-/// A descriptor, which becomes the last of the entries; `false` for null.
+/// A descriptor, which is appended to the entries. The value is `false` for null.
 struct OneDescriptor<'p, 'de>(&'p mut Pass<'de>);
 
 impl<'de> Visitor<'de> for OneDescriptor<'_, 'de> {
@@ -268,17 +156,17 @@ impl<'de> Visitor<'de> for OneDescriptor<'_, 'de> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
         let Self(pass) = self;
         let first_note = pass.document.table.notes.len();
-        let mut parts = Parts { media_type: None, digest: None, size: None, artifact_type: None };
+        let mut fields = Fields { media_type: None, digest: None, size: None, artifact_type: None };
         let mut seen = Seen::new();
         while let Some(key) = seen.next::<DescriptorKey, A>(&mut map, pass)? {
-            let read = parts.read(key, &mut map, pass);
+            let read = fields.read(key, &mut map, pass);
             pass.within(PathSegment::Key(key.name()), read)?;
         }
-        let Parts { mut media_type, digest, size, artifact_type } = parts;
-        if media_type.is_none() && pass.untyped == Untyped::Taken {
+        let Fields { mut media_type, digest, size, artifact_type } = fields;
+        if media_type.is_none() && pass.untyped == Untyped::Accepted {
             media_type = pass.type_index(MediaType::OCTET_STREAM.as_str().to_owned().into())?;
         }
-        let missing = |key: DescriptorKey| Broken::Missing(key.name());
+        let missing = |key: DescriptorKey| Violation::Missing(key.name());
         let media_type = media_type.ok_or_else(|| pass.refuse(missing(DescriptorKey::MediaType)))?;
         let digest = digest.ok_or_else(|| pass.refuse(missing(DescriptorKey::Digest)))?;
         let size = size.ok_or_else(|| pass.refuse(missing(DescriptorKey::Size)))?;
@@ -296,14 +184,14 @@ impl<'de> Visitor<'de> for OneDescriptor<'_, 'de> {
     }
 }
 
-struct Parts {
+struct Fields {
     media_type: Option<TypeIndex>,
     digest: Option<Digest>,
     size: Option<u64>,
     artifact_type: Option<TypeIndex>,
 }
 
-impl Parts {
+impl Fields {
     fn read<'de, A: MapAccess<'de>>(
         &mut self,
         key: DescriptorKey,
@@ -322,7 +210,7 @@ impl Parts {
                         Ok(digest) => self.digest = Some(digest),
                         Err(reason) => {
                             let reason: crate::types::digest::InvalidDigest = reason;
-                            return Err(pass.refuse(Broken::Value(reason.to_string())));
+                            return Err(pass.refuse(Violation::Value(reason.to_string())));
                         }
                     }
                 }
@@ -337,7 +225,7 @@ impl Parts {
             DescriptorKey::Annotations => map.next_value_seed(InAnnotations(pass))?,
             DescriptorKey::Data => {
                 if let Some(text) = map.next_value_seed(Text)? {
-                    pass.note(What::Data, text);
+                    pass.note(Property::Data, text);
                 }
             }
             DescriptorKey::Urls => map.next_value_seed(InUrls(pass))?,

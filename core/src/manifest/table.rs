@@ -1,9 +1,9 @@
-//! What is kept of a document: flat tables, whose texts are spans.
+//! The parsed data of a document: flat tables, with strings as spans.
 
 use crate::types::digest::Digest;
 use crate::types::media_type::MediaType;
 
-/// What was read of a document; empty for one that was not read.
+/// The parsed data of a document; empty for an opaque one.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub(super) artifact_type: Option<MediaType>,
@@ -11,11 +11,11 @@ pub(super) struct Table {
     pub(super) subject: Option<Entry>,
     /// The descriptors of `manifests` or of `layers`.
     pub(super) entries: Vec<Entry>,
-    /// Each media type that descriptors name, once.
+    /// The distinct media types of the descriptors.
     pub(super) media_types: Vec<MediaType>,
-    /// Optional texts of all descriptors; those of one are neighbours.
+    /// The optional strings of all descriptors. Those of one descriptor are contiguous.
     pub(super) notes: Vec<Note>,
-    /// Texts that have escapes in the document, without them.
+    /// The strings that contain escapes in the document, decoded.
     pub(super) unescaped: String,
 }
 
@@ -30,22 +30,22 @@ pub(super) struct Entry {
     pub(super) notes: u32,
 }
 
-/// A place in [`Table::media_types`].
+/// A one-based index into [`Table::media_types`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TypeIndex(pub(super) std::num::NonZeroU32);
 
-/// A text of a descriptor: what it is, and where.
+/// An optional string of a descriptor: its property and its span.
 #[derive(Debug)]
 pub(super) struct Note {
-    pub(super) what: What,
-    /// Whether the span is in [`Table::unescaped`], not in the document.
+    pub(super) property: Property,
+    /// Whether the span lies in [`Table::unescaped`] instead of the document.
     pub(super) unescaped: bool,
     pub(super) start: u32,
     pub(super) len: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum Property {
     Os,
     Architecture,
     Variant,
@@ -67,7 +67,7 @@ impl Table {
         self.notes.get(start..start + entry.notes as usize).unwrap_or_default()
     }
 
-    /// The text of a note; `raw` is the document that the table was read from.
+    /// Returns the string of a note; `raw` is the document of this table.
     pub(super) fn text<'a>(&'a self, raw: &'a [u8], note: &Note) -> &'a str {
         let span = note.start as usize..note.start as usize + note.len as usize;
         if note.unescaped {

@@ -1,4 +1,4 @@
-//! Documents as the types of `oci-spec`.
+//! Conversion to the types of `oci-spec`.
 
 use oci_spec::image::{ImageIndex, ImageManifest};
 use serde::de::DeserializeOwned;
@@ -8,18 +8,18 @@ use crate::manifest::error::{InvalidManifest, shortened};
 use crate::types::media_type::Kind;
 
 impl Manifest {
-    /// Reads an image anew, as `oci-spec`'s type.
+    /// Deserializes an image into `oci-spec`'s type.
     ///
     /// # Errors
-    /// The document is not an image, or that type cannot hold it.
+    /// Fails if the document is not an image or does not fit the type.
     pub fn to_image(&self) -> Result<ImageManifest, InvalidManifest> {
         self.typed(Kind::Image)
     }
 
-    /// Reads an index anew, as `oci-spec`'s type.
+    /// Deserializes an index into `oci-spec`'s type.
     ///
     /// # Errors
-    /// The document is not an index, or that type cannot hold it.
+    /// Fails if the document is not an index or does not fit the type.
     pub fn to_index(&self) -> Result<ImageIndex, InvalidManifest> {
         self.typed(Kind::Index)
     }

@@ -1,71 +1,94 @@
-//! Blob: one blob into the operation's sink.
+//! Blob: fetches one blob into the operation's sink.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::error::{Error, InvalidRequest};
+use crate::op::ask::StoreContent;
+use crate::op::deliver::Deliver;
 use crate::op::event::Event;
-use crate::op::{At, BlobFetch, Fetch, Fetched, What};
+use crate::op::operation::{
+    Admission, BlobFetch, BlobLocation, Fetch, FetchKind, Fetched, OpOutput, Operation,
+};
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::Digest;
+use crate::types::media_type::MediaType;
 use crate::types::reference::Reference;
+use crate::wire::origin::Origin;
+use crate::wire::target::Target;
 
-#[derive(Debug)]
-pub(crate) struct Blob {
-    fetch: Option<Fetch>,
-    events: VecDeque<Event>,
+/// Fetches the blob with the digest of a reference.
+pub(crate) fn named(target: Arc<Target>, reference: &Reference, size: Option<u64>) -> Box<dyn Operation> {
+    match reference.digest() {
+        Some(digest) => of_digest(target, digest, size, None),
+        None => Box::new(Deliver::failed(Error::new(InvalidRequest::BlobWithoutDigest))),
+    }
 }
 
-impl Blob {
-    /// The blob that a reference names by its digest.
-    pub(crate) fn new(reference: &Reference, size: Option<u64>) -> Self {
-        match reference.digest() {
-            Some(digest) => Self::of_digest(digest, size, None),
-            None => Self::failed(InvalidRequest::BlobWithoutDigest),
-        }
+/// Fetches the blob of a descriptor.
+pub(crate) fn described(target: Arc<Target>, descriptor: &Descriptor) -> Box<dyn Operation> {
+    of_digest(target, &descriptor.digest, Some(descriptor.size), descriptor.data.as_ref())
+}
+
+fn of_digest(
+    target: Arc<Target>,
+    digest: &Digest,
+    size: Option<u64>,
+    data: Option<&Bytes>,
+) -> Box<dyn Operation> {
+    let Some(algorithm) = digest.algorithm() else {
+        return Box::new(Deliver::failed(Error::new(InvalidRequest::UnknownAlgorithm(digest.clone()))));
+    };
+    let holds = |bytes: &[u8]| {
+        size.is_none_or(|size| size == bytes.len() as u64) && Digest::of(algorithm, bytes) == *digest
+    };
+    // Embedded or empty content needs no request.
+    if let Some(data) = data.filter(|data| holds(data)) {
+        let descriptor = Descriptor::new(MediaType::OCTET_STREAM, digest.clone(), data.len() as u64);
+        return Box::new(Deliver::content(descriptor, StoreContent::Bytes(data.clone())));
+    }
+    if holds(b"") {
+        return Box::new(Deliver::nothing());
+    }
+    let (digest, location, fallbacks) = (digest.clone(), BlobLocation::Blobs, VecDeque::new());
+    let kind = FetchKind::Blob(Box::new(BlobFetch {
+        digest,
+        size,
+        location,
+        fallbacks,
+        resume: None,
+        discard: false,
+    }));
+    let fetch = Fetch { target: target.clone(), kind, ticket: None };
+    Box::new(Blob { target, fetch: Some(fetch), outcome: None })
+}
+
+#[derive(Debug)]
+struct Blob {
+    target: Arc<Target>,
+    fetch: Option<Fetch>,
+    outcome: Option<Event>,
+}
+
+impl Operation for Blob {
+    fn targets(&self) -> &[Arc<Target>] {
+        std::slice::from_ref(&self.target)
     }
 
-    /// The blob that a descriptor names.
-    pub(crate) fn described(descriptor: &Descriptor) -> Self {
-        Self::of_digest(&descriptor.digest, Some(descriptor.size), descriptor.data.as_ref())
+    fn next_fetch(&mut self, _: &Origin) -> Option<Admission> {
+        self.fetch.take().map(Admission::One)
     }
 
-    fn of_digest(digest: &Digest, size: Option<u64>, data: Option<&Bytes>) -> Self {
-        let Some(algorithm) = digest.algorithm() else {
-            return Self::failed(InvalidRequest::UnknownAlgorithm(digest.clone()));
-        };
-        let holds = |bytes: &[u8]| {
-            size.is_none_or(|size| size == bytes.len() as u64) && Digest::of(algorithm, bytes) == *digest
-        };
-        // Content that is at hand needs no request.
-        if let Some(data) = data.filter(|data| holds(data)) {
-            return Self { fetch: None, events: [Event::Data(data.clone()), Event::Done].into() };
-        }
-        if holds(b"") {
-            return Self { fetch: None, events: [Event::Done].into() };
-        }
-        let (digest, at, or_at) = (digest.clone(), At::Blobs, VecDeque::new());
-        let what = What::Blob(Box::new(BlobFetch { digest, size, at, or_at, had: None, discard: false }));
-        Self { fetch: Some(Fetch { what, ticket: None }), events: VecDeque::new() }
-    }
-
-    fn failed(impossible: InvalidRequest) -> Self {
-        Self { fetch: None, events: [Event::Failed(Error::new(impossible))].into() }
-    }
-
-    pub(super) fn next_fetch(&mut self) -> Option<Fetch> {
-        self.fetch.take()
-    }
-
-    pub(super) fn settle(&mut self, outcome: Result<Fetched, Error>) {
-        self.events.push_back(match outcome {
+    fn settle(&mut self, _: &Fetch, outcome: Result<Fetched, Error>) {
+        self.outcome = Some(match outcome {
             Ok(_) => Event::Done,
             Err(error) => Event::Failed(error),
         });
     }
 
-    pub(super) fn next_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+    fn next_output(&mut self) -> Option<OpOutput> {
+        self.outcome.take().map(OpOutput::Event)
     }
 }

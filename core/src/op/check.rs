@@ -1,134 +1,106 @@
-//! Check: everything under a reference, fetched and verified, whatever is wrong with the rest.
+//! Check: fetches and verifies everything under a reference, and continues after a problem.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
+use crate::config::Config;
 use crate::error::fault::FaultKind;
 use crate::error::{Cause, Error, Misbehaviour};
 use crate::limits::Limits;
 use crate::manifest::Manifest;
 use crate::op::event::Event;
 use crate::op::lookup::Lookup;
-use crate::op::{At, BlobFetch, Fetch, Fetched, What};
+use crate::op::operation::{
+    Admission, BlobFetch, BlobLocation, Fetch, FetchKind, Fetched, OpOutput, Operation,
+};
+use crate::op::rooted::Rooted;
 use crate::types::descriptor::Descriptor;
 use crate::types::platform::Platform;
 use crate::types::reference::Reference;
-use crate::walker::check::{Checker, Item, Role};
+use crate::walker::check::Checker;
+use crate::walker::descent::{Item, Role};
 use crate::walker::finding::Problem;
 use crate::walker::node::Ticket;
+use crate::wire::origin::Origin;
+use crate::wire::target::Target;
 
-#[derive(Debug)]
-pub(crate) struct Check {
-    limits: Limits,
-    events: VecDeque<Event>,
-    state: State,
+/// Checks everything under a reference.
+pub(crate) fn check(
+    target: Arc<Target>,
+    reference: &Reference,
+    platform: Option<&Platform>,
+    config: &Config,
+) -> Rooted {
+    let lookup = Lookup::new(target.clone(), reference, platform, true, config);
+    let limits = config.limits.clone();
+    Rooted::new(lookup, move |root, manifest| Box::new(Check::new(target, root, manifest, &limits)))
 }
 
 #[derive(Debug)]
-enum State {
-    /// Finds the root.
-    Lookup(Box<Lookup>),
-    Auditing(Box<Auditing>),
-}
-
-#[derive(Debug)]
-struct Auditing {
-    audit: Checker,
+struct Check {
+    target: Arc<Target>,
+    checker: Checker,
     fetching: BTreeMap<Ticket, Item>,
     next_ticket: u64,
+    /// The error that ends the check.
+    failure: Option<Error>,
     is_over: bool,
 }
 
 impl Check {
-    pub(crate) fn new(
-        reference: &Reference,
-        platform: Option<&Platform>,
-        limits: &Limits,
-        window: usize,
-    ) -> Self {
-        let lookup = Lookup::new(reference, platform, true, limits, window);
-        Self { limits: limits.clone(), events: VecDeque::new(), state: State::Lookup(Box::new(lookup)) }
-    }
-
-    pub(super) fn next_fetch(&mut self) -> Option<Fetch> {
-        match &mut self.state {
-            State::Lookup(lookup) => lookup.next_fetch(),
-            State::Auditing(auditing) => auditing.next_fetch(),
+    fn new(target: Arc<Target>, root: Descriptor, manifest: Option<Manifest>, limits: &Limits) -> Self {
+        let mut checker = Checker::new(limits);
+        checker.add_root(root);
+        // The lookup may have read the root's document already.
+        if let Some(manifest) = manifest
+            && let Some(item) = checker.next_item()
+        {
+            checker.document(item, manifest.bytes().clone(), None);
         }
-    }
-
-    pub(super) fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>) {
-        match &mut self.state {
-            State::Lookup(lookup) => lookup.settle(fetch.ticket, outcome),
-            State::Auditing(auditing) => {
-                if let Err(error) = auditing.settle(fetch, outcome) {
-                    self.events.push_back(Event::Failed(error));
-                }
-            }
-        }
-    }
-
-    pub(super) fn next_event(&mut self) -> Option<Event> {
-        if self.events.is_empty() {
-            match &mut self.state {
-                State::Lookup(lookup) => match lookup.take_found()? {
-                    Ok((root, manifest)) => {
-                        self.events.push_back(Event::Resolved(root.clone()));
-                        let auditing = Auditing::new(root, manifest, &self.limits);
-                        self.state = State::Auditing(Box::new(auditing));
-                    }
-                    Err(error) => self.events.push_back(Event::Failed(error)),
-                },
-                State::Auditing(auditing) => return auditing.next_event(),
-            }
-        }
-        self.events.pop_front()
+        Self { target, checker, fetching: BTreeMap::new(), next_ticket: 0, failure: None, is_over: false }
     }
 }
 
-impl Auditing {
-    fn new(root: Descriptor, manifest: Option<Manifest>, limits: &Limits) -> Self {
-        let mut audit = Checker::new(limits);
-        audit.add_root(root);
-        // The root's document was read to find it.
-        if let Some(manifest) = manifest
-            && let Some(item) = audit.next_item()
-        {
-            audit.document(item, manifest.bytes().clone(), None);
-        }
-        Self { audit, fetching: BTreeMap::new(), next_ticket: 0, is_over: false }
+impl Operation for Check {
+    fn targets(&self) -> &[Arc<Target>] {
+        std::slice::from_ref(&self.target)
     }
 
-    fn next_fetch(&mut self) -> Option<Fetch> {
-        let item = self.audit.next_item()?;
+    fn next_fetch(&mut self, _: &Origin) -> Option<Admission> {
+        let item = self.checker.next_item()?;
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         let fetch = match item.role {
-            Role::Document => Fetch::described(item.descriptor.clone(), Some(ticket)),
+            Role::Document => Fetch::described(&self.target, item.descriptor.clone(), Some(ticket)),
             Role::Blob => {
                 let Descriptor { digest, size, .. } = item.descriptor.clone();
-                // What an index names is a manifest to a registry, whatever its type, and sometimes a blob.
-                let (at, or_at) = if item.is_entry() {
-                    (At::Manifests, VecDeque::from([At::Blobs]))
+                // Registries store an entry of an index as a manifest, whatever its type, or as a blob.
+                let (location, fallbacks) = if item.is_entry() {
+                    (BlobLocation::Manifests, VecDeque::from([BlobLocation::Blobs]))
                 } else {
-                    (At::Blobs, VecDeque::new())
+                    (BlobLocation::Blobs, VecDeque::new())
                 };
-                let blob = BlobFetch { digest, size: Some(size), at, or_at, had: None, discard: true };
-                Fetch { what: What::Blob(Box::new(blob)), ticket: Some(ticket) }
+                let blob =
+                    BlobFetch { digest, size: Some(size), location, fallbacks, resume: None, discard: true };
+                Fetch {
+                    target: self.target.clone(),
+                    kind: FetchKind::Blob(Box::new(blob)),
+                    ticket: Some(ticket),
+                }
             }
         };
         self.fetching.insert(ticket, item);
-        Some(fetch)
+        Some(Admission::One(fetch))
     }
 
-    /// Takes the outcome of a fetch; fails where the registry cannot be asked any more.
-    fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>) -> Result<(), Error> {
-        let Some(item) = fetch.ticket.and_then(|ticket| self.fetching.remove(&ticket)) else { return Ok(()) };
+    fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>) {
+        let Some(item) = fetch.ticket.and_then(|ticket| self.fetching.remove(&ticket)) else { return };
         let error = match outcome {
             Ok(Fetched::Manifest(_, manifest)) => {
-                self.audit.document(item, manifest.bytes().clone(), None);
-                return Ok(());
+                self.checker.document(item, manifest.bytes().clone(), None);
+                return;
             }
-            Ok(_) => return Ok(()),
+            Ok(_) => return,
             Err(error) => error,
         };
         let problem = match error.cause() {
@@ -143,18 +115,23 @@ impl Auditing {
                 Problem::Unreadable
             }
             Cause::Limit(_) => Problem::Limit,
-            // The registry cannot be asked any more.
-            Cause::Transport(_) | Cause::Request(_) => return Err(error),
+            // Further requests to the registry would fail too.
+            Cause::Transport(_) | Cause::Request(_) => {
+                self.failure.get_or_insert(error);
+                return;
+            }
         };
-        self.audit.wrong(item, problem, error);
-        Ok(())
+        self.checker.wrong(item, problem, error);
     }
 
-    fn next_event(&mut self) -> Option<Event> {
-        if let Some(finding) = self.audit.next_finding() {
-            return Some(Event::Finding(finding));
+    fn next_output(&mut self) -> Option<OpOutput> {
+        if let Some(error) = self.failure.take() {
+            return Some(OpOutput::Event(Event::Failed(error)));
         }
-        let over = self.fetching.is_empty() && !self.audit.has_items();
-        (over && !std::mem::replace(&mut self.is_over, true)).then_some(Event::Done)
+        if let Some(finding) = self.checker.next_finding() {
+            return Some(OpOutput::Event(Event::Finding(finding)));
+        }
+        let over = self.fetching.is_empty() && !self.checker.has_items();
+        (over && !std::mem::replace(&mut self.is_over, true)).then_some(OpOutput::Event(Event::Done))
     }
 }

@@ -1,76 +1,46 @@
-//! The news of an operation.
+//! The events of an operation.
 
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::error::Error;
 use crate::header::warning::Warning;
-use crate::manifest::Manifest;
 use crate::types::descriptor::Descriptor;
-use crate::types::digest::{Digest, Hasher};
 use crate::walker::finding::Finding;
 use crate::walker::node::Node;
 
-/// What happens in an operation.
+/// An event of an operation.
+///
+/// An event needs no answer and carries no content to store. A driver may drop one that its caller does
+/// not use. Content is delivered through sinks and [`Question::Store`](crate::Question::Store).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// The reference names this.
+    /// The reference was resolved to this descriptor.
     Resolved(Descriptor),
-    /// The manifest that was asked for, and its descriptor.
-    Manifest(Descriptor, Manifest),
-    /// The next node of a walk.
+    /// The next node of a walk, with its document.
     Node(Node),
-    /// All of a blob's content, which needed no request: it belongs in the operation's sink.
-    Data(Bytes),
-    /// A pull is about to fetch this: what is there of it already, [`Session::held`](crate::Session::held) says.
-    Wanted(Descriptor),
-    /// The sink of this blob of a pull has had all of it, and it is right.
-    Verified(Digest),
-    /// This content is to be kept: everything that it names is there.
-    Store(Descriptor, Bytes),
-    /// This layer may not be distributed, and is left out.
+    /// This layer is non-distributable and is skipped.
     Skipped(Descriptor),
-    /// A check found this wrong.
+    /// A check found this problem.
     Finding(Finding),
-    /// A request failed and is tried again.
+    /// A request failed and will be retried.
     Retry(Retry),
-    /// The registry wants the user to know this. Comes once for each text.
+    /// The registry sent this warning for the user. Each text is reported once.
     Warning(Warning),
-    /// The operation ended well. Its last event.
+    /// The operation succeeded. This is its last event.
     Done,
-    /// The operation failed. Its last event.
+    /// The operation failed. This is its last event.
     Failed(Error),
 }
 
-/// What a driver has of some content that a pull wants.
-#[derive(Debug)]
-#[expect(clippy::exhaustive_enums, reason = "an answer is the driver's to make, and these are all")]
-pub enum Held {
-    /// Nothing.
-    Nothing,
-    /// A document's bytes, which are verified. No use for other content, which counts as not there.
-    Document(Bytes),
-    /// All of a blob: the driver vouches for it.
-    Whole,
-    /// The beginning of a blob.
-    Part {
-        /// How many bytes.
-        offset: u64,
-        /// Has had just these.
-        hasher: Hasher,
-    },
-}
-
-/// A request that failed and is tried again.
+/// A request that failed and will be retried.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Retry {
-    /// What failed.
+    /// The error of the last attempt.
     pub error: Error,
-    /// How long until it is tried again.
+    /// The delay before the next attempt.
     pub delay: Duration,
-    /// How many tries have failed, since there was progress.
+    /// The number of failed attempts since the last progress.
     pub failed: u32,
 }

@@ -1,12 +1,15 @@
-//! Finds out what a reference names, the step that resolve, manifest and walk begin with.
+//! Resolves a reference to its descriptor, the first step of most operations.
+
+use std::sync::Arc;
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 
+use crate::config::Config;
 use crate::error::{Error, InvalidRequest};
 use crate::limits::Limits;
 use crate::manifest::Manifest;
-use crate::op::{Expected, Fetch, Fetched, What};
+use crate::op::operation::{Expected, Fetch, FetchKind, Fetched, supply};
 use crate::types::descriptor::Descriptor;
 use crate::types::media_type::{Kind, MediaType};
 use crate::types::platform::Platform;
@@ -16,104 +19,115 @@ use crate::walker::node::Ticket;
 use crate::walker::select::PlatformSelector;
 use crate::wire::head::{announced_digest, content_length, refuse_encoding};
 use crate::wire::status::head_may_differ;
+use crate::wire::target::Target;
 
-/// Finds a reference's descriptor, and its manifest where that is wanted or had on the way.
+/// Resolves a reference to its descriptor. Also returns the manifest if it is wanted, or if it was read to
+/// find the descriptor.
 #[derive(Debug)]
 pub(crate) struct Lookup {
+    target: Arc<Target>,
     reference: Reference,
     platform: Option<Platform>,
     wants_manifest: bool,
     limits: Limits,
-    window: usize,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    /// To be asked for by this method.
-    Ask(Method),
-    Asked,
-    /// Looks through an index, and those that it names, for what fits the platform.
+    /// The manifest must be requested with this method.
+    Request(Method),
+    Requested,
+    /// Searches an index, and nested ones, for the best match for the platform.
     Select(Box<PlatformSelector>),
-    /// What was selected is to be asked for.
-    AskSelected(Descriptor),
-    AskedSelected(Descriptor),
-    Found(Result<Outcome, Error>),
+    /// The selected manifest must be requested.
+    RequestSelected(Descriptor),
+    RequestedSelected(Descriptor),
+    Found(Result<Resolved, Error>),
     Ended,
 }
 
 /// A descriptor, and its manifest if it was read.
-type Outcome = (Descriptor, Option<Manifest>);
+type Resolved = (Descriptor, Option<Manifest>);
 
 impl Lookup {
     pub(crate) fn new(
+        target: Arc<Target>,
         reference: &Reference,
         platform: Option<&Platform>,
         wants_manifest: bool,
-        limits: &Limits,
-        window: usize,
+        config: &Config,
     ) -> Self {
-        // HEAD is enough where only the descriptor is wanted, and no index is to be looked into.
+        // HEAD is enough if only the descriptor is wanted and no index must be searched.
         let method = if wants_manifest || platform.is_some() { Method::GET } else { Method::HEAD };
         let unverifiable = reference.digest().filter(|digest| digest.algorithm().is_none());
         let state = match unverifiable {
             Some(digest) => State::Found(Err(Error::new(InvalidRequest::UnknownAlgorithm(digest.clone())))),
-            None => State::Ask(method),
+            None => State::Request(method),
         };
-        let (reference, platform, limits) = (reference.clone(), platform.cloned(), limits.clone());
-        Self { reference, platform, wants_manifest, limits, window, state }
+        let (reference, platform, limits) = (reference.clone(), platform.cloned(), config.limits.clone());
+        Self { target, reference, platform, wants_manifest, limits, state }
+    }
+
+    /// Returns the repository.
+    pub(crate) fn target(&self) -> &Arc<Target> {
+        &self.target
     }
 
     pub(crate) fn next_fetch(&mut self) -> Option<Fetch> {
         match &mut self.state {
-            State::Ask(method) => {
+            State::Request(method) => {
                 let method = method.clone();
-                self.state = State::Asked;
+                self.state = State::Requested;
                 let digest = self.reference.digest().cloned();
-                // Asked for by its tag where there is one: a cache in between then learns the tag. The
-                // digest verifies what comes.
+                // A tag is preferred, so that a pull-through cache learns it. The digest still verifies
+                // the content.
                 let name = match (self.reference.tag(), &digest) {
                     (Some(tag), _) => TagOrDigest::Tag(tag.clone()),
                     (None, Some(digest)) => TagOrDigest::Digest(digest.clone()),
                     (None, None) => return None,
                 };
                 let expected = Expected { digest, ..Expected::default() };
-                Some(Fetch { what: What::Manifest { method, name, expected }, ticket: None })
+                Some(Fetch {
+                    target: self.target.clone(),
+                    kind: FetchKind::Manifest { method, name, expected },
+                    ticket: None,
+                })
             }
-            State::Select(choice) => {
-                let wanted = choice.want()?;
-                Some(Fetch::described(wanted.descriptor, Some(wanted.ticket)))
+            State::Select(selector) => {
+                let wanted = selector.want()?;
+                Some(Fetch::described(&self.target, wanted.descriptor, Some(wanted.ticket)))
             }
-            State::AskSelected(descriptor) => {
+            State::RequestSelected(descriptor) => {
                 let descriptor = descriptor.clone();
-                self.state = State::AskedSelected(descriptor.clone());
-                Some(Fetch::described(descriptor, None))
+                self.state = State::RequestedSelected(descriptor.clone());
+                Some(Fetch::described(&self.target, descriptor, None))
             }
-            State::Asked | State::AskedSelected(_) | State::Found(_) | State::Ended => None,
+            State::Requested | State::RequestedSelected(_) | State::Found(_) | State::Ended => None,
         }
     }
 
     pub(crate) fn settle(&mut self, ticket: Option<Ticket>, outcome: Result<Fetched, Error>) {
         match (&mut self.state, outcome) {
-            (State::Asked, Ok(Fetched::Head(headers))) => self.settle_head(&headers),
-            (State::Asked, Ok(Fetched::Manifest(digest, manifest))) => {
+            (State::Requested, Ok(Fetched::Head(headers))) => self.settle_head(&headers),
+            (State::Requested, Ok(Fetched::Manifest(digest, manifest))) => {
                 let size = manifest.bytes().len() as u64;
                 let descriptor = Descriptor::new(manifest.media_type().clone(), digest, size);
                 self.settle_root(descriptor, manifest);
             }
-            (State::Asked, Err(error)) => {
+            (State::Requested, Err(error)) => {
                 let was_head = error.request().is_some_and(|(method, _)| method == Method::HEAD);
                 self.state = if was_head && error.status().is_some_and(head_may_differ) {
-                    State::Ask(Method::GET)
+                    State::Request(Method::GET)
                 } else {
                     State::Found(Err(error))
                 };
             }
-            (State::Select(choice), outcome) => {
-                choice.tree().take(ticket, outcome);
+            (State::Select(selector), outcome) => {
+                supply(selector.walker(), ticket, outcome);
                 self.select();
             }
-            (State::AskedSelected(descriptor), outcome) => {
+            (State::RequestedSelected(descriptor), outcome) => {
                 let descriptor = descriptor.clone();
                 self.state = State::Found(match outcome {
                     Ok(Fetched::Manifest(_, manifest)) => Ok((descriptor, Some(manifest))),
@@ -125,8 +139,8 @@ impl Lookup {
         }
     }
 
-    /// What was found; once.
-    pub(crate) fn take_found(&mut self) -> Option<Result<Outcome, Error>> {
+    /// Takes the result, once.
+    pub(crate) fn take_found(&mut self) -> Option<Result<Resolved, Error>> {
         if !matches!(self.state, State::Found(_)) {
             return None;
         }
@@ -136,23 +150,25 @@ impl Lookup {
         }
     }
 
-    /// Uses a HEAD's answer if it says all that was asked; else the manifest is asked for, whose bytes tell.
+    /// Uses the response to HEAD if it describes the manifest completely. Otherwise the manifest itself is
+    /// fetched.
     fn settle_head(&mut self, headers: &HeaderMap) {
         let asked = self.reference.digest();
         let described = described(headers).filter(|found| asked.is_none_or(|asked| *asked == found.digest));
         self.state = match described {
             Some(descriptor) => State::Found(Ok((descriptor, None))),
-            None => State::Ask(Method::GET),
+            None => State::Request(Method::GET),
         };
     }
 
     fn settle_root(&mut self, descriptor: Descriptor, manifest: Manifest) {
         match &self.platform {
-            // An image says nothing of its platform but in its config: it is what was asked for.
+            // An image states its platform only in its config, so it is not checked.
             Some(platform) if manifest.kind() == Kind::Index => {
-                let mut choice = PlatformSelector::new(descriptor, platform, &self.limits, self.window);
-                choice.supply_root(manifest);
-                self.state = State::Select(Box::new(choice));
+                let mut selector =
+                    PlatformSelector::new(descriptor, platform, &self.limits, self.limits.window());
+                selector.supply_root(manifest);
+                self.state = State::Select(Box::new(selector));
                 self.select();
             }
             _ => self.state = State::Found(Ok((descriptor, Some(manifest)))),
@@ -160,18 +176,18 @@ impl Lookup {
     }
 
     fn select(&mut self) {
-        let State::Select(choice) = &mut self.state else { return };
-        self.state = match choice.next_step() {
+        let State::Select(selector) = &mut self.state else { return };
+        self.state = match selector.next_step() {
             None => return,
-            Some(Ok(descriptor)) if self.wants_manifest => State::AskSelected(descriptor),
+            Some(Ok(descriptor)) if self.wants_manifest => State::RequestSelected(descriptor),
             Some(Ok(descriptor)) => State::Found(Ok((descriptor, None))),
             Some(Err(error)) => State::Found(Err(error)),
         };
     }
 }
 
-/// The descriptor in a HEAD's answer, if it has all that a descriptor needs. Present but empty counts as
-/// absent, and so do a type that says nothing and the length of an encoding.
+/// Returns the descriptor in the response to HEAD, if the headers are complete. An empty header counts as
+/// absent, and so do a generic media type and the length of an encoded body.
 ///
 /// Source: distribution-spec, end-3.
 fn described(headers: &HeaderMap) -> Option<Descriptor> {
@@ -179,6 +195,6 @@ fn described(headers: &HeaderMap) -> Option<Descriptor> {
     let digest = announced_digest(headers).ok()??;
     let size = content_length(headers).filter(|size| *size > 0)?;
     let media_type: MediaType = headers.get(CONTENT_TYPE)?.to_str().ok()?.parse().ok()?;
-    let tells = !media_type.is_generic() && !media_type.is_schema1() && !media_type.is_web_page();
-    tells.then(|| Descriptor::new(media_type, digest, size))
+    let is_usable = !media_type.is_generic() && !media_type.is_schema1() && !media_type.is_web_page();
+    is_usable.then(|| Descriptor::new(media_type, digest, size))
 }

@@ -1,20 +1,28 @@
-//! Pull: everything under a reference, each content once, in an order that leaves no gap.
+//! Pull: fetches everything under a reference. Repeated content is fetched once.
 //!
-//! Documents are read in the order of the walk, and asked for ahead of it. Blobs are fetched as they become
-//! known, the largest of those that wait first. A document is to be stored when all that it names is there, and
-//! so the root is the last one: whoever stops in between has nothing that names what is not there.
+//! Documents are fetched ahead of the walk and read in its order. Blobs are fetched as soon as they are
+//! known; among those that wait, the largest one is first. A document is stored after all content that it
+//! refers to, so the root is stored last. If a pull stops early, no stored document refers to missing
+//! content.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::config::Config;
 use crate::error::{Cause, Error, Misbehaviour};
 use crate::limits::Limits;
 use crate::manifest::Manifest;
-use crate::op::event::{Event, Held};
+use crate::manifest::children::Part;
+use crate::op::ask::{Held, StoreContent};
+use crate::op::event::Event;
 use crate::op::lookup::Lookup;
-use crate::op::{At, BlobFetch, Fetch, Fetched, What};
+use crate::op::operation::{
+    Admission, BlobFetch, BlobLocation, Fetch, FetchKind, Fetched, OpOutput, Operation, supply,
+};
+use crate::op::rooted::Rooted;
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::{Digest, Hasher};
 use crate::types::media_type::Kind;
@@ -22,96 +30,55 @@ use crate::types::platform::Platform;
 use crate::types::reference::Reference;
 use crate::walker::node::{Found, Node, WalkOptions, WalkStep, Wanted};
 use crate::walker::walk::Walker;
+use crate::wire::origin::Origin;
+use crate::wire::target::Target;
 
-/// What a pull takes.
+/// The options of a pull.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PullOptions {
-    /// Takes only what fits this platform best.
+    /// Pulls only the best match for this platform.
     pub platform: Option<Platform>,
-    /// Takes layers that may not be distributed too, from where their descriptors say that they are.
+    /// Also pulls non-distributable layers, from the URLs in their descriptors.
     pub foreign: bool,
 }
 
-#[derive(Debug)]
-pub(crate) struct Pull {
-    options: PullOptions,
-    limits: Limits,
-    window: usize,
-    events: VecDeque<Event>,
-    state: State,
+/// Pulls everything under a reference.
+pub(crate) fn pull(
+    target: Arc<Target>,
+    reference: &Reference,
+    options: &PullOptions,
+    config: &Config,
+) -> Rooted {
+    let lookup = Lookup::new(target.clone(), reference, options.platform.as_ref(), true, config);
+    let (limits, foreign) = (config.limits.clone(), options.foreign);
+    Rooted::new(lookup, move |root, manifest| Box::new(Pull::new(target, root, manifest, foreign, &limits)))
 }
 
 #[derive(Debug)]
-enum State {
-    /// Finds the root.
-    Lookup(Box<Lookup>),
-    Mirror(Box<Mirror>),
-}
-
-impl Pull {
-    pub(crate) fn new(reference: &Reference, options: PullOptions, limits: &Limits, window: usize) -> Self {
-        let lookup = Lookup::new(reference, options.platform.as_ref(), true, limits, window);
-        let (limits, state) = (limits.clone(), State::Lookup(Box::new(lookup)));
-        Self { options, limits, window, events: VecDeque::new(), state }
-    }
-
-    pub(super) fn next_fetch(&mut self) -> Option<Fetch> {
-        match &mut self.state {
-            State::Lookup(lookup) => lookup.next_fetch(),
-            State::Mirror(mirror) => mirror.next_fetch(),
-        }
-    }
-
-    pub(super) fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>) {
-        match &mut self.state {
-            State::Lookup(lookup) => lookup.settle(fetch.ticket, outcome),
-            State::Mirror(mirror) => mirror.settle(fetch, outcome, &mut self.events),
-        }
-    }
-
-    /// Takes what the driver has of some content that was wanted.
-    pub(crate) fn held(&mut self, digest: &Digest, held: Held) {
-        if let State::Mirror(mirror) = &mut self.state {
-            mirror.held(digest, held, &mut self.events);
-        }
-    }
-
-    pub(super) fn next_event(&mut self) -> Option<Event> {
-        if self.events.is_empty() {
-            match &mut self.state {
-                State::Lookup(lookup) => match lookup.take_found()? {
-                    Ok((root, manifest)) => {
-                        self.events.push_back(Event::Resolved(root.clone()));
-                        let mirror = Mirror::new(root, manifest, &self.options, &self.limits, self.window);
-                        self.state = State::Mirror(Box::new(mirror));
-                    }
-                    Err(error) => self.events.push_back(Event::Failed(error)),
-                },
-                State::Mirror(mirror) => mirror.go_on(&mut self.events),
-            }
-        }
-        self.events.pop_front()
-    }
-}
-
-#[derive(Debug)]
-struct Mirror {
+struct Pull {
+    target: Arc<Target>,
     foreign: bool,
     root: Digest,
-    tree: Walker,
-    /// Whether the walk is at its end.
-    walked: bool,
-    /// The documents above the place that the walk has come to.
-    above: Vec<Digest>,
-    /// Documents that were read, and are not to be stored yet.
+    walker: Walker,
+    /// Whether the walk has finished.
+    walk_finished: bool,
+    /// The ancestors of the current node of the walk, root first.
+    ancestors: Vec<Digest>,
+    /// Documents that were read, but cannot be stored yet.
     documents: BTreeMap<Digest, Document>,
-    /// What documents wait for, and which ones: once for each time that they name it.
+    /// Missing content, with the documents that wait for it, once per reference to it.
     waiting: BTreeMap<Digest, Vec<Digest>>,
-    /// Content that is there, or is left out.
+    /// Content that the driver has stored, or that is skipped.
     done: BTreeSet<Digest>,
-    /// What the driver was asked whether it has it.
-    asked: BTreeMap<Digest, Asked>,
+    /// Content that is skipped.
+    skipped: BTreeSet<Digest>,
+    /// Blobs that are queued or being fetched into a sink.
+    downloads: BTreeMap<Digest, Descriptor>,
+    outputs: VecDeque<OpOutput>,
+    /// Unanswered [`OpOutput::Held`] questions: documents, and blobs with their locations. A digest may be both.
+    asked_documents: BTreeMap<Digest, Wanted>,
+    asked_blobs: BTreeMap<Digest, (Descriptor, VecDeque<BlobLocation>)>,
     /// Documents to fetch.
     manifests: VecDeque<Wanted>,
     /// Blobs to fetch, the largest first.
@@ -123,83 +90,161 @@ struct Mirror {
 struct Document {
     descriptor: Descriptor,
     manifest: Manifest,
-    /// How many of its children are not there.
+    /// The number of references to content that is not stored yet.
     missing: usize,
-    /// Whether the walk is still below it.
-    open: bool,
+    /// The number of its children that the walk has visited.
+    visited: usize,
+    /// Whether the walk is still inside it.
+    in_progress: bool,
 }
 
-#[derive(Debug)]
-enum Asked {
-    Document(Wanted),
-    Blob(Descriptor, VecDeque<At>),
+impl Operation for Pull {
+    fn targets(&self) -> &[Arc<Target>] {
+        std::slice::from_ref(&self.target)
+    }
+
+    fn next_fetch(&mut self, _: &Origin) -> Option<Admission> {
+        // Documents first: they reveal the rest of the content.
+        if let Some(wanted) = self.manifests.pop_front() {
+            let fetch = Fetch::described(&self.target, wanted.descriptor, Some(wanted.ticket));
+            return Some(Admission::One(fetch));
+        }
+        let (_, blob) = self.blobs.pop_first()?;
+        let kind = FetchKind::Blob(Box::new(blob));
+        Some(Admission::One(Fetch { target: self.target.clone(), kind, ticket: None }))
+    }
+
+    fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>) {
+        let FetchKind::Blob(blob) = &fetch.kind else {
+            return supply(&mut self.walker, fetch.ticket, outcome);
+        };
+        let Err(error) = outcome else {
+            if let Some(descriptor) = self.downloads.remove(&blob.digest) {
+                self.outputs.push_back(OpOutput::Store(descriptor, StoreContent::Sink));
+            }
+            return;
+        };
+        let mut again = (**blob).clone();
+        let wrong = matches!(error.cause(), Cause::Misbehaved(Misbehaviour::WrongDigest { .. }));
+        if wrong && again.resume.take().is_some() {
+            // The bytes that the driver held may be wrong: start over.
+        } else if let Some(location) =
+            again.fallbacks.pop_front().filter(|_| error.is_not_found() || blob.location.is_url())
+        {
+            again.location = location;
+        } else {
+            return self.fail(error);
+        }
+        self.blobs.insert((Reverse(again.size.unwrap_or_default()), again.digest.clone()), again);
+    }
+
+    fn next_output(&mut self) -> Option<OpOutput> {
+        if self.outputs.is_empty() {
+            self.advance_walk();
+        }
+        self.outputs.pop_front()
+    }
+
+    fn held(&mut self, descriptor: &Descriptor, held: Held) {
+        let digest = &descriptor.digest;
+        if descriptor.media_type.kind() != Kind::Other {
+            match (self.asked_documents.remove(digest), held) {
+                (Some(wanted), Held::Document(bytes)) => self.walker.supply(wanted.ticket, bytes, None),
+                (Some(wanted), _) => self.manifests.push_back(wanted),
+                (None, _) => {}
+            }
+            return;
+        }
+        let Some((descriptor, locations)) = self.asked_blobs.remove(digest) else { return };
+        match held {
+            Held::Whole => self.mark_done(digest),
+            Held::Part { offset, hasher } => self.queue(&descriptor, locations, Some((offset, hasher))),
+            Held::Nothing | Held::Document(_) => self.queue(&descriptor, locations, None),
+        }
+    }
+
+    fn stored(&mut self, digest: &Digest) {
+        self.mark_done(digest);
+        if *digest == self.root {
+            self.outputs.push_back(OpOutput::Event(Event::Done));
+        }
+    }
 }
 
-impl Mirror {
+impl Pull {
     fn new(
+        target: Arc<Target>,
         root: Descriptor,
         manifest: Option<Manifest>,
-        options: &PullOptions,
+        foreign: bool,
         limits: &Limits,
-        window: usize,
     ) -> Self {
         let walk = WalkOptions { blobs: true, strict: true, platform: None };
-        let mut tree = Walker::new(root.clone(), &walk, limits, window);
+        let mut walker = Walker::new(root.clone(), &walk, limits, limits.window());
         if let Some(manifest) = manifest {
-            tree.supply_root(manifest);
+            walker.supply_root(manifest);
         }
         Self {
-            foreign: options.foreign,
+            target,
+            foreign,
             root: root.digest,
-            tree,
-            walked: false,
-            above: Vec::new(),
+            walker,
+            walk_finished: false,
+            ancestors: Vec::new(),
             documents: BTreeMap::new(),
             waiting: BTreeMap::new(),
             done: BTreeSet::new(),
-            asked: BTreeMap::new(),
+            skipped: BTreeSet::new(),
+            downloads: BTreeMap::new(),
+            outputs: VecDeque::new(),
+            asked_documents: BTreeMap::new(),
+            asked_blobs: BTreeMap::new(),
             manifests: VecDeque::new(),
             blobs: BTreeMap::new(),
         }
     }
 
-    fn next_fetch(&mut self) -> Option<Fetch> {
-        // Documents first: they tell what else there is.
-        if let Some(wanted) = self.manifests.pop_front() {
-            return Some(Fetch::described(wanted.descriptor, Some(wanted.ticket)));
-        }
-        let (_, blob) = self.blobs.pop_first()?;
-        Some(Fetch { what: What::Blob(Box::new(blob)), ticket: None })
-    }
-
-    /// Walks on as far as documents are known, and asks for what is wanted next.
-    fn go_on(&mut self, events: &mut VecDeque<Event>) {
-        while !self.walked {
-            match self.tree.next_step() {
-                Ok(WalkStep::Node(node)) => self.visit(*node, events),
+    /// Continues the walk as far as its documents are known, and requests the next ones.
+    fn advance_walk(&mut self) {
+        while !self.walk_finished {
+            match self.walker.next_step() {
+                Ok(WalkStep::Node(node)) => self.visit(*node),
                 Ok(WalkStep::Blocked) => break,
                 Ok(WalkStep::Finished) => {
-                    self.walked = true;
-                    self.close(0, events);
+                    self.walk_finished = true;
+                    self.leave(0);
                 }
-                Err(error) => return events.push_back(Event::Failed(error)),
+                Err(error) => return self.fail(error),
             }
-            if !events.is_empty() {
+            if !self.outputs.is_empty() {
                 return;
             }
         }
-        while let Some(wanted) = self.tree.want() {
+        while let Some(wanted) = self.walker.want() {
             let descriptor = wanted.descriptor.clone();
-            self.asked.insert(descriptor.digest.clone(), Asked::Document(wanted));
-            events.push_back(Event::Wanted(descriptor));
+            self.asked_documents.insert(descriptor.digest.clone(), wanted);
+            self.outputs.push_back(OpOutput::Held(descriptor));
         }
     }
 
-    fn visit(&mut self, node: Node, events: &mut VecDeque<Event>) {
+    fn visit(&mut self, node: Node) {
         let Node { depth, descriptor, found, .. } = node;
-        self.close(depth as usize, events);
+        self.leave(depth as usize);
         let digest = descriptor.digest.clone();
-        let parent = self.above.last().cloned();
+        let parent = self.ancestors.last().cloned();
+        // An earlier descriptor was skipped as non-distributable, but this one requires the content.
+        let is_wanted_after_all = matches!(found, Found::Repeated)
+            && !descriptor.media_type.is_nondistributable()
+            && self.skipped.remove(&digest);
+        if matches!(found, Found::Manifest(_)) || is_wanted_after_all {
+            // It may be stored as a blob although the content that it refers to is missing.
+            self.done.remove(&digest);
+        }
+        let document = parent.as_ref().and_then(|parent| self.documents.get_mut(parent));
+        let number = document.map_or(0, |document| {
+            document.visited += 1;
+            document.visited - 1
+        });
         if let Some(parent) = &parent
             && !self.done.contains(&digest)
         {
@@ -210,167 +255,130 @@ impl Mirror {
         }
         match found {
             Found::Manifest(manifest) => {
-                self.above.push(digest.clone());
-                let document = Document { descriptor, manifest, missing: 0, open: true };
+                self.ancestors.push(digest.clone());
+                let document = Document { descriptor, manifest, missing: 0, visited: 0, in_progress: true };
                 self.documents.insert(digest, document);
             }
-            Found::Leaf => self.want_blob(descriptor, parent.as_ref(), events),
-            // It is waited for already, or done. A walk that is strict has failed where something is missing.
+            Found::Leaf => self.want_blob(descriptor, parent.as_ref(), number),
+            Found::Repeated if is_wanted_after_all => self.want_blob(descriptor, parent.as_ref(), number),
+            // Repeated content is already done or in progress. A strict walk fails if content is missing.
             Found::Repeated | Found::Missing => {}
         }
     }
 
-    /// The walk has left all documents at this level, and below it.
-    fn close(&mut self, level: usize, events: &mut VecDeque<Event>) {
-        while self.above.len() > level
-            && let Some(digest) = self.above.pop()
+    /// Closes the documents that the walk has left: those at this level and below.
+    fn leave(&mut self, level: usize) {
+        while self.ancestors.len() > level
+            && let Some(digest) = self.ancestors.pop()
         {
             if let Some(document) = self.documents.get_mut(&digest) {
-                document.open = false;
+                document.in_progress = false;
             }
-            self.store_if_whole(&digest, events);
+            self.store_if_whole(&digest);
         }
     }
 
-    fn want_blob(
-        &mut self,
-        mut descriptor: Descriptor,
-        parent: Option<&Digest>,
-        events: &mut VecDeque<Event>,
-    ) {
+    /// Wants a blob, which is the child of its parent with this number.
+    fn want_blob(&mut self, mut descriptor: Descriptor, parent: Option<&Digest>, number: usize) {
         let Descriptor { digest, size, media_type, data, .. } = &mut descriptor;
         let empty = (*size == 0).then(Bytes::new);
-        let at_hand = data.take().into_iter().chain(empty).find(|bytes| {
+        let embedded = data.take().into_iter().chain(empty).find(|bytes| {
             let same = |algorithm| Digest::of(algorithm, bytes) == *digest;
             bytes.len() as u64 == *size && digest.algorithm().is_some_and(same)
         });
-        if let Some(bytes) = at_hand {
-            let digest = digest.clone();
-            events.push_back(Event::Store(descriptor, bytes));
-            return self.is_done(&digest, events);
+        if let Some(bytes) = embedded {
+            self.outputs.push_back(OpOutput::Store(descriptor, StoreContent::Bytes(bytes)));
+            return;
         }
         let document = parent.and_then(|parent| self.documents.get(parent));
-        let mut places = VecDeque::new();
+        let mut locations = VecDeque::new();
         if media_type.is_nondistributable()
             && let Some(document) = document
         {
-            let urls = urls(&document.manifest, digest);
+            let urls = urls(&document.manifest, number);
             if !urls.is_empty() && !self.foreign {
                 let digest = digest.clone();
-                events.push_back(Event::Skipped(descriptor));
-                return self.is_done(&digest, events);
+                self.skipped.insert(digest.clone());
+                self.outputs.push_back(OpOutput::Event(Event::Skipped(descriptor)));
+                return self.mark_done(&digest);
             }
-            places.extend(urls.into_iter().map(At::Url));
+            locations.extend(urls.into_iter().map(BlobLocation::Url));
         }
-        // What an index names is a manifest to a registry, whatever its type, and sometimes a blob.
+        // Registries store an entry of an index as a manifest, whatever its type, or as a blob.
         if document.is_some_and(|document| document.manifest.kind() == Kind::Index) {
-            places.push_back(At::Manifests);
+            locations.push_back(BlobLocation::Manifests);
         }
-        places.push_back(At::Blobs);
-        self.asked.insert(digest.clone(), Asked::Blob(descriptor.clone(), places));
-        events.push_back(Event::Wanted(descriptor));
-    }
-
-    fn held(&mut self, digest: &Digest, held: Held, events: &mut VecDeque<Event>) {
-        match (self.asked.remove(digest), held) {
-            (Some(Asked::Document(wanted)), Held::Document(bytes)) => {
-                self.tree.supply(wanted.ticket, bytes, None);
-            }
-            (Some(Asked::Document(wanted)), _) => self.manifests.push_back(wanted),
-            (Some(Asked::Blob(..)), Held::Whole) => self.is_done(digest, events),
-            (Some(Asked::Blob(descriptor, places)), Held::Part { offset, hasher }) => {
-                self.queue(&descriptor, places, Some((offset, hasher)), events);
-            }
-            (Some(Asked::Blob(descriptor, places)), Held::Nothing | Held::Document(_)) => {
-                self.queue(&descriptor, places, None, events);
-            }
-            (None, _) => {}
-        }
+        locations.push_back(BlobLocation::Blobs);
+        self.asked_blobs.insert(digest.clone(), (descriptor.clone(), locations));
+        self.outputs.push_back(OpOutput::Held(descriptor));
     }
 
     fn queue(
         &mut self,
         descriptor: &Descriptor,
-        mut places: VecDeque<At>,
-        had: Option<(u64, Hasher)>,
-        events: &mut VecDeque<Event>,
+        mut locations: VecDeque<BlobLocation>,
+        resume: Option<(u64, Hasher)>,
     ) {
         let Descriptor { digest, size, .. } = descriptor.clone();
-        if let Some((offset, hasher)) = &had
+        if let Some((offset, hasher)) = &resume
             && *offset == size
             && hasher.clone().finish() == digest
         {
-            events.push_back(Event::Verified(digest.clone()));
-            return self.is_done(&digest, events);
+            self.outputs.push_back(OpOutput::Store(descriptor.clone(), StoreContent::Sink));
+            return;
         }
-        let had = had.filter(|(offset, _)| *offset < size);
-        if let Some(at) = places.pop_front() {
+        let resume = resume.filter(|(offset, _)| *offset < size);
+        if let Some(location) = locations.pop_front() {
             let blob = BlobFetch {
                 digest: digest.clone(),
                 size: Some(size),
-                at,
-                or_at: places,
-                had,
+                location,
+                fallbacks: locations,
+                resume,
                 discard: false,
             };
+            self.downloads.insert(digest.clone(), descriptor.clone());
             self.blobs.insert((Reverse(size), digest), blob);
         }
     }
 
-    fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>, events: &mut VecDeque<Event>) {
-        let What::Blob(blob) = &fetch.what else { return self.tree.take(fetch.ticket, outcome) };
-        let Err(error) = outcome else {
-            events.push_back(Event::Verified(blob.digest.clone()));
-            return self.is_done(&blob.digest, events);
-        };
-        let mut again = (**blob).clone();
-        let wrong = matches!(error.cause(), Cause::Misbehaved(Misbehaviour::WrongDigest { .. }));
-        if wrong && again.had.take().is_some() {
-            // What was there before may be what is wrong.
-        } else if let Some(at) = again.or_at.pop_front().filter(|_| error.is_not_found() || blob.at.is_url())
-        {
-            again.at = at;
-        } else {
-            return events.push_back(Event::Failed(error));
-        }
-        self.blobs.insert((Reverse(again.size.unwrap_or_default()), again.digest.clone()), again);
-    }
-
-    /// Some content is there, or left out.
-    fn is_done(&mut self, digest: &Digest, events: &mut VecDeque<Event>) {
-        if !self.done.insert(digest.clone()) {
+    /// Records that some content is stored or skipped, and stores the documents that waited for it. A
+    /// document that is yet to be stored is not done when it is stored as a blob.
+    fn mark_done(&mut self, digest: &Digest) {
+        if self.documents.contains_key(digest) || !self.done.insert(digest.clone()) {
             return;
         }
         for parent in self.waiting.remove(digest).unwrap_or_default() {
             if let Some(document) = self.documents.get_mut(&parent) {
                 document.missing -= 1;
-                self.store_if_whole(&parent, events);
+                self.store_if_whole(&parent);
             }
         }
     }
 
-    fn store_if_whole(&mut self, digest: &Digest, events: &mut VecDeque<Event>) {
-        if !self.documents.get(digest).is_some_and(|document| !document.open && document.missing == 0) {
+    fn store_if_whole(&mut self, digest: &Digest) {
+        if !self.documents.get(digest).is_some_and(|document| !document.in_progress && document.missing == 0)
+        {
             return;
         }
         if let Some(Document { descriptor, manifest, .. }) = self.documents.remove(digest) {
-            events.push_back(Event::Store(descriptor, manifest.bytes().clone()));
-            self.is_done(digest, events);
-            if *digest == self.root {
-                events.push_back(Event::Done);
-            }
+            self.outputs.push_back(OpOutput::Store(descriptor, StoreContent::Document(manifest)));
         }
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.outputs.push_back(OpOutput::Event(Event::Failed(error)));
     }
 }
 
-/// The most places outside of its registry where a layer is asked for. Documents name one or two; each costs a
-/// set of tries.
+/// The maximum number of external URLs that are tried for a layer. Documents have one or two; each costs a
+/// full set of attempts.
 const MAX_URLS: usize = 8;
 
-/// Where a document says that some content can be had.
-fn urls(manifest: &Manifest, digest: &Digest) -> Vec<String> {
-    let layer = manifest.entries().find(|layer| layer.digest() == digest);
-    layer.map(|layer| layer.urls().take(MAX_URLS).map(str::to_owned).collect()).unwrap_or_default()
+/// Returns the external URLs of a document's layer, up to [`MAX_URLS`].
+fn urls(manifest: &Manifest, number: usize) -> Vec<String> {
+    let layer = manifest.child(number).filter(|(part, _)| *part != Part::Config);
+    layer.map(|(_, layer)| layer.urls().take(MAX_URLS).map(str::to_owned).collect()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -379,7 +387,7 @@ mod tests {
     use crate::manifest::evidence::Evidence;
 
     #[test]
-    fn a_layer_is_asked_for_at_a_few_places() {
+    fn a_layer_is_tried_at_a_limited_number_of_urls() {
         let digest: Digest = format!("sha256:{}", "1".repeat(64)).parse().unwrap();
         let urls_of = |count: usize| {
             let named = vec!["\"https://h.example/\""; count].join(",");
@@ -389,7 +397,7 @@ mod tests {
             );
             let content_type = Some("application/vnd.oci.image.manifest.v1+json");
             let manifest = Manifest::read(image.into(), Evidence { content_type, ..Evidence::default() });
-            urls(&manifest.unwrap(), &digest).len()
+            urls(&manifest.unwrap(), 1).len()
         };
         assert_eq!([0, 1, 8, 9, 1000].map(urls_of), [0, 1, 8, 8, 8]);
     }

@@ -1,44 +1,22 @@
-//! Resolve and manifest: what a reference names, and its bytes where they are wanted.
+//! Resolve and manifest: the descriptor of a reference, and its document if that is wanted.
 
-use std::collections::VecDeque;
-
-use crate::limits::Limits;
-use crate::op::event::Event;
+use crate::op::ask::StoreContent;
+use crate::op::deliver::Deliver;
 use crate::op::lookup::Lookup;
-use crate::types::platform::Platform;
-use crate::types::reference::Reference;
+use crate::op::rooted::Rooted;
 
-#[derive(Debug)]
-pub(crate) struct Resolve {
-    pub(super) lookup: Lookup,
-    wants_manifest: bool,
-    events: VecDeque<Event>,
+/// Reports the descriptor that the lookup finds.
+pub(crate) fn resolve(lookup: Lookup) -> Rooted {
+    Rooted::new(lookup, |_, _| Box::new(Deliver::nothing()))
 }
 
-impl Resolve {
-    pub(crate) fn new(
-        reference: &Reference,
-        platform: Option<&Platform>,
-        wants_manifest: bool,
-        limits: &Limits,
-        window: usize,
-    ) -> Self {
-        let lookup = Lookup::new(reference, platform, wants_manifest, limits, window);
-        Self { lookup, wants_manifest, events: VecDeque::new() }
-    }
-
-    pub(super) fn next_event(&mut self) -> Option<Event> {
-        match self.lookup.take_found() {
-            Some(Ok((descriptor, manifest))) => {
-                self.events.push_back(Event::Resolved(descriptor.clone()));
-                if let Some(manifest) = manifest.filter(|_| self.wants_manifest) {
-                    self.events.push_back(Event::Manifest(descriptor, manifest));
-                }
-                self.events.push_back(Event::Done);
-            }
-            Some(Err(error)) => self.events.push_back(Event::Failed(error)),
-            None => {}
-        }
-        self.events.pop_front()
-    }
+/// Reports the descriptor that the lookup finds, and delivers its manifest. The lookup must be one that
+/// reads the manifest.
+pub(crate) fn manifest(lookup: Lookup) -> Rooted {
+    Rooted::new(lookup, |root, manifest| {
+        Box::new(match manifest {
+            Some(manifest) => Deliver::content(root, StoreContent::Document(manifest)),
+            None => Deliver::nothing(),
+        })
+    })
 }

@@ -1,84 +1,63 @@
-//! Walk: everything under a reference, in the order of the documents.
+//! Walk: reports everything under a reference, in the order of the documents.
 
+use std::sync::Arc;
+
+use crate::config::Config;
 use crate::error::Error;
-use crate::limits::Limits;
 use crate::op::event::Event;
 use crate::op::lookup::Lookup;
-use crate::op::{Fetch, Fetched};
+use crate::op::operation::{Admission, Fetch, Fetched, OpOutput, Operation, supply};
+use crate::op::rooted::Rooted;
 use crate::types::reference::Reference;
-use crate::walker::node::{Ticket, WalkOptions, WalkStep};
+use crate::walker::node::{WalkOptions, WalkStep};
 use crate::walker::walk::Walker;
+use crate::wire::origin::Origin;
+use crate::wire::target::Target;
 
-#[derive(Debug)]
-pub(crate) struct Walk {
+/// Walks everything under a reference.
+pub(crate) fn walk(
+    target: Arc<Target>,
+    reference: &Reference,
     options: WalkOptions,
-    limits: Limits,
-    window: usize,
-    state: State,
+    config: &Config,
+) -> Rooted {
+    let lookup = Lookup::new(target.clone(), reference, options.platform.as_ref(), true, config);
+    let (limits, window) = (config.limits.clone(), config.limits.window());
+    Rooted::new(lookup, move |root, manifest| {
+        let mut walker = Walker::new(root, &options, &limits, window);
+        if let Some(manifest) = manifest {
+            walker.supply_root(manifest);
+        }
+        Box::new(Walk { target, walker })
+    })
 }
 
 #[derive(Debug)]
-enum State {
-    /// Finds the root.
-    Lookup(Lookup),
-    Walker(Walker),
+struct Walk {
+    target: Arc<Target>,
+    walker: Walker,
 }
 
-impl Walk {
-    pub(crate) fn new(reference: &Reference, options: WalkOptions, limits: &Limits, window: usize) -> Self {
-        let lookup = Lookup::new(reference, options.platform.as_ref(), true, limits, window);
-        Self { options, limits: limits.clone(), window, state: State::Lookup(lookup) }
+impl Operation for Walk {
+    fn targets(&self) -> &[Arc<Target>] {
+        std::slice::from_ref(&self.target)
     }
 
-    pub(super) fn next_fetch(&mut self) -> Option<Fetch> {
-        match &mut self.state {
-            State::Lookup(lookup) => lookup.next_fetch(),
-            State::Walker(tree) => {
-                let wanted = tree.want()?;
-                Some(Fetch::described(wanted.descriptor, Some(wanted.ticket)))
-            }
-        }
+    fn next_fetch(&mut self, _: &Origin) -> Option<Admission> {
+        let wanted = self.walker.want()?;
+        Some(Admission::One(Fetch::described(&self.target, wanted.descriptor, Some(wanted.ticket))))
     }
 
-    pub(super) fn settle(&mut self, ticket: Option<Ticket>, outcome: Result<Fetched, Error>) {
-        match &mut self.state {
-            State::Lookup(lookup) => lookup.settle(ticket, outcome),
-            State::Walker(tree) => tree.take(ticket, outcome),
-        }
+    fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>) {
+        supply(&mut self.walker, fetch.ticket, outcome);
     }
 
-    pub(super) fn next_event(&mut self) -> Option<Event> {
-        match &mut self.state {
-            State::Lookup(lookup) => match lookup.take_found()? {
-                Ok((descriptor, manifest)) => {
-                    let mut tree = Walker::new(descriptor.clone(), &self.options, &self.limits, self.window);
-                    if let Some(manifest) = manifest {
-                        tree.supply_root(manifest);
-                    }
-                    self.state = State::Walker(tree);
-                    Some(Event::Resolved(descriptor))
-                }
-                Err(error) => Some(Event::Failed(error)),
-            },
-            State::Walker(tree) => match tree.next_step() {
-                Ok(WalkStep::Node(node)) => Some(Event::Node(*node)),
-                Ok(WalkStep::Blocked) => None,
-                Ok(WalkStep::Finished) => Some(Event::Done),
-                Err(error) => Some(Event::Failed(error)),
-            },
-        }
-    }
-}
-
-impl Walker {
-    /// Takes the outcome of a fetch that the tree wanted.
-    pub(super) fn take(&mut self, ticket: Option<Ticket>, outcome: Result<Fetched, Error>) {
-        let Some(ticket) = ticket else { return };
-        match outcome {
-            Ok(Fetched::Manifest(_, manifest)) => self.supply_manifest(ticket, manifest),
-            Ok(Fetched::Head(_) | Fetched::Blob) => {}
-            Err(error) if error.is_not_found() => self.supply_missing(ticket),
-            Err(error) => self.supply_error(ticket, error),
-        }
+    fn next_output(&mut self) -> Option<OpOutput> {
+        Some(OpOutput::Event(match self.walker.next_step() {
+            Ok(WalkStep::Node(node)) => Event::Node(*node),
+            Ok(WalkStep::Blocked) => return None,
+            Ok(WalkStep::Finished) => Event::Done,
+            Err(error) => Event::Failed(error),
+        }))
     }
 }

@@ -1,227 +1,216 @@
-//! How content comes into a server: a walk over descriptors, all or nothing.
-
-use std::collections::BTreeSet;
+//! Adds a tree of content to a server, all or nothing.
 
 use crate::limits::Limits;
-use crate::manifest::error::InvalidManifest;
-use crate::manifest::evidence::Evidence;
-use crate::manifest::{DescriptorRef, Manifest};
-use crate::server::Content;
+use crate::manifest::Manifest;
+use crate::manifest::children::Part;
+use crate::manifest::error::{InvalidManifest, VerifyError};
+use crate::server::content::Content;
 use crate::server::holdings::{Holdings, StoredManifest};
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::Digest;
-use crate::types::media_type::{Kind, MediaType};
-use crate::walker::position::{Part, Position};
+use crate::types::media_type::Kind;
+use crate::walker::budget::OverBudget;
+use crate::walker::descent::{Descent, Item, Obstacle, Role, Visitor};
+use crate::walker::position::Position;
 
-/// Takes the root and everything under it.
+/// Gathers the root and all content under it.
 pub(super) fn gather(
     root: &Descriptor,
     content: &(impl Content + ?Sized),
     limits: &Limits,
 ) -> Result<Holdings, AddError> {
-    let mut gathered = Holdings::default();
-    // One digest may be named with several types, or sizes, and each of them has to be right.
-    let mut seen = BTreeSet::new();
+    let mut gathering = Gathering { content, gathered: Holdings::default() };
+    let mut descent = Descent::new(limits);
     let mut nodes: u64 = 1;
-    let mut bytes_read: u64 = 0;
-    let mut waiting = vec![Claim {
-        digest: root.digest.clone(),
-        media_type: root.media_type.clone(),
-        size: root.size,
-        depth: 0,
-        place: Position::Root,
-    }];
-
-    while let Some(claim) = waiting.pop() {
-        if !seen.insert((claim.digest.clone(), claim.media_type.clone(), claim.size)) {
+    descent.add_root(root.clone(), Position::Root, &mut gathering)?;
+    while let Some(item) = descent.next_item() {
+        gathering.check_size(&item.descriptor, &item.position)?;
+        if item.role == Role::Blob {
             continue;
         }
-        if claim.depth > limits.walk_depth {
-            return Err(claim.wrong(AddProblem::TooDeep { limit: limits.walk_depth }));
-        }
-        claim.check_size(content)?;
-        if claim.media_type.kind() == Kind::Other {
-            gathered.blobs.insert(claim.digest.clone(), claim.size);
-            gathered.hold(claim.digest, StoredManifest::leaf(claim.media_type, claim.size));
-            continue;
-        }
-
-        if claim.size > limits.manifest_bytes {
-            return Err(claim.wrong(AddProblem::TooLarge { limit: limits.manifest_bytes }));
-        }
-        bytes_read = bytes_read.saturating_add(claim.size);
-        if bytes_read > limits.walk_bytes {
-            return Err(claim.wrong(AddProblem::TooMuch { limit: limits.walk_bytes }));
-        }
-        let manifest = claim.read(content)?;
-        match manifest.kind() {
-            Kind::Index => {
-                nodes = nodes.saturating_add(manifest.entries().len() as u64);
-                if nodes > limits.walk_nodes {
-                    return Err(claim.wrong(AddProblem::TooMany { limit: limits.walk_nodes }));
-                }
-                // The stack gives back last what it took first; reversed, errors name the first in
-                // document order.
-                let entries = manifest.entries().enumerate().rev();
-                waiting.extend(entries.map(|(n, entry)| claim.below(entry, Part::Entry(n))));
+        let manifest = gathering.read(&item)?;
+        if manifest.kind() == Kind::Index {
+            nodes = nodes.saturating_add(manifest.entries().len() as u64);
+            if nodes > limits.walk_nodes {
+                let problem = AddProblem::TooMany { limit: limits.walk_nodes };
+                return Err(AddError::new(&item.descriptor, &item.position, problem));
             }
-            Kind::Image => {
-                let config = manifest.config().map(|config| claim.below(config, Part::Config));
-                let layers = manifest.entries().enumerate();
-                let layers = layers.map(|(n, layer)| claim.below(layer, Part::Layer(n)));
-                for blob in config.into_iter().chain(layers) {
-                    let there = content.size(&blob.digest).is_some();
-                    if !there && blob.media_type.is_nondistributable() {
-                        continue;
-                    }
-                    blob.check_size(content)?;
-                    gathered.blobs.insert(blob.digest, blob.size);
-                }
-            }
-            Kind::Other => {}
         }
-        let held = StoredManifest::document(&claim.digest, &manifest);
-        gathered.hold(claim.digest, held);
+        descent.descend(&item, &manifest, &mut gathering)?;
+        let stored = StoredManifest::document(&item.descriptor.digest, &manifest);
+        gathering.gathered.insert_manifest(item.descriptor.digest, stored);
     }
-    Ok(gathered)
+    Ok(gathering.gathered)
 }
 
-/// What a descriptor says, and where it says so.
-#[derive(Debug)]
-struct Claim {
-    digest: Digest,
-    media_type: MediaType,
-    size: u64,
-    depth: u32,
-    place: Position,
+/// A gathering in progress. It ends at the first problem.
+struct Gathering<'a, C: ?Sized> {
+    content: &'a C,
+    gathered: Holdings,
 }
 
-impl Claim {
-    fn below(&self, descriptor: DescriptorRef<'_>, part: Part) -> Self {
-        Self {
-            digest: descriptor.digest().clone(),
-            media_type: descriptor.media_type().clone(),
-            size: descriptor.size(),
-            depth: self.depth.saturating_add(1),
-            place: Position::Within { document: self.digest.clone(), part },
-        }
-    }
-
-    fn wrong(&self, problem: AddProblem) -> AddError {
-        AddError(Box::new(Wrong { digest: self.digest.clone(), place: self.place.clone(), problem }))
-    }
-
-    fn check_size(&self, content: &(impl Content + ?Sized)) -> Result<(), AddError> {
-        match content.size(&self.digest) {
-            None => Err(self.wrong(AddProblem::Missing)),
-            Some(found) if found != self.size => {
-                Err(self.wrong(AddProblem::Size { expected: self.size, found }))
-            }
-            Some(_) => Ok(()),
-        }
-    }
-
-    fn read(&self, content: &(impl Content + ?Sized)) -> Result<Manifest, AddError> {
-        let bytes = content.bytes(&self.digest).ok_or_else(|| self.wrong(AddProblem::Missing))?;
-        let found = bytes.len() as u64;
-        if found != self.size {
-            return Err(self.wrong(AddProblem::Size { expected: self.size, found }));
-        }
-        let Some(algorithm) = self.digest.algorithm() else {
-            return Err(self.wrong(AddProblem::Unverifiable));
+impl<C: Content + ?Sized> Gathering<'_, C> {
+    fn check_size(&self, descriptor: &Descriptor, position: &Position) -> Result<(), AddError> {
+        let problem = match self.content.size(&descriptor.digest) {
+            None => AddProblem::Missing,
+            Some(found) if found != descriptor.size => AddProblem::Size { expected: descriptor.size, found },
+            Some(_) => return Ok(()),
         };
-        let found = Digest::of(algorithm, &bytes);
-        if found != self.digest {
-            return Err(self.wrong(AddProblem::Digest { found }));
-        }
-        let evidence = Evidence { expected: Some(&self.media_type), ..Evidence::default() };
-        Manifest::read(bytes, evidence).map_err(|refused| self.wrong(AddProblem::Refused(refused)))
+        Err(AddError::new(descriptor, position, problem))
+    }
+
+    fn read(&self, item: &Item) -> Result<Manifest, AddError> {
+        let bytes = self.content.bytes(&item.descriptor.digest).ok_or(AddProblem::Missing);
+        bytes
+            .and_then(|bytes| Ok(Manifest::verified(bytes, &item.descriptor, None)?))
+            .map_err(|problem| AddError::new(&item.descriptor, &item.position, problem))
     }
 }
 
-/// Why content was not added: which descriptor, in which document, and what is the matter with it.
+impl<C: Content + ?Sized> Visitor for Gathering<'_, C> {
+    type Stop = AddError;
+
+    fn visit(&mut self, descriptor: &Descriptor, position: &Position) -> Result<Option<Role>, AddError> {
+        let Descriptor { media_type, digest, size, .. } = descriptor;
+        if let Position::Within { part: Part::Config | Part::Layer(_), .. } = position {
+            // Whatever its type, a config or layer is served as a blob and not read.
+            let is_present = self.content.size(digest).is_some();
+            if is_present || !media_type.is_nondistributable() {
+                self.check_size(descriptor, position)?;
+                self.gathered.blobs.insert(digest.clone(), *size);
+            }
+            return Ok(None);
+        }
+        if media_type.kind() != Kind::Other {
+            return Ok(Some(Role::Document));
+        }
+        self.gathered.blobs.insert(digest.clone(), *size);
+        self.gathered.insert_manifest(digest.clone(), StoredManifest::leaf(media_type.clone(), *size));
+        Ok(Some(Role::Blob))
+    }
+
+    fn skip(
+        &mut self,
+        descriptor: &Descriptor,
+        position: &Position,
+        obstacle: Obstacle,
+    ) -> Result<(), AddError> {
+        let problem = match obstacle {
+            // The size of the content decides which of the two descriptors is wrong.
+            Obstacle::Contradiction { .. } => return self.check_size(descriptor, position),
+            // Blobs are not verified.
+            Obstacle::UnknownAlgorithm if descriptor.media_type.kind() == Kind::Other => {
+                return self.check_size(descriptor, position);
+            }
+            Obstacle::UnknownAlgorithm => AddProblem::Unverifiable,
+            Obstacle::OverBudget(OverBudget::Depth(limit)) => AddProblem::TooDeep { limit },
+            Obstacle::OverBudget(OverBudget::DocumentBytes(limit)) => AddProblem::TooLarge { limit },
+            Obstacle::OverBudget(OverBudget::TotalBytes(limit)) => AddProblem::TooMuch { limit },
+            Obstacle::OverBudget(OverBudget::Nodes(limit)) => AddProblem::TooMany { limit },
+        };
+        Err(AddError::new(descriptor, position, problem))
+    }
+}
+
+/// The error returned when content cannot be added: the descriptor, its document and the problem.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot add {} ({}): {}", .0.digest, .0.place, .0.problem)]
-pub struct AddError(Box<Wrong>);
+#[error("cannot add {} ({}): {}", .0.digest, .0.position, .0.problem)]
+pub struct AddError(Box<AddErrorInner>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Wrong {
+struct AddErrorInner {
     digest: Digest,
-    place: Position,
+    position: Position,
     problem: AddProblem,
 }
 
 impl AddError {
-    /// The content that is missing or wrong.
+    fn new(descriptor: &Descriptor, position: &Position, problem: AddProblem) -> Self {
+        let (digest, position) = (descriptor.digest.clone(), position.clone());
+        Self(Box::new(AddErrorInner { digest, position, problem }))
+    }
+
+    /// Returns the digest of the missing or invalid content.
     pub fn digest(&self) -> &Digest {
         &self.0.digest
     }
 
-    /// The document whose descriptor names the content; none for the root.
+    /// Returns the document that refers to the content, or `None` for the root.
     pub fn document(&self) -> Option<&Digest> {
-        match &self.0.place {
+        match &self.0.position {
             Position::Root | Position::Layout(_) => None,
             Position::Within { document, .. } => Some(document),
         }
     }
 
-    /// What is the matter with it.
+    /// Returns the problem.
     pub fn problem(&self) -> &AddProblem {
         &self.0.problem
     }
 }
 
-/// What is the matter with some content.
+/// The reason why content cannot be added.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddProblem {
-    /// It is not there.
-    #[error("the content is not there")]
+    /// The content is missing.
+    #[error("the content is missing")]
     Missing,
-    /// It has another size than its descriptor says.
+    /// The size differs from the descriptor's.
     #[error("its descriptor says {expected} bytes, but it has {found}")]
     Size {
-        /// What the descriptor says.
+        /// The size in the descriptor.
         expected: u64,
-        /// What there is.
+        /// The actual size.
         found: u64,
     },
-    /// Its bytes have another digest.
-    #[error("its bytes have the digest {found}")]
+    /// The digest differs from the descriptor's.
+    #[error("digest mismatch: computed {found}")]
     Digest {
-        /// What they have.
+        /// The actual digest.
         found: Digest,
     },
-    /// Its digest's algorithm is not one of those that can be verified.
-    #[error("its digest's algorithm is not known, so that it cannot be verified")]
+    /// The digest's algorithm is not supported.
+    #[error("its digest algorithm is not supported, so it cannot be verified")]
     Unverifiable,
-    /// It is not a proper document of its type.
-    #[error("the document is refused: {0}")]
+    /// The document is invalid.
+    #[error("invalid document: {0}")]
     Refused(InvalidManifest),
-    /// It is too many levels below the root.
+    /// The content is too many levels below the root.
     #[error("it is more than {limit} levels below the root")]
     TooDeep {
-        /// The most levels that are descended.
+        /// The maximum depth.
         limit: u32,
     },
     /// The document is too large.
     #[error("the document has more than {limit} bytes")]
     TooLarge {
-        /// The most bytes that one document may have.
+        /// The maximum size of one document, in bytes.
         limit: u64,
     },
-    /// With this document's entries there are too many.
-    #[error("with its entries the tree has more than {limit} nodes")]
+    /// With this document's entries, the tree has too many nodes.
+    #[error("with its entries, the tree has more than {limit} nodes")]
     TooMany {
-        /// The most nodes that a tree may have.
+        /// The maximum number of nodes.
         limit: u64,
     },
-    /// With this document, all documents together are too large.
-    #[error("with it the tree's documents have more than {limit} bytes together")]
+    /// With this document, the documents are too large in total.
+    #[error("with it, the tree's documents have more than {limit} bytes in total")]
     TooMuch {
-        /// The most bytes that all documents may have together.
+        /// The maximum size of all documents, in bytes.
         limit: u64,
     },
+}
+
+impl From<VerifyError> for AddProblem {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Size { expected, found } => Self::Size { expected, found },
+            VerifyError::UnknownAlgorithm(_) => Self::Unverifiable,
+            VerifyError::Digest { computed: found, .. } => Self::Digest { found },
+            VerifyError::Manifest(refused) => Self::Refused(refused),
+        }
+    }
 }
 
 #[cfg(test)]

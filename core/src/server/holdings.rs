@@ -1,4 +1,4 @@
-//! What one repository holds.
+//! The contents of one repository.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::manifest::Manifest;
 use crate::types::digest::Digest;
-use crate::types::media_type::{Kind, MediaType};
+use crate::types::media_type::MediaType;
 use crate::types::reference::name::Tag;
 
 /// The tags, manifests and blobs of one repository.
@@ -15,21 +15,21 @@ use crate::types::reference::name::Tag;
 pub(super) struct Holdings {
     pub(super) tags: BTreeMap<Tag, Digest>,
     pub(super) manifests: BTreeMap<Digest, StoredManifest>,
-    /// Sizes in bytes.
+    /// The sizes of the blobs, in bytes.
     pub(super) blobs: BTreeMap<Digest, u64>,
 }
 
-/// What the manifests end-point serves under one digest.
+/// The content that the manifests endpoint serves under one digest.
 #[derive(Clone, Debug)]
 pub(super) struct StoredManifest {
     pub(super) media_type: MediaType,
     pub(super) size: u64,
-    /// None for an entry that is not read: its bytes are a blob's.
+    /// `None` for an entry that is not read: its bytes are served from a blob.
     pub(super) bytes: Option<Bytes>,
     pub(super) referrer: Option<Referrer>,
 }
 
-/// A document that has a subject, as the listing of that subject's referrers shows it.
+/// A document with a subject, as listed among the subject's referrers.
 #[derive(Clone, Debug)]
 pub(super) struct Referrer {
     pub(super) subject: Digest,
@@ -38,19 +38,19 @@ pub(super) struct Referrer {
 }
 
 impl Holdings {
-    /// Takes what another has, except its tags.
+    /// Adds the content of another repository, except its tags.
     pub(super) fn merge(&mut self, other: Self) {
-        for (digest, held) in other.manifests {
-            self.hold(digest, held);
+        for (digest, stored) in other.manifests {
+            self.insert_manifest(digest, stored);
         }
         self.blobs.extend(other.blobs);
     }
 
-    /// Holds a manifest. What was read is never replaced by what was not.
-    pub(super) fn hold(&mut self, digest: Digest, held: StoredManifest) {
+    /// Adds a manifest. A parsed document is never replaced by an unread entry.
+    pub(super) fn insert_manifest(&mut self, digest: Digest, stored: StoredManifest) {
         let known = self.manifests.get(&digest);
-        if held.bytes.is_some() || known.is_none_or(|known| known.bytes.is_none()) {
-            self.manifests.insert(digest, held);
+        if stored.bytes.is_some() || known.is_none_or(|known| known.bytes.is_none()) {
+            self.manifests.insert(digest, stored);
         }
     }
 }
@@ -75,9 +75,8 @@ impl StoredManifest {
 impl Referrer {
     /// Source: distribution-spec 1.1, "Listing Referrers".
     fn new(digest: &Digest, manifest: &Manifest, subject: Digest) -> Self {
-        let config = || manifest.config().filter(|_| manifest.kind() == Kind::Image);
-        let artifact_type =
-            manifest.artifact_type().or_else(|| config().map(|config| config.media_type())).cloned();
+        let config = || manifest.config().map(|config| config.media_type());
+        let artifact_type = manifest.artifact_type().or_else(config).cloned();
 
         let mut descriptor = Map::new();
         descriptor.insert("mediaType".into(), manifest.media_type().as_str().into());

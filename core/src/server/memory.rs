@@ -1,21 +1,21 @@
-//! Content in memory, and a builder of samples.
+//! In-memory content, and a builder of samples.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::server::Content;
+use crate::server::content::Content;
 use crate::types::descriptor::Descriptor;
 use crate::types::descriptor::write::{descriptor_object, platform_object, sorted};
 use crate::types::digest::{Algorithm, Digest};
 use crate::types::media_type::MediaType;
 use crate::types::platform::Platform;
 
-/// Content in memory, and a builder of samples for demonstrations, tests and documentation.
+/// In-memory content, and a builder of samples for demonstrations, tests and documentation.
 ///
-/// The same calls make the same bytes, everywhere. What is added is not checked: wrong content is
-/// what a test may be about.
+/// The same calls always produce the same bytes. Content is not checked, since tests may require
+/// invalid content.
 ///
 /// ```
 /// use oci_proto::server::{Content, Flavour, Memory};
@@ -33,12 +33,12 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Holds nothing.
+    /// Creates an empty store.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The demonstration's tree, and the descriptor of its root, an OCI index of
+    /// Creates a sample tree, and returns it with the descriptor of its root, an OCI index of
     /// - an OCI index of images for linux/amd64, linux/arm64 and linux/arm/v7,
     /// - a Docker manifest list of images for linux/amd64 and linux/arm64,
     /// - an artifact, a bill of materials whose subject is the first image,
@@ -69,17 +69,17 @@ impl Memory {
         (memory, root)
     }
 
-    /// Adds bytes of any sort. The digest is by sha256.
+    /// Adds arbitrary bytes with a sha256 digest.
     pub fn add_blob(&mut self, media_type: MediaType, bytes: impl Into<Bytes>) -> Descriptor {
         self.add_with(Algorithm::Sha256, media_type, bytes)
     }
 
-    /// Adds a document verbatim, whatever is in it. The digest is by sha256.
+    /// Adds a document verbatim, without checking it, with a sha256 digest.
     pub fn add_document(&mut self, media_type: MediaType, bytes: impl Into<Bytes>) -> Descriptor {
         self.add_with(Algorithm::Sha256, media_type, bytes)
     }
 
-    /// Adds bytes of any sort, named by a digest of the given algorithm.
+    /// Adds arbitrary bytes with a digest of the given algorithm.
     pub fn add_with(
         &mut self,
         algorithm: Algorithm,
@@ -93,10 +93,11 @@ impl Memory {
         Descriptor::new(media_type, digest, size)
     }
 
-    /// Adds an image: its layers, a config, and a manifest, whose descriptor is returned with the platform.
+    /// Adds an image: its layers, a config and a manifest. Returns the manifest's descriptor with the
+    /// platform.
     ///
-    /// `"linux/amd64".parse().ok()` is a short way to write the platform. Layers are whatever bytes are
-    /// given, not archives.
+    /// `"linux/amd64".parse().ok()` is a short form for the platform. Layers are arbitrary bytes, not
+    /// archives.
     pub fn add_image(
         &mut self,
         flavour: Flavour,
@@ -105,25 +106,25 @@ impl Memory {
     ) -> Descriptor {
         let layers: Vec<Value> = layers
             .iter()
-            .map(|layer| self.add_part(flavour, flavour.words().layer, Bytes::copy_from_slice(layer)))
+            .map(|layer| self.add_part(flavour, flavour.media_types().layer, Bytes::copy_from_slice(layer)))
             .collect();
-        // A layer's diff_id is the digest of what it is uncompressed; these are not compressed.
+        // A diff_id is the digest of the uncompressed layer; these layers are not compressed.
         let diff_ids: Vec<&Value> = layers.iter().filter_map(|layer| layer.get("digest")).collect();
         let mut config = platform.as_ref().map_or_else(
             || json!({ "architecture": "unknown", "os": "unknown" }),
             |platform| platform_object(platform).into(),
         );
         config["rootfs"] = json!({ "diff_ids": diff_ids, "type": "layers" });
-        let config = self.add_part(flavour, flavour.words().config, sorted(config));
+        let config = self.add_part(flavour, flavour.media_types().config, sorted(config));
 
         let image = json!({ "config": config, "layers": layers, "schemaVersion": 2 });
-        let mut descriptor = self.add_manifest(flavour, flavour.words().image, image);
+        let mut descriptor = self.add_manifest(flavour, flavour.media_types().image, image);
         descriptor.platform = platform;
         descriptor
     }
 
-    /// Adds an index of entries, which are images, artifacts, other indexes, or anything else. What a
-    /// descriptor says, its platform among it, the entry says.
+    /// Adds an index of images, artifacts, other indexes or other content. Each entry has all
+    /// properties of its descriptor, including the platform.
     pub fn add_index<'a>(
         &mut self,
         flavour: Flavour,
@@ -131,12 +132,11 @@ impl Memory {
     ) -> Descriptor {
         let entries: Vec<Value> = entries.into_iter().map(descriptor_object).collect();
         let index = json!({ "manifests": entries, "schemaVersion": 2 });
-        self.add_manifest(flavour, flavour.words().index, index)
+        self.add_manifest(flavour, flavour.media_types().index, index)
     }
 
     /// Adds an artifact: files of the artifact's type, the empty config, and an image manifest with
-    /// artifactType, and with a subject where there is one. The descriptor that is returned has the
-    /// artifact's type.
+    /// `artifactType` and an optional subject. The returned descriptor has the artifact type.
     pub fn add_artifact(
         &mut self,
         flavour: Flavour,
@@ -159,23 +159,22 @@ impl Memory {
             let Descriptor { media_type, digest, size, .. } = subject.clone();
             artifact["subject"] = descriptor_object(&Descriptor::new(media_type, digest, size));
         }
-        let mut descriptor = self.add_manifest(flavour, flavour.words().image, artifact);
+        let mut descriptor = self.add_manifest(flavour, flavour.media_types().image, artifact);
         descriptor.artifact_type = Some(artifact_type);
         descriptor
     }
 
-    /// Everything that is held, in the order of the digests.
+    /// Returns all content, ordered by digest.
     pub fn contents(&self) -> impl Iterator<Item = (&Digest, &Bytes)> {
         self.content.iter()
     }
 
-    /// Takes content away. Returns whether it was there.
+    /// Removes content. Returns whether it was present.
     pub fn remove(&mut self, digest: &Digest) -> bool {
         self.content.remove(digest).is_some()
     }
 
-    /// Puts other bytes in the place of some content, which then do not match its digest. Returns
-    /// whether it was there.
+    /// Replaces the bytes of content, so that they do not match its digest. Returns whether it was present.
     pub fn corrupt(&mut self, digest: &Digest, bytes: impl Into<Bytes>) -> bool {
         self.content.get_mut(digest).map(|content| *content = bytes.into()).is_some()
     }
@@ -192,7 +191,7 @@ impl Memory {
     }
 
     fn add_manifest(&mut self, flavour: Flavour, media_type: MediaType, mut document: Value) -> Descriptor {
-        if flavour.names_itself {
+        if flavour.has_media_type {
             document["mediaType"] = media_type.as_str().into();
         }
         self.add_with(flavour.algorithm, media_type, sorted(document))
@@ -209,16 +208,16 @@ impl Content for Memory {
     }
 }
 
-/// How [`Memory`] writes a document: [`OCI`](Self::OCI) or [`DOCKER`](Self::DOCKER), and the
-/// departures from those.
+/// The format in which [`Memory`] writes documents: [`OCI`](Self::OCI) or [`DOCKER`](Self::DOCKER),
+/// with variations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flavour {
     docker: bool,
     algorithm: Algorithm,
-    names_itself: bool,
+    has_media_type: bool,
 }
 
-struct Words {
+struct MediaTypes {
     index: MediaType,
     image: MediaType,
     config: &'static str,
@@ -226,33 +225,33 @@ struct Words {
 }
 
 impl Flavour {
-    /// OCI documents, named by sha256, with their own mediaType.
-    pub const OCI: Self = Self { docker: false, algorithm: Algorithm::Sha256, names_itself: true };
-    /// Docker schema 2 documents, named by sha256, with their own mediaType.
+    /// OCI documents with sha256 digests and a `mediaType` property.
+    pub const OCI: Self = Self { docker: false, algorithm: Algorithm::Sha256, has_media_type: true };
+    /// Docker schema 2 documents with sha256 digests and a `mediaType` property.
     pub const DOCKER: Self = Self { docker: true, ..Self::OCI };
 
-    /// The document, its config and its layers are named by digests of this algorithm.
+    /// Uses this algorithm for the digests of the document, its config and its layers.
     #[must_use]
     pub const fn by(self, algorithm: Algorithm) -> Self {
         Self { algorithm, ..self }
     }
 
-    /// The document does not say its own mediaType.
+    /// Omits the document's `mediaType` property.
     #[must_use]
     pub const fn without_media_type(self) -> Self {
-        Self { names_itself: false, ..self }
+        Self { has_media_type: false, ..self }
     }
 
-    fn words(self) -> Words {
+    fn media_types(self) -> MediaTypes {
         if self.docker {
-            Words {
+            MediaTypes {
                 index: MediaType::DOCKER_LIST,
                 image: MediaType::DOCKER_MANIFEST,
                 config: "application/vnd.docker.container.image.v1+json",
                 layer: "application/vnd.docker.image.rootfs.diff.tar",
             }
         } else {
-            Words {
+            MediaTypes {
                 index: MediaType::OCI_INDEX,
                 image: MediaType::OCI_MANIFEST,
                 config: "application/vnd.oci.image.config.v1+json",
@@ -266,18 +265,14 @@ impl Flavour {
 mod tests {
     use super::*;
     use crate::manifest::Manifest;
-    use crate::manifest::evidence::Evidence;
     use crate::types::media_type::Kind;
 
     fn read(memory: &Memory, descriptor: &Descriptor) -> Manifest {
-        let bytes = memory.bytes(&descriptor.digest).unwrap();
-        assert_eq!(bytes.len() as u64, descriptor.size);
-        let evidence = Evidence { expected: Some(&descriptor.media_type), ..Evidence::default() };
-        Manifest::read(bytes, evidence).unwrap()
+        Manifest::verified(memory.bytes(&descriptor.digest).unwrap(), descriptor, None).unwrap()
     }
 
     #[test]
-    fn documents_are_what_they_were_asked_to_be() {
+    fn documents_have_the_requested_properties() {
         let mut memory = Memory::new();
         let platform: Option<Platform> = "linux/arm/v7".parse().ok();
         let image = memory.add_image(Flavour::DOCKER, platform.clone(), &[b"one", b"two"]);
@@ -304,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn the_config_says_the_platform_and_the_layers() {
+    fn the_config_contains_the_platform_and_the_layers() {
         let mut memory = Memory::new();
         let image = memory.add_image(Flavour::OCI, "linux/arm/v7".parse().ok(), &[b"one"]);
         let manifest = read(&memory, &image);
@@ -319,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sample_is_the_same_each_time_and_has_every_kind_of_entry() {
+    fn the_sample_is_reproducible_and_has_every_kind_of_entry() {
         let (memory, root) = Memory::sample();
         assert_eq!(root, Memory::sample().1);
         let index = read(&memory, &root);

@@ -1,23 +1,23 @@
-//! Conditional requests. The only validator here is an entity tag: a digest in quotes, always strong.
+//! Conditional requests. The only validator is an entity tag: a quoted digest, always strong.
 //!
 //! Source: RFC 9110, section 13.
 
 use http::header::{self, HeaderMap, HeaderName};
 
-/// Whether and how what a request asks for is to be sent.
+/// The outcome of a request's preconditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Precondition {
-    /// The condition holds, or there is none: answer as asked.
+    /// The preconditions hold, or there are none: process the request.
     Met,
-    /// The client has it: 304.
+    /// The client has the content: respond 304.
     NotModified,
-    /// The client wants something else: 412.
+    /// The content does not match: respond 412.
     Failed,
 }
 
 /// Evaluates If-Match and If-None-Match of a GET or HEAD, in the order of RFC 9110, section 13.2.2.
-/// `etag` has no quotes. Dates are not looked at, since nothing here has one.
-pub(super) fn verdict(headers: &HeaderMap, etag: &str) -> Precondition {
+/// `etag` is unquoted. Dates are ignored, since no content has one.
+pub(super) fn evaluate(headers: &HeaderMap, etag: &str) -> Precondition {
     if headers.contains_key(header::IF_MATCH) && !lists(headers, &header::IF_MATCH, etag, Strength::Strong) {
         return Precondition::Failed;
     }
@@ -27,10 +27,10 @@ pub(super) fn verdict(headers: &HeaderMap, etag: &str) -> Precondition {
     Precondition::Met
 }
 
-/// Whether a Range counts: there is no If-Range, or it holds this very entity tag.
+/// Returns whether a Range header applies: there is no If-Range, or it has this entity tag.
 ///
 /// Source: RFC 9110, section 13.1.5.
-pub(super) fn range_counts(headers: &HeaderMap, etag: &str) -> bool {
+pub(super) fn range_applies(headers: &HeaderMap, etag: &str) -> bool {
     let mut values = headers.get_all(header::IF_RANGE).iter();
     match (values.next(), values.next()) {
         (None, _) => true,
@@ -44,9 +44,9 @@ pub(super) fn range_counts(headers: &HeaderMap, etag: &str) -> bool {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Strength {
-    /// A weak tag matches nothing.
+    /// Strong comparison: a weak tag matches nothing.
     Strong,
-    /// Weakness does not matter.
+    /// Weak comparison: weak and strong tags match alike.
     Weak,
 }
 
@@ -59,7 +59,7 @@ fn lists(headers: &HeaderMap, name: &HeaderName, etag: &str, strength: Strength)
     })
 }
 
-/// One element of a list of entity tags, without quotes.
+/// An element of a list of entity tags, unquoted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tag<'a> {
     Any,
@@ -67,7 +67,7 @@ enum Tag<'a> {
     Weak(&'a [u8]),
 }
 
-/// Reads a list of entity tags; a malformed element ends it.
+/// Iterates over a list of entity tags, up to the first malformed element.
 struct Tags<'a>(&'a [u8]);
 
 impl<'a> Iterator for Tags<'a> {
@@ -76,7 +76,7 @@ impl<'a> Iterator for Tags<'a> {
     fn next(&mut self) -> Option<Tag<'a>> {
         let start = self.0.iter().position(|b| !matches!(b, b' ' | b'\t' | b','))?;
         let rest = self.0.get(start..)?;
-        // Whatever is not read to its end is malformed, and nothing is read after it.
+        // If parsing stops before the end of this element, it is malformed and ends the list.
         self.0 = &[];
         let (tag, after) = if let Some(after) = rest.strip_prefix(b"*") {
             (Tag::Any, after)
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn if_none_match_compares_weakly_over_lists_and_lines() {
-        for (value, verdict_of_it) in [
+        for (value, expected) in [
             (r#""x:a""#, Precondition::NotModified),
             (r#"W/"x:a""#, Precondition::NotModified),
             ("*", Precondition::NotModified),
@@ -120,37 +120,37 @@ mod tests {
             ("", Precondition::Met),
             (r#""b, "x:a"#, Precondition::Met),
             (r#""b", "c""#, Precondition::Met),
-            // An opaque tag may have a comma in it.
+            // An opaque tag may contain a comma.
             (r#""b,*""#, Precondition::Met),
-            // Malformed lists end where they break.
+            // A list ends at its first malformed element.
             (r#""b" "x:a""#, Precondition::Met),
             (r#"w/"x:a""#, Precondition::Met),
             (r#""x:a"#, Precondition::Met),
             ("x:a", Precondition::Met),
         ] {
             let headers = headers(&[(header::IF_NONE_MATCH, value)]);
-            assert_eq!(verdict(&headers, "x:a"), verdict_of_it, "{value}");
+            assert_eq!(evaluate(&headers, "x:a"), expected, "{value}");
         }
         let mut both = headers(&[(header::IF_NONE_MATCH, r#""b""#)]);
         both.append(header::IF_NONE_MATCH, http::HeaderValue::from_static(r#""x:a""#));
-        assert_eq!(verdict(&both, "x:a"), Precondition::NotModified);
+        assert_eq!(evaluate(&both, "x:a"), Precondition::NotModified);
     }
 
     #[test]
     fn if_match_compares_strongly_and_comes_first() {
         let strong = headers(&[(header::IF_MATCH, r#""x:a""#)]);
-        assert_eq!(verdict(&strong, "x:a"), Precondition::Met);
-        assert_eq!(verdict(&strong, "x:b"), Precondition::Failed);
-        assert_eq!(verdict(&headers(&[(header::IF_MATCH, "*")]), "x:a"), Precondition::Met);
-        assert_eq!(verdict(&headers(&[(header::IF_MATCH, r#"W/"x:a""#)]), "x:a"), Precondition::Failed);
+        assert_eq!(evaluate(&strong, "x:a"), Precondition::Met);
+        assert_eq!(evaluate(&strong, "x:b"), Precondition::Failed);
+        assert_eq!(evaluate(&headers(&[(header::IF_MATCH, "*")]), "x:a"), Precondition::Met);
+        assert_eq!(evaluate(&headers(&[(header::IF_MATCH, r#"W/"x:a""#)]), "x:a"), Precondition::Failed);
         let both = headers(&[(header::IF_MATCH, r#""x:b""#), (header::IF_NONE_MATCH, r#""x:a""#)]);
-        assert_eq!(verdict(&both, "x:a"), Precondition::Failed);
+        assert_eq!(evaluate(&both, "x:a"), Precondition::Failed);
     }
 
     #[test]
-    fn if_range_lets_a_range_count_only_for_the_same_strong_tag() {
-        assert!(range_counts(&HeaderMap::new(), "x:a"));
-        for (value, counts) in [
+    fn if_range_applies_only_to_the_same_strong_tag() {
+        assert!(range_applies(&HeaderMap::new(), "x:a"));
+        for (value, applies) in [
             (r#""x:a""#, true),
             (r#""x:b""#, false),
             (r#"W/"x:a""#, false),
@@ -158,7 +158,7 @@ mod tests {
             ("*", false),
             ("Tue, 24 Nov 2026 00:00:00 GMT", false),
         ] {
-            assert_eq!(range_counts(&headers(&[(header::IF_RANGE, value)]), "x:a"), counts, "{value}");
+            assert_eq!(range_applies(&headers(&[(header::IF_RANGE, value)]), "x:a"), applies, "{value}");
         }
     }
 }

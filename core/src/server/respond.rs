@@ -1,5 +1,6 @@
-//! What is answered.
+//! Responses to requests.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;
 
@@ -12,10 +13,10 @@ use http::{Method, Response, StatusCode, request};
 use serde_json::{Value, json};
 
 use crate::header::range::{ByteRange, Selected};
+use crate::server::body::Body;
+use crate::server::error_response::{Code, ErrorResponse};
 use crate::server::holdings::Holdings;
-use crate::server::precondition::Precondition;
-use crate::server::refusal::{Code, Refusal};
-use crate::server::{Body, Server, precondition};
+use crate::server::precondition::{Precondition, evaluate, range_applies};
 use crate::types::digest::Digest;
 use crate::types::media_type::MediaType;
 use crate::types::reference::name::{Repository, Tag};
@@ -26,8 +27,12 @@ const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 
-pub(super) fn respond(server: &Server, head: &request::Parts) -> Response<Body> {
-    let mut response = answer(server, head).unwrap_or_else(Refusal::into_response);
+/// Answers a request to a registry with these repositories.
+pub(super) fn respond(
+    repositories: &BTreeMap<Repository, Holdings>,
+    head: &request::Parts,
+) -> Response<Body> {
+    let mut response = answer(repositories, head).unwrap_or_else(ErrorResponse::into_response);
     response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     if response.status() != StatusCode::NOT_MODIFIED {
         let size = response.body().size();
@@ -39,15 +44,18 @@ pub(super) fn respond(server: &Server, head: &request::Parts) -> Response<Body> 
     response
 }
 
-fn answer(server: &Server, head: &request::Parts) -> Result<Response<Body>, Refusal> {
+fn answer(
+    repositories: &BTreeMap<Repository, Holdings>,
+    head: &request::Parts,
+) -> Result<Response<Body>, ErrorResponse> {
     if head.method != Method::GET && head.method != Method::HEAD {
-        let message = "this registry is read-only: it answers GET and HEAD";
-        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported, message));
+        let message = "this registry is read-only: only GET and HEAD are allowed";
+        return Err(ErrorResponse::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported, message));
     }
     let holdings = |repository: &Repository| {
         let unknown =
-            || Refusal::not_found(Code::NameUnknown, format_args!("no repository `{repository}` here"));
-        server.repositories.get(repository).ok_or_else(unknown)
+            || ErrorResponse::not_found(Code::NameUnknown, format_args!("no repository `{repository}` here"));
+        repositories.get(repository).ok_or_else(unknown)
     };
     match Endpoint::parse(&head.uri)? {
         Endpoint::Version => Ok(json_response(&json!({}))),
@@ -57,7 +65,9 @@ fn answer(server: &Server, head: &request::Parts) -> Result<Response<Body>, Refu
         Endpoint::Referrers(repository, subject, artifact_type) => {
             Ok(referrers(holdings(&repository)?, &subject, artifact_type.as_ref()))
         }
-        Endpoint::Uploads(..) | Endpoint::Upload(..) | Endpoint::Catalog(_) => Err(Refusal::not_served()),
+        Endpoint::Uploads(..) | Endpoint::Upload(..) | Endpoint::Catalog(_) => {
+            Err(ErrorResponse::not_served())
+        }
     }
 }
 
@@ -67,14 +77,14 @@ fn blob(
     holdings: &Holdings,
     repository: &Repository,
     digest: Digest,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<Response<Body>, ErrorResponse> {
     let Some(&size) = holdings.blobs.get(&digest) else {
         let message = format_args!("no blob {digest} in `{repository}`");
-        return Err(Refusal::not_found(Code::BlobUnknown, message));
+        return Err(ErrorResponse::not_found(Code::BlobUnknown, message));
     };
     let etag = digest.to_string();
-    // RFC 9110, section 14.2: Range has a meaning for GET only.
-    let asked = if head.method == Method::GET && precondition::range_counts(&head.headers, &etag) {
+    // RFC 9110, section 14.2: Range is defined for GET only.
+    let asked = if head.method == Method::GET && range_applies(&head.headers, &etag) {
         byte_range(&head.headers)
     } else {
         None
@@ -88,17 +98,17 @@ fn blob(
             response
         }
         Selected::Nothing => {
-            let message = format_args!("the blob has {size} bytes, none of them in the range");
-            let refusal = Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, Code::RangeInvalid, message);
-            let mut response = refusal.into_response();
+            let message = format_args!("the range lies outside the blob's {size} bytes");
+            let error = ErrorResponse::new(StatusCode::RANGE_NOT_SATISFIABLE, Code::RangeInvalid, message);
+            let mut response = error.into_response();
             response.headers_mut().insert(CONTENT_RANGE, value(format_args!("bytes */{size}")));
             response
         }
     })
 }
 
-/// The one range of bytes that a request asks for. None, where it asks for several, or cannot be
-/// read: a server may ignore those (RFC 9110, section 14.2).
+/// Returns the requested byte range. Returns `None` for several ranges or an invalid header, which a
+/// server may ignore (RFC 9110, section 14.2).
 fn byte_range(headers: &HeaderMap) -> Option<ByteRange> {
     let mut lines = headers.get_all(RANGE).iter();
     match (lines.next(), lines.next()) {
@@ -113,7 +123,7 @@ fn manifest(
     holdings: &Holdings,
     repository: &Repository,
     name: &TagOrDigest,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<Response<Body>, ErrorResponse> {
     let named = match name {
         TagOrDigest::Digest(digest) => Some(digest),
         TagOrDigest::Tag(tag) => holdings.tags.get(tag),
@@ -123,7 +133,7 @@ fn manifest(
             TagOrDigest::Digest(digest) => format!("no manifest {digest} in `{repository}`"),
             TagOrDigest::Tag(tag) => format!("no manifest tagged `{tag}` in `{repository}`"),
         };
-        return Err(Refusal::not_found(Code::ManifestUnknown, message));
+        return Err(ErrorResponse::not_found(Code::ManifestUnknown, message));
     };
     conditional(head, &digest.to_string(), || {
         let mut response = Response::new(match &manifest.bytes {
@@ -135,15 +145,15 @@ fn manifest(
     })
 }
 
-/// Answers with what is at hand, unless the request's conditions say otherwise; either way the
-/// answer says what it is about.
+/// Evaluates the request's preconditions, and calls `respond` if they hold. A response other than an
+/// error includes the digest and the entity tag.
 fn conditional(
     head: &request::Parts,
     digest: &str,
-    at_hand: impl FnOnce() -> Response<Body>,
-) -> Result<Response<Body>, Refusal> {
-    let mut response = match precondition::verdict(&head.headers, digest) {
-        Precondition::Met => at_hand(),
+    respond: impl FnOnce() -> Response<Body>,
+) -> Result<Response<Body>, ErrorResponse> {
+    let mut response = match evaluate(&head.headers, digest) {
+        Precondition::Met => respond(),
         Precondition::NotModified => {
             let mut response = Response::new(Body::Empty);
             *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -151,7 +161,7 @@ fn conditional(
         }
         Precondition::Failed => {
             let message = format_args!("If-Match does not list {digest}");
-            return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, Code::Unsupported, message));
+            return Err(ErrorResponse::new(StatusCode::PRECONDITION_FAILED, Code::Unsupported, message));
         }
     };
     let headers = response.headers_mut();
@@ -178,7 +188,7 @@ fn tags(holdings: &Holdings, repository: Repository, page: &Page<Tag>) -> Respon
 
 /// end-12a, end-12b
 fn referrers(holdings: &Holdings, subject: &Digest, artifact_type: Option<&MediaType>) -> Response<Body> {
-    let all = holdings.manifests.values().filter_map(|held| held.referrer.as_ref());
+    let all = holdings.manifests.values().filter_map(|stored| stored.referrer.as_ref());
     let shown: Vec<&Value> = all
         .filter(|referrer| referrer.subject == *subject)
         .filter(|referrer| artifact_type.is_none() || referrer.artifact_type.as_ref() == artifact_type)

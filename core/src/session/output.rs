@@ -1,25 +1,90 @@
-//! What a session says.
+//! The outputs of a session, and the answers to its questions.
 
-use crate::auth::credentials::CredentialsQuery;
+use crate::auth::credentials::{Credentials, CredentialsQuery};
+use crate::error::fault::Fault;
+use crate::op::ask::{Held, StoreContent};
 use crate::op::event::Event;
+use crate::types::descriptor::Descriptor;
 use crate::types::id::{ExchangeId, OpId, QueryId};
 use crate::types::time::Time;
 use crate::wire::exchange::Exchange;
 
-/// What a session asks of its driver.
+/// An instruction to the driver, from [`Session::poll_output`](crate::Session::poll_output).
 #[derive(Debug)]
-#[must_use = "the session waits for what it asks"]
-#[non_exhaustive]
+#[must_use = "the session waits for its outputs to be handled"]
+#[expect(clippy::large_enum_variant, reason = "an output is taken apart at once")]
+#[expect(clippy::exhaustive_enums, reason = "these five are the contract: each is a duty of every driver")]
 pub enum Output {
-    /// Carry this out, and hand its completion back.
+    /// Carry out this exchange, and hand its completion to
+    /// [`Session::complete`](crate::Session::complete).
     Send(Exchange),
-    /// Look up the login for this registry and repository, and hand it to [`Session::credentials`](crate::Session::credentials). Comes
-    /// after the registry asked for one, and once until the registry refuses it.
-    Credentials(QueryId, CredentialsQuery),
-    /// Nobody waits for this exchange any more. Ignoring it is harmless.
+    /// Answer this question with [`Session::answer`](crate::Session::answer).
+    Ask(QueryId, Question),
+    /// Abort this exchange, which is no longer needed. Its completion is ignored, so a driver may let it
+    /// finish, but its bytes must not reach a sink; see [`driver`](crate::driver).
     Abort(ExchangeId),
-    /// Something happened in an operation.
+    /// Report this event to the caller. It needs no answer.
     Event(OpId, Event),
-    /// Nothing to do until a completion, or an answer; or, where a time is given, until then.
+    /// Wait for a completion, an answer or, if given, this time.
     Wait(Option<Time>),
+}
+
+/// A question to the driver. It is answered once, by [`Session::answer`](crate::Session::answer) with the
+/// [`Answer`] given at each variant.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a question that a driver does not know would hang its operation"
+)]
+pub enum Question {
+    /// Look up the credentials for a registry and repository. The answer is [`Answer::Credentials`].
+    ///
+    /// A session asks after the registry has demanded credentials, and asks again only if the registry
+    /// rejects them.
+    Credentials(CredentialsQuery),
+    /// Find out how much of this content the operation's destination already holds. The answer is
+    /// [`Answer::Held`].
+    Held {
+        /// The operation that wants the content.
+        op: OpId,
+        /// The content.
+        descriptor: Descriptor,
+    },
+    /// Store this content. The answer is [`Answer::Stored`].
+    ///
+    /// In a pull, all content that it refers to is already stored or skipped. The operation is done only
+    /// after the answer for its root.
+    Store {
+        /// The operation that delivers the content.
+        op: OpId,
+        /// The content. Its media type is generic if only its digest is known.
+        descriptor: Descriptor,
+        /// The source of its bytes.
+        content: StoreContent,
+    },
+}
+
+impl Question {
+    /// Returns the operation that asks, or `None` for credentials, which may serve several.
+    pub fn op(&self) -> Option<OpId> {
+        match self {
+            Self::Credentials(_) => None,
+            Self::Held { op, .. } | Self::Store { op, .. } => Some(*op),
+        }
+    }
+}
+
+/// The answer to a [`Question`].
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "drivers construct it")]
+pub enum Answer {
+    /// The credentials, or `None` if there are none.
+    Credentials(Option<Credentials>),
+    /// The part of the content that the destination holds.
+    Held(Held),
+    /// The content is stored.
+    Stored,
+    /// The question could not be answered, or the content could not be stored. Every operation that waits
+    /// for the answer fails.
+    Failed(Fault),
 }

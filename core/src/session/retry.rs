@@ -1,4 +1,4 @@
-//! Whether and when a request that failed is tried again. Which statuses are worth it stands in `wire/status.rs`.
+//! Whether and when a failed request is retried. `wire/status.rs` decides which statuses are transient.
 
 use std::time::Duration;
 
@@ -7,24 +7,24 @@ use crate::error::{Cause, Misbehaviour};
 use crate::limits::Limits;
 use crate::wire::status::RequestKind;
 
-/// Whether a request that ended so may end otherwise when it is tried again.
+/// Returns whether a request that failed without a usable response may succeed if it is retried.
 ///
-/// Of requests that may not be repeated blindly, those that were never sent.
-pub(crate) fn is_worth_it(kind: RequestKind, cause: &Cause) -> bool {
+/// A request that must not be repeated is retried only if it was never sent.
+pub(crate) fn is_retryable(kind: RequestKind, cause: &Cause) -> bool {
     match cause {
         Cause::Transport(fault) => match fault.kind() {
-            FaultKind::Connect => true,
+            FaultKind::Connect | FaultKind::NotSent => true,
             FaultKind::Timeout | FaultKind::Reset => kind.may_repeat(),
-            // A certificate, a full disk and a failing credential helper stay as they are.
-            FaultKind::Tls | FaultKind::Sink | FaultKind::Credentials => false,
+            // A retry does not fix a certificate, a full disk or a failing credential helper.
+            FaultKind::Tls | FaultKind::Storage | FaultKind::Credentials | FaultKind::Unsupported => false,
         },
         Cause::Misbehaved(Misbehaviour::TooShort { .. }) => true,
         _ => false,
     }
 }
 
-/// How long to wait before the next try, where `failed` have failed and the server asked for so long.
-/// `None` where it asked for longer than is waited.
+/// Returns the delay before the next attempt, after `failed` failed ones. `asked` is the delay that the
+/// server asked for. Returns `None` if the server asked for more than the limit.
 pub(crate) fn delay(
     limits: &Limits,
     failed: u32,
@@ -39,16 +39,16 @@ pub(crate) fn delay(
     Some((backoff / 2 + jitter.part_of(backoff / 2)).max(asked.unwrap_or_default()))
 }
 
-/// Whether `progress` bytes, where `left` were left, are worth a new set of tries: so many that a download
-/// that moves a few bytes a try ends.
+/// Returns whether `progress` bytes, out of `left` missing ones, reset the count of failed attempts. A
+/// download that receives only a few bytes per attempt must eventually fail.
 pub(crate) fn is_progress(progress: u64, left: Option<u64>) -> bool {
-    /// A connection that delivers as much works.
-    const PLENTY: u64 = 64 << 10;
-    progress >= left.map_or(PLENTY, |left| left.div_ceil(2).clamp(1, PLENTY))
+    /// A connection that delivers this many bytes works.
+    const ENOUGH: u64 = 64 << 10;
+    progress >= left.map_or(ENOUGH, |left| left.div_ceil(2).clamp(1, ENOUGH))
 }
 
-/// Spreads the waits of many clients that failed together. A function of the seed and of how often it
-/// was asked.
+/// Spreads the retries of many clients that failed at the same time. The values depend only on the seed
+/// and the number of calls.
 #[derive(Debug)]
 pub(crate) struct Jitter(u64);
 
@@ -57,9 +57,9 @@ impl Jitter {
         Self(seed)
     }
 
-    /// A part of the duration, any of them as likely as another.
+    /// Returns a uniformly distributed part of the duration.
     fn part_of(&mut self, duration: Duration) -> Duration {
-        // SplitMix64 (Steele, Lea, Flood, 2014): one state, one output, good enough to spread waits.
+        // SplitMix64 (Steele, Lea, Flood, 2014): small, and good enough to spread retries.
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_their_limit_and_half_is_jitter() {
+    fn the_delay_doubles_up_to_its_limit_and_half_of_it_is_jitter() {
         let (limits, mut jitter) = (Limits::default(), Jitter::new(7));
         for (failed, full) in [(1, 200), (2, 400), (3, 800), (9, 30_000), (40, 30_000)] {
             for _ in 0..50 {
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_asks_for_is_waited_for_up_to_a_limit() {
+    fn retry_after_is_obeyed_up_to_a_limit() {
         let (limits, mut jitter) = (Limits::default(), Jitter::new(7));
         let mut asked = |seconds| delay(&limits, 1, Some(Duration::from_secs(seconds)), &mut jitter);
         assert_eq!(asked(100), Some(Duration::from_secs(100)));
@@ -95,9 +95,9 @@ mod tests {
         assert!(asked(0) > Some(Duration::from_millis(99)));
     }
 
-    /// The numbers are those of the generator's authors for this seed.
+    /// The numbers are those that the generator's authors publish for this seed.
     #[test]
-    fn jitter_is_what_the_generator_gives() {
+    fn jitter_matches_the_published_values() {
         let mut jitter = Jitter::new(1_234_567);
         let drawn = [(); 3].map(|()| jitter.part_of(Duration::from_millis(u64::MAX)));
         let expected = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_bytes_are_no_progress() {
+    fn a_few_bytes_do_not_count_as_progress() {
         for (progress, left, expected) in [
             (1, None, false),
             (64 << 10, None, true),

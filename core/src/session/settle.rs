@@ -1,92 +1,96 @@
-//! What the end of an exchange means to its task.
+//! Handles the end of an exchange: the task ends, is redirected, or is retried.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
 use crate::error::fault::{Fault, FaultKind};
 use crate::error::{Cause, Error, LimitExceeded, Responder};
-use crate::op::Fetched;
 use crate::op::event::{Event, Retry};
-use crate::session::lanes::Job;
+use crate::op::operation::{FetchKind, Fetched};
+use crate::session::retry;
+use crate::session::state::Session;
 use crate::session::task::{Purpose, Task, TaskState};
-use crate::session::{Session, retry};
 use crate::types::id::{OpId, TaskId};
 use crate::types::token::TokenAnswer;
-use crate::wire::exchange::blob::BlobWant;
-use crate::wire::exchange::{Answer, Completion};
+use crate::wire::exchange::completion::{Completion, Outcome};
+use crate::wire::exchange::want::BlobWant;
 use crate::wire::redact::Redactor;
-use crate::wire::status::Class;
-use crate::wire::{error_body, origin, status};
+use crate::wire::status::{self, Class};
+use crate::wire::{error_body, origin};
 
 impl Session {
-    /// Takes what an exchange brought to its task.
+    /// Applies a completion to its task.
     pub(super) fn settle(&mut self, id: TaskId, completion: Completion) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
-        let echo = std::mem::take(&mut task.echo);
+        let redactor = std::mem::take(&mut task.redactor);
         if let (Some((_, headers)), Some(op)) = (&completion.head, task.op()) {
-            self.warn(op, headers, &echo);
+            self.warn(op, headers, &redactor);
         }
-        match (completion.answer, completion.head) {
-            (Answer::Described, Some((_, headers))) => self.end(id, Ok(Fetched::Head(headers))),
-            (Answer::Manifest(digest, manifest), _) => self.end(id, Ok(Fetched::Manifest(digest, manifest))),
-            (Answer::Blob, _) => self.end(id, Ok(Fetched::Blob)),
-            (Answer::Token(answer), _) => self.token_settled(id, Ok(&answer)),
-            (Answer::Part(part, cause), _) => self.keep_part(id, part, cause),
-            (Answer::Refused(body), Some((status, headers))) => {
-                self.refused(id, status, &headers, &body, &echo);
+        if !self.tasks.get(&id).is_some_and(|task| matches_task(task, &completion.outcome)) {
+            let message = "the completion belongs to another exchange";
+            return self.fail_task(id, Fault::new(FaultKind::Unsupported, message).into());
+        }
+        match (completion.outcome, completion.head) {
+            (Outcome::Head, Some((_, headers))) => self.end(id, Ok(Fetched::Head(headers))),
+            (Outcome::Manifest(digest, manifest), _) => self.end(id, Ok(Fetched::Manifest(digest, manifest))),
+            (Outcome::Blob(_), _) => self.end(id, Ok(Fetched::Blob)),
+            (Outcome::Token(token), _) => self.token_settled(id, Ok(&token)),
+            (Outcome::Partial(part, cause), _) => self.resume_later(id, part, cause),
+            (Outcome::Refused(body), Some((status, headers))) => {
+                self.refused(id, status, &headers, &body, &redactor);
             }
-            (Answer::Broken(cause), _) => self.broken(id, cause),
-            // No exchange is answered so.
-            (Answer::Described | Answer::Refused(_), None) => {
-                self.broken(id, Fault::new(FaultKind::Reset, "no head").into());
+            (Outcome::Failed(cause), _) => self.attempt_failed(id, cause),
+            // No exchange completes like this.
+            (Outcome::Head | Outcome::Refused(_), None) => {
+                self.attempt_failed(id, Fault::new(FaultKind::Reset, "no head").into());
             }
         }
     }
 
-    fn refused(&mut self, id: TaskId, status: StatusCode, headers: &HeaderMap, body: &[u8], echo: &Redactor) {
-        if self.ask_for_token_by_get(id, status) {
+    fn refused(
+        &mut self,
+        id: TaskId,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+        redactor: &Redactor,
+    ) {
+        if self.fall_back_to_get(id, status) {
             return;
         }
         let Some(task) = self.tasks.get(&id) else { return };
-        let by = self.responder(task);
+        let by = responder(task);
         let mut refusal =
-            error_body::refusal(status, by, headers, body, echo, self.config.limits.error_entries);
+            error_body::refusal(status, by, headers, body, redactor, self.config.limits.error_entries);
         match (task.kind.classify(status), &task.purpose) {
             (Class::Redirect, _) => self.redirected(id, headers),
             (Class::Challenge, Purpose::Fetch { .. }) if by == Responder::Registry => {
                 match self.auth.challenged(id, refusal, headers, self.ops.len()) {
                     Ok(()) => self.start_over(id),
-                    Err(cause) => self.fail(id, cause),
+                    Err(cause) => self.fail_task(id, cause),
                 }
             }
             (Class::Trouble, _) => {
                 let asked = refusal.retry_after;
-                refusal.with_login = self.shows_login(id);
-                // What slows all was not acted on, so that even what is not idempotent can be sent again.
+                refusal.with_login = self.has_login(id);
+                // A rate-limited request was not processed, so even one that is not idempotent can be
+                // repeated.
                 if task.kind.may_repeat() || status::slows_all(status) {
-                    self.try_again(id, refusal.into(), asked);
+                    self.retry_later(id, refusal.into(), asked);
                 } else {
-                    self.fail(id, refusal.into());
+                    self.fail_task(id, refusal.into());
                 }
             }
             _ => {
-                refusal.with_login = self.shows_login(id);
-                self.fail(id, refusal.into());
+                refusal.with_login = self.has_login(id);
+                self.fail_task(id, refusal.into());
             }
         }
     }
 
-    fn responder(&self, task: &Task) -> Responder {
-        match task.op().and_then(|op| self.ops.get(&op)) {
-            None => Responder::TokenServer,
-            Some(running) if running.origin == task.origin => Responder::Registry,
-            Some(_) => Responder::Elsewhere,
-        }
-    }
-
-    fn shows_login(&self, id: TaskId) -> bool {
+    fn has_login(&self, id: TaskId) -> bool {
         match self.tasks.get(&id).map(|task| &task.purpose) {
             Some(Purpose::Token(token)) => token.has_login(),
             _ => self.auth.has_login(id),
@@ -97,45 +101,46 @@ impl Session {
         let (limit, plain_http) = (self.config.limits.redirects, self.config.plain_http);
         let Some(task) = self.tasks.get_mut(&id) else { return };
         if task.redirects >= limit {
-            return self.fail(id, LimitExceeded::Redirects(limit).into());
+            return self.fail_task(id, LimitExceeded::Redirects(limit).into());
         }
-        let leads_to = match task.purpose {
-            Purpose::Fetch { .. } => origin::redirect(&task.target, headers, plain_http),
-            Purpose::Token(_) => origin::token_redirect(&task.target, headers, plain_http),
+        let destination = match task.purpose {
+            Purpose::Fetch { .. } => origin::redirect(&task.uri, headers, plain_http),
+            Purpose::Token(_) => origin::token_redirect(&task.uri, headers, plain_http),
         };
-        match leads_to {
+        match destination {
             Ok(target) => {
                 task.redirects += 1;
-                task.turn_to(target);
+                task.set_uri(target);
                 self.queue(id);
             }
-            Err(misbehaviour) => self.fail(id, misbehaviour.into()),
+            Err(misbehaviour) => self.fail_task(id, misbehaviour.into()),
         }
     }
 
-    /// The next attempt begins at the task's own URL.
+    /// Queues the task's next attempt, at its initial URL.
     fn start_over(&mut self, id: TaskId) {
         if let Some(task) = self.tasks.get_mut(&id) {
-            task.turn_home();
+            task.reset_uri();
             self.queue(id);
         }
     }
 
-    /// Turns to GET if the token server does not take a refresh token by POST. Returns whether it did.
-    fn ask_for_token_by_get(&mut self, id: TaskId, status: StatusCode) -> bool {
+    /// Falls back to GET if the token server does not accept a refresh token by POST. Returns whether it
+    /// did.
+    fn fall_back_to_get(&mut self, id: TaskId, status: StatusCode) -> bool {
         let Some(task) = self.tasks.get_mut(&id) else { return false };
         let Purpose::Token(token) = &mut task.purpose else { return false };
         if !token.fall_back(status) {
             return false;
         }
         task.kind = token.kind();
-        task.home = token.uri();
+        task.start_uri = token.uri();
         task.failed = 0;
         self.start_over(id);
         true
     }
 
-    /// A token request has ended, and so does the wait of others for its token.
+    /// Ends a token request, and resumes or fails the tasks that wait for its token.
     fn token_settled(&mut self, id: TaskId, outcome: Result<&TokenAnswer, &Error>) {
         self.tasks.remove(&id);
         for (waiting, outcome) in self.auth.fetched(id, outcome, self.now, self.ops.len()) {
@@ -146,8 +151,8 @@ impl Session {
         }
     }
 
-    /// A blob broke off: it goes on where it stopped.
-    fn keep_part(&mut self, id: TaskId, part: Box<BlobWant>, cause: Cause) {
+    /// Handles a blob that was interrupted: the next attempt resumes where it stopped.
+    fn resume_later(&mut self, id: TaskId, part: Box<BlobWant>, cause: Cause) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let before = task.part.as_ref().map_or(0, |before| before.sink.offset);
         let left = part.end().map(|end| end.saturating_sub(before));
@@ -156,27 +161,28 @@ impl Session {
             self.auth.progressed(id);
         }
         task.part = Some(part);
-        self.broken(id, cause);
+        self.attempt_failed(id, cause);
     }
 
-    fn broken(&mut self, id: TaskId, cause: Cause) {
+    /// Handles a failed attempt: retries it if that may help.
+    pub(super) fn attempt_failed(&mut self, id: TaskId, cause: Cause) {
         let Some(task) = self.tasks.get(&id) else { return };
-        if retry::is_worth_it(task.kind, &cause) {
-            self.try_again(id, cause, None);
+        if retry::is_retryable(task.kind, &cause) {
+            self.retry_later(id, cause, None);
         } else {
-            self.fail(id, cause);
+            self.fail_task(id, cause);
         }
     }
 
-    /// Tries again after a while, if there are tries left.
-    fn try_again(&mut self, id: TaskId, cause: Cause, asked: Option<Duration>) {
+    /// Schedules the next attempt, if any is left.
+    fn retry_later(&mut self, id: TaskId, cause: Cause, asked: Option<Duration>) {
         let limits = &self.config.limits;
         let Some(task) = self.tasks.get_mut(&id) else { return };
         task.failed = task.failed.saturating_add(1);
         let failed = task.failed;
         let delay = retry::delay(limits, failed, asked, &mut self.jitter);
         let Some(delay) = delay.filter(|_| failed < limits.max_attempts) else {
-            return self.fail(id, cause);
+            return self.fail_task(id, cause);
         };
         let at = self.now + delay;
         if let Cause::Answered(refusal) = &cause
@@ -184,16 +190,16 @@ impl Session {
         {
             self.lanes.close(&task.origin, at, self.now);
         }
-        let error = Error::of_request(&task.kind.method(), &task.target, cause);
-        task.turn_home();
-        task.place = TaskState::Asleep(at);
+        let error = Error::of_request(&task.kind.method(), &task.uri, cause);
+        task.reset_uri();
+        task.state = TaskState::Asleep(at);
         self.timers.insert((at, id));
         for op in self.ops_of(id) {
             self.notice(op, Event::Retry(Retry { error: error.clone(), delay, failed }));
         }
     }
 
-    /// The operations that a task serves, each once.
+    /// Returns the operations that a task serves, each once.
     fn ops_of(&self, id: TaskId) -> BTreeSet<OpId> {
         match self.tasks.get(&id).map(|task| &task.purpose) {
             Some(Purpose::Fetch { op, .. }) => BTreeSet::from([*op]),
@@ -204,10 +210,10 @@ impl Session {
         }
     }
 
-    /// The task cannot bring what it is for.
-    pub(super) fn fail(&mut self, id: TaskId, cause: Cause) {
+    /// Fails a task.
+    pub(super) fn fail_task(&mut self, id: TaskId, cause: Cause) {
         let Some(task) = self.tasks.get(&id) else { return };
-        let error = Error::of_request(&task.kind.method(), &task.target, cause);
+        let error = Error::of_request(&task.kind.method(), &task.uri, cause);
         match &task.purpose {
             Purpose::Fetch { .. } => self.end(id, Err(error)),
             Purpose::Token(_) => self.token_settled(id, Err(&error)),
@@ -216,8 +222,7 @@ impl Session {
 
     /// Ends a fetch.
     pub(super) fn end(&mut self, id: TaskId, outcome: Result<Fetched, Error>) {
-        let Some(Task { purpose: Purpose::Fetch { op, fetch }, .. }) = self.tasks.remove(&id) else { return };
-        self.auth.release(id);
+        let Some(Task { purpose: Purpose::Fetch { op, fetch }, .. }) = self.remove_task(id) else { return };
         if let Some(running) = self.ops.get_mut(&op) {
             running.tasks.remove(&id);
             running.op.settle(&fetch, outcome);
@@ -225,22 +230,47 @@ impl Session {
         }
     }
 
-    /// Puts a task into its origin's lane.
-    pub(super) fn queue(&mut self, id: TaskId) {
-        if let Some(task) = self.tasks.get_mut(&id) {
-            task.place = TaskState::Queued;
-            self.lanes.push(&task.origin, Job::Task(id));
-        }
-    }
-
-    fn warn(&mut self, op: OpId, headers: &HeaderMap, echo: &Redactor) {
+    fn warn(&mut self, op: OpId, headers: &HeaderMap, redactor: &Redactor) {
         let limit = self.config.limits.warnings;
         let Some(running) = self.ops.get_mut(&op) else { return };
-        for warning in error_body::warnings(headers, echo) {
+        for warning in error_body::warnings(headers, redactor) {
             if running.warned.len() < limit && running.warned.insert(warning.clone()) {
                 running.notices.push_back(Event::Warning(warning));
             }
         }
         self.wake(op);
+    }
+}
+
+/// Returns whether this can be the outcome of the task's exchange. A driver may have mixed up its
+/// exchanges.
+fn matches_task(task: &Task, outcome: &Outcome) -> bool {
+    let kind = match &task.purpose {
+        Purpose::Token(_) => None,
+        Purpose::Fetch { fetch, .. } => Some(&fetch.kind),
+    };
+    match (outcome, kind) {
+        (Outcome::Refused(_) | Outcome::Failed(_), _) | (Outcome::Token(_), None) => true,
+        (Outcome::Head, Some(FetchKind::Manifest { method, .. })) => *method == Method::HEAD,
+        #[cfg(feature = "scripted")]
+        (Outcome::Head, Some(FetchKind::Call(_))) => true,
+        (Outcome::Manifest(digest, manifest), Some(FetchKind::Manifest { expected, .. })) => {
+            let size = manifest.bytes().len() as u64;
+            expected.digest.as_ref().is_none_or(|expected| expected == digest)
+                && expected.size.is_none_or(|expected| expected == size)
+        }
+        (Outcome::Blob(digest), Some(FetchKind::Blob(blob))) => blob.digest == *digest,
+        (Outcome::Partial(part, _), Some(FetchKind::Blob(blob))) => {
+            blob.digest == part.sink.digest && task.op() == Some(part.sink.op)
+        }
+        _ => false,
+    }
+}
+
+fn responder(task: &Task) -> Responder {
+    match &task.purpose {
+        Purpose::Token(_) => Responder::TokenServer,
+        Purpose::Fetch { fetch, .. } if fetch.target.origin == task.origin => Responder::Registry,
+        Purpose::Fetch { .. } => Responder::Elsewhere,
     }
 }

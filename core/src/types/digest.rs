@@ -1,4 +1,4 @@
-//! Digests: parsed, computed, and compared while bytes stream by.
+//! Digests: parsing, formatting and computing.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,9 +7,9 @@ use sha2::Digest as _;
 
 /// A digest as the image specification defines it: an algorithm and its encoded value.
 ///
-/// A value of this type is well formed. One of sha256, sha384 or sha512 has exactly its
-/// algorithm's length in lower-case hexadecimal; another algorithm's encoded part is kept as text,
-/// and cannot be verified (see [`Digest::algorithm`]).
+/// A `Digest` is always well formed. The encoded part of a sha256, sha384 or sha512 digest is
+/// lower-case hexadecimal of exactly the algorithm's length. For any other algorithm, the encoded part
+/// is kept as text and cannot be verified (see [`Digest::algorithm`]).
 ///
 /// Source: image-spec, descriptor.md, "Digests".
 ///
@@ -27,20 +27,20 @@ pub struct Digest(Repr);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Repr {
     Sha256(Aligned),
-    // Longer values are rare, and would make every digest as large.
+    // Boxed: longer values are rare and would make every digest as large.
     Sha384(Box<[u8; 48]>),
     Sha512(Box<[u8; 64]>),
-    /// Text that fits the grammar, of an algorithm that is not computed here.
+    /// Well-formed text of an algorithm that this crate does not compute.
     Other(Box<str>),
 }
 
-/// Aligned as the processor copies it: a step that spans two stores would wait for both.
+/// Aligned to the width of a vector register: a load that spans two stores stalls until both complete.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(align(16))]
 struct Aligned([u8; 32]);
 
 impl Digest {
-    /// The longest text that is read as a digest, in bytes. A sha512 digest has 135.
+    /// The maximum length of a digest's text, in bytes. A sha512 digest has 135.
     pub const MAX_LEN: usize = 255;
 
     /// Computes the digest of `bytes`.
@@ -50,7 +50,7 @@ impl Digest {
         hasher.finish()
     }
 
-    /// The algorithm, if it is one that can be verified.
+    /// Returns the algorithm, or `None` if this crate cannot verify it.
     pub fn algorithm(&self) -> Option<Algorithm> {
         match self.0 {
             Repr::Sha256(_) => Some(Algorithm::Sha256),
@@ -60,7 +60,7 @@ impl Digest {
         }
     }
 
-    /// The text before the colon.
+    /// Returns the text before the colon.
     pub fn algorithm_name(&self) -> &str {
         match &self.0 {
             Repr::Other(text) => text.split_once(':').map_or("", |(name, _)| name),
@@ -70,7 +70,7 @@ impl Digest {
         }
     }
 
-    /// The text after the colon.
+    /// Returns the text after the colon.
     pub fn encoded(&self) -> String {
         match &self.0 {
             Repr::Sha256(bytes) => hex(&bytes.0),
@@ -86,18 +86,18 @@ impl FromStr for Digest {
 
     #[inline]
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
-        // Nearly all are of this kind, and an index has thousands.
+        // Fast path: nearly all digests are sha256, and an index may have thousands.
         if let Some(bytes) = text.strip_prefix("sha256:").and_then(unhex) {
             return Ok(Self(Repr::Sha256(Aligned(bytes))));
         }
-        Self::unusual(text)
+        Self::parse_slow(text)
     }
 }
 
 impl Digest {
-    /// Reads what is not a sha256 digest, or not a digest.
+    /// Parses text that is not a valid sha256 digest.
     #[cold]
-    fn unusual(text: &str) -> Result<Self, InvalidDigest> {
+    fn parse_slow(text: &str) -> Result<Self, InvalidDigest> {
         let invalid = |problem| InvalidDigest { text: excerpt(text), problem };
         if text.len() > Self::MAX_LEN {
             return Err(invalid("it is longer than 255 bytes"));
@@ -111,17 +111,22 @@ impl Digest {
                     && component.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
             })
         };
-        let wrong_hex =
-            || invalid("its value is not exactly the algorithm's length in lower-case hexadecimal");
+        let wrong_hex = || invalid("its value must be lower-case hexadecimal of the algorithm's length");
         let repr = match name {
             "sha256" => return Err(wrong_hex()),
             "sha384" => Repr::Sha384(unhex(encoded).ok_or_else(wrong_hex)?.into()),
             "sha512" => Repr::Sha512(unhex(encoded).ok_or_else(wrong_hex)?.into()),
-            _ if !well_named() => return Err(invalid("its algorithm is not lower-case letters and digits")),
+            _ if !well_named() => {
+                return Err(invalid(
+                    "its algorithm may contain only lower-case letters and digits, separated by single `+`, `.`, `_` or `-`",
+                ));
+            }
             _ => {
                 let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'=' | b'_' | b'-');
                 if encoded.is_empty() || !encoded.bytes().all(allowed) {
-                    return Err(invalid("its value has a character outside A-Z a-z 0-9 = _ -, or is empty"));
+                    return Err(invalid(
+                        "its value is empty or has a character other than A-Z a-z 0-9 = _ -",
+                    ));
                 }
                 Repr::Other(text.into())
             }
@@ -144,13 +149,13 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// An algorithm that is computed and verified here.
+/// A digest algorithm that this crate computes and verifies.
 ///
 /// Source: image-spec, descriptor.md, "Registered algorithms".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "a new algorithm is a new promise to every caller")]
 pub enum Algorithm {
-    /// SHA-256: the default, and the only one that every registry must know.
+    /// SHA-256: the default, and the only algorithm that every registry must support.
     Sha256,
     /// SHA-384.
     Sha384,
@@ -159,7 +164,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// The registered name.
+    /// Returns the registered name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Sha256 => "sha256",
@@ -169,7 +174,7 @@ impl Algorithm {
     }
 }
 
-/// Computes a digest over bytes that arrive in pieces.
+/// Computes a digest incrementally.
 #[derive(Clone)]
 pub struct Hasher(State);
 
@@ -178,10 +183,12 @@ enum State {
     Sha256(sha2::Sha256),
     Sha384(Box<sha2::Sha384>),
     Sha512(Box<sha2::Sha512>),
+    /// The digest of bytes that were not hashed here. `None` after more bytes, which cannot be added to it.
+    Assumed(Option<Digest>),
 }
 
 impl Hasher {
-    /// Starts with no bytes.
+    /// Creates a hasher that has processed no bytes.
     pub fn new(algorithm: Algorithm) -> Self {
         Self(match algorithm {
             Algorithm::Sha256 => State::Sha256(sha2::Sha256::new()),
@@ -190,21 +197,41 @@ impl Hasher {
         })
     }
 
-    /// Takes the next bytes.
+    /// Creates a placeholder for the hasher over content whose bytes a recording omits. It returns `digest`
+    /// without hashing them.
+    ///
+    /// Use it for [`Held::Part`](crate::Held::Part) in a session [for replay](crate::Session::for_replay). Any
+    /// other session treats a part with such a hasher as [`Held::Nothing`](crate::Held::Nothing). Once it is
+    /// updated with any bytes, its digest matches no content.
+    pub fn assumed(digest: Digest) -> Self {
+        Self(State::Assumed(Some(digest)))
+    }
+
+    /// Returns whether this is such a placeholder.
+    pub(crate) fn is_assumed(&self) -> bool {
+        matches!(self.0, State::Assumed(_))
+    }
+
+    /// Hashes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         match &mut self.0 {
+            State::Assumed(_) if bytes.is_empty() => {}
+            State::Assumed(digest) => *digest = None,
             State::Sha256(state) => state.update(bytes),
             State::Sha384(state) => state.update(bytes),
             State::Sha512(state) => state.update(bytes),
         }
     }
 
-    /// The digest of all bytes taken.
+    /// Returns the digest of all bytes hashed so far.
     pub fn finish(self) -> Digest {
         Digest(match self.0 {
             State::Sha256(state) => Repr::Sha256(Aligned(state.finalize().into())),
             State::Sha384(state) => Repr::Sha384(Box::new(state.finalize().into())),
             State::Sha512(state) => Repr::Sha512(Box::new(state.finalize().into())),
+            State::Assumed(Some(digest)) => return digest,
+            // No text parses as this digest, so it equals no expected one.
+            State::Assumed(None) => Repr::Other("unknown:".into()),
         })
     }
 }
@@ -215,7 +242,7 @@ impl fmt::Debug for Hasher {
     }
 }
 
-/// Why a text is not a digest.
+/// The error returned when a digest fails to parse.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a digest: {problem}")]
 pub struct InvalidDigest {
@@ -223,7 +250,7 @@ pub struct InvalidDigest {
     problem: &'static str,
 }
 
-/// The beginning of a text that was refused, fit for an error message.
+/// Returns the start of a rejected text, escaped for an error message.
 pub(crate) fn excerpt(text: &str) -> String {
     const MAX: usize = 80;
     let mut shown: String = text.chars().take(MAX).flat_map(char::escape_debug).collect();
@@ -239,9 +266,10 @@ fn hex(bytes: &[u8]) -> String {
     String::from_utf8(pairs.into_flattened()).expect("digits are ASCII")
 }
 
-/// Digits are as good as random, and a branch on one is guessed wrong: there is none in the loop.
+/// Decodes hexadecimal without a branch in the loop: digest digits are random, so branches on them
+/// mispredict.
 fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    const WRONG: u8 = 0xff;
+    const INVALID: u8 = 0xff;
     let nibble = |digit: u8| {
         let (number, letter) = (digit.wrapping_sub(b'0'), digit.wrapping_sub(b'a'));
         if number < 10 {
@@ -249,18 +277,18 @@ fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
         } else if letter < 6 {
             letter + 10
         } else {
-            WRONG
+            INVALID
         }
     };
     let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
     let pairs: &[[u8; 2]; N] = pairs.try_into().ok()?;
-    let mut seen = 0;
+    let mut combined = 0;
     let bytes = pairs.map(|[high, low]| {
         let (high, low) = (nibble(high), nibble(low));
-        seen |= high | low;
+        combined |= high | low;
         high << 4 | low
     });
-    (seen != WRONG).then_some(bytes)
+    (combined != INVALID).then_some(bytes)
 }
 
 #[cfg(test)]
@@ -268,7 +296,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn computes_the_published_values() {
+    fn computes_the_published_test_vectors() {
         // FIPS 180-4 example vectors, message "abc".
         for (algorithm, expected) in [
             (Algorithm::Sha256, "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
@@ -291,7 +319,19 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_the_grammar_does_not_have() {
+    fn an_assumed_hasher_that_takes_bytes_gives_a_digest_that_no_content_has() {
+        let digest = Digest::of(Algorithm::Sha256, b"abc");
+        let mut hasher = Hasher::assumed(digest.clone());
+        hasher.update(b"");
+        assert_eq!(hasher.clone().finish(), digest);
+        hasher.update(b"d");
+        let unknown = hasher.finish();
+        assert_eq!(unknown.algorithm(), None);
+        assert!(unknown.to_string().parse::<Digest>().is_err());
+    }
+
+    #[test]
+    fn rejects_malformed_text() {
         let long = format!("sha256+b64:{}", "a".repeat(300));
         let short = format!("sha256:{}", "a".repeat(63));
         let upper = format!("sha256:{}", "A".repeat(64));
@@ -318,10 +358,10 @@ mod tests {
     }
 
     #[test]
-    fn one_character_that_is_no_digit_is_one_too_many() {
+    fn a_single_non_hex_character_is_rejected() {
         let right = "0123456789abcdef".repeat(4);
         assert!(format!("sha256:{right}").parse::<Digest>().is_ok());
-        // Those beside the digits and the letters, and others.
+        // The neighbours of the digit and letter ranges in ASCII, and others.
         for wrong in ["/", ":", "`", "g", "A", "F", "\0", "\x7f"] {
             for at in [0, 1, 32, 63] {
                 let mut text = format!("sha256:{right}");
@@ -332,14 +372,14 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_digest_has_255_bytes() {
+    fn the_maximum_length_is_255_bytes() {
         let of_length = |length: usize| format!("x:{}", "a".repeat(length - 2)).parse::<Digest>();
         assert_eq!(of_length(255).unwrap().to_string().len(), 255);
         assert!(of_length(256).is_err());
     }
 
     #[test]
-    fn what_is_shown_for_debugging_is_the_digest_and_no_state() {
+    fn debug_output_is_the_digest_and_hides_hasher_state() {
         let digest = Digest::of(Algorithm::Sha384, b"");
         assert_eq!(format!("{digest:?}"), digest.to_string());
         assert_eq!(format!("{:?}", Hasher::new(Algorithm::Sha256)), "Hasher");

@@ -1,4 +1,4 @@
-//! Media types, and what kind of document each known one names.
+//! Media types, and the kind of document that each known one names.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,7 +8,7 @@ use crate::types::digest::excerpt;
 
 /// A media type without parameters, in lower case.
 ///
-/// Source: RFC 6838, section 4.2 (names); image-spec, media-types.md (what the known ones mean).
+/// Source: RFC 6838, section 4.2 (names); image-spec, media-types.md (known types).
 ///
 /// ```
 /// use oci_proto::{Kind, MediaType};
@@ -32,19 +32,19 @@ impl MediaType {
     /// A Docker image manifest (schema 2).
     pub const DOCKER_MANIFEST: Self =
         Self(Cow::Borrowed("application/vnd.docker.distribution.manifest.v2+json"));
-    /// A Docker schema 1 manifest, which is refused by name.
+    /// A Docker schema 1 manifest. Not supported; the error names it.
     pub const DOCKER_SCHEMA1: Self =
         Self(Cow::Borrowed("application/vnd.docker.distribution.manifest.v1+json"));
-    /// A signed Docker schema 1 manifest, which is refused by name.
+    /// A signed Docker schema 1 manifest. Not supported; the error names it.
     pub const DOCKER_SCHEMA1_SIGNED: Self =
         Self(Cow::Borrowed("application/vnd.docker.distribution.manifest.v1+prettyjws"));
     /// The empty JSON object `{}`, the config of many artifacts.
     pub const OCI_EMPTY: Self = Self(Cow::Borrowed("application/vnd.oci.empty.v1+json"));
 
-    /// Bytes of any sort: what content is that nobody says more of.
+    /// Arbitrary bytes: the default for content without a more specific type.
     pub const OCTET_STREAM: Self = Self(Cow::Borrowed("application/octet-stream"));
 
-    /// What nearly every document names, and what then takes no allocation.
+    /// The types that nearly every document uses. Parsing one of them does not allocate.
     const KNOWN: &[Self] = &[
         Self::OCI_INDEX,
         Self::OCI_MANIFEST,
@@ -62,12 +62,12 @@ impl MediaType {
         Self(Cow::Borrowed("application/vnd.docker.image.rootfs.diff.tar.gzip")),
     ];
 
-    /// The text, `type/subtype`.
+    /// Returns the text, `type/subtype`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What kind of document the type names.
+    /// Returns the kind of document that the type names.
     pub fn kind(&self) -> Kind {
         if *self == Self::OCI_INDEX || *self == Self::DOCKER_LIST {
             Kind::Index
@@ -78,7 +78,7 @@ impl MediaType {
         }
     }
 
-    /// Whether the type says nothing about the document: JSON, bytes or text of any sort.
+    /// Returns whether the type is generic: any JSON, bytes or text.
     pub fn is_generic(&self) -> bool {
         matches!(
             self.as_str(),
@@ -90,13 +90,14 @@ impl MediaType {
         )
     }
 
-    /// Whether the type is that of a web page, which is what somebody else answers in a registry's place.
+    /// Returns whether the type is a web page, which a proxy or login page returns in place of a
+    /// registry's response.
     pub(crate) fn is_web_page(&self) -> bool {
         matches!(self.as_str(), "text/html" | "application/xhtml+xml")
     }
 
-    /// Whether the type is that of a layer which registries and layouts need not have: its bytes come from
-    /// elsewhere.
+    /// Returns whether the type is a non-distributable layer. Registries and layouts may lack its
+    /// content, which is hosted elsewhere.
     ///
     /// Source: image-spec, layer.md, "Non-Distributable Layers".
     pub fn is_nondistributable(&self) -> bool {
@@ -104,7 +105,7 @@ impl MediaType {
             || self.as_str().starts_with("application/vnd.docker.image.rootfs.foreign.")
     }
 
-    /// Whether the type is that of a Docker schema 1 manifest.
+    /// Returns whether the type is a Docker schema 1 manifest.
     pub fn is_schema1(&self) -> bool {
         *self == Self::DOCKER_SCHEMA1 || *self == Self::DOCKER_SCHEMA1_SIGNED
     }
@@ -113,20 +114,20 @@ impl MediaType {
 impl FromStr for MediaType {
     type Err = InvalidMediaType;
 
-    /// Reads a media type; parameters after `;` are dropped.
+    /// Parses a media type and drops any parameters after `;`.
     fn from_str(text: &str) -> Result<Self, InvalidMediaType> {
         if let Some(known) = Self::KNOWN.iter().find(|known| known.as_str() == text) {
             return Ok(known.clone());
         }
         let essence = text.split(';').next().unwrap_or_default().trim_matches([' ', '\t']);
-        let restricted = |name: &str| {
+        let is_restricted_name = |name: &str| {
             let mut bytes = name.bytes();
             name.len() <= 127
                 && bytes.next().is_some_and(|b| b.is_ascii_alphanumeric())
                 && bytes.all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
         };
         match essence.split_once('/') {
-            Some((kind, subtype)) if restricted(kind) && restricted(subtype) => {
+            Some((kind, subtype)) if is_restricted_name(kind) && is_restricted_name(subtype) => {
                 Ok(Self(Cow::Owned(essence.to_ascii_lowercase())))
             }
             _ => Err(InvalidMediaType(excerpt(text))),
@@ -146,20 +147,20 @@ impl fmt::Debug for MediaType {
     }
 }
 
-/// What a document is to a walk.
+/// The kind of a document, which determines the children it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "a manifest has children, blobs, or nothing that is read here")]
+#[expect(clippy::exhaustive_enums, reason = "a document is an index, an image, or opaque")]
 pub enum Kind {
-    /// Names other manifests: an OCI index or a Docker manifest list.
+    /// An OCI index or a Docker manifest list: refers to other manifests.
     Index,
-    /// Names a config and layers: an OCI or Docker image manifest, artifacts among them.
+    /// An OCI or Docker image manifest, including artifacts: refers to a config and layers.
     Image,
-    /// Anything else: a leaf, which is not read.
+    /// Any other type: a leaf whose content is not parsed.
     Other,
 }
 
 impl Kind {
-    /// The word that outputs use.
+    /// Returns the lower-case name, as used in output.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Index => "index",
@@ -175,9 +176,9 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Why a text is not a media type.
+/// The error returned when a media type fails to parse.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a media type: a type, a slash and a subtype are needed")]
+#[error("`{0}` is not a media type: expected `type/subtype`")]
 pub struct InvalidMediaType(String);
 
 #[cfg(test)]
@@ -185,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_and_case_do_not_matter() {
+    fn parameters_and_case_are_ignored() {
         for text in [
             "application/vnd.oci.image.manifest.v1+json",
             "APPLICATION/VND.OCI.IMAGE.MANIFEST.V1+JSON",
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn types_are_sorted_by_what_is_done_with_them() {
+    fn web_pages_and_schema_1_are_recognised() {
         let read = |text: &str| text.parse::<MediaType>().unwrap();
         for (text, web_page, schema1) in [
             ("text/html", true, false),
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn types_and_kinds_are_shown_by_their_names() {
+    fn types_and_kinds_display_as_their_names() {
         assert_eq!(format!("{:?}", MediaType::OCI_INDEX), MediaType::OCI_INDEX.as_str());
         let kinds = [Kind::Index, Kind::Image, Kind::Other].map(|kind| kind.to_string());
         assert_eq!(kinds, ["index", "image", "other"]);
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_a_type_and_a_subtype() {
+    fn rejects_anything_but_type_slash_subtype() {
         let long = format!("application/{}", "a".repeat(128));
         for text in
             ["", ";", "/", "a/", "/b", "a/b/c", "a b/c", "a/b c", "application", "a/\u{e9}", "a/b\0", &long]

@@ -1,4 +1,4 @@
-//! Platforms, and which of several fits best.
+//! Platforms: parsing, formatting and normalization.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,14 +7,12 @@ use crate::types::digest::excerpt;
 
 pub(crate) mod rank;
 
-/// An operating system, an architecture, and their refinements.
+/// A platform: an operating system and an architecture, with an optional version and variant.
 ///
-/// The text form is `os/architecture[/variant]`, where the operating system's version may follow it
-/// in parentheses: `windows(10.0.17763.1)/amd64`. Text is read as users write it: without case, and
-/// with other names for the same thing (`macos`, `x86_64`, `x86-64`, `aarch64`, `i386`, `armhf`,
-/// `armel`) replaced by Go's. What a document says is kept as it stands (see
-/// [`from_parts`](Self::from_parts)), and those names count as equal when platforms are compared by
-/// [`rank`](Self::rank).
+/// The text form is `os/architecture[/variant]`. A version in parentheses may follow the operating
+/// system: `windows(10.0.17763.1)/amd64`. Parsing ignores case and replaces aliases (`macos`, `x86_64`,
+/// `x86-64`, `aarch64`, `i386`, `armhf`, `armel`) with Go's names. The platforms of documents are kept
+/// verbatim (see [`from_parts`](Self::from_parts)); [`rank`](Self::rank) treats aliases as equal.
 ///
 /// Source: image-spec, image-index.md, "platform"; the text form and the names are containerd's.
 ///
@@ -36,47 +34,49 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// The longest part, in bytes.
+    /// The maximum length of each part, in bytes.
     pub const MAX_PART_LEN: usize = 64;
 
-    /// Takes the parts as a document gives them, and keeps them as they are.
+    /// Creates a platform from the parts that a document gives, and keeps them verbatim.
     ///
-    /// An empty variant or version counts as absent.
+    /// An empty variant or version is treated as absent.
     ///
     /// # Errors
-    /// The operating system or the architecture is empty, or a part is too long or has a character
-    /// that is not a letter, a digit, `_`, `.` or `-`.
+    /// Fails if the operating system or the architecture is empty, or if a part is longer than
+    /// [`MAX_PART_LEN`](Self::MAX_PART_LEN) or has a character other than letters, digits, `_`, `.` and
+    /// `-`.
     pub fn from_parts(
         os: &str,
         architecture: &str,
         variant: Option<&str>,
         os_version: Option<&str>,
     ) -> Result<Self, InvalidPlatform> {
-        let optional = |part: Option<&str>| part.filter(|text| !text.is_empty()).map(valid).transpose();
+        let optional =
+            |part: Option<&str>| part.filter(|text| !text.is_empty()).map(checked_part).transpose();
         Ok(Self {
-            os: valid(os)?,
-            architecture: valid(architecture)?,
+            os: checked_part(os)?,
+            architecture: checked_part(architecture)?,
             variant: optional(variant)?,
             os_version: optional(os_version)?,
         })
     }
 
-    /// The operating system, one of Go's GOOS values.
+    /// Returns the operating system, one of Go's GOOS values.
     pub fn os(&self) -> &str {
         &self.os
     }
 
-    /// The architecture, one of Go's GOARCH values.
+    /// Returns the architecture, one of Go's GOARCH values.
     pub fn architecture(&self) -> &str {
         &self.architecture
     }
 
-    /// The architecture's variant, such as `v7`.
+    /// Returns the architecture's variant, such as `v7`.
     pub fn variant(&self) -> Option<&str> {
         self.variant.as_deref()
     }
 
-    /// The operating system's version.
+    /// Returns the operating system's version.
     pub fn os_version(&self) -> Option<&str> {
         self.os_version.as_deref()
     }
@@ -101,16 +101,16 @@ impl FromStr for Platform {
             },
         };
         if variant == Some("") || os_version == Some("") {
-            return Err(invalid("a part is empty; leave out its slash or parentheses too"));
+            return Err(invalid("a part is empty; omit its slash or parentheses too"));
         }
-        let written = Self::from_parts(os, architecture, variant, os_version)
+        let verbatim = Self::from_parts(os, architecture, variant, os_version)
             .map_err(|InvalidPlatform { problem, .. }| invalid(problem))?;
-        let normal = Normal::of(&written);
+        let normalized = Normalized::of(&verbatim);
         Ok(Self {
-            os: normal.os.into(),
-            architecture: normal.architecture.into(),
-            variant: normal.variant.map(Into::into),
-            os_version: written.os_version,
+            os: normalized.os.into(),
+            architecture: normalized.architecture.into(),
+            variant: normalized.variant.map(Into::into),
+            os_version: verbatim.os_version,
         })
     }
 }
@@ -129,7 +129,7 @@ impl fmt::Display for Platform {
     }
 }
 
-/// Why a text is not a platform.
+/// The error returned when a platform fails to parse.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a platform: {problem}")]
 pub struct InvalidPlatform {
@@ -137,7 +137,7 @@ pub struct InvalidPlatform {
     problem: &'static str,
 }
 
-fn valid(part: &str) -> Result<Box<str>, InvalidPlatform> {
+fn checked_part(part: &str) -> Result<Box<str>, InvalidPlatform> {
     let problem = if part.is_empty() {
         "a part is empty"
     } else if part.len() > Platform::MAX_PART_LEN {
@@ -150,14 +150,14 @@ fn valid(part: &str) -> Result<Box<str>, InvalidPlatform> {
     Err(InvalidPlatform { text: excerpt(part), problem })
 }
 
-/// A platform with Go's names, in lower case, and variants with their `v`.
-struct Normal {
+/// A normalized platform: Go's names in lower case, and variants with their `v`.
+struct Normalized {
     os: String,
     architecture: String,
     variant: Option<String>,
 }
 
-impl Normal {
+impl Normalized {
     fn of(platform: &Platform) -> Self {
         let mut os = platform.os.to_ascii_lowercase();
         if os == "macos" {
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_for_the_same_thing_are_replaced_in_text() {
+    fn aliases_are_replaced_when_parsing() {
         for (text, printed) in [
             ("linux/amd64", "linux/amd64"),
             ("Linux/X86_64", "linux/amd64"),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_document_says_is_kept_and_compared_by_meaning() {
+    fn document_values_are_kept_verbatim_and_compared_by_meaning() {
         let offered = Platform::from_parts("Linux", "x86_64", Some(""), Some("")).unwrap();
         assert_eq!((offered.os(), offered.architecture()), ("Linux", "x86_64"));
         assert_eq!((offered.variant(), offered.os_version()), (None, None));
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_a_platform() {
+    fn rejects_malformed_text() {
         let long = format!("linux/{}", "a".repeat(65));
         let very_long = "/".repeat(1 << 20);
         assert!(long[..long.len() - 1].parse::<Platform>().is_ok());

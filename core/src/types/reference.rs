@@ -1,25 +1,27 @@
-//! What users name: registry, repository, tag, digest.
+//! References: registry, repository, tag and digest.
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::types::digest::{Digest, InvalidDigest, excerpt};
+use crate::types::digest::Digest;
+use crate::types::reference::error::{InvalidReference, MAX_NAME_LEN, MAX_REFERENCE_LEN, Problem};
 use crate::types::reference::name::{Repository, Tag};
 use crate::types::reference::registry::Registry;
 
+pub(crate) mod error;
 pub(crate) mod name;
 pub(crate) mod registry;
 pub(crate) mod tag_or_digest;
+pub(crate) mod user_info;
 
-/// A reference to something in a registry: a registry, a repository, and a tag, a digest or both.
+/// A reference to content in a registry: a registry, a repository, and a tag, a digest or both.
 ///
-/// Short forms are read as Docker reads them: `ubuntu` is `docker.io/library/ubuntu:latest`. The
-/// first component is a registry where it has a dot, a colon or an upper-case letter, or is
-/// `localhost`. Where both tag and digest are given, the tag is what to ask for and the digest is
-/// what to hold the answer against. What is printed is the full form, and reads back as the same
-/// value.
+/// Short forms are expanded as Docker expands them: `ubuntu` is `docker.io/library/ubuntu:latest`. The
+/// first component is a registry if it contains a dot, a colon or an upper-case letter, or is
+/// `localhost`. If a reference has both a tag and a digest, requests use the tag and the response is
+/// verified against the digest. `Display` prints the full form, which parses back to the same value.
 ///
-/// Source: distribution-spec, "Pulling manifests" (repository, tag, and the total length).
+/// Source: distribution-spec, "Pulling manifests" (repository, tag and total length).
 ///
 /// ```
 /// use oci_proto::Reference;
@@ -40,25 +42,25 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// The longest text that is read as a reference, in bytes.
-    pub const MAX_LEN: usize = MAX_NAME_LEN + 1 + Tag::MAX_LEN + 1 + Digest::MAX_LEN;
+    /// The maximum length of a reference's text, in bytes.
+    pub const MAX_LEN: usize = MAX_REFERENCE_LEN;
 
-    /// Names a tag in a repository.
+    /// Creates a reference to a tag in a repository.
     ///
-    /// On `docker.io` a repository of one component is the one in `library/`.
+    /// On `docker.io`, a repository of one component is in the namespace `library`.
     ///
     /// # Errors
-    /// Registry and repository together are longer than 255 bytes.
+    /// Fails if registry and repository together are longer than 255 bytes.
     pub fn with_tag(registry: Registry, repository: Repository, tag: Tag) -> Result<Self, InvalidReference> {
         Self::new(registry, repository, Some(tag), None)
     }
 
-    /// Names a digest in a repository.
+    /// Creates a reference to a digest in a repository.
     ///
-    /// On `docker.io` a repository of one component is the one in `library/`.
+    /// On `docker.io`, a repository of one component is in the namespace `library`.
     ///
     /// # Errors
-    /// Registry and repository together are longer than 255 bytes.
+    /// Fails if registry and repository together are longer than 255 bytes.
     pub fn with_digest(
         registry: Registry,
         repository: Repository,
@@ -67,7 +69,7 @@ impl Reference {
         Self::new(registry, repository, None, Some(digest))
     }
 
-    /// Names a digest, and no tag, in the same repository.
+    /// Returns a reference to a digest, without a tag, in the same repository.
     #[must_use]
     pub fn at(&self, digest: Digest) -> Self {
         Self {
@@ -78,22 +80,22 @@ impl Reference {
         }
     }
 
-    /// The registry.
+    /// Returns the registry.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// The repository.
+    /// Returns the repository.
     pub fn repository(&self) -> &Repository {
         &self.repository
     }
 
-    /// The tag. There is one where there is no digest.
+    /// Returns the tag. Always present if there is no digest.
     pub fn tag(&self) -> Option<&Tag> {
         self.tag.as_ref()
     }
 
-    /// The digest. There is one where there is no tag.
+    /// Returns the digest. Always present if there is no tag.
     pub fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
     }
@@ -136,7 +138,7 @@ impl FromStr for Reference {
                 (named, Some(digest.parse().map_err(|problem| invalid(Problem::Digest(problem)))?))
             }
         };
-        // A colon before the last slash belongs to the registry's port.
+        // A colon before the last slash separates the registry's port.
         let (before_last, last) = named.rsplit_once('/').map_or(("", named), |(b, l)| (b, l));
         if before_last.is_empty() && last.starts_with('[') {
             return Err(invalid(Problem::NoRepository));
@@ -151,7 +153,7 @@ impl FromStr for Reference {
         }
         let name = &named[..named.len() - tag.map_or(0, |tag| tag.len() + 1)];
         let (registry, repository) = match name.split_once('/') {
-            Some((first, rest)) if names_registry(first) => {
+            Some((first, rest)) if is_registry(first) => {
                 (first.parse().map_err(|e: InvalidReference| invalid(e.problem))?, rest)
             }
             _ => (Registry::docker_hub(), name),
@@ -179,97 +181,11 @@ impl fmt::Display for Reference {
     }
 }
 
-/// Why a text is not a reference, or not the part of one that was asked for.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not {what}: {problem}")]
-pub struct InvalidReference {
-    what: &'static str,
-    text: String,
-    problem: Problem,
-}
-
-impl InvalidReference {
-    fn new(what: &'static str, text: &str, problem: Problem) -> Self {
-        Self { what, text: excerpt(&without_user_info(text)), problem }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum Problem {
-    #[error("it is empty; write a name such as `ubuntu` or `registry.example/team/app:1.0`")]
-    Empty,
-    #[error("it is longer than {max} bytes", max = Reference::MAX_LEN)]
-    TooLong,
-    #[error("registry and repository together are longer than {MAX_NAME_LEN} bytes")]
-    NameTooLong,
-    #[error("it begins as a URL; leave out everything up to and with `://`")]
-    Scheme,
-    #[error("a user name has no place in it; leave out everything up to and with the `@`")]
-    UserInfo,
-    #[error("the repository is missing; write `registry/repository`")]
-    NoRepository,
-    #[error("a repository's name is in lower case")]
-    UpperCaseRepository,
-    #[error(
-        "each part of a repository's name is made of a-z and 0-9, with one `.`, one or two `_`, or any \
-         number of `-` between them, and one `/` between parts"
-    )]
-    RepositoryGrammar,
-    #[error("the tag is empty; leave out the colon, or write a tag behind it")]
-    EmptyTag,
-    #[error("a tag has at most {max} characters", max = Tag::MAX_LEN)]
-    TagTooLong,
-    #[error("a tag is made of letters, digits, `_`, `.` and `-`, and begins with none of the last two")]
-    TagGrammar,
-    #[error("a digest follows an `@`, not a colon")]
-    DigestAsTag,
-    #[error("{0}")]
-    Digest(#[source] InvalidDigest),
-    #[error(
-        "the registry's name has a part that is not 1 to 63 letters, digits and inner hyphens, or is longer \
-         than 253 characters"
-    )]
-    HostGrammar,
-    #[error(
-        "a registry's name without a dot needs a port, as in `registry:443`; if it is meant as a repository, \
-         write it in lower case"
-    )]
-    BareHost,
-    #[error("the registry ends in a number, but is not an IPv4 address such as 192.0.2.1")]
-    Ipv4,
-    #[error("an IPv6 address goes in brackets and has no zone, as in `[2001:db8::1]:5000`")]
-    Ipv6,
-    #[error("a port is a number from 1 to 65535")]
-    Port,
-}
-
-/// The most bytes that registry, slash and repository have together.
-const MAX_NAME_LEN: usize = 255;
-
 const REFERENCE: &str = "a reference";
 
-/// Whether the first of several components names a registry rather than a part of a repository.
-fn names_registry(first: &str) -> bool {
+/// Returns whether the first of several components is a registry rather than part of the repository.
+fn is_registry(first: &str) -> bool {
     first == "localhost" || first.bytes().any(|b| matches!(b, b'.' | b':' | b'[') || b.is_ascii_uppercase())
-}
-
-/// A text that somebody gave for a reference, without what may be a password: no error and no log is a place for one.
-///
-/// ```
-/// use oci_proto::without_user_info;
-///
-/// assert_eq!(without_user_info("https://me:secret@registry.example/app"), "https://***@registry.example/app");
-/// assert_eq!(without_user_info("registry.example/app@sha256:12"), "registry.example/app@sha256:12");
-/// ```
-pub fn without_user_info(text: &str) -> String {
-    let start = text.find("://").map_or(0, |at| at + 3);
-    let (scheme, rest) = text.split_at(start);
-    // Without a scheme, an `@` with no slash behind it is a digest's. A password may have one, too.
-    let end = if start > 0 { rest.len() } else { rest.rfind('/').unwrap_or_default() };
-    match rest[..end].rfind('@') {
-        Some(at) => format!("{scheme}***{}", &rest[at..]),
-        None => text.to_owned(),
-    }
 }
 
 #[cfg(test)]
@@ -284,15 +200,15 @@ mod tests {
     }
 
     #[track_caller]
-    fn refused(text: &str) -> String {
+    fn error_of(text: &str) -> String {
         match text.parse::<Reference>() {
-            Ok(reference) => panic!("{text:?} was read as {reference}"),
+            Ok(reference) => panic!("{text:?} was parsed as {reference}"),
             Err(error) => error.to_string(),
         }
     }
 
     #[test]
-    fn short_forms_mean_docker_hub() {
+    fn short_forms_expand_to_docker_hub() {
         for (text, full) in [
             ("ubuntu", "docker.io/library/ubuntu:latest"),
             ("ubuntu:24.04", "docker.io/library/ubuntu:24.04"),
@@ -309,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_component_that_looks_like_a_host_is_one() {
+    fn a_first_component_that_looks_like_a_host_is_the_registry() {
         for (text, registry, repository) in [
             ("localhost/x", "localhost", "x"),
             ("LOCALHOST/x", "localhost", "x"),
@@ -328,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn tag_and_digest_may_both_be_given_or_either() {
+    fn tag_and_digest_are_each_optional() {
         let both: Reference = format!("x.y/z:1@{DIGEST}").parse().unwrap();
         assert_eq!(both.tag().map(Tag::as_str), Some("1"));
         assert_eq!(both.digest().unwrap().to_string(), DIGEST);
@@ -342,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn made_from_parts_equals_read_from_text() {
+    fn built_from_parts_equals_parsed_from_text() {
         let made = Reference::with_tag(
             "index.docker.io".parse().unwrap(),
             "ubuntu".parse().unwrap(),
@@ -356,35 +272,35 @@ mod tests {
     }
 
     #[test]
-    fn the_name_has_at_most_255_bytes() {
+    fn a_name_longer_than_255_bytes_is_rejected() {
         let repository = "a".repeat(255 - "x.y/".len());
         assert_eq!(printed(&format!("x.y/{repository}:1")), format!("x.y/{repository}:1"));
-        assert!(refused(&format!("x.y/{repository}a:1")).contains("255"));
-        // What is implied counts too.
-        assert!(refused(&"a".repeat(255 - "docker.io/library/".len() + 1)).contains("255"));
-        assert!(refused(&"a".repeat(1 << 20)).contains("longer"));
+        assert!(error_of(&format!("x.y/{repository}a:1")).contains("255"));
+        // Implied parts count too.
+        assert!(error_of(&"a".repeat(255 - "docker.io/library/".len() + 1)).contains("255"));
+        assert!(error_of(&"a".repeat(1 << 20)).contains("longer"));
         let longest =
             format!("x.y/{repository}:{}@x:{}", "t".repeat(Tag::MAX_LEN), "d".repeat(Digest::MAX_LEN - 2));
         assert_eq!((longest.len(), printed(&longest)), (Reference::MAX_LEN, longest.clone()));
-        assert!(refused(&format!("{longest}d")).contains("longer than 640 bytes"));
+        assert!(error_of(&format!("{longest}d")).contains("longer than 640 bytes"));
         assert!("a".repeat(128).parse::<Tag>().is_ok());
         assert!("a".repeat(129).parse::<Tag>().is_err());
     }
 
     #[test]
-    fn an_error_says_what_to_write_instead() {
+    fn an_error_suggests_a_correction() {
         for (text, part) in [
             ("", "`registry.example/team/app:1.0`"),
-            ("https://ghcr.io/x", "leave out everything up to and with `://`"),
+            ("https://ghcr.io/x", "remove everything up to and including `://`"),
             ("Ubuntu", "lower case"),
             ("ghcr.io/Team/app", "lower case"),
             ("Team/app", "port"),
             ("ubuntu:", "the tag is empty"),
-            ("ubuntu:.x", "a tag is made of"),
-            ("ubuntu:a:b", "a tag is made of"),
+            ("ubuntu:.x", "a tag consists of"),
+            ("ubuntu:a:b", "a tag consists of"),
             ("ubuntu:sha256:e3b0", "follows an `@`"),
             ("ubuntu@", "has no colon"),
-            ("ubuntu@sha256:e3b0", "`sha256:e3b0` is not a digest: its value is not exactly"),
+            ("ubuntu@sha256:e3b0", "`sha256:e3b0` is not a digest: its value must be lower-case hexadecimal"),
             ("ghcr.io/", "the repository is missing"),
             ("ghcr.io/:1", "the repository is missing"),
             ("[::1]:5000", "the repository is missing"),
@@ -393,17 +309,17 @@ mod tests {
             ("localhost:0/x", "1 to 65535"),
             ("localhost:/x", "1 to 65535"),
             ("a..b/x", "63 letters"),
-            ("me@ghcr.io/x", "a user name has no place in it"),
-            ("ghcr.io/a/", "each part of a repository's name"),
+            ("me@ghcr.io/x", "it contains a user name"),
+            ("ghcr.io/a/", "each component of a repository name"),
             ("127.1/x", "IPv4"),
         ] {
-            let message = refused(text);
+            let message = error_of(text);
             assert!(message.contains(part), "{text:?} gave {message:?}, which lacks {part:?}");
         }
     }
 
     #[test]
-    fn an_error_keeps_a_password_to_itself() {
+    fn an_error_hides_passwords() {
         for (text, shown) in [
             ("https://me:secret@ghcr.io/x", "`https://***@ghcr.io/x`"),
             ("https://me:secret@ghcr.io", "`https://***@ghcr.io`"),
@@ -414,7 +330,7 @@ mod tests {
             ("me:a@secret/b@ghcr.io/x@sha256:e3b0", "`***@ghcr.io/x@sha256:e3b0`"),
             ("ubuntu@sha256:e3b0", "`ubuntu@sha256:e3b0`"),
         ] {
-            let message = refused(text);
+            let message = error_of(text);
             assert!(message.starts_with(shown), "{message}");
         }
     }

@@ -1,13 +1,13 @@
-//! A text that no output shows.
+//! Secret text.
 
 use std::fmt;
 
-/// A text that must not be shown.
+/// A secret text. Its `Debug` output is `REDACTED`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The text itself.
+    /// Returns the text.
     pub fn reveal(&self) -> &str {
         &self.0
     }

@@ -1,13 +1,13 @@
-//! Time as the driver tells it.
+//! The driver's monotonic time.
 
 use std::fmt;
 use std::ops::Add;
 use std::time::Duration;
 
-/// A point on a monotonic clock: the time since an epoch that the driver picks.
+/// A point on a monotonic clock: the time since an epoch that the driver chooses.
 ///
-/// The core never reads a clock. A driver passes what its own clock says, counted from any moment
-/// it likes, as long as that moment stays the same for one [`Session`](crate::Session).
+/// The core never reads a clock. A driver passes the time of its own clock, counted from an arbitrary
+/// epoch that stays the same for the lifetime of a [`Session`](crate::Session).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Time(Duration);
 
@@ -15,17 +15,17 @@ impl Time {
     /// The epoch itself.
     pub const ZERO: Self = Self(Duration::ZERO);
 
-    /// The point that lies `elapsed` after the epoch.
+    /// Returns the point `elapsed` after the epoch.
     pub const fn from_epoch(elapsed: Duration) -> Self {
         Self(elapsed)
     }
 
-    /// The time since the epoch.
+    /// Returns the time since the epoch.
     pub const fn since_epoch(self) -> Duration {
         self.0
     }
 
-    /// The time from `earlier` to this point; zero if `earlier` is later.
+    /// Returns the time from `earlier` to this point, or zero if `earlier` is later.
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
@@ -34,7 +34,7 @@ impl Time {
 impl Add<Duration> for Time {
     type Output = Self;
 
-    /// Saturates at the end of time.
+    /// Adds a duration, saturating at the maximum.
     fn add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration))
     }

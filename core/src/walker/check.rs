@@ -1,278 +1,188 @@
-//! The check of everything under some roots. It knows no HTTP, and no files.
+//! Checks all content under a set of roots, without I/O.
 //!
-//! A [`Walker`](crate::Walker) stops at what is wrong; an [`Checker`] notes it and goes on.
+//! A [`Walker`](crate::Walker) stops at the first problem; a [`Checker`] records it and continues.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::fmt;
 
 use bytes::Bytes;
 
-use crate::layout;
+use crate::layout::index::Entry;
 use crate::limits::Limits;
-use crate::manifest::evidence::Evidence;
-use crate::manifest::{DescriptorRef, Manifest};
+use crate::manifest::Manifest;
+use crate::manifest::error::VerifyError;
+use crate::manifest::verify::Expectation;
 use crate::types::descriptor::Descriptor;
-use crate::types::digest::{Algorithm, Digest};
-use crate::types::media_type::{Kind, MediaType};
+use crate::types::media_type::Kind;
+use crate::walker::budget::OverBudget;
+use crate::walker::descent::{Descent, Item, Obstacle, Role, Visitor};
 use crate::walker::finding::{Finding, Problem};
-use crate::walker::position::{Part, Position};
+use crate::walker::position::Position;
 
-/// A check in progress: each document and each blob under some roots, once, whatever is wrong with others.
+/// A check in progress. It visits each document and blob under its roots once, regardless of problems
+/// elsewhere.
 ///
-/// [`next_item`](Self::next_item) says what is to be read, in any number at a time. A document goes back with
-/// its bytes, to [`document`](Self::document). A blob is verified by who reads it. What cannot be had, or is
-/// wrong, goes to [`wrong`](Self::wrong); what is right is dropped. [`next_finding`](Self::next_finding) yields
-/// what was found.
+/// [`next_item`](Self::next_item) returns the next item to read; any number of items may be
+/// outstanding. Pass the bytes of a document to [`document`](Self::document). Verify a blob yourself.
+/// Report a missing or invalid item with [`wrong`](Self::wrong), and drop a valid one.
+/// [`next_finding`](Self::next_finding) returns the findings.
 ///
-/// A subject is not followed, since it may be missing by rule (image-spec, manifest.md); neither is a layer that
-/// may not be distributed missed where it is not there.
+/// A subject is not followed, since the specification allows it to be missing (image-spec,
+/// manifest.md). A missing non-distributable layer is not a problem.
 #[derive(Debug)]
 pub struct Checker {
-    limits: Limits,
-    /// The next one is the last.
-    waiting: Vec<Item>,
-    known: BTreeMap<Digest, Known>,
-    claims: u64,
-    /// Whether there was one claim too many.
-    full: bool,
-    bytes: u64,
-    findings: VecDeque<Finding>,
-}
-
-/// Something that a check wants read.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Item {
-    /// What is to be read.
-    pub descriptor: Descriptor,
-    /// What it is to the check.
-    pub role: Role,
-    place: Position,
-    depth: u32,
-}
-
-impl Item {
-    /// Whether an index names it.
-    pub(crate) fn is_entry(&self) -> bool {
-        matches!(self.place, Position::Within { part: Part::Entry(_), .. })
-    }
-}
-
-/// What an [`Item`] is to a check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "a third role is another duty of every driver")]
-pub enum Role {
-    /// Its bytes, no more than its size, go to [`Checker::document`], which verifies them.
-    Document,
-    /// Its size and its digest are to be verified, and its bytes are nobody's business.
-    Blob,
-}
-
-/// What was said of some content so far.
-#[derive(Debug)]
-struct Known {
-    size: u64,
-    contradicted: bool,
-    blob: bool,
-    /// The types that it is to be read as.
-    documents: Vec<MediaType>,
-}
-
-impl Known {
-    fn new(size: u64) -> Self {
-        Self { size, contradicted: false, blob: false, documents: Vec::new() }
-    }
+    descent: Descent,
+    findings: Findings,
 }
 
 impl Checker {
-    /// A check of nothing yet. Of the limits, those on manifests and on walks bound it; that on nodes counts
-    /// content once, however often it is named.
+    /// Creates a check without roots. The limits on manifests and walks apply; the limit on nodes
+    /// counts repeated content once.
     pub fn new(limits: &Limits) -> Self {
-        Self {
-            limits: limits.clone(),
-            waiting: Vec::new(),
-            known: BTreeMap::new(),
-            claims: 0,
-            full: false,
-            bytes: 0,
-            findings: VecDeque::new(),
-        }
+        let findings = Findings { found: VecDeque::new(), document_bytes: limits.manifest_bytes };
+        Self { descent: Descent::new(limits), findings }
     }
 
-    /// Checks what is under this root too.
+    /// Adds a root to the check.
     pub fn add_root(&mut self, root: Descriptor) {
-        self.add(root, Position::Root, 0);
+        let Ok(()) = self.descent.add_root(root, Position::Root, &mut self.findings);
     }
 
-    /// Checks what is under this entry of a layout's `index.json` too; its number begins at 0. An entry that
-    /// does not say its type is a document if it reads as one.
-    pub fn add_layout_entry(&mut self, number: usize, entry: &layout::Entry) {
-        self.add(entry.descriptor().clone(), Position::Layout(number), 0);
+    /// Adds an entry of a layout's `index.json` to the check; numbers start at 0. An entry with a
+    /// generic media type is a document if it parses as one.
+    pub fn add_layout_entry(&mut self, number: usize, entry: &Entry) {
+        let (root, position) = (entry.descriptor().clone(), Position::Layout(number));
+        let Ok(()) = self.descent.add_root(root, position, &mut self.findings);
     }
 
-    /// The next thing to read; none while there is nothing more to ask for.
+    /// Returns the next item to read, or `None` if none is pending.
     pub fn next_item(&mut self) -> Option<Item> {
-        self.waiting.pop()
+        self.descent.next_item()
     }
 
-    /// Whether there is something left to ask for.
+    /// Returns whether any items are pending.
     pub(crate) fn has_items(&self) -> bool {
-        !self.waiting.is_empty()
+        self.descent.has_items()
     }
 
-    /// The next thing that was found wrong.
+    /// Returns the next finding.
     pub fn next_finding(&mut self) -> Option<Finding> {
-        self.findings.pop_front()
+        self.findings.found.pop_front()
     }
 
-    /// Takes what was found wrong outside of what the check itself reads.
+    /// Adds a finding of the caller, about something other than the check's items.
     pub fn note(&mut self, finding: Finding) {
-        self.findings.push_back(finding);
+        self.findings.found.push_back(finding);
     }
 
-    /// Takes what is wrong with an item.
+    /// Reports a problem with an item.
     pub fn wrong(&mut self, item: Item, problem: Problem, detail: impl fmt::Display) {
-        let Item { descriptor, role, place, .. } = item;
+        let Item { descriptor, role, position, .. } = item;
         let excused =
             problem == Problem::Missing && role == Role::Blob && descriptor.media_type.is_nondistributable();
         if !excused {
-            self.find(descriptor.digest, problem, &place, detail);
+            self.findings.add(&descriptor, problem, &position, detail);
         }
     }
 
-    /// Takes a document's bytes, and the media type that they came with, if any; verifies and reads them.
+    /// Verifies and parses the bytes of a document. `content_type` is the Content-Type of the response,
+    /// if any.
+    #[expect(clippy::needless_pass_by_value, reason = "an item is reported once")]
     pub fn document(&mut self, item: Item, bytes: Bytes, content_type: Option<&str>) {
-        let Item { descriptor, ref place, depth, .. } = item;
-        let Descriptor { digest, size, media_type, .. } = &descriptor;
-        let found = bytes.len() as u64;
-        if found != *size {
-            let detail = format_args!("the descriptor says {size} bytes, and there are {found}");
-            return self.find(digest.clone(), Problem::WrongSize, place, detail);
-        }
-        let computed = Digest::of(digest.algorithm().unwrap_or(Algorithm::Sha256), &bytes);
-        if computed != *digest {
-            let detail = format_args!("its content is that of {computed}");
-            return self.find(digest.clone(), Problem::WrongContent, place, detail);
-        }
-        let read = if media_type.is_generic() {
-            match layout::typed(descriptor.clone(), bytes.clone()) {
-                Ok(typed) if typed.media_type.kind() == Kind::Other => return,
-                Ok(_) => Manifest::read(bytes, Evidence::default()),
-                Err(refused) => Err(refused),
+        match Manifest::sniffed(bytes, &item.descriptor, content_type) {
+            Ok(Some(manifest)) => {
+                let Ok(()) = self.descent.descend(&item, &manifest, &mut self.findings);
             }
-        } else {
-            Manifest::read(bytes, Evidence { content_type, expected: Some(media_type) })
-        };
-        match read {
-            Ok(manifest) => self.add_all_of(&manifest, digest, depth.saturating_add(1)),
-            Err(refused) => self.find(digest.clone(), Problem::Malformed, place, refused),
+            Ok(None) => {}
+            Err(error) => {
+                let problem = match &error {
+                    VerifyError::Size { .. } => Problem::WrongSize,
+                    VerifyError::UnknownAlgorithm(_) => Problem::Unverifiable,
+                    VerifyError::Digest { .. } => Problem::WrongContent,
+                    VerifyError::Manifest(_) => Problem::Malformed,
+                };
+                self.findings.add(&item.descriptor, problem, &item.position, error);
+            }
         }
     }
+}
 
-    fn add_all_of(&mut self, manifest: &Manifest, digest: &Digest, depth: u32) {
-        // The first of them is to be the last that waits.
-        let first = self.waiting.len();
-        let mut add = |part, descriptor: DescriptorRef<'_>| {
-            let place = Position::Within { document: digest.clone(), part };
-            self.add(descriptor.to_owned(), place, depth);
-        };
-        if let Some(config) = manifest.config().filter(|_| manifest.kind() == Kind::Image) {
-            add(Part::Config, config);
-        }
-        let part = if manifest.kind() == Kind::Image { Part::Layer } else { Part::Entry };
-        for (n, entry) in manifest.entries().enumerate() {
-            add(part(n), entry);
-        }
-        if let Some(added) = self.waiting.get_mut(first..) {
-            added.reverse();
-        }
+/// The findings that were not yet returned.
+#[derive(Debug)]
+struct Findings {
+    found: VecDeque<Finding>,
+    /// The maximum size of a document, in bytes.
+    document_bytes: u64,
+}
+
+impl Findings {
+    fn add(
+        &mut self,
+        descriptor: &Descriptor,
+        problem: Problem,
+        position: &Position,
+        detail: impl fmt::Display,
+    ) {
+        let digest = Some(descriptor.digest.clone());
+        self.found.push_back(Finding::new(digest, problem, format_args!("{position}: {detail}")));
     }
+}
 
-    /// Lets a descriptor wait, if there is news in it.
-    fn add(&mut self, mut descriptor: Descriptor, place: Position, depth: u32) {
-        let data = descriptor.data.take();
-        let Descriptor { digest, size, media_type, .. } = &descriptor;
+impl Visitor for Findings {
+    type Stop = Infallible;
+
+    fn visit(&mut self, descriptor: &Descriptor, position: &Position) -> Result<Option<Role>, Infallible> {
+        let Descriptor { media_type, digest, size, data, .. } = descriptor;
         if let Some(data) = data
-            && let Some(algorithm) = digest.algorithm()
-            && (data.len() as u64 != *size || Digest::of(algorithm, &data) != *digest)
+            && digest.algorithm().is_some()
+            && Expectation::from(descriptor).verify(data).is_err()
         {
-            let detail = "the data that the descriptor carries is not what it names";
-            self.find(digest.clone(), Problem::Contradiction, &place, detail);
+            let detail = "the descriptor's embedded data does not match its digest and size";
+            self.add(descriptor, Problem::Contradiction, position, detail);
         }
-        let untyped_root = depth == 0 && media_type.is_generic() && *size <= self.limits.manifest_bytes;
-        let role = if media_type.kind() != Kind::Other || untyped_root { Role::Document } else { Role::Blob };
-        if !self.is_news(&descriptor, role, &place) {
-            return;
-        }
-        if digest.algorithm().is_none() {
-            let detail = "its digest's algorithm is not sha256, sha384 or sha512";
-            return self.find(digest.clone(), Problem::Unverifiable, &place, detail);
-        }
-        if role == Role::Document
-            && let Err(over) = self.afford(*size, depth)
-        {
-            return self.find(digest.clone(), Problem::Limit, &place, over);
-        }
-        self.waiting.push(Item { descriptor, role, place, depth });
+        let may_be_document = match position {
+            Position::Root | Position::Layout(_) => media_type.is_generic() && *size <= self.document_bytes,
+            Position::Within { .. } => false,
+        };
+        let is_document = media_type.kind() != Kind::Other || may_be_document;
+        Ok(Some(if is_document { Role::Document } else { Role::Blob }))
     }
 
-    /// Whether a descriptor says what none has said before, and can be right, and there is room for it.
-    fn is_news(&mut self, descriptor: &Descriptor, role: Role, place: &Position) -> bool {
-        let Descriptor { digest, size, media_type, .. } = descriptor;
-        if let Some(known) = self.known.get_mut(digest) {
-            if known.size != *size {
-                if !std::mem::replace(&mut known.contradicted, true) {
-                    let detail = format!("the descriptor says {size} bytes, and another one {}", known.size);
-                    self.find(digest.clone(), Problem::Contradiction, place, detail);
-                }
-                return false;
+    fn skip(
+        &mut self,
+        descriptor: &Descriptor,
+        position: &Position,
+        obstacle: Obstacle,
+    ) -> Result<(), Infallible> {
+        let (problem, detail) = match obstacle {
+            Obstacle::Contradiction { first } => (
+                Problem::Contradiction,
+                format!("the descriptor says {} bytes, but another descriptor says {first}", descriptor.size),
+            ),
+            Obstacle::UnknownAlgorithm => {
+                (Problem::Unverifiable, VerifyError::UnknownAlgorithm(descriptor.digest.clone()).to_string())
             }
-            let old = match role {
-                // Who reads a document verifies it.
-                Role::Blob => known.blob || !known.documents.is_empty(),
-                Role::Document => known.documents.contains(media_type),
-            };
-            if old {
-                return false;
-            }
-        }
-        let limit = self.limits.walk_nodes;
-        if self.claims == limit {
-            if !std::mem::replace(&mut self.full, true) {
-                let detail = format_args!("there are more than {limit} contents, and it is not looked into");
-                self.find(digest.clone(), Problem::Limit, place, detail);
-            }
-            return false;
-        }
-        self.claims += 1;
-        let known = self.known.entry(digest.clone()).or_insert_with(|| Known::new(*size));
-        match role {
-            Role::Blob => known.blob = true,
-            Role::Document => known.documents.push(media_type.clone()),
-        }
-        true
-    }
-
-    /// Whether a document is within the bounds; which it is not, else.
-    fn afford(&mut self, size: u64, depth: u32) -> Result<(), String> {
-        let Limits { manifest_bytes, walk_depth, walk_bytes, .. } = self.limits;
-        if depth > walk_depth {
-            return Err(format!("it is more than {walk_depth} levels below its root, and not looked into"));
-        }
-        if size > manifest_bytes {
-            return Err(format!("the document has more than {manifest_bytes} bytes, and is not looked into"));
-        }
-        let bytes = self.bytes.saturating_add(size);
-        if bytes > walk_bytes {
-            let documents = "with it the documents have more than";
-            return Err(format!("{documents} {walk_bytes} bytes in all, and it is not looked into"));
-        }
-        self.bytes = bytes;
+            Obstacle::OverBudget(over) => (
+                Problem::Limit,
+                match over {
+                    OverBudget::Depth(limit) => {
+                        format!("it is more than {limit} levels below its root and was not read")
+                    }
+                    OverBudget::DocumentBytes(limit) => {
+                        format!("the document has more than {limit} bytes and was not read")
+                    }
+                    OverBudget::TotalBytes(limit) => {
+                        format!("with it, the documents have more than {limit} bytes in all; it was not read")
+                    }
+                    OverBudget::Nodes(limit) => {
+                        format!("there are more than {limit} contents; it was not read")
+                    }
+                },
+            ),
+        };
+        self.add(descriptor, problem, position, detail);
         Ok(())
-    }
-
-    fn find(&mut self, digest: Digest, problem: Problem, place: &Position, detail: impl fmt::Display) {
-        self.note(Finding::new(Some(digest), problem, format_args!("{place}: {detail}")));
     }
 }
 

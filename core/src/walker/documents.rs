@@ -1,18 +1,18 @@
-//! The manifests that a walk has asked for and not yet reported.
+//! The manifests that a walk has requested and not yet reported.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::error::{Cause, Error, Misbehaviour};
-use crate::manifest::evidence::Evidence;
+use crate::error::Error;
+use crate::manifest::verify::Expectation;
 use crate::manifest::{DescriptorRef, Manifest};
 use crate::types::descriptor::Descriptor;
-use crate::types::digest::{Algorithm, Digest};
+use crate::types::digest::Digest;
 use crate::types::media_type::{Kind, MediaType};
 use crate::walker::node::{Ticket, Wanted};
 
-/// A place in the order: which child at each level.
+/// A position in the walk's order: the index of the child at each level.
 pub(super) type Path = Vec<usize>;
 
 #[derive(Debug, Default)]
@@ -20,9 +20,9 @@ pub(super) struct Documents {
     docs: BTreeMap<Digest, Doc>,
     tickets: BTreeMap<Ticket, Digest>,
     next_ticket: u64,
-    /// Those whose children may be wanted ahead of the order.
+    /// The documents whose children may be requested ahead of the order.
     ahead: BTreeMap<Path, Cursor>,
-    /// Bytes of those that were supplied and not yet taken.
+    /// The bytes of the documents that were supplied and not yet taken.
     bytes: u64,
 }
 
@@ -40,7 +40,7 @@ enum DocState {
     Supplied(Supplied),
 }
 
-/// What came of a document.
+/// The outcome of a requested document.
 #[derive(Debug)]
 pub(super) enum Supplied {
     Manifest(Manifest),
@@ -49,34 +49,33 @@ pub(super) enum Supplied {
 }
 
 impl Documents {
-    /// How many are wanted, or supplied and not yet taken.
+    /// Returns the number of documents that are requested, or supplied and not yet taken.
     pub(super) fn len(&self) -> usize {
         self.docs.len()
     }
 
-    /// The bytes of those that were supplied and not yet taken.
+    /// Returns the bytes of the documents that were supplied and not yet taken.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Whether the document is wanted or supplied under the same claims of size and type.
-    pub(super) fn holds(&self, descriptor: &Descriptor) -> bool {
+    /// Returns whether the document is requested or supplied with the same declared size and type.
+    pub(super) fn contains(&self, descriptor: &Descriptor) -> bool {
         self.docs
             .get(&descriptor.digest)
             .is_some_and(|doc| doc.size == descriptor.size && doc.media_type == descriptor.media_type)
     }
 
-    /// Wants a document.
-    pub(super) fn order(&mut self, descriptor: Descriptor, path: Path) -> Wanted {
+    /// Requests a document.
+    pub(super) fn request(&mut self, descriptor: Descriptor, path: Path) -> Wanted {
         let ticket = self.insert(&descriptor, path);
         Wanted { ticket, descriptor }
     }
 
-    /// Takes the document from its descriptor's own data, if that is there and agrees.
-    pub(super) fn carry(&mut self, descriptor: &Descriptor, path: &Path) -> bool {
-        let Descriptor { digest, size, media_type, data, .. } = descriptor;
-        let Some(data) = data else { return false };
-        let Ok(manifest) = read(digest, *size, media_type, data.clone(), None) else { return false };
+    /// Supplies the document from the descriptor's embedded data, if that is present and valid.
+    pub(super) fn supply_embedded(&mut self, descriptor: &Descriptor, path: &Path) -> bool {
+        let Some(data) = &descriptor.data else { return false };
+        let Ok(manifest) = Manifest::verified(data.clone(), descriptor, None) else { return false };
         let ticket = self.insert(descriptor, path.clone());
         self.settle(ticket, Supplied::Manifest(manifest));
         true
@@ -92,26 +91,29 @@ impl Documents {
             path,
             state: DocState::Wanted(ticket),
         };
-        // Claims that differ from those of an earlier order replace it: its bytes would be refused.
+        // A request with another declared size or type replaces the earlier one, whose bytes would be
+        // rejected.
         if let Some(earlier) = self.docs.insert(descriptor.digest.clone(), doc) {
             self.forget(&earlier);
         }
         ticket
     }
 
-    /// Takes bytes, which are verified against what was wanted.
+    /// Supplies the bytes of a document and verifies them against its descriptor.
     pub(super) fn supply(&mut self, ticket: Ticket, bytes: Bytes, content_type: Option<&str>) {
         let Some((digest, doc)) = self.tickets.get(&ticket).and_then(|d| self.docs.get_key_value(d)) else {
             return;
         };
-        let supplied = match read(digest, doc.size, &doc.media_type, bytes, content_type) {
+        let expected =
+            Expectation { size: Some(doc.size), digest: Some(digest), media_type: Some(&doc.media_type) };
+        let supplied = match expected.read(bytes, content_type) {
             Ok(manifest) => Supplied::Manifest(manifest),
             Err(cause) => Supplied::Failed(Error::of_document(digest, cause)),
         };
         self.settle(ticket, supplied);
     }
 
-    /// Takes what came of a document. An unknown or repeated ticket is ignored.
+    /// Records the outcome of a document. An unknown or repeated ticket is ignored.
     pub(super) fn settle(&mut self, ticket: Ticket, supplied: Supplied) {
         let Some(doc) = self.tickets.remove(&ticket).and_then(|digest| self.docs.get_mut(&digest)) else {
             return;
@@ -125,7 +127,7 @@ impl Documents {
         doc.state = DocState::Supplied(supplied);
     }
 
-    /// Takes what came of the document, if anything did.
+    /// Removes and returns the outcome of the document, if there is one yet.
     pub(super) fn take(&mut self, digest: &Digest) -> Option<Supplied> {
         if !matches!(self.docs.get(digest)?.state, DocState::Supplied(_)) {
             return None;
@@ -138,7 +140,7 @@ impl Documents {
         }
     }
 
-    /// The next child ahead of the order that is not known yet, and that `wants` says yes to.
+    /// Returns the next unknown child ahead of the order that satisfies `wants`.
     pub(super) fn next_ahead(
         &mut self,
         wants: impl Fn(DescriptorRef<'_>, usize) -> bool,
@@ -155,8 +157,8 @@ impl Documents {
         }
     }
 
-    /// All children of the document at `path` have had their turn.
-    pub(super) fn passed(&mut self, path: &Path) {
+    /// Removes a document whose children have all been reported.
+    pub(super) fn finish(&mut self, path: &Path) {
         self.ahead.remove(path);
     }
 
@@ -171,7 +173,7 @@ impl Documents {
     }
 }
 
-/// A document, and the next of its children.
+/// A cursor over the children of a document.
 #[derive(Debug)]
 pub(super) struct Cursor {
     manifest: Manifest,
@@ -184,42 +186,16 @@ impl Cursor {
         Self { manifest, path, next: 0 }
     }
 
-    /// The next child and its place; of an image only with `blobs`.
+    /// Returns the next child and its position. The children of an image are returned only with `blobs`.
     pub(super) fn advance(&mut self, blobs: bool) -> Option<(DescriptorRef<'_>, Path)> {
+        if self.manifest.kind() == Kind::Image && !blobs {
+            return None;
+        }
         let index = self.next;
-        let child = match self.manifest.kind() {
-            Kind::Index => self.manifest.entry(index),
-            Kind::Image if blobs && index == 0 => self.manifest.config(),
-            Kind::Image if blobs => self.manifest.entry(index - 1),
-            Kind::Image | Kind::Other => None,
-        }?;
+        let (_, child) = self.manifest.child(index)?;
         self.next += 1;
         let mut path = self.path.clone();
         path.push(index);
         Some((child, path))
     }
-}
-
-/// Verifies and reads a manifest's bytes.
-fn read(
-    digest: &Digest,
-    size: u64,
-    media_type: &MediaType,
-    bytes: Bytes,
-    content_type: Option<&str>,
-) -> Result<Manifest, Cause> {
-    let received = bytes.len() as u64;
-    if received > size {
-        return Err(Misbehaviour::TooLong { expected: size }.into());
-    }
-    if received < size {
-        return Err(Misbehaviour::TooShort { expected: size, received }.into());
-    }
-    let algorithm = digest.algorithm().unwrap_or(Algorithm::Sha256);
-    let computed = Digest::of(algorithm, &bytes);
-    if computed != *digest {
-        return Err(Misbehaviour::WrongDigest { expected: digest.clone(), computed }.into());
-    }
-    Ok(Manifest::read(bytes, Evidence { content_type, expected: Some(media_type) })
-        .map_err(Misbehaviour::from)?)
 }

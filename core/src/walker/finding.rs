@@ -1,58 +1,59 @@
-//! What a check finds wrong.
+//! The findings of a check.
 
 use std::fmt;
 
 use crate::types::digest::Digest;
 
-/// Something that a check found wrong.
+/// A problem that a check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
-    /// The content that is wrong; none where a file is that no digest names.
+    /// The digest of the affected content; `None` for a file that does not correspond to a digest.
     pub digest: Option<Digest>,
-    /// What sort of wrong it is.
+    /// The kind of problem.
     pub problem: Problem,
-    /// Where the content is named, and what is the matter with it: a sentence for a person. What it quotes is
-    /// bounded and escaped.
+    /// A message for the user: the position of the descriptor and a description of the problem.
+    /// Excerpts are bounded and escaped.
     pub detail: String,
 }
 
 impl Finding {
-    /// A finding about content that a digest names, or about a file that none does.
+    /// Creates a finding about content, or about a file without a digest.
     pub fn new(digest: Option<Digest>, problem: Problem, detail: impl fmt::Display) -> Self {
         Self { digest, problem, detail: detail.to_string() }
     }
 }
 
-/// The sorts of wrong that a check tells apart, in a registry as in a layout.
+/// The kinds of problems that a check of a registry or a layout distinguishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(
     clippy::exhaustive_enums,
-    reason = "programs sort findings by it: another sort is news to each of them"
+    reason = "programs classify findings by kind, so a new kind affects each of them"
 )]
 pub enum Problem {
-    /// It is named and not there.
+    /// The content is referred to but missing.
     Missing,
-    /// What is there under its name is a symbolic link, a folder or a device: it is not followed or opened.
+    /// The file of the content is a symbolic link, a directory or a device, which is not followed or
+    /// opened.
     NotAFile,
-    /// It has another size than the descriptor says.
+    /// The size differs from the descriptor's.
     WrongSize,
-    /// It has another digest than the one that names it.
+    /// The digest differs from the descriptor's.
     WrongContent,
-    /// It is a document that breaks a rule.
+    /// The content is an invalid document.
     Malformed,
-    /// Descriptors say different things of it.
+    /// Descriptors of the content disagree.
     Contradiction,
-    /// Its digest is of an algorithm that is not computed here.
+    /// The digest's algorithm is not supported.
     Unverifiable,
-    /// It cannot be read: the file system, the network or the registry refused.
+    /// The content cannot be read: the file system, the network or the registry failed.
     Unreadable,
-    /// A bound was met: it was not looked into.
+    /// A limit was exceeded, so the content was not read.
     Limit,
 }
 
 impl Problem {
-    /// The word that outputs use.
+    /// Returns the name, as used in output.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "missing",

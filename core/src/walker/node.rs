@@ -1,38 +1,38 @@
-//! What a walk is asked, and what it says.
+//! The inputs and outputs of a walk.
 
 use crate::manifest::Manifest;
 use crate::types::descriptor::Descriptor;
 use crate::types::media_type::{Kind, MediaType};
 use crate::types::platform::Platform;
 
-/// What a walk reports, and how strictly it goes.
+/// The options of a walk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WalkOptions {
-    /// Reports the config and the layers of each image too.
+    /// Also reports the config and the layers of each image.
     pub blobs: bool,
-    /// Fails where the registry lacks a manifest, instead of reporting it as missing.
+    /// Fails if the registry lacks a manifest, instead of reporting it as missing.
     pub strict: bool,
-    /// Walks only what fits this platform best.
+    /// Walks only the best match for this platform.
     pub platform: Option<Platform>,
 }
 
-/// One place in a tree.
+/// A descriptor that a walk has reached, with the result.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Node {
-    /// Levels below the root, which has 0.
+    /// The number of levels below the root, which has depth 0.
     pub depth: u32,
-    /// What the parent (for the root: the registry) says of it.
+    /// The descriptor in the parent, or from the registry for the root.
     pub descriptor: Descriptor,
-    /// Index, image or other.
+    /// The kind: index, image or other.
     pub kind: Kind,
-    /// What was found there.
+    /// The result at this node.
     pub found: Found,
 }
 
 impl Node {
-    /// The artifact type: the document's own, else the descriptor's.
+    /// Returns the artifact type of the document, or else of the descriptor.
     pub fn artifact_type(&self) -> Option<&MediaType> {
         let own = match &self.found {
             Found::Manifest(manifest) => manifest.artifact_type(),
@@ -42,43 +42,43 @@ impl Node {
     }
 }
 
-/// What a walk found in a place.
+/// The result of a walk at a node.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Found {
-    /// An image or an index, read and verified.
+    /// An image or an index, verified and parsed.
     Manifest(Manifest),
-    /// Something that is not read: neither an image nor an index.
+    /// Content that is not read: neither an image nor an index.
     Leaf,
-    /// Content that the walk has reported before.
+    /// Content that the walk has already reported.
     Repeated,
     /// A manifest that the registry does not have.
     Missing,
 }
 
-/// Names a manifest that a [`Walker`](crate::Walker) wants.
+/// Identifies a requested manifest when it is supplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub(crate) u64);
 
-/// A manifest that a [`Walker`](crate::Walker) wants.
+/// A manifest that a [`Walker`](crate::Walker) requests.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Wanted {
-    /// Goes back with the manifest.
+    /// The ticket to pass with the manifest.
     pub ticket: Ticket,
-    /// What is wanted.
+    /// The manifest's descriptor.
     pub descriptor: Descriptor,
 }
 
-/// What comes next in the order.
+/// The next step of a walk.
 #[derive(Debug)]
 #[must_use]
-#[expect(clippy::exhaustive_enums, reason = "the three ways on are the contract, as an iterator's two are")]
+#[expect(clippy::exhaustive_enums, reason = "these three outcomes are the contract of a walk")]
 pub enum WalkStep {
     /// The next node.
     Node(Box<Node>),
-    /// Nothing until a manifest is supplied.
+    /// The walk cannot continue until a manifest is supplied.
     Blocked,
-    /// The tree was walked to its end.
+    /// There are no more nodes.
     Finished,
 }

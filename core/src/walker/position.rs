@@ -1,39 +1,27 @@
-//! Where a descriptor stands, for those who have to say it.
+//! The position of a descriptor, for messages.
 
 use std::fmt;
 
+use crate::manifest::children::Part;
 use crate::types::digest::Digest;
 
-/// Where a descriptor stands. Numbers begin at 0.
+/// The position of a descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Position {
-    /// Nowhere: it is what was asked for.
+    /// The root itself.
     Root,
-    /// This entry of an image layout's `index.json`.
+    /// An entry of an image layout's `index.json`; numbers start at 0.
     Layout(usize),
-    /// In a document.
+    /// A child of a document.
     Within { document: Digest, part: Part },
-}
-
-/// Which descriptor of a document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
-    Entry(usize),
-    Config,
-    Layer(usize),
 }
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (document, part) = match self {
-            Self::Root => return f.write_str("the root"),
-            Self::Layout(n) => return write!(f, "manifests[{n}] of index.json"),
-            Self::Within { document, part } => (document, part),
-        };
-        match part {
-            Part::Entry(n) => write!(f, "manifests[{n}] of {document}"),
-            Part::Config => write!(f, "the config of {document}"),
-            Part::Layer(n) => write!(f, "layers[{n}] of {document}"),
+        match self {
+            Self::Root => f.write_str("the root"),
+            Self::Layout(n) => write!(f, "{} of index.json", Part::Entry(*n)),
+            Self::Within { document, part } => write!(f, "{part} of {document}"),
         }
     }
 }

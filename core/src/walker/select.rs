@@ -1,4 +1,4 @@
-//! The choice of what fits a platform, over an index and all those that it names. It knows no HTTP.
+//! Platform selection over an index and its nested indexes, without I/O.
 
 use bytes::Bytes;
 
@@ -12,54 +12,54 @@ use crate::types::platform::rank::Rank;
 use crate::walker::node::{Found, Ticket, WalkStep, Wanted};
 use crate::walker::walk::Walker;
 
-/// The choice of the image that fits a platform best, over an index and all those that it names.
+/// Selects the image that matches a platform best, from an index and its nested indexes.
 ///
-/// It is driven as a [`Walker`] is: [`want`](Self::want) says which index is to be read,
-/// [`supply`](Self::supply) takes it, and [`next_step`](Self::next_step) says when all are known. Exact fits
-/// come before compatible ones, the first in the order of the documents among equals; an image without a
-/// platform is the last resort; indexes are descended into, artifacts are never chosen.
+/// It is driven like a [`Walker`]: [`want`](Self::want) returns an index to fetch,
+/// [`supply`](Self::supply) accepts it, and [`next_step`](Self::next_step) returns the selection once
+/// all indexes are known. Exact matches rank before compatible ones, and equal matches in document
+/// order. An image without a platform is the last resort. Artifacts are never selected.
 #[derive(Debug)]
 pub struct PlatformSelector {
     asked: Platform,
-    tree: Walker,
+    walker: Walker,
     best: Option<(Rank, Descriptor)>,
     offered: Vec<Platform>,
 }
 
 impl PlatformSelector {
-    /// How many of the platforms that there are an error lists.
+    /// The maximum number of platforms that an error lists.
     const MAX_OFFERED: usize = 32;
 
-    /// Chooses from what is under the index `root`, with at most `window` indexes wanted at any time.
+    /// Creates a selector over the index `root`. At most `window` indexes are requested at any time.
     pub fn new(root: Descriptor, platform: &Platform, limits: &Limits, window: usize) -> Self {
-        let tree = Walker::of_indexes(root, limits, window);
-        Self { asked: platform.clone(), tree, best: None, offered: Vec::new() }
+        let walker = Walker::of_indexes(root, limits, window);
+        Self { asked: platform.clone(), walker, best: None, offered: Vec::new() }
     }
 
-    /// The next index to fetch; see [`Walker::want`].
+    /// Returns the next index to fetch; see [`Walker::want`].
     pub fn want(&mut self) -> Option<Wanted> {
-        self.tree.want()
+        self.walker.want()
     }
 
-    /// Takes an index; see [`Walker::supply`].
+    /// Supplies an index; see [`Walker::supply`].
     pub fn supply(&mut self, ticket: Ticket, bytes: Bytes, content_type: Option<&str>) {
-        self.tree.supply(ticket, bytes, content_type);
+        self.walker.supply(ticket, bytes, content_type);
     }
 
-    /// Takes the news that an index does not exist: there is nothing to choose in it.
+    /// Reports that an index does not exist, so its images cannot be selected.
     pub fn supply_missing(&mut self, ticket: Ticket) {
-        self.tree.supply_missing(ticket);
+        self.walker.supply_missing(ticket);
     }
 
-    /// Goes on as far as the indexes are known; the choice, when all of them are.
+    /// Advances the selection. Returns `None` until all indexes are known, then the selected image.
     ///
     /// # Errors
-    /// An index cannot be had, a bound was met, or nothing fits the platform.
+    /// Fails if an index cannot be fetched, if a limit is exceeded, or if no image matches the platform.
     pub fn next_step(&mut self) -> Option<Result<Descriptor, Error>> {
         loop {
-            match self.tree.next_step() {
+            match self.walker.next_step() {
                 Ok(WalkStep::Node(node)) => {
-                    // One image may be there for several platforms.
+                    // One image may be listed for several platforms.
                     if matches!(node.found, Found::Leaf | Found::Repeated) && node.kind == Kind::Image {
                         self.consider(node.descriptor);
                     }
@@ -75,13 +75,13 @@ impl PlatformSelector {
         Some(chosen.ok_or_else(|| Error::new(no_platform())))
     }
 
-    /// Takes the root's manifest, which was verified as it arrived, before anything is wanted.
+    /// Supplies the root's manifest, already verified, before anything is requested.
     pub(crate) fn supply_root(&mut self, manifest: Manifest) {
-        self.tree.supply_root(manifest);
+        self.walker.supply_root(manifest);
     }
 
-    pub(crate) fn tree(&mut self) -> &mut Walker {
-        &mut self.tree
+    pub(crate) fn walker(&mut self) -> &mut Walker {
+        &mut self.walker
     }
 
     fn consider(&mut self, descriptor: Descriptor) {
@@ -92,7 +92,7 @@ impl PlatformSelector {
                 }
                 self.asked.rank(platform)
             }
-            // An artifact beside the images is never what a platform asks for.
+            // An artifact beside the images is never selected by platform.
             None if descriptor.artifact_type.is_some() => None,
             None => Some(Rank::LAST_RESORT),
         };

@@ -1,8 +1,8 @@
-//! The walk of a tree of documents: order, visited set, budgets. It knows no HTTP.
+//! The walk of all documents under a root: order, visited set and limits, without I/O.
 //!
-//! [`Walker::want`] says which manifest is to be fetched next, [`Walker::supply`] takes it, and
-//! [`Walker::next_step`] yields the nodes in the depth-first pre-order of the documents, whatever the order
-//! in which manifests are supplied. Manifests are wanted ahead of that order, up to a window.
+//! [`Walker::want`] returns the next manifest to fetch, [`Walker::supply`] accepts it, and
+//! [`Walker::next_step`] yields the nodes in depth-first pre-order, regardless of the order in which
+//! manifests are supplied. Manifests are requested ahead of that order, up to a window.
 //!
 //! ```text
 //!   want() -> Wanted --- fetch ---> supply(ticket, ..)
@@ -19,6 +19,7 @@ use crate::manifest::Manifest;
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::Digest;
 use crate::types::media_type::Kind;
+use crate::walker::budget::Budget;
 use crate::walker::documents::{Cursor, Documents, Path, Supplied};
 use crate::walker::node::{Found, Node, Ticket, WalkOptions, WalkStep, Wanted};
 
@@ -26,16 +27,15 @@ use crate::walker::node::{Found, Node, Ticket, WalkOptions, WalkStep, Wanted};
 #[derive(Debug)]
 pub struct Walker {
     rules: Rules,
-    /// Manifests that are wanted or supplied, and not yet reported.
+    /// Manifests that are requested or supplied, and not yet reported.
     documents: Documents,
-    /// What has been reported.
+    /// The content that has been reported.
     seen: BTreeMap<Digest, Seen>,
-    /// The node whose turn it is.
+    /// The next node to report.
     head: Option<Head>,
-    /// The documents above the head, each with the next of its children.
+    /// Cursors over the documents above the head.
     stack: Vec<Cursor>,
-    nodes: u64,
-    bytes: u64,
+    budget: Budget,
     state: State,
 }
 
@@ -43,7 +43,7 @@ pub struct Walker {
 struct Rules {
     blobs: bool,
     strict: bool,
-    /// Whether images are fetched; where they are not, they are leaves.
+    /// Whether images are fetched; otherwise they are leaves.
     images: bool,
     window: usize,
     limits: Limits,
@@ -59,8 +59,8 @@ enum State {
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     size: u64,
-    /// Whether it was asked for as a manifest. A leaf that another document calls a manifest is not
-    /// a repetition: what lies under it has not been walked.
+    /// Whether the content was requested as a manifest. A leaf that another document declares as a
+    /// manifest is not a repetition, since its children have not been walked.
     fetched: bool,
 }
 
@@ -81,9 +81,9 @@ impl Rules {
 }
 
 impl Walker {
-    /// Walks everything under `root`.
+    /// Creates a walk of all content under `root`.
     ///
-    /// At most `window` manifests are wanted, or supplied and not yet reported, at any time.
+    /// At most `window` manifests are requested, or supplied and not yet reported, at any time.
     pub fn new(root: Descriptor, options: &WalkOptions, limits: &Limits, window: usize) -> Self {
         Self::with_rules(
             root,
@@ -97,7 +97,7 @@ impl Walker {
         )
     }
 
-    /// Walks the indexes under `root` alone: images are leaves.
+    /// Creates a walk of the indexes under `root`, with images as leaves.
     pub(crate) fn of_indexes(root: Descriptor, limits: &Limits, window: usize) -> Self {
         let rules = Rules {
             blobs: false,
@@ -110,32 +110,32 @@ impl Walker {
     }
 
     fn with_rules(root: Descriptor, rules: Rules) -> Self {
+        let budget = Budget::new(&rules.limits);
         Self {
             rules,
             documents: Documents::default(),
             seen: BTreeMap::new(),
             head: Some(Head { descriptor: root, path: Path::new() }),
             stack: Vec::new(),
-            nodes: 0,
-            bytes: 0,
+            budget,
             state: State::Walking,
         }
     }
 
-    /// The next manifest to fetch; `None` while there is none, or the window is full.
+    /// Returns the next manifest to fetch, or `None` if there is none yet or the window is full.
     pub fn want(&mut self) -> Option<Wanted> {
         if !matches!(self.state, State::Walking) {
             return None;
         }
-        // The node whose turn it is never waits for a place in the window.
+        // The next node in order is requested even if the window is full.
         if let Some(Head { descriptor, path }) = &self.head
             && matches!(self.find(descriptor, path.len()), Ok(ControlFlow::Continue(())))
-            && !self.documents.carry(descriptor, path)
-            && !self.documents.holds(descriptor)
+            && !self.documents.supply_embedded(descriptor, path)
+            && !self.documents.contains(descriptor)
         {
-            return Some(self.documents.order(descriptor.clone(), path.clone()));
+            return Some(self.documents.request(descriptor.clone(), path.clone()));
         }
-        let Self { rules, documents, seen, .. } = self;
+        let Self { rules, documents, seen, budget, .. } = self;
         if documents.len() >= rules.window || documents.bytes() >= rules.limits.walk_ahead_bytes {
             return None;
         }
@@ -143,50 +143,51 @@ impl Walker {
             let fetched = seen.get(child.digest()).is_some_and(|seen| seen.fetched);
             !fetched
                 && rules.fetches(child.media_type().kind())
-                && depth as u64 <= u64::from(rules.limits.walk_depth)
-                && child.size() <= rules.limits.manifest_bytes
+                && budget.allows_document(child.size(), depth as u64).is_ok()
                 && child.digest().algorithm().is_some()
-                // What is carried is used when its turn comes, so that no order of answers matters.
+                // Embedded data is used in order, so the result does not depend on the order of responses.
                 && child.data().is_none()
         })?;
-        Some(documents.order(descriptor, path))
+        Some(documents.request(descriptor, path))
     }
 
-    /// Takes a wanted manifest's bytes, and the media type that they came with, if any.
+    /// Supplies the bytes of a requested manifest. `content_type` is the Content-Type of the response,
+    /// if any.
     ///
-    /// The bytes are verified against the descriptor: wrong ones fail the walk when their turn comes.
-    /// An unknown or repeated ticket is ignored.
+    /// The bytes are verified against the descriptor. If that fails, the walk fails at this manifest,
+    /// in order. An unknown or repeated ticket is ignored.
     pub fn supply(&mut self, ticket: Ticket, bytes: bytes::Bytes, content_type: Option<&str>) {
         self.documents.supply(ticket, bytes, content_type);
     }
 
-    /// Takes the news that a wanted manifest does not exist.
+    /// Reports that a requested manifest does not exist.
     pub fn supply_missing(&mut self, ticket: Ticket) {
         self.documents.settle(ticket, Supplied::Missing);
     }
 
-    /// Takes the reason why a wanted manifest cannot be had; it fails the walk when its turn comes.
+    /// Reports that fetching a requested manifest failed. The walk fails at this manifest, in order.
     pub fn supply_error(&mut self, ticket: Ticket, error: Error) {
         self.documents.settle(ticket, Supplied::Failed(error));
     }
 
-    /// Takes a wanted manifest that was verified as it arrived.
+    /// Supplies a requested manifest that is already verified.
     pub(crate) fn supply_manifest(&mut self, ticket: Ticket, manifest: Manifest) {
         self.documents.settle(ticket, Supplied::Manifest(manifest));
     }
 
-    /// Takes the root's manifest, which was verified as it arrived, before anything is wanted.
+    /// Supplies the root's manifest, already verified, before anything is requested.
     pub(crate) fn supply_root(&mut self, manifest: Manifest) {
         if let Some(Wanted { ticket, .. }) = self.want() {
             self.supply_manifest(ticket, manifest);
         }
     }
 
-    /// What comes next in the order.
+    /// Returns the next step in order.
     ///
     /// # Errors
     ///
-    /// The walk failed: a bound was met, or what is next in the order cannot be had. It stays failed.
+    /// Fails if a limit is exceeded or the next manifest in order cannot be obtained. A failed walk
+    /// stays failed.
     pub fn next_step(&mut self) -> Result<WalkStep, Error> {
         match &self.state {
             State::Walking => {}
@@ -212,28 +213,27 @@ impl Walker {
             if let Some((child, path)) = cursor.advance(self.rules.blobs) {
                 self.head = Some(Head { descriptor: child.to_owned(), path });
             } else if let Some(cursor) = self.stack.pop() {
-                self.documents.passed(&cursor.path);
+                self.documents.finish(&cursor.path);
             }
         }
         let Some(Head { descriptor, path }) = &self.head else { return Ok(WalkStep::Finished) };
         let known = self.find(descriptor, path.len())?;
-        let limit = self.rules.limits.walk_nodes;
-        if self.nodes >= limit {
-            return Err(Error::of_document(&descriptor.digest, LimitExceeded::WalkNodes(limit)));
-        }
+        let exceeded = |over| Error::of_document(&descriptor.digest, LimitExceeded::from(over));
+        self.budget.allows_node().map_err(exceeded)?;
         let found = match known {
             ControlFlow::Break(found) => found,
             ControlFlow::Continue(()) => {
-                // What is carried need not be waited for, and counts even where the registry lacks it.
-                let held = self.documents.carry(descriptor, path) || self.documents.holds(descriptor);
-                match if held { self.take_supplied()? } else { None } {
+                // Embedded data is available at once, even if the registry lacks the content.
+                let is_known =
+                    self.documents.supply_embedded(descriptor, path) || self.documents.contains(descriptor);
+                match if is_known { self.take_supplied()? } else { None } {
                     Some(found) => found,
                     None => return Ok(WalkStep::Blocked),
                 }
             }
         };
         let Some(Head { descriptor, path }) = self.head.take() else { return Ok(WalkStep::Finished) };
-        self.nodes += 1;
+        self.budget.spend_node();
         let fetched = matches!(found, Found::Manifest(_) | Found::Missing);
         self.seen
             .entry(descriptor.digest.clone())
@@ -247,7 +247,7 @@ impl Walker {
         Ok(WalkStep::Node(Box::new(Node { depth, descriptor, kind, found })))
     }
 
-    /// What is known of a node without its bytes.
+    /// Returns the result for a node that requires no bytes, or checks that its bytes may be fetched.
     fn find(&self, descriptor: &Descriptor, depth: usize) -> Result<ControlFlow<Found>, Error> {
         let fetches = self.rules.fetches(descriptor.media_type.kind());
         let Descriptor { digest, size, .. } = descriptor;
@@ -263,28 +263,22 @@ impl Walker {
         if !fetches {
             return Ok(ControlFlow::Break(Found::Leaf));
         }
-        let limits = &self.rules.limits;
-        let exceeded = if depth as u64 > u64::from(limits.walk_depth) {
-            LimitExceeded::WalkDepth(limits.walk_depth)
-        } else if *size > limits.manifest_bytes {
-            LimitExceeded::ManifestBytes(limits.manifest_bytes)
-        } else if self.bytes.saturating_add(*size) > limits.walk_bytes {
-            LimitExceeded::WalkBytes(limits.walk_bytes)
-        } else if digest.algorithm().is_none() {
+        if let Err(over) = self.budget.allows_document(*size, depth as u64) {
+            return Err(Error::of_document(digest, LimitExceeded::from(over)));
+        }
+        if digest.algorithm().is_none() {
             return Err(Error::of_document(digest, InvalidRequest::UnknownAlgorithm(digest.clone())));
-        } else {
-            return Ok(ControlFlow::Continue(()));
-        };
-        Err(Error::of_document(digest, exceeded))
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
-    /// Takes the head's document out of those that were supplied, if it is there.
+    /// Takes the head's document if it was supplied.
     fn take_supplied(&mut self) -> Result<Option<Found>, Error> {
         let Some(Head { descriptor: Descriptor { digest, .. }, .. }) = &self.head else { return Ok(None) };
         match self.documents.take(digest) {
             None => Ok(None),
             Some(Supplied::Manifest(manifest)) => {
-                self.bytes = self.bytes.saturating_add(manifest.bytes().len() as u64);
+                self.budget.spend_bytes(manifest.bytes().len() as u64);
                 Ok(Some(Found::Manifest(manifest)))
             }
             Some(Supplied::Missing) if self.rules.strict => {

@@ -1,9 +1,9 @@
-//! The end-points of a registry: the one table that builds their paths and parses them.
+//! The endpoints of a registry: one table to build and parse their paths.
 //!
-//! A client builds the URL of a request from an [`Endpoint`], and a server parses a request's target into
-//! one. Both ways hold parsed names alone, so that no other text reaches a URL or a lookup.
+//! A client builds the URL of a request from an [`Endpoint`], and a server parses a request's target
+//! into one. An endpoint contains only validated names, so no other text reaches a URL or a lookup.
 //!
-//! | end-point | path | parameters | in the specification |
+//! | endpoint | path | parameters | in the specification |
 //! |---|---|---|---|
 //! | [`Version`](Endpoint::Version) | `/v2/` | | end-1 |
 //! | [`Blob`](Endpoint::Blob) | `/v2/<name>/blobs/<digest>` | | end-2, end-10 |
@@ -24,67 +24,68 @@ use http::{Method, Uri};
 
 use crate::types::digest::{Algorithm, Digest, InvalidDigest};
 use crate::types::media_type::{InvalidMediaType, MediaType};
-use crate::types::reference::InvalidReference;
+use crate::types::reference::error::InvalidReference;
 use crate::types::reference::name::{Repository, Tag};
 use crate::types::reference::tag_or_digest::TagOrDigest;
 use crate::wire::percent;
 use crate::wire::status::RequestKind;
 
-/// An end-point, with everything that its path and query say.
+/// An endpoint, with the parameters of its path and query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint {
-    /// The registry's API itself.
+    /// The API version check.
     Version,
     /// A blob.
     Blob(Repository, Digest),
-    /// A manifest, and the tags that a PUT by digest sets as well.
+    /// A manifest, and the tags that a PUT by digest also sets.
     Manifest(Repository, TagOrDigest, Vec<Tag>),
-    /// The start of an upload.
+    /// The uploads of a repository, where an upload starts.
     Uploads(Repository, Begin),
-    /// The session of an upload, and the digest that closes it.
+    /// An upload session, and the digest that closes it.
     ///
-    /// Only a server knows its own: to a client the URL of a session is opaque.
+    /// Only a server uses this endpoint: to a client, the URL of a session is opaque.
     Upload(Repository, UploadId, Option<Digest>),
     /// The tags of a repository.
     Tags(Repository, Page<Tag>),
-    /// The manifests whose subject is this digest, all of them or those of one artifact type.
+    /// The referrers of a subject, all of them or those of one artifact type.
     Referrers(Repository, Digest, Option<MediaType>),
     /// The repositories of a registry.
     Catalog(Page<Repository>),
 }
 
-/// How an upload begins.
+/// The start of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Begin {
-    /// With a session, for content whose digest will be of this algorithm where that is said.
+    /// A session, optionally with the algorithm of the final digest.
     Session(Option<Algorithm>),
-    /// With all of the content in the same request.
+    /// A single request with the whole content.
     Whole(Digest),
-    /// With content of another repository, or of any where none is named.
+    /// A mount of content from another repository, or from any if `None`.
     Mount(Digest, Option<Repository>),
 }
 
 /// A page of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Page<T> {
-    /// The most entries.
+    /// The maximum number of entries.
     pub(crate) n: Option<usize>,
-    /// The entry that the page follows.
+    /// The entry after which the page starts.
     pub(crate) last: Option<T>,
 }
 
-/// A server's name for the session of an upload.
+/// A server's id of an upload session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UploadId(Box<str>);
 
 impl Endpoint {
-    /// The most `tag` parameters in a URL: every registry accepts as many. Any further tags are left out of
-    /// the URL, and thus of the answer's OCI-Tag, which says which tags were set.
+    /// The maximum number of `tag` parameters in a URL, which every registry accepts. Further tags are
+    /// omitted from the URL, and hence from the OCI-Tag header of the response, which lists the tags
+    /// that were set.
     ///
     /// Source: distribution-spec (main), "Pushing Manifests".
     pub(crate) const MAX_TAGS: usize = 10;
 
-    /// The path, and the query if there is one.
+    /// Returns the path, with the query if there is one.
     pub(crate) fn path_and_query(&self) -> String {
         let mut query = String::new();
         let path = match self {
@@ -131,7 +132,8 @@ impl Endpoint {
 
     /// Parses a request's target. Unknown parameters are ignored.
     ///
-    /// The path is read from its tail, since a repository's name may have slashes and any words in it.
+    /// The path is parsed from its end, since a repository name may contain slashes and the words of
+    /// endpoints.
     pub(crate) fn parse(target: &Uri) -> Result<Self, InvalidEndpoint> {
         let path = percent::decode(target.path()).ok_or(InvalidEndpoint::PathEncoding)?;
         let query = Query(target.query().unwrap_or_default());
@@ -178,7 +180,7 @@ impl Endpoint {
         }
     }
 
-    /// The kind of a request with this method; none where the specification has no such request.
+    /// Returns the kind of a request with this method, or `None` if the specification does not define it.
     pub(crate) fn request(&self, method: &Method) -> Option<RequestKind> {
         Some(match (self, method) {
             (Self::Version, &Method::GET) => RequestKind::GetVersion,
@@ -202,7 +204,7 @@ impl Endpoint {
     }
 }
 
-/// Begins at the first entry, with no bound on their number.
+/// Returns the first page, without a limit on its size.
 impl<T> Default for Page<T> {
     fn default() -> Self {
         Self { n: None, last: None }
@@ -220,10 +222,10 @@ impl FromStr for UploadId {
     }
 }
 
-/// Why a target is not that of an end-point.
+/// The error returned when a target is not that of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidEndpoint {
-    #[error("there is no such end-point")]
+    #[error("no such endpoint")]
     Unknown,
     #[error("the path's percent-encoding is malformed")]
     PathEncoding,
@@ -231,36 +233,36 @@ pub(crate) enum InvalidEndpoint {
     QueryEncoding,
     #[error(transparent)]
     Repository(InvalidReference),
-    /// In the path.
+    /// A tag in the path.
     #[error(transparent)]
     Tag(InvalidReference),
-    /// In the query.
+    /// A tag in the query.
     #[error(transparent)]
     TagParameter(InvalidReference),
     #[error(transparent)]
     Digest(InvalidDigest),
-    #[error("`digest-algorithm` is none of sha256, sha384 and sha512")]
+    #[error("`digest-algorithm` is not sha256, sha384 or sha512")]
     Algorithm,
     #[error(transparent)]
     MediaType(InvalidMediaType),
-    #[error("`n` is not a number of {0}")]
+    #[error("`n` is not a valid number of {0}")]
     Number(&'static str),
     #[error("the upload id is malformed")]
     UploadId,
 }
 
-/// Adds a parameter for each of its values.
+/// Adds a parameter for each value.
 fn add(query: &mut String, name: &str, values: impl IntoIterator<Item: fmt::Display>) {
     for value in values {
         percent::push_pair(query, name, &value.to_string());
     }
 }
 
-/// A query to read parameters from.
+/// The query of a target.
 struct Query<'a>(&'a str);
 
 impl<'a> Query<'a> {
-    /// A parameter's values, decoded.
+    /// Returns the decoded values of a parameter.
     fn texts(&self, name: &'static str) -> impl Iterator<Item = Result<Cow<'a, str>, InvalidEndpoint>> {
         let pairs = self.0.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         pairs
@@ -296,7 +298,7 @@ impl<'a> Query<'a> {
         let n = match self.first_text("n")? {
             None => None,
             Some(text) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => {
-                // Digits alone fail to parse only where they are too many: more than there can be entries.
+                // Parsing digits fails only by overflow, which exceeds any possible number of entries.
                 Some(text.parse().unwrap_or(usize::MAX))
             }
             Some(_) => return Err(InvalidEndpoint::Number(entries)),

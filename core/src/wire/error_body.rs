@@ -1,4 +1,4 @@
-//! The bodies and headers of answers that refuse a request.
+//! The bodies and headers of error responses.
 
 use std::time::Duration;
 
@@ -12,20 +12,21 @@ use crate::header::retry_after::RetryAfter;
 use crate::header::warning::Warning;
 use crate::wire::redact::Redactor;
 
-/// Reads a refusal's headers and body, which may say again what was shown.
+/// Parses the headers and body of an error response. The server may echo secrets of the request, which
+/// `redactor` removes.
 pub(crate) fn refusal(
     status: StatusCode,
     by: Responder,
     headers: &HeaderMap,
     body: &[u8],
-    echo: &Redactor,
+    redactor: &Redactor,
     max_entries: usize,
 ) -> Refusal {
-    let errors = registry_errors(body, echo, max_entries);
+    let errors = registry_errors(body, redactor, max_entries);
     Refusal { status, by, errors, retry_after: retry_after(headers), with_login: false }
 }
 
-/// The wait that a response asks for; a header that cannot be read asks for none.
+/// Returns the delay in a response's Retry-After header. An invalid header is ignored.
 ///
 /// Source: RFC 9110, section 10.2.3.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
@@ -33,46 +34,48 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     RetryAfter::parse(headers.get(RETRY_AFTER)?.as_bytes()).ok()?.delay(date)
 }
 
-/// The warnings that a response has for the user. Those that cannot be read are left out.
+/// Returns the warnings of a response for the user. Invalid ones are skipped.
 ///
 /// Source: distribution-spec, "Warnings".
-pub(crate) fn warnings(headers: &HeaderMap, echo: &Redactor) -> impl Iterator<Item = Warning> {
+pub(crate) fn warnings(headers: &HeaderMap, redactor: &Redactor) -> impl Iterator<Item = Warning> {
     let values = headers.get_all(WARNING).iter();
     let warnings = values.flat_map(|value| Warning::parse(value.as_bytes()).unwrap_or_default());
-    warnings.map(|warning| warning.map(|text| echo.hide(text)))
+    warnings.map(|warning| warning.map(|text| redactor.hide(text)))
 }
 
-/// The longest code or message of an error body that is shown, in characters.
+/// The maximum length of a code or message from an error body, in characters.
 const MAX_MESSAGE: usize = 300;
 
-/// Reads an error body: the specification's array, other JSON with a message, or text. HTML says nothing.
-fn registry_errors(body: &[u8], echo: &Redactor, max_entries: usize) -> Vec<RegistryError> {
+/// Parses an error body: the specification's array, other JSON with a message, or text. HTML is ignored.
+fn registry_errors(body: &[u8], redactor: &Redactor, max_entries: usize) -> Vec<RegistryError> {
     let Ok(text) = std::str::from_utf8(body) else { return Vec::new() };
     let Ok(value) = serde_json::from_str::<Value>(text) else {
         let text = text.trim();
         let is_text = !text.is_empty() && !text.starts_with(['<', '{', '[']);
-        return is_text.then(|| entry("", text, echo)).flatten().into_iter().collect();
+        return is_text.then(|| sanitize("", text, redactor)).flatten().into_iter().collect();
     };
     match value.get("errors").and_then(Value::as_array) {
-        Some(errors) => errors.iter().filter_map(|error| one_error(error, echo)).take(max_entries).collect(),
-        None => one_error(&value, echo).into_iter().collect(),
+        Some(errors) => {
+            errors.iter().filter_map(|error| parse_error(error, redactor)).take(max_entries).collect()
+        }
+        None => parse_error(&value, redactor).into_iter().collect(),
     }
 }
 
-fn one_error(value: &Value, echo: &Redactor) -> Option<RegistryError> {
+fn parse_error(value: &Value, redactor: &Redactor) -> Option<RegistryError> {
     let field = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
     let message =
         ["message", "error_description", "details", "error"].into_iter().map(field).find(|m| !m.is_empty());
-    entry(field("code"), message.or_else(|| value.as_str()).unwrap_or_default(), echo)
+    sanitize(field("code"), message.or_else(|| value.as_str()).unwrap_or_default(), redactor)
 }
 
-/// What is left of it to show, if anything is.
-fn entry(code: &str, message: &str, echo: &Redactor) -> Option<RegistryError> {
-    let shown = |text: &str| {
+/// Sanitizes a code and a message. Returns `None` if both are empty.
+fn sanitize(code: &str, message: &str, redactor: &Redactor) -> Option<RegistryError> {
+    let sanitized = |text: &str| {
         let safe = |c: char| if c.is_control() { ' ' } else { c };
-        echo.hide(text).chars().take(MAX_MESSAGE).map(safe).collect::<String>().trim().to_owned()
+        redactor.hide(text).chars().take(MAX_MESSAGE).map(safe).collect::<String>().trim().to_owned()
     };
-    let (code, message) = (shown(code), shown(message));
+    let (code, message) = (sanitized(code), sanitized(message));
     (!code.is_empty() || !message.is_empty()).then_some(RegistryError { code, message })
 }
 
@@ -86,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn error_bodies_of_all_sorts_are_read() {
+    fn error_bodies_of_all_forms_are_parsed() {
         for (body, expected) in [
             (
                 r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{"Tag":"x"}}]}"#,

@@ -1,4 +1,4 @@
-//! What the head of a response says of its body.
+//! Headers that describe the body of a response.
 
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
@@ -6,12 +6,12 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use crate::error::Misbehaviour;
 use crate::types::digest::Digest;
 
-/// The Content-Length header, where it is there and makes sense; HTTP stacks refuse one that does not.
+/// Returns the Content-Length header, if present and valid. HTTP stacks reject invalid ones.
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// A digest that the registry announces and that can be verified. Present but empty counts as absent.
+/// Returns the digest that the registry announces, if it can be verified. An empty header counts as absent.
 ///
 /// Source: distribution-spec, "Pulling manifests".
 pub(crate) fn announced_digest(headers: &HeaderMap) -> Result<Option<Digest>, Misbehaviour> {
@@ -27,7 +27,8 @@ pub(crate) fn announced_digest(headers: &HeaderMap) -> Result<Option<Digest>, Mi
     Ok(digest.algorithm().is_some().then_some(digest))
 }
 
-/// Only the identity was accepted: the bytes of anything else cannot be verified.
+/// Rejects a response with a content coding. Requests accept only `identity`, since encoded bytes
+/// cannot be verified.
 ///
 /// Source: RFC 9110, section 12.5.3.
 pub(crate) fn refuse_encoding(headers: &HeaderMap) -> Result<(), Misbehaviour> {

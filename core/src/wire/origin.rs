@@ -1,7 +1,8 @@
-//! What may go where: the one place that decides it. The table is in the manual: see [what may go where](crate#what-may-go-where).
+//! The origins to which requests and credentials may be sent. The manual has a table of
+//! [permitted destinations](crate#permitted-destinations).
 //!
-//! An origin is scheme, host and port (RFC 6454, section 4): another port of the registry's host, and a
-//! mirror of it, are elsewhere.
+//! An origin is a scheme, a host and a port (RFC 6454, section 4). Another port of the registry's host
+//! is a different origin, and so is a mirror.
 
 use std::sync::Arc;
 
@@ -10,12 +11,12 @@ use http::{HeaderMap, Uri};
 
 use crate::config::PlainHttp;
 use crate::error::Misbehaviour;
-use crate::header;
+use crate::header::location::resolve;
 use crate::header::url::redacted;
 use crate::types::reference::registry::Registry;
 use crate::wire::endpoint::Endpoint;
 
-/// Scheme, host and port: what a connection is made to, and what trust is bound to.
+/// A scheme, a host and a port. Connections and trust are bound to an origin.
 ///
 /// Source: RFC 6454, section 4.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,14 +27,14 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// The origin of a registry's API.
+    /// Returns the origin of a registry's API, and the base of its URLs.
     pub(crate) fn of_registry(registry: &Registry, plain_http: PlainHttp) -> (Self, Base) {
         let scheme = if plain_http.allows(registry.api_host()) { Scheme::HTTP } else { Scheme::HTTPS };
         let base = Base { scheme, authority: registry.api_authority() };
         (Self::of_parts(&base.scheme, &base.authority), base)
     }
 
-    /// The origin of an absolute URL; a relative one has none.
+    /// Returns the origin of an absolute URL, or `None` for a relative one.
     pub(crate) fn of(uri: &Uri) -> Option<Self> {
         Some(Self::of_parts(uri.scheme()?, uri.authority()?))
     }
@@ -52,7 +53,7 @@ impl Origin {
     }
 }
 
-/// The scheme and authority that a registry's URLs begin with.
+/// The scheme and authority of a registry's URLs.
 #[derive(Clone, Debug)]
 pub(crate) struct Base {
     scheme: Scheme,
@@ -60,36 +61,37 @@ pub(crate) struct Base {
 }
 
 impl Base {
-    /// The URL of an end-point.
+    /// Returns the URL of an endpoint.
     pub(crate) fn uri(&self, endpoint: &Endpoint) -> Uri {
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());
         parts.path_and_query = PathAndQuery::try_from(endpoint.path_and_query()).ok();
-        // Names hold none but URL characters, or are percent-encoded, and all are short.
-        Uri::from_parts(parts).expect("a scheme, an authority and a path of parsed names make a URL")
+        // Names are short, and consist of URL characters or are percent-encoded.
+        Uri::from_parts(parts).expect("a scheme, an authority and a path of validated names form a URL")
     }
 }
 
-/// Where a redirect leads, if that may be followed.
+/// Returns the target of a redirect, if it may be followed.
 ///
 /// Source: RFC 9110, section 10.2.2.
 pub(crate) fn redirect(from: &Uri, headers: &HeaderMap, plain_http: PlainHttp) -> Result<Uri, Misbehaviour> {
-    let location = headers.get("location").ok_or_else(|| unusable("Location", &"it is not there"))?;
-    let to = header::resolve(from, location.as_bytes())?;
+    let location = headers.get("location").ok_or_else(|| unusable("Location", &"it is missing"))?;
+    let to = resolve(from, location.as_bytes())?;
     if to.scheme() == Some(&Scheme::HTTP) {
         if from.scheme() != Some(&Scheme::HTTP) {
-            return Err(unusable("Location", &format_args!("it leads from https to {}", redacted(&to))));
+            return Err(unusable("Location", &format_args!("it redirects from https to {}", redacted(&to))));
         }
         if !plain_http.allows(to.host().unwrap_or_default()) {
-            let problem = format_args!("it leads to plain http where that is not allowed, {}", redacted(&to));
+            let problem = format_args!("it redirects to plain http, which is not allowed: {}", redacted(&to));
             return Err(unusable("Location", &problem));
         }
     }
     Ok(to)
 }
 
-/// Where a token request's redirect leads, if that may be followed: what it carries is for its server alone.
+/// Returns the target of a token request's redirect, if it may be followed. It must stay on the same
+/// origin, since the request's credentials are for that server only.
 pub(crate) fn token_redirect(
     from: &Uri,
     headers: &HeaderMap,
@@ -97,43 +99,45 @@ pub(crate) fn token_redirect(
 ) -> Result<Uri, Misbehaviour> {
     let to = redirect(from, headers, plain_http)?;
     if Origin::of(from) != Origin::of(&to) {
-        let problem = format_args!("it leads a token request to another server, {}", redacted(&to));
+        let problem = format_args!("it redirects a token request to another server: {}", redacted(&to));
         return Err(unusable("Location", &problem));
     }
     Ok(to)
 }
 
-/// The token server that a registry's challenge names, if it may be asked.
+/// Returns the URL of the token server in a registry's challenge, if requests to it are allowed.
 ///
 /// Source: Docker's token authentication page; RFC 6750, section 5.3.
 pub(crate) fn realm(registry: &Origin, text: &str, plain_http: PlainHttp) -> Result<Uri, Misbehaviour> {
-    named(registry, text, plain_http)
+    checked_url(registry, text, plain_http)
         .map_err(|why| unusable("WWW-Authenticate", &format_args!("its realm {why}")))
 }
 
-/// Where a document says that content can be had outside of its registry, if that may be asked.
+/// Returns the URL of content outside of its registry, as given in a document, if requests to it are
+/// allowed.
 ///
 /// Source: image-spec, descriptor.md, `urls`.
 pub(crate) fn elsewhere(registry: &Origin, text: &str, plain_http: PlainHttp) -> Result<Uri, Misbehaviour> {
-    named(registry, text, plain_http).map_err(|why| Misbehaviour::Url { why })
+    checked_url(registry, text, plain_http).map_err(|why| Misbehaviour::Url { why })
 }
 
-/// A URL that a registry, or a document of it, names: absolute, and over a channel no weaker than the registry's.
-fn named(registry: &Origin, text: &str, plain_http: PlainHttp) -> Result<Uri, &'static str> {
+/// Parses a URL from a registry or a document. It must be absolute, and its transport no weaker than
+/// the registry's.
+fn checked_url(registry: &Origin, text: &str, plain_http: PlainHttp) -> Result<Uri, &'static str> {
     let uri: Uri = text.parse().map_err(|_| "is not a URL")?;
     let scheme = uri.scheme_str().ok_or("is not an absolute URL")?;
-    // A host that is empty, a user name and a port that cannot be are refused with the redirects'.
-    let uri = header::resolve(&uri, text.as_bytes()).map_err(|_| "is not a URL that can be asked")?;
+    // Like a redirect's target, it must not have an empty host, a user name or an invalid port.
+    let uri = resolve(&uri, text.as_bytes()).map_err(|_| "is not a valid http or https URL")?;
     match scheme {
         "https" => Ok(uri),
-        "http" if !registry.is_plain() => Err("is plain http, and the registry is not"),
+        "http" if !registry.is_plain() => Err("is plain http, but the registry uses https"),
         "http" if plain_http.allows(uri.host().unwrap_or_default()) => Ok(uri),
-        "http" => Err("is plain http where that is not allowed"),
+        "http" => Err("is plain http, which is not allowed"),
         _ => Err("is neither https nor http"),
     }
 }
 
-/// Whether a request of an operation on `registry` may show who asks.
+/// Returns whether a request of an operation on `registry` may send credentials to `target`.
 pub(crate) fn may_authorize(registry: &Origin, target: &Origin) -> bool {
     registry == target
 }
@@ -192,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_never_leads_to_less() {
+    fn a_redirect_never_downgrades_the_transport() {
         use PlainHttp::{Always, Loopback};
         for (from, to, plain_http, followed, for_a_token) in [
             ("https://r.example/a", "https://cdn.example/b?sig=x", Always, true, false),

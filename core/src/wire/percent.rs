@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// Undoes percent-encoding, once. `None` where it is malformed or does not make UTF-8.
+/// Decodes percent-encoding once. Returns `None` if it is malformed or the result is not UTF-8.
 pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text));
@@ -19,8 +19,9 @@ pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
     String::from_utf8(decoded).ok().map(Cow::Owned)
 }
 
-/// Adds a pair to a query or a form: all but unreserved characters, and those that every query may hold and
-/// that scopes, digests and repositories are made of, as `%XX` (RFC 3986, sections 2.1 and 3.4).
+/// Appends a pair to a query or a form. Characters are percent-encoded (RFC 3986, sections 2.1 and
+/// 3.4), except unreserved ones and the separators of scopes, digests and repositories (`:`, `/` and
+/// `,`), which are allowed in a query.
 pub(crate) fn push_pair(query: &mut String, name: &str, value: &str) {
     if !query.is_empty() {
         query.push('&');

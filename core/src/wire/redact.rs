@@ -1,4 +1,4 @@
-//! What a server says again of what it was shown.
+//! Redaction of secrets that a server echoes.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -13,18 +13,21 @@ use crate::types::secret::Secret;
 use crate::wire::percent;
 use crate::wire::request::Payload;
 
-/// The secrets of a request, in each form that its server has seen.
+/// Replaces a secret in a reported text.
+pub(crate) const MARK: &str = "REDACTED";
+
+/// The secrets of a request, in every form that its server has seen.
 ///
-/// Servers and proxies that are set up for debugging answer with the request itself; what they say becomes
-/// part of errors and events, which are shown.
+/// Servers and proxies in debug mode echo the request in their response, and responses become part of
+/// errors and events that are displayed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Redactor(Vec<Secret>);
 
 impl Redactor {
-    /// What is shorter stands in words by chance, and is no secret worth the name.
+    /// Shorter values would match ordinary words by chance and are too short to be secrets.
     const MIN_LEN: usize = 4;
 
-    /// Of what a request shows, where `refresh_token` is in its form.
+    /// Collects the secrets of a request, including `refresh_token` if its form contains one.
     pub(crate) fn of(request: &Request<Payload>, refresh_token: Option<&Secret>) -> Self {
         let mut secrets: Vec<String> = Vec::new();
         let authorization = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
@@ -49,21 +52,21 @@ impl Redactor {
             secrets.push(value.to_owned());
         }
         secrets.retain(|secret| secret.len() >= Self::MIN_LEN);
-        // One may be a part of another.
+        // Longest first, since one secret may be part of another.
         secrets.sort_by_key(|secret| Reverse(secret.len()));
         Self(secrets.into_iter().map(Secret::from).collect())
     }
 
-    /// The text without them, and without the beginning of one at the end of a text that breaks off.
+    /// Redacts the secrets in a text, including a truncated secret at its end.
     pub(crate) fn hide(&self, text: &str) -> String {
         self.0.iter().map(Secret::reveal).fold(text.to_owned(), |text, secret| {
-            let text = text.replace(secret, "REDACTED");
+            let text = text.replace(secret, MARK);
             let longest = secret.len().min(text.len());
-            let begun = (Self::MIN_LEN..=longest)
+            let truncated = (Self::MIN_LEN..=longest)
                 .rev()
                 .filter_map(|len| secret.get(..len))
-                .find_map(|begun| text.strip_suffix(begun));
-            begun.map(|before| format!("{before}REDACTED")).unwrap_or(text)
+                .find_map(|start| text.strip_suffix(start));
+            truncated.map(|before| format!("{before}{MARK}")).unwrap_or(text)
         })
     }
 }
@@ -73,12 +76,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_hidden_in_every_form_that_a_server_saw() {
+    fn a_secret_is_redacted_in_every_form_that_the_server_saw() {
         let mut request = Request::new(Payload::Empty);
         request.headers_mut().insert(AUTHORIZATION, "Basic dXNlcjpodW50ZXIy".parse().unwrap());
-        let echo = Redactor::of(&request, None);
+        let redactor = Redactor::of(&request, None);
         let said = "Authorization: Basic dXNlcjpodW50ZXIy is user:hunter2";
-        assert_eq!(echo.hide(said), "Authorization: Basic REDACTED is user:REDACTED");
+        assert_eq!(redactor.hide(said), "Authorization: Basic REDACTED is user:REDACTED");
 
         request.headers_mut().insert(AUTHORIZATION, "Bearer abc.def".parse().unwrap());
         assert_eq!(Redactor::of(&request, None).hide("abc.def? abc!"), "REDACTED? abc!");
@@ -87,12 +90,12 @@ mod tests {
 
         request.headers_mut().clear();
         *request.body_mut() = Payload::Bytes("a=b&refresh_token=x%2Fyz".into());
-        let echo = Redactor::of(&request, Some(&"x/yz".into()));
-        assert_eq!(echo.hide("x/yz or x%2Fyz"), "REDACTED or REDACTED");
+        let redactor = Redactor::of(&request, Some(&"x/yz".into()));
+        assert_eq!(redactor.hide("x/yz or x%2Fyz"), "REDACTED or REDACTED");
     }
 
     #[test]
-    fn the_values_of_a_signed_url_are_hidden() {
+    fn the_query_values_of_a_signed_url_are_redacted() {
         let mut request = Request::new(Payload::Empty);
         for (uri, said, hidden) in [
             ("https://h/a?sig=x%2Fyz%3d&e=300", "x%2Fyz%3d is x/yz= for 300", "REDACTED is REDACTED for 300"),
@@ -110,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_left_as_they_are() {
+    fn short_values_are_not_redacted() {
         let mut request = Request::new(Payload::Empty);
         for shown in ["Basic dXNlcjo=", "Basic dXNlcjpubw==", "Bearer abc"] {
             request.headers_mut().insert(AUTHORIZATION, shown.parse().unwrap());

@@ -1,10 +1,10 @@
-//! What a status means: one table, by the kind of request that it answers.
+//! The meaning of response statuses, by kind of request.
 //!
-//! Where several lines fit, the first one counts.
+//! The first matching row applies.
 //!
 //! | request | status | meaning |
 //! |---|---|---|
-//! | GET of anything but a session; HEAD; POST of a token | 200, 203 | [`Content`](Class::Content) |
+//! | GET of anything but an upload session; HEAD; POST of a token | 200, 203 | [`Content`](Class::Content) |
 //! | GET of a manifest or a blob, in the registry or elsewhere | 206 | [`Part`](Class::Part) |
 //! | the same | 416 | [`NothingLeft`](Class::NothingLeft) |
 //! | GET of referrers | 400, 404, 405, 406 | [`Unsupported`](Class::Unsupported) |
@@ -15,9 +15,9 @@
 //! | PUT of a whole blob | 400, 404, 405, 411, 413, 415, 416, 501 | [`NotWhole`](Class::NotWhole) |
 //! | PATCH of a chunk, PUT that closes an upload | 413 | [`TooLarge`](Class::TooLarge) |
 //! | the same | 416 | [`WrongPosition`](Class::WrongPosition) |
-//! | the same, GET of a session's status | 404 | [`Gone`](Class::Gone) |
-//! | GET of a session's status | 200, 204 | [`Progress`](Class::Progress) |
-//! | DELETE of a session | 2xx, 404 | [`Done`](Class::Done) |
+//! | the same, GET of an upload session | 404 | [`Gone`](Class::Gone) |
+//! | GET of an upload session | 200, 204 | [`Progress`](Class::Progress) |
+//! | DELETE of an upload session | 2xx, 404 | [`Done`](Class::Done) |
 //! | DELETE of a manifest, a tag or a blob | 200, 202, 204 | [`Done`](Class::Done) |
 //! | the same | 404 | [`Gone`](Class::Gone) |
 //! | the same | 405 | [`Unsupported`](Class::Unsupported) |
@@ -29,15 +29,16 @@
 //! | any | other 3xx, 4xx and 5xx | [`Final`](Class::Final) |
 //! | any | any other | [`Meaningless`](Class::Meaningless) |
 //!
-//! Two meanings need more than the status. A 400 with the code `UNSUPPORTED` says of a DELETE what 405 says,
-//! and a 401 to a mount refuses the mount once no login answers it.
+//! Two cases depend on more than the status. A 400 response to a DELETE with the code `UNSUPPORTED`
+//! means the same as 405, and a 401 response to a mount means that the mount is rejected if no login is
+//! available.
 //!
-//! Source: RFC 9110, section 15; distribution-spec, "Endpoints" and "Error Codes". Registries differ from the
-//! specification in the statuses of their successes, which is why several count.
+//! Source: RFC 9110, section 15; distribution-spec, "Endpoints" and "Error Codes". Several statuses
+//! count as success because registries deviate from the specification.
 
 use http::{Method, StatusCode};
 
-/// A method at an end-point.
+/// A method on an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestKind {
     /// end-1
@@ -50,7 +51,7 @@ pub(crate) enum RequestKind {
     GetBlob,
     /// end-2
     HeadBlob,
-    /// Content at a URL that a descriptor names.
+    /// Content at a URL in a descriptor.
     GetElsewhere,
     GetToken,
     PostToken,
@@ -66,13 +67,16 @@ pub(crate) enum RequestKind {
     Mount,
     /// end-5
     SendChunk,
-    /// end-6, where all of the blob comes with it.
+    /// end-6, with the whole blob in the request.
     #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "no operation uploads yet, and to a server it is any PUT")
+        not(any(test, feature = "scripted")),
+        expect(
+            dead_code,
+            reason = "no operation uploads yet, and a server does not distinguish it from other PUT requests"
+        )
     )]
     PutWhole,
-    /// end-6, where bytes came before.
+    /// end-6, after earlier chunks.
     CloseUpload,
     /// end-13
     UploadStatus,
@@ -84,44 +88,44 @@ pub(crate) enum RequestKind {
     Delete,
 }
 
-/// What a status means.
+/// The meaning of a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// The content follows; for HEAD, its description is in the head.
+    /// The content follows; for HEAD, the headers describe it.
     Content,
-    /// A part of the content follows.
+    /// Part of the content follows.
     Part,
-    /// The content has nothing from where it was asked for.
+    /// The content has no bytes in the requested range.
     NothingLeft,
-    /// What was asked for is done: content is stored, mounted or deleted, or a session is over.
+    /// The request succeeded: content is stored, mounted or deleted, or an upload is closed.
     Done,
-    /// An upload has a session, at the URL in Location.
+    /// An upload session is open, at the URL in Location.
     Session,
     /// The chunk is stored.
     Accepted,
-    /// Range says how much of the upload is stored.
+    /// The Range header states how much of the upload is stored.
     Progress,
-    /// The session, or the content to delete, does not exist, or no longer does.
+    /// The upload session or the content to delete does not exist.
     Gone,
-    /// The chunk does not begin where the stored bytes end: the session's status says where that is.
+    /// The chunk does not start at the end of the stored bytes, which the status of the upload reports.
     WrongPosition,
     /// The chunk is too large.
     TooLarge,
-    /// The blob is refused for its size or for the form of the request: chunks may be accepted.
+    /// The blob was rejected for its size or because it was sent whole. Chunks may be accepted.
     NotWhole,
-    /// The blob cannot be mounted: an upload without a mount may be accepted.
+    /// The blob cannot be mounted. A regular upload may be accepted.
     NotMounted,
-    /// The registry does not implement the request, or does not allow it to anybody.
+    /// The registry does not implement the request, or permits it to no one.
     Unsupported,
-    /// The answer is elsewhere.
+    /// The response is at another URL.
     Redirect,
-    /// The server wants to know who asks.
+    /// The server requires authentication.
     Challenge,
-    /// The server is in trouble, or busy, and the same request may be answered later.
+    /// A transient failure: a retry may succeed.
     Trouble,
-    /// The answer is no.
+    /// The request failed permanently.
     Final,
-    /// Nothing that the request can be answered with.
+    /// The status is not defined for the request.
     Meaningless,
 }
 
@@ -145,13 +149,13 @@ impl RequestKind {
         }
     }
 
-    /// Looks a status up in the [table](self).
+    /// Looks up a status in the [table](self).
     pub(crate) fn classify(self, status: StatusCode) -> Class {
         let code = status.as_u16();
-        self.own_meaning(code).unwrap_or_else(|| match code {
+        self.specific_meaning(code).unwrap_or_else(|| match code {
             300..=399 if self.follows(code) => Class::Redirect,
             401 => Class::Challenge,
-            // Neither a method, a version nor a captive portal goes away by waiting.
+            // Waiting does not help against an unsupported method or version, or a captive portal.
             501 | 505 | 511 => Class::Final,
             408 | 425 | 429 | 499 | 500..=599 => Class::Trouble,
             300..=499 => Class::Final,
@@ -159,11 +163,11 @@ impl RequestKind {
         })
     }
 
-    /// Whether the request may be sent again though it may have been acted on.
+    /// Returns whether the request may be repeated even if the server may have processed it.
     ///
-    /// A chunk that is stored twice breaks its upload, and an upload that is closed twice fails: a request at
-    /// a session asks for its status first. A manifest is stored under its digest, and a DELETE that is
-    /// repeated finds nothing to delete, which counts as done.
+    /// Storing a chunk twice corrupts its upload, and closing an upload twice fails, so a retry within
+    /// an upload first requests its status. A manifest is stored under its digest, and a
+    /// repeated DELETE finds nothing to delete, which counts as success.
     ///
     /// Source: RFC 9110, section 9.2.2.
     pub(crate) fn may_repeat(self) -> bool {
@@ -173,11 +177,11 @@ impl RequestKind {
         }
     }
 
-    /// The statuses that mean something else to this kind than to the rest.
-    #[expect(clippy::match_same_arms, reason = "arms are the lines of the table, in its order")]
-    fn own_meaning(self, code: u16) -> Option<Class> {
+    /// Returns the meaning of a status that is specific to this kind of request.
+    #[expect(clippy::match_same_arms, reason = "the arms are the rows of the table, in order")]
+    fn specific_meaning(self, code: u16) -> Option<Class> {
         Some(match (self, code) {
-            // 203 is what a transforming proxy sends; the digest decides whether it changed anything.
+            // A transforming proxy sends 203; the digest shows whether it changed the content.
             (
                 Self::GetVersion
                 | Self::GetManifest
@@ -216,8 +220,8 @@ impl RequestKind {
         })
     }
 
-    /// Whether the request follows a redirect with this status. After 301, 302 and 303 only a read is sent
-    /// again with the same method.
+    /// Returns whether the request follows a redirect with this status. After 301, 302 and 303, only
+    /// GET and HEAD keep their method.
     ///
     /// Source: RFC 9110, section 15.4.
     fn follows(self, code: u16) -> bool {
@@ -226,23 +230,23 @@ impl RequestKind {
     }
 }
 
-/// Whether the answer slows down every request to its server, and not only the one that met it.
+/// Returns whether the status delays all requests to the server instead of only this one.
 pub(crate) fn slows_all(status: StatusCode) -> bool {
     matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
 }
 
-/// Whether a token server's answer to a refresh token means that it is to be asked in the other way.
+/// Returns whether a token server's response to a refresh token by POST means that GET must be used.
 ///
-/// Source: Docker's page on `OAuth2`; servers that do not know it answer with one of these.
+/// Source: Docker's page on `OAuth2`. Servers without support for it respond with one of these statuses.
 pub(crate) fn refuses_refresh_token(status: StatusCode) -> bool {
     matches!(status.as_u16(), 400 | 401 | 404 | 405)
 }
 
-/// Whether a refused HEAD says nothing of what GET would say.
+/// Returns whether GET may succeed although HEAD failed with this status.
 ///
-/// A registry or a proxy may not know HEAD (405, 501), may not sign for it, or may not allow it; but a
-/// manifest that is unknown, a login that is not enough, a registry that wants fewer requests and one that
-/// fails say the same to GET.
+/// A registry or a proxy may not implement HEAD (405, 501), may not sign URLs for it, or may forbid it.
+/// For an unknown manifest, an insufficient login, a rate limit or a server error, GET would fail in
+/// the same way.
 pub(crate) fn head_may_differ(status: StatusCode) -> bool {
     status.is_client_error() && !matches!(status.as_u16(), 401 | 404 | 429)
         || status == StatusCode::NOT_IMPLEMENTED

@@ -1,4 +1,4 @@
-//! What registries hold here: the same at each run, and nothing that can be compressed.
+//! The content of registries: the same in each run, and incompressible.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -10,9 +10,9 @@ use oci_proto_tests::interop::Pusher;
 use oci_proto_tokio::layout::{Layout, LayoutWriter};
 use serde_json::{Value, json};
 
-use crate::Fallible;
+use crate::fallible::Fallible;
 
-/// The repository that all of it is in.
+/// The repository of all content.
 pub(crate) const REPOSITORY: &str = "bench";
 
 /// An index of two indexes, each of [`CHILDREN`] images, all of the same blobs.
@@ -31,10 +31,10 @@ pub(crate) const TEN_GIB: &str = "10GiB";
 /// The images of an index.
 pub(crate) const CHILDREN: usize = 1_000;
 
-/// What the 10 GiB of zeros hash to, which takes seconds to find out.
+/// The digest of 10 GiB of zeros, which takes seconds to compute.
 const ZEROS: &str = "sha256:732377e7f4a2abdc13ddfa1eb4c9c497fd2a2b294674d056cf51581b47dd586d";
 
-/// Writes all of it into a layout, and pushes the part of it that is no zeros into a registry, if there is one.
+/// Writes all content into a layout, and pushes the part without zeros to a registry, if there is one.
 pub(crate) fn fill(folder: &Path, registry: Option<&str>) -> Fallible<()> {
     let mut writer = LayoutWriter::open(folder)?;
     let mut content = Memory::new();
@@ -63,13 +63,13 @@ pub(crate) fn fill(folder: &Path, registry: Option<&str>) -> Fallible<()> {
     Ok(())
 }
 
-/// The root that a layout has under a tag.
+/// The root of a layout with a tag.
 pub(crate) fn root(layout: &Layout, tag: &str) -> Fallible<Descriptor> {
     let entry = layout.roots().iter().find(|entry| entry.ref_name() == Some(tag));
     Ok(entry.ok_or_else(|| format!("the content has no {tag}"))?.descriptor().clone())
 }
 
-/// The manifests of [`MANIFESTS`] that are images, in their order.
+/// The images under [`MANIFESTS`], in order.
 pub(crate) fn images(layout: &Layout) -> Fallible<Vec<Descriptor>> {
     let mut images = Vec::new();
     for index in layout.manifest(&root(layout, MANIFESTS)?)?.entries() {
@@ -88,7 +88,7 @@ fn manifests(content: &mut Memory) -> Descriptor {
     content.add_index(Flavour::OCI, &indexes)
 }
 
-/// Images that differ by a note alone, so that a registry has few blobs to take.
+/// Images that differ in an annotation only, so that a registry stores few blobs.
 fn index(content: &mut Memory, name: &str) -> Descriptor {
     let layers: Vec<Value> = (0..4).map(|number| described(&layer(content, number, 1 << 10))).collect();
     let config = described(&config(content));
@@ -122,7 +122,7 @@ fn config(content: &mut Memory) -> Descriptor {
     content.add_blob(media_type("application/vnd.oci.image.config.v1+json"), config.to_string())
 }
 
-/// Noise behind the first bytes of a gzip file: skopeo compresses what does not begin so.
+/// Random bytes with a gzip header, because skopeo compresses layers without one.
 fn layer(content: &mut Memory, seed: u64, size: usize) -> Descriptor {
     let mut bytes = noise(seed, size);
     bytes[..4].copy_from_slice(&[0x1f, 0x8b, 8, 0]);
@@ -134,7 +134,7 @@ fn gzip() -> MediaType {
 }
 
 fn media_type(text: &str) -> MediaType {
-    text.parse().expect("a constant that names a media type")
+    text.parse().expect("the constant is a valid media type")
 }
 
 /// Source: Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled" (xorshift64*).
@@ -151,15 +151,15 @@ fn noise(seed: u64, size: usize) -> Vec<u8> {
     bytes
 }
 
-/// Adds an image of one layer of zeros to a layout: a file with a size and nothing in it.
+/// Adds an image with one layer of zeros to a layout, as a sparse file.
 fn zeros(writer: &mut LayoutWriter, size: u64) -> Fallible<Descriptor> {
     let digest = if size == 10 << 30 {
         ZEROS.parse()?
     } else {
         Digest::of(Algorithm::Sha256, &vec![0; usize::try_from(size)?])
     };
-    let path = writer.layout().folder().join(blob_path(&digest));
-    fs::create_dir_all(path.parent().ok_or("a blob has a folder")?)?;
+    let path = writer.layout().directory().join(blob_path(&digest));
+    fs::create_dir_all(path.parent().ok_or("the path of a blob has a folder")?)?;
     File::create(path)?.set_len(size)?;
 
     let mut documents = Memory::new();

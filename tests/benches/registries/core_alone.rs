@@ -1,4 +1,4 @@
-//! The core without a network: conversations played from memory, for whoever counts instructions.
+//! The core without a network: exchanges with responses from memory, for counting instructions.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -15,12 +15,13 @@ use oci_proto::{
 };
 use serde_json::json;
 
-use crate::{Fallible, child};
+use crate::fallible::Fallible;
+use crate::task;
 
-/// How many exchanges there are at first; as many again are there for the difference.
+/// The number of exchanges; a second run with twice as many gives the difference.
 const TIMES: usize = 500;
 
-/// Plays a conversation, once, or twice as long. What is made ready for it is the same.
+/// Runs a conversation, once or twice as long. The preparation is the same.
 pub(crate) fn play(what: &str, is_long: bool) -> Fallible<()> {
     let mut memory = Memory::new();
     let images: Vec<Descriptor> =
@@ -33,7 +34,7 @@ pub(crate) fn play(what: &str, is_long: bool) -> Fallible<()> {
     match what {
         "hashing" => {
             for image in &images[..times] {
-                let bytes = memory.bytes(&image.digest).ok_or("an image is there")?;
+                let bytes = memory.bytes(&image.digest).ok_or("the sample lacks the image")?;
                 black_box(Digest::of(Algorithm::Sha256, &bytes));
             }
         }
@@ -56,12 +57,12 @@ pub(crate) fn play(what: &str, is_long: bool) -> Fallible<()> {
     Ok(())
 }
 
-/// The instructions that each further exchange, or descriptor, takes; `None` where there is no valgrind.
+/// The instructions for each exchange or descriptor; `None` without valgrind.
 pub(crate) fn instructions(what: &str) -> Fallible<Option<u64>> {
     let count = |length: &str| -> Fallible<Option<u64>> {
         let mut valgrind = Command::new("valgrind");
         valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(env::current_exe()?);
-        let output = match valgrind.args([child::WORD, "core", what, length]).output() {
+        let output = match valgrind.args([task::WORD, "core", what, length]).output() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             output => output?,
         };
@@ -85,13 +86,13 @@ fn image(number: usize) -> String {
         "mediaType": MediaType::OCI_MANIFEST.as_str(),
         "config": blob("application/vnd.oci.image.config.v1+json", "1a"),
         "layers": layers,
-        // As many bytes, whatever the number.
+        // The same number of bytes for every number.
         "annotations": { "org.opencontainers.image.version": format!("{number:08}") },
     })
     .to_string()
 }
 
-/// Answers that are made before they are asked for.
+/// Prepared responses.
 struct Registry {
     answers: BTreeMap<String, (response::Parts, Bytes)>,
 }
@@ -112,16 +113,16 @@ impl Registry {
         Self { answers: answers.collect() }
     }
 
-    /// Answers all that is asked until an operation is done; the nodes that it told.
+    /// Responds to all requests until an operation is done, and returns the number of nodes.
     fn answer(&self, session: &mut Session) -> Fallible<usize> {
         let mut nodes = 0;
         loop {
             match session.poll_output(Time::ZERO) {
                 Output::Send(exchange) => {
-                    let (request, awaiting) = exchange.split();
+                    let (request, _sending, awaiting) = exchange.split();
                     let path = request.uri().path();
-                    let (head, body) = self.answers.get(path).ok_or("asked for what there is not")?;
-                    let mut receiving = awaiting.head(head);
+                    let (head, body) = self.answers.get(path).ok_or("a request for unknown content")?;
+                    let mut receiving = awaiting.head(head.status, head.headers.clone());
                     receiving.push(body)?;
                     session.complete(Time::ZERO, receiving.finish());
                 }

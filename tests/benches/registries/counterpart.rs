@@ -1,4 +1,4 @@
-//! The registries that clients are measured against, each in a process of its own.
+//! The registries for the clients, each in its own process.
 
 use std::env;
 use std::io::{BufRead as _, BufReader};
@@ -8,19 +8,20 @@ use std::process::{Child, Command, Stdio};
 use oci_proto_tests::interop::{DockerRegistry, Program, Settings};
 use tempfile::TempDir;
 
-use crate::{Fallible, child};
+use crate::fallible::Fallible;
+use crate::task;
 
-/// Content, and the registries that have it. All of it goes when this is dropped.
+/// Content and registries. Dropping it stops and deletes them.
 pub(crate) struct Counterparts {
     pub(crate) ours: OurServer,
-    /// Ours, with 20 ms added to each answer.
+    /// Ours, with each response delayed by 20 ms.
     pub(crate) late: OurServer,
-    /// None where it is not installed.
+    /// None if it is not installed.
     pub(crate) docker: Option<DockerRegistry>,
     pub(crate) content: TempDir,
 }
 
-/// How late the late one is, in milliseconds.
+/// The delay in milliseconds.
 pub(crate) const DELAY: u32 = 20;
 
 impl Counterparts {
@@ -35,7 +36,7 @@ impl Counterparts {
         }
         let filled = fill.status()?;
         if !filled.success() {
-            return Err(format!("the content cannot be made: {filled}").into());
+            return Err(format!("the content could not be created: {filled}").into());
         }
         let ours = OurServer::start(content.path(), 0)?;
         let late = OurServer::start(content.path(), DELAY)?;
@@ -53,7 +54,7 @@ impl OurServer {
     fn start(content: &Path, delay: u32) -> Fallible<Self> {
         let mut command = this_program()?;
         command.arg("serve").arg(content).arg(delay.to_string());
-        // Its stdin ends with this process, and it with that.
+        // It exits when its stdin closes, at the latest with this process.
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut address = String::new();
         if let Some(stdout) = child.stdout.take() {
@@ -65,15 +66,15 @@ impl OurServer {
 
 impl Drop for OurServer {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A command that runs this program as a child of itself.
+/// A command that runs this program as its own child.
 pub(crate) fn this_program() -> Fallible<Command> {
     let mut command = Command::new(env::current_exe()?);
-    command.arg(child::WORD);
+    command.arg(task::WORD);
     Ok(command)
 }

@@ -1,11 +1,11 @@
-//! The table.
+//! The printed report.
 
 use std::cell::Cell;
 use std::fmt::Display;
 
 use crate::run::{Round, Rounds};
 
-/// Prints as it goes, and counts what was reached.
+/// Prints figures as they come, and counts the targets reached.
 #[derive(Default)]
 pub(crate) struct Report {
     reached: Cell<usize>,
@@ -26,13 +26,13 @@ impl Report {
         }
     }
 
-    /// The median of a ratio, beside the most that it should be.
+    /// The median of a ratio, with its target.
     pub(crate) fn ratio(&self, what: &str, rounds: &Rounds, most: f64, ratio: impl Fn(Round<'_>) -> f64) {
         let ratio = rounds.median(ratio);
         self.figure(what, format_args!("{ratio:.2}"), format_args!("at most {most:.2}"), Some(ratio <= most));
     }
 
-    /// A figure, what it should be, and whether it is so, where something is asked of it.
+    /// A figure with its target, and whether it is reached, if there is a target.
     pub(crate) fn figure(
         &self,
         what: &str,

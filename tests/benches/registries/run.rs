@@ -1,4 +1,4 @@
-//! Runs of clients, one after another, in rounds: what slows the machine slows all that are compared.
+//! Runs clients in turn, in rounds, so that a slow phase of the machine affects all of them.
 
 use std::fs;
 use std::io::Read as _;
@@ -8,22 +8,22 @@ use std::time::{Duration, Instant};
 
 use wait4::Wait4 as _;
 
-use crate::Fallible;
+use crate::fallible::Fallible;
 
-/// What one run took.
+/// The cost of one run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Run {
     pub(crate) wall: Duration,
     pub(crate) cpu: Duration,
-    /// The most memory that it had, in bytes.
+    /// The peak memory in bytes.
     pub(crate) peak: u64,
 }
 
-/// Someone who takes part.
+/// A measured client.
 pub(crate) struct Client {
     pub(crate) name: &'static str,
     pub(crate) command: Box<dyn Fn() -> Fallible<Command>>,
-    /// The folder that a run leaves, to be removed before the next.
+    /// The output directory of a run, which is deleted before the next.
     pub(crate) leaves: Option<PathBuf>,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Round<'a> {
 }
 
 impl Rounds {
-    /// Has each client run once a round.
+    /// Runs each client once per round.
     pub(crate) fn of(clients: &[Client], rounds: usize) -> Fallible<Self> {
         let names = clients.iter().map(|client| client.name).collect();
         let rounds =
@@ -54,12 +54,12 @@ impl Rounds {
         &self.names
     }
 
-    /// How many rounds there were.
+    /// The number of rounds.
     pub(crate) fn count(&self) -> usize {
         self.rounds.len()
     }
 
-    /// The median of some figure of a round.
+    /// The median of a figure over the rounds.
     pub(crate) fn median(&self, figure: impl Fn(Round<'_>) -> f64) -> f64 {
         let round = |runs| Round { names: &self.names, runs };
         let mut figures: Vec<f64> = self.rounds.iter().map(|runs| figure(round(runs))).collect();
@@ -69,7 +69,7 @@ impl Rounds {
 }
 
 impl Round<'_> {
-    /// What a client took. One that did not take part took nothing.
+    /// The cost of a client. A client that does not take part costs nothing.
     pub(crate) fn run(&self, name: &str) -> Run {
         let place = self.names.iter().position(|known| *known == name);
         place.map(|place| self.runs[place]).unwrap_or_default()
@@ -103,8 +103,8 @@ impl Client {
         }
         let usage = ended.rusage;
         let mut run = Run { wall, cpu: usage.utime + usage.stime, peak: usage.maxrss };
-        // What it says of itself is more to the point: without its start, and without what the system counts as
-        // its memory from before.
+        // Figures reported by the client itself are more precise: they exclude its start, and memory of its
+        // parent.
         for line in said.lines() {
             match line.split(' ').collect::<Vec<_>>()[..] {
                 ["took", wall, cpu] => {

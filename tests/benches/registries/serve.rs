@@ -1,4 +1,4 @@
-//! Our own server, in a process of its own, as `ocip serve` is; and the same, answering late.
+//! Our server in its own process, like `ocip serve`, optionally with delayed responses.
 
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
@@ -20,25 +20,25 @@ use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::time::sleep;
 
-use crate::Fallible;
 use crate::content::REPOSITORY;
+use crate::fallible::Fallible;
 
-/// Serves a layout, each answer after `delay`, until stdin is at its end. Says on stdout where.
+/// Serves a layout, with each response delayed by `delay`, until stdin ends. Prints its address on stdout.
 pub(crate) fn serve(folder: &Path, delay: Duration) -> Fallible<()> {
     let layout = Layout::open(folder)?;
     let mut server = Server::new();
     for root in layout.roots() {
-        let tag = root.ref_name().ok_or("all roots have names")?.parse()?;
+        let tag = root.ref_name().ok_or("a root has no name")?.parse()?;
         server.add(&REPOSITORY.parse()?, Some(&tag), root.descriptor(), &layout)?;
     }
     runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        #[expect(clippy::print_stdout, reason = "the parent reads it")]
+        #[expect(clippy::print_stdout, reason = "read by the parent")]
         {
             println!("{}", listener.local_addr()?);
         }
         let end = async {
-            // Any end is the parent's.
+            // Whatever the end, the parent has caused it.
             let _ = tokio::io::stdin().read(&mut [0]).await;
         };
         if delay.is_zero() {

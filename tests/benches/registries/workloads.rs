@@ -1,4 +1,4 @@
-//! What is measured, and what it has to reach.
+//! The workloads and their targets.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,18 +8,19 @@ use oci_proto_tests::interop::Program;
 use tempfile::TempDir;
 
 use crate::content::{CHILDREN, LARGE, REPOSITORY, SMALL, TEN_GIB, TEN_MIB};
+use crate::core_alone;
 use crate::counterpart::{Counterparts, DELAY, this_program};
+use crate::fallible::Fallible;
 use crate::report::{Report, mebibytes};
 use crate::run::{Client, Round, Rounds};
-use crate::{Fallible, core_alone};
 
-/// The words that choose workloads.
+/// The names of the workloads.
 const WORDS: [&str; 6] = ["core", "manifests", "walk", "blobs", "pull", "memory"];
 
-/// Rounds against our own server, and against docker-registry, which is slower.
+/// Rounds with our server, and with docker-registry, which is slower.
 const ROUNDS: usize = 5;
 const DOCKER_ROUNDS: usize = 3;
-/// Rounds of manifests, which take little time and differ by more than what is looked for.
+/// Rounds of manifests, which are fast but vary by more than the difference to be measured.
 const MANIFEST_ROUNDS: usize = 9;
 
 const ADAPTERS: [&str; 2] = ["tokio", "ureq"];
@@ -61,12 +62,12 @@ pub(crate) fn run(words: &[String]) -> Fallible<()> {
 fn core(report: &Report) -> Fallible<()> {
     println!("\nThe core alone, in instructions");
     let Some(hashing) = core_alone::instructions("hashing")? else {
-        println!("*** LEFT OUT: valgrind is not installed: apt-get install valgrind ***");
+        println!("*** SKIPPED: valgrind is not installed: apt-get install valgrind ***");
         return Ok(());
     };
     for (word, what) in [("manifests", "a manifest exchange"), ("walk", "a walked descriptor")] {
         let count = core_alone::instructions(word)?.unwrap_or_default();
-        // By valgrind's processor, which has no instructions for it, as others do.
+        // On valgrind's processor, which lacks the instructions for hashing that others have.
         report.figure(what, count.saturating_sub(hashing), format_args!("+ {hashing} of hashing"), None);
     }
     Ok(())
@@ -77,7 +78,7 @@ struct Bench<'a> {
     counterparts: &'a Counterparts,
 }
 
-/// A registry to ask.
+/// A registry to read from.
 struct Registry {
     name: &'static str,
     address: String,
@@ -230,7 +231,7 @@ impl Bench<'_> {
     }
 }
 
-/// The least wall time of these clients.
+/// The shortest wall time of these clients.
 fn fastest(round: Round<'_>, names: &[&str]) -> f64 {
     names.iter().map(|name| round.wall(name)).fold(f64::INFINITY, f64::min)
 }

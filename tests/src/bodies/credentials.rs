@@ -10,18 +10,18 @@ use oci_proto::{Credentials, CredentialsQuery};
 use oci_proto_credentials::Store;
 use serde_json::Value;
 
-/// What stands for every secret: an input that has it elsewhere shows it for good reason.
+/// The secret in every seed. An input that contains it anywhere else may show it.
 const SECRET: &str = "hunter2";
 
 static FILE: LazyLock<PathBuf> =
     LazyLock::new(|| std::env::temp_dir().join(format!("oci-proto-fuzz-{}", std::process::id())));
 
-/// Whatever a file of logins holds, looking one up ends with a login, with none, or with a short error, and no secret
-/// in the file shows. A login that is found stands in the file.
+/// For any credentials file, a lookup returns credentials, none, or a short error, and reveals no secret of
+/// the file. Credentials that it returns are in the file.
 ///
 /// The input is the file.
 pub fn credentials(data: &[u8]) {
-    // Where nothing is, so that no helper runs.
+    // A search path without programs, so that no helper runs.
     let nowhere = FILE.join("nowhere");
     fs::write(&*FILE, data).expect("a file can be written");
     let store = Store::from_vars(|name| (name == "PATH").then(|| nowhere.clone().into())).file(&*FILE);
@@ -35,8 +35,8 @@ pub fn credentials(data: &[u8]) {
             Ok(None) => {}
             Ok(Some(login)) => {
                 let auths = value.as_ref().and_then(|value| value.get("auths")?.as_object());
-                let mut entries = auths.expect("only `auths` holds logins").values();
-                assert!(entries.any(|entry| holds(entry, &login)), "{login:?} stands nowhere");
+                let mut entries = auths.expect("credentials come from `auths`").values();
+                assert!(entries.any(|entry| holds(entry, &login)), "{login:?} is not in the file");
                 let name = match &login {
                     Credentials::Basic { username, .. } => username.as_str(),
                     _ => "",
@@ -47,7 +47,7 @@ pub fn credentials(data: &[u8]) {
             Err(fault) => {
                 let said = format!("{fault} {fault:?}");
                 assert!(fault.to_string().len() < 4096, "{} bytes", said.len());
-                // Names of helpers and of registries may be said.
+                // Names of helpers and registries may appear in errors.
                 let is_name = value.as_ref().is_none_or(|value| is_name(value, SECRET));
                 assert!(is_name || !said.contains(SECRET), "{said}");
             }
@@ -56,7 +56,7 @@ pub fn credentials(data: &[u8]) {
     _ = fs::remove_file(&*FILE);
 }
 
-/// Whether an entry of `auths` has this login.
+/// Whether an entry of `auths` has these credentials.
 fn holds(entry: &Value, login: &Credentials) -> bool {
     let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
     let decoded = STANDARD.decode(pad(&text("auth").split_ascii_whitespace().collect::<String>()));
@@ -65,24 +65,24 @@ fn holds(entry: &Value, login: &Credentials) -> bool {
     let logins = [(text("username"), text("password")), (name, password.trim_matches('\0'))];
     match login {
         Credentials::Basic { username, password } => logins.contains(&(username.as_str(), password.reveal())),
-        // A name that is not one of a user makes the password a token.
+        // The user name <token> makes the password a token.
         Credentials::Identity(token) => {
             text("identitytoken") == token.reveal()
                 || logins.iter().any(|(_, password)| *password == token.reveal())
         }
         Credentials::Bearer(token) => text("registrytoken") == token.reveal(),
-        other => panic!("a login of a new sort: {other:?}"),
+        other => panic!("unknown credentials: {other:?}"),
     }
 }
 
-/// Base64 with as much padding as it should have.
+/// Base64 with normalized padding.
 fn pad(text: &str) -> String {
     let bare = text.trim_end_matches('=');
     let missing = (4 - bare.len() % 4) % 4;
     format!("{bare}{}", "=".repeat(missing))
 }
 
-/// Whether a text is part of a name in the document: a key, or what `credsStore` and `credHelpers` name.
+/// Whether the text is part of a name in the document: a key, or a value of `credsStore` and `credHelpers`.
 fn is_name(value: &Value, text: &str) -> bool {
     let Value::Object(members) = value else { return false };
     members.iter().any(|(key, member)| {

@@ -1,10 +1,10 @@
 //! The body of the fuzz target `error_body`.
 
 use http::{HeaderValue, Response, StatusCode};
-use oci_proto::{Cause, Config, Event, Output, Session, Time};
+use oci_proto::{Answer, Cause, Config, Event, Output, Question, Rest, Session, Time};
 
-/// Whatever a registry refuses a request with, what is said of it is short, on one line, without control characters,
-/// and names the status; and a hint is a sentence of ours.
+/// The error for any refusal by a registry is short, on one line, without control characters, and names the
+/// status; a hint is one of ours.
 ///
 /// The input is a line with a status, a line with a Retry-After or nothing, and the body.
 pub fn error_body(data: &[u8]) {
@@ -25,8 +25,8 @@ pub fn error_body(data: &[u8]) {
     loop {
         match session.poll_output(Time::ZERO) {
             Output::Send(exchange) => {
-                let mut receiving = exchange.split().1.head(&head);
-                if receiving.wants_body() {
+                let mut receiving = exchange.split().2.head(status, head.headers.clone());
+                if receiving.rest() == Rest::Wanted {
                     _ = receiving.push(body);
                 }
                 session.complete(Time::ZERO, receiving.finish());
@@ -40,18 +40,24 @@ pub fn error_body(data: &[u8]) {
                     assert!(said.contains(status.as_str()), "{said}");
                     assert!(refusal.errors.len() <= 16, "{} entries", refusal.errors.len());
                     for entry in &refusal.errors {
-                        assert!(!(entry.code.is_empty() && entry.message.is_empty()), "an entry of nothing");
+                        assert!(
+                            !(entry.code.is_empty() && entry.message.is_empty()),
+                            "an entry without code and message"
+                        );
                     }
                 }
                 let hint = error.hint().unwrap_or_default();
                 assert!(!hint.contains(char::is_control) && hint.len() < 200, "{hint:?}");
                 return;
             }
-            // Of a status that means something else than no.
+            // For a status with a meaning other than refusal.
             Output::Event(_, Event::Done) => return,
-            Output::Credentials(query, _) => session.credentials(Time::ZERO, query, Ok(None)),
+            Output::Ask(query, Question::Credentials(_)) => {
+                session.answer(Time::ZERO, query, Answer::Credentials(None));
+            }
+            Output::Ask(query, _) => session.answer(Time::ZERO, query, Answer::Stored),
             Output::Event(..) => {}
-            other => panic!("a refusal ends a request: {other:?}"),
+            other => panic!("a refusal must end the request: {other:?}"),
         }
     }
 }

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use oci_proto::{DescriptorRef, Evidence, Kind, Manifest, MediaType};
 use serde_json::Value;
 
-/// What is read from a document is what other readers find in it, wherever they read it too: the values
-/// of `serde_json`, which know no rule, and the types of `oci-spec`.
+/// A parsed document agrees with other parsers: with the generic values of `serde_json`, and with the types
+/// of `oci-spec` for documents that it accepts.
 ///
-/// The input is a Content-Type, and the document below that line.
+/// The input is a line with a Content-Type, and the document.
 pub fn manifest(data: &[u8]) {
     let mut parts = data.splitn(2, |b| *b == b'\n');
     let Ok(content_type) = str::from_utf8(parts.next().unwrap_or_default()) else { return };
@@ -16,7 +16,7 @@ pub fn manifest(data: &[u8]) {
     let manifest = match Manifest::read(document.clone(), evidence) {
         Ok(manifest) => manifest,
         Err(error) => {
-            // A document may be long, and an error is for a person.
+            // The document may be long, but errors are meant for people.
             assert!(error.to_string().len() < 4096);
             return;
         }
@@ -29,7 +29,7 @@ pub fn manifest(data: &[u8]) {
         assert!(claimed == *media_type || claimed.is_generic(), "{claimed} became {media_type}");
     }
     let settled = Evidence { content_type: Some(media_type.as_str()), expected: Some(media_type) };
-    let again = Manifest::read(document.clone(), settled).expect("what was found is evidence that agrees");
+    let again = Manifest::read(document.clone(), settled).expect("its own media type does not conflict");
     assert_eq!(again.media_type(), media_type);
     assert_eq!(again.entries().len(), manifest.entries().len());
 
@@ -79,10 +79,10 @@ fn agrees(descriptor: &DescriptorRef<'_>, value: &Value) {
     }
 }
 
-/// An empty media type counts as none.
+/// An empty media type counts as missing.
 fn media_type(value: &Value) -> Option<MediaType> {
     let text = value.as_str().filter(|text| !text.is_empty())?;
-    Some(text.parse().expect("a media type that breaks the grammar is refused"))
+    Some(text.parse().expect("an invalid media type is refused"))
 }
 
 fn agrees_with_types(manifest: &Manifest) {
@@ -91,7 +91,7 @@ fn agrees_with_types(manifest: &Manifest) {
         Kind::Image => manifest.to_image().map(|image| image.layers().clone()),
         Kind::Other => return,
     };
-    // Its types demand more in some places: a platform's parts, for one.
+    // Its types require more fields: those of a platform, for example.
     let Ok(typed) = typed else { return };
     assert_eq!(manifest.entries().len(), typed.len());
     for (entry, typed) in manifest.entries().zip(&typed) {
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_that_disagree_are_told_apart() {
+    fn every_disagreement_is_detected() {
         for (part, other) in [
             ("\"size\":7", "\"size\":8"),
             ("sha256:e3", "sha256:e4"),
@@ -138,7 +138,7 @@ mod tests {
             assert_ne!(changed, DOCUMENT, "{part}");
             let value = serde_json::from_str(&changed).expect("JSON");
             let compared = std::panic::catch_unwind(|| agrees_with_value(&read(), &value));
-            assert!(compared.is_err(), "{other} makes no difference");
+            assert!(compared.is_err(), "the comparison misses {other}");
         }
     }
 }

@@ -14,10 +14,10 @@ static SAMPLE: LazyLock<Server> = LazyLock::new(|| {
     server
 });
 
-/// Any request has a well-formed answer: a status of the known ones, the error body of the
-/// specification with each refusal, and a body as long as its head says.
+/// Every request gets a well-formed response: a known status, the specified error body with each refusal, and
+/// a body of the length in its head.
 ///
-/// The input is a request's head: a line with method and target, and a line for each header.
+/// The input is the head of a request: a line with method and target, and a line for each header.
 pub fn server(data: &[u8]) {
     let Some(request) = parse(data) else { return };
     let (head, ()) = request.into_parts();
@@ -26,7 +26,7 @@ pub fn server(data: &[u8]) {
     let status = response.status().as_u16();
     assert!([200, 206, 304, 400, 404, 405, 412, 416].contains(&status), "unexpected status {status}");
     let text = |name: &str| {
-        response.headers().get(name).map(|value| value.to_str().expect("a header's value is text"))
+        response.headers().get(name).map(|value| value.to_str().expect("header values are text"))
     };
     assert_eq!(text("docker-distribution-api-version"), Some("registry/2.0"));
     let length = text("content-length").map(|length| length.parse::<u64>().expect("a number of bytes"));
@@ -51,7 +51,7 @@ pub fn server(data: &[u8]) {
     }
     match (status, text("content-range"), response.body()) {
         (206, Some(shown), Body::Blob { range, .. }) => {
-            assert_eq!(head.method, Method::GET, "a range has a meaning for GET only");
+            assert_eq!(head.method, Method::GET, "ranges apply to GET only");
             assert!(range.start < range.end, "206 has bytes");
             let (part, size) = shown.split_once('/').expect("Content-Range has a size");
             assert_eq!(part, format!("bytes {}-{}", range.start, range.end - 1));
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_of_every_sort_have_well_formed_answers() {
+    fn every_kind_of_request_gets_a_well_formed_response() {
         let nowhere = format!("sha256:{}", "0".repeat(64));
         // The digest of the sample's empty config.
         let there = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";

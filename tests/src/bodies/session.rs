@@ -10,25 +10,30 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use oci_proto::server::{Content as _, Memory};
 use oci_proto::{Config, Descriptor, Digest, Fault, FaultKind, OpId, Time};
 
-use crate::simulation::{Answers, Asked, Choices, Manners, Registry, Simulation};
-use crate::transcript::{Answer, Operation, Start};
+use crate::simulation::answers::{Answers, Asked};
+use crate::simulation::behaviour::Behaviour;
+use crate::simulation::choices::Choices;
+use crate::simulation::registry::Registry;
+use crate::simulation::state::Simulation;
+use crate::transcript::parse::Answer;
+use crate::transcript::start::{Operation, Start};
 
-/// Whatever a registry answers, and whatever a driver does, the session keeps its contract: see
-/// [`simulation`](crate::simulation). Moreover the requests are bounded by the input, and what is done
-/// is what was asked for.
+/// A session keeps its contract whatever the registry's responses and the driver's actions: see
+/// [`simulation`](crate::simulation). In addition, the number of requests is bounded by the input, and a
+/// finished operation delivered what was requested.
 ///
-/// The input's bytes decide all: limits, operations, answers, faults, orders, cancellations, time.
+/// The input's bytes decide everything: limits, operations, responses, faults, orders, cancellations, time.
 ///
 /// # Panics
-/// The session breaks its contract.
+/// The session violates its contract.
 pub fn session(data: &[u8]) {
     let mut choices = Choices::new(data);
     let config = config(&mut choices);
-    let manners = [Manners::ROUGH, Manners::RESTLESS, Manners::PLAIN][choices.below(3)];
+    let behaviour = [Behaviour::ARBITRARY, Behaviour::INTERRUPTING, Behaviour::ORDERLY][choices.below(3)];
     let starts: Vec<Start> = (0..=choices.below(4)).map(|_| start(&mut choices)).collect();
     let deadline = choices.flip().then(|| Duration::from_millis(choices.below(256) as u64));
 
-    let mut simulation = Simulation::new(config, Drawn, manners, choices);
+    let mut simulation = Simulation::new(config, Drawn, behaviour, choices);
     let ops: Vec<(OpId, Start)> = starts
         .into_iter()
         .map(|start| {
@@ -41,31 +46,31 @@ pub fn session(data: &[u8]) {
     }
     let (seen, requests) = simulation.run();
 
-    // A false answer, and a driver that is dropped with eight requests, cost the input a byte or more.
+    // A false response, or dropping a driver with eight requests, consumes at least a byte of input.
     let most = 300 + 8 * data.len();
     assert!(requests.len() <= most, "{} requests, more than {most}", requests.len());
     for (op, start) in &ops {
         let watched = &seen[op];
         let is_done = watched.events.last().is_some_and(|said| said == "done");
         let Some(digest) = start.reference.digest().filter(|_| is_done) else { continue };
-        let algorithm = digest.algorithm().expect("only what can be verified is done");
+        let algorithm = digest.algorithm().expect("only verifiable content completes");
         if start.operation == Operation::Blob {
             assert_eq!(
                 &Digest::of(algorithm, watched.sink()),
                 digest,
-                "a blob is done that is not what was asked for"
+                "a blob completes with other content than requested"
             );
         } else if start.walk.platform.is_none() {
             let resolved = watched.events.iter().find(|said| said.starts_with("resolved "));
-            let resolved = resolved.expect("what is done was resolved");
-            assert!(resolved.contains(&digest.to_string()), "{resolved}, though {digest} was asked for");
+            let resolved = resolved.expect("a finished operation was resolved");
+            assert!(resolved.contains(&digest.to_string()), "{resolved}, but {digest} was requested");
         }
     }
 }
 
 struct Sample {
     registry: Registry,
-    /// Everything in it, each with its bytes.
+    /// All its content, with the bytes.
     contents: Vec<Descriptor>,
 }
 
@@ -74,11 +79,10 @@ static SAMPLE: LazyLock<Sample> = LazyLock::new(|| {
     let mut contents = vec![root.clone()];
     let mut at = 0;
     while let Some(descriptor) = contents.get(at).cloned() {
-        let bytes = memory.bytes(&descriptor.digest).expect("a complete tree");
-        let evidence = oci_proto::Evidence { expected: Some(&descriptor.media_type), content_type: None };
-        let manifest = oci_proto::Manifest::read(bytes, evidence).expect("a proper document");
-        contents.extend(manifest.config().map(|config| config.to_owned()));
-        contents.extend(manifest.entries().map(|entry| entry.to_owned()));
+        let bytes = memory.bytes(&descriptor.digest).expect("the tree is complete");
+        let manifest =
+            oci_proto::Manifest::verified(bytes, &descriptor, None).expect("the document is valid");
+        contents.extend(manifest.children().map(|(_, child)| child.to_owned()));
         contents[at].data = memory.bytes(&descriptor.digest);
         at += 1;
     }
@@ -122,7 +126,7 @@ fn start(choices: &mut Choices<'_>) -> Start {
     Start::parse(&format!("{verb} {host}/{repository}{name}{options}")).expect("an operation")
 }
 
-/// Answers that are true, or nearly, or not at all.
+/// Responses that are correct, almost correct, or wrong.
 struct Drawn;
 
 impl Answers for Drawn {
@@ -130,7 +134,7 @@ impl Answers for Drawn {
         let mut answer = SAMPLE.registry.respond(asked.head);
         match choices.below(10) {
             0..4 => {}
-            4 => answer.cut = Some((choices.below(256), Fault::new(FaultKind::Reset, "as it was drawn"))),
+            4 => answer.cut = Some((choices.below(256), Fault::new(FaultKind::Reset, "from the input"))),
             5 => change_header(&mut answer.headers, choices),
             6 => {
                 let mut body = answer.body.to_vec();
@@ -227,7 +231,7 @@ fn damage(body: &mut Vec<u8>, choices: &mut Choices<'_>) {
     }
 }
 
-/// An index of what the registry has, with wrong sizes and types among them.
+/// An index of the registry's content, including wrong sizes and types.
 fn index(choices: &mut Choices<'_>) -> Bytes {
     let mut entries = Vec::new();
     for _ in 0..choices.below(6) {

@@ -1,9 +1,9 @@
 //! The body of the fuzz target `simulation`.
 
-use crate::simulation::run;
+use crate::simulation::run::run;
 
-/// Whatever registries, token servers, mirrors, networks and drivers do, a session keeps its promises: see
-/// [`simulation`](crate::simulation). The same input gives the same run.
+/// A session keeps its contract whatever registries, token servers, mirrors, networks and drivers do: see
+/// [`simulation`](crate::simulation). Equal inputs give equal runs.
 pub fn simulation(data: &[u8]) {
-    assert_eq!(run(data), run(data), "the same input, and another run");
+    assert_eq!(run(data), run(data), "equal inputs must give equal runs");
 }

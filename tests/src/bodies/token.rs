@@ -6,7 +6,8 @@ use http::HeaderValue;
 use oci_proto::{Scope, TokenAnswer};
 use serde_json::Value;
 
-/// A scope reads back from its own text, covers itself, gains nothing from itself, and is bounded.
+/// A scope prints as text that parses to the same value, covers itself, is unchanged by a merge with itself,
+/// and is bounded.
 pub fn scope(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let scope = Scope::parse(text);
@@ -24,15 +25,14 @@ pub fn scope(data: &[u8]) {
     assert!(merged.covers(&scope) && merged.covers(&pull), "{merged}");
 }
 
-/// What is read as a token answer is what `serde_json` finds in it; its token fits a header, and does not
-/// show.
+/// A parsed token response agrees with `serde_json`; its token is valid in a header, and is not shown.
 pub fn token(data: &[u8]) {
     let value: Option<Value> = serde_json::from_slice(data).ok();
     let text = |name| value.as_ref()?.get(name)?.as_str().filter(|text| !text.is_empty());
     let token = text("token").or_else(|| text("access_token"));
     match TokenAnswer::parse(data) {
         Ok(answer) => {
-            // Of numbers that do not fit, `serde_json` makes no value.
+            // `serde_json` has no value for numbers out of range.
             assert!(value.is_none() || Some(answer.token.reveal()) == token, "{value:?}");
             assert!(HeaderValue::from_str(answer.token.reveal()).is_ok());
             let shown = format!("TokenAnswer {{ token: REDACTED, lifetime: {:?} }}", answer.lifetime);

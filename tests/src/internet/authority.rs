@@ -1,4 +1,4 @@
-//! Whom the servers' certificates are from.
+//! The certificate authority of the test servers.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,11 +11,11 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::wire::Stream;
 
-/// A certificate authority, made for a test.
+/// A certificate authority for a test.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
-    /// What each host proves its name with.
+    /// The TLS settings of each host.
     hosts: Mutex<BTreeMap<String, Arc<ServerConfig>>>,
 }
 
@@ -23,56 +23,56 @@ impl Authority {
     /// A new authority.
     ///
     /// # Panics
-    /// There is no randomness to be had.
+    /// No randomness is available.
     pub fn new() -> Self {
-        let key = KeyPair::generate().expect("a key can be made");
-        let mut params = CertificateParams::new([]).expect("no name is a bad name");
+        let key = KeyPair::generate().expect("a key can be generated");
+        let mut params = CertificateParams::new([]).expect("no names are valid names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let pem = params.self_signed(&key).expect("a certificate can be made").pem();
+        let pem = params.self_signed(&key).expect("a certificate can be signed").pem();
         Self { issuer: Issuer::new(params, key), pem, hosts: Mutex::default() }
     }
 
-    /// Its own certificate, for those who trust it.
+    /// Its own certificate as PEM, for clients that trust it.
     pub fn pem(&self) -> &str {
         &self.pem
     }
 
-    /// What a host proves its name with, or an address.
+    /// The TLS settings of a host name or an address.
     ///
     /// # Panics
-    /// It is no name.
+    /// The name is invalid.
     pub fn host(&self, name: &str) -> Arc<ServerConfig> {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         hosts.entry(name.to_owned()).or_insert_with(|| Arc::new(self.issue(name, |_| {}))).clone()
     }
 
-    /// A certificate for `name` and its key, both as PEM, for a program to read.
+    /// A certificate for `name` and its key, both as PEM, for an external program.
     ///
     /// # Panics
-    /// It is no name.
+    /// The name is invalid.
     pub fn issue_pem(&self, name: &str) -> (String, String) {
         let (certificate, key) = self.sign(name, |_| {});
         (certificate.pem(), key.serialize_pem())
     }
 
-    /// A server's settings with a certificate for `name`, changed as told before it is signed.
+    /// TLS settings with a certificate for `name`, whose parameters `change` may modify before it is signed.
     ///
     /// # Panics
-    /// It is no name.
+    /// The name is invalid.
     pub fn issue(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> ServerConfig {
         let (certificate, key) = self.sign(name, change);
         let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
         ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
-            .expect("the provider has the default versions")
+            .expect("the provider supports the default versions")
             .with_no_client_auth()
             .with_single_cert(vec![certificate.into()], key)
-            .expect("the key is that of the certificate")
+            .expect("the key belongs to the certificate")
     }
 
     fn sign(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> (Certificate, KeyPair) {
-        let key = KeyPair::generate().expect("a key can be made");
-        let mut params = CertificateParams::new([name.to_owned()]).expect("a host has a name");
+        let key = KeyPair::generate().expect("a key can be generated");
+        let mut params = CertificateParams::new([name.to_owned()]).expect("the host name is valid");
         change(&mut params);
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate can be signed");
         (certificate, key)

@@ -8,10 +8,10 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// A command that runs `ocip` as it is in this workspace.
+/// A command that runs this workspace's `ocip`.
 ///
 /// # Panics
-/// It cannot be built.
+/// The build fails.
 pub fn ocip() -> Command {
     program("ocip")
 }
@@ -19,7 +19,7 @@ pub fn ocip() -> Command {
 /// A command that runs an example of this workspace.
 ///
 /// # Panics
-/// There is no such example, or it cannot be built.
+/// There is no such example, or the build fails.
 pub fn example(name: &str) -> Command {
     program(name)
 }
@@ -32,9 +32,9 @@ fn program(name: &str) -> Command {
 
 /// Builds all programs.
 ///
-/// cargo tells only a package's own tests where its binary is, so this asks for a build, which is none
-/// where nothing changed: what is built is what `cargo test --workspace` builds, with the same features.
-/// The target folder is cargo's choice, as ever.
+/// cargo gives the path of a binary only to tests of its own package, so this runs a build. If
+/// nothing has changed, the build does nothing: its programs, features and target directory are those of
+/// `cargo test --workspace`.
 fn build() -> BTreeMap<String, PathBuf> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo
@@ -43,8 +43,8 @@ fn build() -> BTreeMap<String, PathBuf> {
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
-    // What cargo tells the tests about their package is not for the build of another one: build scripts
-    // that watch these variables would run again, here and in the next build.
+    // The variables that cargo sets for a test describe its package. Build scripts that watch them would run
+    // again, here and in the next build.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         let told = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
@@ -52,8 +52,8 @@ fn build() -> BTreeMap<String, PathBuf> {
             cargo.env_remove(&name);
         }
     }
-    let built = cargo.output().expect("the cargo that built the tests can be started");
-    assert!(built.status.success(), "the programs cannot be built: {}", built.status);
+    let built = cargo.output().expect("the cargo that built the tests can be run");
+    assert!(built.status.success(), "the programs do not build: {}", built.status);
     let messages = String::from_utf8_lossy(&built.stdout);
     messages
         .lines()

@@ -1,4 +1,4 @@
-//! docker-registry, the reference implementation of a registry, as a process of a test's own.
+//! docker-registry, the reference implementation of a registry, as a child process.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -12,12 +12,12 @@ use oci_proto::Digest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::Program;
+use crate::interop::program::Program;
 
-/// How long it may take to listen. It takes some 100 ms, and a machine that builds at the same time is slow.
+/// The time limit for a start. It takes some 100 ms, but more on a busy machine.
 const START: Duration = Duration::from_secs(30);
 
-/// What a registry is told besides where it listens and where it stores.
+/// The configuration of a registry, except its address and storage directory.
 #[derive(Clone, Debug)]
 pub struct Settings(Value);
 
@@ -26,19 +26,19 @@ impl Settings {
     pub fn new() -> Self {
         Self(json!({
             "version": "0.1",
-            // At this level it says where it listens.
+            // The level at which it logs its address.
             "log": { "level": "info", "accesslog": { "disabled": true } },
             "storage": {
                 "delete": { "enabled": true },
-                // Would wake up at random.
+                // Disabled, because it runs at random times.
                 "maintenance": { "uploadpurging": { "enabled": false } },
             },
             "http": { "secret": "signs the URLs of uploads" },
         }))
     }
 
-    /// Sets a part of the configuration file, which is named by the keys that lead there: `["auth",
-    /// "htpasswd"]`, `["auth", "token"]`, `["http", "tls"]`.
+    /// Sets a value of the configuration file by its path of keys: `["auth", "htpasswd"]`, `["auth",
+    /// "token"]`, `["http", "tls"]`.
     ///
     /// Source: docker-registry, configuration.md.
     #[must_use]
@@ -58,8 +58,8 @@ impl Default for Settings {
     }
 }
 
-/// A registry that is running. It ends, and what it stores goes, when this is dropped; where a test
-/// panics, its log is shown.
+/// A running registry. Dropping it stops the process and deletes its storage. If the test panics, its log is
+/// printed.
 #[derive(Debug)]
 pub struct DockerRegistry {
     program: Program,
@@ -73,28 +73,28 @@ impl DockerRegistry {
     /// Starts an empty registry on a port of 127.0.0.1, and waits until it listens.
     ///
     /// # Panics
-    /// It does not start.
+    /// The registry does not start.
     pub fn start(program: &Program, settings: &Settings) -> Self {
-        let content = TempDir::with_prefix("content-").expect("a temporary folder can be made");
+        let content = TempDir::with_prefix("content-").expect("a temporary folder can be created");
         Self::with(program, settings, Arc::new(content))
     }
 
-    /// Starts another registry with the same content, and other settings.
+    /// Starts another registry with the same storage and other settings.
     ///
     /// # Panics
-    /// It does not start.
+    /// The registry does not start.
     #[must_use]
     pub fn beside(&self, settings: &Settings) -> Self {
         Self::with(&self.program, settings, self.content.clone())
     }
 
     fn with(program: &Program, settings: &Settings, content: Arc<TempDir>) -> Self {
-        let house = TempDir::with_prefix("docker-registry-").expect("a temporary folder can be made");
+        let house = TempDir::with_prefix("docker-registry-").expect("a temporary folder can be created");
         let config = settings
             .clone()
             .with(&["storage", "filesystem"], json!({ "rootdirectory": content.path() }))
             .with(&["http", "addr"], json!("127.0.0.1:0"));
-        // JSON is YAML.
+        // JSON is a subset of YAML.
         let config_path = house.path().join("config.yml");
         fs::write(&config_path, config.0.to_string()).expect("a temporary file can be written");
         let log_path = house.path().join("log");
@@ -108,7 +108,7 @@ impl DockerRegistry {
             .stdout(log.try_clone().expect("an open file can be shared"))
             .stderr(log)
             .spawn()
-            .expect("docker-registry can be started, since it was found");
+            .expect("docker-registry was found and can be run");
 
         let deadline = Instant::now() + START;
         let address = loop {
@@ -116,7 +116,7 @@ impl DockerRegistry {
             if let Some(address) = listening(&log) {
                 break address;
             }
-            let ended = child.try_wait().expect("the state of a child can be asked");
+            let ended = child.try_wait().expect("the state of a child process can be read");
             if ended.is_some() || Instant::now() > deadline {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -127,20 +127,20 @@ impl DockerRegistry {
         Self { program: program.clone(), child, address, house, content }
     }
 
-    /// Where it listens.
+    /// Its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What it has written to stdout and stderr, the access log among it.
+    /// Its output on stdout and stderr, including the access log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_path()).unwrap_or_else(|error| error.to_string())
     }
 
-    /// Changes what it stores under a digest of sha256: replaces the first `from` by `to`, which is as long.
+    /// Corrupts the blob with a sha256 digest: replaces the first `from` by `to`, which has the same length.
     ///
     /// # Panics
-    /// It does not store that.
+    /// The registry does not store the blob.
     pub fn damage(&self, digest: &Digest, from: &str, to: &str) {
         let hex = digest.encoded();
         let folder = self.content.path().join("docker/registry/v2/blobs/sha256");
@@ -149,7 +149,7 @@ impl DockerRegistry {
         let damaged = stored.replacen(from, to, 1);
         assert!(
             damaged != stored && damaged.len() == stored.len(),
-            "`{from}` to `{to}` is no damage to {digest}"
+            "replacing `{from}` by `{to}` does not corrupt {digest}"
         );
         fs::write(&path, damaged).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
@@ -161,11 +161,11 @@ impl DockerRegistry {
 
 impl Drop for DockerRegistry {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
-            #[expect(clippy::print_stderr, reason = "the failed test shows it")]
+            #[expect(clippy::print_stderr, reason = "the test harness shows it if the test fails")]
             {
                 eprintln!("the log of docker-registry on {}:\n{}", self.address, self.log());
             }
@@ -173,7 +173,7 @@ impl Drop for DockerRegistry {
     }
 }
 
-/// Where it says that it listens, which it does before the first connection.
+/// The address in its log, which it writes before it accepts connections.
 fn listening(log: &str) -> Option<SocketAddr> {
     let (_, said) = log.split_once("listening on ")?;
     let end = said.find(|c: char| !matches!(c, '0'..='9' | '.' | ':'))?;

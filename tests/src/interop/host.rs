@@ -1,4 +1,4 @@
-//! A server on loopback whose every answer is a test's.
+//! A loopback server whose responses the test supplies.
 
 use std::io::{self, BufReader, Read as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -11,14 +11,14 @@ use http::{HeaderMap, Method};
 
 use crate::wire::{Reply, read_head, write_reply};
 
-/// A server that listens until this is dropped.
+/// A server that listens until it is dropped.
 #[derive(Debug)]
 pub struct Host {
     address: SocketAddr,
     over: Arc<AtomicBool>,
 }
 
-/// What a client asks.
+/// A request of a client.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Asked {
@@ -38,27 +38,27 @@ impl Asked {
         self.target.split_once('?').map_or(&self.target, |(path, _)| path)
     }
 
-    /// The target's query, empty where it has none.
+    /// The target's query, empty if it has none.
     pub fn query(&self) -> &str {
         self.target.split_once('?').map_or("", |(_, query)| query)
     }
 
-    /// A header that is text, empty where it is not there.
+    /// A header as text; empty if it is missing.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 }
 
 impl Host {
-    /// Listens on a port of its own, and answers as it is told.
+    /// Listens on a free port, and responds with `answer`.
     ///
     /// # Panics
-    /// There is no port to be had.
+    /// No port is available.
     pub fn start(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
         Self::on(bind(), move |asked, stream| write_reply(stream, &asked.method, &answer(asked)))
     }
 
-    /// Answers at a listener. What answers writes to the connection, and says whether that goes on.
+    /// Serves a listener. `answer` writes to the connection, and returns whether it stays open.
     pub(super) fn on(
         listener: TcpListener,
         answer: impl Fn(&Asked, &mut TcpStream) -> io::Result<bool> + Send + Sync + 'static,
@@ -72,14 +72,14 @@ impl Host {
                     break;
                 }
                 let answer = answer.clone();
-                // A connection that breaks is what its client sees, and often what a test wants.
+                // Broken connections are visible to the client, and often intended by the test.
                 thread::spawn(move || converse(stream, &*answer));
             }
         });
         Self { address, over }
     }
 
-    /// Where it listens.
+    /// Its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -88,14 +88,14 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         self.over.store(true, Ordering::SeqCst);
-        // The accepting thread looks up, and ends.
+        // Wakes the accepting thread, which ends.
         let _ = TcpStream::connect(self.address);
     }
 }
 
-/// A listener on a port that nobody else has.
+/// A listener on a free port.
 pub(super) fn bind() -> TcpListener {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port on loopback")
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free on loopback")
 }
 
 fn converse(

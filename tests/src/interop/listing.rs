@@ -1,4 +1,4 @@
-//! What a walk must report, worked out anew from the documents: nothing here uses the walk under test.
+//! The expected nodes of a walk, computed from the documents independently of the walk under test.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use oci_proto::server::{Content as _, Memory};
 use oci_proto::{Descriptor, Digest, Found, MediaType, Node};
 use serde_json::{Value, json};
 
-/// Every node under `root` in depth-first pre-order, each as `ocip tree --json` prints it.
+/// Every node under `root` in depth-first pre-order, in the format of `ocip tree --json`.
 pub fn listing(memory: &Memory, root: &Descriptor) -> Vec<Value> {
     let mut lister = Lister { memory, seen: BTreeSet::new(), lines: Vec::new() };
     lister.list(
@@ -20,7 +20,7 @@ pub fn listing(memory: &Memory, root: &Descriptor) -> Vec<Value> {
     lister.lines
 }
 
-/// A node as `ocip tree --json` prints it.
+/// A node in the format of `ocip tree --json`.
 pub fn line(node: &Node) -> Value {
     let descriptor = &node.descriptor;
     let mut line = json!({
@@ -44,12 +44,12 @@ pub fn line(node: &Node) -> Value {
     line
 }
 
-/// A document of the content, read.
+/// A parsed document of the content.
 ///
 /// # Panics
-/// The content lacks it, or has it damaged.
+/// The content lacks the document, or it is malformed.
 pub fn document(memory: &Memory, digest: &str) -> Value {
-    let digest: Digest = digest.parse().expect("a digest in content is a digest");
+    let digest: Digest = digest.parse().expect("digests in the content are valid");
     let bytes = memory.bytes(&digest).unwrap_or_else(|| panic!("the content lacks {digest}"));
     serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{digest} is not JSON: {error}"))
 }

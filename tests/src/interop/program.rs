@@ -1,4 +1,4 @@
-//! Programs that have to be installed.
+//! Installed programs.
 
 use std::env;
 use std::io::{self, Write as _};
@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-/// A program that is installed.
+/// An installed program.
 #[derive(Clone, Debug)]
 pub struct Program(PathBuf);
 
 impl Program {
-    /// Finds a program. `package` is what Debian calls the package that has it.
+    /// Finds a program. `package` is the Debian package that contains it.
     ///
-    /// Where it is missing, stderr says so, past what the test harness captures: the test that asked
-    /// returns, and shows nothing.
+    /// If it is missing, a message is written to stderr, bypassing the harness's capture, and the test is
+    /// expected to return without testing anything.
     ///
     /// # Panics
     /// The program is missing, and `CI` is `true` in the environment.
@@ -27,14 +27,14 @@ impl Program {
         assert!(env::var_os("CI").is_none_or(|ci| ci != "true"), "{advice}");
         let thread = thread::current();
         let test = thread.name().unwrap_or("a test");
-        // One write, so that other tests' words do not fall into it. There is no other place to tell that
-        // stderr is gone.
+        // A single write keeps the message in one piece among those of other tests. If stderr is closed,
+        // there is nowhere to report that.
         let _ = io::stderr().write_all(format!("\n*** SKIPPED: {test}: {advice} ***\n").as_bytes());
         None
     }
 
-    /// A command with nothing in its environment but the search path, and `home` as its home: what the
-    /// user or the machine has configured must not decide a test.
+    /// A command with only the search path in its environment and `home` as its home directory, so that the
+    /// configuration of the user or the machine does not affect tests.
     pub fn command(&self, home: &Path) -> Command {
         let mut command = Command::new(&self.0);
         command.env_clear().env("HOME", home).env("XDG_RUNTIME_DIR", home).env("TMPDIR", home);

@@ -1,4 +1,4 @@
-//! Fills a registry over HTTP, with what the specification says and nothing of the crates under test.
+//! Pushes content to a registry over HTTP as specified, independently of the crates under test.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use oci_proto::{Descriptor, Digest};
 use serde_json::Value;
 use ureq::{Agent, Body};
 
-use super::document;
+use crate::interop::listing::document;
 
 /// Pushes content into one repository of a registry.
 #[derive(Debug)]
@@ -23,17 +23,17 @@ pub struct Pusher<'a> {
 }
 
 impl<'a> Pusher<'a> {
-    /// A pusher of what `memory` holds.
+    /// A pusher of the content of `memory`.
     pub fn new(registry: SocketAddr, repository: &'a str, memory: &'a Memory) -> Self {
         Self { agent: agent(), registry, repository, memory, pushed: BTreeSet::new() }
     }
 
-    /// Pushes a manifest, after everything under it, by digest; then again by tag.
+    /// Pushes a manifest by digest, after everything under it, and then by tag.
     ///
-    /// A subject is not followed: it may be missing by rule (image-spec, manifest.md).
+    /// A subject is not followed: it may be missing (image-spec, manifest.md).
     ///
     /// # Errors
-    /// Who refused what, and how.
+    /// The request that was refused, and the response.
     pub fn push(&mut self, tag: &str, root: &Descriptor) -> Result<(), String> {
         let (digest, media_type) = (root.digest.to_string(), root.media_type.as_str());
         self.manifest(&digest, media_type)?;
@@ -57,10 +57,10 @@ impl<'a> Pusher<'a> {
         self.put_manifest(digest, digest, media_type)
     }
 
-    /// Pushes a blob: end-4a, then end-6. (end-4b would be one request, and not every registry has it.)
+    /// Pushes a blob: end-4a, then end-6. (end-4b would be one request, but not every registry supports it.)
     ///
     /// # Errors
-    /// Who refused what, and how.
+    /// The request that was refused, and the response.
     pub fn put_blob(&mut self, digest: &str) -> Result<(), String> {
         if !self.pushed.insert(digest.to_owned()) {
             return Ok(());
@@ -80,10 +80,10 @@ impl<'a> Pusher<'a> {
         expect("PUT", &upload, answer, StatusCode::CREATED).map(drop)
     }
 
-    /// Pushes one manifest by a name, which is a tag or a digest: end-7.
+    /// Pushes one manifest under a tag or a digest: end-7.
     ///
     /// # Errors
-    /// Who refused what, and how.
+    /// The request that was refused, and the response.
     pub fn put_manifest(&self, name: &str, digest: &str, media_type: &str) -> Result<(), String> {
         let url = self.url(&format!("manifests/{name}"));
         let answer = self.agent.put(&url).content_type(media_type).send(&*self.bytes(digest));
@@ -95,12 +95,12 @@ impl<'a> Pusher<'a> {
     }
 
     fn bytes(&self, digest: &str) -> bytes::Bytes {
-        let digest: Digest = digest.parse().expect("a digest in content is a digest");
+        let digest: Digest = digest.parse().expect("digests in the content are valid");
         self.memory.bytes(&digest).unwrap_or_else(|| panic!("the content lacks {digest}"))
     }
 }
 
-/// A client that does nothing by itself, asks no proxy, and waits for a bounded time.
+/// A client without redirects, proxy and retries, with a timeout.
 pub(super) fn agent() -> Agent {
     Agent::config_builder()
         .http_status_as_error(false)

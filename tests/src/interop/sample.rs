@@ -1,48 +1,48 @@
-//! Content for registries: what docker-registry takes, and what a mirror holds.
+//! Content for registries: of the types that docker-registry accepts and that a mirror stores.
 
 use oci_proto::server::{Flavour, Memory};
 use oci_proto::{Algorithm, Descriptor, MediaType, Platform};
 use serde_json::{Value, json};
 
-/// Content with a root.
+/// A tree of content.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Sample {
-    /// All of it.
+    /// All content.
     pub memory: Memory,
-    /// What the tag names.
+    /// The descriptor behind the tag.
     pub root: Descriptor,
-    /// An image for linux/arm/v7, on the deepest level.
+    /// An image for linux/arm/v7, at the deepest level.
     pub deepest: Descriptor,
-    /// Blobs that are worth a download: an empty one, a small one, a large one, and one named by sha512.
+    /// Blobs to download: an empty one, a small one, a large one, and one with a sha512 digest.
     pub blobs: Vec<Descriptor>,
 }
 
 impl Sample {
     /// An index with two levels of indexes below it:
-    /// - an OCI index, which does not say its own media type, of
-    ///   - an OCI index of images for linux/amd64, linux/arm64, linux/arm/v7 and linux/s390x, the last one with
-    ///     parts that are named by sha512, and
+    /// - an OCI index without a media type of its own, of
+    ///   - an OCI index of images for linux/amd64, linux/arm64, linux/arm/v7 and linux/s390x, the last one
+    ///     with sha512 digests, and
     ///   - a Docker manifest list of images for linux/amd64 and linux/arm64,
     /// - the manifest list again,
     /// - an artifact, whose subject is the first image,
     /// - the first image again, and
-    /// - an image of no platform.
+    /// - an image without a platform.
     ///
-    /// It has no entry that is neither an image nor an index: docker-registry 2.8 takes an index only after each
-    /// of its entries, as a manifest, and takes no manifest of another type.
+    /// Every entry is an image or an index: docker-registry 2.8 accepts an index only after each of its
+    /// entries, as a manifest, and accepts no manifests of other types.
     pub fn nested() -> Self {
         Self::nested_with(3_000_000)
     }
 
-    /// As [`nested`](Self::nested), with a large blob of so many bytes.
+    /// Like [`nested`](Self::nested), with a large blob of this size in bytes.
     pub fn nested_with(bytes: usize) -> Self {
         let mut memory = Memory::new();
         let large: Vec<u8> = (0_u32..).flat_map(u32::to_le_bytes).take(bytes).collect();
         let amd64 = image(&mut memory, Flavour::OCI, "linux/amd64", &large);
         let arm64 = image(&mut memory, Flavour::OCI, "linux/arm64", b"");
         let deepest = image(&mut memory, Flavour::OCI, "linux/arm/v7", b"a small layer");
-        let by_sha512 = by_sha512(&mut memory, b"a layer that is named by sha512");
+        let by_sha512 = by_sha512(&mut memory, b"a layer with a sha512 digest");
         let s390x = image_of(&mut memory, "linux/s390x", &[&by_sha512, &by_sha512]);
         let inner = memory.add_index(Flavour::OCI, [&amd64, &arm64, &deepest, &s390x]);
 
@@ -76,12 +76,12 @@ fn image(memory: &mut Memory, flavour: Flavour, platform: &str, layer: &[u8]) ->
     memory.add_image(flavour, Some(self::platform(platform)), &[b"a layer that all of them share", layer])
 }
 
-/// A layer, named by sha512.
+/// A layer with a sha512 digest.
 fn by_sha512(memory: &mut Memory, bytes: &'static [u8]) -> Descriptor {
     memory.add_with(Algorithm::Sha512, media_type("application/vnd.oci.image.layer.v1.tar"), bytes)
 }
 
-/// An image, named by sha256, of a config and layers that are named as they are.
+/// An image with a sha256 digest, whose config and layers are given.
 fn image_of(memory: &mut Memory, platform: &str, layers: &[&Descriptor]) -> Descriptor {
     let platform = self::platform(platform);
     let diff_ids: Vec<String> = layers.iter().map(|layer| layer.digest.to_string()).collect();
@@ -112,9 +112,9 @@ fn descriptor(of: &Descriptor) -> Value {
 }
 
 fn platform(text: &str) -> Platform {
-    text.parse().expect("a constant that names a platform")
+    text.parse().expect("the constant is a valid platform")
 }
 
 fn media_type(text: &str) -> MediaType {
-    text.parse().expect("a constant that names a media type")
+    text.parse().expect("the constant is a valid media type")
 }

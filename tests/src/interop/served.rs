@@ -1,4 +1,4 @@
-//! Our own registry, for others to read from.
+//! This project's registry, for other clients.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::sync::oneshot;
 
-/// The core's registry on a port of loopback, until this is dropped.
+/// The core's registry on a loopback port. Dropping it stops the server.
 #[derive(Debug)]
 pub struct Served {
     address: SocketAddr,
@@ -22,12 +22,12 @@ impl Served {
     /// Serves `server`, whose blobs are in `memory`.
     ///
     /// # Panics
-    /// There is no port, or no thread, to be had.
+    /// No port or no thread is available.
     pub fn start(server: Server, memory: Memory) -> Self {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
         let listener = runtime
             .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-            .expect("there is a free port on loopback");
+            .expect("a port is free on loopback");
         let address = listener.local_addr().expect("a listener has an address");
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = thread::spawn(move || {
@@ -38,7 +38,7 @@ impl Served {
         Self { address, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// Where it listens.
+    /// Its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -48,7 +48,7 @@ impl Drop for Served {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // What it panicked of is on stderr already.
+            // Its panic message is on stderr already.
             let _ = thread.join();
         }
     }

@@ -1,26 +1,26 @@
-//! A token server: hands out tokens that docker-registry takes, and remembers who asked for what.
+//! A token server that issues tokens for docker-registry, and records the requests.
 
-mod desk;
+pub(crate) mod issuer;
 
 use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use issuer::{Rules, TokenRequest};
 use serde_json::json;
 use tempfile::TempDir;
 
-pub(super) use desk::Desk;
-pub use desk::{Rules, TokenRequest, Who};
-
-use super::Settings;
-use super::host::{Host, bind};
+use crate::interop::docker_registry::Settings;
+use crate::interop::host::{Host, bind};
 use crate::wire::write_reply;
 
-/// A token server that runs until this is dropped.
+pub(super) use issuer::Issuer;
+
+/// A token server that runs until it is dropped.
 #[derive(Debug)]
 pub struct TokenServer {
     _host: Host,
-    desk: Arc<Desk>,
+    issuer: Arc<Issuer>,
     folder: TempDir,
 }
 
@@ -28,26 +28,26 @@ impl TokenServer {
     /// Starts a token server with these rules.
     ///
     /// # Panics
-    /// There is no port, no randomness or no temporary folder to be had.
+    /// No port, randomness or temporary directory is available.
     pub fn start(rules: Rules) -> Self {
         let listener = bind();
         let address: SocketAddr = listener.local_addr().expect("a listener has an address");
-        let desk = Arc::new(Desk::new(rules, address));
-        let folder = TempDir::with_prefix("token-server-").expect("a temporary folder can be made");
-        fs::write(folder.path().join("root.pem"), desk.pem()).expect("a temporary file can be written");
-        let answering = desk.clone();
+        let issuer = Arc::new(Issuer::new(rules, address));
+        let folder = TempDir::with_prefix("token-server-").expect("a temporary folder can be created");
+        fs::write(folder.path().join("root.pem"), issuer.pem()).expect("a temporary file can be written");
+        let answering = issuer.clone();
         let host = Host::on(listener, move |asked, stream| {
             write_reply(stream, &asked.method, &answering.answer(asked))
         });
-        Self { _host: host, desk, folder }
+        Self { _host: host, issuer, folder }
     }
 
-    /// The requests since the last call, in the order in which they came.
+    /// The requests since the last call, in order of arrival.
     pub fn take(&self) -> Vec<TokenRequest> {
-        self.desk.take()
+        self.issuer.take()
     }
 
-    /// What makes docker-registry ask for its tokens.
+    /// The configuration that makes docker-registry require its tokens.
     ///
     /// Source: docker-registry, configuration.md, "token".
     #[must_use]
@@ -55,9 +55,9 @@ impl TokenServer {
         settings.with(
             &["auth", "token"],
             json!({
-                "realm": self.desk.realm(),
-                "service": desk::SERVICE,
-                "issuer": desk::ISSUER,
+                "realm": self.issuer.realm(),
+                "service": issuer::SERVICE,
+                "issuer": issuer::ISSUER,
                 "rootcertbundle": self.folder.path().join("root.pem"),
             }),
         )

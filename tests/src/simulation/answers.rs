@@ -1,4 +1,4 @@
-//! Who answers what a simulated driver carries.
+//! The trait of servers in a simulation.
 
 use std::fmt;
 
@@ -6,46 +6,46 @@ use bytes::Bytes;
 use http::{Request, request};
 use oci_proto::{Credentials, CredentialsQuery, Digest, Fault, FaultKind, OpId, Payload, Time};
 
-use super::Choices;
-use crate::transcript::Answer;
+use crate::simulation::choices::Choices;
+use crate::transcript::parse::Answer;
 
-/// What no event may say, of those logins that answers do not choose themselves.
+/// Part of every secret of the default credentials: no event may contain it.
 pub(super) const SECRET: &str = "hunter2";
 
-/// A request that has arrived.
+/// A request at its arrival.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Asked<'a> {
-    /// When that is.
+    /// The time of its arrival.
     pub now: Time,
-    /// The operation that it is for; none where it is for several.
+    /// Its operation; none if it serves several.
     pub op: Option<OpId>,
-    /// What is asked.
+    /// The request.
     pub head: &'a request::Parts,
-    /// What comes with it.
+    /// Its payload.
     pub payload: &'a Payload,
 }
 
-/// Gives a request its answer.
+/// Responds to requests.
 pub trait Answers {
-    /// The answer to a request that has arrived.
+    /// The response to a request.
     ///
     /// # Errors
     ///
-    /// It has no answer, and this is what its transport says in the end.
+    /// There is no response, and the transport fails like this.
     fn answer(&mut self, asked: &Asked<'_>, choices: &mut Choices<'_>) -> Result<Answer, Fault>;
 
-    /// Sees a request as it is sent, and the operation that it is for.
+    /// Called for each request when it is sent, with its operation.
     fn sent(&mut self, _op: Option<OpId>, _request: &Request<Payload>) {}
 
-    /// Sees that the driver fails a request by itself.
+    /// Called when the driver fails a request by itself.
     fn failed(&mut self, _asked: &Asked<'_>, _kind: FaultKind) {}
 
-    /// What is found where the session asks for a login.
+    /// The result of a credentials lookup.
     ///
     /// # Errors
     ///
-    /// It cannot be looked up.
+    /// The lookup fails.
     fn login(
         &mut self,
         _asked: &CredentialsQuery,
@@ -53,18 +53,21 @@ pub trait Answers {
     ) -> Result<Option<Credentials>, Fault> {
         match choices.below(5) {
             0 => Ok(None),
-            1 => Ok(Some(Credentials::login("user", SECRET).expect("a name without a colon"))),
+            1 => Ok(Some(Credentials::login("user", SECRET).expect("the name has no colon"))),
             2 => Ok(Some(Credentials::Identity(SECRET.into()))),
             3 => Ok(Some(Credentials::Bearer(SECRET.into()))),
-            _ => Err(Fault::new(FaultKind::Credentials, "as it was drawn")),
+            _ => Err(Fault::new(FaultKind::Credentials, "from the input")),
         }
     }
 
-    /// Some content as it should be, which an earlier pull may have left behind.
+    /// Called when the driver does not answer a question for credentials.
+    fn no_login(&mut self, _asked: &CredentialsQuery) {}
+
+    /// The correct content of a digest, as an earlier pull may have stored it.
     fn content(&self, _digest: &Digest) -> Option<Bytes> {
         None
     }
 
-    /// Sees what the session, or something of it, shows of itself.
+    /// Called with each text that the session shows.
     fn shown(&mut self, _what: &dyn fmt::Debug) {}
 }

@@ -1,4 +1,4 @@
-//! Trees of content, drawn from bytes, and what is wrong with them where they are served.
+//! Trees of content decided by the input, with defects of the served copy.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,17 +6,18 @@ use bytes::Bytes;
 use oci_proto::server::{Content as _, Flavour, Memory};
 use oci_proto::{Algorithm, Descriptor, Digest, MediaType};
 
-use super::{Choices, Registry};
+use crate::simulation::choices::Choices;
+use crate::simulation::registry::Registry;
 
-/// A tree, and what a registry lacks of it or has wrong.
+/// A tree, with the defects of the served copy.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Content {
-    /// All of it, as it should be.
+    /// All content, correct.
     pub memory: Memory,
-    /// An index.
+    /// The root, an index.
     pub root: Descriptor,
-    /// Every descriptor of the tree that an index has.
+    /// All descriptors of the tree's indexes.
     pub built: Vec<Descriptor>,
     missing: BTreeSet<Digest>,
     wrong: BTreeMap<Digest, Bytes>,
@@ -26,27 +27,27 @@ pub struct Content {
 pub const PLATFORMS: [&str; 5] =
     ["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/arm/v6", "unknown/unknown"];
 
-/// The most entries of all indexes together.
+/// The maximum number of entries in all indexes together.
 const MAX_ENTRIES: usize = 40;
-/// The most levels of indexes below the root.
+/// The maximum number of index levels below the root.
 const MAX_DEPTH: usize = 5;
 
 impl Content {
-    /// Draws a tree. Without choices, it is three images that are one.
+    /// Generates a tree. Without input it is three identical images.
     pub fn draw(choices: &mut Choices<'_>) -> Self {
         let mut drawing = Drawing { memory: Memory::new(), built: Vec::new(), entries: 0 };
-        let ills = choices.byte();
+        let defects = choices.byte();
         let (flavour, entries) = (Flavour::OCI, drawing.entries(choices, 0));
         let root = drawing.memory.add_index(flavour, &entries);
         let Drawing { memory, built, .. } = drawing;
         let mut content = Self::of(memory, root, built);
-        // Of most trees, all is there.
-        if ills % 4 == 3 {
+        // Most trees are complete.
+        if defects % 4 == 3 {
             for _ in 0..=choices.below(2) {
                 content.missing.extend(content.some(choices));
             }
         }
-        if ills / 4 % 8 == 7 {
+        if defects / 4 % 8 == 7 {
             for _ in 0..=choices.below(2) {
                 let digest = content.some(choices);
                 let most = choices.below(40);
@@ -61,16 +62,16 @@ impl Content {
         Self { memory, root, built, missing: BTreeSet::new(), wrong: BTreeMap::new() }
     }
 
-    /// What of it is not served as it should be.
-    pub(super) fn ills(&self) -> String {
+    /// The defects of the served copy.
+    pub(super) fn defects(&self) -> String {
         let list = |digests: &mut dyn Iterator<Item = &Digest>| {
             digests.map(ToString::to_string).collect::<Vec<_>>().join(", ")
         };
         format!("missing [{}], wrong [{}]", list(&mut self.missing.iter()), list(&mut self.wrong.keys()))
     }
 
-    /// What images have, with its size.
-    pub(super) fn blobs(&self) -> Vec<(Digest, u64)> {
+    /// All content of images, with the sizes.
+    pub fn blobs(&self) -> Vec<(Digest, u64)> {
         let contents = self.memory.contents();
         let is_entry = |digest: &Digest| {
             *digest == self.root.digest || self.built.iter().any(|built| built.digest == *digest)
@@ -79,14 +80,14 @@ impl Content {
         blobs.map(|(digest, bytes)| (digest.clone(), bytes.len() as u64)).collect()
     }
 
-    /// Some content, but for the root.
+    /// Some content other than the root.
     fn some(&self, choices: &mut Choices<'_>) -> Option<Digest> {
         let mut contents: Vec<&Digest> = self.memory.contents().map(|(digest, _)| digest).collect();
         contents.retain(|digest| **digest != self.root.digest);
         (!contents.is_empty()).then(|| contents[choices.below(contents.len())].clone())
     }
 
-    /// A registry that has it, in two repositories.
+    /// A registry with the tree in two repositories.
     pub fn registry(&self) -> Registry {
         let mut registry = Registry::new(self.memory.clone(), &self.root).also_in("team/other", &self.root);
         for digest in &self.missing {
@@ -98,7 +99,7 @@ impl Content {
         registry
     }
 
-    /// The same, without some of it.
+    /// The same registry without some of the content.
     #[must_use]
     pub fn without(&self, missing: impl IntoIterator<Item = Digest>) -> Self {
         let mut without = self.clone();
@@ -106,7 +107,7 @@ impl Content {
         without
     }
 
-    /// The same, with some of it as it should be.
+    /// The same registry with some of the content repaired.
     #[must_use]
     pub fn with(&self, right: &BTreeSet<Digest>) -> Self {
         let mut with = self.clone();
@@ -115,12 +116,12 @@ impl Content {
         with
     }
 
-    /// Whether something else is served in the place of some content.
+    /// Whether other bytes are served for some content.
     pub(super) fn is_wrong(&self, digest: &str) -> bool {
         self.wrong.keys().any(|wrong| wrong.to_string() == digest)
     }
 
-    /// What a registry serves under a digest.
+    /// The bytes that a registry serves for a digest.
     pub fn serves(&self, digest: &Digest) -> Option<Bytes> {
         if self.missing.contains(digest) {
             return None;
@@ -152,20 +153,20 @@ impl Drawing {
                 self.memory.add_blob(media_type, vec![choices.byte(); size])
             }
             9 | 10 if !self.built.is_empty() => self.built[choices.below(self.built.len())].clone(),
-            // A document by a name that nobody reads documents by.
+            // A document under a type that is not parsed as one.
             11 if !self.built.is_empty() => {
                 let Descriptor { digest, size, .. } = &self.built[choices.below(self.built.len())];
                 Descriptor::new(thing(), digest.clone(), *size)
             }
-            // What it says, it carries.
+            // Its data is embedded.
             12 => {
-                let mut carried = if choices.flip() && depth < MAX_DEPTH {
+                let mut transfer = if choices.flip() && depth < MAX_DEPTH {
                     self.index(choices, depth + 1)
                 } else {
                     self.image(choices)
                 };
-                carried.data = self.memory.bytes(&carried.digest);
-                carried
+                transfer.data = self.memory.bytes(&transfer.digest);
+                transfer
             }
             13.. if depth < MAX_DEPTH => self.index(choices, depth + 1),
             _ => self.image(choices),
@@ -194,13 +195,13 @@ impl Drawing {
     fn artifact(&mut self, choices: &mut Choices<'_>) -> Descriptor {
         let (flavour, files) = (flavour(choices), layers(choices));
         let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
-        let media_type = "application/spdx+json".parse().expect("a media type");
+        let media_type = "application/spdx+json".parse().expect("the media type is valid");
         self.memory.add_artifact(flavour, media_type, &files, None)
     }
 }
 
 fn thing() -> MediaType {
-    "application/vnd.example.thing".parse().expect("a media type")
+    "application/vnd.example.thing".parse().expect("the media type is valid")
 }
 
 fn flavour(choices: &mut Choices<'_>) -> Flavour {

@@ -1,14 +1,17 @@
-//! What is to be expected of an operation: whatever happened, and where nobody lied.
+//! The expectations for an operation: in any case, and if all responses were correct.
 
 use std::collections::BTreeSet;
 
 use oci_proto::server::Content as _;
 use oci_proto::{Digest, Kind, Limits, OpId, Platform, WalkOptions};
 
-use super::world::World;
-use super::{Content, Registry, Watched, model};
+use crate::simulation::content::Content;
+use crate::simulation::model;
+use crate::simulation::registry::Registry;
+use crate::simulation::watched::Watched;
+use crate::simulation::world::World;
 
-/// An operation that was started.
+/// A started operation.
 #[derive(Debug)]
 pub(super) struct Started {
     pub(super) registry: usize,
@@ -25,7 +28,7 @@ pub(super) enum What {
 }
 
 impl Started {
-    /// Holds what was seen of the operation to what is to be expected.
+    /// Compares the observations of the operation with the expectations.
     pub(super) fn check(&self, op: OpId, watched: &Watched, world: &World<'_>, limits: &Limits) {
         let said: Vec<&str> = watched.events.iter().map(String::as_str).collect();
         let news = |said: &&str| !said.starts_with("retry ") && !said.starts_with("warning ");
@@ -35,7 +38,7 @@ impl Started {
         let not_there = |name| world.not_there.contains(&(op, name));
         seen.check_whatever_happened(|digest| not_there(digest.to_string()) || not_there(String::new()));
         let ended = said.last().is_some_and(|last| *last == "done" || last.starts_with("failed "));
-        if ended && !watched.has_deadline && world.accounts.is_right(op, self.registry) {
+        if ended && !watched.may_end() && world.fault_record.is_right(op, self.registry) {
             seen.check_all_there_is();
         }
     }
@@ -44,25 +47,25 @@ impl Started {
 struct Seen<'a> {
     what: &'a What,
     watched: &'a Watched,
-    /// Its events, but for retries and warnings.
+    /// Its events, without retries and warnings.
     said: &'a [&'a str],
     content: &'a Content,
     limits: &'a Limits,
 }
 
 impl Seen<'_> {
-    /// What is asked for how often, at most.
+    /// The maximum number of requests for each target.
     fn check_requests(&self) {
         let Limits { challenges, max_attempts: tries, redirects, .. } = *self.limits;
-        // Each way from the first URL on ends after so many redirects. There are as many ways as there may be
-        // 401s and failures in a row, but for the last of each, which ends all.
+        // Each sequence of redirects from the first URL is bounded. There are as many sequences as there may
+        // be 401s and failures in a row, except for the last of each, which ends the request.
         let for_one = ((challenges + tries - 1) * (redirects + 1)) as usize;
         let mut all = 2 * for_one;
         let mut most = vec![(Registry::TAG.to_owned(), 2 * for_one)];
         for (digest, bytes) in self.content.memory.contents() {
-            // A document is asked for by HEAD and GET, and once more if it was chosen. A blob is asked for anew
-            // after each time that brought at least half of what was left: at two places, and again from its
-            // beginning where what was there before was wrong.
+            // A document is requested by HEAD and GET, and once more if it was selected. A blob is requested
+            // again after each attempt that delivered at least half of the rest: from two servers, and again
+            // from its start if the held part was corrupt.
             let halves = (u64::BITS - (bytes.len() as u64).leading_zeros()) as usize;
             let times = if self.content.is_document(digest) { 3 } else { 0 } + 3 * (1 + halves);
             all += times * for_one;
@@ -70,99 +73,102 @@ impl Seen<'_> {
         }
         for (name, most) in most {
             let times = self.watched.requests_for.get(&name).copied().unwrap_or_default();
-            assert!(times <= most, "{times} requests for {name}, where {most} are the most: {:?}", self.said);
+            assert!(times <= most, "{times} requests for {name}, more than {most}: {:?}", self.said);
         }
         let times = self.watched.requests;
-        assert!(times <= all, "{times} requests, where {all} are the most: {:?}", self.said);
+        assert!(times <= all, "{times} requests, more than {all}: {:?}", self.said);
     }
 
-    /// What is done is right, whoever answered what.
+    /// Results are correct, whatever the responses.
     fn check_whatever_happened(&self, is_not_there: impl Fn(&Digest) -> bool) {
         let Self { content, watched, said, .. } = self;
         match self.what {
             What::Blob { digest, .. } => {
-                let right = content.memory.bytes(digest).expect("a blob of the content");
-                assert!(!watched.is_done() || watched.sink() == right, "done, with wrong content");
-                assert!(watched.sink().len() <= right.len().max(1 << 16), "too much in a sink");
+                let right = content.memory.bytes(digest).expect("the blob is in the content");
+                assert!(!watched.is_done() || watched.sink() == right, "done with wrong content");
+                assert!(watched.sink().len() <= right.len().max(1 << 16), "too many bytes in a sink");
             }
             What::Walk(options) => {
                 let missing: BTreeSet<Digest> = said.iter().filter_map(|said| missing(said)).collect();
                 for digest in &missing {
-                    assert!(is_not_there(digest), "nobody said that {digest} is missing: {said:?}");
+                    assert!(is_not_there(digest), "no server said that {digest} is missing: {said:?}");
                 }
                 let model = model::walk(&content.without(missing), options, self.limits);
                 let told = if watched.is_done() { said } else { &said[..said.len().saturating_sub(1)] };
                 let so_far = &model.events[..told.len().min(model.events.len())];
-                assert_eq!(told, so_far, "a walk says something else than a recursion");
+                assert_eq!(told, so_far, "a walk disagrees with the recursion");
                 assert!(
                     !watched.is_done() || told.len() == model.events.len(),
                     "a walk ends early: {said:?}"
                 );
             }
             What::Pull if watched.is_done() => {
-                let all = model::pull(&content.whole()).expect("all there is");
-                assert_eq!(watched.kept(), &all, "a pull is done, and has something else");
+                let all = model::pull(&content.whole()).expect("the whole content is complete");
+                assert_eq!(watched.kept(), &all, "a finished pull has other content");
             }
             _ => {}
         }
     }
 
-    /// Where nobody lied, and all trouble passed, everything that can be had is there.
+    /// If all responses were correct and all failures transient, all available content is delivered.
     fn check_all_there_is(&self) {
         let Self { content, watched, said, .. } = self;
         let failed = |why: &str| {
-            let last = said.last().expect("an end");
-            // Of wrong content, it depends on its length what is wrong with it first.
-            let why = if why.starts_with("wrong") { "" } else { why };
-            assert!(last.starts_with("failed ") && last.contains(why), "not for {why:?}: {said:?}");
+            let last = said.last().expect("an operation has a last event");
+            // The length of wrong content decides which error is found first.
+            let why = if why.starts_with("mismatch") { "" } else { why };
+            assert!(
+                last.starts_with("failed ") && last.contains(why),
+                "expected a failure for {why:?}: {said:?}"
+            );
         };
         let root = &content.root;
         match self.what {
             What::Resolve { platform: None, manifest } => {
                 let resolved = format!("resolved {} {} {}", root.media_type, root.digest, root.size);
                 let manifest = manifest
-                    .then(|| format!("manifest {} {} {} as index", root.media_type, root.digest, root.size));
+                    .then(|| format!("store {} {} {} as index", root.media_type, root.digest, root.size));
                 let expected = [Some(resolved), manifest, Some("done".to_owned())];
                 let expected: Vec<String> = expected.into_iter().flatten().collect();
-                assert_eq!(said, &expected, "resolved to something else");
+                assert_eq!(said, &expected, "other events than expected");
             }
             What::Resolve { platform: Some(_), .. } | What::Check if self.limits.walk_nodes < 1000 => {}
             What::Resolve { platform: Some(platform), manifest } => match model::choose(content, platform) {
-                Ok(None) => failed("nothing fits"),
+                Ok(None) => failed("no image for platform"),
                 Err(why) => failed(why),
                 Ok(Some(digest)) => {
-                    let chosen: Digest = digest.parse().expect("a digest");
+                    let chosen: Digest = digest.parse().expect("the digest is valid");
                     let is_right = content.serves(&chosen) == content.memory.bytes(&chosen);
                     if *manifest && !is_right {
                         return failed("");
                     }
-                    assert!(said[0].contains(&digest) && watched.is_done(), "not {digest}: {said:?}");
+                    assert!(said[0].contains(&digest) && watched.is_done(), "expected {digest}: {said:?}");
                 }
             },
             What::Walk(options) => {
                 let model = model::walk(content, options, self.limits);
                 match model.failure {
-                    None => assert_eq!(said, &model.events, "a walk does not say all"),
+                    None => assert_eq!(said, &model.events, "a walk is incomplete"),
                     Some(why) => {
-                        assert_eq!(&said[..said.len() - 1], &model.events, "a walk does not say all");
+                        assert_eq!(&said[..said.len() - 1], &model.events, "a walk is incomplete");
                         failed(why);
                     }
                 }
             }
             What::Pull => match model::pull(&content.with(watched.held())) {
-                Some(_) if self.fits() => assert!(watched.is_done(), "all is there: {said:?}"),
+                Some(_) if self.fits() => assert!(watched.is_done(), "all content is available: {said:?}"),
                 _ => failed(""),
             },
             What::Check => {
                 assert!(watched.is_done(), "{said:?}");
                 let found: BTreeSet<Digest> =
                     watched.findings.iter().filter_map(|finding| finding.digest.clone()).collect();
-                assert_eq!(found, model::check(content), "found wrong: {said:?}");
+                assert_eq!(found, model::check(content), "other findings than expected: {said:?}");
             }
             What::Blob { digest, size, .. } => {
                 let right = content.memory.bytes(digest);
                 if *size == 0 || content.serves(digest) == right {
-                    assert!(watched.is_done(), "the blob is there: {said:?}");
+                    assert!(watched.is_done(), "the blob is available: {said:?}");
                 } else {
                     failed("");
                 }
@@ -170,7 +176,7 @@ impl Seen<'_> {
         }
     }
 
-    /// Whether a walk of all of it is within the limits.
+    /// Whether a walk of the whole tree is within the limits.
     fn fits(&self) -> bool {
         let mut options = WalkOptions::default();
         (options.blobs, options.strict) = (true, true);
@@ -178,14 +184,14 @@ impl Seen<'_> {
     }
 }
 
-/// What a node's event says is missing.
+/// The digest that a node event reports as missing.
 fn missing(said: &str) -> Option<Digest> {
     let node = said.strip_suffix(" missing").filter(|said| said.starts_with("node "))?;
     node.split(' ').nth(3)?.parse().ok()
 }
 
 impl Content {
-    /// All of it, as it should be.
+    /// The tree without defects.
     fn whole(&self) -> Self {
         Self::of(self.memory.clone(), self.root.clone(), self.built.clone())
     }

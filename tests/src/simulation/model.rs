@@ -1,4 +1,4 @@
-//! The reference model: a recursion over JSON, which shares nothing with the core's walks.
+//! The reference model: a recursion over JSON, independent of the core's walks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -8,15 +8,15 @@ use oci_proto::server::Content as _;
 use oci_proto::{Digest, Limits, Platform, Rank, WalkOptions};
 use serde_json::Value;
 
-use super::Content;
+use crate::simulation::content::Content;
 
-/// What the walk of the root says, and, where it fails, a word of why.
+/// The expected events of a walk from the root, and part of the failure if it fails.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Said {
-    /// What is said, as transcripts write it, but for the failure.
+    /// The events in the notation of transcripts, without the failure.
     pub events: Vec<String>,
-    /// A part of the failure's text.
+    /// A part of the failure's message.
     pub failure: Option<&'static str>,
 }
 
@@ -38,11 +38,11 @@ pub fn walk(content: &Content, options: &WalkOptions, limits: &Limits) -> Said {
     model.said
 }
 
-/// The digest of what fits `platform` best among the images of all indexes, the first among equals.
+/// The digest of the best match for `platform` among the images of all indexes; the first among equals.
 ///
 /// # Errors
 ///
-/// A document on the way cannot be had; a part of the failure's text.
+/// A document on the way is unavailable; a part of the failure's message.
 pub fn choose(content: &Content, platform: &Platform) -> Result<Option<String>, &'static str> {
     let options = WalkOptions::default();
     let limits = Limits::default();
@@ -71,11 +71,11 @@ pub fn choose(content: &Content, platform: &Platform) -> Result<Option<String>, 
         };
         Some((rank?, offer["digest"].as_str()?))
     });
-    // The first of several that are least, as `min_by_key` gives it.
+    // `min_by_key` returns the first of several minimums.
     Ok(fitting.min_by_key(|(rank, _)| *rank).map(|(_, digest)| digest.to_owned()))
 }
 
-/// What a pull takes; none where some of it cannot be had.
+/// The content of a complete pull; none if some content is unavailable.
 pub fn pull(content: &Content) -> Option<BTreeSet<Digest>> {
     let mut taken = BTreeSet::new();
     let right = descend(content, true, |digest, is_right| {
@@ -85,7 +85,7 @@ pub fn pull(content: &Content) -> Option<BTreeSet<Digest>> {
     right.then_some(taken)
 }
 
-/// What a check finds wrong.
+/// The findings of a check.
 pub fn check(content: &Content) -> BTreeSet<Digest> {
     let mut found = BTreeSet::new();
     descend(content, false, |digest, is_right| {
@@ -97,7 +97,8 @@ pub fn check(content: &Content) -> BTreeSet<Digest> {
     found
 }
 
-/// Tells of each content that is named whether what is served of it is right, as long as that is of interest.
+/// Calls `tell` for each content that is referred to, with whether the served copy is correct, until it
+/// returns false.
 fn descend(content: &Content, takes_data: bool, mut tell: impl FnMut(Digest, bool) -> bool) -> bool {
     let root = serde_json::json!({
         "mediaType": content.root.media_type.as_str(), "digest": content.root.digest.to_string(),
@@ -105,20 +106,25 @@ fn descend(content: &Content, takes_data: bool, mut tell: impl FnMut(Digest, boo
     let mut waiting = vec![root];
     let mut seen = BTreeSet::new();
     while let Some(named) = waiting.pop() {
-        let is_document = kind(named["mediaType"].as_str().expect("a media type")) != "other";
-        let digest: Digest = named["digest"].as_str().expect("a digest").parse().expect("a digest");
+        let is_document =
+            kind(named["mediaType"].as_str().expect("a descriptor has a media type")) != "other";
+        let digest: Digest = named["digest"]
+            .as_str()
+            .expect("a descriptor has a digest")
+            .parse()
+            .expect("the digest is valid");
         let is_at_hand = takes_data && (named["data"].is_string() || named["size"] == 0);
-        // Who reads a document has had its bytes.
+        // The bytes of a document are in memory when it is parsed.
         if seen.contains(&(digest.clone(), true)) || !seen.insert((digest.clone(), is_document)) {
             continue;
         }
-        let right = content.memory.bytes(&digest).expect("all of a tree is in memory");
+        let right = content.memory.bytes(&digest).expect("the whole tree is in memory");
         let is_right = is_at_hand || content.serves(&digest).as_ref() == Some(&right);
         if !tell(digest, is_right) {
             return false;
         }
         if is_document && is_right {
-            let document: Value = serde_json::from_slice(&right).expect("a document");
+            let document: Value = serde_json::from_slice(&right).expect("a document is JSON");
             waiting.extend(named_by(&document, true).into_iter().rev());
         }
     }
@@ -136,7 +142,7 @@ struct Model<'a> {
     content: &'a Content,
     options: &'a WalkOptions,
     limits: &'a Limits,
-    /// Whether each digest that was reported was asked for.
+    /// Whether each reported digest was fetched.
     seen: BTreeMap<String, bool>,
     bytes: u64,
     said: Said,
@@ -144,22 +150,22 @@ struct Model<'a> {
 
 impl Model<'_> {
     fn visit(&mut self, descriptor: &Value, depth: u64) -> Result<(), &'static str> {
-        let digest = descriptor["digest"].as_str().expect("a digest").to_owned();
-        let size = descriptor["size"].as_u64().expect("a size");
-        let media_type = descriptor["mediaType"].as_str().expect("a media type");
+        let digest = descriptor["digest"].as_str().expect("a descriptor has a digest").to_owned();
+        let size = descriptor["size"].as_u64().expect("a descriptor has a size");
+        let media_type = descriptor["mediaType"].as_str().expect("a descriptor has a media type");
         let kind = kind(media_type);
         let asks = kind != "other";
         let repeated = self.seen.get(&digest).is_some_and(|asked| *asked || !asks);
         if asks && !repeated {
             if depth > u64::from(self.limits.walk_depth) {
-                return Err("it lies deeper than");
+                return Err("its depth exceeds the limit");
             }
             if self.bytes + size > self.limits.walk_bytes {
-                return Err("with it the tree's manifests have more than");
+                return Err("with it, the tree's manifests exceed the limit");
             }
         }
         if self.said.events.len() as u64 > self.limits.walk_nodes {
-            return Err("the tree has more than");
+            return Err("the tree exceeds the limit");
         }
         let document = if asks && !repeated { self.fetch(descriptor, &digest)? } else { None };
         self.report(descriptor, depth, kind, document.as_ref(), repeated);
@@ -173,34 +179,34 @@ impl Model<'_> {
         Ok(())
     }
 
-    /// The document, if it is there.
+    /// The document, if it is available.
     fn fetch(&self, descriptor: &Value, digest: &str) -> Result<Option<Value>, &'static str> {
         if let Some(data) = descriptor["data"].as_str() {
             let data = base64::engine::general_purpose::STANDARD.decode(data).expect("Base64");
-            return Ok(Some(serde_json::from_slice(&data).expect("a document")));
+            return Ok(Some(serde_json::from_slice(&data).expect("a document is JSON")));
         }
-        let digest: Digest = digest.parse().expect("a digest");
+        let digest: Digest = digest.parse().expect("the digest is valid");
         match self.content.serves(&digest) {
             None if self.options.strict => Err("the registry does not have"),
             None => Ok(None),
             Some(bytes) if Digest::of(digest.algorithm().expect("a known one"), &bytes) != digest => {
-                Err("wrong ")
+                Err("mismatch")
             }
-            Some(bytes) => Ok(Some(serde_json::from_slice(&bytes).expect("a document"))),
+            Some(bytes) => Ok(Some(serde_json::from_slice(&bytes).expect("a document is JSON"))),
         }
     }
 
-    /// All images that the indexes under `descriptor` name, in order.
+    /// All images of the indexes under `descriptor`, in order.
     fn offers(
         &self,
         descriptor: &Value,
         seen: &mut BTreeSet<String>,
         offered: &mut Vec<Value>,
     ) -> Result<(), &'static str> {
-        match kind(descriptor["mediaType"].as_str().expect("a media type")) {
+        match kind(descriptor["mediaType"].as_str().expect("a descriptor has a media type")) {
             "image" => offered.push(descriptor.clone()),
             "index" => {
-                let digest = descriptor["digest"].as_str().expect("a digest");
+                let digest = descriptor["digest"].as_str().expect("a descriptor has a digest");
                 if seen.insert(digest.to_owned()) {
                     let document = self.fetch(descriptor, digest)?;
                     for child in document.iter().flat_map(|document| named_by(document, self.options.blobs)) {
@@ -222,9 +228,11 @@ impl Model<'_> {
         repeated: bool,
     ) {
         let (digest, size) = (&descriptor["digest"], &descriptor["size"]);
-        let mut text = format!("node {depth} {kind} {} {size}", digest.as_str().expect("a digest"));
+        let mut text =
+            format!("node {depth} {kind} {} {size}", digest.as_str().expect("a descriptor has a digest"));
         if let Some(os) = descriptor["platform"]["os"].as_str() {
-            let architecture = descriptor["platform"]["architecture"].as_str().expect("an architecture");
+            let architecture =
+                descriptor["platform"]["architecture"].as_str().expect("a platform has an architecture");
             _ = write!(text, " platform={os}/{architecture}");
             if let Some(variant) = descriptor["platform"]["variant"].as_str() {
                 _ = write!(text, "/{variant}");

@@ -1,4 +1,4 @@
-//! A registry that answers from memory, truthfully but where it was told otherwise.
+//! A registry that serves content from memory, with defects as configured.
 
 use std::collections::BTreeMap;
 
@@ -8,74 +8,75 @@ use http::{StatusCode, request};
 use oci_proto::server::{Body, Content as _, Memory, Server};
 use oci_proto::{Descriptor, Digest, Fault, Repository, Tag};
 
-use super::{Answers, Asked, Choices};
-use crate::transcript::Answer;
+use crate::simulation::answers::{Answers, Asked};
+use crate::simulation::choices::Choices;
+use crate::transcript::parse::Answer;
 
-/// One tree in one repository, under one tag.
+/// A registry with one tree, in one repository, under one tag.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Registry {
     memory: Memory,
     server: Server,
     repositories: Vec<Repository>,
-    /// What is served in the place of some content.
+    /// Other bytes to serve for some content.
     wrong: BTreeMap<Digest, Bytes>,
 }
 
 impl Registry {
-    /// What the tree is in.
+    /// The repository of the tree.
     pub const REPOSITORY: &'static str = "team/app";
     /// Its tag.
     pub const TAG: &'static str = "1";
 
-    /// Holds the tree.
+    /// A registry with the tree.
     ///
     /// # Panics
     ///
     /// The server refuses the tree.
     pub fn new(memory: Memory, root: &Descriptor) -> Self {
-        let repository: Repository = Self::REPOSITORY.parse().expect("a repository's name");
-        let tag: Tag = Self::TAG.parse().expect("a tag");
+        let repository: Repository = Self::REPOSITORY.parse().expect("the repository is valid");
+        let tag: Tag = Self::TAG.parse().expect("the tag is valid");
         let mut server = Server::new();
-        server.add(&repository, Some(&tag), root, &memory).expect("a complete tree");
+        server.add(&repository, Some(&tag), root, &memory).expect("the tree is complete");
         Self { memory, server, repositories: vec![repository], wrong: BTreeMap::new() }
     }
 
-    /// Holds the tree in another repository as well, under the same tag.
+    /// Adds the tree to another repository, under the same tag.
     ///
     /// # Panics
     ///
     /// The server refuses the tree.
     #[must_use]
     pub fn also_in(mut self, repository: &str, root: &Descriptor) -> Self {
-        let tag: Tag = Self::TAG.parse().expect("a tag");
-        let repository = repository.parse().expect("a repository's name");
-        self.server.add(&repository, Some(&tag), root, &self.memory).expect("a complete tree");
+        let tag: Tag = Self::TAG.parse().expect("the tag is valid");
+        let repository = repository.parse().expect("the repository is valid");
+        self.server.add(&repository, Some(&tag), root, &self.memory).expect("the tree is complete");
         self.repositories.push(repository);
         self
     }
 
-    /// Has some content no more.
+    /// Removes some content.
     pub fn remove(&mut self, digest: &Digest) {
         for repository in &self.repositories {
             self.server.remove(repository, digest);
         }
     }
 
-    /// Serves other bytes in the place of some content.
+    /// Serves other bytes for some content.
     pub fn corrupt(&mut self, digest: &Digest, bytes: Bytes) {
         self.wrong.insert(digest.clone(), bytes);
     }
 
-    /// The answer to a request.
+    /// The response to a request.
     pub fn respond(&self, head: &request::Parts) -> Answer {
         let (parts, body) = self.server.respond(head).into_parts();
         let body = match body {
             Body::Empty => Bytes::new(),
             Body::Bytes(bytes) => bytes,
             Body::Blob { digest, range } => {
-                let place = |at: u64| usize::try_from(at).expect("a place in memory");
-                let bytes = self.memory.bytes(&digest).expect("what the server holds is in memory");
+                let place = |at: u64| usize::try_from(at).expect("the offset fits in memory");
+                let bytes = self.memory.bytes(&digest).expect("all content of the server is in memory");
                 bytes.slice(place(range.start)..place(range.end))
             }
         };

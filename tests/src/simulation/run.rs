@@ -1,80 +1,96 @@
-//! A run: what it is about is drawn first, and then everything that happens in it.
+//! A run: the input decides the setup first, and then everything that happens.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use oci_proto::{Config, Limits, OpId, PlainHttp, PullOptions, Reference, Session, WalkOptions};
 
-use super::expected::{Started, What};
-use super::ledger::Ledger;
-use super::trace::Trace;
-use super::world::{REGISTRIES, World};
-use super::{Choices, Content, Counts, Manners, PLATFORMS, Simulation};
+use crate::simulation::behaviour::Behaviour;
+use crate::simulation::choices::Choices;
+use crate::simulation::content::{Content, PLATFORMS};
+use crate::simulation::counts::Counts;
+use crate::simulation::expected::{Started, What};
+use crate::simulation::secrets::Secrets;
+use crate::simulation::state::Simulation;
+use crate::simulation::trace::Trace;
+use crate::simulation::world::{REGISTRIES, World};
 
-/// What there is to tell of a run.
+/// The record of a run.
 #[derive(Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Run {
-    /// How often what happened.
+    /// Counters of what happened.
     pub counts: Counts,
     /// Every request, and then every event of each operation.
     pub said: Vec<String>,
-    /// How many steps the driver took.
+    /// The number of steps of the driver.
     pub steps: usize,
 }
 
-/// Holds the conversation that `data` says.
+/// Runs the simulation that `data` decides.
 ///
 /// # Panics
 ///
-/// A promise is broken.
+/// The session violates its contract.
 pub fn run(data: &[u8]) -> Run {
-    converse(data, Trace::default())
+    simulate(data, Trace::default())
 }
 
-/// The same, with a trace that a person can read, told line by line to whom it may concern: a run that breaks
-/// a promise tells it up to there.
+/// The same, with a readable trace that is passed to `tell` line by line. After a violation it shows
+/// everything up to that point.
 ///
 /// # Panics
 ///
-/// A promise is broken.
+/// The session violates its contract.
 pub fn traced(data: &[u8], tell: impl Fn(&str) + 'static) -> Run {
-    converse(data, Trace::told(tell))
+    simulate(data, Trace::told(tell))
 }
 
-/// Runs the conversation for so many steps, and drops the session: how many bytes that frees, of those that
-/// `used` counts, and how many operations were alive.
+/// The memory that a session held when it was dropped.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Dropped {
+    /// The number of bytes freed by the drop.
+    pub bytes: usize,
+    /// The number of live operations.
+    pub alive: usize,
+    /// The number of contents in the tree.
+    pub contents: usize,
+}
+
+/// Runs the simulation for this many steps, and drops the session. `used` returns the bytes allocated.
 ///
 /// # Panics
 ///
-/// A promise is broken.
-pub fn drop_after(data: &[u8], steps: usize, used: impl Fn() -> usize) -> (usize, usize) {
+/// The session violates its contract.
+pub fn drop_after(data: &[u8], steps: usize, used: impl Fn() -> usize) -> Dropped {
     let plan = Plan::draw(data);
     let mut simulation = plan.begin(Trace::default());
-    plan.go_on(&mut simulation, steps);
+    plan.advance(&mut simulation, steps);
     let alive = simulation.ops.values().filter(|watched| !watched.is_over).count();
     let session = std::mem::replace(&mut simulation.session, Session::new(Config::default(), 0));
     let before = used();
     drop(session);
-    (before.saturating_sub(used()), alive)
+    let contents = plan.content.memory.contents().count();
+    Dropped { bytes: before.saturating_sub(used()), alive, contents }
 }
 
-fn converse(data: &[u8], trace: Trace) -> Run {
+fn simulate(data: &[u8], trace: Trace) -> Run {
     let plan = Plan::draw(data);
     let mut simulation = plan.begin(trace);
-    let started = plan.go_on(&mut simulation, usize::MAX);
+    let started = plan.advance(&mut simulation, usize::MAX);
     simulation.end();
     tell(simulation, &started, &plan.config.limits)
 }
 
-/// What decides most. Each has bytes of its own, so that a change of one thing leaves the others as they are.
+/// The main parameters. Each has input bytes of its own, so that a change of one leaves the others unchanged.
 struct Plan<'d> {
     config: Config,
-    manners: Manners,
+    behaviour: Behaviour,
     content: Content,
-    parties: Choices<'d>,
+    setups: Choices<'d>,
     rounds: Vec<Choices<'d>>,
-    /// What is left for all that happens.
+    /// The remaining input, for everything that happens.
     choices: Choices<'d>,
 }
 
@@ -87,25 +103,25 @@ impl<'d> Plan<'d> {
         config.plain_http =
             settings.pick(&[PlainHttp::Loopback, PlainHttp::Loopback, PlainHttp::Always, PlainHttp::Never]);
         config.limits = limits(&mut settings);
-        let manners = settings.pick(&[Manners::PLAIN, Manners::RESTLESS, Manners::ROUGH]);
-        let parties = choices.part(32);
+        let behaviour = settings.pick(&[Behaviour::ORDERLY, Behaviour::INTERRUPTING, Behaviour::ARBITRARY]);
+        let setups = choices.part(32);
         let content = Content::draw(&mut choices.part(80));
-        Self { config, manners, content, parties, rounds, choices }
+        Self { config, behaviour, content, setups, rounds, choices }
     }
 
     fn begin(&self, trace: Trace) -> Simulation<'d, World<'_>> {
-        let Self { config, manners, content, .. } = self;
-        let mut parties = self.parties.clone();
-        let world = World::new(content, config.plain_http, config.limits.max_attempts, &mut parties);
-        let mut simulation = Simulation::new(config.clone(), world, *manners, self.choices.clone());
+        let Self { config, behaviour, content, .. } = self;
+        let mut setups = self.setups.clone();
+        let world = World::new(content, config.plain_http, config.limits.max_attempts, &mut setups);
+        let mut simulation = Simulation::new(config.clone(), world, *behaviour, self.choices.clone());
         trace.note(simulation.now, || format!("{config:?}"));
-        trace.note(simulation.now, || format!("{manners:?}; content with {}", content.ills()));
+        trace.note(simulation.now, || format!("{behaviour:?}; content with {}", content.defects()));
         simulation.trace = trace;
         simulation
     }
 
-    /// Starts operations, and drives them to their ends, or so many steps far.
-    fn go_on(&self, simulation: &mut Simulation<'_, World<'_>>, steps: usize) -> BTreeMap<OpId, Started> {
+    /// Starts operations, and drives them to completion or for this many steps.
+    fn advance(&self, simulation: &mut Simulation<'_, World<'_>>, steps: usize) -> BTreeMap<OpId, Started> {
         let mut started = BTreeMap::new();
         for mut round in self.rounds.iter().cloned() {
             for _ in 0..=round.below(4) {
@@ -113,7 +129,7 @@ impl<'d> Plan<'d> {
                 let name = REGISTRIES[about.registry];
                 simulation.trace.note(simulation.now, || format!("{op:?}: {name} {:?}", about.what));
                 simulation.watch(op);
-                simulation.answers.ledger.start(op, about.registry);
+                simulation.answers.secrets.start(op, about.registry);
                 started.insert(op, about);
             }
             while simulation.steps() < steps && simulation.step() {}
@@ -126,7 +142,7 @@ impl<'d> Plan<'d> {
     }
 }
 
-/// Holds what was seen against what was to be expected.
+/// Compares the observations with the expectations.
 fn tell(
     mut simulation: Simulation<'_, World<'_>>,
     started: &BTreeMap<OpId, Started>,
@@ -138,15 +154,15 @@ fn tell(
     for (op, watched) in ops {
         started[op].check(*op, watched, world, limits);
         for said in &watched.events {
-            Ledger::check_shown(said);
+            Secrets::check_shown(said);
             let what = match said.split_once(' ').map_or(said.as_str(), |(first, _)| first) {
-                "done" => "operations done",
-                "failed" => "operations failed",
+                "done" => "finished operations",
+                "failed" => "failed operations",
                 "retry" => {
                     let failed = said.split(' ').nth(1).and_then(|failed| failed.parse::<u32>().ok());
                     assert!(
                         failed.is_some_and(|failed| failed < limits.max_attempts),
-                        "with {} tries: {said}",
+                        "with {} attempts: {said}",
                         limits.max_attempts
                     );
                     "retries"
@@ -161,16 +177,16 @@ fn tell(
         *counts.entry(what).or_default() += times;
     }
     let count = |what| counts.get(what).copied().unwrap_or_default();
-    // A token that is fetched serves a request or an operation that has ended since. Each fetch is tried so
-    // often by POST, and so often by GET, from the realm on.
+    // A fetched token serves a request or an operation that has ended since. Each fetch is attempted a
+    // bounded number of times by POST and by GET, from the realm on.
     let most =
         (2 * limits.max_attempts * (limits.redirects + 1)) as usize * (count("requests") + started.len());
-    let asked = count("requests for tokens");
-    assert!(asked <= most, "{asked} requests for tokens, where {most} are the most");
+    let asked = count("token requests");
+    assert!(asked <= most, "{asked} token requests, more than {most}");
     Run { counts: std::mem::take(counts), said, steps }
 }
 
-/// Small ones, so that they are met.
+/// Limits small enough to be reached.
 fn limits(choices: &mut Choices<'_>) -> Limits {
     let mut limits = Limits::default();
     limits.max_attempts = choices.pick(&[3, 3, 5, 2]);
@@ -193,7 +209,7 @@ fn start(session: &mut Session, content: &Content, choices: &mut Choices<'_>) ->
     let by_digest = whom / 10 % 4 == 3;
     let root = &content.root.digest;
     let text = if by_digest { format!("{base}@{root}") } else { format!("{base}:1") };
-    let reference: Reference = text.parse().expect("a reference");
+    let reference: Reference = text.parse().expect("the reference is valid");
 
     let what = usize::from(choices.byte());
     let platform = PLATFORMS[what / 16 % PLATFORMS.len()].parse().ok();

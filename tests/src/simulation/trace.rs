@@ -1,22 +1,22 @@
-//! What happens in a run, for a person to read.
+//! A readable trace of a run.
 
 use oci_proto::{ExchangeId, Time};
 
-use crate::transcript::Answer;
+use crate::transcript::parse::Answer;
 
-/// Lines of what happens, if anybody wants to know.
+/// Receives the lines of a trace, if there is a receiver.
 #[derive(Default)]
 pub(super) struct Trace(Option<Tell>);
 
 type Tell = Box<dyn Fn(&str)>;
 
 impl Trace {
-    /// Tells what happens as it happens.
+    /// A trace that passes on each line as it is written.
     pub(super) fn told(tell: impl Fn(&str) + 'static) -> Self {
         Self(Some(Box::new(tell)))
     }
 
-    /// Takes note of what happens, unless nobody wants to know.
+    /// Writes a line, if there is a receiver.
     pub(super) fn note(&self, now: Time, line: impl FnOnce() -> String) {
         if let Some(tell) = &self.0 {
             tell(&format!("{:>9.3} {}", now.since_epoch().as_secs_f64(), line()));

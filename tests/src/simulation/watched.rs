@@ -1,76 +1,94 @@
-//! What was seen of an operation, and what each operation is held to whoever answers.
+//! The observations of an operation, with checks that hold for any responses.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use oci_proto::{Descriptor, Digest, Event, Finding, Time};
+use oci_proto::{Descriptor, Digest, Event, Finding, Question, StoreContent, Time};
 use serde_json::Value;
 
-/// What was seen of an operation.
+/// The observations of an operation.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Watched {
-    /// Its events, as transcripts write them.
+    /// Its events, in the notation of transcripts.
     pub events: Vec<String>,
-    /// What its sinks have had: a blob has one, a pull as many as it fetches.
+    /// The bytes of its sinks: a blob has one, a pull one for each blob that it fetches.
     pub sinks: BTreeMap<Digest, Vec<u8>>,
-    /// What a check found.
+    /// The findings of a check.
     pub findings: Vec<Finding>,
-    /// How many requests it sent, but for those that a driver dropped.
+    /// The number of its requests, without those of dropped drivers.
     pub requests: usize,
-    /// The same, for each last segment of a path.
+    /// The same for each last segment of a path.
     pub requests_for: BTreeMap<String, usize>,
-    /// Whether it may end for having no time.
-    pub has_deadline: bool,
+    /// Whether its driver ends it.
+    ending: Ending,
     pub(super) is_paused: bool,
     pub(super) is_over: bool,
-    /// When it tries again.
+    /// The time of its retry.
     pub(super) retries: Vec<Time>,
-    /// Content that came without a request.
+    /// Content that needed no request.
     data: Option<Bytes>,
-    /// Sinks whose bytes may come anew, from where a driver was dropped.
+    /// Sinks whose bytes may be delivered again, from the offset at which a driver was dropped.
     anew: BTreeSet<Digest>,
-    /// Sinks that had something before, which may be wrong, or is from another place: all of it may come.
+    /// Sinks with a held part, which may be corrupt: all bytes may be delivered again.
     begun: BTreeSet<Digest>,
-    /// The path where each content was asked for last.
+    /// The path of the last request for each content.
     places: BTreeMap<String, String>,
-    /// What a pull wants.
+    /// The content that a pull asked for.
     wanted: BTreeSet<Digest>,
-    /// Content that was there from before, all of it and right.
+    /// The content that it asked to store.
+    storing: BTreeSet<Digest>,
+    /// Held content, complete and correct.
     held: BTreeSet<Digest>,
-    /// Requests that were dropped, and were not sent again yet.
+    /// Abandoned requests that were not sent again yet.
     dropped: BTreeMap<String, usize>,
     root: Option<Descriptor>,
-    /// Content that a pull has, or leaves out.
+    /// The content that a pull has stored or skipped.
     kept: BTreeSet<Digest>,
-    /// What it stored last.
+    /// The content stored last.
     last: Option<Digest>,
 }
 
+/// Whether the driver ends an operation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Ending {
+    #[default]
+    Never,
+    /// It has set a deadline.
+    Perhaps,
+    /// It has failed the operation.
+    Surely,
+}
+
 impl Watched {
-    /// What the sink of a blob has had.
+    /// Whether its driver may end it, or has ended it.
+    pub fn may_end(&self) -> bool {
+        self.ending != Ending::Never
+    }
+
+    /// The bytes of a blob's sink.
     pub fn sink(&self) -> &[u8] {
         let sink = self.sinks.values().next().map(Vec::as_slice);
         self.data.as_deref().or(sink).unwrap_or_default()
     }
 
-    /// Whether it ended well.
+    /// Whether it has succeeded.
     pub fn is_done(&self) -> bool {
         self.events.last().is_some_and(|said| said == "done")
     }
 
-    /// What was there from before, all of it and right.
+    /// Held content, complete and correct.
     pub fn held(&self) -> &BTreeSet<Digest> {
         &self.held
     }
 
-    /// What a pull has.
+    /// The content that a pull has.
     pub fn kept(&self) -> &BTreeSet<Digest> {
         &self.kept
     }
 
     pub(super) fn sent(&mut self, name: &str, path: &str) {
-        // A pull that does not find a blob in one place begins anew in the next.
+        // A pull that does not find a blob at one server starts over at the next.
         let place = self.places.insert(name.to_owned(), path.to_owned());
         if place.is_some_and(|place| place != path)
             && let Ok(digest) = name.parse()
@@ -96,7 +114,28 @@ impl Watched {
         }
     }
 
-    /// All of some content is there from before; a document is to be stored nevertheless.
+    /// Records a lost request, whose bytes are delivered again.
+    pub(super) fn lost(&mut self, name: &str) {
+        if let Ok(digest) = name.parse() {
+            self.anew.insert(digest);
+        }
+    }
+
+    /// Records a deadline.
+    pub(super) fn may_fail(&mut self) {
+        if self.ending == Ending::Never {
+            self.ending = Ending::Perhaps;
+        }
+    }
+
+    /// Records that the driver failed the operation.
+    pub(super) fn must_fail(&mut self) {
+        if !self.is_over {
+            self.ending = Ending::Surely;
+        }
+    }
+
+    /// Records complete held content; a document is to be stored nevertheless.
     pub(super) fn hold(&mut self, digest: &Digest, is_document: bool) {
         self.held.insert(digest.clone());
         if !is_document {
@@ -104,7 +143,7 @@ impl Watched {
         }
     }
 
-    /// The beginning of a blob is there from before, and may be wrong.
+    /// Records a held part of a blob, which may be corrupt.
     pub(super) fn begin(&mut self, digest: &Digest, part: Vec<u8>) {
         if digest.algorithm().is_some_and(|algorithm| Digest::of(algorithm, &part) == *digest) {
             self.held.insert(digest.clone());
@@ -113,14 +152,14 @@ impl Watched {
         self.begun.insert(digest.clone());
     }
 
-    /// A sink gets bytes.
+    /// Receives bytes for a sink.
     pub(super) fn deliver(&mut self, digest: &Digest, at: u64, bytes: &[u8]) {
-        let at = usize::try_from(at).expect("a place in memory");
+        let at = usize::try_from(at).expect("the offset fits in memory");
         let sink = self.sinks.entry(digest.clone()).or_default();
         if at < sink.len() && (self.anew.contains(digest) || at == 0 && self.begun.remove(digest)) {
             sink.truncate(at);
         }
-        assert_eq!(at, sink.len(), "the sink of {digest} gets bytes twice, or misses some");
+        assert_eq!(at, sink.len(), "the sink of {digest} receives bytes twice, or misses some");
         if !bytes.is_empty() {
             self.anew.remove(digest);
         }
@@ -131,21 +170,13 @@ impl Watched {
         match event {
             Event::Done => {
                 self.is_over = true;
+                assert!(self.ending != Ending::Surely, "done, although its driver failed it");
                 if let (Some(root), Some(last)) = (&self.root, &self.last) {
-                    assert_eq!(last, &root.digest, "the root is what a pull stores last");
+                    assert_eq!(last, &root.digest, "a pull stores its root last");
                 }
             }
             Event::Failed(_) => self.is_over = true,
             Event::Resolved(root) => self.root = Some(root),
-            Event::Wanted(descriptor) => _ = self.wanted.insert(descriptor.digest),
-            Event::Data(bytes) => self.data = Some(bytes),
-            Event::Verified(digest) => {
-                let sink = self.sinks.entry(digest.clone()).or_default();
-                let algorithm = digest.algorithm().expect("what is verified can be");
-                assert_eq!(Digest::of(algorithm, sink), digest, "the sink has something else");
-                self.keep(digest);
-            }
-            Event::Store(descriptor, bytes) => self.store(&descriptor, &bytes),
             Event::Skipped(descriptor) => self.keep(descriptor.digest),
             Event::Finding(finding) => self.findings.push(finding),
             _ => {}
@@ -153,32 +184,62 @@ impl Watched {
         self.events.push(said);
     }
 
+    /// Records a new question.
+    pub(super) fn ask(&mut self, question: &Question, asks: String) {
+        match question {
+            Question::Credentials(_) => {}
+            Question::Held { descriptor, .. } => _ = self.wanted.insert(descriptor.digest.clone()),
+            Question::Store { descriptor, content, .. } => {
+                match content {
+                    StoreContent::Document(manifest) => self.store(descriptor, manifest.bytes()),
+                    StoreContent::Bytes(bytes) => {
+                        self.store(descriptor, bytes);
+                        self.data = Some(bytes.clone());
+                    }
+                    StoreContent::Sink => {
+                        let sink = self.sinks.entry(descriptor.digest.clone()).or_default().clone();
+                        self.store(descriptor, &sink);
+                    }
+                }
+                self.events.push(asks);
+            }
+        }
+    }
+
+    /// Records that some content is stored.
+    pub(super) fn stored(&mut self, digest: &Digest) {
+        self.keep(digest.clone());
+    }
+
     fn keep(&mut self, digest: Digest) {
-        assert!(self.kept.insert(digest.clone()), "{digest} comes twice");
+        assert!(self.kept.insert(digest.clone()), "{digest} is stored twice");
         self.last = Some(digest);
     }
 
-    /// A document is stored after all that it names.
-    fn store(&mut self, descriptor: &Descriptor, bytes: &Bytes) {
+    /// Content to store is correct, and everything that it refers to is stored.
+    fn store(&mut self, descriptor: &Descriptor, bytes: &[u8]) {
         let Descriptor { digest, size, media_type, .. } = descriptor;
-        let algorithm = digest.algorithm().expect("what is stored can be verified");
+        let algorithm = digest.algorithm().expect("content to store can be verified");
         assert_eq!(
             (&Digest::of(algorithm, bytes), bytes.len() as u64),
             (digest, *size),
-            "wrong content is stored"
+            "wrong content is to be stored"
         );
-        if media_type.kind() != oci_proto::Kind::Other {
-            let document: Value = serde_json::from_slice(bytes).expect("what is stored was read");
+        assert!(self.storing.insert(digest.clone()), "{digest} is to be stored twice");
+        // An operation that stores only a manifest does not store what the manifest refers to.
+        let is_pull = !(self.wanted.is_empty() && self.kept.is_empty());
+        if is_pull && media_type.kind() != oci_proto::Kind::Other {
+            let document: Value = serde_json::from_slice(bytes).expect("a document to store was parsed");
             let list = |name: &str| document[name].as_array().cloned().unwrap_or_default();
             let named = list("manifests").into_iter().chain(list("layers"));
             for named in named.chain(document.get("config").cloned()) {
-                let named: Digest = named["digest"].as_str().unwrap_or_default().parse().expect("a digest");
+                let named: Digest =
+                    named["digest"].as_str().unwrap_or_default().parse().expect("a descriptor has a digest");
                 assert!(
                     self.kept.contains(&named),
-                    "{digest} is stored, which names {named}, which is not there"
+                    "{digest} is to be stored before {named}, to which it refers"
                 );
             }
         }
-        self.keep(digest.clone());
     }
 }

@@ -1,29 +1,16 @@
-//! Events as transcripts write them.
+//! Events and questions in the notation of transcripts.
 
 use std::fmt::Write as _;
 
-use oci_proto::{Event, Found, Node};
+use oci_proto::{Descriptor, Event, Found, Node, Question, StoreContent};
 
-/// An event as transcripts write it.
+/// An event in the notation of transcripts.
 pub fn describe(event: &Event) -> String {
     match event {
         Event::Resolved(d) => format!("resolved {} {} {}", d.media_type, d.digest, d.size),
-        Event::Manifest(d, manifest) => {
-            format!(
-                "manifest {} {} {} as {}",
-                d.media_type,
-                d.digest,
-                manifest.bytes().len(),
-                manifest.kind()
-            )
-        }
         Event::Node(node) => describe_node(node),
-        Event::Data(bytes) => format!("data {}", String::from_utf8_lossy(bytes)),
         Event::Retry(retry) => format!("retry {} after {}", retry.failed, retry.error),
         Event::Warning(warning) => format!("warning {}", warning.text()),
-        Event::Wanted(d) => format!("wanted {}", d.digest),
-        Event::Verified(digest) => format!("verified {digest}"),
-        Event::Store(d, bytes) => format!("store {} {}", d.digest, bytes.len()),
         Event::Skipped(d) => format!("skipped {}", d.digest),
         Event::Finding(finding) => format!("finding {} {}", finding.problem, finding.detail),
         Event::Done => "done".to_owned(),
@@ -32,7 +19,30 @@ pub fn describe(event: &Event) -> String {
     }
 }
 
-/// A node as transcripts write it.
+/// A question in the notation of transcripts.
+pub fn describe_question(question: &Question) -> String {
+    match question {
+        Question::Credentials(asked) => format!("{} {}", asked.registry, asked.repository),
+        Question::Held { descriptor, .. } => format!("wanted {}", descriptor.digest),
+        Question::Store { descriptor, content, .. } => describe_store(descriptor, content),
+    }
+}
+
+/// A question to store content in the notation of transcripts.
+pub fn describe_store(descriptor: &Descriptor, content: &StoreContent) -> String {
+    let Descriptor { media_type, digest, size, .. } = descriptor;
+    let of = match content {
+        StoreContent::Document(manifest) => {
+            format!("{} as {}", manifest.bytes().len(), manifest.kind())
+        }
+        StoreContent::Bytes(bytes) if bytes.is_empty() => "0 as data".to_owned(),
+        StoreContent::Bytes(bytes) => format!("{} as data {}", bytes.len(), String::from_utf8_lossy(bytes)),
+        StoreContent::Sink => format!("{size} as sink"),
+    };
+    format!("store {media_type} {digest} {of}")
+}
+
+/// A node in the notation of transcripts.
 pub fn describe_node(node: &Node) -> String {
     let Node { depth, descriptor, kind, found, .. } = node;
     let mut text = format!("node {depth} {kind} {} {}", descriptor.digest, descriptor.size);

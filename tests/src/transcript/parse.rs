@@ -1,4 +1,4 @@
-//! Transcripts as text: lines, names in braces, answers.
+//! Parses transcripts: lines, names in braces, responses.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,40 +6,40 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use oci_proto::{Algorithm, Credentials, Digest, Fault, FaultKind};
+use oci_proto::{Algorithm, Credentials, Digest, Fault, FaultKind, Rest};
 
-/// A line that says something, with what is indented below it.
+/// A line with the lines indented below it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Step {
-    /// Its number in the file, for messages.
+    /// The line number, for messages.
     pub number: usize,
-    /// The word that it begins with.
+    /// The first word.
     pub verb: String,
-    /// The label in brackets, or nothing.
+    /// The label in brackets, or an empty string.
     pub label: String,
     /// The rest of the line.
     pub rest: String,
-    /// The indented lines below.
+    /// The lines indented below.
     pub below: Vec<String>,
 }
 
-/// A transcript, read.
+/// A parsed transcript.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Transcript {
-    /// What can be named in braces and in bodies.
+    /// Contents that braces and bodies can name.
     pub contents: BTreeMap<String, Bytes>,
-    /// What is said, in order.
+    /// The steps, in order.
     pub steps: Vec<Step>,
 }
 
 impl Transcript {
-    /// Reads a transcript.
+    /// Parses a transcript.
     ///
     /// # Errors
     ///
-    /// A line that cannot be understood, with its number.
+    /// A line is invalid; the message has its number.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut transcript = Self::default();
         let mut raw: Vec<Step> = Vec::new();
@@ -47,7 +47,7 @@ impl Transcript {
             let number = index + 1;
             if let Some(below) = line.strip_prefix("  ") {
                 raw.last_mut()
-                    .ok_or(format!("line {number}: nothing above it"))?
+                    .ok_or(format!("line {number}: no line above it"))?
                     .below
                     .push(below.to_owned());
             } else if !line.trim().is_empty() && !line.starts_with('#') {
@@ -86,7 +86,7 @@ impl Transcript {
         Ok(transcript)
     }
 
-    /// Replaces `{NAME}`, `{NAME.size}` and `{NAME.sha512}`. Braces that hold no known name stay.
+    /// Replaces `{NAME}`, `{NAME.size}` and `{NAME.sha512}`. Braces without a known name are kept.
     fn expand(&self, text: &str) -> Result<String, String> {
         let mut expanded = String::new();
         let mut rest = text;
@@ -106,7 +106,7 @@ impl Transcript {
                 "sha384" => _ = write!(expanded, "{}", Digest::of(Algorithm::Sha384, bytes)),
                 "sha512" => _ = write!(expanded, "{}", Digest::of(Algorithm::Sha512, bytes)),
                 "size" => _ = write!(expanded, "{}", bytes.len()),
-                other => return Err(format!("`{other}` is no part of a document")),
+                other => return Err(format!("`{other}` is not a property of a document")),
             }
             rest = tail;
         }
@@ -114,33 +114,41 @@ impl Transcript {
         Ok(expanded)
     }
 
-    /// The answer that a `<` step describes.
+    /// The response that a `<` step describes.
     ///
     /// # Errors
     ///
-    /// A line that cannot be understood.
+    /// A line is invalid.
     pub fn answer(&self, step: &Step) -> Result<Answer, String> {
         let status = step.rest.parse().map_err(|_| format!("`{}` is not a status", step.rest))?;
-        let mut answer =
-            Answer { status, headers: HeaderMap::new(), body: Bytes::new(), cut: None, drop: None };
+        let mut answer = Answer {
+            status,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            cut: None,
+            drop: None,
+            rest: None,
+        };
         for line in &step.below {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
             match word {
                 "body" => {
                     answer.body =
-                        self.contents.get(rest).ok_or(format!("nothing is named `{rest}`"))?.clone();
+                        self.contents.get(rest).ok_or(format!("no content is named `{rest}`"))?.clone();
                 }
                 "text" => answer.body = Bytes::from(rest.to_owned()),
                 "cut" => {
                     let (at, fault) = rest.split_once(' ').ok_or("cut N KIND MESSAGE")?;
                     answer.cut = Some((at.parse().map_err(|_| "cut N KIND MESSAGE")?, parse_fault(fault)?));
                 }
+                "rest" => answer.rest = Some(parse_rest(rest)?),
                 "drop" => answer.drop = Some(rest.parse().map_err(|_| "drop N")?),
                 _ => {
-                    let (name, value) = line.split_once(':').ok_or(format!("`{line}` is no header"))?;
-                    let name: HeaderName = name.parse().map_err(|_| format!("`{name}` is no header name"))?;
-                    let value =
-                        HeaderValue::from_str(value.trim()).map_err(|_| format!("`{value}` is no value"))?;
+                    let (name, value) = line.split_once(':').ok_or(format!("`{line}` is not a header"))?;
+                    let name: HeaderName =
+                        name.parse().map_err(|_| format!("`{name}` is not a header name"))?;
+                    let value = HeaderValue::from_str(value.trim())
+                        .map_err(|_| format!("`{value}` is not a header value"))?;
                     answer.headers.append(name, value);
                 }
             }
@@ -149,26 +157,37 @@ impl Transcript {
     }
 }
 
-/// What a server answers.
+/// A server's response.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
-    /// The headers, as they stand.
+    /// The headers, unchanged.
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
-    /// After how many bytes the body breaks off, and how.
+    /// The number of bytes after which the body breaks off, and the fault.
     pub cut: Option<(usize, Fault)>,
-    /// After how many bytes of the body the driver is dropped.
+    /// The number of bytes of the body after which the driver is dropped.
     pub drop: Option<usize>,
+    /// The session's expected instruction for the rest of the body.
+    pub rest: Option<Rest>,
 }
 
 impl Answer {
-    /// An answer that comes whole.
+    /// A complete response.
     pub fn new(status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
-        Self { status, headers, body, cut: None, drop: None }
+        Self { status, headers, body, cut: None, drop: None, rest: None }
+    }
+}
+
+fn parse_rest(text: &str) -> Result<Rest, String> {
+    match text.split_once(' ').unwrap_or((text, "")) {
+        ("wanted", "") => Ok(Rest::Wanted),
+        ("drain", bytes) => bytes.parse().map(Rest::Drain).map_err(|_| "rest drain N".to_owned()),
+        ("close", "") => Ok(Rest::Close),
+        _ => Err(format!("`{text}` is not `wanted`, `drain N` or `close`")),
     }
 }
 
@@ -179,27 +198,29 @@ pub(super) fn parse_fault(text: &str) -> Result<Fault, String> {
         "tls" => FaultKind::Tls,
         "timeout" => FaultKind::Timeout,
         "reset" => FaultKind::Reset,
-        "sink" => FaultKind::Sink,
+        "storage" => FaultKind::Storage,
+        "notsent" => FaultKind::NotSent,
+        "unsupported" => FaultKind::Unsupported,
         "credentials" => FaultKind::Credentials,
-        other => return Err(format!("`{other}` is no kind of fault")),
+        other => return Err(format!("`{other}` is not a kind of fault")),
     };
     Ok(Fault::new(kind, message))
 }
 
-/// Reads a duration: a whole number and `ms` or `s`.
+/// Parses a duration: a whole number followed by `ms` or `s`.
 ///
 /// # Errors
 ///
-/// It is something else.
+/// The text is not a duration.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is no duration");
+    let wrong = || format!("`{text}` is not a duration");
     if let Some(millis) = text.strip_suffix("ms") {
         return Ok(Duration::from_millis(millis.parse().map_err(|_| wrong())?));
     }
     Ok(Duration::from_secs(text.strip_suffix('s').ok_or_else(wrong)?.parse().map_err(|_| wrong())?))
 }
 
-/// Reads what a `login` step says.
+/// Parses a `login` step.
 pub(super) fn parse_login(text: &str) -> Result<Result<Option<Credentials>, Fault>, String> {
     let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
     Ok(match word {
@@ -211,6 +232,6 @@ pub(super) fn parse_login(text: &str) -> Result<Result<Option<Credentials>, Faul
         "identity" => Ok(Some(Credentials::Identity(rest.into()))),
         "bearer" => Ok(Some(Credentials::Bearer(rest.into()))),
         "fail" => Err(Fault::new(FaultKind::Credentials, rest)),
-        other => return Err(format!("`{other}` is no login")),
+        other => return Err(format!("`{other}` is not a login")),
     })
 }

@@ -1,4 +1,4 @@
-//! Transcripts against adapters: the servers' side is played over sockets.
+//! Plays transcripts to adapters: the servers are real ones, over sockets.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,43 +9,52 @@ use std::time::Duration;
 use http::Method;
 use http::header::CONTENT_LENGTH;
 use oci_proto::header::Warning;
-use oci_proto::{Event, FaultKind, Retry, is_loopback};
+use oci_proto::{Event, FaultKind, Retry, StoreContent, is_loopback};
+use oci_proto_common::Settings;
 use oci_proto_tokio::credentials::Store;
 use serde_json::json;
 
-use super::describe;
-use super::parse::{Step, Transcript, parse_duration, parse_fault};
-use super::start::{Operation, Start, config};
-use crate::adapter::{Adapter, Blob, Hook, Make, Settings};
-use crate::internet::{Authority, Internet, Reply, Request};
+use crate::adapter::{Adapter, Blob, Make};
+use crate::internet::authority::Authority;
+use crate::internet::{Internet, Request};
+use crate::transcript::describe::{describe, describe_store};
+use crate::transcript::parse::{Step, Transcript, parse_duration, parse_fault};
+use crate::transcript::start::{Operation, Start, config};
+use crate::wire::Reply;
 
-/// How long anything may take that a transcript says will come.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// How long a server must say nothing to be given up, where a transcript has one that does.
+/// The longest wait for anything that the transcript expects.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// The adapters' idle timeout in transcripts with a silent server.
 const IDLE: Duration = Duration::from_millis(1500);
-/// The longest time of a transcript that is lived through.
-const WORTH_WAITING: Duration = Duration::from_millis(100);
+/// Transcripts in which more time passes are not played.
+const MAX_PLAYED_TIME: Duration = Duration::from_millis(100);
 
 impl Transcript {
-    /// Why a real client over a real network cannot show what the transcript says, where it cannot.
+    /// Returns why the transcript cannot be played to a real client over a real network, if so.
     ///
     /// # Errors
     ///
-    /// A line that cannot be understood.
+    /// A line is invalid.
     pub fn core_only(&self) -> Result<Option<String>, String> {
         let mut time = Duration::ZERO;
         let bounded = self.steps.iter().any(|s| s.verb == "config" && s.rest.starts_with("in_flight"));
         let mut before = "";
         for step in &self.steps {
             let reason = match step.verb.as_str() {
-                // A driver asks its session what to do after each start.
-                "start" if bounded && before == "start" => Some("its operations start in one breath"),
-                "start" if step.rest.starts_with("pull ") => Some("a pull has a folder for its sink"),
-                "cancel" | "pause" | "resume" | "abandon" | "deadline" => Some("it steers a session"),
-                "login" if step.rest.starts_with("fail ") => Some("no file of logins fails so"),
+                // A driver polls its session after each start.
+                "start" if bounded && before == "start" => Some("its operations start at the same moment"),
+                "start" if step.rest.starts_with("pull ") => Some("a pull writes to a folder"),
+                "cancel" | "pause" | "resume" | "abandon" | "deadline" | "fail" | "lost" => {
+                    Some("it steers a session")
+                }
+                "held" => Some("adapters hold no content of their own"),
+                "stored" if step.rest.contains("fail ") => Some("storing in memory cannot fail"),
+                "login" if step.rest.starts_with("fail ") => {
+                    Some("a credentials file does not fail like this")
+                }
                 "fault" => match parse_fault(&step.rest)?.kind() {
                     FaultKind::Connect | FaultKind::Reset | FaultKind::Timeout => None,
-                    _ => Some("no server makes such a fault"),
+                    _ => Some("a server cannot cause this fault"),
                 },
                 "<" => self.answer(step)?.drop.map(|_| "a driver is dropped"),
                 ">" => {
@@ -53,11 +62,11 @@ impl Transcript {
                     let host = url.split('/').next().unwrap_or_default();
                     let host =
                         host.rsplit_once(':').filter(|_| !host.ends_with(']')).map_or(host, |(h, _)| h);
-                    is_loopback(host).then_some("its ports are not the test's to give")
+                    is_loopback(host).then_some("a test cannot choose its ports")
                 }
                 "time" => {
                     time += parse_duration(&step.rest)?;
-                    (time > WORTH_WAITING).then_some("it takes too long")
+                    (time > MAX_PLAYED_TIME).then_some("it takes too long")
                 }
                 _ => None,
             };
@@ -69,28 +78,30 @@ impl Transcript {
         Ok(None)
     }
 
-    /// Plays the transcript on an adapter, which must send what it says and show the outcome that it says.
+    /// Plays the transcript to an adapter, which must send the given requests and report the given outcome.
     ///
-    /// Each operation runs on a thread. Requests may come early, and answers go out in the transcript's order.
+    /// Each operation runs on its own thread. Requests may arrive early; responses are sent in the
+    /// transcript's order.
     ///
     /// # Errors
     ///
-    /// What the adapter did that the transcript does not say, or the other way round.
+    /// A difference between the adapter and the transcript.
     pub fn play(&self, make: Make, authority: &Arc<Authority>) -> Result<(), String> {
         let internet = Internet::start(authority.clone());
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
         let auth_file = folder.path().join("config.json");
         let silent = self.steps.iter().any(falls_silent);
-        let settings = Settings {
-            config: Some(config(self)?),
-            proxy: Some(internet.proxy()),
-            roots: Some(authority.pem().to_owned()),
-            credentials: Some(Store::none().file(&auth_file)),
-            idle_timeout: silent.then_some(IDLE),
-            on_retry: Some(Hook::new(|retry| show(&Event::Retry(Retry::clone(retry))))),
-            on_warning: Some(Hook::new(|warning| show(&Event::Warning(Warning::clone(warning))))),
-            ..Settings::default()
-        };
+        let mut settings = Settings::default()
+            .config(config(self)?)
+            .credentials(Store::none().file(&auth_file))
+            .on_retry(|retry| show(&Event::Retry(Retry::clone(retry))))
+            .on_warning(|warning| show(&Event::Warning(Warning::clone(warning))))
+            .proxy(Some(&internet.proxy()))
+            .and_then(|settings| settings.add_root_certificates_pem(authority.pem().as_bytes()))
+            .map_err(|error| error.to_string())?;
+        if silent {
+            settings = settings.idle_timeout(IDLE);
+        }
         let mut play = Play {
             transcript: self,
             adapter: make(&settings).into(),
@@ -113,7 +124,7 @@ impl Transcript {
 }
 
 impl Transcript {
-    /// The file of logins that an answer leads to a question for.
+    /// The credentials file for the question that follows a response.
     fn login_after(&self, index: usize) -> Option<Result<String, String>> {
         let rest = self.steps.get(index..)?;
         let (_, after) = rest.split_first().filter(|(answer, _)| answer.verb == "<")?;
@@ -123,37 +134,37 @@ impl Transcript {
     }
 }
 
-/// Whether a server says nothing any more, and keeps its connection.
+/// Whether the server falls silent and keeps its connection open.
 fn falls_silent(step: &Step) -> bool {
     let is_timeout = |text: &str| parse_fault(text).is_ok_and(|fault| fault.kind() == FaultKind::Timeout);
     let cut = step.below.iter().filter_map(|line| line.strip_prefix("cut ")?.split_once(' '));
     step.verb == "fault" && is_timeout(&step.rest) || cut.into_iter().any(|(_, fault)| is_timeout(fault))
 }
 
-/// A transcript that is being played.
+/// A transcript being played.
 struct Play<'a> {
     transcript: &'a Transcript,
     adapter: Arc<dyn Adapter>,
     internet: Internet,
     running: BTreeMap<String, Running>,
-    /// What the sinks of operations that ended have had.
+    /// The bytes received by the sinks of operations that have ended.
     sinks: BTreeMap<String, Vec<u8>>,
-    /// Requests that wait for their answers, by label.
+    /// Requests that wait for their responses, by label.
     asked: Vec<(String, Request)>,
-    /// Those of them that nobody waits for any more.
+    /// Aborted requests.
     stale: Vec<(String, Request)>,
     requests: u64,
     lenience: Lenience,
 }
 
-/// An operation under way.
+/// A running operation.
 struct Running {
     operation: Operation,
     expected: Vec<String>,
     outcome: mpsc::Receiver<Outcome>,
 }
 
-/// What an adapter shows of an operation.
+/// The outcome of an operation as the adapter reports it.
 struct Outcome {
     events: Vec<String>,
     sink: Vec<u8>,
@@ -163,9 +174,14 @@ impl Play<'_> {
     fn step(&mut self, step: &Step) -> Result<(), String> {
         let Step { verb, label, rest, .. } = step;
         match verb.as_str() {
-            // Between the lines that an adapter shows, it is told nothing of its session. Logins are at hand
-            // before they are asked for.
-            "config" | "wait" | "?" | "login" => {}
+            "?" if rest.starts_with("store ") => {
+                let running =
+                    self.running.get_mut(label).ok_or(format!("operation [{label}] is not running"))?;
+                running.expected.push(rest.clone());
+            }
+            // Not observable through an adapter. Credentials are written to the file before they are asked
+            // for.
+            "config" | "wait" | "?" | "login" | "stored" => {}
             "start" => {
                 let start = Start::parse(rest)?;
                 let (tell, outcome) = mpsc::channel();
@@ -200,7 +216,7 @@ impl Play<'_> {
             }
             "=" => {
                 let running =
-                    self.running.get_mut(label).ok_or(format!("no operation [{label}] is alive"))?;
+                    self.running.get_mut(label).ok_or(format!("operation [{label}] is not running"))?;
                 running.expected.push(rest.clone());
                 if rest == "done" || rest.starts_with("failed ") {
                     self.join(label)?;
@@ -208,23 +224,23 @@ impl Play<'_> {
             }
             "sink" => {
                 let expected =
-                    self.transcript.contents.get(rest).ok_or(format!("nothing is named `{rest}`"))?;
-                // What a sink has had so far is not shown while it is written to.
+                    self.transcript.contents.get(rest).ok_or(format!("no content is named `{rest}`"))?;
+                // A sink cannot be inspected while the adapter writes to it.
                 let had = self.sinks.get(label).filter(|had| *had != expected);
-                had.map_or(Ok(()), |had| Err(format!("the sink has had {} bytes", had.len())))?;
+                had.map_or(Ok(()), |had| Err(format!("the sink received {} bytes", had.len())))?;
             }
             "time" => thread::sleep(parse_duration(rest)?),
-            other => return Err(format!("`{other}` is no step")),
+            other => return Err(format!("`{other}` is not a step")),
         }
         Ok(())
     }
 
-    /// Takes the request that a step says will come.
+    /// Takes the request that a step expects.
     fn take(&mut self, step: &Step) -> Result<(), String> {
         let (method, url) = step.rest.split_once(' ').ok_or("> METHOD URL")?;
-        let request = self.internet.take(method, url, PATIENCE);
+        let request = self.internet.take(method, url, TIMEOUT);
         let request =
-            request.ok_or_else(|| format!("no such request comes, but {:?}", self.internet.left()))?;
+            request.ok_or_else(|| format!("no such request arrives, but {:?}", self.internet.left()))?;
         for line in &step.below {
             if let Some(payload) = line.strip_prefix("payload ") {
                 if request.body != payload.as_bytes() {
@@ -232,7 +248,7 @@ impl Play<'_> {
                 }
                 continue;
             }
-            let (name, value) = line.split_once(':').ok_or(format!("`{line}` is no header"))?;
+            let (name, value) = line.split_once(':').ok_or(format!("`{line}` is not a header"))?;
             let has = request.headers.get(name).map(|value| value.to_str().unwrap_or("?"));
             let wanted = Some(value.trim()).filter(|value| *value != "(none)");
             if has != wanted {
@@ -250,13 +266,13 @@ impl Play<'_> {
                 return Ok(asked.remove(index).1);
             }
         }
-        Err(format!("no request [{label}] waits for an answer"))
+        Err(format!("no request [{label}] waits for a response"))
     }
 
-    /// Waits for the end of an operation, which must have shown what was expected.
+    /// Waits for the end of an operation, and compares its outcome with the expected one.
     fn join(&mut self, label: &str) -> Result<(), String> {
         let Some(running) = self.running.remove(label) else { return Ok(()) };
-        let Ok(outcome) = running.outcome.recv_timeout(PATIENCE) else {
+        let Ok(outcome) = running.outcome.recv_timeout(TIMEOUT) else {
             return Err(format!(
                 "operation [{label}] does not end; requests left: {:?}",
                 self.internet.left()
@@ -279,17 +295,17 @@ impl Play<'_> {
         }
         let left = self.internet.left();
         if !left.is_empty() {
-            return Err(format!("nobody expects {left:?}"));
+            return Err(format!("unexpected requests: {left:?}"));
         }
         let counted = self.adapter.requests();
         if counted != self.requests {
-            return Err(format!("the adapter counts {counted} requests, and {} came", self.requests));
+            return Err(format!("the adapter counts {counted} requests, but {} arrived", self.requests));
         }
         Ok(())
     }
 }
 
-/// A file of logins with the one that a `login` step has.
+/// A credentials file with the entry of a `login` step.
 fn auth_json(registry: &str, login: &str) -> Result<String, String> {
     let (word, rest) = login.split_once(' ').unwrap_or((login, ""));
     let entry = match word {
@@ -300,24 +316,24 @@ fn auth_json(registry: &str, login: &str) -> Result<String, String> {
         }
         "identity" => json!({ "identitytoken": rest }),
         "bearer" => json!({ "registrytoken": rest }),
-        other => return Err(format!("`{other}` is no login")),
+        other => return Err(format!("`{other}` is not a login")),
     };
     Ok(json!({ "auths": { registry: entry } }).to_string())
 }
 
-/// Whether an adapter shows an event of an operation.
+/// Whether an adapter reports an event of an operation.
 fn shows(operation: Operation, event: &str) -> bool {
     match event.split(' ').next() {
-        // A walk's root comes again as its first node; a check returns it at its end.
+        // A walk reports its root as the first node; a check returns it at the end.
         Some("resolved") => !matches!(operation, Operation::Walk | Operation::Check),
-        // It is in the sink.
-        Some("data") => false,
+        // Other content is compared with the sink.
+        Some("store") => operation == Operation::Manifest,
         _ => true,
     }
 }
 
 thread_local! {
-    /// What the operation that runs on this thread has shown. Hooks run in the call that they are told of.
+    /// Events reported by the operation on this thread. Hooks run on the thread of their operation.
     static SHOWN: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -325,7 +341,7 @@ fn show(event: &Event) {
     SHOWN.with_borrow_mut(|shown| shown.push(describe(event)));
 }
 
-/// Runs an operation to its end, on a thread of its own.
+/// Runs an operation to its end.
 fn run(adapter: &dyn Adapter, start: Start) -> Outcome {
     let Start { operation, reference, walk, size, descriptor, .. } = start;
     let mut sink = Vec::new();
@@ -337,7 +353,8 @@ fn run(adapter: &dyn Adapter, start: Start) -> Outcome {
             adapter.manifest(&reference, walk.platform.as_ref()).map(|(descriptor, manifest)| {
                 sink.extend_from_slice(manifest.bytes());
                 show(&Event::Resolved(descriptor.clone()));
-                show(&Event::Manifest(descriptor, manifest));
+                let stored = describe_store(&descriptor, &StoreContent::Document(manifest));
+                SHOWN.with_borrow_mut(|shown| shown.push(stored));
             })
         }
         Operation::Walk => adapter.each(&reference, walk, &mut |node| show(&Event::Node(node))),
@@ -361,13 +378,13 @@ fn run(adapter: &dyn Adapter, start: Start) -> Outcome {
     Outcome { events: SHOWN.take(), sink }
 }
 
-/// Where the words of an outcome are those of whoever carries the requests.
+/// Differences between messages of the core and those of an adapter's HTTP client.
 #[derive(Default)]
 struct Lenience {
-    /// The faults that the transcript has, in its own words.
+    /// The messages of the transcript's faults.
     faults: Vec<String>,
-    /// URLs whose answers have another length than they say. HTTP cuts those off, or waits for more, before
-    /// the core sees it.
+    /// URLs whose responses have a wrong Content-Length. The HTTP client cuts such a body off, or waits for
+    /// more, before the core sees it.
     framed: BTreeSet<String>,
 }
 
@@ -375,8 +392,8 @@ impl Lenience {
     fn agree(&self, said: &str, shown: &str) -> bool {
         let of_fault = |words: &String| {
             let what = said.strip_suffix(words.as_str()).filter(|_| !words.is_empty())?;
-            // A server that is reached through a proxy cannot but accept a connection.
-            Some(what.replace(": no connection: ", ": the connection broke: "))
+            // A server behind a proxy cannot refuse a connection.
+            Some(what.replace(": could not connect: ", ": the connection broke: "))
         };
         let of_frame = |url: &String| {
             let asked = format!("{} {url}: ", Method::GET);

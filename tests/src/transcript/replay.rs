@@ -1,23 +1,23 @@
-//! Transcripts against a session.
+//! Replays transcripts against a session.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
-use http::response;
+use http::{HeaderMap, StatusCode};
 use oci_proto::{
-    Algorithm, Awaiting, Digest, Event, ExchangeId, Fault, FaultKind, Hasher, Held, OpId, Output, Payload,
-    QueryId, Session, Sink, Time,
+    Algorithm, Awaiting, Completion, Digest, Event, ExchangeId, Fault, FaultKind, Hasher, Held, OpId, Output,
+    Payload, QueryId, Question, Rest, Session, Sink, StoreContent, Time,
 };
 
-use super::describe;
-use super::parse::{Answer, Step, Transcript, parse_duration, parse_fault, parse_login};
-use super::start::{Operation, Start, config};
+use crate::transcript::describe::{describe, describe_question};
+use crate::transcript::parse::{Answer, Step, Transcript, parse_duration, parse_fault, parse_login};
+use crate::transcript::start::{Operation, Start, config};
 
 impl Transcript {
     /// Replays the transcript against a new session, delivering bodies in chunks of `chunk` bytes.
     ///
     /// # Errors
     ///
-    /// What the session did that the transcript does not say, or the other way round.
+    /// A difference between the session and the transcript.
     pub fn replay(&self, chunk: usize) -> Result<(), String> {
         let mut replay = Replay::new(self, chunk)?;
         for step in &self.steps {
@@ -37,19 +37,30 @@ struct Replay<'a> {
     chunk: usize,
     session: Session,
     now: Time,
-    /// Those that are alive.
+    /// Live operations.
     ops: BTreeMap<String, OpId>,
-    /// Those that were ever started; the last one under each label.
+    /// All operations started so far; the last one for each label.
     started: BTreeMap<String, OpId>,
     sinks: BTreeMap<OpId, Vec<u8>>,
-    /// What pulls have had of each blob.
+    /// The bytes of each blob that pulls received.
     pulled: BTreeMap<OpId, BTreeMap<Digest, Vec<u8>>>,
-    /// Requests that have no answer yet: label, exchange.
+    /// Requests without a response: label, exchange.
     asked: Vec<(String, ExchangeId, Awaiting)>,
-    /// Those of them that nobody waits for any more.
+    /// Aborted, abandoned or lost requests.
     stale: Vec<(String, ExchangeId, Awaiting)>,
-    /// Questions for logins that have no answer yet.
-    queries: VecDeque<QueryId>,
+    /// Requests with a response.
+    answered: Vec<(String, ExchangeId)>,
+    /// All questions asked, in order.
+    questions: Vec<Asked>,
+}
+
+/// A question of the session.
+struct Asked {
+    label: String,
+    query: QueryId,
+    question: Question,
+    /// Whether it is unanswered.
+    is_open: bool,
 }
 
 impl<'a> Replay<'a> {
@@ -65,7 +76,8 @@ impl<'a> Replay<'a> {
             pulled: BTreeMap::new(),
             asked: Vec::new(),
             stale: Vec::new(),
-            queries: VecDeque::new(),
+            answered: Vec::new(),
+            questions: Vec::new(),
         })
     }
 
@@ -74,8 +86,8 @@ impl<'a> Replay<'a> {
         match verb.as_str() {
             ">" | "=" | "?" | "abort" => return self.expect(step),
             "config" => return Ok(()),
-            // Operations may be started and steered before the session is asked what to do.
-            "start" | "cancel" | "pause" | "resume" | "deadline" => {}
+            // Operations may be started and steered before the session is polled.
+            "start" | "cancel" | "pause" | "resume" | "deadline" | "fail" => {}
             "wait" => {
                 let until = self.must_wait()?;
                 let told = until.map(|until| until.saturating_since(self.now));
@@ -106,6 +118,7 @@ impl<'a> Replay<'a> {
             "<" => {
                 let answer = self.transcript.answer(step)?;
                 let awaiting = self.take_asked(label)?;
+                self.answered.push((label.clone(), awaiting.id()));
                 self.deliver(awaiting, answer)?;
             }
             "fault" => {
@@ -114,8 +127,20 @@ impl<'a> Replay<'a> {
                 self.session.complete(self.now, completion);
             }
             "login" => {
-                let query = self.queries.pop_front().ok_or("no question waits for an answer")?;
-                self.session.credentials(self.now, query, parse_login(rest)?);
+                let query = self.question("", |question| matches!(question, Question::Credentials(_)))?;
+                let answer = match parse_login(rest)? {
+                    Ok(found) => oci_proto::Answer::Credentials(found),
+                    Err(fault) => oci_proto::Answer::Failed(fault),
+                };
+                self.session.answer(self.now, query, answer);
+            }
+            "lost" => {
+                let (id, fault) = (self.lose(label)?, parse_fault(rest)?);
+                self.session.lost(self.now, id, fault);
+            }
+            "fail" => {
+                let op = self.started.get(label).ok_or(format!("no operation [{label}] was started"))?;
+                self.session.fail(*op, parse_fault(rest)?);
             }
             "time" => self.now = self.now + parse_duration(rest)?,
             "cancel" => self.session.cancel(self.op(label)?),
@@ -124,50 +149,81 @@ impl<'a> Replay<'a> {
             "deadline" => self.session.set_deadline(self.op(label)?, Time::ZERO + parse_duration(rest)?),
             "abandon" => {
                 self.stale.append(&mut self.asked);
-                self.queries.clear();
+                self.questions.iter_mut().for_each(|asked| asked.is_open = false);
                 self.session.abandon_in_flight(self.now);
             }
             "held" => {
                 let (name, held) = rest.split_once(' ').ok_or("held NAME HELD")?;
                 let content =
-                    |name| self.transcript.contents.get(name).ok_or(format!("nothing is named `{name}`"));
+                    |name| self.transcript.contents.get(name).ok_or(format!("no content is named `{name}`"));
                 let bytes = content(name)?;
-                let (op, digest) = (self.op(label)?, Digest::of(Algorithm::Sha256, bytes));
+                let digest = Digest::of(Algorithm::Sha256, bytes);
+                let asks = |question: &Question| matches!(question, Question::Held { descriptor, .. } if descriptor.digest == digest);
+                let query = self.question(label, asks)?;
                 let held = match held.split_once(' ').unwrap_or((held, "")) {
+                    ("fail", fault) => {
+                        let failed = oci_proto::Answer::Failed(parse_fault(fault)?);
+                        self.session.answer(self.now, query, failed);
+                        return Ok(());
+                    }
                     ("nothing", _) => Held::Nothing,
                     ("whole", _) => Held::Whole,
                     ("document", _) => Held::Document(bytes.clone()),
                     ("part", part) => {
                         let (length, of) = part.split_once(" of ").unwrap_or((part, name));
                         let length: usize = length.parse().map_err(|_| "held NAME part N of NAME")?;
-                        let there = content(of)?.get(..length).ok_or("the part is longer than the whole")?;
+                        let there =
+                            content(of)?.get(..length).ok_or("the part is longer than the content")?;
                         let mut hasher = Hasher::new(Algorithm::Sha256);
                         hasher.update(there);
+                        let op = self.op(label)?;
                         self.pulled.entry(op).or_default().insert(digest.clone(), there.to_vec());
                         Held::Part { offset: length as u64, hasher }
                     }
-                    (other, _) => return Err(format!("`{other}` is nothing to have")),
+                    (other, _) => return Err(format!("`{other}` is not a state of held content")),
                 };
-                self.session.held(op, &digest, held);
+                self.session.answer(self.now, query, oci_proto::Answer::Held(held));
+            }
+            "stored" => {
+                let (name, fault) = rest.split_once(" fail ").unwrap_or((rest, ""));
+                let digest = match name {
+                    "" => None,
+                    name => {
+                        let bytes = self.transcript.contents.get(name);
+                        let bytes = bytes.ok_or(format!("no content is named `{name}`"))?;
+                        Some(Digest::of(Algorithm::Sha256, bytes))
+                    }
+                };
+                let query = self.question(label, |question| match question {
+                    Question::Store { descriptor, .. } => {
+                        digest.as_ref().is_none_or(|digest| descriptor.digest == *digest)
+                    }
+                    _ => false,
+                })?;
+                let answer = match fault {
+                    "" => oci_proto::Answer::Stored,
+                    fault => oci_proto::Answer::Failed(parse_fault(fault)?),
+                };
+                self.session.answer(self.now, query, answer);
             }
             "sink" => {
                 let expected =
-                    self.transcript.contents.get(rest).ok_or(format!("nothing is named `{rest}`"))?;
+                    self.transcript.contents.get(rest).ok_or(format!("no content is named `{rest}`"))?;
                 let op = self.started.get(label).ok_or(format!("no operation [{label}] was started"))?;
                 let digest = Digest::of(Algorithm::Sha256, expected);
                 let had = match self.pulled.get(op) {
-                    Some(pulled) => pulled.get(&digest).ok_or("the pull has no sink for it")?,
+                    Some(pulled) => pulled.get(&digest).ok_or("the pull has no sink for this content")?,
                     None => &self.sinks[op],
                 };
                 if had != expected {
                     return Err(format!(
-                        "the sink has had {} bytes, not these {}",
+                        "the sink received {} bytes, not these {}",
                         had.len(),
                         expected.len()
                     ));
                 }
             }
-            other => return Err(format!("`{other}` is no step")),
+            other => return Err(format!("`{other}` is not a step")),
         }
         if verb == "cancel" {
             self.ops.remove(label);
@@ -176,28 +232,39 @@ impl<'a> Replay<'a> {
     }
 
     fn op(&self, label: &str) -> Result<OpId, String> {
-        self.ops.get(label).copied().ok_or(format!("no operation [{label}] is alive"))
+        self.ops.get(label).copied().ok_or(format!("operation [{label}] is not live"))
     }
 
-    /// The session must have nothing to say but until when it waits.
+    /// The first unanswered question of this kind, or else the last answered one.
+    fn question(&mut self, label: &str, is_it: impl Fn(&Question) -> bool) -> Result<QueryId, String> {
+        let fits = |asked: &Asked| asked.label == label && is_it(&asked.question);
+        let open = self.questions.iter().position(|asked| asked.is_open && fits(asked));
+        let index = open.or_else(|| self.questions.iter().rposition(fits));
+        let asked = index.and_then(|index| self.questions.get_mut(index));
+        let asked = asked.ok_or("no question waits for this answer")?;
+        asked.is_open = false;
+        Ok(asked.query)
+    }
+
+    /// The session must have no output but `Wait`.
     fn must_wait(&mut self) -> Result<Option<Time>, String> {
         match self.session.poll_output(self.now) {
             Output::Wait(until) => Ok(until),
-            other => Err(format!("the session goes on: {}", self.show(&other))),
+            other => Err(format!("the session does not wait: {}", self.show(&other))),
         }
     }
 
-    /// The session must say what the step says.
+    /// The session's next output must be the one in the step.
     fn expect(&mut self, step: &Step) -> Result<(), String> {
         let output = self.session.poll_output(self.now);
         let said = self.show(&output);
         match (step.verb.as_str(), output) {
             (">", Output::Send(exchange)) => {
                 let id = exchange.id();
-                let (request, awaiting) = exchange.split();
+                let (request, _sending, awaiting) = exchange.split();
                 let asked = format!("{} {}", request.method(), request.uri());
                 if asked != step.rest {
-                    return Err(format!("the session asks {asked}"));
+                    return Err(format!("the session sends {asked}"));
                 }
                 for line in &step.below {
                     if let Some(expected) = line.strip_prefix("payload ") {
@@ -209,7 +276,7 @@ impl<'a> Replay<'a> {
                             other => return Err(format!("the payload is {other:?}")),
                         }
                     }
-                    let (name, value) = line.split_once(':').ok_or(format!("`{line}` is no header"))?;
+                    let (name, value) = line.split_once(':').ok_or(format!("`{line}` is not a header"))?;
                     let has = request.headers().get(name).map(|value| value.to_str().unwrap_or("?"));
                     let wanted = Some(value.trim()).filter(|value| *value != "(none)");
                     if has != wanted {
@@ -220,16 +287,7 @@ impl<'a> Replay<'a> {
                 Ok(())
             }
             ("=", Output::Event(op, event)) => {
-                let label = self.ops.iter().find(|(_, id)| **id == op).map(|(label, _)| label.clone());
-                let label =
-                    label.ok_or_else(|| format!("an event of an operation that has ended: {said}"))?;
-                match &event {
-                    Event::Data(bytes) => self.sinks.entry(op).or_default().extend_from_slice(bytes),
-                    Event::Manifest(_, manifest) => {
-                        self.sinks.entry(op).or_default().extend_from_slice(manifest.bytes());
-                    }
-                    _ => {}
-                }
+                let label = self.label(op)?;
                 if matches!(event, Event::Done | Event::Failed(_)) {
                     self.ops.remove(&label);
                 }
@@ -237,17 +295,20 @@ impl<'a> Replay<'a> {
                 if label == step.label && described == step.rest {
                     Ok(())
                 } else {
-                    Err(format!("the session says [{label}] {described}"))
+                    Err(format!("the session emits [{label}] {described}"))
                 }
             }
-            ("?", Output::Credentials(query, asked)) => {
-                let whose = format!("{} {}", asked.registry, asked.repository);
-                self.queries.push_back(query);
-                if whose == step.rest { Ok(()) } else { Err(format!("the session asks for {whose}")) }
+            ("?", Output::Ask(query, question)) => {
+                let label = question.op().map_or(Ok(String::new()), |op| self.label(op))?;
+                let asks = describe_question(&question);
+                self.keep(&question);
+                let as_expected = label == step.label && asks == step.rest;
+                self.questions.push(Asked { label: label.clone(), query, question, is_open: true });
+                if as_expected { Ok(()) } else { Err(format!("the session asks [{label}] {asks}")) }
             }
             ("abort", Output::Abort(id)) => {
                 let Some(index) = self.asked.iter().position(|(_, asked, _)| *asked == id) else {
-                    return Err("the session aborts what was not asked, or was answered".to_owned());
+                    return Err("the session aborts a request that is not in flight".to_owned());
                 };
                 let asked = self.asked.remove(index);
                 let label = asked.0.clone();
@@ -256,6 +317,39 @@ impl<'a> Replay<'a> {
             }
             _ => Err(said),
         }
+    }
+
+    fn label(&self, op: OpId) -> Result<String, String> {
+        let alive = self.ops.iter().find(|(_, id)| **id == op);
+        alive.map(|(label, _)| label.clone()).ok_or("an operation that has ended emits an event".to_owned())
+    }
+
+    /// Content that an operation other than a pull asks to store goes to its sink.
+    fn keep(&mut self, question: &Question) {
+        if let Question::Store { op, content, .. } = question
+            && !self.pulled.contains_key(op)
+        {
+            let bytes = match content {
+                StoreContent::Document(manifest) => manifest.bytes(),
+                StoreContent::Bytes(bytes) => bytes,
+                StoreContent::Sink => return,
+            };
+            self.sinks.insert(*op, bytes.to_vec());
+        }
+    }
+
+    /// Marks a request as lost by its driver. Its response may still arrive late.
+    fn lose(&mut self, label: &str) -> Result<ExchangeId, String> {
+        if let Some(index) = self.asked.iter().position(|(asked, ..)| asked == label) {
+            let lost = self.asked.remove(index);
+            let id = lost.1;
+            self.stale.push(lost);
+            return Ok(id);
+        }
+        let stale = self.stale.iter().map(|(asked, id, _)| (asked, *id));
+        let answered = self.answered.iter().map(|(asked, id)| (asked, *id));
+        let found = stale.chain(answered).find(|(asked, _)| *asked == label);
+        found.map(|(_, id)| id).ok_or(format!("request [{label}] is not in flight"))
     }
 
     fn take_asked(&mut self, label: &str) -> Result<Awaiting, String> {
@@ -267,15 +361,13 @@ impl<'a> Replay<'a> {
         Err(format!("no request [{label}] waits for an answer"))
     }
 
-    /// Gives an answer to the session, body in chunks, what is delivered to the sinks.
+    /// Delivers a response to the session, with its body in chunks, and content to the sinks.
     fn deliver(&mut self, awaiting: Awaiting, answer: Answer) -> Result<(), String> {
-        let (mut parts, ()) = http::Response::new(()).into_parts();
-        parts.status = answer.status;
-        parts.headers = answer.headers;
+        let (status, headers) = (answer.status, answer.headers);
         let mut gap = None;
         let dropped = answer.drop.map(|at| (at, Fault::new(FaultKind::Reset, "the driver was dropped")));
         let cut = answer.cut.or(dropped);
-        let completion = drive(awaiting, &parts, &answer.body, cut, self.chunk, |sink, at, bytes| {
+        let deliver = |sink: &Sink, at, bytes: &[u8]| {
             let had = match self.pulled.get_mut(&sink.op) {
                 Some(pulled) => pulled.entry(sink.digest.clone()).or_default(),
                 None => self.sinks.entry(sink.op).or_default(),
@@ -289,7 +381,11 @@ impl<'a> Replay<'a> {
                     gap = Some(format!("the sink has had {} bytes, and is given those from {at}", had.len()));
                 }
             }
-        });
+        };
+        let (completion, rest) = drive(awaiting, (status, headers), &answer.body, cut, self.chunk, deliver);
+        if answer.rest.is_some_and(|expected| expected != rest) {
+            return Err(format!("of the rest of the body it says {rest:?}"));
+        }
         if answer.drop.is_none() {
             self.session.complete(self.now, completion);
         }
@@ -300,46 +396,44 @@ impl<'a> Replay<'a> {
         match output {
             Output::Send(exchange) => format!("it sends an exchange for {:?}", exchange.op()),
             Output::Event(_, event) => format!("it says {}", describe(event)),
+            Output::Ask(_, question) => format!("it asks {}", describe_question(question)),
             Output::Wait(until) => {
-                format!("it waits until {until:?}, with {} requests out", self.asked.len())
+                format!("it waits until {until:?}, with {} requests in flight", self.asked.len())
             }
-            other => format!("{other:?}"),
+            Output::Abort(id) => format!("it aborts {id:?}"),
         }
     }
 }
 
-/// Carries an exchange's answer out as a driver does. What is to be delivered comes with its sink, and
-/// with its place in the content.
+/// Drives an exchange with a response as a driver does. Content is delivered with its sink and its offset.
+/// Returns the completion, and the instruction for the rest of the body.
 pub fn drive(
     awaiting: Awaiting,
-    head: &response::Parts,
+    (status, headers): (StatusCode, HeaderMap),
     body: &[u8],
     cut: Option<(usize, Fault)>,
     chunk: usize,
     mut deliver: impl FnMut(&Sink, u64, &[u8]),
-) -> oci_proto::Completion {
-    let mut receiving = awaiting.head(head);
-    let sink = receiving.sink();
-    let mut at = sink.as_ref().map_or(0, |sink| sink.offset);
+) -> (Completion, Rest) {
+    let mut receiving = awaiting.head(status, headers);
     let (body, fault) = match cut {
         Some((at, fault)) => (&body[..at.min(body.len())], Some(fault)),
         None => (body, None),
     };
-    if receiving.wants_body() {
-        for chunk in body.chunks(chunk.max(1)) {
-            match receiving.push(chunk) {
-                Ok(bytes) => {
-                    if let Some(sink) = &sink {
-                        deliver(sink, at, bytes);
-                        at += bytes.len() as u64;
-                    }
-                }
-                Err(_) => return receiving.finish(),
-            }
+    for chunk in body.chunks(chunk.max(1)) {
+        if receiving.rest() != Rest::Wanted {
+            break;
+        }
+        let sink = receiving.sink().cloned();
+        let Ok(range) = receiving.push(chunk) else { break };
+        if let Some(sink) = sink {
+            deliver(&sink, sink.offset, &chunk[range]);
         }
     }
-    match fault {
-        Some(fault) if receiving.wants_body() => receiving.fail(fault),
+    let rest = receiving.rest();
+    let completion = match fault {
+        Some(fault) if rest == Rest::Wanted => receiving.fail(fault),
         _ => receiving.finish(),
-    }
+    };
+    (completion, rest)
 }

@@ -1,24 +1,24 @@
-//! What a transcript begins with: the session's settings, and its operations.
+//! The settings and operations of a transcript.
 
 use oci_proto::{Config, Descriptor, OpId, PlainHttp, PullOptions, Reference, Session, WalkOptions};
 
-use super::parse::{Transcript, parse_duration};
+use crate::transcript::parse::{Transcript, parse_duration};
 
-/// What a `start` step asks for.
+/// A `start` step.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Start {
     /// The operation.
     pub operation: Operation,
-    /// What it is about.
+    /// Its reference.
     pub reference: Reference,
-    /// What a walk does; the platform counts for others too.
+    /// The options of a walk; other operations use the platform only.
     pub walk: WalkOptions,
-    /// Whether a pull takes foreign layers.
-    pub foreign: bool,
-    /// The size of a blob, where that is known.
+    /// Whether a pull fetches nondistributable layers.
+    pub nondistributable: bool,
+    /// The size of a blob, if known.
     pub size: Option<u64>,
-    /// A blob's descriptor, which carries it.
+    /// The descriptor of a blob, with embedded data.
     pub descriptor: Option<Descriptor>,
 }
 
@@ -41,11 +41,11 @@ pub enum Operation {
 }
 
 impl Start {
-    /// Reads what stands after `start`.
+    /// Parses the rest of a `start` line.
     ///
     /// # Errors
     ///
-    /// A word that cannot be understood.
+    /// A word is invalid.
     pub fn parse(rest: &str) -> Result<Self, String> {
         let words: Vec<&str> = rest.split(' ').collect();
         let [verb, reference, options @ ..] = words.as_slice() else {
@@ -58,26 +58,26 @@ impl Start {
             "pull" => Operation::Pull,
             "check" => Operation::Check,
             "blob" => Operation::Blob,
-            other => return Err(format!("`{other}` is no operation")),
+            other => return Err(format!("`{other}` is not an operation")),
         };
         let reference: Reference = reference.parse().map_err(|e| format!("{e}"))?;
         let mut walk = WalkOptions::default();
         let mut size = None;
-        let mut foreign = false;
+        let mut nondistributable = false;
         let mut data = None;
         for option in options {
             match option.split_once('=').unwrap_or((option, "")) {
                 ("blobs", _) => walk.blobs = true,
-                ("foreign", _) => foreign = true,
+                ("nondistributable", _) => nondistributable = true,
                 ("strict", _) => walk.strict = true,
                 ("platform", value) => walk.platform = Some(value.parse().map_err(|e| format!("{e}"))?),
                 ("size", value) => size = Some(value.parse().map_err(|e| format!("{e}"))?),
                 ("data", value) => data = Some(value.to_owned()),
-                (other, _) => return Err(format!("`{other}` is no option")),
+                (other, _) => return Err(format!("`{other}` is not an option")),
             }
         }
         let descriptor = data.map(|data| described(&reference, size, data)).transpose()?;
-        Ok(Self { operation, reference, walk, foreign, size, descriptor })
+        Ok(Self { operation, reference, walk, nondistributable, size, descriptor })
     }
 
     /// Starts the operation.
@@ -91,7 +91,7 @@ impl Start {
             (Operation::Pull, _) => {
                 let mut options = PullOptions::default();
                 options.platform = self.walk.platform;
-                options.foreign = self.foreign;
+                options.foreign = self.nondistributable;
                 session.pull(&self.reference, options)
             }
             (Operation::Blob, None) => session.blob(&self.reference, self.size),
@@ -100,16 +100,16 @@ impl Start {
     }
 }
 
-/// The descriptor of a blob, which carries it.
+/// The descriptor of a blob with embedded data.
 fn described(reference: &Reference, size: Option<u64>, data: String) -> Result<Descriptor, String> {
-    let digest = reference.digest().ok_or("data belongs to a digest")?.clone();
+    let digest = reference.digest().ok_or("data requires a digest")?.clone();
     let media_type = "application/octet-stream".parse().map_err(|e| format!("{e}"))?;
     let mut descriptor = Descriptor::new(media_type, digest, size.unwrap_or(data.len() as u64));
     descriptor.data = Some(data.into());
     Ok(descriptor)
 }
 
-/// The settings that the `config` steps give.
+/// The settings of the `config` steps.
 pub(super) fn config(transcript: &Transcript) -> Result<Config, String> {
     let mut config = Config::default();
     for step in transcript.steps.iter().filter(|step| step.verb == "config") {
@@ -129,16 +129,17 @@ pub(super) fn config(transcript: &Transcript) -> Result<Config, String> {
             "error_entries" => limits.error_entries = number()? as usize,
             "backoff_first" => limits.backoff_first = parse_duration(value)?,
             "tokens" => limits.tokens = number()? as usize,
-            "tries" => limits.max_attempts = number()?,
+            "max_attempts" => limits.max_attempts = number()?,
             "token_bytes" => limits.token_bytes = number()?.into(),
             "challenges" => limits.challenges = number()?,
             "redirects" => limits.redirects = number()?,
             "warnings" => limits.warnings = number()? as usize,
             "plain_http" => config.plain_http = plain_http(value)?,
             "user_agent" => {
-                config.user_agent = Some(value.parse().map_err(|_| format!("`{value}` is no header value"))?);
+                config.user_agent =
+                    Some(value.parse().map_err(|_| format!("`{value}` is not a header value"))?);
             }
-            other => return Err(format!("`{other}` is no setting")),
+            other => return Err(format!("`{other}` is not a setting")),
         }
     }
     Ok(config)
@@ -149,6 +150,6 @@ fn plain_http(value: &str) -> Result<PlainHttp, String> {
         "never" => Ok(PlainHttp::Never),
         "loopback" => Ok(PlainHttp::Loopback),
         "always" => Ok(PlainHttp::Always),
-        other => Err(format!("`{other}` is neither never, loopback nor always")),
+        other => Err(format!("`{other}` is not `never`, `loopback` or `always`")),
     }
 }

@@ -1,4 +1,4 @@
-//! Blobs that a descriptor names, some of which it carries.
+//! Blobs with a descriptor, with and without embedded data.
 
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use tokio::io::AsyncWrite;
 
 const LAYER: &[u8] = b"a layer that a descriptor may carry";
 
-/// A registry that has the layer, the name of its repository, and the layer's descriptor.
+/// A registry with the layer, its repository, and the layer's descriptor.
 fn serve() -> (Served, Reference, Descriptor) {
     let mut memory = Memory::new();
     let root = memory.add_image(Flavour::OCI, None, &[LAYER]);
@@ -25,7 +25,7 @@ fn serve() -> (Served, Reference, Descriptor) {
     (served, reference, layer)
 }
 
-/// A blob, in each of the ways that an adapter has.
+/// Reads a blob in each of an adapter's ways.
 fn in_every_way(adapter: &dyn Adapter, of: Blob<'_>) -> [Vec<u8>; 3] {
     let mut written = Vec::new();
     assert_eq!(adapter.blob_to(of, &mut written).unwrap(), written.len() as u64);
@@ -33,7 +33,7 @@ fn in_every_way(adapter: &dyn Adapter, of: Blob<'_>) -> [Vec<u8>; 3] {
 }
 
 #[test]
-fn a_descriptor_names_a_blob() {
+fn a_descriptor_identifies_a_blob() {
     let (_served, reference, layer) = serve();
     for adapter in adapters() {
         let got = in_every_way(&*adapter, Blob::Described(&reference, &layer));
@@ -43,8 +43,8 @@ fn a_descriptor_names_a_blob() {
 }
 
 #[test]
-fn content_that_the_descriptor_carries_needs_no_request() {
-    // There is nothing at this address.
+fn embedded_data_needs_no_request() {
+    // No server listens at this address.
     let reference: Reference = "127.0.0.1:1/demo".parse().unwrap();
     let (_, _, mut layer) = serve();
     layer.data = Some(LAYER.into());
@@ -59,7 +59,7 @@ fn content_that_the_descriptor_carries_needs_no_request() {
 }
 
 #[test]
-fn content_that_is_not_what_the_descriptor_says_is_asked_for() {
+fn embedded_data_that_does_not_match_is_ignored() {
     let (_served, reference, mut layer) = serve();
     layer.data = Some(LAYER.to_ascii_uppercase().into());
     for adapter in adapters() {
@@ -70,7 +70,7 @@ fn content_that_is_not_what_the_descriptor_says_is_asked_for() {
 }
 
 #[test]
-fn content_that_the_descriptor_carries_is_bounded_too() {
+fn embedded_data_is_bounded() {
     let (_served, reference, mut layer) = serve();
     layer.data = Some(LAYER.into());
     for adapter in adapters() {
@@ -81,7 +81,7 @@ fn content_that_the_descriptor_carries_is_bounded_too() {
     }
 }
 
-/// Fails as a full disk does, at once or when it is flushed.
+/// Fails like a full disk, immediately or when flushed.
 struct Full {
     at_once: bool,
 }
@@ -111,7 +111,7 @@ impl AsyncWrite for Full {
 }
 
 #[test]
-fn a_full_disk_fails_a_blob_wherever_it_comes_from() {
+fn a_full_disk_fails_a_blob_whatever_its_source() {
     let (_served, reference, layer) = serve();
     let mut carried = layer.clone();
     carried.data = Some(LAYER.into());
@@ -121,7 +121,7 @@ fn a_full_disk_fails_a_blob_wherever_it_comes_from() {
                 let of = Blob::Described(&reference, descriptor);
                 let error = adapter.blob_to(of, &mut Full { at_once }).unwrap_err();
                 let case = format!("{}, at once {at_once}: {error}", adapter.name());
-                assert_eq!(error.fault().map(oci_proto::Fault::kind), Some(FaultKind::Sink), "{case}");
+                assert_eq!(error.fault().map(oci_proto::Fault::kind), Some(FaultKind::Storage), "{case}");
                 assert!(error.to_string().contains("no storage space"), "{case}");
             }
         }

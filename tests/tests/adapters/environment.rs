@@ -1,8 +1,8 @@
-//! What the environment tells a client: proxies, and the certificates that the system trusts. A process has one
-//! environment, so that `ocip` is run in another one.
+//! Effects of the environment: proxies, and the system's root certificates. A process has one environment, so
+//! the tests run `ocip` in another.
 //!
-//! 0.0.0.0 leads to this machine, and is no loopback address: neither plain http nor the lack of a proxy goes
-//! without saying there.
+//! The address 0.0.0.0 reaches this machine but is not a loopback address, so neither plain HTTP nor direct
+//! connections are implied.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -18,7 +18,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 type Variables<'a> = &'a [(&'a str, &'a str)];
 
-/// Runs `ocip` with these variables and no other ones that count.
+/// Runs `ocip` with only these variables, apart from ones that do not matter.
 fn run(adapter: &str, variables: Variables<'_>, arguments: &[&str]) -> Output {
     let mut command = ocip();
     for name in ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "REQUEST_METHOD"] {
@@ -31,7 +31,7 @@ fn run(adapter: &str, variables: Variables<'_>, arguments: &[&str]) -> Output {
     command.args(arguments).output().unwrap()
 }
 
-/// Listens on loopback. Tells of each request its first line, and that `who` had it; answers with `status`.
+/// Listens on loopback. Sends `who` and the first line of each request to `tell`, and responds with `status`.
 fn listen(who: &'static str, status: &'static str, tell: mpsc::Sender<String>) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -48,7 +48,7 @@ fn listen(who: &'static str, status: &'static str, tell: mpsc::Sender<String>) -
 }
 
 #[test]
-fn proxies_lead_to_everything_but_this_machine_and_what_is_left_out() {
+fn proxies_are_used_except_for_loopback_and_excluded_hosts() {
     let (tell, told) = mpsc::channel();
     let proxy = format!("http://{}", listen("proxy", "502 Bad Gateway", tell.clone()));
     let port = listen("registry", "404 Not Found", tell).port();
@@ -76,15 +76,16 @@ fn proxies_lead_to_everything_but_this_machine_and_what_is_left_out() {
             assert!(!heard.is_empty() && heard.iter().all(|line| line.starts_with(who)), "{case} {heard:?}");
             if who == "proxy" && arguments == secure {
                 assert_eq!(heard[0], "proxy: CONNECT registry.invalid:443 HTTP/1.1", "{case}");
-                let said = format!("no connection: through the {}: ", proxy.replacen("http://", "proxy ", 1));
-                assert!(stderr.contains(&said) && stderr.contains("hint: HTTPS_PROXY, "), "{case}");
+                let said =
+                    format!("could not connect: through the {}: ", proxy.replacen("http://", "proxy ", 1));
+                assert!(stderr.contains(&said) && stderr.contains("hint: check HTTPS_PROXY, "), "{case}");
             }
         }
     }
 }
 
 #[test]
-fn a_proxy_that_cannot_be_used_is_an_error_and_not_gone_around() {
+fn an_invalid_proxy_is_an_error_and_not_bypassed() {
     let (tell, told) = mpsc::channel();
     let port = listen("registry", "404 Not Found", tell).port();
     let far = format!("0.0.0.0:{port}/demo");
@@ -97,7 +98,7 @@ fn a_proxy_that_cannot_be_used_is_an_error_and_not_gone_around() {
         for (adapter, _) in MAKERS {
             let output = run(adapter, &[(name, value)], &["resolve", "--plain-http", &far]);
             let stderr = String::from_utf8(output.stderr).unwrap();
-            let said = format!("error: the variable {name} is not the URL of a proxy, with a host");
+            let said = format!("error: the variable {name} is not a URL with a host");
             assert_eq!(output.status.code(), Some(1), "{adapter}, {value}: {stderr}");
             assert!(stderr.starts_with(&said) && !stderr.contains("hunter2"), "{adapter}, {value}: {stderr}");
         }
@@ -105,7 +106,7 @@ fn a_proxy_that_cannot_be_used_is_an_error_and_not_gone_around() {
     assert_eq!(told.try_iter().count(), 0);
 }
 
-/// Speaks TLS on loopback.
+/// A TLS server on loopback.
 fn secure(config: ServerConfig) -> SocketAddr {
     let config = Arc::new(config);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -113,7 +114,7 @@ fn secure(config: ServerConfig) -> SocketAddr {
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let mut stream = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream);
-            // A client that does not trust this server hangs up.
+            // A client that does not trust this server disconnects.
             if stream.read(&mut [0; 1000]).is_ok() {
                 let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
             }
@@ -123,7 +124,7 @@ fn secure(config: ServerConfig) -> SocketAddr {
 }
 
 #[test]
-fn certificates_are_trusted_that_the_system_trusts_or_that_are_added() {
+fn system_certificates_and_added_ones_are_trusted() {
     let authority = Authority::new();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("authority.pem");
@@ -145,7 +146,7 @@ fn certificates_are_trusted_that_the_system_trusts_or_that_are_added() {
         (
             &[("SSL_CERT_FILE", other)],
             &["resolve", &name],
-            &["no secure connection: invalid peer certificate", "--ca-file FILE"],
+            &["could not establish TLS: invalid peer certificate", "--ca-file FILE"],
         ),
     ];
     for (variables, arguments, said) in cases {

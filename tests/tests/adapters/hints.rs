@@ -1,4 +1,4 @@
-//! What `ocip` says to do about an error, on both adapters.
+//! The hints of `ocip` about errors, on both adapters.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -8,14 +8,14 @@ use oci_proto_tests::adapter::MAKERS;
 use oci_proto_tests::internet::Authority;
 use oci_proto_tests::interop::ocip;
 
-use crate::trouble::{answer, secure, serve};
+use crate::failures::{answer, secure, serve};
 
-/// A server in plain text with one answer.
+/// A server in plain text that always sends the same response.
 fn plain(head: &'static str) -> SocketAddr {
     answer(head.as_bytes(), b"\r\n", 1)
 }
 
-/// Has no use for TLS, and says so.
+/// A server that refuses TLS with an alert.
 fn refuse(mut stream: TcpStream) -> io::Result<()> {
     stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")?;
     io::copy(&mut stream, &mut io::sink()).map(drop)
@@ -26,7 +26,7 @@ fn hang_up(mut stream: TcpStream) -> io::Result<()> {
 }
 
 #[test]
-fn each_error_has_the_hint_that_helps() {
+fn each_error_has_a_useful_hint() {
     let authority = Authority::new();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ca.pem");
@@ -44,27 +44,23 @@ fn each_error_has_the_hint_that_helps() {
     let none: &[&str] = &[];
     for (address, arguments, hint) in [
         (good, &trusting[..], "check the repository"),
-        (good, none, "may want TLS: leave out --plain-http, and for this machine give --ca-file FILE"),
-        (secure(authority.issue("other.example", |_| {})), &trusting, "as its certificate does"),
-        (
-            secure(Authority::new().issue("127.0.0.1", |_| {})),
-            &trusting,
-            "--ca-file FILE trusts the authority",
-        ),
+        (good, none, "may require TLS (omit --plain-http; for a loopback host, use --ca-file FILE)"),
+        (secure(authority.issue("other.example", |_| {})), &trusting, "host name from the certificate"),
+        (secure(Authority::new().issue("127.0.0.1", |_| {})), &trusting, "use --ca-file FILE to trust"),
         (secure(expired), &trusting, "check the clock"),
         (secure(unborn), &trusting, "check the clock"),
-        (serve(refuse), &trusting, "does not speak TLS; --plain-http"),
-        (serve(hang_up), &trusting, "may not speak TLS (--plain-http"),
-        (plain("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n"), none, "may want TLS"),
+        (serve(refuse), &trusting, "does not speak TLS; use --plain-http"),
+        (serve(hang_up), &trusting, "may not speak TLS (use --plain-http"),
+        (plain("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n"), none, "may require TLS"),
         (
             plain("HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3700\r\nContent-Length: 0\r\n"),
             none,
-            "try again in 62 min, or log in",
+            "retry after 62 min, or log in",
         ),
         (
             plain("HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n"),
             none,
-            "log in with `docker login` or `podman login`, or use --username NAME and --password-stdin",
+            "log in with `docker login` or `podman login`, or use --username NAME with --password-stdin",
         ),
     ] {
         for (adapter, _) in MAKERS {
@@ -85,14 +81,14 @@ fn each_error_has_the_hint_that_helps() {
 }
 
 #[test]
-fn a_proxy_that_fails_is_named_without_its_password() {
+fn a_failing_proxy_is_named_without_its_password() {
     let nobody = "127.0.0.1:1".parse().unwrap();
     let closed = plain("HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n");
     for (proxy, arguments, hint) in [
         (nobody, &["--timeout", "10"][..], "NO_PROXY=HOST"),
         (nobody, &["--plain-http"], "NO_PROXY=HOST"),
-        (closed, &["--timeout", "10"], "the proxy wants a login"),
-        (closed, &["--plain-http"], "the proxy wants a login"),
+        (closed, &["--timeout", "10"], "the proxy requires a login"),
+        (closed, &["--plain-http"], "the proxy requires a login"),
     ] {
         for (adapter, _) in MAKERS {
             let mut command = ocip();
@@ -110,8 +106,8 @@ fn a_proxy_that_fails_is_named_without_its_password() {
             let said = String::from_utf8(output.stderr).unwrap();
             assert_eq!(output.status.code(), Some(1), "{adapter}: {said}");
             assert!(said.lines().last().is_some_and(|last| last.contains(hint)), "{adapter}: {said}");
-            // What answers in the registry's place cannot be told from it.
-            let is_named = said.contains(&format!("no connection: through the proxy {proxy}: "));
+            // A proxy's own response to a plain request looks like the registry's.
+            let is_named = said.contains(&format!("could not connect: through the proxy {proxy}: "));
             assert!(is_named || said.contains("answered 407"), "{adapter}: {said}");
             assert!(!said.contains("hunter2"), "{adapter}: {said}");
         }

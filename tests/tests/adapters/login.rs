@@ -1,4 +1,4 @@
-//! Logins that are looked up when a registry asks, and not before.
+//! Credentials are looked up when a registry asks for them, and not before.
 #![cfg(unix)]
 
 use std::fs;
@@ -11,18 +11,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use oci_proto::{Cause, Credentials, FaultKind, LimitExceeded, Reference};
-use oci_proto_tests::adapter::{Adapter, MAKERS, Settings};
+use oci_proto_common::Settings;
+use oci_proto_tests::adapter::{Adapter, MAKERS};
 use oci_proto_tokio::credentials::Store;
 
 const MANIFEST: &str = "{\"schemaVersion\": 2, \"mediaType\": \"application/vnd.oci.image.index.v1+json\", \
                         \"manifests\": []}";
-/// `user:password`, as RFC 7617 has it.
+/// `user:password` as in RFC 7617.
 const BASIC: &str = "Basic dXNlcjpwYXNzd29yZA==";
 
-/// A registry of one manifest, by whatever name; it may want a login.
+/// A registry with one manifest, under any name; it may require credentials.
 struct Registry {
     address: SocketAddr,
-    /// The value of each request's Authorization header.
+    /// The Authorization header of each request.
     seen: Arc<Mutex<Vec<Option<String>>>>,
 }
 
@@ -65,26 +66,27 @@ fn answer(stream: &TcpStream, wants_login: bool, seen: &Mutex<Vec<Option<String>
         _ => ("401 Unauthorized", "WWW-Authenticate: Basic realm=\"test\"", ""),
     };
     let length = body.len();
-    // A client that hangs up early is none of this side's business.
+    // A client may disconnect early.
     let _ = write!(
         &mut &*stream,
         "HTTP/1.1 {status}\r\n{header}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
     );
 }
 
-/// A client on each adapter, with these logins, that gives an operation so long.
+/// A client of each adapter with these credentials and this timeout for operations.
 fn clients(store: &Store, timeout: Option<Duration>) -> [Arc<dyn Adapter>; 2] {
-    let mut settings = Settings::default();
-    settings.credentials = Some(store.clone());
-    settings.timeout = timeout;
+    let mut settings = Settings::default().credentials(store.clone());
+    if let Some(timeout) = timeout {
+        settings = settings.timeout(timeout);
+    }
     MAKERS.map(|(_, make)| make(&settings).into())
 }
 
-/// A file that names a helper for a registry, and that helper.
+/// A credentials file that names a helper for a registry, and the helper.
 fn helper(place: &Path, registry: SocketAddr, script: &str) -> Store {
     let config = format!("{{\"credHelpers\": {{\"{registry}\": \"test\"}}}}");
     fs::write(place.join("config.json"), config).unwrap();
-    // Written by another process, since a file that this one has open for writing could not be run.
+    // Written by another process: a file that this process has open for writing cannot be executed.
     let mut install = Command::new("sh")
         .args(["-c", "cat > \"$0\" && chmod +x \"$0\""])
         .arg(place.join("docker-credential-test"))
@@ -101,7 +103,7 @@ fn helper(place: &Path, registry: SocketAddr, script: &str) -> Store {
 }
 
 #[test]
-fn a_login_is_shown_to_a_registry_that_asks_for_it() {
+fn credentials_are_sent_to_a_registry_that_asks() {
     let place = tempfile::tempdir().unwrap();
     for index in 0..2 {
         let registry = Registry::start(true);
@@ -121,7 +123,7 @@ fn a_login_is_shown_to_a_registry_that_asks_for_it() {
 }
 
 #[test]
-fn nothing_is_looked_up_for_a_registry_that_does_not_ask() {
+fn nothing_is_looked_up_if_the_registry_does_not_ask() {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("auth.json");
     fs::write(&file, "this is no JSON").unwrap();
@@ -140,7 +142,7 @@ fn nothing_is_looked_up_for_a_registry_that_does_not_ask() {
 }
 
 #[test]
-fn a_registry_that_asks_for_a_login_that_nobody_has_refuses() {
+fn a_registry_refuses_without_credentials() {
     let registry = Registry::start(true);
     for client in clients(&Store::none(), None) {
         let error = client.manifest(&registry.reference(), None).unwrap_err();
@@ -149,7 +151,7 @@ fn a_registry_that_asks_for_a_login_that_nobody_has_refuses() {
 }
 
 #[test]
-fn calls_that_want_the_same_login_share_one_look_up() {
+fn concurrent_calls_share_a_lookup() {
     for index in 0..2 {
         let place = tempfile::tempdir().unwrap();
         let registry = Registry::start(true);
@@ -170,11 +172,11 @@ fn calls_that_want_the_same_login_share_one_look_up() {
     }
 }
 
-/// A look-up that takes a minute.
+/// A lookup that takes a minute.
 const SLOW: &str = "exec sleep 60";
 
 #[test]
-fn a_slow_look_up_holds_up_no_other_operation() {
+fn a_slow_lookup_does_not_block_other_operations() {
     for index in 0..2 {
         let place = tempfile::tempdir().unwrap();
         let (open, closed) = (Registry::start(false), Registry::start(true));
@@ -190,7 +192,7 @@ fn a_slow_look_up_holds_up_no_other_operation() {
                 client.manifest(&open.reference(), None).unwrap();
             }
             let name = client.name();
-            assert!(!slow.is_finished(), "{name}: the others had to wait {:?}", since.elapsed());
+            assert!(!slow.is_finished(), "{name}: the others waited {:?}", since.elapsed());
             let error = slow.join().unwrap().unwrap_err().to_string();
             for said in ["docker-credential-test", "3s"] {
                 assert!(error.contains(said), "{name}: {error}");
@@ -200,7 +202,7 @@ fn a_slow_look_up_holds_up_no_other_operation() {
 }
 
 #[test]
-fn a_slow_look_up_does_not_outlast_the_deadline() {
+fn a_slow_lookup_ends_at_the_deadline() {
     for index in 0..2 {
         let place = tempfile::tempdir().unwrap();
         let registry = Registry::start(true);
@@ -212,14 +214,14 @@ fn a_slow_look_up_does_not_outlast_the_deadline() {
         let in_time = matches!(error.cause(), Cause::Limit(LimitExceeded::Deadline));
         assert!(in_time, "{}: {error}", client.name());
         let name = client.name();
-        // With the runtime, where there is one.
+        // It ends with the runtime, if there is one.
         drop(client);
         assert!(since.elapsed() < Duration::from_secs(5), "{name}: {:?}", since.elapsed());
     }
 }
 
 #[test]
-fn a_login_that_is_given_is_for_its_registry_only() {
+fn configured_credentials_are_used_for_their_registry_only() {
     let (own, other) = (Registry::start(true), Registry::start(true));
     let login = Credentials::login("user", "password").unwrap();
     let store = Store::none().login(own.address.to_string().parse().unwrap(), login);

@@ -1,11 +1,10 @@
-//! What both adapters do alike.
+//! Behaviour that both adapters share.
 
 mod blobs;
 mod environment;
+mod failures;
 mod hints;
 mod login;
 mod notices;
 mod pull;
-mod settings;
 mod transcripts;
-mod trouble;

@@ -1,4 +1,4 @@
-//! What both adapters tell besides the results: retries, and the warnings of registries.
+//! Notifications of both adapters: retries, and warnings of registries.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -15,13 +15,13 @@ use oci_proto::server::{Content as _, Flavour, Memory};
 use oci_proto::{
     Config, Descriptor, Digest, Error, Manifest, MediaType, Node, Reference, Retry, WalkOptions,
 };
-use oci_proto_tests::adapter::{Hook, MAKERS, Settings};
+use oci_proto_tests::adapter::{MAKERS, settings};
 use tokio::runtime;
 
-/// The most that anything may take here.
+/// The time limit for everything here.
 const BOUND: Duration = Duration::from_secs(10);
 
-/// Answers each request, of which it is told the path, with an answer's status and headers, and a body.
+/// Responds to each request with the status, headers and body that `answer` returns for its path.
 fn serve(answer: impl Fn(&str) -> (String, Vec<u8>) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -45,7 +45,7 @@ fn converse(mut stream: TcpStream, answer: &dyn Fn(&str) -> (String, Vec<u8>)) -
     stream.write_all(&body)
 }
 
-/// A registry that has one index under every name, and fails the first request for `flaky`.
+/// A registry with one index under every name, which fails the first request for `flaky`.
 fn failing_once() -> SocketAddr {
     let asked = AtomicUsize::new(0);
     serve(move |path| {
@@ -61,9 +61,9 @@ fn named(address: SocketAddr, repository: &str) -> Reference {
     format!("{address}/{repository}").parse().unwrap()
 }
 
-/// A hook that stops until a call of the same client has ended shows that it is in nobody's way.
+/// Shown by a hook that waits until another call of the same client has ended.
 #[test]
-fn a_hook_holds_up_no_other_call() {
+fn a_hook_does_not_block_other_calls() {
     for name in ["tokio", "ureq"] {
         let address = failing_once();
         let (flaky, steady) = (named(address, "flaky"), named(address, "steady"));
@@ -74,12 +74,13 @@ fn a_hook_holds_up_no_other_call() {
             tell.send(()).unwrap();
             ended.lock().unwrap().recv_timeout(BOUND).expect("the other call ends");
         };
+        let settings = settings().on_retry(hook);
         let (first, second): (Call, Call) = if name == "ureq" {
-            let client = oci_proto_ureq::Client::builder().on_retry(hook).build().unwrap();
+            let client = oci_proto_ureq::Client::with_settings(settings).unwrap();
             let other = client.clone();
             (Box::new(move || other.manifest(&flaky, None)), Box::new(move || client.manifest(&steady, None)))
         } else {
-            let client = oci_proto_tokio::Client::builder().on_retry(hook).build().unwrap();
+            let client = oci_proto_tokio::Client::with_settings(settings).unwrap();
             let other = client.clone();
             (
                 Box::new(move || runtime().block_on(other.manifest(&flaky, None))),
@@ -87,7 +88,7 @@ fn a_hook_holds_up_no_other_call() {
             )
         };
         let first = thread::spawn(first);
-        told.recv_timeout(BOUND).expect("the hook is told");
+        told.recv_timeout(BOUND).expect("the hook is called");
         second().unwrap_or_else(|error| panic!("{name}: {error}"));
         end.send(()).unwrap();
         first.join().unwrap().unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -101,23 +102,21 @@ fn runtime() -> runtime::Runtime {
 }
 
 #[test]
-fn a_panic_in_a_hook_is_its_calls_own() {
+fn a_panic_in_a_hook_affects_its_call_only() {
     for (name, make) in MAKERS {
         let address = failing_once();
-        let mut settings = Settings::default();
-        settings.on_retry = Some(Hook::new(|_| panic!("on purpose")));
-        let adapter = make(&settings);
+        let adapter = make(&settings().on_retry(|_| panic!("on purpose")));
         let flaky = named(address, "flaky");
         let panicked = catch_unwind(AssertUnwindSafe(|| adapter.manifest(&flaky, None)));
-        assert!(panicked.is_err(), "{name}: the panic was kept from the call");
+        assert!(panicked.is_err(), "{name}: the panic does not reach the call");
         adapter
             .manifest(&flaky, None)
-            .unwrap_or_else(|error| panic!("{name}: the client is broken: {error}"));
+            .unwrap_or_else(|error| panic!("{name}: the client is unusable: {error}"));
     }
 }
 
 #[test]
-fn a_walk_that_rests_loses_no_warning() {
+fn a_walk_that_is_not_polled_loses_no_warning() {
     let mut memory = Memory::new();
     let images: Vec<_> = (0..200_u8).map(|n| memory.add_image(Flavour::OCI, None, &[&[n]])).collect();
     let root = memory.add_index(Flavour::OCI, &images);
@@ -135,16 +134,13 @@ fn a_walk_that_rests_loses_no_warning() {
         let told = Arc::new(Mutex::new(Vec::new()));
         let telling = told.clone();
         let tell = move |warning: &Warning| telling.lock().unwrap().push(warning.text().to_owned());
-        let mut settings = Settings::default();
-        settings.config = Some(config.clone());
-        settings.on_warning = Some(Hook::new(tell));
-        let adapter = make(&settings);
+        let adapter = make(&settings().config(config.clone()).on_warning(tell));
         let mut nodes = Vec::new();
         let take = &mut |node: Node| {
             let warning = format!("{} is old", node.descriptor.digest);
-            assert!(told.lock().unwrap().contains(&warning), "{name}: a node comes before its warning");
+            assert!(told.lock().unwrap().contains(&warning), "{name}: a node arrives before its warning");
             nodes.push(warning);
-            // The others arrive meanwhile, and more than are read ahead of the walk.
+            // The others arrive meanwhile, more than the walk reads ahead.
             if nodes.len() % 50 == 1 {
                 thread::sleep(Duration::from_millis(100));
             }

@@ -1,4 +1,4 @@
-//! Whole trees, on both adapters, into layouts that a check finds nothing wrong with.
+//! Pulls of whole trees, on both adapters, into layouts without findings.
 
 use std::fs;
 use std::path::Path;
@@ -33,7 +33,7 @@ impl World {
         format!("{}/team/app:1.0", self.registry.address()).parse().unwrap()
     }
 
-    /// Pulls; how many requests that took.
+    /// Pulls, and returns the number of requests.
     fn pull(&self, adapter: &dyn Adapter, mirror: LayoutDestination) -> (Result<Descriptor, PullError>, u64) {
         let before = adapter.requests();
         let pulled = adapter.pull(&self.reference(), mirror, PullOptions::default());
@@ -45,7 +45,7 @@ fn mirror(folder: &Path) -> LayoutDestination {
     LayoutDestination::new(LayoutWriter::open(folder).unwrap())
 }
 
-/// The files of a layout's content, with their bytes.
+/// The files of a layout with their bytes.
 fn content(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
     for algorithm in fs::read_dir(folder.join("blobs")).unwrap() {
@@ -65,7 +65,7 @@ fn assert_right(folder: &Path) {
 }
 
 #[test]
-fn a_tree_becomes_a_layout_and_both_adapters_make_the_same() {
+fn both_adapters_pull_a_tree_to_the_same_layout() {
     let world = World::new();
     let contents = adapters().map(|adapter| {
         let home = TempDir::new().unwrap();
@@ -81,7 +81,7 @@ fn a_tree_becomes_a_layout_and_both_adapters_make_the_same() {
             let digest = name.trim_start_matches("blobs/").replace('/', ":").parse().unwrap();
             assert_eq!(world.sample.memory.bytes(&digest).as_deref(), Some(&bytes[..]), "{name}");
         }
-        // What is empty, or carried, is not asked for; the root is, by its tag.
+        // Empty and embedded content needs no request; the root is requested by its tag.
         assert!(requests <= content.len() as u64, "{requests} requests for {} contents", content.len());
         content
     });
@@ -90,19 +90,19 @@ fn a_tree_becomes_a_layout_and_both_adapters_make_the_same() {
 }
 
 #[test]
-fn what_is_there_is_not_fetched_again() {
+fn held_content_is_not_fetched_again() {
     let world = World::new();
     for adapter in adapters() {
         let home = TempDir::new().unwrap();
         world.pull(&*adapter, mirror(home.path())).0.unwrap();
         let (again, requests) = world.pull(&*adapter, mirror(home.path()));
         again.unwrap();
-        assert_eq!(requests, 1, "{}: the root alone is asked for, by its tag", adapter.name());
+        assert_eq!(requests, 1, "{}: only the root is requested, by its tag", adapter.name());
     }
 }
 
 #[test]
-fn what_is_damaged_is_fetched_again_where_that_is_looked_for() {
+fn corrupt_content_is_fetched_again_if_verification_is_enabled() {
     let world = World::new();
     let large = world.sample.blobs.iter().max_by_key(|blob| blob.size).unwrap();
     for adapter in adapters() {
@@ -114,14 +114,14 @@ fn what_is_damaged_is_fetched_again_where_that_is_looked_for() {
         fs::write(&path, bytes).unwrap();
         let (again, requests) = world.pull(&*adapter, mirror(home.path()));
         again.unwrap();
-        assert_eq!(requests, 1, "{}: its size is right", adapter.name());
+        assert_eq!(requests, 1, "{}: the size is right", adapter.name());
         world.pull(&*adapter, mirror(home.path()).verifying()).0.unwrap();
         assert_right(home.path());
     }
 }
 
 #[test]
-fn a_part_is_gone_on_with_and_a_wrong_part_is_thrown_away() {
+fn a_partial_blob_is_resumed_and_a_corrupt_one_discarded() {
     let world = World::new();
     let large = world.sample.blobs.iter().max_by_key(|blob| blob.size).unwrap();
     let right = world.sample.memory.bytes(&large.digest).unwrap();
@@ -138,7 +138,7 @@ fn a_part_is_gone_on_with_and_a_wrong_part_is_thrown_away() {
             let came = Arc::new(AtomicU64::new(0));
             let (counted, digest) = (came.clone(), large.digest.clone());
             let mirror = mirror(home.path()).on_progress(move |progress| {
-                if let Progress::Came(of, bytes) = progress
+                if let Progress::Received(of, bytes) = progress
                     && *of == digest
                 {
                     counted.fetch_add(bytes, Ordering::Relaxed);
@@ -154,7 +154,7 @@ fn a_part_is_gone_on_with_and_a_wrong_part_is_thrown_away() {
 }
 
 #[test]
-fn progress_adds_up() {
+fn progress_adds_up_to_the_total() {
     let world = World::new();
     for adapter in adapters() {
         let home = TempDir::new().unwrap();
@@ -166,7 +166,7 @@ fn progress_adds_up() {
                 Progress::Wanted(descriptor) if descriptor.media_type.kind() == oci_proto::Kind::Other => {
                     told.0 += descriptor.size;
                 }
-                Progress::Came(_, bytes) | Progress::There(_, bytes) => told.1 += bytes,
+                Progress::Received(_, bytes) | Progress::Present(_, bytes) => told.1 += bytes,
                 _ => {}
             }
         });
@@ -178,12 +178,12 @@ fn progress_adds_up() {
 }
 
 #[test]
-fn a_registry_that_lacks_a_blob_leaves_a_layout_without_the_root() {
+fn a_pull_without_a_blob_leaves_a_layout_without_the_root() {
     let sample = Sample::nested();
     let mut server = Server::new();
     let (repository, tag) = ("team/app".parse().unwrap(), "1.0".parse().unwrap());
     server.add(&repository, Some(&tag), &sample.root, &sample.memory).unwrap();
-    // The registry knows of the blob, and its memory does not have it.
+    // The registry knows of the blob, but its storage lacks it.
     let large = sample.blobs.iter().max_by_key(|blob| blob.size).unwrap();
     let mut memory = sample.memory.clone();
     memory.remove(&large.digest);

@@ -1,4 +1,4 @@
-//! Documents made to be costly to read.
+//! Documents that are costly to parse.
 
 use std::fmt::Write as _;
 
@@ -10,12 +10,12 @@ use oci_proto_tests::transcript::Start;
 use super::drive::{Seen, drive, on_a_small_stack, with_body};
 use super::measure::turn;
 
-/// The most that is read of a manifest.
+/// The limit for manifests.
 const MOST: usize = 8 << 20;
 const DEEP: usize = 100_000;
 const DIGEST: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
 
-/// Walks what is one document, served with this status. Whatever else is asked for is not there.
+/// Walks a tree of one document, served with this status. Other requests get 404.
 fn walk(status: u16, document: &Bytes) -> Seen {
     on_a_small_stack(|| {
         let mut session = Session::new(Config::default(), 1);
@@ -33,7 +33,7 @@ fn walk(status: u16, document: &Bytes) -> Seen {
     })
 }
 
-/// An index with these members in its one descriptor.
+/// An index with these members in its only descriptor.
 fn one_descriptor(members: &str) -> Bytes {
     let document = format!(
         r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"{}","digest":"{DIGEST}","size":2{members}}}]}}"#,
@@ -43,7 +43,7 @@ fn one_descriptor(members: &str) -> Bytes {
     document.into()
 }
 
-/// As many of these, with commas between them, as one descriptor has room for.
+/// As many of these, separated by commas, as one descriptor can hold.
 fn filled(one: &str) -> String {
     vec![one; (MOST - 300) / (one.len() + 1)].join(",")
 }
@@ -83,7 +83,7 @@ fn eight_mebibytes_of_one_descriptor() {
         if names.len() + 20 > MOST - 250 {
             break;
         }
-        write!(names, r#","a{number:07}":"""#).expect("a string takes all");
+        write!(names, r#","a{number:07}":"""#).expect("writing to a string succeeds");
     }
     for (what, members) in [
         ("one text", format!(r#","annotations":{{"a":"{text}"}}"#)),
@@ -111,6 +111,6 @@ fn eight_mebibytes_of_descriptors_as_short_as_can_be() {
     let entries = filled(r#"{"mediaType":"a/b","digest":"a:b","size":0}"#);
     let document = Bytes::from(format!(r#"{{"schemaVersion":2,"manifests":[{entries}]}}"#));
     let seen = turn.within(80, "8 MiB of descriptors as short as can be", || walk(200, &document));
-    assert!(seen.end.contains("the tree has more than 50000 nodes"), "{}", seen.end);
+    assert!(seen.end.contains("the tree exceeds the limit of 50000 nodes"), "{}", seen.end);
     assert!(seen.requests == 1 && seen.nodes == 50_000 && seen.steps <= 50_010, "{:?}", seen.steps);
 }

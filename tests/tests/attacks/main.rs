@@ -1,7 +1,7 @@
-//! Attacks on memory and time, measured: each ends with an error or a result that is right, after a bounded number
-//! of steps, within a bounded amount of memory.
+//! Attacks on memory and time, measured: each ends with an error or a correct result, after a bounded number
+//! of steps, in bounded memory.
 //!
-//! The table of `SECURITY.md` is what `cargo test --release -p oci-proto-tests --test attacks -- --nocapture` prints.
+//! `cargo test --release -p oci-proto-tests --test attacks -- --nocapture` prints the table of `SECURITY.md`.
 
 mod documents;
 #[path = "../bad_input/drive.rs"]

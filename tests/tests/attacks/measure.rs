@@ -1,5 +1,5 @@
-//! Counts what is allocated, for one test at a time.
-#![expect(clippy::print_stdout, reason = "`--nocapture` shows what was measured")]
+//! Counts allocations, for one test at a time.
+#![expect(clippy::print_stdout, reason = "`--nocapture` shows the measurements")]
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -9,20 +9,20 @@ use peak_alloc::PeakAlloc;
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
 
-/// What it counts is of use to one test at a time.
+/// The counter serves one test at a time.
 static TURN: Mutex<&PeakAlloc> = Mutex::new(&HEAP);
 
-/// Held by the one test that may allocate. Taken before an attack is prepared.
+/// Held by the test that may allocate. Taken before an attack is prepared.
 pub(crate) struct Turn(MutexGuard<'static, &'static PeakAlloc>);
 
-/// Waits until no other test runs.
+/// Waits until no other test holds it.
 pub(crate) fn turn() -> Turn {
     Turn(TURN.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 impl Turn {
-    /// Runs an attack, and prints what it costs. Fails where more than `most` MiB are in use at once, besides what
-    /// is in use already.
+    /// Runs an attack, and prints its cost. Fails if it uses more than `most` MiB at once, in addition to
+    /// memory in use before.
     pub(crate) fn within<T>(&self, most: usize, name: &str, attack: impl FnOnce() -> T) -> T {
         let before = self.0.current_usage();
         self.0.reset_peak_usage();
@@ -32,7 +32,7 @@ impl Turn {
         let peak = self.0.peak_usage().saturating_sub(before);
         let kib = peak.div_ceil(1 << 10);
         println!("| {name} | {}.{} MiB | {} ms |", kib >> 10, ((kib & 1023) * 10) >> 10, took.as_millis());
-        assert!(peak <= most << 20, "{name}: {kib} KiB, where {most} MiB are the most");
+        assert!(peak <= most << 20, "{name}: {kib} KiB, more than {most} MiB");
         outcome
     }
 }

@@ -4,31 +4,30 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use oci_proto::{Config, Error, Limits, Reference};
-use oci_proto_tests::adapter::{Adapter, MAKERS, Settings};
+use oci_proto_common::Settings;
+use oci_proto_tests::adapter::{self, Adapter, MAKERS};
 
 use super::measure::{Turn, turn};
 use super::server::{Script, Server};
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.oci.image.index.v1+json\r\n\
     Transfer-Encoding: chunked\r\n\r\n";
-/// What sockets may hold between two programs on one machine.
+/// The capacity of socket buffers between two programs on one machine.
 const BETWEEN: usize = 16 << 20;
 
 fn name(server: &Server) -> Reference {
     format!("{}/demo", server.address).parse().expect("a reference")
 }
 
-/// Tries five times, and hardly waits between.
+/// Limits with five attempts and short delays.
 fn settings(set: impl FnOnce(&mut Limits)) -> Settings {
     let mut config = Config::default();
     config.limits.backoff_first = Duration::from_millis(1);
     set(&mut config.limits);
-    let mut settings = Settings::default();
-    settings.config = Some(config);
-    settings
+    adapter::settings().config(config)
 }
 
-/// What an attack may cost at most.
+/// The maximum cost of an attack.
 #[derive(Clone, Copy)]
 struct Most {
     mib: usize,
@@ -36,7 +35,7 @@ struct Most {
     written: usize,
 }
 
-/// Has each adapter read a manifest from such a server; says how that fails.
+/// Each adapter reads a manifest from the server, and must fail with the expected error.
 fn attack(turn: &Turn, what: &str, script: &Script, most: Most, check: impl Fn(&str, &Error)) {
     attack_with(&settings(|_| {}), turn, what, script, most, check);
 }
@@ -52,7 +51,7 @@ fn attack_with(
     for (adapter, make) in MAKERS {
         let server = Server::start(script.clone());
         let client = make(settings);
-        let ask = || client.manifest(&name(&server), None).map(|_| ()).expect_err("an attack");
+        let ask = || client.manifest(&name(&server), None).map(|_| ()).expect_err("the attack must fail");
         let error = turn.within(most.mib, &format!("{what}, {adapter}"), ask);
         check(adapter, &error);
         assert!(error.to_string().len() < 2000, "{adapter}: {error}");
@@ -76,7 +75,7 @@ fn a_manifest_whose_chunks_never_end() {
     let most = Most { mib: 32, requests: 1, written: (8 << 20) + BETWEEN };
     let chunk = Bytes::from([&b"4000\r\n"[..], &[b' '; 16 << 10], b"\r\n"].concat());
     let script = Script { begin: CHUNKED.into(), then: chunk, ..Script::default() };
-    let too_large = says("the manifest is larger than 8388608 bytes");
+    let too_large = says("the manifest exceeds the limit of 8388608 bytes");
     attack(&turn, "a manifest without end, in chunks of 16 KiB", &script, most, too_large);
 
     let few = settings(|limits| limits.manifest_bytes = 64 << 10);
@@ -84,7 +83,7 @@ fn a_manifest_whose_chunks_never_end() {
     let script =
         Script { begin: CHUNKED.into(), then: "1\r\n \r\n".repeat(1000).into(), ..Script::default() };
     let what = "a manifest without end, in chunks of one byte, where 64 KiB are read";
-    attack_with(&few, &turn, what, &script, most, says("the manifest is larger than 65536 bytes"));
+    attack_with(&few, &turn, what, &script, most, says("the manifest exceeds the limit of 65536 bytes"));
 }
 
 #[test]
@@ -103,9 +102,8 @@ fn trailers_without_end() {
     let pause = Duration::from_millis(1);
     let script = Script { begin: begin.into(), then: "x: y\r\n".repeat(100).into(), pause };
     let most = Most { mib: 4, requests: 5, written: 5 * BETWEEN };
-    // ureq reads on as long as they come, so that only a timeout ends it.
-    let mut impatient = settings(|_| {});
-    impatient.timeout = Some(Duration::from_secs(2));
+    // ureq reads trailers without a limit, so only a timeout ends it.
+    let impatient = settings(|_| {}).timeout(Duration::from_secs(2));
     let what = "trailers without end, with a timeout of 2 s";
     attack_with(&impatient, &turn, what, &script, most, |adapter, error| {
         let words = if adapter == "tokio" { "the connection broke: " } else { "deadline passed" };
@@ -138,18 +136,15 @@ fn ten_thousand_challenges() {
     let begin = format!("HTTP/1.1 401 No\r\nContent-Length: 0\r\nWWW-Authenticate: {value}\r\n\r\n");
     let script = Script { begin: begin.into(), ..Script::default() };
     attack(&turn, "10,000 challenges in one header", &script, most, |adapter, error| {
-        // What ureq is told to take of a head is less than that.
-        let words =
-            if adapter == "tokio" { "there are too many challenges" } else { "the connection broke: " };
+        // The limit on a head that ureq is configured with is less than that.
+        let words = if adapter == "tokio" { "too many challenges" } else { "the connection broke: " };
         assert!(error.to_string().contains(words), "{adapter}: {error}");
     });
 }
 
-/// A client that gives up after so long.
+/// A client with this timeout.
 fn impatient(make: fn(&Settings) -> Box<dyn Adapter>) -> Box<dyn Adapter> {
-    let mut settings = Settings::default();
-    settings.timeout = Some(Duration::from_secs(2));
-    make(&settings)
+    make(&adapter::settings().timeout(Duration::from_secs(2)))
 }
 
 #[test]
@@ -179,16 +174,16 @@ fn a_body_of_one_byte_a_second() {
                 &format!("a {what} of one byte a second, with a timeout of 2 s, {adapter}"),
                 ask,
             );
-            let error = error.expect_err("an attack");
+            let error = error.expect_err("the attack must fail");
             assert!(error.to_string().contains("deadline passed"), "{adapter}: {error}");
             assert_eq!(slow.requests(), 1, "{adapter}: {what}");
-            // The client lives, is used, and has let go.
+            // The client is alive and in use, and has closed the connection.
             let quick = Server::start(Script { begin: length(0), ..Script::default() });
             let left = (0..100).any(|_| {
-                client.manifest(&name(&quick), None).expect_err("no manifest");
+                client.manifest(&name(&quick), None).expect_err("there is no manifest");
                 slow.is_left_alone_within(Duration::from_millis(50))
             });
-            assert!(left, "{adapter}: the {what} is read on");
+            assert!(left, "{adapter}: the {what} is still being read");
         }
     }
 }
@@ -204,7 +199,7 @@ fn a_token_answer_of_a_million_entries() {
     let begin = format!("HTTP/1.1 401 No\r\nContent-Length: 0\r\nWWW-Authenticate: {challenge}\r\n\r\n");
     let script = Script { begin: begin.into(), ..Script::default() };
     let most = Most { mib: 4, requests: 1, written: 1000 };
-    let too_large = says("larger than 1048576 bytes, the most that is read");
+    let too_large = says("exceeds the limit of 1048576 bytes");
     attack(&turn, "a token answer of a million entries", &script, most, too_large);
     assert_eq!(tokens.requests(), MAKERS.len());
 }

@@ -1,4 +1,4 @@
-//! A server that sends what it is told to, as slowly and as long as it is told to.
+//! A server that sends a scripted response, as slowly and as long as required.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-/// What is sent to whoever asks.
+/// The response to every request.
 #[derive(Clone, Default)]
 pub(crate) struct Script {
     pub(crate) begin: Bytes,
-    /// What follows, again and again, until nobody takes it.
+    /// Repeated after the head until the client disconnects.
     pub(crate) then: Bytes,
-    /// How long to wait before each of these.
+    /// The delay before each repetition.
     pub(crate) pause: Duration,
 }
 
-/// A server, and what it has done.
+/// A server and its statistics.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     seen: Arc<Seen>,
@@ -38,7 +38,7 @@ impl Server {
         let address = listener.local_addr().expect("an address");
         let seen = Arc::new(Seen::default());
         let shared = seen.clone();
-        // Both end with the process; a connection's thread ends when nobody reads.
+        // Both threads end with the process; that of a connection ends when the client disconnects.
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (script, seen) = (script.clone(), shared.clone());
@@ -53,12 +53,12 @@ impl Server {
         Self { address, seen }
     }
 
-    /// How many requests came.
+    /// The number of requests.
     pub(crate) fn requests(&self) -> usize {
         self.seen.requests.load(Ordering::SeqCst)
     }
 
-    /// How many bytes were taken, by the client or by the system between.
+    /// The number of bytes sent, including those in socket buffers.
     pub(crate) fn written(&self) -> usize {
         self.seen.written.load(Ordering::SeqCst)
     }

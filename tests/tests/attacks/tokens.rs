@@ -1,4 +1,4 @@
-//! Answers of token servers made to exhaust.
+//! Token responses that could exhaust resources.
 
 use bytes::Bytes;
 use http::Response;
@@ -8,7 +8,7 @@ use oci_proto_tests::transcript::Start;
 use super::drive::{Seen, drive, on_a_small_stack, with_body};
 use super::measure::turn;
 
-/// Reads a manifest that wants a token; there is nothing even for one.
+/// Reads a manifest that requires a token; with a token, the response is 404.
 fn with_token(answer: &Bytes) -> Seen {
     on_a_small_stack(|| {
         let mut session = Session::new(Config::default(), 1);
@@ -37,7 +37,8 @@ fn a_token_answer_of_a_million_entries() {
     ] {
         let answer = Bytes::from(answer);
         let seen = turn.within(5, &format!("a token answer {what}"), || with_token(&answer));
-        let expected = if is_read { "the registry answered 404" } else { "larger than 1048576 bytes" };
+        let expected =
+            if is_read { "the registry answered 404" } else { "exceeds the limit of 1048576 bytes" };
         assert!(seen.end.contains(expected), "{}", seen.end);
         assert!(seen.requests <= 3 && seen.steps <= 12, "{seen:?}");
         assert!(seen.taken <= (1 << 20) + (16 << 10), "{seen:?}");

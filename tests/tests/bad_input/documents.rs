@@ -1,4 +1,4 @@
-//! Documents made to exhaust, or to blow an error up.
+//! Documents that could exhaust resources, or inflate an error.
 
 use bytes::Bytes;
 use http::Response;
@@ -23,7 +23,7 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const DEEP: usize = 100_000;
 
 #[test]
-fn json_nested_100_000_deep_is_no_document() {
+fn json_nested_100_000_deep_is_refused() {
     let (open, close) = ("[".repeat(DEEP), "]".repeat(DEEP));
     for document in [
         open.clone(),
@@ -42,14 +42,14 @@ fn json_nested_100_000_deep_is_no_document() {
 }
 
 #[test]
-fn what_is_not_read_may_be_nested_100_000_deep() {
+fn ignored_values_may_be_nested_100_000_deep() {
     let (open, close) = ("[".repeat(DEEP), "]".repeat(DEEP));
     let seen = manifest(200, INDEX, format!(r#"{{"schemaVersion":2,"x":{open}{close},"manifests":[]}}"#));
     assert_eq!(seen.end, "done");
 }
 
 #[test]
-fn an_error_body_nested_deep_says_nothing() {
+fn a_deeply_nested_error_body_is_not_shown() {
     let (open, close) = ("[".repeat(30_000), "]".repeat(30_000));
     for body in [format!(r#"{{"errors":{open}{close}}}"#), format!("{open}{close}")] {
         let seen = manifest(400, "application/json", body);
@@ -62,7 +62,7 @@ fn an_error_body_nested_deep_says_nothing() {
 }
 
 #[test]
-fn a_text_of_a_megabyte_does_not_fill_the_error() {
+fn a_string_of_a_megabyte_does_not_inflate_the_error() {
     let long = "\u{e9}\"".repeat(400_000).replace('"', "\\\"");
     let digest = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
     for document in [
@@ -91,7 +91,7 @@ fn a_text_of_a_megabyte_does_not_fill_the_error() {
 }
 
 #[test]
-fn a_message_of_a_megabyte_does_not_fill_the_error() {
+fn a_message_of_a_megabyte_does_not_inflate_the_error() {
     let long = "no! ".repeat(250_000);
     for body in [
         long.clone(),

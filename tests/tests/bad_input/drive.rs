@@ -1,27 +1,27 @@
-//! A driver that counts, and that runs on a small stack.
+//! A driver that counts, and runs on a small stack.
 
 use bytes::Bytes;
 use http::{Response, request};
-use oci_proto::{Event, OpId, Output, Session, Time};
+use oci_proto::{Answer, Event, Held, OpId, Output, Question, Rest, Session, Time};
 use oci_proto_tests::transcript::describe;
 
-/// A body, piece by piece; it may have no end.
+/// The chunks of a body, which may be endless.
 pub(crate) type Pieces = Box<dyn Iterator<Item = Bytes>>;
 
-/// What came of an operation.
+/// The outcome of an operation.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) nodes: usize,
     /// The last event.
     pub(crate) end: String,
     pub(crate) requests: usize,
-    /// Bytes of bodies that the session took.
+    /// The bytes of bodies that the session accepted.
     pub(crate) taken: usize,
-    /// How often the session was asked what to do.
+    /// How often the session was polled.
     pub(crate) steps: usize,
 }
 
-/// Drives an operation to its end.
+/// Drives an operation to completion.
 pub(crate) fn drive(
     session: &mut Session,
     op: OpId,
@@ -34,14 +34,14 @@ pub(crate) fn drive(
         match session.poll_output(now) {
             Output::Send(exchange) => {
                 seen.requests += 1;
-                let (request, awaiting) = exchange.split();
+                let (request, _sending, awaiting) = exchange.split();
                 let (head, _payload) = request.into_parts();
                 let (head, pieces) = respond(&head).into_parts();
-                let mut receiving = awaiting.head(&head);
-                if receiving.wants_body() {
+                let mut receiving = awaiting.head(head.status, head.headers);
+                if receiving.rest() == Rest::Wanted {
                     for piece in pieces {
                         seen.taken += piece.len();
-                        if receiving.push(&piece).is_err() || !receiving.wants_body() {
+                        if receiving.push(&piece).is_err() || receiving.rest() != Rest::Wanted {
                             break;
                         }
                     }
@@ -57,22 +57,31 @@ pub(crate) fn drive(
                     _ => {}
                 }
             }
-            Output::Credentials(query, _) => session.credentials(now, query, Ok(None)),
+            Output::Ask(query, question) => session.answer(now, query, answer_to(&question)),
             Output::Wait(Some(until)) => now = until,
             other => panic!("the session does not end: {other:?}"),
         }
     }
 }
 
-/// Runs on a stack that leaves no room for a recursion over what a registry sends.
+/// A driver without credentials and held content, which stores everything.
+fn answer_to(question: &Question) -> Answer {
+    match question {
+        Question::Credentials(_) => Answer::Credentials(None),
+        Question::Held { .. } => Answer::Held(Held::Nothing),
+        Question::Store { .. } => Answer::Stored,
+    }
+}
+
+/// Runs on a stack that is too small for recursion over a registry's content.
 pub(crate) fn on_a_small_stack<T: Send>(run: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(256 << 10).spawn_scoped(scope, run);
-        thread.expect("a thread").join().expect("it ends")
+        thread.expect("a thread starts").join().expect("it does not panic")
     })
 }
 
-/// A response whose body is these bytes, in pieces of a size that sockets give.
+/// A response with this body, in chunks of a realistic size.
 pub(crate) fn with_body(head: http::response::Builder, body: Bytes) -> Response<Pieces> {
     let pieces =
         (0..body.len()).step_by(16 << 10).map(move |at| body.slice(at..body.len().min(at + (16 << 10))));

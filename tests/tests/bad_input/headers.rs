@@ -7,7 +7,7 @@ use oci_proto_tests::transcript::Start;
 use super::drive::{drive, with_body};
 
 #[test]
-fn a_header_value_of_a_megabyte_does_not_fill_the_error() {
+fn a_header_value_of_a_megabyte_does_not_inflate_the_error() {
     const MEGABYTE: usize = 1 << 20;
     let values = [
         "a".repeat(MEGABYTE),

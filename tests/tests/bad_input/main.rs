@@ -1,6 +1,6 @@
-//! Input made to exhaust: each ends, soon, within little memory, with an error that says what and where.
+//! Input that could exhaust resources: each ends soon, in little memory, with an error that names the cause.
 //!
-//! What is counted is what was asked for and what was taken, since time and memory follow from them.
+//! The tests count requests and bytes read, from which time and memory follow.
 
 mod chains;
 mod documents;

@@ -1,9 +1,9 @@
-//! Registries and token servers that go on for ever: with tokens, challenges, redirects, hanging up.
+//! Registries and token servers that never stop: with tokens, challenges, redirects, broken connections.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, request};
 use oci_proto::{Config, Fault, FaultKind, Limits, Session};
-use oci_proto_tests::simulation::{Answers, Asked, Choices, Manners, Simulation, Watched};
+use oci_proto_tests::simulation::{Answers, Asked, Behaviour, Choices, Simulation, Watched};
 use oci_proto_tests::transcript::{Answer, Start};
 
 use super::drive::{Pieces, drive, with_body};
@@ -11,7 +11,7 @@ use super::drive::{Pieces, drive, with_body};
 const PIECE: usize = 16 << 10;
 const CHALLENGE: &str = r#"Bearer realm="https://auth.example/token""#;
 
-/// What comes of a manifest whose registry wants a token, where a token server answers with this.
+/// The outcome of a manifest whose registry requires a token, given the token server's response.
 fn with_token(answer: impl Fn() -> Pieces) -> super::drive::Seen {
     let mut session = Session::new(Config::default(), 1);
     let op = Start::parse("manifest registry.example/a/b:1").expect("an operation").begin(&mut session);
@@ -25,19 +25,19 @@ fn with_token(answer: impl Fn() -> Pieces) -> super::drive::Seen {
 }
 
 #[test]
-fn a_token_answer_of_100_megabytes_is_read_up_to_its_limit() {
-    let most = usize::try_from(Limits::default().token_bytes).expect("a size in memory");
+fn a_token_response_of_100_megabytes_is_read_up_to_its_limit() {
+    let most = usize::try_from(Limits::default().token_bytes).expect("the size fits in memory");
     let seen = with_token(|| {
         let start = std::iter::once(Bytes::from_static(br#"{"token":""#));
         Box::new(start.chain((0..(100 << 20) / PIECE).map(|_| Bytes::from(vec![b'x'; PIECE]))))
     });
-    assert!(seen.end.ends_with("larger than 1048576 bytes, the most that is read"), "{}", seen.end);
-    assert!(seen.taken <= most + PIECE, "{} bytes were taken", seen.taken);
+    assert!(seen.end.ends_with("exceeds the limit of 1048576 bytes"), "{}", seen.end);
+    assert!(seen.taken <= most + PIECE, "{} bytes were read", seen.taken);
     assert_eq!(seen.requests, 2);
 }
 
 #[test]
-fn entries_of_a_token_answer_that_nobody_reads_change_nothing() {
+fn unknown_members_of_a_token_response_are_ignored() {
     let entries = |count: usize| {
         let tags = vec![r#"{"a":0}"#; count].join(",");
         let nested = "[".repeat(count) + &"]".repeat(count);
@@ -51,18 +51,18 @@ fn entries_of_a_token_answer_that_nobody_reads_change_nothing() {
     }
     for body in entries(1_000_000) {
         let seen = answered(body);
-        assert!(seen.end.ends_with("larger than 1048576 bytes, the most that is read"), "{}", seen.end);
+        assert!(seen.end.ends_with("exceeds the limit of 1048576 bytes"), "{}", seen.end);
     }
 }
 
 #[test]
-fn a_token_that_fits_no_header_is_refused() {
+fn a_token_longer_than_a_header_may_be_is_refused() {
     let body = format!(r#"{{"token":"{}"}}"#, "x".repeat(100_000));
     let seen = with_token(|| Box::new(std::iter::once(Bytes::from(body.clone()))));
-    assert!(seen.end.ends_with("its token is longer than 64 KiB, the most that is kept"), "{}", seen.end);
+    assert!(seen.end.ends_with("its token is longer than 64 KiB"), "{}", seen.end);
 }
 
-/// Gives each request the same sort of answer.
+/// Gives each request the same kind of response.
 struct Always<F>(F);
 
 impl<F: FnMut(&request::Parts) -> Answer> Answers for Always<F> {
@@ -71,14 +71,14 @@ impl<F: FnMut(&request::Parts) -> Answer> Answers for Always<F> {
     }
 }
 
-/// What comes of an operation, and how often each server is asked.
+/// The outcome of an operation, and the number of requests to each server.
 fn always(operation: &str, answer: impl FnMut(&request::Parts) -> Answer) -> (Watched, Vec<String>) {
     let mut simulation =
-        Simulation::new(Config::default(), Always(answer), Manners::PLAIN, Choices::new(&[]));
+        Simulation::new(Config::default(), Always(answer), Behaviour::ORDERLY, Choices::new(&[]));
     let op = Start::parse(operation).expect("an operation").begin(&mut simulation.session);
     simulation.watch(op);
     let (mut seen, requests) = simulation.run();
-    (seen.remove(&op).expect("the operation that was watched"), requests)
+    (seen.remove(&op).expect("the operation is watched"), requests)
 }
 
 fn answer(status: u16, headers: &[(&'static str, &str)], body: impl Into<Bytes>) -> Answer {
@@ -105,20 +105,20 @@ fn ten_thousand_challenges_are_too_many() {
             Answer::new(http::StatusCode::UNAUTHORIZED, headers.clone(), Bytes::new())
         });
         let end = failure(&watched);
-        assert!(end.ends_with("there are too many challenges"), "{end}");
+        assert!(end.ends_with("too many challenges"), "{end}");
         assert_eq!(requests.len(), 1);
     }
 }
 
 #[test]
-fn a_401_for_ever_ends_whatever_it_asks_for() {
+fn endless_401s_end_whatever_their_challenge() {
     let mut count = 0;
     let (watched, requests) = always("manifest registry.example/a/b:1", |head| {
         count += 1;
         if head.uri.path() == "/token" {
             return answer(200, &[], format!(r#"{{"token":"t{count}"}}"#));
         }
-        // Each time of another token server, so that nothing at hand serves.
+        // A different token server each time, so that no cached token applies.
         let challenge = format!(r#"Bearer realm="https://auth{count}.example/token",scope="s{count}""#);
         answer(401, &[("www-authenticate", &challenge)], "")
     });
@@ -127,7 +127,7 @@ fn a_401_for_ever_ends_whatever_it_asks_for() {
 }
 
 #[test]
-fn redirects_end_wherever_they_lead() {
+fn endless_redirects_end() {
     let mut count = 0;
     let (watched, requests) = always("manifest registry.example/a/b:1", |_| {
         count += 1;
@@ -138,13 +138,13 @@ fn redirects_end_wherever_they_lead() {
 }
 
 #[test]
-fn a_server_that_sends_a_byte_and_hangs_up_is_asked_so_often_and_no_more() {
+fn a_server_that_sends_a_byte_and_disconnects_is_tried_a_bounded_number_of_times() {
     let digest = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
     for (operation, most) in [
         ("manifest registry.example/a/b:1".to_owned(), 5),
         (format!("blob registry.example/a/b@{digest}"), 5),
         (format!("blob registry.example/a/b@{digest} size=1000000"), 5),
-        // Half of what is left is progress: 4, 2 and 1 byte of the last ones.
+        // Half of the remaining bytes count as progress: 4, 2 and 1 at the end.
         (format!("blob registry.example/a/b@{digest} size=8"), 40),
     ] {
         let (watched, requests) = always(&operation, |head| {
@@ -152,7 +152,7 @@ fn a_server_that_sends_a_byte_and_hangs_up_is_asked_so_often_and_no_more() {
             let mut answer = match range.and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')) {
                 None => answer(200, &[], "x"),
                 Some(at) => {
-                    let at: u64 = at.parse().expect("an offset");
+                    let at: u64 = at.parse().expect("the offset is a number");
                     let range = format!("bytes {at}-{at}/*");
                     answer(206, &[("content-range", &range)], "x")
                 }

@@ -1,4 +1,4 @@
-//! Both and `ocip` on each, read from docker-registry.
+//! Both adapters, and `ocip` on each, read from docker-registry.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -7,34 +7,34 @@ use oci_proto::server::{Content as _, Flavour, Memory};
 use oci_proto::{Algorithm, Cause, Descriptor, Error, Found, Misbehaviour, Reference, WalkOptions};
 use oci_proto_tests::adapter::adapters;
 use oci_proto_tests::interop::{
-    DockerRegistry, Front, Program, Pusher, Sample, Settings, line, listing, ocip,
+    DockerRegistry, Program, Proxy, Pusher, Sample, Settings, line, listing, ocip,
 };
 use serde_json::{Value, json};
 
 use crate::support::{REPOSITORY, filled, root};
 
-/// A registry with [`Sample::nested`] in it, and a front before it that writes down what is asked.
+/// A registry with [`Sample::nested`], behind a proxy that records requests.
 struct Filled {
     sample: Sample,
-    front: Front,
+    proxy: Proxy,
     registry: DockerRegistry,
 }
 
 impl Filled {
-    /// Nothing where docker-registry is not installed.
+    /// Returns `None` if docker-registry is not installed.
     fn start() -> Option<Self> {
         let sample = Sample::nested();
         let registry = filled(&sample)?;
-        let front = Front::before(registry.address());
-        Some(Self { sample, front, registry })
+        let proxy = Proxy::before(registry.address());
+        Some(Self { sample, proxy, registry })
     }
 
-    /// The root by its tag, with every request recorded.
+    /// The root by its tag, through the proxy.
     fn root(&self) -> Reference {
-        root(self.front.address())
+        root(self.proxy.address())
     }
 
-    /// What a walk of the root must report.
+    /// The expected nodes of a walk of the root.
     fn listing(&self) -> Vec<Value> {
         listing(&self.sample.memory, &self.sample.root)
     }
@@ -50,9 +50,9 @@ impl Filled {
         [get("manifests", "latest")].into_iter().chain(distinct).collect()
     }
 
-    /// The requests since the last call, sorted but for the first.
+    /// The requests since the last call, sorted except for the first.
     fn requests(&self) -> Vec<String> {
-        let mut requests = self.front.take().asked;
+        let mut requests = self.proxy.take().asked;
         if let [_, rest @ ..] = &mut requests[..] {
             rest.sort();
         }
@@ -85,7 +85,7 @@ fn resolve_is_one_head() {
         assert_eq!(descriptor, filled.sample.root, "{}", adapter.name());
         let requests = filled.requests();
         assert_eq!(requests, [format!("HEAD /v2/{REPOSITORY}/manifests/latest")], "{}", adapter.name());
-        assert_eq!(adapter.requests(), 1, "{} counts for itself", adapter.name());
+        assert_eq!(adapter.requests(), 1, "{}: its own count", adapter.name());
     }
 }
 
@@ -109,7 +109,7 @@ fn resolve_for_a_platform_reads_every_index_and_no_image() {
 }
 
 #[test]
-fn a_manifest_is_one_get_and_its_bytes_are_those_that_were_pushed() {
+fn a_manifest_is_one_get_and_has_the_bytes_that_were_pushed() {
     let Some(filled) = Filled::start() else { return };
     let root = &filled.sample.root;
     for adapter in adapters() {
@@ -126,15 +126,15 @@ fn a_manifest_is_one_get_and_its_bytes_are_those_that_were_pushed() {
 }
 
 #[test]
-fn a_walk_reports_the_documents_order_with_one_request_for_each_distinct_manifest() {
+fn a_walk_reports_nodes_in_document_order_with_one_request_per_distinct_manifest() {
     let Some(filled) = Filled::start() else { return };
     let (listing, manifests) = (filled.listing(), filled.manifests());
-    assert_eq!((listing.len(), manifests.len()), (14, 12), "the sample has lost its repetitions");
+    assert_eq!((listing.len(), manifests.len()), (14, 12), "the sample must have repeated manifests");
     for adapter in adapters() {
         let nodes = adapter.walk(&filled.root(), WalkOptions::default()).unwrap();
         assert_eq!(nodes.iter().map(line).collect::<Vec<_>>(), listing, "{}", adapter.name());
         assert_eq!(filled.requests(), manifests, "{}", adapter.name());
-        assert_eq!(adapter.requests(), 12, "{} counts for itself", adapter.name());
+        assert_eq!(adapter.requests(), 12, "{}: its own count", adapter.name());
         for node in &nodes {
             if let Found::Manifest(manifest) = &node.found {
                 let pushed = filled.sample.memory.bytes(&node.descriptor.digest);
@@ -150,13 +150,13 @@ fn a_blob_is_one_get_and_verified() {
     for adapter in adapters() {
         for blob in &filled.sample.blobs {
             let reference = filled.root().at(blob.digest.clone());
-            // docker-registry answers for a blob that is named by sha512 with a Docker-Content-Digest by sha256.
+            // For a blob with a sha512 digest, docker-registry sends a Docker-Content-Digest with sha256.
             for size in [Some(blob.size), None] {
                 let bytes = adapter.blob(&reference, size).unwrap();
                 let held = filled.sample.memory.bytes(&blob.digest).unwrap();
-                assert!(bytes == held, "{}: other bytes of {}", adapter.name(), blob.digest);
+                assert!(bytes == held, "{}: {} has other bytes", adapter.name(), blob.digest);
             }
-            // What has no bytes needs no request.
+            // An empty blob needs no request.
             let times = if blob.size == 0 { 0 } else { 2 };
             let expected = vec![get("blobs", &blob.digest.to_string()); times];
             assert_eq!(filled.requests(), expected, "{}", adapter.name());
@@ -165,7 +165,7 @@ fn a_blob_is_one_get_and_verified() {
 }
 
 #[test]
-fn content_that_was_damaged_in_storage_is_refused() {
+fn corrupt_content_is_refused() {
     let Some(filled) = Filled::start() else { return };
     let [_, small, ..] = &filled.sample.blobs[..] else { panic!("the sample has blobs") };
     let deepest = &filled.sample.deepest;
@@ -180,7 +180,7 @@ fn content_that_was_damaged_in_storage_is_refused() {
         let root = filled.root();
         let error = adapter.blob(&root.at(small.digest.clone()), Some(small.size)).unwrap_err();
         assert!(refused(&error, &small.digest), "{}: {error}", adapter.name());
-        assert_eq!(filled.requests().len(), 1, "{} asks once", adapter.name());
+        assert_eq!(filled.requests().len(), 1, "{}: no retries", adapter.name());
         let error = adapter.walk(&root, WalkOptions::default()).unwrap_err();
         assert!(refused(&error, &deepest.digest), "{}: {error}", adapter.name());
         filled.requests();
@@ -188,14 +188,14 @@ fn content_that_was_damaged_in_storage_is_refused() {
 }
 
 #[test]
-fn what_is_not_there_is_not_found() {
+fn missing_content_is_not_found() {
     let Some(filled) = Filled::start() else { return };
-    let host = filled.front.address();
+    let host = filled.proxy.address();
     for adapter in adapters() {
         for name in [format!("{host}/{REPOSITORY}:none"), format!("{host}/team/none:latest")] {
             let error = adapter.resolve(&name.parse().unwrap(), None).unwrap_err();
             assert!(error.is_not_found(), "{}: {error}", adapter.name());
-            // docker-registry's body tells more than the status does, and a HEAD has none.
+            // docker-registry's body has details, but a HEAD response has no body.
             let error = adapter.manifest(&name.parse().unwrap(), None).unwrap_err();
             assert!(error.to_string().contains("MANIFEST_UNKNOWN"), "{}: {error}", adapter.name());
         }
@@ -203,7 +203,7 @@ fn what_is_not_there_is_not_found() {
 }
 
 #[test]
-fn the_command_prints_what_was_pushed_on_either_adapter() {
+fn ocip_prints_pushed_content_on_either_adapter() {
     let Some(filled) = Filled::start() else { return };
     let root = &filled.sample.root;
     let [.., by_sha512] = &filled.sample.blobs[..] else { panic!("the sample has blobs") };
@@ -231,10 +231,10 @@ fn the_command_prints_what_was_pushed_on_either_adapter() {
     }
 }
 
-/// What docker-registry 2.8 does not take: the tests above have sha512 in blobs alone for this reason, and no
-/// entry of an unknown type. Once it takes them, [`Sample::nested`] can have them.
+/// Limitations of docker-registry 2.8, which is why the tests above use sha512 for blobs only, and no entries
+/// of unknown types. Once it accepts them, [`Sample::nested`] can have them.
 #[test]
-fn manifests_named_by_sha512_and_manifests_of_unknown_types_are_refused_by_docker_registry() {
+fn docker_registry_refuses_sha512_manifests_and_unknown_manifest_types() {
     let Some(registry) = empty() else { return };
     let mut memory = Memory::new();
     let by_sha512 = memory.add_image(Flavour::OCI.by(Algorithm::Sha512), None, &[b"a layer"]);
@@ -253,9 +253,9 @@ fn manifests_named_by_sha512_and_manifests_of_unknown_types_are_refused_by_docke
     assert!(refusal.contains("400") && refusal.contains("MANIFEST_BLOB_UNKNOWN"), "{refusal}");
 }
 
-/// Figures, shown with `--nocapture`. They are of a whole walk by a fresh client, straight to the registry.
+/// Figures of a walk by a new client, without a proxy. Shown with `--nocapture`.
 #[test]
-#[expect(clippy::print_stdout, reason = "whoever asks for the figures reads them there")]
+#[expect(clippy::print_stdout, reason = "prints the figures")]
 fn figures_of_a_walk() {
     const WALKS: usize = 20;
     let Some(filled) = Filled::start() else { return };

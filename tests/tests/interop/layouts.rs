@@ -1,4 +1,4 @@
-//! Layouts between us, skopeo and umoci: each reads what the others write.
+//! Layouts exchanged with skopeo and umoci.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -16,7 +16,7 @@ use oci_proto_tests::interop::{Program, Served, flat, line, listing, ocip};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Both programs, with a home of their own.
+/// Both programs, with their own home directory.
 struct Programs {
     skopeo: Program,
     umoci: Program,
@@ -24,7 +24,7 @@ struct Programs {
 }
 
 impl Programs {
-    /// Nothing where one of them is not installed.
+    /// Returns `None` if one of them is not installed.
     fn find() -> Option<Self> {
         let skopeo = Program::find("skopeo", "skopeo")?;
         let umoci = Program::find("umoci", "umoci")?;
@@ -43,12 +43,12 @@ impl Programs {
     }
 
     fn skopeo(&self, arguments: &[&str]) -> Vec<u8> {
-        // There is no policy in this home, and signatures are not the question.
+        // This home directory has no policy, and signatures are not tested.
         let arguments = ["--insecure-policy"].iter().chain(arguments);
         self.run(&self.skopeo, &arguments.map(OsStr::new).collect::<Vec<_>>())
     }
 
-    /// Copies everything under a root, unchanged.
+    /// Copies everything under a root unchanged.
     fn copy(&self, from: &str, to: &str) {
         let options = ["--quiet", "--all", "--preserve-digests", "--src-tls-verify=false"];
         self.skopeo(&[&["copy"], &options[..], &[from, to]].concat());
@@ -59,7 +59,7 @@ impl Programs {
         String::from_utf8(self.run(&self.umoci, &arguments)).unwrap()
     }
 
-    /// A layout that umoci writes: an image of one file in one layer, as `1.0` and as `latest`.
+    /// A layout written by umoci: an image with one layer with one file, as `1.0` and as `latest`.
     fn written_by_umoci(&self) -> PathBuf {
         let folder = self.at("umoci");
         let image = named(&folder, "1.0");
@@ -85,7 +85,7 @@ fn root(name: &str) -> Root {
     Root::Named(name.parse().unwrap())
 }
 
-/// What a layout's blobs hold, each by its path.
+/// The blobs of a layout by path.
 fn blobs(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for algorithm in fs::read_dir(folder.join("blobs")).unwrap() {
@@ -97,7 +97,7 @@ fn blobs(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// Runs `ocip`, which must succeed; the lines of its stdout, each of them JSON.
+/// Runs `ocip`, which must succeed, and returns the lines of its stdout as JSON.
 fn ocip_json(arguments: &[&str]) -> Vec<Value> {
     let output = ocip().args(arguments).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -109,10 +109,10 @@ fn ocip_json(arguments: &[&str]) -> Vec<Value> {
         .collect()
 }
 
-/// `ocip serve`, until this is dropped.
+/// A running `ocip serve`, stopped on drop.
 struct Serving {
     child: Child,
-    /// What can be pulled.
+    /// The address to pull from.
     places: Vec<String>,
 }
 
@@ -137,7 +137,7 @@ impl Drop for Serving {
 }
 
 #[test]
-fn what_skopeo_writes_is_walked_checked_served_and_copied_again() {
+fn a_layout_by_skopeo_is_walked_checked_served_and_copied() {
     let Some(programs) = Programs::find() else { return };
     let mut memory = Memory::new();
     let expected = flat(&mut memory, Flavour::OCI);
@@ -167,18 +167,18 @@ fn what_skopeo_writes_is_walked_checked_served_and_copied_again() {
     }
     let second = programs.at("second");
     programs.copy(&format!("docker://{place}"), &format!("oci:{}", named(&second, "1.0")));
-    assert_eq!(blobs(&second), blobs(&first), "what went through our server is the same, byte for byte");
+    assert_eq!(blobs(&second), blobs(&first), "our server must not change a byte");
     let copied = Layout::open(&second).unwrap().resolve(&root("1.0"), None).unwrap();
     assert_eq!(copied.digest, expected.digest);
 }
 
 #[test]
-fn what_umoci_writes_is_walked_checked_served_and_copied() {
+fn a_layout_by_umoci_is_walked_checked_served_and_copied() {
     let Some(programs) = Programs::find() else { return };
     let folder = programs.written_by_umoci();
     let layout = Layout::open(&folder).unwrap();
     let one = layout.resolve(&Root::Only, None).unwrap();
-    assert_eq!(one, layout.resolve(&root("latest"), None).unwrap(), "two names, and one root");
+    assert_eq!(one, layout.resolve(&root("latest"), None).unwrap(), "both names have the same root");
     let mut options = WalkOptions::default();
     options.blobs = true;
     let nodes: Vec<_> = layout.walk(&root("1.0"), &options).unwrap().map(Result::unwrap).collect();
@@ -199,7 +199,7 @@ fn what_umoci_writes_is_walked_checked_served_and_copied() {
     }
 }
 
-/// Writes what another layout has under a root, and leaves a blob half written beside it.
+/// Writes the content of another layout under a root, and leaves an incomplete blob beside it.
 fn written_by_us(from: &Layout, of: &Descriptor, folder: &Path, name: &RefName) {
     let mut writer = LayoutWriter::open(folder).unwrap();
     let mut audit = Checker::new(&Limits::default());
@@ -221,7 +221,7 @@ fn written_by_us(from: &Layout, of: &Descriptor, folder: &Path, name: &RefName) 
 }
 
 #[test]
-fn what_we_write_is_read_by_skopeo_and_umoci() {
+fn a_layout_by_ocip_is_read_by_skopeo_and_umoci() {
     let Some(programs) = Programs::find() else { return };
     let theirs = Layout::open(programs.written_by_umoci()).unwrap();
     let image = theirs.resolve(&Root::Only, None).unwrap();
@@ -240,7 +240,7 @@ fn what_we_write_is_read_by_skopeo_and_umoci() {
     programs.umoci(&["unpack", "--rootless", "--image", &named(&folder, "v2"), text(&bundle)]);
     assert_eq!(fs::read_to_string(bundle.join("rootfs/etc/greeting")).unwrap(), "hello\n");
 
-    // umoci removes what nobody names, and changes the index: the layout is still one, and still ours to write.
+    // umoci removes unreferenced blobs and changes the index: the layout stays valid and writable.
     programs.umoci(&["tag", "--image", &named(&folder, "v2"), "v3"]);
     programs.umoci(&["gc", "--layout", text(&folder)]);
     assert_eq!(check(&folder, None).unwrap().collect::<Vec<_>>(), []);

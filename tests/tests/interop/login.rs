@@ -1,12 +1,12 @@
-//! docker-registry that wants to know who asks: by htpasswd, and by tokens.
+//! docker-registry with authentication: by htpasswd, and by tokens.
 
 use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use oci_proto::{Credentials, WalkOptions};
-use oci_proto_tests::adapter::{self, Adapter, MAKERS};
-use oci_proto_tests::interop::{DockerRegistry, Program, Rules, Sample, Settings, TokenServer, Who};
+use oci_proto_tests::adapter::{Adapter, MAKERS};
+use oci_proto_tests::interop::{DockerRegistry, Program, Requester, Rules, Sample, Settings, TokenServer};
 use oci_proto_tokio::credentials::Store;
 use serde_json::json;
 use tempfile::TempDir;
@@ -17,7 +17,7 @@ const USER: &str = "somebody";
 const PASSWORD: &str = "correct: horse";
 const IDENTITY: &str = "an identity token";
 
-/// A registry with content that htpasswd guards.
+/// A registry with content, guarded by htpasswd.
 struct Guarded {
     sample: Sample,
     _open: DockerRegistry,
@@ -26,7 +26,7 @@ struct Guarded {
 }
 
 impl Guarded {
-    /// Nothing where a program is not installed.
+    /// Returns `None` if a program is not installed.
     fn start() -> Option<Self> {
         let htpasswd = Program::find("htpasswd", "apache2-utils")?;
         let sample = Sample::nested();
@@ -43,7 +43,7 @@ impl Guarded {
     }
 }
 
-/// A registry with content that takes the tokens of a token server.
+/// A registry with content that accepts the tokens of a token server.
 struct Tokened {
     sample: Sample,
     _open: DockerRegistry,
@@ -52,7 +52,7 @@ struct Tokened {
 }
 
 impl Tokened {
-    /// Nothing where docker-registry is not installed.
+    /// Returns `None` if docker-registry is not installed.
     fn start(rules: Rules) -> Option<Self> {
         let sample = Sample::nested();
         let open = filled(&sample)?;
@@ -61,23 +61,25 @@ impl Tokened {
         Some(Self { sample, _open: open, registry, tokens })
     }
 
-    /// Who asked for tokens since the last call, of this repository and to read it.
-    fn asked(&self) -> Vec<Who> {
+    /// The clients of token requests since the last call, all for pull access to this repository.
+    fn asked(&self) -> Vec<Requester> {
         let requests = self.tokens.take();
         for request in &requests {
             assert_eq!(request.scopes, [format!("repository:{REPOSITORY}:pull")]);
         }
-        requests.iter().map(|request| request.who).collect()
+        requests.iter().map(|request| request.requester).collect()
     }
 }
 
-/// A client on each adapter that logs in to a registry so.
+/// A client of each adapter with these credentials for a registry.
 fn clients(registry: &DockerRegistry, login: Option<&Credentials>) -> [Box<dyn Adapter>; 2] {
     MAKERS.map(|(_, make)| {
-        let mut settings = adapter::Settings::default();
         let name = registry.address().to_string().parse().unwrap();
-        settings.credentials = login.map(|login| Store::none().login(name, login.clone()));
-        make(&settings)
+        let store = match login {
+            Some(login) => Store::none().login(name, login.clone()),
+            None => Store::none(),
+        };
+        make(&oci_proto_common::Settings::default().credentials(store))
     })
 }
 
@@ -86,17 +88,17 @@ fn login(password: &str) -> Credentials {
 }
 
 #[test]
-fn htpasswd_takes_the_right_login() {
+fn htpasswd_accepts_the_right_login() {
     let Some(guarded) = Guarded::start() else { return };
     let root = root(guarded.registry.address());
     for client in clients(&guarded.registry, Some(&login(PASSWORD))) {
         walks(&*client, &root, &guarded.sample);
-        assert_eq!(client.requests(), 1 + 12, "{}: the first one is refused, and no other", client.name());
+        assert_eq!(client.requests(), 1 + 12, "{}: only the first request is refused", client.name());
         downloads(&*client, &root, &guarded.sample);
     }
     Ocip::new().prints(&root, &guarded.sample, &["--username", USER, "--password-stdin"], PASSWORD);
 
-    // What `docker login` leaves behind.
+    // As written by `docker login`.
     let ocip = Ocip::new();
     let auth = json!({ "username": USER, "password": PASSWORD });
     let config = json!({ "auths": { guarded.registry.address().to_string(): auth } });
@@ -106,15 +108,15 @@ fn htpasswd_takes_the_right_login() {
 }
 
 #[test]
-fn htpasswd_refuses_the_wrong_login_and_none() {
+fn htpasswd_refuses_a_wrong_login_and_none() {
     let Some(guarded) = Guarded::start() else { return };
     let root = root(guarded.registry.address());
-    for (login, hint, requests) in [(None, "log in", 1), (Some(login("wrong")), "login may be wrong", 2)] {
+    for (login, hint, requests) in [(None, "log in", 1), (Some(login("wrong")), "login is wrong", 2)] {
         for client in clients(&guarded.registry, login.as_ref()) {
             let error = client.walk(&root, WalkOptions::default()).unwrap_err();
             assert!(error.is_unauthorized(), "{}: {error}", client.name());
             assert!(error.hint().is_some_and(|said| said.contains(hint)), "{:?}", error.hint());
-            assert_eq!(client.requests(), requests, "{} does not ask for ever", client.name());
+            assert_eq!(client.requests(), requests, "{} stops at the refusal", client.name());
         }
     }
     let (ocip, name) = (Ocip::new(), root.to_string());
@@ -123,41 +125,43 @@ fn htpasswd_refuses_the_wrong_login_and_none() {
         let output = ocip.run(adapter, &arguments, "wrong");
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains("401") && said.contains("hint: the login may be wrong"), "{said}");
+        assert!(said.contains("401") && said.contains("hint: the login is wrong"), "{said}");
     }
 }
 
 #[test]
-fn a_walk_takes_one_token_for_its_scope() {
+fn a_walk_fetches_one_token_for_its_scope() {
     let mut rules = Rules::default();
     rules.login = Some((USER.to_owned(), PASSWORD.to_owned()));
     rules.identity = Some(IDENTITY.to_owned());
     let Some(tokened) = Tokened::start(rules) else { return };
     let root = root(tokened.registry.address());
     let identity = Some(Credentials::login("<token>", IDENTITY).unwrap());
-    for (login, who) in
-        [(None, Who::Anonymous), (Some(login(PASSWORD)), Who::User), (identity, Who::Identity)]
-    {
+    for (login, requester) in [
+        (None, Requester::Anonymous),
+        (Some(login(PASSWORD)), Requester::User),
+        (identity, Requester::Identity),
+    ] {
         for client in clients(&tokened.registry, login.as_ref()) {
             walks(&*client, &root, &tokened.sample);
-            assert_eq!(client.requests(), 1 + 1 + 12, "{}: a refusal, a token, the walk", client.name());
+            assert_eq!(client.requests(), 1 + 1 + 12, "{}: a challenge, a token, the walk", client.name());
             downloads(&*client, &root, &tokened.sample);
             walks(&*client, &root, &tokened.sample);
-            assert_eq!(tokened.asked(), [who], "{}", client.name());
+            assert_eq!(tokened.asked(), [requester], "{}", client.name());
         }
     }
 }
 
 #[test]
-fn the_command_shows_its_login_to_the_token_server() {
+fn ocip_sends_its_login_to_the_token_server() {
     let mut rules = Rules::default();
     rules.anonymous = false;
     rules.login = Some((USER.to_owned(), PASSWORD.to_owned()));
     let Some(tokened) = Tokened::start(rules) else { return };
     let root = root(tokened.registry.address());
     Ocip::new().prints(&root, &tokened.sample, &["--username", USER, "--password-stdin"], PASSWORD);
-    // A tree and three blobs that are not empty, on two adapters.
-    assert_eq!(tokened.asked(), [Who::User; 8]);
+    // A tree and three nonempty blobs, on two adapters.
+    assert_eq!(tokened.asked(), [Requester::User; 8]);
 }
 
 #[test]
@@ -167,24 +171,21 @@ fn a_token_server_that_refuses_is_asked_once() {
     rules.login = Some((USER.to_owned(), PASSWORD.to_owned()));
     let Some(tokened) = Tokened::start(rules) else { return };
     let root = root(tokened.registry.address());
-    for (login, who) in [(None, Who::Anonymous), (Some(login("wrong")), Who::Stranger)] {
+    for (login, requester) in [(None, Requester::Anonymous), (Some(login("wrong")), Requester::Stranger)] {
         for client in clients(&tokened.registry, login.as_ref()) {
             let error = client.walk(&root, WalkOptions::default()).unwrap_err();
             assert!(error.is_unauthorized(), "{}: {error}", client.name());
             let said = error.to_string();
-            assert!(
-                said.contains("token server") && said.contains("nobody that this server knows"),
-                "{said}"
-            );
-            assert_eq!(tokened.asked(), [who], "{}", client.name());
+            assert!(said.contains("token server") && said.contains("unknown user"), "{said}");
+            assert_eq!(tokened.asked(), [requester], "{}", client.name());
         }
     }
 }
 
-/// The token server says that its tokens are good for three seconds, which counts as a minute: it is the registry
-/// that finds out.
+/// The token server declares a lifetime of three seconds, which counts as a minute, so the registry refuses
+/// the expired token.
 #[test]
-fn a_token_that_went_stale_is_fetched_anew_once() {
+fn an_expired_token_is_replaced_once() {
     let mut rules = Rules::default();
     rules.lifetime = Duration::from_secs(3);
     let Some(tokened) = Tokened::start(rules) else { return };
@@ -193,14 +194,14 @@ fn a_token_that_went_stale_is_fetched_anew_once() {
         walks(&*client, &root, &tokened.sample);
         thread::sleep(Duration::from_millis(3100));
         let (since, requests) = (Instant::now(), client.requests());
-        // All at once: each is refused with the stale token, and waits for the same new one.
+        // Concurrent walks: each is refused with the expired token, and waits for the same new one.
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| client.resolve(&root, None).unwrap());
             }
         });
         let more = client.requests() - requests;
-        // Those that began after the new token was there needed only one request.
+        // Those that started after the new token arrived needed only one request.
         assert!((1 + 1 + 4..=1 + 2 * 4).contains(&more), "{}: {more} requests", client.name());
         walks(&*client, &root, &tokened.sample);
         since.elapsed()
@@ -210,5 +211,5 @@ fn a_token_that_went_stale_is_fetched_anew_once() {
         threads.map(|thread| thread.join().unwrap()).into()
     });
     let asked = tokened.asked();
-    assert_eq!(asked, [Who::Anonymous; 4], "each client fetches two; it had the second for {took:?}");
+    assert_eq!(asked, [Requester::Anonymous; 4], "each client fetches two tokens; durations: {took:?}");
 }

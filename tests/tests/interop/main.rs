@@ -1,5 +1,5 @@
-//! Others' programs against ours: both adapters and `ocip` read from docker-registry, skopeo reads from the core's
-//! registry, and layouts go between us, skopeo and umoci.
+//! Interoperability with other programs: both adapters and `ocip` read from docker-registry, skopeo reads
+//! from the core's registry, and layouts are exchanged with skopeo and umoci.
 
 mod docker_registry;
 mod layouts;

@@ -1,4 +1,4 @@
-//! What `ocip pull` writes: read by skopeo and umoci, and whole wherever it was killed.
+//! Layouts written by `ocip pull`: readable by skopeo and umoci, and valid wherever the pull was killed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ fn serve(memory: Memory, root: &oci_proto::Descriptor) -> Served {
     Served::start(server, memory)
 }
 
-/// All files of a layout, and their bytes.
+/// All files of a layout with their bytes.
 fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -43,7 +43,7 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 #[test]
-fn a_pull_that_is_killed_anywhere_leaves_a_valid_layout_and_the_next_one_ends_the_same() {
+fn a_killed_pull_leaves_a_valid_layout_and_the_next_pull_completes_it() {
     let sample = Sample::nested();
     let served = serve(sample.memory.clone(), &sample.root);
     let name = format!("{}/team/app:1.0", served.address());
@@ -56,7 +56,7 @@ fn a_pull_that_is_killed_anywhere_leaves_a_valid_layout_and_the_next_one_ends_th
             command
         };
         let whole = home.path().join("whole");
-        // The command is built first, where it is not there.
+        // Builds the command first, if necessary.
         let mut first = pull(&whole);
         let began = Instant::now();
         assert!(first.status().unwrap().success());
@@ -67,9 +67,9 @@ fn a_pull_that_is_killed_anywhere_leaves_a_valid_layout_and_the_next_one_ends_th
         let folder = home.path().join("killed");
         for step in 0..30 {
             let mut child = pull(&folder).spawn().unwrap();
-            // Up to as long as it takes. What was done before makes each one shorter.
+            // Within the time of a whole pull. Each one is shorter, because it resumes the previous one.
             thread::sleep(takes * (step % 10) / 10);
-            // It may have ended by itself.
+            // It may have exited already.
             let _ = child.kill();
             killed += u32::from(!child.wait().unwrap().success());
             if Layout::is_at(&folder) {
@@ -92,7 +92,7 @@ fn a_pull_that_is_killed_anywhere_leaves_a_valid_layout_and_the_next_one_ends_th
 }
 
 #[test]
-fn skopeo_and_umoci_read_what_was_pulled() {
+fn skopeo_and_umoci_read_a_pulled_layout() {
     let (Some(skopeo), Some(umoci)) = (Program::find("skopeo", "skopeo"), Program::find("umoci", "umoci"))
     else {
         return;
@@ -118,7 +118,7 @@ fn skopeo_and_umoci_read_what_was_pulled() {
         let copy = format!("oci:{}:1.0", copied.display());
         run(&skopeo, &["--insecure-policy", "copy", "--all", "--preserve-digests", &layout, &copy]);
         let content = |folder: &Path| files(&folder.join("blobs"));
-        assert_eq!(content(&pulled), content(&copied), "{adapter}: skopeo copied something else");
+        assert_eq!(content(&pulled), content(&copied), "{adapter}: skopeo copied other content");
 
         let listed = run(&umoci, &["ls", "--layout", pulled.to_str().unwrap()]);
         assert_eq!(String::from_utf8_lossy(&listed).trim(), "1.0");

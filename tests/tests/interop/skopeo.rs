@@ -1,8 +1,8 @@
-//! skopeo reads from the core's registry, which the tokio adapter serves.
+//! skopeo reads from the core's registry, served by the tokio adapter.
 //!
-//! The content is what mirrors of images hold: an OCI index and a Docker manifest list, of images. Indexes in
-//! indexes and artifacts are left out: skopeo 1.9 takes each entry of an index for an image when it copies
-//! all of them.
+//! The content is typical for mirrors of images: an OCI index and a Docker manifest list, of images. Nested
+//! indexes and artifacts are left out, because skopeo 1.9 treats each entry of an index as an image when it
+//! copies all of them.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 const REPOSITORY: &str = "mirror/app";
 
-/// skopeo, with a home of its own, and our registry with one root for each flavour.
+/// skopeo with its own home directory, and our registry with one root for each flavour.
 struct LayoutDestination {
     skopeo: Program,
     home: TempDir,
@@ -27,7 +27,7 @@ struct LayoutDestination {
 }
 
 impl LayoutDestination {
-    /// Nothing where skopeo is not installed.
+    /// Returns `None` if skopeo is not installed.
     fn start() -> Option<Self> {
         let skopeo = Program::find("skopeo", "skopeo")?;
         let mut memory = Memory::new();
@@ -46,18 +46,18 @@ impl LayoutDestination {
         format!("docker://{}/{REPOSITORY}:{tag}", self.served.address())
     }
 
-    /// Runs skopeo; returns what it prints.
+    /// Runs skopeo, and returns its output.
     fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Vec<u8> {
         let mut command = self.skopeo.command(self.home.path());
-        // There is no policy in this home, and signatures are not the question.
+        // This home directory has no policy, and signatures are not tested.
         command.arg("--insecure-policy").args(arguments);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
         output.stdout
     }
 
-    /// Copies everything under a root, unchanged. Without `--preserve-digests` skopeo would compress
-    /// layers, and write the manifests anew.
+    /// Copies everything under a root unchanged. Without `--preserve-digests` skopeo would compress layers
+    /// and rewrite the manifests.
     fn copy(&self, tag: &str, to: &str) {
         let from = self.name(tag);
         let options =
@@ -104,7 +104,7 @@ fn inspect_reads_the_image_of_a_platform_and_the_tags() {
 }
 
 #[test]
-fn inspect_raw_prints_the_bytes_that_are_held() {
+fn inspect_raw_prints_the_stored_bytes() {
     let Some(mirror) = LayoutDestination::start() else { return };
     for (tag, root) in &mirror.roots {
         let raw = mirror.run(["inspect", "--raw", "--tls-verify=false", &mirror.name(tag)]);
@@ -124,12 +124,12 @@ fn copy_makes_a_layout_of_an_oci_index() {
     let (images, blobs) = mirror.under(root);
     for digest in [root.digest.to_string()].into_iter().chain(images).chain(blobs) {
         let copied = read(&layout.join("blobs").join(digest.replace(':', "/")));
-        assert!(copied == mirror.bytes(&digest), "{digest} was copied as other bytes");
+        assert!(copied == mirror.bytes(&digest), "the copy of {digest} has other bytes");
     }
 }
 
-/// A layout of OCI holds OCI's types alone, so that a Docker list would be converted there, or refused; `dir:`
-/// holds what comes.
+/// An OCI layout holds only OCI types, so skopeo would convert or refuse a Docker list; `dir:` holds any
+/// type.
 #[test]
 fn copy_makes_a_folder_of_either_flavour() {
     let Some(mirror) = LayoutDestination::start() else { return };
@@ -143,13 +143,16 @@ fn copy_makes_a_folder_of_either_flavour() {
         files.extend(images.into_iter().map(|d| (d.clone(), format!("{}.manifest.json", hex(&d)).into())));
         files.extend(blobs.into_iter().map(|d| (d.clone(), hex(&d).into())));
         for (digest, file) in files {
-            assert!(read(&folder.join(file)) == mirror.bytes(&digest), "{digest} was copied as other bytes");
+            assert!(
+                read(&folder.join(file)) == mirror.bytes(&digest),
+                "the copy of {digest} has other bytes"
+            );
         }
     }
 }
 
 #[test]
-fn what_skopeo_copies_into_docker_registry_is_what_both_adapters_walk() {
+fn both_adapters_walk_what_skopeo_copies_to_docker_registry() {
     let Some(mirror) = LayoutDestination::start() else { return };
     let Some(program) = Program::find("docker-registry", "docker-registry") else { return };
     let registry = DockerRegistry::start(&program, &Settings::new());

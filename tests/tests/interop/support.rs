@@ -1,4 +1,4 @@
-//! What several of these tests do: fill a registry, read everything that is in it, run the command.
+//! Helpers for several tests: fill a registry, read all of its content, run the command.
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 pub(crate) const REPOSITORY: &str = "team/nested";
 
-/// docker-registry with the sample in it; nothing where that is not installed.
+/// A docker-registry with the sample; `None` if it is not installed.
 pub(crate) fn filled(sample: &Sample) -> Option<DockerRegistry> {
     let program = Program::find("docker-registry", "docker-registry")?;
     let registry = DockerRegistry::start(&program, &Settings::new());
@@ -26,7 +26,7 @@ pub(crate) fn root(registry: impl fmt::Display) -> Reference {
     format!("{registry}/{REPOSITORY}:latest").parse().unwrap()
 }
 
-/// Walks the sample, and says which manifests that takes.
+/// Walks the sample, and returns the requested manifests.
 #[track_caller]
 pub(crate) fn walks(adapter: &dyn Adapter, root: &Reference, sample: &Sample) {
     let nodes = adapter.walk(root, WalkOptions::default());
@@ -43,11 +43,11 @@ pub(crate) fn downloads(adapter: &dyn Adapter, root: &Reference, sample: &Sample
         let bytes = adapter.blob(&root.at(blob.digest.clone()), size);
         let bytes = bytes.unwrap_or_else(|error| panic!("{}: {error}", adapter.name()));
         let held = sample.memory.bytes(&blob.digest).unwrap();
-        assert!(bytes == held, "{}: other bytes of {}", adapter.name(), blob.digest);
+        assert!(bytes == held, "{}: {} has other bytes", adapter.name(), blob.digest);
     }
 }
 
-/// `ocip` in a home of its own, with nothing configured.
+/// `ocip` with its own home directory, without configuration.
 pub(crate) struct Ocip {
     pub(crate) home: TempDir,
 }
@@ -64,17 +64,17 @@ impl Ocip {
         command
     }
 
-    /// Runs it, with a text on its stdin.
+    /// Runs it with this input.
     pub(crate) fn run(&self, adapter: &str, arguments: &[&str], stdin: &str) -> Output {
         let mut command = self.command(adapter, arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        // It may end without reading it.
+        // It may exit without reading its input.
         let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
         child.wait_with_output().unwrap()
     }
 
-    /// Has it print the sample's tree and its blobs, on both adapters at once.
+    /// Prints the sample's tree and its blobs, on both adapters at once.
     pub(crate) fn prints(&self, root: &Reference, sample: &Sample, login: &[&str], stdin: &str) {
         thread::scope(|scope| {
             for adapter in ["tokio", "ureq"] {
@@ -83,7 +83,7 @@ impl Ocip {
         });
     }
 
-    /// Has it print the sample's tree, and then its blobs at once, which must be right.
+    /// Prints the sample's tree, and then its blobs concurrently; all must be right.
     pub(crate) fn prints_on(
         &self,
         adapter: &str,
@@ -108,7 +108,7 @@ impl Ocip {
                 scope.spawn(|| {
                     let name = root.at(blob.digest.clone()).to_string();
                     let held = sample.memory.bytes(&blob.digest).unwrap();
-                    assert!(run(&["blob", &name]) == held, "{adapter}: other bytes of {name}");
+                    assert!(run(&["blob", &name]) == held, "{adapter}: {name} has other bytes");
                 });
             }
         });

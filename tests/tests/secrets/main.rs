@@ -1,8 +1,9 @@
-//! No secret shows, whatever goes wrong: every word of `ocip -v`, of both adapters and of what they are made of,
-//! with servers that say again all that they are shown.
+//! No secret is shown, whatever fails: in any output of `ocip -v`, of both adapters and of their
+//! dependencies, with servers that echo everything that they receive.
 
-mod overheard;
-mod scenes;
+mod logs;
+mod planted;
+mod scenarios;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,55 +13,36 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use oci_proto::header::Warning;
 use oci_proto::{Config, Credentials, Error, Reference, Retry};
-use oci_proto_tests::adapter::{Blob, Hook, MAKERS, Settings};
+use oci_proto_common::Settings;
+use oci_proto_tests::adapter::{Blob, MAKERS};
 use oci_proto_tests::interop::{Host, ocip};
 use oci_proto_tokio::credentials::Store;
+use planted::{IDENTITY, PASSWORD, USER, secrets};
+use scenarios::{Login, SCENARIOS, Scenario};
 use tempfile::TempDir;
-
-use scenes::{Login, SCENES, Scene};
-
-const USER: &str = "somebody";
-const PASSWORD: &str = "h0rse=b4ttery";
-const IDENTITY: &str = "1dentity&r3fresh";
-const TOKEN: &str = "4ccess.t0ken";
-/// As it stands in a URL.
-const SIGNATURE: &str = "s1gned%2Fv4lue";
-
-/// What must not be seen, in each form that it has on its way.
-fn secrets() -> Vec<String> {
-    let basic = |name: &str, password: &str| STANDARD.encode(format!("{name}:{password}"));
-    let mut secrets: Vec<String> =
-        [PASSWORD, IDENTITY, TOKEN, SIGNATURE, "s1gned/v4lue"].map(str::to_owned).into();
-    secrets.extend([basic(USER, PASSWORD), basic("<token>", IDENTITY)]);
-    secrets
-        .extend([PASSWORD, IDENTITY].map(|text| form_urlencoded::byte_serialize(text.as_bytes()).collect()));
-    secrets
-}
 
 /// A manifest and a blob that no server has.
 const NAMES: [&str; 2] =
     ["team/app:1", "team/app@sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"];
 
 #[test]
-fn no_secret_shows_whatever_goes_wrong() {
-    let heard = overheard::listen();
+fn no_secret_is_shown_whatever_fails() {
+    let heard = logs::listen();
     thread::scope(|scope| {
-        for scene in SCENES {
+        for scenario in SCENARIOS {
             scope.spawn(move || {
-                let server = Host::start(scene.answer);
+                let server = Host::start(scenario.answer);
                 for name in NAMES {
                     let reference = format!("{}/{name}", server.address()).parse().unwrap();
-                    let home = Home::of(scene, &reference);
+                    let home = Home::of(scenario, &reference);
                     for (adapter, make) in MAKERS {
-                        scene.check(adapter, "the adapter", &called(&home, &reference, make));
+                        scenario.check(adapter, "the adapter", &called(&home, &reference, make));
                         let output = home.run(adapter, &reference);
-                        assert_eq!(output.status.code(), Some(1), "{}: {output:?}", scene.name);
+                        assert_eq!(output.status.code(), Some(1), "{}: {output:?}", scenario.name);
                         let said = [output.stdout, output.stderr].concat();
-                        scene.check(adapter, "ocip", &String::from_utf8_lossy(&said));
+                        scenario.check(adapter, "ocip", &String::from_utf8_lossy(&said));
                     }
                 }
             });
@@ -68,13 +50,13 @@ fn no_secret_shows_whatever_goes_wrong() {
     });
     let heard = heard.lock().unwrap();
     for library in ["ureq", "hyper_util", "rustls"] {
-        assert!(heard.contains(library), "nothing is heard of {library}");
+        assert!(heard.contains(library), "no events of {library}");
     }
     silent_about("a log", &heard);
 }
 
-impl Scene {
-    /// Fails the test unless the scene was played to its end, and kept its secrets.
+impl Scenario {
+    /// Fails the test unless the scenario reached its end without showing a secret.
     #[track_caller]
     fn check(&self, adapter: &str, what: &str, said: &str) {
         for words in self.said {
@@ -90,35 +72,34 @@ fn silent_about(what: &str, said: &str) {
         if let Some(at) = said.find(&secret) {
             let start = said[..at].rfind('\n').unwrap_or(0);
             let line = said[start..].trim_start().lines().next().unwrap_or_default();
-            panic!("{what}: {secret:?} shows in: {line}");
+            panic!("{what}: {secret:?} is shown in: {line}");
         }
     }
 }
 
-/// All that a client has to say of an operation that fails.
+/// All output of a client about a failing operation.
 fn called(home: &Home, reference: &Reference, make: oci_proto_tests::adapter::Make) -> String {
     let said = Arc::new(Mutex::new(String::new()));
     let (retries, warnings) = (said.clone(), said.clone());
     let mut config = Config::default();
     config.limits.max_attempts = 2;
     config.limits.backoff_first = Duration::from_millis(1);
-    let mut settings = Settings::default();
-    settings.config = Some(config);
-    settings.credentials = Some(home.store.clone());
-    settings.on_retry = Some(Hook::new(move |retry: &Retry| {
+    let on_retry = move |retry: &Retry| {
         let mut said = retries.lock().unwrap();
         writeln!(said, "{retry:?}\n{retry:#?}").unwrap();
         tell(&mut said, &retry.error);
-    }));
-    settings.on_warning = Some(Hook::new(move |warning: &Warning| {
+    };
+    let on_warning = move |warning: &Warning| {
         writeln!(warnings.lock().unwrap(), "{warning}\n{warning:?}\n{}", warning.text()).unwrap();
-    }));
+    };
+    let settings = Settings::default().config(config).credentials(home.store.clone());
+    let settings = settings.on_retry(on_retry).on_warning(on_warning);
     let client = make(&settings);
     let error = match reference.digest() {
         None => client.manifest(reference, None).map(drop),
         Some(_) => client.blob_to(Blob::Named(reference, None), &mut Vec::new()).map(drop),
     };
-    tell(&mut said.lock().unwrap(), &error.expect_err("nothing is there"));
+    tell(&mut said.lock().unwrap(), &error.expect_err("the content does not exist"));
     if reference.digest().is_some() {
         let error = client.blob_read(Blob::Named(reference, None)).unwrap_err();
         writeln!(said.lock().unwrap(), "{error}\n{error:?}\n{error:#?}").unwrap();
@@ -137,7 +118,7 @@ fn tell(said: &mut String, error: &Error) {
     }
 }
 
-/// Where a user keeps the login of a scene, and the store that finds it there.
+/// A user's home directory with the credentials of a scenario, and the store that reads them.
 struct Home {
     folder: TempDir,
     arguments: &'static [&'static str],
@@ -146,12 +127,12 @@ struct Home {
 }
 
 impl Home {
-    fn of(scene: &Scene, reference: &Reference) -> Self {
+    fn of(scenario: &Scenario, reference: &Reference) -> Self {
         let folder = TempDir::with_prefix("secrets-").unwrap();
         let given = |name: &str, secret: &str| {
             Store::none().login(reference.registry().clone(), Credentials::login(name, secret).unwrap())
         };
-        let (arguments, stdin, store): (&[&str], _, _) = match scene.login {
+        let (arguments, stdin, store): (&[&str], _, _) = match scenario.login {
             Login::Nobody => (&[], "", Store::none()),
             Login::Password => (&["--username", USER, "--password-stdin"], PASSWORD, given(USER, PASSWORD)),
             Login::Identity => {
@@ -172,7 +153,7 @@ impl Home {
         Self { folder, arguments, stdin, store }
     }
 
-    /// Runs `ocip`, as talkative as it can be.
+    /// Runs `ocip` with maximum verbosity.
     fn run(&self, adapter: &str, reference: &Reference) -> Output {
         let command = if reference.digest().is_none() { "manifest" } else { "blob" };
         let mut ocip = ocip();
@@ -188,13 +169,13 @@ impl Home {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = ocip.spawn().unwrap();
-        // It may end without reading it.
+        // It may exit without reading its input.
         let _ = child.stdin.take().unwrap().write_all(self.stdin.as_bytes());
         child.wait_with_output().unwrap()
     }
 }
 
-/// The store that `ocip` makes in this home.
+/// The store that `ocip` uses in this home directory.
 fn found(folder: &TempDir) -> Store {
     Store::from_vars(|name| match name {
         "DOCKER_CONFIG" => Some(folder.path().into()),
@@ -203,7 +184,7 @@ fn found(folder: &TempDir) -> Store {
     })
 }
 
-/// Written by another process, since a file that this one has open for writing could not be run.
+/// Written by another process: a file that this process has open for writing cannot be executed.
 fn install(folder: &TempDir, script: &str) {
     let mut install = Command::new("sh")
         .args(["-c", "cat > \"$0\" && chmod +x \"$0\""])

@@ -1,9 +1,9 @@
-//! Any answers, and bodies that come in any pieces.
+//! Arbitrary responses, with bodies in arbitrary chunks.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use oci_proto::{Algorithm, Config, Digest, Fault, FaultKind};
-use oci_proto_tests::simulation::{Answers, Asked, Choices, Manners, Simulation};
+use oci_proto_tests::simulation::{Answers, Asked, Behaviour, Choices, Simulation};
 use oci_proto_tests::transcript::{Answer, Start};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -59,7 +59,7 @@ fn answer() -> impl Strategy<Value = Answer> {
     })
 }
 
-/// Answers in their order, and then that there is nothing.
+/// Gives the responses in order, and then 404s.
 struct InOrder<'a>(std::slice::Iter<'a, Answer>);
 
 impl Answers for InOrder<'_> {
@@ -69,14 +69,14 @@ impl Answers for InOrder<'_> {
     }
 }
 
-/// What the operation says, what its sink has had, and what was asked.
+/// The operation's events, its sink's bytes, and the requests.
 fn converse(operation: &str, answers: &[Answer], choices: &[u8]) -> (Vec<String>, Vec<u8>, Vec<String>) {
     let mut config = Config::default();
     config.limits.manifest_bytes = 250;
     config.limits.blob_bytes = 250;
     config.limits.error_bytes = 20;
     let answers = InOrder(answers.iter());
-    let mut simulation = Simulation::new(config, answers, Manners::PLAIN, Choices::new(choices));
+    let mut simulation = Simulation::new(config, answers, Behaviour::ORDERLY, Choices::new(choices));
     let op = Start::parse(operation).expect("an operation").begin(&mut simulation.session);
     simulation.watch(op);
     let (mut seen, requests) = simulation.run();
@@ -88,7 +88,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_body_s_pieces_change_nothing(
+    fn the_chunks_of_a_body_do_not_matter(
         verb in select(vec!["resolve", "manifest", "walk", "blob", "blob-sized"]), by_digest in any::<bool>(),
         answers in vec(answer(), 1..4), choices in vec(any::<u8>(), 0..200), pace in any::<u8>(),
     ) {

@@ -1,4 +1,4 @@
-//! Logins and tokens of many repositories at once, in a session that keeps few of them.
+//! Credentials and tokens of many repositories at once, in a session with small caches.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,15 @@ use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use oci_proto::server::Memory;
 use oci_proto::{Config, Credentials, CredentialsQuery, Fault};
-use oci_proto_tests::simulation::{Answers, Asked, Choices, Manners, Registry, Simulation};
+use oci_proto_tests::simulation::{Answers, Asked, Behaviour, Choices, Registry, Simulation};
 use oci_proto_tests::transcript::Answer;
 
 const REPOSITORIES: usize = 40;
 
-/// A registry that wants a token for each repository.
+/// A registry that requires a token for each repository.
 struct Guarded {
     registry: Registry,
-    /// How often each repository was asked without a token, and each token server for one.
+    /// The number of requests without a token for each repository, and for each token.
     asked: BTreeMap<String, usize>,
     logins: usize,
 }
@@ -54,18 +54,18 @@ impl Answers for &mut Guarded {
 
     fn login(&mut self, _: &CredentialsQuery, _: &mut Choices<'_>) -> Result<Option<Credentials>, Fault> {
         self.logins += 1;
-        Ok(Some(Credentials::login("user", "password").expect("a name without a colon")))
+        Ok(Some(Credentials::login("user", "password").expect("the name has no colon")))
     }
 }
 
 #[test]
-fn operations_at_once_do_not_take_logins_and_tokens_from_each_other() {
+fn concurrent_operations_do_not_evict_each_others_credentials_and_tokens() {
     let mut guarded = Guarded::new();
     let mut config = Config::default();
-    // Fewer than there are operations: these count.
+    // Fewer than there are operations, which override it.
     config.limits.tokens = 1;
     config.limits.in_flight_per_origin = 2;
-    let mut simulation = Simulation::new(config, &mut guarded, Manners::PLAIN, Choices::new(&[]));
+    let mut simulation = Simulation::new(config, &mut guarded, Behaviour::ORDERLY, Choices::new(&[]));
     for n in 0..REPOSITORIES {
         let reference = format!("registry.example/{}:1", repository(n)).parse().expect("a reference");
         let op = simulation.session.walk(&reference, oci_proto::WalkOptions::default());
@@ -75,8 +75,8 @@ fn operations_at_once_do_not_take_logins_and_tokens_from_each_other() {
     for watched in seen.values() {
         assert_eq!(watched.events.last().map(String::as_str), Some("done"), "{:?}", watched.events);
     }
-    assert_eq!(guarded.logins, REPOSITORIES, "each repository's login is asked for once");
+    assert_eq!(guarded.logins, REPOSITORIES, "credentials are looked up once per repository");
     assert_eq!(guarded.asked.len(), 2 * REPOSITORIES, "{:?}", guarded.asked.keys());
     let twice: Vec<_> = guarded.asked.iter().filter(|(_, times)| **times > 1).collect();
-    assert!(twice.is_empty(), "asked for again: {twice:?}");
+    assert!(twice.is_empty(), "requested twice: {twice:?}");
 }

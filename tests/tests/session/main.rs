@@ -1,7 +1,13 @@
-//! Properties of the session, over generated registries and everything that a driver may do.
+//! Properties of the session, with generated registries and arbitrary drivers.
 
 mod answers;
+mod apart;
 mod logins;
+mod misuse;
+mod pairs;
 mod plan;
+mod questions;
 mod shown;
+mod side;
+mod swapped;
 mod walks;

@@ -1,4 +1,4 @@
-//! Trees, limits and options, generated.
+//! Generates trees, limits and options.
 
 use oci_proto::{Limits, WalkOptions};
 use oci_proto_tests::simulation::{Choices, Content};
@@ -9,7 +9,7 @@ pub(crate) fn content() -> impl Strategy<Value = Content> {
     vec(any::<u8>(), 0..150).prop_map(|bytes| Content::draw(&mut Choices::new(&bytes)))
 }
 
-/// Limits of which some are met now and then.
+/// Limits, some of which are reached now and then.
 pub(crate) fn limits() -> impl Strategy<Value = Limits> {
     let rarely = |low: std::ops::Range<u64>| prop_oneof![8 => Just(1 << 30), 1 => low];
     (
@@ -24,7 +24,7 @@ pub(crate) fn limits() -> impl Strategy<Value = Limits> {
             let mut limits = Limits::default();
             limits.in_flight_per_origin = origin;
             limits.in_flight = all;
-            limits.walk_depth = u32::try_from(depth).expect("a small number");
+            limits.walk_depth = u32::try_from(depth).expect("the number is small");
             limits.walk_nodes = nodes;
             limits.walk_bytes = bytes;
             limits.walk_ahead_bytes = ahead;

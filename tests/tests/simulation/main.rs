@@ -1,7 +1,7 @@
-//! Simulated worlds, one for each number: some that are the same each time, and some that nobody has seen yet.
+//! Simulated worlds, one for each seed: fixed seeds, and new ones in each run.
 //!
-//! `cargo test` runs both sorts for some seconds, some of them twice, and counts what sessions hold. With `--seed` one world is told step by step, with `--seeds`
-//! as many run as are wanted; `--help` says more.
+//! `cargo test` runs both kinds for some seconds, some of them twice, and measures the memory of sessions.
+//! With `--seed` it prints the trace of one seed, with `--seeds` it runs a number of them; see `--help`.
 
 mod campaign;
 mod seeds;
@@ -10,17 +10,17 @@ use clap::Parser;
 use libtest_mimic::{Arguments, Trial};
 
 /// Runs simulated worlds. Without these options, the arguments are those of any test, and a few seconds of
-/// worlds are run.
+/// seeds are run.
 #[derive(Debug, Parser)]
 #[command(name = "cargo test -p oci-proto-tests --test simulation --")]
 struct Options {
-    /// Runs one world, and tells what happens in it
+    /// Runs one seed, and prints its trace
     #[arg(long, value_name = "N", conflicts_with = "seeds")]
     seed: Option<u64>,
-    /// Runs so many worlds, and tells how often what happened (best with `cargo test --release`)
+    /// Runs so many seeds, and counts what happens (best with `cargo test --release`)
     #[arg(long, value_name = "COUNT")]
     seeds: Option<u64>,
-    /// The number of the first of those
+    /// The first seed
     #[arg(long, value_name = "N", default_value_t = 0)]
     from: u64,
 }
@@ -46,7 +46,7 @@ fn main() {
         Trial::test("a_session_holds_little_in_any_world", || Ok(campaign::held()?)),
     ];
     let mut arguments = Arguments::from_args();
-    // What one of them counts, the others would count too.
+    // Memory allocated by one test would count in another.
     arguments.test_threads = Some(1);
     libtest_mimic::run(&arguments, tests).exit();
 }

@@ -6,23 +6,23 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use crate::args::{Blob, Common};
+use crate::args::{BlobArgs, CommonArgs};
+use crate::content_source::ContentSource;
 use crate::output::Failure;
-use crate::source::Source;
 use crate::stderr::draw_alone;
 
 pub(crate) fn run(
-    command: &Blob,
-    common: &Common,
-    source: &Source<'_>,
+    command: &BlobArgs,
+    common: &CommonArgs,
+    source: &ContentSource<'_>,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let to_terminal = io::stdout().is_terminal();
     match command.output.as_deref() {
-        None if to_terminal => Err(Failure::usage("a blob may hold anything, and stdout is a terminal")
-            .with_hint("name a file with --output FILE; `--output -` writes to the terminal all the same")),
+        None if to_terminal => Err(Failure::usage("refusing to write a blob to a terminal")
+            .with_hint("write to a file with --output FILE, or to the terminal anyway with `--output -`")),
         Some(path) if path != Path::new("-") => {
-            let mut file = Target::open(path)?;
+            let mut file = OutputFile::open(path)?;
             copy(command, common, source, file.writer(), &|error| cannot_write(path, &error), false)?;
             file.keep(path)
         }
@@ -31,9 +31,9 @@ pub(crate) fn run(
 }
 
 fn copy(
-    command: &Blob,
-    common: &Common,
-    source: &Source<'_>,
+    command: &BlobArgs,
+    common: &CommonArgs,
+    source: &ContentSource<'_>,
     to: &mut dyn Write,
     cannot_write: &dyn Fn(io::Error) -> Failure,
     to_terminal: bool,
@@ -42,7 +42,7 @@ fn copy(
     let mut from = source.blob(command.size)?;
     let mut buffer = vec![0; 64 << 10];
     loop {
-        let read = from.read(&mut buffer).map_err(|error| source.broken(error))?;
+        let read = from.read(&mut buffer).map_err(|error| source.read_failure(error))?;
         let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else {
             break;
         };
@@ -55,18 +55,18 @@ fn copy(
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> Failure {
-    Failure::failed(format_args!("{} cannot be written: {error}", path.display()))
+    Failure::failed(format_args!("could not write to {}: {error}", path.display()))
 }
 
-/// Where `--output` goes.
-enum Target {
-    /// A file that takes its name once it is whole; it is removed if it is dropped before.
+/// The destination of `--output`.
+enum OutputFile {
+    /// A temporary file that is renamed once it is complete, or removed if it is dropped before.
     Fresh(NamedTempFile, PathBuf),
     /// A device or a pipe, which cannot be replaced.
     Special(File),
 }
 
-impl Target {
+impl OutputFile {
     fn open(path: &Path) -> Result<Self, Failure> {
         let usage = |error| Failure::usage(format_args!("--output {}: {error}", path.display()));
         let mut builder = tempfile::Builder::new();
@@ -79,7 +79,7 @@ impl Target {
             }
             Ok(found) => {
                 builder.permissions(found.permissions());
-                // A link stays, and what it points to is replaced.
+                // A link is kept, and its target replaced.
                 fs::canonicalize(path).map_err(usage)?
             }
             Err(_) => {
@@ -113,8 +113,7 @@ impl Target {
     }
 }
 
-/// Leaves the permissions of a new file to the user's umask, as for any other. (A temporary file would
-/// be for its owner alone.)
+/// Applies the user's umask to a new file. A temporary file would be accessible only to its owner.
 #[cfg(unix)]
 fn as_new_file(builder: &mut tempfile::Builder<'_, '_>) {
     use std::os::unix::fs::PermissionsExt as _;

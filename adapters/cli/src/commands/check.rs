@@ -9,32 +9,33 @@ use oci_proto::{Finding, Reference};
 use oci_proto_layout::{CheckProgress, LayoutReference};
 use serde::Serialize;
 
-use super::note_leftovers;
-use crate::args::{Check, Common, Name};
+use crate::args::reference::AnyReference;
+use crate::args::{CheckArgs, CommonArgs};
 use crate::client::Client;
+use crate::commands::leftovers::note_leftovers;
 use crate::output::{Failure, count};
 use crate::stderr::{draw_alone, suspend};
 
-pub(crate) fn run(command: &Check, common: &Common, out: &mut impl Write) -> Result<(), Failure> {
+pub(crate) fn run(command: &CheckArgs, common: &CommonArgs, out: &mut impl Write) -> Result<(), Failure> {
     let problems = match &command.name {
-        Name::Registry(name) => registry(name, command, common, out),
-        Name::Layout(name) => layout(name, command, common, out),
+        AnyReference::Registry(name) => registry(name, command, common, out),
+        AnyReference::Layout(name) => layout(name, command, common, out),
     }?;
     out.flush()?;
     match problems {
         0 => {
-            common.note(format_args!("no problem in {}", command.name));
+            common.note(format_args!("no problems in {}", command.name));
             Ok(())
         }
         _ => Err(Failure::failed(format_args!("{} in {}", count(problems, "problem"), command.name))),
     }
 }
 
-/// How many problems there are under a reference.
+/// Checks everything under a reference, and returns the number of problems.
 fn registry(
     name: &Reference,
-    command: &Check,
-    common: &Common,
+    command: &CheckArgs,
+    common: &CommonArgs,
     out: &mut impl Write,
 ) -> Result<u64, Failure> {
     let store = common.login.store(name.registry())?;
@@ -54,25 +55,26 @@ fn registry(
     Ok(problems)
 }
 
-/// How many problems there are in a layout.
+/// Checks a layout, and returns the number of problems.
 fn layout(
     name: &LayoutReference,
-    command: &Check,
-    common: &Common,
+    command: &CheckArgs,
+    common: &CommonArgs,
     out: &mut impl Write,
 ) -> Result<u64, Failure> {
     if command.platform.is_some() {
-        return Err(Failure::usage("--platform is for registries: a layout is checked whole"));
+        return Err(Failure::usage("--platform applies only to registries; a layout is checked in full"));
     }
     let since = Instant::now();
-    // Without a name, every root is checked.
+    // Without a name, all roots are checked.
     let root = Some(name.root()).filter(|root| **root != Root::Only);
-    let check = oci_proto_layout::check(name.folder(), root).map_err(|error| Failure::of_layout(&error))?;
+    let check =
+        oci_proto_layout::check(name.directory(), root).map_err(|error| Failure::of_layout(&error))?;
     let progress = draw_alone(Some(0), common.quiet);
-    let drawn = progress.clone();
+    let bar = progress.clone();
     let mut check = check.on_progress(move |CheckProgress { read, of, .. }| {
-        drawn.set_length(of);
-        drawn.set_position(read);
+        bar.set_length(of);
+        bar.set_position(read);
     });
     let mut problems = 0;
     let mut written = Ok(());
@@ -87,7 +89,7 @@ fn layout(
     written?;
     common.note(format_args!(
         "{}, {}; {} ms",
-        count(check.contents(), "content"),
+        count(check.contents(), "item"),
         DecimalBytes(check.bytes()),
         since.elapsed().as_millis()
     ));
@@ -95,7 +97,7 @@ fn layout(
     Ok(problems)
 }
 
-fn write(finding: &Finding, command: &Check, out: &mut impl Write) -> Result<(), Failure> {
+fn write(finding: &Finding, command: &CheckArgs, out: &mut impl Write) -> Result<(), Failure> {
     let line = if command.json { json(finding)? } else { text(finding) };
     writeln!(out, "{line}")?;
     Ok(())

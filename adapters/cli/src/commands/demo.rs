@@ -5,17 +5,17 @@ use std::io::Write;
 use oci_proto::{Reference, WalkOptions};
 use oci_proto_credentials::Store;
 
-use super::{resolve, tree};
-use crate::args::{Adapter, Common, Demo};
+use crate::args::{Adapter, CommonArgs, DemoArgs};
 use crate::client::Client;
+use crate::commands::{resolve, tree};
+use crate::embedded_registry::EmbeddedRegistry;
 use crate::output::Failure;
-use crate::registry::Registry;
 
-pub(crate) fn run(command: &Demo, common: &Common, out: &mut impl Write) -> Result<(), Failure> {
-    let registry = Registry::sample()?;
+pub(crate) fn run(command: &DemoArgs, common: &CommonArgs, out: &mut impl Write) -> Result<(), Failure> {
+    let registry = EmbeddedRegistry::sample()?;
     let address = registry.address;
     let name: Reference = format!("{address}/demo").parse().map_err(Failure::failed)?;
-    writeln!(out, "A registry in this process, at {address}, holds a sample named demo:latest.\n")?;
+    writeln!(out, "A registry in this process, at {address}, serves a sample as demo:latest.\n")?;
 
     let mut seen: Option<(String, Vec<String>)> = None;
     let mut spent = Vec::new();
@@ -38,14 +38,14 @@ pub(crate) fn run(command: &Demo, common: &Common, out: &mut impl Write) -> Resu
         match &seen {
             None => seen = Some((resolved, lines)),
             Some(first) if *first == (resolved, lines) => {}
-            Some(_) => return Err(Failure::failed("the two adapters saw different trees")),
+            Some(_) => return Err(Failure::failed("the adapters saw different trees")),
         }
     }
     let nodes = seen.map_or(0, |(_, lines)| lines.len());
     writeln!(out, "\n{}\nBoth adapters saw the same {nodes} nodes.\n", spent.join("\n"))?;
 
     if command.keep {
-        writeln!(out, "The registry stays until Ctrl-C. In another terminal, try:")?;
+        writeln!(out, "The registry runs until Ctrl-C. In another terminal, try:")?;
         writeln!(out, "  ocip tree --blobs {address}/demo")?;
         writeln!(out, "  ocip resolve --platform linux/arm64 {address}/demo")?;
         out.flush()?;
@@ -53,6 +53,6 @@ pub(crate) fn run(command: &Demo, common: &Common, out: &mut impl Write) -> Resu
     }
     writeln!(out, "Try next:")?;
     writeln!(out, "  ocip tree docker.io/library/alpine")?;
-    writeln!(out, "  ocip demo --keep       to try other commands against this registry")?;
+    writeln!(out, "  ocip demo --keep       (keeps this registry running for other commands)")?;
     Ok(())
 }

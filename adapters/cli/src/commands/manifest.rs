@@ -2,23 +2,27 @@
 
 use std::io::{self, IsTerminal as _, Write};
 
-use crate::args::Manifest;
+use crate::args::ManifestArgs;
+use crate::content_source::ContentSource;
 use crate::output::Failure;
-use crate::source::Source;
 
-pub(crate) fn run(command: &Manifest, source: &Source<'_>, out: &mut impl Write) -> Result<(), Failure> {
+pub(crate) fn run(
+    command: &ManifestArgs,
+    source: &ContentSource<'_>,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
     let manifest = source.manifest(command.asked.platform.as_ref())?;
     let bytes = manifest.bytes();
     if io::stdout().is_terminal() && !is_plain_text(bytes) {
-        return Err(Failure::failed("the manifest holds control characters, which a terminal may obey")
-            .with_hint("send it to a file or another command: ocip manifest REF > FILE"));
+        return Err(Failure::failed("refusing to write a manifest with control characters to a terminal")
+            .with_hint("redirect it to a file or a pipe: ocip manifest REF > FILE"));
     }
     out.write_all(bytes)?;
     out.flush()?;
     Ok(())
 }
 
-/// Whether a terminal shows the bytes as they are.
+/// Whether the bytes are text without control characters other than white space.
 fn is_plain_text(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes)
         .is_ok_and(|text| text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t')))

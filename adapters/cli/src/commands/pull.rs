@@ -9,46 +9,48 @@ use indicatif::DecimalBytes;
 use oci_proto::PullOptions;
 use oci_proto_layout::{Layout, LayoutDestination, LayoutWriter};
 
-use super::{note_leftovers, resolve};
-use crate::args::{Common, Name, Pull};
+use crate::args::reference::AnyReference;
+use crate::args::{CommonArgs, PullArgs};
 use crate::client::Client;
+use crate::commands::leftovers::note_leftovers;
+use crate::commands::pull::progress::ProgressDisplay;
+use crate::commands::resolve;
 use crate::output::{Failure, count};
-use progress::Board;
 
-pub(crate) fn run(command: &Pull, common: &Common, out: &mut impl Write) -> Result<(), Failure> {
-    let Name::Registry(name) = &command.name else {
-        return Err(Failure::usage("pull takes from a registry, and this is an image layout")
-            .with_hint("a layout is copied as any folder is, for example with `cp -r`"));
+pub(crate) fn run(command: &PullArgs, common: &CommonArgs, out: &mut impl Write) -> Result<(), Failure> {
+    let AnyReference::Registry(name) = &command.name else {
+        let error = format_args!("pull copies from a registry, but {} is an image layout", command.name);
+        return Err(Failure::usage(error).with_hint("copy the layout's directory, for example with `cp -r`"));
     };
     let store = common.login.store(name.registry())?;
     let client = Client::new(common.adapter, common, store)?;
-    let writer = LayoutWriter::open(&command.folder).map_err(|error| Failure::of_layout(&error))?;
-    let board = Arc::new(Board::new(common.quiet));
-    let told = board.clone();
-    let mut mirror = LayoutDestination::new(writer).on_progress(move |progress| told.tell(progress));
+    let writer = LayoutWriter::open(&command.directory).map_err(|error| Failure::of_layout(&error))?;
+    let display = Arc::new(ProgressDisplay::new(common.quiet));
+    let reported = display.clone();
+    let mut destination =
+        LayoutDestination::new(writer).on_progress(move |progress| reported.report(progress));
     if command.verify {
-        mirror = mirror.verifying();
+        destination = destination.verifying();
     }
     let mut options = PullOptions::default();
     options.platform.clone_from(&command.platform);
     options.foreign = command.foreign_layers;
-    let pulled = client.pull(name, mirror, options);
-    let counts = board.finish();
+    let pulled = client.pull(name, destination, options);
+    let counts = display.finish();
     let spent = client.spent();
     client.close();
     let root = pulled?;
     for skipped in &counts.skipped {
-        common.note(format_args!(
-            "left out: {skipped}, which may not be distributed (--foreign-layers takes it)"
-        ));
+        common
+            .note(format_args!("skipped nondistributable layer {skipped}; use --foreign-layers to fetch it"));
     }
     common.note(format_args!(
-        "{}; {} in blobs, {} of that fetched",
-        count(counts.contents, "content"),
+        "{}; {} in blobs, {} fetched",
+        count(counts.contents, "item"),
         DecimalBytes(counts.bytes),
         DecimalBytes(counts.fetched),
     ));
-    if let Ok(layout) = Layout::open(&command.folder) {
+    if let Ok(layout) = Layout::open(&command.directory) {
         note_leftovers(&layout, common);
     }
     common.detail(format_args!("{}: {spent}", common.adapter.as_str()));

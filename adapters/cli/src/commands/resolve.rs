@@ -5,17 +5,21 @@ use std::io::Write;
 use oci_proto::Descriptor;
 use serde::Serialize;
 
-use crate::args::Resolve;
+use crate::args::ResolveArgs;
+use crate::content_source::ContentSource;
 use crate::output::Failure;
-use crate::source::Source;
 
-pub(crate) fn run(command: &Resolve, source: &Source<'_>, out: &mut impl Write) -> Result<(), Failure> {
+pub(crate) fn run(
+    command: &ResolveArgs,
+    source: &ContentSource<'_>,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
     let descriptor = source.resolve(command.asked.platform.as_ref())?;
     writeln!(out, "{}", line(&descriptor, command.json)?)?;
     Ok(())
 }
 
-/// A descriptor, as three lines or as an object.
+/// A descriptor as three lines, or as a JSON object.
 pub(super) fn line(descriptor: &Descriptor, json: bool) -> Result<String, Failure> {
     if !json {
         return Ok(text(descriptor));

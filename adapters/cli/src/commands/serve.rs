@@ -10,23 +10,23 @@ use oci_proto_layout::Layout;
 use tokio::net::TcpListener;
 use tokio::runtime;
 
-use crate::args::{Common, Serve};
+use crate::args::{CommonArgs, ServeArgs};
 use crate::output::Failure;
 
-pub(crate) fn run(command: &Serve, common: &Common, out: &mut impl Write) -> Result<(), Failure> {
-    let layout = Layout::open(command.layout.folder()).map_err(|error| Failure::of_layout(&error))?;
-    let places = places(&layout, command.layout.root(), &command.repository)?;
+pub(crate) fn run(command: &ServeArgs, common: &CommonArgs, out: &mut impl Write) -> Result<(), Failure> {
+    let layout = Layout::open(command.layout.directory()).map_err(|error| Failure::of_layout(&error))?;
+    let roots = served_roots(&layout, command.layout.root(), &command.repository)?;
     let mut server = Server::new();
-    for Place { repository, tag, root } in &places {
-        server.add(repository, tag.as_ref(), root, &layout).map_err(|error| {
-            Failure::failed(error).with_hint("`ocip check DIR` tells all that is wrong with a layout")
-        })?;
+    for ServedRoot { repository, tag, root } in &roots {
+        server
+            .add(repository, tag.as_ref(), root, &layout)
+            .map_err(|error| Failure::failed(error).with_hint("run `ocip check DIR` to list all problems"))?;
     }
 
     let no_listener = |error: io::Error| {
-        let failure = Failure::failed(format_args!("no registry on {}: {error}", command.listen));
+        let failure = Failure::failed(format_args!("could not serve on {}: {error}", command.listen));
         match error.kind() {
-            io::ErrorKind::AddrInUse => failure.with_hint("listen elsewhere: --listen 127.0.0.1:0"),
+            io::ErrorKind::AddrInUse => failure.with_hint("--listen 127.0.0.1:0 selects a free port"),
             _ => failure,
         }
     };
@@ -34,10 +34,10 @@ pub(crate) fn run(command: &Serve, common: &Common, out: &mut impl Write) -> Res
     runtime.block_on(async {
         let listener = TcpListener::bind(command.listen).await.map_err(no_listener)?;
         let address = listener.local_addr().map_err(no_listener)?;
-        // Whoever reads the address may end this at once.
+        // Before the address is printed: its reader may send a signal at once.
         let stop = Stop::new().map_err(no_listener)?;
-        writeln!(out, "http://{address} serves {} until Ctrl-C:", command.layout.folder().display())?;
-        for Place { repository, tag, root } in &places {
+        writeln!(out, "http://{address} serves {} until Ctrl-C:", command.layout.directory().display())?;
+        for ServedRoot { repository, tag, root } in &roots {
             match tag {
                 Some(tag) => writeln!(out, "  {address}/{repository}:{tag}")?,
                 None => writeln!(out, "  {address}/{repository}@{}", root.digest)?,
@@ -46,49 +46,50 @@ pub(crate) fn run(command: &Serve, common: &Common, out: &mut impl Write) -> Res
         out.flush()?;
         oci_proto_tokio::server::serve(listener, Arc::new(server), layout, stop.wait())
             .await
-            .map_err(|error| Failure::failed(format_args!("the registry ended: {error}")))?;
+            .map_err(|error| Failure::failed(format_args!("the registry stopped: {error}")))?;
         common.note(format_args!("stopped"));
         Ok(())
     })
 }
 
-/// A root, and where it is served.
+/// A root, and the repository and tag it is served under.
 #[derive(Debug, PartialEq, Eq)]
-struct Place {
+struct ServedRoot {
     repository: Repository,
     tag: Option<Tag>,
     root: Descriptor,
 }
 
-fn places(layout: &Layout, asked: &Root, repository: &Repository) -> Result<Vec<Place>, Failure> {
+fn served_roots(layout: &Layout, asked: &Root, repository: &Repository) -> Result<Vec<ServedRoot>, Failure> {
     let resolve = |root: &Root| layout.resolve(root, None).map_err(|error| Failure::of_layout(&error));
     let named: Vec<&Entry> = layout.roots().iter().filter(|entry| asked.is_named_by(entry)).collect();
     if named.is_empty() {
         let (repository, root) = (repository.clone(), resolve(asked)?);
-        return Ok(vec![Place { repository, tag: None, root }]);
+        return Ok(vec![ServedRoot { repository, tag: None, root }]);
     }
-    let mut places: Vec<Place> = Vec::new();
+    let mut served: Vec<ServedRoot> = Vec::new();
     for entry in &named {
         let root = resolve(&Root::Digest(entry.descriptor().digest.clone()))?;
         let (repository, tag) = match entry.ref_name() {
-            Some(name) => place(name, repository),
+            Some(name) => repository_and_tag(name, repository),
             None => (repository.clone(), (named.len() == 1).then(Tag::latest)),
         };
-        let taken = places.iter().find(|p| tag.is_some() && p.tag == tag && p.repository == repository);
+        let taken =
+            served.iter().find(|other| tag.is_some() && other.tag == tag && other.repository == repository);
         match (taken, &tag) {
-            (Some(place), _) if place.root.digest == root.digest => {}
+            (Some(same), _) if same.root.digest == root.digest => {}
             (Some(_), Some(tag)) => {
                 let error = format!("the layout gives the name {repository}:{tag} to several roots");
-                return Err(Failure::failed(error).with_hint("serve one of them: oci:DIR@DIGEST"));
+                return Err(Failure::failed(error).with_hint("serve one of them with oci:DIR@DIGEST"));
             }
-            _ => places.push(Place { repository, tag, root }),
+            _ => served.push(ServedRoot { repository, tag, root }),
         }
     }
-    Ok(places)
+    Ok(served)
 }
 
-/// Where a registry has what a layout gives this name.
-fn place(name: &str, repository: &Repository) -> (Repository, Option<Tag>) {
+/// The repository and tag for a name in a layout.
+fn repository_and_tag(name: &str, repository: &Repository) -> (Repository, Option<Tag>) {
     if let Ok(tag) = name.parse() {
         return (repository.clone(), Some(tag));
     }
@@ -98,12 +99,12 @@ fn place(name: &str, repository: &Repository) -> (Repository, Option<Tag>) {
     };
     match (longer, tag) {
         (Ok(longer), Some(tag)) => (longer, Some(tag)),
-        // A name that no registry can have: it is there by its digest.
+        // Not a valid name in a registry: the root is served by its digest.
         _ => (repository.clone(), None),
     }
 }
 
-/// What ends the registry: Ctrl-C, or being told to end.
+/// The signals that stop the registry: Ctrl-C and SIGTERM.
 struct Stop {
     #[cfg(unix)]
     terminated: tokio::signal::unix::Signal,
@@ -136,7 +137,7 @@ impl Stop {
     }
 
     async fn wait(self) {
-        // Without the signal there is only the harder way to end.
+        // Without a signal handler, only killing the process ends it.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -148,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_says_repository_and_tag_as_far_as_it_can() {
+    fn a_name_gives_repository_and_tag_if_it_is_valid_in_a_registry() {
         let repository: Repository = "app".parse().unwrap();
         for (name, expected) in [
             ("1.0", "app:1.0"),
@@ -160,7 +161,7 @@ mod tests {
             ("a@sha256:0", "app@"),
             ("\u{e9}", "app@"),
         ] {
-            let (repository, tag) = place(name, &repository);
+            let (repository, tag) = repository_and_tag(name, &repository);
             let shown = tag.map_or_else(|| format!("{repository}@"), |tag| format!("{repository}:{tag}"));
             assert_eq!(shown, expected, "{name}");
         }

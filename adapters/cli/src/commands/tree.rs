@@ -6,14 +6,14 @@ use indicatif::DecimalBytes;
 use oci_proto::{Algorithm, Digest, Found, Kind, MediaType, Node, WalkOptions};
 use serde::Serialize;
 
-use crate::args::{Common, Tree};
+use crate::args::{CommonArgs, TreeArgs};
+use crate::content_source::ContentSource;
 use crate::output::{Failure, count};
-use crate::source::Source;
 
 pub(crate) fn run(
-    command: &Tree,
-    common: &Common,
-    source: &Source<'_>,
+    command: &TreeArgs,
+    common: &CommonArgs,
+    source: &ContentSource<'_>,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let mut options = WalkOptions::default();
@@ -72,46 +72,46 @@ pub(super) fn json(node: &Node) -> Result<String, Failure> {
 
 /// Draws a tree line by line, each as soon as its node is known.
 ///
-/// Whether a node is its parent's last child is known from the parent's document, which came before.
+/// The parent's document arrives first, and shows whether a node is the last child.
 pub(super) struct Drawing {
     blobs: bool,
-    /// How many children are still to come, for each open level.
-    to_come: Vec<usize>,
+    /// The number of children not yet drawn, for each open level.
+    remaining: Vec<usize>,
 }
 
 impl Drawing {
     pub(super) fn new(blobs: bool) -> Self {
-        Self { blobs, to_come: Vec::new() }
+        Self { blobs, remaining: Vec::new() }
     }
 
     pub(super) fn line(&mut self, node: &Node) -> String {
         let depth = usize::try_from(node.depth).unwrap_or(usize::MAX);
-        self.to_come.truncate(depth);
-        let mut place = String::new();
-        if let Some((parent, above)) = self.to_come.split_last_mut() {
+        self.remaining.truncate(depth);
+        let mut branch = String::new();
+        if let Some((parent, above)) = self.remaining.split_last_mut() {
             for left in above {
-                place.push_str(if *left > 0 { "│  " } else { "   " });
+                branch.push_str(if *left > 0 { "│  " } else { "   " });
             }
             *parent = parent.saturating_sub(1);
-            place.push_str(if *parent > 0 { "├─ " } else { "└─ " });
+            branch.push_str(if *parent > 0 { "├─ " } else { "└─ " });
         }
-        place.push_str(node.kind.as_str());
-        self.to_come.push(self.children(node));
+        branch.push_str(node.kind.as_str());
+        self.remaining.push(self.children(node));
 
         let descriptor = &node.descriptor;
         let size = DecimalBytes(descriptor.size).to_string();
-        let mut line = format!("{place:<14}  {:<12}  {size:>9}", short(&descriptor.digest));
+        let mut line = format!("{branch:<14}  {:<12}  {size:>9}", short(&descriptor.digest));
         if let Some(platform) = &descriptor.platform {
             line.push_str("  ");
             line.push_str(&platform.to_string());
         }
-        let told = match (&node.found, node.artifact_type(), node.kind) {
-            // What was there before has said what it is.
+        let shown_type = match (&node.found, node.artifact_type(), node.kind) {
+            // The first occurrence of a repeated node shows its type.
             (Found::Repeated, ..) | (_, None, Kind::Index | Kind::Image) => None,
             (_, None, Kind::Other) => Some(&descriptor.media_type),
             (_, artifact_type, _) => artifact_type,
         };
-        if let Some(name) = told.map(MediaType::as_str) {
+        if let Some(name) = shown_type.map(MediaType::as_str) {
             line.push_str("  ");
             line.push_str(name.strip_prefix("application/").unwrap_or(name));
         }
@@ -124,17 +124,16 @@ impl Drawing {
     }
 
     fn children(&self, node: &Node) -> usize {
-        match (&node.found, node.kind) {
-            (Found::Manifest(index), Kind::Index) => index.entries().len(),
-            (Found::Manifest(image), Kind::Image) if self.blobs => {
-                image.entries().len() + usize::from(image.config().is_some())
+        match &node.found {
+            Found::Manifest(manifest) if node.kind == Kind::Index || self.blobs => {
+                manifest.children().count()
             }
             _ => 0,
         }
     }
 }
 
-/// Enough of a digest to recognise it: what people compare by eye.
+/// Enough of a digest to recognize it by eye.
 fn short(digest: &Digest) -> String {
     let encoded: String = digest.encoded().chars().take(12).collect();
     match digest.algorithm() {
@@ -143,7 +142,7 @@ fn short(digest: &Digest) -> String {
     }
 }
 
-/// What a walk met in all.
+/// The totals of a walk.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
     pub(super) nodes: u64,

@@ -9,20 +9,20 @@ use serde_json::Value;
 use crate::support::{ADAPTERS, ocip, on_both, registry_that_serves, sample};
 
 #[test]
-fn a_right_registry_has_no_problem() {
+fn an_intact_registry_has_no_problems() {
     let ran = on_both(&["check", "-q", &format!("{}/demo", sample())]).succeeded();
     assert_eq!((ran.text(), ran.stderr.as_str()), ("", ""));
 }
 
 #[test]
-fn every_problem_is_a_line_and_the_status_says_that_there_is_one() {
+fn each_problem_is_a_line_and_sets_the_exit_status() {
     let mut memory = Memory::new();
     let [good, bad, gone] = [&b"good"[..], b"0123456789", b"gone"]
         .map(|bytes| memory.add_blob(MediaType::OCTET_STREAM, bytes.to_vec()));
     let image = memory.add_image(Flavour::OCI, None, &[b"good", b"0123456789", b"gone"]);
     let mut damaged = memory.clone();
     damaged.corrupt(&bad.digest, b"abcdefghij".to_vec());
-    // The registry says that it has this one, and hangs up.
+    // The registry announces this blob, then closes the connection.
     damaged.remove(&gone.digest);
     let address = registry_that_serves(&memory, &image, damaged);
 
@@ -46,6 +46,6 @@ fn every_problem_is_a_line_and_the_status_says_that_there_is_one() {
 }
 
 #[test]
-fn what_is_not_there_cannot_be_checked() {
+fn a_missing_tag_fails_a_check() {
     on_both(&["check", &format!("{}/demo:nonesuch", sample())]).failed(1, &["404 Not Found", "hint: "]);
 }

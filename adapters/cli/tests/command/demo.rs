@@ -1,4 +1,4 @@
-//! The demonstration, and the help that stands beside it.
+//! The demonstration and the help texts.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -6,10 +6,12 @@ use std::process::Stdio;
 use crate::support::{command, ocip};
 
 #[test]
-fn the_demonstration_works_by_itself() {
+fn the_demonstration_needs_nothing_else() {
     let ran = ocip(&["demo"]).succeeded();
-    for said in ["$ ocip resolve 127.0.0.1:", "$ ocip tree 127.0.0.1:", "same 11 nodes", "ocip demo --keep"] {
-        assert!(ran.text().contains(said), "{said:?} is not in: {}", ran.text());
+    for expected in
+        ["$ ocip resolve 127.0.0.1:", "$ ocip tree 127.0.0.1:", "same 11 nodes", "ocip demo --keep"]
+    {
+        assert!(ran.text().contains(expected), "{expected:?} is not in: {}", ran.text());
     }
     assert_eq!(ran.stderr, "");
     for line in ran.text().lines() {
@@ -18,11 +20,11 @@ fn the_demonstration_works_by_itself() {
 }
 
 #[test]
-fn what_the_demonstration_says_to_try_works() {
+fn the_commands_that_the_demonstration_suggests_work() {
     let mut demo = command(&["demo", "--keep"]).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(demo.stdout.take().unwrap()).lines().map_while(Result::ok);
     let tried: Vec<_> = lines
-        .skip_while(|line| !line.starts_with("The registry stays"))
+        .skip_while(|line| !line.starts_with("The registry runs"))
         .skip(1)
         .take(2)
         .map(|line| {
@@ -36,7 +38,7 @@ fn what_the_demonstration_says_to_try_works() {
 }
 
 #[test]
-fn there_are_completions_for_each_shell() {
+fn each_shell_has_completions() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let ran = ocip(&["completions", shell]).succeeded();
         assert!(ran.text().contains("in-flight"), "{shell}");
@@ -44,16 +46,16 @@ fn there_are_completions_for_each_shell() {
 }
 
 #[test]
-fn each_command_has_a_help_with_examples() {
+fn each_command_has_help_with_examples() {
     for command in ["resolve", "manifest", "tree", "blob", "pull", "check", "serve", "demo", "completions"] {
         let ran = ocip(&["help", command]).succeeded();
         assert!(ran.text().contains(&format!("\nExamples:\n  ocip {command}")), "{}", ran.text());
         for line in ran.text().lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }
-        let asks_registries = !matches!(command, "serve" | "completions");
+        let contacts_registries = !matches!(command, "serve" | "completions");
         for option in ["--retries", "--username", "--plain-http"] {
-            assert_eq!(ran.text().contains(option), asks_registries, "{}", ran.text());
+            assert_eq!(ran.text().contains(option), contacts_registries, "{}", ran.text());
         }
     }
     assert_eq!(ocip(&["--version"]).succeeded().text(), concat!("ocip ", env!("CARGO_PKG_VERSION"), "\n"));

@@ -1,4 +1,4 @@
-//! What the registry, the network or the reader of stdout can do to a command.
+//! Failures of the registry, the network and stdout.
 
 use std::net::TcpListener;
 use std::process::Stdio;
@@ -8,18 +8,18 @@ use std::time::{Duration, Instant};
 use crate::support::{ADAPTERS, closed_pipe, command, ocip, on_both, response, sample, scripted};
 
 #[test]
-fn a_registry_that_nobody_runs() {
+fn a_refused_connection() {
     let address = {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap()
     };
     let ran = on_both(&["resolve", "--retries", "0", &format!("{address}/demo")]);
-    ran.failed(1, &["error: HEAD http://", &address.to_string(), "no connection", "hint: "]);
+    ran.failed(1, &["error: HEAD http://", &address.to_string(), "could not connect", "hint: "]);
     assert_eq!(ran.text(), "");
 }
 
 #[test]
-fn a_tag_that_is_not_there() {
+fn a_missing_tag() {
     let name = format!("{}/demo:nonesuch", sample());
     for command in ["resolve", "manifest", "tree"] {
         let ran = on_both(&[command, &name]);
@@ -50,16 +50,16 @@ fn a_web_page_instead_of_a_manifest() {
 }
 
 #[test]
-fn something_that_is_not_http() {
+fn a_server_that_does_not_speak_http() {
     let address = scripted(|_| b"220 mail.example ESMTP ready\r\n".to_vec());
     on_both(&["resolve", "--retries", "0", &format!("{address}/demo")])
         .failed(1, &["error: HEAD ", "hint: "]);
 }
 
 #[test]
-fn a_registry_without_tls_where_tls_is_spoken() {
+fn plain_http_must_be_requested_except_for_loopback() {
     let address = scripted(|_| response("400 Bad Request", "text/plain", b"no TLS here"));
-    // Only names of this machine's loopback are spoken to without TLS unasked.
+    // By default, plain HTTP is used only for loopback names, and 0.0.0.0 is not one.
     let name = format!("{}/demo", address.to_string().replace("127.0.0.1", "0.0.0.0"));
     on_both(&["resolve", "--retries", "0", &name])
         .failed(1, &["error: HEAD https://", "hint: ", "--plain-http"]);
@@ -67,7 +67,7 @@ fn a_registry_without_tls_where_tls_is_spoken() {
 }
 
 #[test]
-fn a_silent_registry_is_left_after_the_timeout() {
+fn a_silent_registry_fails_at_the_timeout() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || listener.incoming().collect::<Vec<_>>());
@@ -79,10 +79,10 @@ fn a_silent_registry_is_left_after_the_timeout() {
     }
 }
 
-/// An empty object, which the sample has as a blob.
+/// An empty JSON object, a blob of the sample.
 const BLOB: &str = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
 
-/// Runs each command that has results, on each adapter, with such a stdout; gives the statuses and stderr.
+/// Runs each command that prints results, on each adapter, with this stdout. Returns exit status and stderr.
 fn with_stdout<O: Into<Stdio>>(stdout: impl Fn() -> O) -> Vec<(Option<i32>, String)> {
     let name = format!("{}/demo", sample());
     let blob = format!("{name}@{BLOB}");
@@ -109,15 +109,15 @@ fn a_full_disk() {
     let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
     for (status, stderr) in with_stdout(full) {
         assert_eq!(status, Some(1), "{stderr}");
-        assert!(stderr.starts_with("error: stdout cannot be written: No space left"), "{stderr}");
+        assert!(stderr.starts_with("error: could not write to stdout: No space left"), "{stderr}");
     }
     let blob = format!("{}/demo@{BLOB}", sample());
     let ran = on_both(&["blob", "--output", "/dev/full", &blob]);
-    ran.failed(1, &["error: /dev/full cannot be written: No space left"]);
+    ran.failed(1, &["error: could not write to /dev/full: No space left"]);
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn a_closed_pipe_is_silent() {
     for (status, stderr) in with_stdout(closed_pipe) {
         assert_eq!((status, stderr.as_str()), (Some(141), ""));
     }

@@ -14,9 +14,9 @@ use tempfile::TempDir;
 
 use crate::support::{closed_pipe, command, ocip, on_both, registry};
 
-/// Writes everything into a layout, with the root under this name.
-fn store(folder: &Path, memory: &Memory, root: &Descriptor, name: Option<&str>) {
-    let mut writer = LayoutWriter::open(folder).unwrap();
+/// Writes all of `memory` into a layout, with the root under this name.
+fn store(directory: &Path, memory: &Memory, root: &Descriptor, name: Option<&str>) {
+    let mut writer = LayoutWriter::open(directory).unwrap();
     for (digest, content) in memory.contents() {
         let descriptor = Descriptor::new(MediaType::OCTET_STREAM, digest.clone(), content.len() as u64);
         writer.put(&descriptor, content).unwrap();
@@ -24,7 +24,7 @@ fn store(folder: &Path, memory: &Memory, root: &Descriptor, name: Option<&str>) 
     writer.set_root(root, name.map(|name| name.parse().unwrap()).as_ref()).unwrap();
 }
 
-/// A layout of the sample, as `latest`: the folder, `oci:` and its path, and its root.
+/// A layout of the sample as `latest`: its parent directory, its `oci:` reference and its root.
 fn sample() -> (TempDir, String, Descriptor) {
     let home = tempfile::tempdir().unwrap();
     let (memory, root) = Memory::sample();
@@ -34,7 +34,7 @@ fn sample() -> (TempDir, String, Descriptor) {
 }
 
 #[test]
-fn a_layout_is_read_as_a_registry_is() {
+fn a_layout_reads_like_a_registry() {
     let (_home, layout, root) = sample();
     let (memory, _) = Memory::sample();
     let registry = format!("{}/demo", registry(&memory, &root));
@@ -62,16 +62,16 @@ fn a_layout_is_read_as_a_registry_is() {
 }
 
 #[test]
-fn what_is_wrong_with_a_name_in_a_layout_is_explained() {
+fn an_invalid_layout_reference_is_explained() {
     let (home, layout, root) = sample();
     on_both(&["resolve", &format!("{layout}:none")]).failed(1, &["no such root", "latest", "oci:DIR:TAG"]);
     let empty = home.path().join("empty");
     fs::create_dir(&empty).unwrap();
     ocip(&["tree", &format!("oci:{}", empty.display())])
-        .failed(1, &["oci-layout", "not there", "not an image layout"]);
-    ocip(&["tree", "oci:"]).failed(2, &["folder is missing"]);
+        .failed(1, &["oci-layout", "not found", "not an image layout"]);
+    ocip(&["tree", "oci:"]).failed(2, &["directory is missing"]);
     ocip(&["tree", &format!("{layout}:a b")]).failed(2, &["`a b`"]);
-    ocip(&["blob", &layout]).failed(2, &["named by its digest"]);
+    ocip(&["blob", &layout]).failed(2, &["requires a digest"]);
     ocip(&["check", &format!("{layout}:none")]).failed(1, &["no such root"]);
     let (memory, _) = Memory::sample();
     store(&home.path().join("layout"), &memory, &root, Some("v2"));
@@ -83,38 +83,38 @@ fn what_is_wrong_with_a_name_in_a_layout_is_explained() {
 }
 
 #[test]
-fn a_whole_layout_passes_the_check() {
+fn an_intact_layout_passes_the_check() {
     let (_home, layout, _) = sample();
-    let contents = format!("{} contents, ", Memory::sample().0.contents().count());
+    let items = format!("{} items, ", Memory::sample().0.contents().count());
     for name in [&layout, &format!("{layout}:latest"), layout.trim_start_matches("oci:")] {
         let ran = ocip(&["check", name]).succeeded();
         assert_eq!(ran.text(), "");
         let (sum, verdict) = ran.stderr.split_once(" ms\n").unwrap();
-        assert!(sum.starts_with(&contents) && verdict.starts_with("no problem in oci:"), "{}", ran.stderr);
+        assert!(sum.starts_with(&items) && verdict.starts_with("no problems in oci:"), "{}", ran.stderr);
         assert_eq!(ocip(&["check", "-q", name]).succeeded().stderr, "");
     }
 }
 
 #[test]
-fn a_path_is_checked_as_one_though_nothing_is_there() {
-    ocip(&["check", "/no/such/folder"]).failed(1, &["error: /no/such/folder: "]);
+fn a_missing_path_is_still_read_as_a_path() {
+    ocip(&["check", "/no/such/directory"]).failed(1, &["error: /no/such/directory: "]);
 }
 
 #[test]
 fn a_check_prints_a_line_for_each_problem_and_fails() {
     let (home, layout, root) = sample();
     let (memory, _) = Memory::sample();
-    let folder = home.path().join("layout");
+    let directory = home.path().join("layout");
     let layer = Digest::of(Algorithm::Sha256, b"the layer that all of them share\n");
-    fs::remove_file(folder.join(blob_path(&layer))).unwrap();
+    fs::remove_file(directory.join(blob_path(&layer))).unwrap();
     let document: Value = serde_json::from_slice(&memory.bytes(&root.digest).unwrap()).unwrap();
     let list: Digest = document["manifests"][1]["digest"].as_str().unwrap().parse().unwrap();
-    fs::write(folder.join(blob_path(&list)), "damaged").unwrap();
-    fs::write(folder.join("oci-layout"), "{}").unwrap();
+    fs::write(directory.join(blob_path(&list)), "damaged").unwrap();
+    fs::write(directory.join("oci-layout"), "{}").unwrap();
 
     let ran = ocip(&["check", "--json", &layout]);
     ran.failed(1, &["error: 3 problems in oci:"]);
-    assert!(!ran.stderr.contains("no problem"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("no problems"), "{}", ran.stderr);
     let lines: Vec<Value> = ran.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let shown: Vec<_> = lines.iter().map(|line| json!([line["digest"], line["problem"]])).collect();
     let expected = [
@@ -134,10 +134,10 @@ fn a_check_prints_a_line_for_each_problem_and_fails() {
     assert_eq!(lines.len(), 3);
 }
 
-/// Neither starts to serve where nobody learns of it.
+/// `serve` does not start if its address cannot be printed.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_and_a_closed_pipe_are_met_as_by_other_commands() {
+fn check_and_serve_handle_a_full_disk_and_a_closed_pipe() {
     let (home, layout, root) = sample();
     let damaged = home.path().join("damaged");
     store(&damaged, &Memory::sample().0, &root, None);
@@ -153,7 +153,7 @@ fn a_full_disk_and_a_closed_pipe_are_met_as_by_other_commands() {
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stderr}");
         assert!(
-            stderr.starts_with("error: stdout cannot be written: No space left"),
+            stderr.starts_with("error: could not write to stdout: No space left"),
             "{arguments:?}: {stderr}"
         );
 
@@ -172,26 +172,26 @@ fn wrong_content_in_a_layout_fails_a_blob() {
     let file = home.path().join("file");
     let name = format!("{layout}@{layer}");
     let ran = ocip(&["blob", "-o", file.to_str().unwrap(), &name]);
-    ran.failed(1, &["its content is that of sha256:", "ocip check"]);
+    ran.failed(1, &["digest mismatch: computed sha256:", "ocip check"]);
     assert!(!file.exists());
     ocip(&["blob", &name, "--size", "1"]).failed(1, &["its descriptor says 1"]);
 }
 
-/// `ocip serve`, and the lines that it prints at its start: as many as there are places, and one.
+/// A running `ocip serve`, and its first lines: the address and one line per root.
 struct Serving {
     child: Child,
     lines: Vec<String>,
 }
 
 impl Serving {
-    fn start(arguments: &[&str], places: usize) -> Self {
+    fn start(arguments: &[&str], roots: usize) -> Self {
         let mut child = command(&[&["serve", "--listen", "127.0.0.1:0"], arguments].concat())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let lines = lines.take(places + 1).map(|line| line.trim().to_owned()).collect();
+        let lines = lines.take(roots + 1).map(|line| line.trim().to_owned()).collect();
         Self { child, lines }
     }
 
@@ -199,19 +199,19 @@ impl Serving {
         self.lines[0].split(' ').next().unwrap().strip_prefix("http://").unwrap()
     }
 
-    /// Ends it as Ctrl-C does; what it said on stderr.
+    /// Sends a signal; returns the exit status and stderr.
     fn interrupt(mut self, signal: &str) -> (Option<i32>, String) {
         let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
         let status = self.child.wait().unwrap().code();
-        let said = std::io::read_to_string(self.child.stderr.take().unwrap()).unwrap();
-        (status, said)
+        let stderr = std::io::read_to_string(self.child.stderr.take().unwrap()).unwrap();
+        (status, stderr)
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        // It may have ended already.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -221,13 +221,13 @@ impl Drop for Serving {
 #[test]
 fn a_layout_is_served_until_ctrl_c() {
     let (_home, layout, _) = sample();
-    let folder = layout.trim_start_matches("oci:");
-    for (name, signal) in [(folder, "-INT"), (&layout, "-TERM")] {
+    let directory = layout.trim_start_matches("oci:");
+    for (name, signal) in [(directory, "-INT"), (&layout, "-TERM")] {
         let serving = Serving::start(&[name], 1);
-        let place = &serving.lines[1];
-        assert_eq!(*place, format!("{}/layout:latest", serving.address()));
+        let reference = &serving.lines[1];
+        assert_eq!(*reference, format!("{}/layout:latest", serving.address()));
         let from_layout = ocip(&["tree", "--json", "--blobs", &layout]).succeeded();
-        let from_registry = on_both(&["tree", "--json", "--blobs", place]).succeeded();
+        let from_registry = on_both(&["tree", "--json", "--blobs", reference]).succeeded();
         assert_eq!(from_registry.stdout, from_layout.stdout);
         let layer = b"the layer that all of them share\n";
         let blob = format!("{}/layout@{}", serving.address(), Digest::of(Algorithm::Sha256, layer));
@@ -247,8 +247,8 @@ fn each_root_is_served_under_its_name() {
     {
         store(home.path(), &memory, root, name);
     }
-    let folder = home.path().to_str().unwrap();
-    let serving = Serving::start(&["--repository", "mine", folder], 4);
+    let directory = home.path().to_str().unwrap();
+    let serving = Serving::start(&["--repository", "mine", directory], 4);
     let address = serving.address();
     let expected = [
         format!("{address}/mine:1.0"),
@@ -257,27 +257,27 @@ fn each_root_is_served_under_its_name() {
         format!("{address}/mine@{}", four.digest),
     ];
     assert_eq!(serving.lines[1..], expected);
-    for (place, root) in expected.iter().zip([&one, &two, &three, &four]) {
-        let ran = on_both(&["resolve", "--json", place]).succeeded();
-        assert!(ran.text().contains(&root.digest.to_string()), "{place}: {}", ran.text());
+    for (reference, root) in expected.iter().zip([&one, &two, &three, &four]) {
+        let ran = on_both(&["resolve", "--json", reference]).succeeded();
+        assert!(ran.text().contains(&root.digest.to_string()), "{reference}: {}", ran.text());
     }
 
-    let single = Serving::start(&[&format!("oci:{folder}:1.0")], 1);
+    let single = Serving::start(&[&format!("oci:{directory}:1.0")], 1);
     assert_eq!(single.lines[1], format!("{}/layout:1.0", single.address()));
     on_both(&["resolve", &format!("{}/team/app:2.0", single.address())]).failed(1, &["404"]);
 }
 
 #[test]
-fn what_cannot_be_served_is_said() {
+fn serve_explains_why_it_cannot_start() {
     let (home, layout, _) = sample();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     ocip(&["serve", "--listen", &address, &layout]).failed(1, &[&address, "hint: ", "--listen"]);
     ocip(&["serve", "--listen", "nowhere", &layout]).failed(2, &["--listen"]);
     ocip(&["serve", "--repository", "Upper", &layout]).failed(2, &["--repository", "lower case"]);
-    ocip(&["serve", home.path().to_str().unwrap()]).failed(1, &["oci-layout", "not there"]);
+    ocip(&["serve", home.path().to_str().unwrap()]).failed(1, &["oci-layout", "not found"]);
     let layer = Digest::of(Algorithm::Sha256, b"the layer that all of them share\n");
     fs::remove_file(home.path().join("layout").join(blob_path(&layer))).unwrap();
     let ran = ocip(&["serve", "--listen", "127.0.0.1:0", &layout]);
-    ran.failed(1, &[&layer.to_string(), "not there", "ocip check"]);
+    ran.failed(1, &[&layer.to_string(), "missing", "ocip check"]);
 }

@@ -1,4 +1,4 @@
-//! Logins for registries that want one, and what becomes of the password.
+//! Logins, and the secrecy of passwords.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ const PASSWORD: &str = "hunter2 and more";
 const AUTH: &str = "dXNlcjpodW50ZXIyIGFuZCBtb3Jl";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// A registry that wants this login, and has one manifest by any name.
+/// A registry that requires this login, and serves one manifest under every name.
 fn registry() -> SocketAddr {
     scripted_by_head(|head| {
         let is_login = |line: &&String| {
@@ -44,14 +44,14 @@ fn config(registry: SocketAddr) -> String {
 }
 
 #[track_caller]
-fn keeps_the_secret(ran: &Ran) {
+fn assert_no_secret(ran: &Ran) {
     for secret in [PASSWORD, "hunter2", AUTH] {
         assert!(!ran.stderr.contains(secret) && !ran.text().contains(secret), "{ran:?}");
     }
 }
 
 #[test]
-fn a_name_and_a_password_on_stdin_are_a_login() {
+fn the_password_is_read_from_stdin() {
     let name = format!("{}/demo", registry());
     for adapter in ADAPTERS {
         for end in ["", "\n", "\r\n"] {
@@ -59,26 +59,26 @@ fn a_name_and_a_password_on_stdin_are_a_login() {
                 ["-v", "--adapter", adapter, "manifest", "--username", "user", "--password-stdin", &name];
             let ran = ocip_with(&arguments, format!("{PASSWORD}{end}").as_bytes()).succeeded();
             assert!(ran.text().contains(INDEX), "{}", ran.text());
-            keeps_the_secret(&ran);
+            assert_no_secret(&ran);
         }
     }
 }
 
 #[test]
-fn a_wrong_password_is_told_and_not_shown() {
+fn a_wrong_password_is_reported_but_not_shown() {
     let name = format!("{}/demo", registry());
     for adapter in ADAPTERS {
         let arguments = ["-v", "--adapter", adapter, "tree", "--username", "user", "--password-stdin", &name];
         for wrong in [format!("{PASSWORD}\n\n"), format!(" {PASSWORD}"), format!("{PASSWORD} ")] {
             let ran = ocip_with(&arguments, wrong.as_bytes());
-            ran.failed(1, &["error: GET http://", "401 Unauthorized", "hint: the login may be wrong"]);
-            keeps_the_secret(&ran);
+            ran.failed(1, &["error: GET http://", "401 Unauthorized", "hint: the login is wrong"]);
+            assert_no_secret(&ran);
         }
     }
 }
 
 #[test]
-fn without_a_login_the_hint_says_how_to_make_one() {
+fn without_a_login_the_hint_shows_how_to_log_in() {
     let ran = on_both(&["resolve", &format!("{}/demo", registry())]);
     ran.failed(
         1,
@@ -87,13 +87,13 @@ fn without_a_login_the_hint_says_how_to_make_one() {
 }
 
 #[test]
-fn a_file_has_logins() {
+fn auth_file_replaces_other_logins() {
     let registry = registry();
     let directory = directory(&config(registry));
     let file = directory.path().join("config.json");
     let name = format!("{registry}/demo");
     let ran = on_both(&["-v", "resolve", "--auth-file", file.to_str().unwrap(), &name]).succeeded();
-    keeps_the_secret(&ran);
+    assert_no_secret(&ran);
 
     on_both(&["resolve", "--auth-file", "/dev/null", &name]).failed(1, &["401 Unauthorized"]);
     ocip(&["resolve", "--auth-file", "/no/such/file", &name])
@@ -101,7 +101,7 @@ fn a_file_has_logins() {
 }
 
 #[test]
-fn the_logins_of_docker_serve() {
+fn the_logins_of_docker_are_used() {
     let registry = registry();
     let directory = directory(&config(registry));
     let run = |adapter, path: &Path| {
@@ -117,35 +117,35 @@ fn the_logins_of_docker_serve() {
 }
 
 #[test]
-fn a_login_that_cannot_be_looked_up_is_an_error_with_a_hint() {
+fn a_failed_look_up_is_an_error_with_a_hint() {
     let registry = registry();
     let name = format!("{registry}/demo");
     let helper = directory("{\"credsStore\": \"nonesuch\"}");
     let broken = directory(&config(registry).replace("\"}}", "\"}"));
-    for (directory, said) in [(&helper, "docker-credential-nonesuch"), (&broken, "not JSON")] {
+    for (directory, expected) in [(&helper, "docker-credential-nonesuch"), (&broken, "not JSON")] {
         let file = directory.path().join("config.json");
         let file = file.to_str().unwrap();
         let ran = on_both(&["-v", "resolve", "--auth-file", file, &name]);
-        ran.failed(1, &["error: ", file, said, "hint: ", "--auth-file", "--username"]);
-        keeps_the_secret(&ran);
+        ran.failed(1, &["error: ", file, expected, "hint: ", "--auth-file", "--username"]);
+        assert_no_secret(&ran);
     }
 }
 
 #[test]
-fn mistakes_with_the_password_are_explained() {
+fn invalid_login_options_are_explained() {
     let cases: &[(&[&str], &[u8], &str)] = &[
-        (&["--username", "user"], b"", "--username needs --password-stdin"),
-        (&["--password-stdin"], b"hunter2", "--password-stdin needs --username NAME"),
+        (&["--username", "user"], b"", "--username requires --password-stdin"),
+        (&["--password-stdin"], b"hunter2", "--password-stdin requires --username NAME"),
         (&["--username", "user", "--password-stdin"], b"", "no password on stdin"),
         (&["--username", "user", "--password-stdin"], b"\r\n", "no password on stdin"),
         (&["--username", "user", "--password-stdin"], b"hunter2\xff", "not UTF-8"),
-        (&["--username", "user", "--password-stdin"], &b"x".repeat(1 << 17), "more than 64 KiB"),
-        (&["--username", "us:er", "--password-stdin"], b"hunter2", "must not have a colon"),
+        (&["--username", "user", "--password-stdin"], &b"x".repeat(1 << 17), "longer than 64 KiB"),
+        (&["--username", "us:er", "--password-stdin"], b"hunter2", "must not contain a colon"),
     ];
-    for (arguments, stdin, said) in cases {
-        // Nobody listens there, so that nothing comes of it if it is tried.
+    for (arguments, stdin, expected) in cases {
+        // Nothing listens on this port, in case a connection is attempted.
         let ran = ocip_with(&[&["resolve", "127.0.0.1:1/demo"], *arguments].concat(), stdin);
-        ran.failed(2, &["error: --", said]);
-        keeps_the_secret(&ran);
+        ran.failed(2, &["error: --", expected]);
+        assert_no_secret(&ran);
     }
 }

@@ -1,4 +1,4 @@
-//! The real binary against registries on loopback.
+//! The `ocip` binary, run against registries on loopback.
 
 mod check;
 mod demo;

@@ -1,4 +1,4 @@
-//! Wrong usage: the status is 2, nothing is on stdout, and stderr says what to write instead.
+//! Usage errors: exit status 2, empty stdout, and a correction on stderr.
 
 use crate::support::{ocip, sample};
 
@@ -9,50 +9,53 @@ fn mistakes_are_explained() {
         (&["rsolve", "alpine"], &["rsolve", "resolve"]),
         (&["resolve", "alpine", "busybox"], &["busybox"]),
         (&["resolve", "UPPER"], &["UPPER", "lower case"]),
-        (&["resolve", "https://ghcr.io/a/b:1"], &["no scheme", "write `ghcr.io/a/b:1`"]),
-        (&["resolve", "docker://alpine"], &["no scheme", "write `alpine`"]),
-        (&["tree", "https://hub.docker.com/_/alpine"], &["write `alpine`"]),
-        (&["tree", "https://hub.docker.com/r/grafana/loki/"], &["write `grafana/loki`"]),
+        (&["resolve", "https://ghcr.io/a/b:1"], &["no scheme", "use `ghcr.io/a/b:1`"]),
+        (&["resolve", "docker://alpine"], &["no scheme", "use `alpine`"]),
+        (&["tree", "https://hub.docker.com/_/alpine"], &["use `alpine`"]),
+        (&["tree", "https://hub.docker.com/r/grafana/loki/"], &["use `grafana/loki`"]),
         (&["tree", "https://registry.example/v2/?n=1"], &["a URL is not a reference"]),
         (&["pull", "/srv/mirror", "copy"], &["a path is not a reference", "`oci:/srv/mirror`"]),
-        (&["blob", "alpine:3"], &["named by its digest", "alpine@sha256:"]),
+        (&["blob", "alpine:3"], &["requires a digest", "alpine@sha256:"]),
         (&["blob", "alpine@sha256:12"], &["sha256:12", "hexadecimal"]),
         (&["resolve", "alpine@md5:0123"], &["md5:0123", "cannot be verified"]),
         (&["tree", "--platform", "linux", "alpine"], &["linux", "linux/arm64"]),
         (&["tree", "--adapter", "reqwest", "alpine"], &["reqwest", "tokio", "ureq"]),
         (&["tree", "--in-flight", "0", "alpine"], &["--in-flight", "from 1 to 256"]),
         (&["tree", "--retries", "101", "alpine"], &["--retries", "from 0 to 100"]),
-        (&["tree", "--timeout", "0", "alpine"], &["--timeout", "above 0"]),
+        (&["tree", "--timeout", "0", "alpine"], &["--timeout", "greater than 0"]),
         (&["tree", "--timeout", "soon", "alpine"], &["--timeout", "number of seconds"]),
         (&["tree", "-v", "-q", "alpine"], &["--verbose", "--quiet"]),
         (&["manifest", "--json", "alpine"], &["--json"]),
         (&["resolve", "--ca-file", "/no/such/file", "alpine"], &["--ca-file /no/such/file", "No such file"]),
         (&["resolve", "--ca-file", "Cargo.toml", "alpine"], &["--ca-file Cargo.toml", "no certificate"]),
         (&["tree", "--retries", "-1", "alpine"], &["'-1'", "from 0 to 100"]),
-        (&["tree", "--timeout", "-1", "alpine"], &["'-1'", "above 0"]),
+        (&["tree", "--timeout", "-1", "alpine"], &["'-1'", "greater than 0"]),
         (&["tree", "./mirror"], &["a path is not a reference", "`oci:./mirror`"]),
         (&["tree", "localhost:5000"], &["repository is missing", "`localhost:5000/REPOSITORY`"]),
         (
             &["tree", "ghcr.io"],
             &["repository is missing", "`ghcr.io/REPOSITORY`", "docker.io/library/ghcr.io"],
         ),
-        (&["tree", &format!("sha256:{}", "0".repeat(64))], &["does not say where", "`REPOSITORY@sha256:0"]),
-        (&["tree", "docker-daemon:alpine:3"], &["`docker-daemon:` is not known here", "oci:DIR"]),
+        (
+            &["tree", &format!("sha256:{}", "0".repeat(64))],
+            &["a digest alone is not a reference", "`REPOSITORY@sha256:0"],
+        ),
+        (&["tree", "docker-daemon:alpine:3"], &["`docker-daemon:` is not supported", "oci:DIR"]),
         (&["blob", "--size", "10k", "alpine@sha256:12"], &["--size", "without a unit"]),
         (&["serve", "--listen", "5000", "mirror"], &["--listen", "127.0.0.1:5000"]),
-        (&["serve", "--listen", "localhost:5000", "mirror"], &["--listen", "an IP address and a port"]),
+        (&["serve", "--listen", "localhost:5000", "mirror"], &["--listen", "an IP address and port"]),
         (&["completions", "tcsh"], &["tcsh", "bash"]),
     ];
-    for (arguments, said) in cases {
+    for (arguments, expected) in cases {
         let ran = ocip(arguments);
-        ran.failed(2, said);
+        ran.failed(2, expected);
         assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
         assert_eq!(ran.text(), "", "{arguments:?}");
     }
 }
 
 #[test]
-fn a_password_that_was_typed_is_not_shown_again() {
+fn a_password_in_an_argument_is_not_printed() {
     for text in [
         "https://me:s3cret@ghcr.io/x",
         "https://me:s3cret@ghcr.io",
@@ -75,7 +78,7 @@ fn a_password_that_was_typed_is_not_shown_again() {
 }
 
 #[test]
-fn a_word_too_much_does_no_harm() {
+fn repeated_flags_are_accepted() {
     let registry = sample();
     for words in [["-v", "-v"], ["-q", "-q"], ["--verbose", "-v"]] {
         ocip(&[&words[..], &["resolve", &format!("{registry}/demo")]].concat()).succeeded();
@@ -83,7 +86,7 @@ fn a_word_too_much_does_no_harm() {
 }
 
 #[test]
-fn a_directory_is_no_place_for_a_blob() {
+fn output_must_be_a_file_in_an_existing_directory() {
     let digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_str().unwrap();
@@ -93,7 +96,7 @@ fn a_directory_is_no_place_for_a_blob() {
 }
 
 #[test]
-fn without_arguments_the_help_is_shown() {
+fn help_is_shown_without_arguments() {
     let ran = ocip(&[]);
     ran.failed(2, &["Usage: ocip", "resolve", "ocip demo"]);
 }

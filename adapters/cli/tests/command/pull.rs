@@ -8,51 +8,51 @@ use tempfile::TempDir;
 
 use crate::support::{ADAPTERS, Ran, ocip, registry, sample};
 
-fn pull(adapter: &str, arguments: &[&str], folder: &Path) -> Ran {
-    let folder = folder.to_str().unwrap();
-    ocip(&[&["pull", "--adapter", adapter], arguments, &[folder]].concat())
+fn pull(adapter: &str, arguments: &[&str], directory: &Path) -> Ran {
+    let directory = directory.to_str().unwrap();
+    ocip(&[&["pull", "--adapter", adapter], arguments, &[directory]].concat())
 }
 
 #[test]
-fn a_pulled_layout_shows_the_same_tree_and_has_no_problem() {
+fn a_pulled_layout_has_the_same_tree_and_no_problems() {
     let address = sample();
     let tree = ocip(&["tree", "--json", "--blobs", &format!("{address}/demo")]).succeeded();
     let resolved = ocip(&["resolve", "--json", &format!("{address}/demo")]).succeeded();
     for adapter in ADAPTERS {
         let home = TempDir::new().unwrap();
-        let folder = home.path().join("mirror");
-        let ran = pull(adapter, &["--json", &format!("{address}/demo")], &folder).succeeded();
+        let directory = home.path().join("mirror");
+        let ran = pull(adapter, &["--json", &format!("{address}/demo")], &directory).succeeded();
         assert_eq!(ran.text(), resolved.text());
-        assert!(ran.stderr.contains("19 contents"), "{}", ran.stderr);
-        let layout = format!("oci:{}:latest", folder.display());
+        assert!(ran.stderr.contains("19 items"), "{}", ran.stderr);
+        let layout = format!("oci:{}:latest", directory.display());
         assert_eq!(ocip(&["tree", "--json", "--blobs", &layout]).succeeded().text(), tree.text());
         assert_eq!(ocip(&["check", &layout]).succeeded().text(), "");
     }
 }
 
 #[test]
-fn what_other_pulls_left_is_told() {
+fn partial_blobs_of_other_pulls_are_reported() {
     let address = sample();
     let home = TempDir::new().unwrap();
     let name = format!("{address}/demo");
     assert!(!pull("tokio", &[&name], home.path()).succeeded().stderr.contains("interrupted"));
-    let folder = home.path().join(".oci-proto-partial");
-    fs::create_dir(&folder).unwrap();
-    fs::write(folder.join(format!("sha256-{}", "0".repeat(64))), "half of a blob").unwrap();
-    // What a pull leaves that ends while it replaces the index.
-    fs::write(folder.join("index.json"), "{").unwrap();
-    let said = format!("1 partial blob of interrupted pulls, 14 B, in {}: ", folder.display());
+    let directory = home.path().join(".oci-proto-partial");
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join(format!("sha256-{}", "0".repeat(64))), "half of a blob").unwrap();
+    // Left by a pull that was killed while it replaced the index.
+    fs::write(directory.join("index.json"), "{").unwrap();
+    let expected = format!("1 partial blob of interrupted pulls, 14 B, in {}; ", directory.display());
     for ran in [
         pull("tokio", &[&name], home.path()),
         pull("ureq", &[&name], home.path()),
         ocip(&["check", home.path().to_str().unwrap()]),
     ] {
-        assert!(ran.succeeded().stderr.contains(&said), "no `{said}`");
+        assert!(ran.succeeded().stderr.contains(&expected), "no `{expected}`");
     }
 }
 
 #[test]
-fn a_platform_takes_only_its_image() {
+fn a_platform_selects_one_image() {
     let address = sample();
     for adapter in ADAPTERS {
         let home = TempDir::new().unwrap();
@@ -65,19 +65,19 @@ fn a_platform_takes_only_its_image() {
 }
 
 #[test]
-fn a_folder_that_is_something_else_is_left_alone() {
+fn a_directory_with_other_files_is_not_modified() {
     let address = sample();
     for adapter in ADAPTERS {
         let home = TempDir::new().unwrap();
         fs::write(home.path().join("thesis.txt"), "years of work").unwrap();
         let ran = pull(adapter, &[&format!("{address}/demo")], home.path());
-        ran.failed(1, &["not an image layout", "thesis.txt"]);
+        ran.failed(1, &["neither an image layout nor empty", "thesis.txt"]);
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
     }
 }
 
 #[test]
-fn a_file_in_the_place_of_the_folder_is_an_error() {
+fn a_file_instead_of_the_directory_is_an_error() {
     let address = sample();
     for adapter in ADAPTERS {
         let home = TempDir::new().unwrap();
@@ -88,7 +88,7 @@ fn a_file_in_the_place_of_the_folder_is_an_error() {
 }
 
 #[test]
-fn what_the_registry_lacks_fails_the_pull_and_leaves_no_root() {
+fn a_missing_tag_fails_the_pull_and_adds_no_root() {
     let mut memory = Memory::new();
     let image = memory.add_image(Flavour::OCI, None, &[b"a layer"]);
     let index = memory.add_index(Flavour::OCI, [&image]);
@@ -102,7 +102,7 @@ fn what_the_registry_lacks_fails_the_pull_and_leaves_no_root() {
 }
 
 #[test]
-fn a_layout_is_no_registry() {
+fn pulling_from_a_layout_is_a_usage_error() {
     let home = TempDir::new().unwrap();
     pull("tokio", &["oci:somewhere:1.0"], home.path()).failed(2, &["from a registry", "hint: "]);
 }

@@ -1,4 +1,4 @@
-//! What goes to stdout, and into files.
+//! Results on stdout and in files.
 
 use std::fs;
 
@@ -34,7 +34,7 @@ fn resolve_prints_json() {
 }
 
 #[test]
-fn a_platform_chooses_an_image() {
+fn a_platform_selects_an_image() {
     let mut memory = Memory::new();
     let platforms = ["linux/amd64", "linux/arm64", "linux/arm/v7"];
     let images = platforms.map(|name| memory.add_image(Flavour::OCI, name.parse().ok(), &[name.as_bytes()]));
@@ -100,7 +100,7 @@ index           1a1ff64b7959      945 B
 }
 
 #[test]
-fn tree_sums_up_on_stderr_unless_told_to_be_quiet() {
+fn tree_prints_totals_to_stderr_unless_quiet() {
     let name = format!("{}/demo", sample());
     let ran = on_both(&["tree", &name]).succeeded();
     assert!(ran.stderr.starts_with("11 nodes; 9 manifests read, 5.52 kB; "), "{}", ran.stderr);
@@ -110,7 +110,7 @@ fn tree_sums_up_on_stderr_unless_told_to_be_quiet() {
 }
 
 #[test]
-fn tree_prints_a_json_object_a_line_in_walk_order() {
+fn tree_prints_one_json_object_per_line_in_walk_order() {
     let ran = on_both(&["tree", "--json", &format!("{}/demo", sample())]).succeeded();
     let (_, root) = Memory::sample();
     let nodes = lines(ran.text());
@@ -151,8 +151,8 @@ fn tree_prints_a_json_object_a_line_in_walk_order() {
     assert!(repeated[9], "{nodes:?}");
 }
 
-/// A registry whose `demo:latest` is an index of one image, which it does not have.
-fn lacking() -> (String, String) {
+/// A registry whose `demo:latest` is an index of one image that the registry lacks.
+fn registry_without_the_image() -> (String, String) {
     let mut memory = Memory::new();
     let image = memory.add_image(Flavour::OCI, "linux/amd64".parse().ok(), &[]);
     let root = memory.add_index(Flavour::OCI, [&image]);
@@ -167,8 +167,8 @@ fn lacking() -> (String, String) {
 }
 
 #[test]
-fn tree_marks_what_the_registry_lacks() {
-    let (name, digest) = lacking();
+fn tree_marks_missing_manifests() {
+    let (name, digest) = registry_without_the_image();
     let ran = on_both(&["tree", "--json", &name]).succeeded();
     let nodes = lines(ran.text());
     assert_eq!((&nodes[1]["digest"], &nodes[1]["missing"]), (&json!(digest), &json!(true)));
@@ -180,7 +180,7 @@ fn tree_marks_what_the_registry_lacks() {
 }
 
 #[test]
-fn a_blob_goes_to_stdout_or_to_a_file() {
+fn a_blob_is_written_to_stdout_or_a_file() {
     let mut memory = Memory::new();
     let layer: Vec<u8> = (0..1_000_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
     let root = memory.add_image(Flavour::OCI, None, &[&layer]);
@@ -204,21 +204,21 @@ fn a_blob_goes_to_stdout_or_to_a_file() {
 }
 
 #[test]
-fn a_file_keeps_its_content_where_the_blob_is_wrong() {
+fn a_file_is_not_replaced_by_a_blob_with_wrong_content() {
     let digest = oci_proto::Digest::of(Algorithm::Sha256, b"what was asked for");
     let address = scripted(|_| response("200 OK", "application/octet-stream", b"what was sent"));
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("layer");
     fs::write(&file, "before").unwrap();
     let ran = on_both(&["blob", "-o", file.to_str().unwrap(), &format!("{address}/demo@{digest}")]);
-    ran.failed(1, &["error: GET ", "wrong content", &digest.to_string()]);
+    ran.failed(1, &["error: GET ", "digest mismatch", &digest.to_string()]);
     assert_eq!(fs::read(&file).unwrap(), b"before");
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }
 
 #[cfg(unix)]
 #[test]
-fn a_link_and_a_device_stay_what_they_are() {
+fn links_and_devices_are_not_replaced() {
     use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
 
     let mut memory = Memory::new();

@@ -1,4 +1,4 @@
-//! Registries to ask, and the command that asks them.
+//! Test registries, and helpers that run the command.
 
 use std::future::pending;
 use std::io::{BufRead as _, BufReader, PipeWriter, Write as _};
@@ -14,12 +14,12 @@ use tokio::runtime;
 
 pub(crate) const ADAPTERS: [&str; 2] = ["tokio", "ureq"];
 
-/// Serves what is under `root` as `demo:latest`, until the test ends.
+/// Serves the tree under `root` as `demo:latest` until the test ends.
 pub(crate) fn registry(memory: &Memory, root: &Descriptor) -> SocketAddr {
     registry_that_serves(memory, root, memory.clone())
 }
 
-/// The same, with blobs that are not what they were when the registry took them.
+/// Serves the tree under `root`, but with the content of `blobs`, which may differ from that in `memory`.
 pub(crate) fn registry_that_serves(memory: &Memory, root: &Descriptor, blobs: Memory) -> SocketAddr {
     let mut server = Server::new();
     server.add(&"demo".parse().unwrap(), "latest".parse().ok().as_ref(), root, memory).unwrap();
@@ -35,14 +35,14 @@ pub(crate) fn sample() -> SocketAddr {
     registry(&memory, &root)
 }
 
-/// Answers each request, of which it is told the path, with the bytes of a whole response.
+/// A server that answers each request with the bytes that `answer` returns for its path.
 pub(crate) fn scripted(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> SocketAddr {
     scripted_by_head(move |head| {
         answer(head.first().and_then(|line| line.split(' ').nth(1)).unwrap_or_default())
     })
 }
 
-/// Answers each request, of which it is told the lines of the head, with the bytes of a whole response.
+/// A server that answers each request with the bytes that `answer` returns for the lines of its head.
 pub(crate) fn scripted_by_head(answer: impl Fn(&[String]) -> Vec<u8> + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -59,11 +59,11 @@ pub(crate) fn scripted_by_head(answer: impl Fn(&[String]) -> Vec<u8> + Send + Sy
 fn converse(stream: &TcpStream, answer: &dyn Fn(&[String]) -> Vec<u8>) {
     let head: Vec<String> =
         BufReader::new(stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
-    // A client that hangs up early is none of this side's business.
+    // The client may close the connection early.
     let _ = (&*stream).write_all(&answer(&head));
 }
 
-/// A whole response. An answer to HEAD has too much body then, which a client must drop.
+/// A complete response. In response to HEAD, clients must ignore the body.
 pub(crate) fn response(status: &str, media_type: &str, body: &[u8]) -> Vec<u8> {
     let mut bytes = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
@@ -74,7 +74,7 @@ pub(crate) fn response(status: &str, media_type: &str, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// What a run of the command left behind.
+/// The result of running the command.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ran {
     pub(crate) status: i32,
@@ -87,11 +87,11 @@ impl Ran {
         std::str::from_utf8(&self.stdout).unwrap()
     }
 
-    /// Fails the test unless the command did.
+    /// Asserts that the command failed with this status, and that stderr contains these texts.
     #[track_caller]
-    pub(crate) fn failed(&self, status: i32, said: &[&str]) {
+    pub(crate) fn failed(&self, status: i32, expected: &[&str]) {
         assert_eq!(self.status, status, "{self:?}");
-        for words in said {
+        for words in expected {
             assert!(self.stderr.contains(words), "{words:?} is not in: {}", self.stderr);
         }
         assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
@@ -110,7 +110,7 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     for name in ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "RUST_BACKTRACE"] {
         command.env_remove(name).env_remove(name.to_lowercase());
     }
-    // The logins of whoever runs the tests are none of theirs.
+    // The tests must not use the logins of the user who runs them.
     for name in ["DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_CONFIG_HOME"] {
         command.env_remove(name);
     }
@@ -124,7 +124,7 @@ pub(crate) fn ocip(arguments: &[&str]) -> Ran {
 
 fn ran(output: &Output) -> Ran {
     Ran {
-        status: output.status.code().expect("no signal ends it"),
+        status: output.status.code().expect("not killed by a signal"),
         stdout: output.stdout.clone(),
         stderr: String::from_utf8(output.stderr.clone()).unwrap(),
     }
@@ -143,7 +143,7 @@ pub(crate) fn ocip_with(arguments: &[&str], stdin: &[u8]) -> Ran {
     ran(&child.wait_with_output().unwrap())
 }
 
-/// Runs the command on each adapter, which must make no difference to the results.
+/// Runs the command on each adapter, and asserts that the results are identical.
 #[track_caller]
 pub(crate) fn on_both(arguments: &[&str]) -> Ran {
     let [tokio, ureq] = ADAPTERS.map(|adapter| ocip(&[&["--adapter", adapter], arguments].concat()));
@@ -151,7 +151,7 @@ pub(crate) fn on_both(arguments: &[&str]) -> Ran {
     ureq
 }
 
-/// The writing end of a pipe that nobody reads.
+/// The write end of a pipe whose read end is closed.
 pub(crate) fn closed_pipe() -> PipeWriter {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

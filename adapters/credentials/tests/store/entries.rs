@@ -1,11 +1,11 @@
-//! What an entry of `auths` says, and which one it is.
+//! Entries of `auths`: their forms, and which one is used.
 
 use oci_proto::Credentials;
 
-use crate::support::{Place, base64, config, login};
+use crate::support::{TestDirectory, base64, config, login};
 
-fn read(entry: &str) -> Place {
-    Place::with_config(format!("{{\"auths\": {{\"registry.example\": {entry}}}}}"))
+fn with_entry(entry: &str) -> TestDirectory {
+    TestDirectory::with_config(format!("{{\"auths\": {{\"registry.example\": {entry}}}}}"))
 }
 
 #[test]
@@ -38,12 +38,12 @@ fn an_entry_has_one_of_four_forms() {
             login("user", "p"),
         ),
     ] {
-        assert_eq!(read(&entry).look_up("registry.example/app"), Ok(found), "{entry}");
+        assert_eq!(with_entry(&entry).look_up("registry.example/app"), Ok(found), "{entry}");
     }
 }
 
 #[test]
-fn an_entry_in_name_only_is_no_login() {
+fn an_empty_entry_is_not_a_login() {
     for entry in [
         "{}",
         "null",
@@ -52,32 +52,32 @@ fn an_entry_in_name_only_is_no_login() {
         "{\"email\": \"user@example.com\"}",
         "{\"username\": \"\", \"password\": \"\", \"identitytoken\": \"\", \"registrytoken\": \"\"}",
     ] {
-        assert_eq!(read(entry).look_up("registry.example/app"), Ok(None), "{entry}");
+        assert_eq!(with_entry(entry).look_up("registry.example/app"), Ok(None), "{entry}");
     }
 }
 
 #[test]
-fn an_entry_that_cannot_be_read_is_named() {
-    for (entry, said) in [
+fn an_invalid_entry_is_named() {
+    for (entry, expected) in [
         ("{\"auth\": \"%%%\"}".to_owned(), "`auth` is not base64"),
         (format!("{{\"auth\": \"{}\"}}", base64("no-colon")), "`auth` has no colon"),
-        (format!("{{\"auth\": \"{}\"}}", base64(b"user:\xff")), "`auth` is not UTF-8"),
+        (format!("{{\"auth\": \"{}\"}}", base64(b"user:\xff")), "`auth` is not base64 of UTF-8"),
         ("{\"auth\": 7}".to_owned(), "`auth` is not a string"),
         ("{\"identitytoken\": [\"t\"]}".to_owned(), "`identitytoken` is not a string"),
-        ("{\"username\": \"a:b\", \"password\": \"p\"}".to_owned(), "must not have a colon"),
+        ("{\"username\": \"a:b\", \"password\": \"p\"}".to_owned(), "must not contain a colon"),
         ("\"user:password\"".to_owned(), "`registry.example` is not an object"),
     ] {
-        let place = read(&entry);
+        let place = with_entry(&entry);
         let fault = place.fault("registry.example/app");
-        for said in [place.config().to_str().unwrap(), "`auths`", "registry.example", said] {
-            assert!(fault.contains(said), "{said:?} is not in {fault:?}");
+        for expected in [place.config().to_str().unwrap(), "`auths`", "registry.example", expected] {
+            assert!(fault.contains(expected), "{expected:?} is not in {fault:?}");
         }
     }
 }
 
 #[test]
-fn an_entry_that_is_not_asked_for_does_no_harm() {
-    let place = Place::with_config(
+fn invalid_entries_of_other_registries_are_ignored() {
+    let place = TestDirectory::with_config(
         "{\"auths\": {\"a.example\": 7, \"b.example\": {\"auth\": \"%\"}, \
          \"c.example\": {\"username\": \"user\", \"password\": \"p\"}}}",
     );
@@ -85,8 +85,8 @@ fn an_entry_that_is_not_asked_for_does_no_harm() {
 }
 
 #[test]
-fn the_longest_path_with_a_login_counts() {
-    let place = Place::with_config(config(&[
+fn the_longest_path_with_a_login_is_used() {
+    let place = TestDirectory::with_config(config(&[
         ("quay.io", "all:1"),
         ("quay.io/team", "team:2"),
         ("quay.io/team/app", "app:3"),
@@ -110,7 +110,7 @@ fn the_longest_path_with_a_login_counts() {
 }
 
 #[test]
-fn docker_hub_is_found_by_each_of_its_names() {
+fn docker_hub_is_found_under_each_of_its_names() {
     for key in [
         "https://index.docker.io/v1/",
         "https://index.docker.io/v2/",
@@ -120,9 +120,9 @@ fn docker_hub_is_found_by_each_of_its_names() {
         "docker.io/library",
         "docker.io/library/alpine",
     ] {
-        let place = Place::with_config(config(&[(key, "user:password")]));
+        let place = TestDirectory::with_config(config(&[(key, "user:password")]));
         assert_eq!(place.look_up("docker.io/library/alpine"), Ok(login("user", "password")), "{key}");
     }
     let both = [("docker.io", "podman:1"), ("https://index.docker.io/v1/", "docker:2")];
-    assert_eq!(Place::with_config(config(&both)).look_up("docker.io/app"), Ok(login("docker", "2")));
+    assert_eq!(TestDirectory::with_config(config(&both)).look_up("docker.io/app"), Ok(login("docker", "2")));
 }

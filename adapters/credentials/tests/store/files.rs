@@ -1,4 +1,4 @@
-//! Files that are there, that are not, and that are something else.
+//! Files: existing, missing, invalid, and not regular.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use oci_proto::Credentials;
 use oci_proto_credentials::Store;
 
-use crate::support::{Place, config, login, message, query};
+use crate::support::{TestDirectory, config, login, message, query};
 
 #[test]
-fn a_file_that_is_not_there_is_no_error() {
-    let place = Place::new();
+fn a_missing_file_is_not_an_error() {
+    let place = TestDirectory::new();
     let nowhere = place.path().join("no/such/file");
     let below_a_file = place.path().join("file/below");
     fs::write(place.path().join("file"), "").unwrap();
@@ -25,15 +25,19 @@ fn a_file_that_is_not_there_is_no_error() {
 }
 
 #[test]
-fn a_file_with_nothing_in_it_has_no_login() {
+fn an_empty_file_has_no_login() {
     for content in ["", " \n", "{}", "{\"auths\": {}}", "{\"auths\": null, \"credHelpers\": null}"] {
-        assert_eq!(Place::with_config(content).look_up("registry.example/app"), Ok(None), "{content:?}");
+        assert_eq!(
+            TestDirectory::with_config(content).look_up("registry.example/app"),
+            Ok(None),
+            "{content:?}"
+        );
     }
 }
 
 #[test]
-fn a_login_made_meanwhile_counts() {
-    let place = Place::new();
+fn a_login_added_after_the_store_is_made_is_found() {
+    let place = TestDirectory::new();
     let store = place.store();
     assert_eq!(store.look_up(&query("registry.example/app")), Ok(None));
     fs::write(place.config(), config(&[("registry.example", "user:password")])).unwrap();
@@ -41,8 +45,8 @@ fn a_login_made_meanwhile_counts() {
 }
 
 #[test]
-fn what_is_not_json_is_an_error_with_its_place() {
-    for (content, said) in [
+fn invalid_json_is_an_error_with_its_position() {
+    for (content, expected) in [
         (&b"{\n  \"auths\": {\n    oops\n"[..], "line 3 column 5"),
         (b"{\"auths\": {\"registry.example\": {\"auth\": \"dXNlc", "line 1 column"),
         (b"{\"auths\": {\"registry.example\": {\"auth\": \"\xff\"}}}", "line 1 column"),
@@ -50,40 +54,40 @@ fn what_is_not_json_is_an_error_with_its_place() {
         (b"{} {}", "line 1 column 4"),
         (&b"[".repeat(100_000), "line 1 column"),
     ] {
-        let place = Place::with_config(content);
+        let place = TestDirectory::with_config(content);
         let fault = place.fault("registry.example/app");
-        for said in [place.config().to_str().unwrap(), "not JSON", said] {
-            assert!(fault.contains(said), "{said:?} is not in {fault:?}");
+        for expected in [place.config().to_str().unwrap(), "not JSON", expected] {
+            assert!(fault.contains(expected), "{expected:?} is not in {fault:?}");
         }
         assert!(fault.len() < 300, "{fault}");
     }
 }
 
 #[test]
-fn json_of_another_form_is_an_error() {
-    for (content, said) in [
+fn json_of_the_wrong_types_is_an_error() {
+    for (content, expected) in [
         ("[]", "not a JSON object"),
         ("{\"auths\": []}", "`auths` is not an object"),
         ("{\"credHelpers\": \"x\"}", "`credHelpers` is not an object"),
         ("{\"credHelpers\": {\"registry.example\": {}}}", "`registry.example` is not a string"),
         ("{\"credsStore\": {}}", "`credsStore` is not a string"),
     ] {
-        let place = Place::with_config(content);
+        let place = TestDirectory::with_config(content);
         let fault = place.fault("registry.example/app");
-        assert!(fault.starts_with(place.config().to_str().unwrap()) && fault.contains(said), "{fault}");
+        assert!(fault.starts_with(place.config().to_str().unwrap()) && fault.contains(expected), "{fault}");
     }
 }
 
 #[test]
-fn what_is_not_a_file_is_an_error_at_once() {
-    let place = Place::new();
+fn a_path_that_is_not_a_regular_file_is_an_error() {
+    let place = TestDirectory::new();
     let fault =
-        |what: &str| message(Store::none().file(place.path().join(what)).look_up(&query("a.example/b")));
+        |name: &str| message(Store::none().file(place.path().join(name)).look_up(&query("a.example/b")));
 
     fs::create_dir(place.path().join("directory")).unwrap();
     assert!(fault("directory").ends_with("directory: not a regular file"), "{}", fault("directory"));
 
-    // Whoever opens it waits for a writer.
+    // Opening it would block until there is a writer.
     assert!(Command::new("mkfifo").arg(place.path().join("pipe")).status().unwrap().success());
     assert!(fault("pipe").ends_with("pipe: not a regular file"), "{}", fault("pipe"));
 
@@ -93,7 +97,7 @@ fn what_is_not_a_file_is_an_error_at_once() {
 
 #[test]
 fn a_file_of_100_mb_is_refused_without_reading_it() {
-    let place = Place::new();
+    let place = TestDirectory::new();
     File::create(place.config()).unwrap().set_len(100 << 20).unwrap();
     let since = Instant::now();
     let fault = place.fault("registry.example/app");
@@ -102,8 +106,8 @@ fn a_file_of_100_mb_is_refused_without_reading_it() {
 }
 
 #[test]
-fn a_large_file_is_read_up_to_the_bound() {
-    let place = Place::new();
+fn a_file_is_read_up_to_the_size_limit() {
+    let place = TestDirectory::new();
     let logins = config(&[("registry.example", "user:password")]);
     let filled = logins.clone() + &" ".repeat((4 << 20) - logins.len());
     fs::write(place.config(), &filled).unwrap();
@@ -113,8 +117,8 @@ fn a_large_file_is_read_up_to_the_bound() {
 }
 
 #[test]
-fn a_login_that_is_given_comes_before_files_for_its_registry_only() {
-    let place = Place::with_config(config(&[("a.example", "file:1"), ("b.example", "file:2")]));
+fn an_added_login_precedes_files_for_its_registry_only() {
+    let place = TestDirectory::with_config(config(&[("a.example", "file:1"), ("b.example", "file:2")]));
     let given = Credentials::login("given", "3").unwrap();
     let store = place.store().login("a.example".parse().unwrap(), given);
     assert_eq!(store.look_up(&query("a.example/app")), Ok(login("given", "3")));
@@ -123,8 +127,8 @@ fn a_login_that_is_given_comes_before_files_for_its_registry_only() {
 }
 
 #[test]
-fn files_that_are_given_come_before_those_of_the_environment() {
-    let place = Place::with_config(config(&[("a.example", "found:1"), ("b.example", "found:2")]));
+fn added_files_precede_those_of_the_environment() {
+    let place = TestDirectory::with_config(config(&[("a.example", "found:1"), ("b.example", "found:2")]));
     let given = place.path().join("given.json");
     let second = place.path().join("second.json");
     fs::write(&given, config(&[("a.example", "given:3")])).unwrap();
@@ -136,6 +140,6 @@ fn files_that_are_given_come_before_those_of_the_environment() {
 }
 
 #[test]
-fn a_store_of_nothing_has_no_login() {
+fn an_empty_store_has_no_login() {
     assert_eq!(Store::none().look_up(&query("registry.example/app")), Ok(None));
 }

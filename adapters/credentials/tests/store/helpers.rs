@@ -1,12 +1,12 @@
-//! What is said to credential helpers, and which one is asked.
+//! Credential helpers: their input, and which one is run.
 
 use std::fs;
 
 use oci_proto::Credentials;
 
-use crate::support::{Place, base64, config, login, query};
+use crate::support::{TestDirectory, base64, config, login, query};
 
-/// Notes what it was asked, and answers with this login.
+/// A script that records its input, and returns this login.
 fn answering(username: &str, secret: &str) -> String {
     format!(
         "echo \"$1 $(cat)\" >> \"$(dirname \"$0\")/asked\"
@@ -14,36 +14,38 @@ fn answering(username: &str, secret: &str) -> String {
     )
 }
 
-/// Notes that it was asked, and has no login.
+/// A script that records its input, and has no login.
 const EMPTY: &str = "echo \"$1 $(cat)\" >> \"$(dirname \"$0\")/asked\"
     echo 'credentials not found in native keychain'
     exit 1";
 
 #[test]
-fn a_helper_is_asked_for_the_registry() {
-    let place =
-        Place::with_config("{\"credsStore\": \"store\"}").helper("store", &answering("user", "pass:word"));
+fn a_helper_receives_the_registry() {
+    let place = TestDirectory::with_config("{\"credsStore\": \"store\"}")
+        .helper("store", &answering("user", "pass:word"));
     assert_eq!(place.look_up("registry.example:5000/team/app"), Ok(login("user", "pass:word")));
     assert_eq!(place.note("asked"), "get registry.example:5000");
 }
 
 #[test]
-fn the_user_token_means_a_refresh_token() {
-    let place = Place::with_config("{\"credsStore\": \"store\"}").helper("store", &answering("<token>", "t"));
+fn the_user_token_marks_a_refresh_token() {
+    let place =
+        TestDirectory::with_config("{\"credsStore\": \"store\"}").helper("store", &answering("<token>", "t"));
     assert_eq!(place.look_up("registry.example/app"), Ok(Some(Credentials::Identity("t".into()))));
 }
 
 #[test]
-fn a_store_is_asked_for_docker_hub_by_its_url() {
-    let place = Place::with_config("{\"credsStore\": \"store\"}").helper("store", &answering("user", "p"));
+fn creds_store_receives_the_url_of_docker_hub() {
+    let place =
+        TestDirectory::with_config("{\"credsStore\": \"store\"}").helper("store", &answering("user", "p"));
     assert_eq!(place.look_up("docker.io/library/alpine"), Ok(login("user", "p")));
     assert_eq!(place.note("asked"), "get https://index.docker.io/v1/");
 }
 
 #[test]
-fn a_registry_s_own_helper_is_asked_by_the_key_that_names_it() {
+fn a_cred_helper_receives_its_key() {
     for key in ["https://index.docker.io/v1/", "docker.io"] {
-        let place = Place::with_config(format!("{{\"credHelpers\": {{\"{key}\": \"own\"}}}}"))
+        let place = TestDirectory::with_config(format!("{{\"credHelpers\": {{\"{key}\": \"own\"}}}}"))
             .helper("own", &answering("user", "p"));
         assert_eq!(place.look_up("docker.io/library/alpine"), Ok(login("user", "p")));
         assert_eq!(place.note("asked"), format!("get {key}"));
@@ -51,7 +53,7 @@ fn a_registry_s_own_helper_is_asked_by_the_key_that_names_it() {
 }
 
 #[test]
-fn a_registry_s_own_helper_comes_before_the_store_and_the_store_before_entries() {
+fn cred_helpers_precede_creds_store_and_creds_store_precedes_entries() {
     let auths = format!(
         "{{\"a.example\": {{\"auth\": \"{0}\"}}, \"b.example\": {{\"auth\": \"{0}\"}}}}",
         base64("entry:3")
@@ -61,7 +63,7 @@ fn a_registry_s_own_helper_comes_before_the_store_and_the_store_before_entries()
         format!("{{\"auths\": {auths}, \"credsStore\": \"{store}\", \"credHelpers\": {helpers}}}")
     };
     let place = |store| {
-        Place::with_config(config(store))
+        TestDirectory::with_config(config(store))
             .helper("own", &answering("own", "1"))
             .helper("full", &answering("store", "2"))
             .helper("empty", EMPTY)
@@ -76,8 +78,8 @@ fn a_registry_s_own_helper_comes_before_the_store_and_the_store_before_entries()
 }
 
 #[test]
-fn a_registry_s_own_helper_without_a_login_has_the_last_word_of_its_file() {
-    let place = Place::with_config(format!(
+fn a_cred_helper_without_a_login_ends_the_look_up_in_its_file() {
+    let place = TestDirectory::with_config(format!(
         "{{\"auths\": {{\"a.example\": {{\"auth\": \"{}\"}}}}, \"credsStore\": \"store\", \
          \"credHelpers\": {{\"a.example\": \"own\"}}}}",
         base64("entry:1")
@@ -93,8 +95,8 @@ fn a_registry_s_own_helper_without_a_login_has_the_last_word_of_its_file() {
 }
 
 #[test]
-fn an_empty_name_excepts_a_registry_from_the_store() {
-    let place = Place::with_config(format!(
+fn an_empty_name_exempts_a_registry_from_creds_store() {
+    let place = TestDirectory::with_config(format!(
         "{{\"auths\": {{\"a.example\": {{\"auth\": \"{}\"}}}}, \"credsStore\": \"store\", \
          \"credHelpers\": {{\"a.example\": \"\"}}}}",
         base64("entry:1")
@@ -105,7 +107,7 @@ fn an_empty_name_excepts_a_registry_from_the_store() {
 }
 
 #[test]
-fn a_helper_that_has_no_login_is_no_error() {
+fn a_helper_without_a_login_is_not_an_error() {
     for script in [
         EMPTY,
         "printf 'credentials not found in native keychain'; exit 1",
@@ -113,13 +115,13 @@ fn a_helper_that_has_no_login_is_no_error() {
         "echo '{}'",
         "echo '{\"ServerURL\": \"x\", \"Username\": \"\", \"Secret\": \"\"}'",
     ] {
-        let place = Place::with_config("{\"credsStore\": \"store\"}").helper("store", script);
+        let place = TestDirectory::with_config("{\"credsStore\": \"store\"}").helper("store", script);
         assert_eq!(place.look_up("registry.example/app"), Ok(None), "{script}");
     }
 }
 
 #[test]
-fn a_helper_need_not_read_and_may_talk_on_stderr() {
+fn a_helper_may_ignore_stdin_and_write_to_stderr() {
     let answer = "echo '{\"Username\": \"user\", \"Secret\": \"p\"}'";
     for script in [
         answer.to_owned(),
@@ -127,14 +129,15 @@ fn a_helper_need_not_read_and_may_talk_on_stderr() {
         format!("head -c 300000 /dev/zero >&2\n{answer}"),
         format!("{answer}\nexec >&-\nsleep 0.1"),
     ] {
-        let place = Place::with_config("{\"credsStore\": \"store\"}").helper("store", &script);
+        let place = TestDirectory::with_config("{\"credsStore\": \"store\"}").helper("store", &script);
         assert_eq!(place.look_up("registry.example/app"), Ok(login("user", "p")), "{script}");
     }
 }
 
 #[test]
-fn a_helper_is_not_asked_for_a_login_that_is_known() {
-    let place = Place::with_config("{\"credsStore\": \"store\"}").helper("store", &answering("user", "p"));
+fn no_helper_is_run_for_an_added_login() {
+    let place =
+        TestDirectory::with_config("{\"credsStore\": \"store\"}").helper("store", &answering("user", "p"));
     let store = place.store().login("a.example".parse().unwrap(), Credentials::login("given", "q").unwrap());
     assert_eq!(store.look_up(&query("a.example/app")), Ok(login("given", "q")));
     assert_eq!(place.note("asked"), "");

@@ -1,10 +1,10 @@
-//! Logins looked up in files and helpers that the tests write.
+//! Lookups in files and helpers that the tests write.
 #![cfg(unix)]
 
 mod entries;
 mod files;
+mod helper_failures;
 mod helpers;
-mod places;
+mod locations;
 mod secrets;
 mod support;
-mod trouble;

@@ -1,4 +1,4 @@
-//! Whatever is in a file: nothing panics, and nothing secret is in an error or in what is shown for debugging.
+//! No content of a file causes a panic, or shows a secret in an error or in debug output.
 
 use std::fs;
 
@@ -8,11 +8,11 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::{Place, base64, query};
+use crate::support::{TestDirectory, base64, query};
 
 const SECRET: &str = "hunter2";
 
-/// A value with the secret in it, of any form.
+/// A JSON value of any form that contains the secret.
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(json!(SECRET)),
@@ -52,7 +52,7 @@ fn name() -> impl Strategy<Value = String> {
     ]
 }
 
-/// What may stand where the name of a helper is wanted. That is shown, so a secret is in it in other forms only.
+/// A value for the name of a helper. Errors show that name, so a string is not the secret.
 fn helper() -> impl Strategy<Value = Value> {
     let others = vec![json!([SECRET]), json!({"auth": SECRET, SECRET: SECRET}), json!(7), Value::Null];
     prop_oneof![name().prop_map(Value::from), prop::sample::select(others)]
@@ -73,15 +73,15 @@ fn config() -> impl Strategy<Value = Value> {
 }
 
 fn check(content: &[u8]) {
-    let place = Place::new();
+    let place = TestDirectory::new();
     fs::write(place.config(), content).unwrap();
-    // No helper is run, whatever is on this machine.
+    // With an empty PATH no helper is found.
     let empty = place.path().to_owned();
     let store = Store::from_vars(|name| (name == "PATH").then(|| empty.clone().into())).file(place.config());
     for asked in ["registry.example/team/app", "docker.io/library/alpine"] {
         let found = store.look_up(&query(asked));
         let shown = match &found {
-            // A user's name is no secret.
+            // A user name is not secret.
             Ok(Some(login @ Credentials::Basic { username, .. })) => {
                 format!("{login:?}").replace(&format!("{username:?}"), "")
             }
@@ -99,12 +99,12 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_configuration_makes_a_secret_show(config in config()) {
+    fn no_configuration_shows_a_secret(config in config()) {
         check(config.to_string().as_bytes());
     }
 
     #[test]
-    fn no_broken_configuration_makes_a_secret_show(config in config(), at in any::<prop::sample::Index>(), byte: u8) {
+    fn no_broken_configuration_shows_a_secret(config in config(), at in any::<prop::sample::Index>(), byte: u8) {
         let mut content = config.to_string().into_bytes();
         let at = at.index(content.len());
         if let Some(place) = content.get_mut(at) {
@@ -116,13 +116,13 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_do(content in vec(any::<u8>(), 0..200)) {
+    fn no_bytes_cause_a_panic(content in vec(any::<u8>(), 0..200)) {
         check(&content);
     }
 }
 
 #[test]
-fn a_store_keeps_the_logins_that_it_was_given_to_itself() {
+fn the_debug_output_of_a_store_shows_no_secret() {
     let login = Credentials::login("user", SECRET).unwrap();
     let store = Store::none().login("registry.example".parse().unwrap(), login);
     assert!(!format!("{store:?}").contains(SECRET), "{store:?}");

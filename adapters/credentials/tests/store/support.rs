@@ -1,4 +1,4 @@
-//! A place with files and helpers in it.
+//! Temporary directories with configuration files and helpers.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,10 +12,10 @@ use oci_proto::{Credentials, CredentialsQuery, Fault, FaultKind};
 use oci_proto_credentials::Store;
 use tempfile::TempDir;
 
-/// A directory with Docker's `config.json`, and helpers that are in `PATH`.
-pub(crate) struct Place(TempDir);
+/// A temporary directory with Docker's `config.json`, and helpers in `PATH`.
+pub(crate) struct TestDirectory(TempDir);
 
-impl Place {
+impl TestDirectory {
     pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -34,9 +34,10 @@ impl Place {
         self.path().join("config.json")
     }
 
-    /// Makes a program of a shell script.
+    /// Adds a helper that is a shell script.
     pub(crate) fn helper(self, name: &str, script: &str) -> Self {
-        // A file that this process has open for writing could not be run: another thread might fork meanwhile.
+        // Written by another process: if this one wrote it, a concurrent fork could inherit the descriptor,
+        // and running the file would fail.
         let mut install = Command::new("sh")
             .args(["-c", "cat > \"$0\" && chmod +x \"$0\""])
             .arg(self.path().join(format!("docker-credential-{name}")))
@@ -48,7 +49,7 @@ impl Place {
         self
     }
 
-    /// What a helper wrote into a file beside it.
+    /// The content of a file that a helper wrote beside it.
     pub(crate) fn note(&self, name: &str) -> String {
         fs::read_to_string(self.path().join(name)).unwrap_or_default().trim().to_owned()
     }
@@ -69,7 +70,7 @@ impl Place {
         self.store().look_up(&query(reference))
     }
 
-    /// The words of the fault.
+    /// The message of the fault.
     #[track_caller]
     pub(crate) fn fault(&self, reference: &str) -> String {
         message(self.look_up(reference))
@@ -78,12 +79,12 @@ impl Place {
 
 #[track_caller]
 pub(crate) fn message(found: Result<Option<Credentials>, Fault>) -> String {
-    let fault = found.expect_err("there is a login, or none");
+    let fault = found.expect_err("the look-up succeeded");
     assert_eq!(fault.kind(), FaultKind::Credentials, "{fault}");
     fault.message().to_owned()
 }
 
-/// REGISTRY/REPOSITORY.
+/// A query for REGISTRY/REPOSITORY.
 pub(crate) fn query(reference: &str) -> CredentialsQuery {
     let (registry, repository) = reference.split_once('/').unwrap();
     CredentialsQuery::new(registry.parse().unwrap(), repository.parse().unwrap())
@@ -97,7 +98,7 @@ pub(crate) fn base64(text: impl AsRef<[u8]>) -> String {
     STANDARD.encode(text)
 }
 
-/// A file with logins for these keys.
+/// A `config.json` with logins for these keys.
 pub(crate) fn config(logins: &[(&str, &str)]) -> String {
     let entries: Vec<_> =
         logins.iter().map(|(key, login)| format!("{key:?}: {{\"auth\": \"{}\"}}", base64(login))).collect();

@@ -1,4 +1,4 @@
-//! Blobs, read and verified by several threads.
+//! Verifies blobs in several threads.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -12,21 +12,22 @@ use std::thread::{self, JoinHandle};
 
 use oci_proto::Item;
 
-use super::{CheckProgress, OnProgress};
-use crate::{Layout, LayoutError};
+use crate::check::progress::{CheckProgress, OnProgress};
+use crate::error::LayoutError;
+use crate::layout::Layout;
 
-/// More at once than this ask a disk for too many places.
+/// More threads than this make a disk seek too much.
 const MAX_THREADS: usize = 16;
 
-/// An iterator over blobs and whether they are right, in the order in which they were given.
+/// An iterator over blobs and the results of their verification, in the given order.
 ///
-/// Dropped before its end, it has its threads stop. A panic of one of them, which is that of who is told how far
-/// it has come, is a panic of whoever asks for the next blob: nothing passes for verified that is not.
+/// Dropping it stops its threads. A panic in one of them (in the progress hook) is resumed by `next`, so that
+/// no blob is skipped silently.
 pub(super) struct Verifying {
     work: Arc<Work>,
     threads: Vec<JoinHandle<()>>,
     verified: Receiver<(usize, Verified)>,
-    /// Those that were ready before their turn.
+    /// Results that arrived before their turn.
     early: BTreeMap<usize, Verified>,
     turn: usize,
 }
@@ -57,7 +58,7 @@ impl Verifying {
         let (to, verified) = channel();
         let start = |_| {
             let (work, to) = (work.clone(), to.clone());
-            // Where there can be no thread, there are fewer, or none.
+            // If a thread cannot be started, fewer are used, or none.
             thread::Builder::new().spawn(move || work.verify_all(&to)).ok()
         };
         let threads = (0..threads).filter_map(start).collect();
@@ -78,7 +79,7 @@ impl Iterator for Verifying {
                 for thread in self.threads.drain(..) {
                     thread.join().unwrap_or_else(|panic| resume_unwind(panic));
                 }
-                // What is left is what no thread could be had for.
+                // Without any thread, the blobs are verified here.
                 let (n, verified) = self.work.verify_one()?;
                 self.early.insert(n, verified);
                 continue;
@@ -107,12 +108,12 @@ impl Work {
         let next = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
         let (n, item) = next?;
         let verified = self.layout.blob(&item.descriptor.digest, Some(item.descriptor.size));
-        let verified = verified.and_then(|blob| blob.verify(|bytes| self.tell(bytes)));
+        let verified = verified.and_then(|blob| blob.verify(|bytes| self.report(bytes)));
         Some((n, (item, verified)))
     }
 
-    /// Tells of bytes that were read, and whether to go on.
-    fn tell(&self, bytes: u64) -> ControlFlow<()> {
+    /// Reports bytes that were read, and returns whether to continue.
+    fn report(&self, bytes: u64) -> ControlFlow<()> {
         let read = self.read.fetch_add(bytes, Relaxed).saturating_add(bytes);
         if let Some(progress) = &self.progress {
             progress(CheckProgress { read, of: self.of });

@@ -1,4 +1,4 @@
-//! A blob that is being written.
+//! Writing a blob.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -9,38 +9,39 @@ use std::sync::Arc;
 use oci_proto::layout::{BLOBS, blob_path};
 use oci_proto::{Descriptor, Digest, Hasher};
 
-use super::{Place, make_folder, remove};
-use crate::error::Trouble;
-use crate::{LayoutError, files};
+use crate::error::{LayoutError, LayoutErrorKind};
+use crate::files;
+use crate::files::{make_directory, remove};
+use crate::writer::shared::Shared;
 
-/// How much of what an earlier writer left is read at a time.
+/// The size of reads from an existing partial blob.
 const CHUNK: usize = 256 << 10;
 
-/// A blob that is being written, from [`LayoutWriter::begin`](super::LayoutWriter::begin): its bytes in order,
-/// then [`finish`](Self::finish).
+/// A blob that is being written, from [`LayoutWriter::begin`](super::LayoutWriter::begin): its bytes in
+/// order, then [`finish`](Self::finish).
 ///
-/// Dropped before, it leaves what it has for the next writer to go on with.
+/// If it is dropped before, the partial blob is kept for the next writer to resume.
 pub struct BlobWriter {
-    place: Arc<Place>,
+    shared: Arc<Shared>,
     digest: Digest,
     size: u64,
     file: File,
     partial: PathBuf,
     offset: u64,
-    /// None where somebody else verifies.
+    /// `None` if the caller verifies.
     hasher: Option<Hasher>,
-    /// Whether an error left it open how much was written.
+    /// Whether a write failed, so that the file's length is unknown.
     broken: bool,
 }
 
 impl BlobWriter {
-    pub(super) fn begin(place: Arc<Place>, descriptor: &Descriptor) -> Result<Self, LayoutError> {
+    pub(super) fn begin(shared: Arc<Shared>, descriptor: &Descriptor) -> Result<Self, LayoutError> {
         let Descriptor { digest, size, .. } = descriptor.clone();
-        let partial = place.partial(&digest);
-        let wrong = |trouble| LayoutError::new(&partial, trouble);
-        let algorithm = digest.algorithm().ok_or_else(|| wrong(Trouble::Unverifiable))?;
-        if !place.busy().insert(digest.clone()) {
-            return Err(wrong(Trouble::Busy));
+        let partial = shared.partial(&digest);
+        let wrong = |kind| LayoutError::new(&partial, kind);
+        let algorithm = digest.algorithm().ok_or_else(|| wrong(LayoutErrorKind::Unverifiable))?;
+        if !shared.busy().insert(digest.clone()) {
+            return Err(wrong(LayoutErrorKind::Busy));
         }
         let opened = open(&partial).and_then(|mut file| {
             let (hasher, offset) = hash(&mut file, Hasher::new(algorithm), size)?;
@@ -49,42 +50,44 @@ impl BlobWriter {
         match opened {
             Ok((file, hasher, offset)) => {
                 let hasher = Some(hasher);
-                Ok(Self { place, digest, size, file, partial, offset, hasher, broken: false })
+                Ok(Self { shared, digest, size, file, partial, offset, hasher, broken: false })
             }
-            Err(trouble) => {
-                place.busy().remove(&digest);
-                Err(wrong(trouble))
+            Err(kind) => {
+                shared.busy().remove(&digest);
+                Err(wrong(kind))
             }
         }
     }
 
-    /// How many of the blob's bytes are there: the next one belongs here.
+    /// The number of bytes that are written, which is the offset of the next byte.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Gives away the hasher over the bytes that are there. Whoever takes it hashes what follows, and promises to
-    /// call [`finish`](Self::finish) only where the digest is right: nothing is hashed twice. None if it was
-    /// taken before.
+    /// Takes the hasher over the bytes that are written, so that they are not hashed twice. The caller then
+    /// hashes the following bytes, and must call [`finish`](Self::finish) only if the digest matches. `None`
+    /// if it was already taken.
     pub fn take_hasher(&mut self) -> Option<Hasher> {
         self.hasher.take()
     }
 
-    /// Writes the next bytes, which belong at `offset`.
+    /// Writes the next bytes, at `offset`.
     ///
     /// # Errors
-    /// They belong elsewhere, are more than the blob has, or cannot be written. After the last of these, only
-    /// [`restart`](Self::restart) helps, or a new writer.
+    /// The offset is not the next one, the bytes exceed the blob's size, or they cannot be written. If a
+    /// write failed, call [`restart`](Self::restart), or make a new writer.
     pub fn append(&mut self, offset: u64, bytes: &[u8]) -> Result<(), LayoutError> {
         if self.broken {
-            return Err(self.wrong(Trouble::Io(Arc::new(io::Error::other("an earlier write failed")))));
+            return Err(
+                self.wrong(LayoutErrorKind::Io(Arc::new(io::Error::other("an earlier write failed"))))
+            );
         }
         if offset != self.offset {
-            return Err(self.wrong(Trouble::Order { expected: self.offset, given: offset }));
+            return Err(self.wrong(LayoutErrorKind::Order { expected: self.offset, given: offset }));
         }
         let end = self.offset.saturating_add(bytes.len() as u64);
         if end > self.size {
-            return Err(self.wrong(Trouble::Size { expected: self.size, found: end }));
+            return Err(self.wrong(LayoutErrorKind::Size { expected: self.size, found: end }));
         }
         if let Err(error) = self.file.write_all(bytes) {
             self.broken = true;
@@ -97,10 +100,10 @@ impl BlobWriter {
         Ok(())
     }
 
-    /// Throws away what is there, and begins anew. The writer verifies by itself again.
+    /// Discards all bytes, and starts over. The writer verifies the content again.
     ///
     /// # Errors
-    /// The file system refuses.
+    /// A file system operation fails.
     pub fn restart(&mut self) -> Result<(), LayoutError> {
         let emptied = self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0)));
         emptied.map_err(|error| self.wrong(error.into()))?;
@@ -110,45 +113,54 @@ impl BlobWriter {
         Ok(())
     }
 
-    /// Gives the blob its name, in the place of whatever has it.
+    /// Discards the bytes from `offset` on. Only after [`take_hasher`](Self::take_hasher).
+    pub(crate) fn truncate(&mut self, offset: u64) -> Result<(), LayoutError> {
+        let cut = self.file.set_len(offset).and_then(|()| self.file.seek(SeekFrom::Start(offset)));
+        cut.map_err(|error| self.wrong(error.into()))?;
+        self.offset = offset;
+        self.broken = false;
+        Ok(())
+    }
+
+    /// Publishes the blob under its digest, replacing an existing file.
     ///
     /// # Errors
-    /// It is not whole, and what is there is left to go on with; it has the wrong digest, and is thrown away; or
-    /// the file system refuses.
+    /// The blob is incomplete, and kept for resumption; its digest does not match, and it is removed; or a
+    /// file system operation fails.
     pub fn finish(mut self) -> Result<(), LayoutError> {
         if self.offset != self.size {
-            return Err(self.wrong(Trouble::Size { expected: self.size, found: self.offset }));
+            return Err(self.wrong(LayoutErrorKind::Size { expected: self.size, found: self.offset }));
         }
         if let Some(computed) = self.hasher.take().map(Hasher::finish)
             && computed != self.digest
         {
-            let error = self.wrong(Trouble::Content(computed));
+            let error = self.wrong(LayoutErrorKind::Content(computed));
             let _ = remove(&self.partial);
             return Err(error);
         }
-        if self.place.is_durable() {
+        if self.shared.is_durable() {
             self.file.sync_all().map_err(|error| self.wrong(error.into()))?;
         }
-        let folder = files::blob_folder(&self.place.folder, &self.digest);
-        make_folder(&self.place.folder.join(BLOBS))?;
-        make_folder(&folder)?;
-        let path = self.place.folder.join(blob_path(&self.digest));
+        let directory = files::blob_directory(self.shared.directory(), &self.digest);
+        make_directory(&self.shared.directory().join(BLOBS))?;
+        make_directory(&directory)?;
+        let path = self.shared.directory().join(blob_path(&self.digest));
         fs::rename(&self.partial, &path).map_err(|error| LayoutError::new(&path, error))?;
-        self.place.settle(&folder)
+        self.shared.sync_directory(&directory)
     }
 
-    fn wrong(&self, trouble: Trouble) -> LayoutError {
-        LayoutError::new(&self.partial, trouble)
+    fn wrong(&self, kind: LayoutErrorKind) -> LayoutError {
+        LayoutError::new(&self.partial, kind)
     }
 }
 
 impl Drop for BlobWriter {
     fn drop(&mut self) {
         if self.offset == 0 {
-            // Nothing to go on with. Where the blob has its name, this file is gone.
+            // Nothing to resume. A published blob no longer has this name.
             let _ = remove(&self.partial);
         }
-        self.place.busy().remove(&self.digest);
+        self.shared.busy().remove(&self.digest);
     }
 }
 
@@ -162,28 +174,28 @@ impl fmt::Debug for BlobWriter {
     }
 }
 
-/// Opens what is there of a blob, or begins anew.
-fn open(partial: &Path) -> Result<File, Trouble> {
+/// Opens a partial blob, or creates it.
+fn open(partial: &Path) -> Result<File, LayoutErrorKind> {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
     match files::open_with(partial, &options) {
         Ok((file, _)) => Ok(file),
-        Err(Trouble::Missing) => Ok(options.create_new(true).open(partial)?),
-        Err(Trouble::NotAFile(_)) => {
+        Err(LayoutErrorKind::Missing) => Ok(options.create_new(true).open(partial)?),
+        Err(LayoutErrorKind::NotAFile(_)) => {
             remove(partial)?;
             Ok(options.create_new(true).open(partial)?)
         }
-        Err(trouble) => Err(trouble),
+        Err(kind) => Err(kind),
     }
 }
 
-/// Hashes what is there, and leaves the file where that ends. More than there should be is thrown away.
-fn hash(file: &mut File, mut hasher: Hasher, size: u64) -> Result<(Hasher, u64), Trouble> {
-    let there = file.metadata()?.len();
-    if there > size {
+/// Hashes the partial blob, and leaves the file at its end. One that is too long is discarded.
+fn hash(file: &mut File, mut hasher: Hasher, size: u64) -> Result<(Hasher, u64), LayoutErrorKind> {
+    let length = file.metadata()?.len();
+    if length > size {
         file.set_len(0)?;
     }
-    if there == 0 || there > size {
+    if length == 0 || length > size {
         return Ok((hasher, 0));
     }
     let mut buffer = vec![0; CHUNK];

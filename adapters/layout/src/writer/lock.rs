@@ -1,32 +1,30 @@
-//! The lock that lets one writer alone be at work.
+//! The lock that excludes other writers.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::error::Trouble;
-use crate::{LayoutError, files};
-
-use super::make_folder;
+use crate::error::{LayoutError, LayoutErrorKind};
+use crate::files;
 
 const LOCK: &str = "lock";
-/// How often the file is looked for anew, where the writer before has just removed it.
+/// How often to retry if the previous writer has just removed the file.
 const ATTEMPTS: usize = 16;
 
-/// A lock on a file in the folder of what is partial. The operating system gives it back when the program ends,
-/// however that is.
+/// A lock on a file in the directory for temporary files. The operating system releases it when the process
+/// ends.
 #[derive(Debug)]
 pub(super) struct Lock {
-    folder: PathBuf,
+    directory: PathBuf,
     _file: File,
 }
 
 impl Lock {
-    pub(super) fn take(folder: &Path) -> Result<Self, LayoutError> {
-        let path = folder.join(LOCK);
-        let wrong = |trouble: Trouble| LayoutError::new(&path, trouble);
+    pub(super) fn take(directory: &Path) -> Result<Self, LayoutError> {
+        let path = directory.join(LOCK);
+        let wrong = |kind: LayoutErrorKind| LayoutError::new(&path, kind);
         for _ in 0..ATTEMPTS {
-            make_folder(folder)?;
+            files::make_directory(directory)?;
             let mut options = OpenOptions::new();
             options.read(true).write(true);
             let file = match options.clone().create_new(true).open(&path) {
@@ -34,35 +32,35 @@ impl Lock {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     match files::open_with(&path, &options) {
                         Ok((file, _)) => file,
-                        Err(Trouble::Missing) => continue,
-                        Err(trouble) => return Err(wrong(trouble)),
+                        Err(LayoutErrorKind::Missing) => continue,
+                        Err(kind) => return Err(wrong(kind)),
                     }
                 }
-                // The folder went with the lock of the writer before.
+                // The previous writer has removed the directory with its lock.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(wrong(error.into())),
             };
             match fs4::FileExt::try_lock(&file) {
-                // Whoever held it may have removed the file since it was opened.
+                // The previous writer may have removed the file since it was opened.
                 Ok(()) if files::has_name(&file, &path) => {
-                    return Ok(Self { folder: folder.to_owned(), _file: file });
+                    return Ok(Self { directory: directory.to_owned(), _file: file });
                 }
                 Ok(()) => {}
-                Err(fs4::TryLockError::WouldBlock) => return Err(wrong(Trouble::Locked)),
+                Err(fs4::TryLockError::WouldBlock) => return Err(wrong(LayoutErrorKind::Locked)),
                 Err(fs4::TryLockError::Error(error)) => return Err(wrong(error.into())),
             }
         }
-        Err(wrong(Trouble::Locked))
+        Err(wrong(LayoutErrorKind::Locked))
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Elsewhere it cannot be told whether an open file still has its name, so that the name stays.
+        // On other systems an open file cannot be compared with its name, so the file is kept.
         if cfg!(unix) {
-            let _ = fs::remove_file(self.folder.join(LOCK));
-            // It stays where blobs are left to go on with.
-            let _ = fs::remove_dir(&self.folder);
+            let _ = fs::remove_file(self.directory.join(LOCK));
+            // Fails if it still has partial blobs.
+            let _ = fs::remove_dir(&self.directory);
         }
     }
 }

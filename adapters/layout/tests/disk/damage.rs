@@ -1,4 +1,4 @@
-//! Each kind of damage, and what a check says of it.
+//! Checks of damaged layouts.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,16 +11,16 @@ use oci_proto::layout::Root;
 use oci_proto::server::{Content as _, Flavour, Memory};
 use oci_proto::{Descriptor, Digest, Finding, MediaType, Problem};
 use oci_proto_layout::oci_proto;
-use oci_proto_layout::{CheckProgress, Layout, Trouble, check};
+use oci_proto_layout::{CheckProgress, Layout, LayoutErrorKind, check};
 use serde_json::{Value, json};
 
 use crate::support::{Stored, entries, named, store};
 
-fn found(folder: &Path, root: Option<&Root>) -> Vec<Finding> {
-    check(folder, root).unwrap().collect()
+fn found(directory: &Path, root: Option<&Root>) -> Vec<Finding> {
+    check(directory, root).unwrap().collect()
 }
 
-/// What a check of everything finds, each as problem and digest.
+/// The findings of a check of all roots, each as problem and digest.
 fn problems(stored: &Stored) -> Vec<(Problem, Option<Digest>)> {
     found(&stored.path(), None).into_iter().map(|finding| (finding.problem, finding.digest)).collect()
 }
@@ -31,33 +31,33 @@ fn shared_layer(stored: &Stored) -> Descriptor {
 }
 
 #[test]
-fn a_whole_layout_has_no_findings() {
+fn an_intact_layout_has_no_findings() {
     let stored = Stored::sample();
     assert_eq!(problems(&stored), []);
     assert_eq!(found(&stored.path(), Some(&named("latest"))), []);
 }
 
 #[test]
-fn reading_is_told_of_up_to_all_blobs() {
+fn progress_is_reported_up_to_the_size_of_all_blobs() {
     let stored = Stored::sample();
-    let told: Arc<Mutex<Vec<CheckProgress>>> = Arc::default();
-    let tells = told.clone();
+    let reported: Arc<Mutex<Vec<CheckProgress>>> = Arc::default();
+    let sink = reported.clone();
     let mut check =
-        check(stored.path(), None).unwrap().on_progress(move |progress| tells.lock().unwrap().push(progress));
+        check(stored.path(), None).unwrap().on_progress(move |progress| sink.lock().unwrap().push(progress));
     assert_eq!(check.by_ref().count(), 0);
-    let told = told.lock().unwrap();
-    let most = told.iter().map(|progress| progress.read).max();
-    assert!(most.is_some() && told.iter().all(|progress| Some(progress.of) == most), "{told:?}");
-    let documents = check.bytes() - most.unwrap_or_default();
-    assert!(documents > 0, "documents are read too, but not told of");
+    let reported = reported.lock().unwrap();
+    let max = reported.iter().map(|progress| progress.read).max();
+    assert!(max.is_some() && reported.iter().all(|progress| Some(progress.of) == max), "{reported:?}");
+    let documents = check.bytes() - max.unwrap_or_default();
+    assert!(documents > 0, "documents are read too, but not reported");
 }
 
 #[test]
-fn a_check_that_could_not_read_all_does_not_end_well() {
+fn a_panic_in_the_progress_hook_is_propagated() {
     let stored = Stored::sample();
-    // Once: the others read on, and all but one blob is verified.
-    let told = AtomicBool::new(false);
-    let panics = move |_: CheckProgress| assert!(told.swap(true, Relaxed), "of whoever is told");
+    // It panics once: the other threads continue, and all blobs but one are verified.
+    let panicked = AtomicBool::new(false);
+    let panics = move |_: CheckProgress| assert!(panicked.swap(true, Relaxed), "a panic of the hook");
     let check = check(stored.path(), None).unwrap().on_progress(panics);
     assert!(catch_unwind(AssertUnwindSafe(|| check.count())).is_err());
 }
@@ -78,7 +78,7 @@ fn missing_short_long_and_changed_content_is_found() {
     assert_eq!(
         problems(&stored),
         [
-            // A document, and so before the blobs.
+            // A document, so it comes before the blobs.
             (Problem::Missing, Some(list.digest)),
             (Problem::WrongContent, Some(shared.digest)),
             (Problem::WrongSize, Some(sbom_config.digest.clone())),
@@ -93,35 +93,35 @@ fn missing_short_long_and_changed_content_is_found() {
 fn a_link_is_found_and_not_followed() {
     let stored = Stored::sample();
     let shared = shared_layer(&stored);
-    // Behind the link is the right content: it would pass if it were followed.
+    // The target has the right content: the check would pass if it followed the link.
     fs::rename(stored.file(&shared.digest), stored.beside("elsewhere")).unwrap();
     std::os::unix::fs::symlink(stored.beside("elsewhere"), stored.file(&shared.digest)).unwrap();
     assert_eq!(problems(&stored), [(Problem::NotAFile, Some(shared.digest.clone()))]);
     let layout = Layout::open(stored.path()).unwrap();
     let error = layout.blob(&shared.digest, None).unwrap_err();
-    assert!(matches!(error.trouble(), Trouble::NotAFile("a symbolic link")), "{error}");
+    assert!(matches!(error.kind(), LayoutErrorKind::NotAFile("a symbolic link")), "{error}");
     assert!(!layout.has(&shared));
     assert_eq!(layout.size(&shared.digest), None);
 }
 
 #[cfg(unix)]
 #[test]
-fn a_folder_that_is_a_link_is_found_and_not_followed() {
+fn a_directory_that_is_a_link_is_found_and_not_followed() {
     let stored = Stored::sample();
-    for folder in ["blobs/sha256", "blobs"] {
-        fs::rename(stored.path().join(folder), stored.beside("elsewhere")).unwrap();
-        std::os::unix::fs::symlink(stored.beside("elsewhere"), stored.path().join(folder)).unwrap();
+    for directory in ["blobs/sha256", "blobs"] {
+        fs::rename(stored.path().join(directory), stored.beside("elsewhere")).unwrap();
+        std::os::unix::fs::symlink(stored.beside("elsewhere"), stored.path().join(directory)).unwrap();
         let mut findings = found(&stored.path(), None);
         assert!(findings.iter().all(|finding| finding.problem == Problem::NotAFile), "{findings:?}");
         assert_eq!(
             findings.pop().unwrap().digest,
             Some(stored.root.digest.clone()),
-            "nothing is read behind it"
+            "nothing is read through it"
         );
         let layout = Layout::open(stored.path()).unwrap();
-        assert!(layout.bytes(&stored.root.digest).is_none(), "{folder}");
-        fs::remove_file(stored.path().join(folder)).unwrap();
-        fs::rename(stored.beside("elsewhere"), stored.path().join(folder)).unwrap();
+        assert!(layout.bytes(&stored.root.digest).is_none(), "{directory}");
+        fs::remove_file(stored.path().join(directory)).unwrap();
+        fs::rename(stored.beside("elsewhere"), stored.path().join(directory)).unwrap();
     }
     assert_eq!(problems(&stored), []);
 }
@@ -136,7 +136,10 @@ fn the_layouts_own_files_are_not_followed() {
         let findings = found(&stored.path(), None);
         assert_eq!(findings.len(), 1, "{findings:?}");
         assert_eq!((findings[0].problem, &findings[0].digest), (Problem::NotAFile, &None));
-        assert!(findings[0].detail.starts_with(&format!("{name}: a symbolic link")), "{findings:?}");
+        assert!(
+            findings[0].detail.starts_with(&format!("{name}: expected a file, found a symbolic link")),
+            "{findings:?}"
+        );
         assert!(Layout::open(stored.path()).is_err());
         fs::remove_file(stored.path().join(name)).unwrap();
         fs::rename(stored.beside("elsewhere"), stored.path().join(name)).unwrap();
@@ -145,13 +148,13 @@ fn the_layouts_own_files_are_not_followed() {
 
 #[cfg(unix)]
 #[test]
-fn folders_pipes_and_devices_are_found_and_not_opened() {
+fn directories_pipes_and_devices_are_found_and_not_opened() {
     let stored = Stored::sample();
     let (layer, document) = (shared_layer(&stored), stored.entry(1));
     fs::remove_file(stored.file(&layer.digest)).unwrap();
     fs::create_dir(stored.file(&layer.digest)).unwrap();
     fs::remove_file(stored.file(&document.digest)).unwrap();
-    // Opening a pipe that nobody writes into would wait for ever.
+    // Opening a pipe without a writer blocks.
     let made = std::process::Command::new("mkfifo").arg(stored.file(&document.digest)).status().unwrap();
     assert!(made.success());
     assert_eq!(
@@ -160,10 +163,10 @@ fn folders_pipes_and_devices_are_found_and_not_opened() {
     );
 }
 
-/// Root may read anything: nothing is unreadable to it by its permissions.
+/// Permissions do not restrict root, which reads the file.
 #[cfg(unix)]
 #[test]
-fn what_cannot_be_read_is_found() {
+fn an_unreadable_file_is_found() {
     use std::os::unix::fs::PermissionsExt as _;
     let stored = Stored::sample();
     let shared = shared_layer(&stored);
@@ -175,7 +178,7 @@ fn what_cannot_be_read_is_found() {
     assert_eq!(problems(&stored), expected);
 }
 
-/// A layout of the sample, whose root is replaced by a document that is whatever it is told to be.
+/// A layout of the sample, whose root is replaced by this document, with this media type.
 fn with_root(document: &Value, media_type: MediaType) -> Stored {
     let mut stored = Stored::sample();
     stored.root = stored.memory.add_document(media_type, document.to_string());
@@ -190,7 +193,7 @@ fn with_root(document: &Value, media_type: MediaType) -> Stored {
 }
 
 #[test]
-fn a_malformed_manifest_is_found_though_its_digest_is_right() {
+fn a_malformed_manifest_with_the_right_digest_is_found() {
     let stored = with_root(
         &json!({ "schemaVersion": 2, "manifests": [], "layers": [], "config": {} }),
         MediaType::OCI_INDEX,
@@ -199,7 +202,7 @@ fn a_malformed_manifest_is_found_though_its_digest_is_right() {
 }
 
 #[test]
-fn a_digest_that_leads_out_of_the_folder_makes_the_document_malformed() {
+fn a_digest_that_leads_out_of_the_directory_makes_the_document_malformed() {
     for digest in ["sha256:../../../etc/passwd", "../../../etc:passwd", "a:..", "..:a"] {
         let entry = json!({ "mediaType": MediaType::OCI_MANIFEST.as_str(), "digest": digest, "size": 1 });
         let stored = with_root(&json!({ "schemaVersion": 2, "manifests": [entry] }), MediaType::OCI_INDEX);
@@ -211,7 +214,7 @@ fn a_digest_that_leads_out_of_the_folder_makes_the_document_malformed() {
 }
 
 #[test]
-fn an_unknown_algorithm_is_found_and_not_looked_for() {
+fn an_unknown_algorithm_is_found_without_opening_the_file() {
     let entry = json!({ "mediaType": MediaType::OCI_MANIFEST.as_str(), "digest": "md5:d41d8", "size": 1 });
     let stored = with_root(&json!({ "schemaVersion": 2, "manifests": [entry] }), MediaType::OCI_INDEX);
     fs::create_dir(stored.path().join("blobs/md5")).unwrap();
@@ -219,7 +222,7 @@ fn an_unknown_algorithm_is_found_and_not_looked_for() {
     assert_eq!(problems(&stored), [(Problem::Unverifiable, "md5:d41d8".parse().ok())]);
     let layout = Layout::open(stored.path()).unwrap();
     let error = layout.blob(&"md5:d41d8".parse().unwrap(), None).unwrap_err();
-    assert!(matches!(error.trouble(), Trouble::Unverifiable), "{error}");
+    assert!(matches!(error.kind(), LayoutErrorKind::Unverifiable), "{error}");
 }
 
 #[test]
@@ -251,11 +254,14 @@ fn the_layouts_own_documents_are_checked() {
     fs::remove_file(stored.path().join("index.json")).unwrap();
     assert_eq!(found(&stored.path(), None)[2].problem, Problem::Missing);
     fs::remove_file(stored.path().join("oci-layout")).unwrap();
-    assert!(matches!(check(stored.path(), None).unwrap_err().trouble(), Trouble::Missing), "it is no layout");
+    assert!(
+        matches!(check(stored.path(), None).unwrap_err().kind(), LayoutErrorKind::Missing),
+        "it is not a layout"
+    );
 }
 
 #[test]
-fn a_check_of_one_root_leaves_the_others() {
+fn a_check_of_one_root_ignores_the_others() {
     let stored = Stored::sample();
     let mut memory = Memory::new();
     let other = memory.add_image(Flavour::OCI, None, &[b"x"]);
@@ -266,5 +272,5 @@ fn a_check_of_one_root_leaves_the_others() {
     assert_eq!(count(Some(named("latest"))), 1);
     assert_eq!(count(Some(Root::Digest(stored.entry(0).digest))), 0, "a digest names any content");
     assert_eq!(count(None), 1);
-    assert!(matches!(check(stored.path(), Some(&named("v3"))).unwrap_err().trouble(), Trouble::Root(_)));
+    assert!(matches!(check(stored.path(), Some(&named("v3"))).unwrap_err().kind(), LayoutErrorKind::Root(_)));
 }

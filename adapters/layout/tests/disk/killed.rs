@@ -1,8 +1,7 @@
-//! What a writer that is killed leaves behind, and how the next one goes on.
+//! Interrupted writers, and how the next writer resumes.
 //!
-//! A writer that is killed does nothing more: neither are its locks given back by it, nor its temporary files
-//! removed. Forgetting one is as good, but for the lock, which the system gives back; so a process is killed
-//! besides.
+//! A killed writer neither releases its lock nor removes its temporary files. Most tests copy the directory
+//! of a running writer instead. The lock, which the system releases, is tested with a killed process.
 
 use std::env;
 use std::fs;
@@ -27,7 +26,7 @@ fn blob(content: &[u8]) -> Descriptor {
 }
 
 #[test]
-fn a_blob_that_was_left_is_gone_on_with() {
+fn a_partial_blob_is_resumed() {
     let home = tempfile::tempdir().unwrap();
     let (content, descriptor) = (content(), blob(&content()));
     let writer = LayoutWriter::open(home.path()).unwrap();
@@ -42,11 +41,11 @@ fn a_blob_that_was_left_is_gone_on_with() {
     partial.finish().unwrap();
     writer.layout().verify(&descriptor).unwrap();
     drop(writer);
-    assert!(!home.path().join(".oci-proto-partial").exists(), "nothing is left over");
+    assert!(!home.path().join(".oci-proto-partial").exists(), "no temporary file is left");
 }
 
 #[test]
-fn the_hasher_that_is_given_away_knows_what_was_left() {
+fn take_hasher_includes_the_resumed_bytes() {
     let home = tempfile::tempdir().unwrap();
     let (content, descriptor) = (content(), blob(&content()));
     let writer = LayoutWriter::open(home.path()).unwrap();
@@ -65,12 +64,12 @@ fn the_hasher_that_is_given_away_knows_what_was_left() {
 }
 
 #[test]
-fn a_left_blob_that_was_damaged_is_found_and_begun_anew() {
+fn a_damaged_partial_blob_is_restarted() {
     let home = tempfile::tempdir().unwrap();
     let (content, descriptor) = (content(), blob(&content()));
     let path = home.path().join(".oci-proto-partial").join(format!("sha256-{}", descriptor.digest.encoded()));
     let writer = LayoutWriter::open(home.path()).unwrap();
-    // As long as the blob, and longer.
+    // As long as the blob, then longer.
     fs::write(&path, vec![0; content.len()]).unwrap();
     let partial = writer.begin(&descriptor).unwrap();
     assert_eq!(partial.offset(), descriptor.size);
@@ -90,7 +89,7 @@ fn a_left_blob_that_was_damaged_is_found_and_begun_anew() {
     writer.layout().verify(&descriptor).unwrap();
 }
 
-/// Copies a folder as it is at a moment.
+/// Copies a directory in its present state.
 fn snapshot(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -101,7 +100,7 @@ fn snapshot(from: &Path, to: &Path) {
 }
 
 #[test]
-fn at_every_moment_the_layout_is_valid_and_the_next_writer_ends_equal() {
+fn at_every_moment_the_layout_is_valid_and_can_be_completed() {
     let (memory, root) = Memory::sample();
     let whole = files(&Stored::sample().path());
     let home = tempfile::tempdir().unwrap();
@@ -113,11 +112,11 @@ fn at_every_moment_the_layout_is_valid_and_the_next_writer_ends_equal() {
         moments += 1;
         let copy = moment.join(moments.to_string());
         snapshot(&live, &copy);
-        // Valid as it is: what it names is all there.
+        // It is valid: everything that it names exists.
         let layout = Layout::open(&copy).unwrap();
         assert_eq!(check(&copy, None).unwrap().collect::<Vec<_>>(), [], "moment {moments}");
         assert!(layout.roots().is_empty() || layout.verify(&root).is_ok());
-        // And gone on with, it is what it would have been.
+        // After resumption, it is identical to one written without interruption.
         let mut next = LayoutWriter::open(&copy).unwrap();
         for (descriptor, _) in everything(&memory, &root) {
             if !next.layout().has(&descriptor) {
@@ -152,9 +151,9 @@ fn at_every_moment_the_layout_is_valid_and_the_next_writer_ends_equal() {
     assert!(moments > 60, "{moments} moments");
 }
 
-/// Each step of making a layout, as the next writer finds it.
+/// Interrupts the creation of a layout after each step.
 #[test]
-fn a_layout_that_was_half_made_is_made() {
+fn an_incomplete_layout_is_completed() {
     let made = tempfile::tempdir().unwrap();
     drop(LayoutWriter::open(made.path()).unwrap());
     let expected = files(made.path());
@@ -174,7 +173,7 @@ fn a_layout_that_was_half_made_is_made() {
     for killed_after in 0..=steps.len() {
         let home = tempfile::tempdir().unwrap();
         for (n, step) in steps.iter().take(killed_after).enumerate() {
-            // What is renamed is whole by then.
+            // The file is complete when it is renamed.
             if n == 3 {
                 fs::write(home.path().join(work).join("index.json"), &index).unwrap();
             }
@@ -194,10 +193,10 @@ fn a_layout_that_was_half_made_is_made() {
 }
 
 #[test]
-fn what_makes_a_folder_a_layout_comes_last() {
+fn the_marker_is_written_last() {
     let home = tempfile::tempdir().unwrap();
     for (name, made_before) in [("index.json", &[][..]), ("oci-layout", &["blobs", "index.json"])] {
-        // In the place of the temporary file is what cannot be replaced: the writer gets that far.
+        // A directory in the place of the temporary file stops the writer there.
         let stop = home.path().join(".oci-proto-partial").join(name);
         fs::create_dir_all(&stop).unwrap();
         let error = LayoutWriter::open(home.path()).unwrap_err();
@@ -210,14 +209,14 @@ fn what_makes_a_folder_a_layout_comes_last() {
     LayoutWriter::open(home.path()).unwrap();
 }
 
-const FOLDER: &str = "OCI_PROTO_TEST_LAYOUT";
+const DIRECTORY: &str = "OCI_PROTO_TEST_LAYOUT";
 
-/// Is no test by itself: the program that [`a_process_that_is_killed_leaves_its_lock_and_its_blob`] kills.
+/// Not a test itself: the process that [`a_killed_process_releases_its_lock_and_keeps_its_blob`] kills.
 #[test]
-#[expect(clippy::print_stdout, reason = "the test that started it waits for the word")]
+#[expect(clippy::print_stdout, reason = "the parent process waits for this line")]
 fn the_process_that_is_killed() {
-    let Some(folder) = env::var_os(FOLDER) else { return };
-    let writer = LayoutWriter::open(folder).unwrap();
+    let Some(directory) = env::var_os(DIRECTORY) else { return };
+    let writer = LayoutWriter::open(directory).unwrap();
     let content = content();
     let mut partial = writer.begin(&blob(&content)).unwrap();
     partial.append(0, &content[..1234]).unwrap();
@@ -226,11 +225,11 @@ fn the_process_that_is_killed() {
 }
 
 #[test]
-fn a_process_that_is_killed_leaves_its_lock_and_its_blob() {
+fn a_killed_process_releases_its_lock_and_keeps_its_blob() {
     let home = tempfile::tempdir().unwrap();
     let mut child = Command::new(env::current_exe().unwrap())
         .args(["--exact", "killed::the_process_that_is_killed", "--nocapture"])
-        .env(FOLDER, home.path())
+        .env(DIRECTORY, home.path())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

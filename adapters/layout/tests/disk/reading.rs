@@ -1,4 +1,4 @@
-//! What a layout is read as.
+//! Reading layouts.
 
 use std::fs;
 use std::io::Read as _;
@@ -7,7 +7,7 @@ use oci_proto::layout::{NoRoot, Root};
 use oci_proto::server::{Content as _, Flavour, Memory, Server};
 use oci_proto::{Algorithm, Descriptor, Digest, Found, Kind, MediaType, Node, WalkOptions};
 use oci_proto_layout::oci_proto;
-use oci_proto_layout::{Layout, LayoutError, LayoutWriter, Trouble};
+use oci_proto_layout::{Layout, LayoutError, LayoutErrorKind, LayoutWriter};
 use serde_json::{Value, json};
 
 use crate::support::{Stored, entries, everything, named, store};
@@ -59,19 +59,22 @@ fn a_walk_with_blobs_reports_configs_and_layers() {
 }
 
 #[test]
-fn a_root_is_resolved_alone_by_name_or_by_digest() {
+fn a_root_is_resolved_if_it_is_the_only_one_or_by_name_or_digest() {
     let stored = Stored::sample();
     let layout = Layout::open(stored.path()).unwrap();
     for root in [Root::Only, named("latest"), Root::Digest(stored.root.digest.clone())] {
         assert_eq!(layout.resolve(&root, None).unwrap(), stored.root, "{root:?}");
     }
     let error = layout.resolve(&named("none"), None).unwrap_err();
-    assert!(matches!(error.trouble(), Trouble::Root(NoRoot::Unknown(_))), "{error}");
-    assert!(error.to_string().contains("index.json: the layout has no such root; it has: latest"), "{error}");
+    assert!(matches!(error.kind(), LayoutErrorKind::Root(NoRoot::Unknown(_))), "{error}");
+    assert!(
+        error.to_string().contains("index.json: the layout has no such root; available: latest"),
+        "{error}"
+    );
 }
 
 #[test]
-fn a_digest_names_any_content_and_its_type_is_read_from_it() {
+fn a_digest_names_any_content_and_its_type_is_detected() {
     let stored = Stored::sample();
     let layout = Layout::open(stored.path()).unwrap();
     for (descriptor, _) in everything(&stored.memory, &stored.root) {
@@ -84,11 +87,11 @@ fn a_digest_names_any_content_and_its_type_is_read_from_it() {
     }
     let nowhere = Digest::of(Algorithm::Sha256, b"nowhere");
     let error = layout.resolve(&Root::Digest(nowhere), None).unwrap_err();
-    assert!(matches!(error.trouble(), Trouble::Missing), "{error}");
+    assert!(matches!(error.kind(), LayoutErrorKind::Missing), "{error}");
 }
 
 #[test]
-fn a_platform_chooses_in_nested_indexes() {
+fn a_platform_selects_in_nested_indexes() {
     let stored = Stored::sample();
     let layout = Layout::open(stored.path()).unwrap();
     let inner = stored.entry(0);
@@ -102,11 +105,11 @@ fn a_platform_chooses_in_nested_indexes() {
     assert_eq!(nodes.iter().map(|n| &n.descriptor).collect::<Vec<_>>(), [&arm]);
 
     let error = layout.resolve(&Root::Only, "plan9/mips".parse().ok().as_ref()).unwrap_err();
-    assert!(error.to_string().contains("nothing fits the platform plan9/mips"), "{error}");
+    assert!(error.to_string().contains("no image for platform plan9/mips"), "{error}");
 }
 
 #[test]
-fn entries_without_a_media_type_are_known_by_their_content() {
+fn entries_without_a_media_type_are_detected_from_their_content() {
     let stored = Stored::sample();
     let path = stored.path().join("index.json");
     let mut index: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -120,7 +123,7 @@ fn entries_without_a_media_type_are_known_by_their_content() {
 }
 
 #[test]
-fn a_layout_of_several_roots_wants_one_named() {
+fn a_layout_of_several_roots_requires_a_name() {
     let stored = Stored::sample();
     let mut memory = Memory::new();
     let other = memory.add_image(Flavour::DOCKER, None, &[b"x"]);
@@ -146,15 +149,15 @@ fn a_blob_is_read_to_its_end_and_verified() {
             let mut bytes = Vec::new();
             blob.read_to_end(&mut bytes).unwrap();
             assert_eq!(Some(&bytes[..]), stored.memory.bytes(&part.digest).as_deref());
-            assert_eq!(blob.read(&mut [0]).unwrap(), 0, "the end stays the end");
+            assert_eq!(blob.read(&mut [0]).unwrap(), 0, "end of file is permanent");
         }
         let error = layout.blob(&part.digest, Some(part.size + 1)).unwrap_err();
-        assert!(matches!(error.trouble(), Trouble::Size { .. }), "{error}");
+        assert!(matches!(error.kind(), LayoutErrorKind::Size { .. }), "{error}");
     }
 }
 
 #[test]
-fn wrong_content_has_no_end_of_file() {
+fn wrong_content_never_reaches_end_of_file() {
     let stored = Stored::sample();
     let part = entries(&stored.memory, &stored.entry(3))[1].clone();
     fs::write(stored.file(&part.digest), vec![b'x'; usize::try_from(part.size).unwrap()]).unwrap();
@@ -164,9 +167,9 @@ fn wrong_content_has_no_end_of_file() {
     for _ in 0..2 {
         let error = blob.read_to_end(&mut bytes).unwrap_err();
         let error = error.downcast::<LayoutError>().unwrap();
-        assert!(matches!(error.trouble(), Trouble::Content(_)), "{error}");
+        assert!(matches!(error.kind(), LayoutErrorKind::Content(_)), "{error}");
     }
-    assert_eq!(bytes.len() as u64, part.size, "it fails at the end, and stays failed");
+    assert_eq!(bytes.len() as u64, part.size, "it fails at the end, and keeps failing");
 }
 
 #[test]
@@ -183,23 +186,23 @@ fn a_missing_child_is_reported_and_fails_a_strict_walk() {
     options.strict = true;
     let walked: Vec<_> = layout.walk(&Root::Only, &options).unwrap().collect();
     let error = walked.last().unwrap().as_ref().unwrap_err();
-    assert!(matches!(error.trouble(), Trouble::Missing), "{error}");
+    assert!(matches!(error.kind(), LayoutErrorKind::Missing), "{error}");
     assert_eq!(error.path(), stored.file(&list.digest));
-    assert_eq!(walked.len(), 6, "the nodes before it come");
+    assert_eq!(walked.len(), 6, "the nodes before it are yielded");
 }
 
 #[test]
-fn a_manifest_of_another_kind_than_its_descriptor_says_is_refused() {
+fn a_manifest_that_contradicts_its_descriptor_is_refused() {
     let stored = Stored::sample();
     let layout = Layout::open(stored.path()).unwrap();
     assert_eq!(layout.manifest(&stored.root).unwrap().entries().len(), 5);
     let Descriptor { digest, size, .. } = stored.root.clone();
     let error = layout.manifest(&Descriptor::new(MediaType::OCI_MANIFEST, digest, size)).unwrap_err();
-    assert!(matches!(error.trouble(), Trouble::Document(_)), "{error}");
+    assert!(matches!(error.kind(), LayoutErrorKind::Document(_)), "{error}");
 }
 
 #[test]
-fn a_server_is_filled_from_a_layout() {
+fn a_server_serves_a_layout() {
     let stored = Stored::sample();
     let layout = Layout::open(stored.path()).unwrap();
     let mut server = Server::new();
@@ -211,26 +214,26 @@ fn a_server_is_filled_from_a_layout() {
 }
 
 #[test]
-fn what_is_no_layout_is_not_opened() {
-    let folder = tempfile::tempdir().unwrap();
-    let open = || Layout::open(folder.path()).unwrap_err();
-    assert!(matches!(open().trouble(), Trouble::Missing), "{}", open());
-    fs::write(folder.path().join("oci-layout"), r#"{"imageLayoutVersion":"2.0.0"}"#).unwrap();
+fn only_layouts_are_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || Layout::open(directory.path()).unwrap_err();
+    assert!(matches!(open().kind(), LayoutErrorKind::Missing), "{}", open());
+    fs::write(directory.path().join("oci-layout"), r#"{"imageLayoutVersion":"2.0.0"}"#).unwrap();
     assert!(
         open()
             .to_string()
-            .ends_with("oci-layout: the layout's version is `2.0.0`, and only 1.0.0 can be read")
+            .ends_with("oci-layout: the layout's version is `2.0.0`, but only 1.0.0 is supported")
     );
-    fs::write(folder.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
-    assert!(matches!(open().trouble(), Trouble::Missing), "{}", open());
-    fs::write(folder.path().join("index.json"), json!({ "schemaVersion": 2, "layers": [] }).to_string())
+    fs::write(directory.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    assert!(matches!(open().kind(), LayoutErrorKind::Missing), "{}", open());
+    fs::write(directory.path().join("index.json"), json!({ "schemaVersion": 2, "layers": [] }).to_string())
         .unwrap();
-    assert!(matches!(open().trouble(), Trouble::Document(_)), "{}", open());
-    let file = folder.path().join("oci-layout");
+    assert!(matches!(open().kind(), LayoutErrorKind::Document(_)), "{}", open());
+    let file = directory.path().join("oci-layout");
     let refused = |error: LayoutError| {
-        assert!(matches!(error.trouble(), Trouble::NoLayout("a file")), "{error}");
+        assert!(matches!(error.kind(), LayoutErrorKind::NotALayout("a file")), "{error}");
     };
     refused(Layout::open(&file).unwrap_err());
     refused(LayoutWriter::open(&file).unwrap_err());
-    assert!(matches!(Layout::open(file.join("x")).unwrap_err().trouble(), Trouble::Io(_)));
+    assert!(matches!(Layout::open(file.join("x")).unwrap_err().kind(), LayoutErrorKind::Io(_)));
 }

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 
 use oci_proto::layout::{RefName, Root, blob_path};
 use oci_proto::server::{Content as _, Memory};
-use oci_proto::{Checker, Descriptor, Digest, Evidence, Limits, Manifest, MediaType, Role};
+use oci_proto::{Checker, Descriptor, Digest, Limits, Manifest, MediaType, Role};
 use oci_proto_layout::LayoutWriter;
 use oci_proto_layout::oci_proto;
 use tempfile::TempDir;
 
-/// A layout in a folder of a test's own.
+/// A layout in a temporary directory.
 pub(crate) struct Stored {
     pub(crate) memory: Memory,
     pub(crate) root: Descriptor,
-    folder: TempDir,
+    directory: TempDir,
 }
 
 impl Stored {
@@ -25,19 +25,19 @@ impl Stored {
     }
 
     pub(crate) fn of(memory: Memory, root: Descriptor, name: Option<&str>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let stored = Self { memory, root, folder };
+        let directory = tempfile::tempdir().unwrap();
+        let stored = Self { memory, root, directory };
         store(&stored.path(), &stored.memory, &stored.root, name.map(self::name).as_ref());
         stored
     }
 
     pub(crate) fn path(&self) -> PathBuf {
-        self.folder.path().join("layout")
+        self.directory.path().join("layout")
     }
 
     /// A path beside the layout.
     pub(crate) fn beside(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     pub(crate) fn file(&self, digest: &Digest) -> PathBuf {
@@ -50,9 +50,9 @@ impl Stored {
     }
 }
 
-/// Writes all that there is: content, then the root.
-pub(crate) fn store(folder: &Path, memory: &Memory, root: &Descriptor, name: Option<&RefName>) {
-    let mut writer = LayoutWriter::open(folder).unwrap();
+/// Writes all of `memory` into a layout, then the root.
+pub(crate) fn store(directory: &Path, memory: &Memory, root: &Descriptor, name: Option<&RefName>) {
+    let mut writer = LayoutWriter::open(directory).unwrap();
     for (digest, content) in memory.contents() {
         let descriptor = Descriptor::new(MediaType::OCTET_STREAM, digest.clone(), content.len() as u64);
         writer.put(&descriptor, content).unwrap();
@@ -62,25 +62,24 @@ pub(crate) fn store(folder: &Path, memory: &Memory, root: &Descriptor, name: Opt
 
 /// All documents and blobs under a root, once each.
 pub(crate) fn everything(memory: &Memory, root: &Descriptor) -> Vec<(Descriptor, Role)> {
-    let mut audit = Checker::new(&Limits::default());
-    audit.add_root(root.clone());
+    let mut checker = Checker::new(&Limits::default());
+    checker.add_root(root.clone());
     let mut all = Vec::new();
-    while let Some(item) = audit.next_item() {
+    while let Some(item) = checker.next_item() {
         all.push((item.descriptor.clone(), item.role));
         if item.role == Role::Document {
             let bytes = memory.bytes(&item.descriptor.digest).unwrap();
-            audit.document(item, bytes, None);
+            checker.document(item, bytes, None);
         }
     }
-    assert_eq!(audit.next_finding(), None);
+    assert_eq!(checker.next_finding(), None);
     all
 }
 
 /// The entries of an index, or the config and the layers of an image.
 pub(crate) fn entries(memory: &Memory, of: &Descriptor) -> Vec<Descriptor> {
-    let evidence = Evidence { expected: Some(&of.media_type), ..Evidence::default() };
-    let manifest = Manifest::read(memory.bytes(&of.digest).unwrap(), evidence).unwrap();
-    manifest.config().into_iter().chain(manifest.entries()).map(|entry| entry.to_owned()).collect()
+    let manifest = Manifest::verified(memory.bytes(&of.digest).unwrap(), of, None).unwrap();
+    manifest.children().map(|(_, child)| child.to_owned()).collect()
 }
 
 pub(crate) fn name(text: &str) -> RefName {
@@ -91,17 +90,17 @@ pub(crate) fn named(text: &str) -> Root {
     Root::Named(name(text))
 }
 
-/// Each file under a folder, and what it holds; each link, and where it leads.
-pub(crate) fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+/// Each file under a directory with its content, and each link with its target.
+pub(crate) fn files(directory: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
+    let mut directories = vec![directory.to_owned()];
+    while let Some(next) = directories.pop() {
         for entry in fs::read_dir(next).unwrap() {
             let path = entry.unwrap().path();
             let kind = fs::symlink_metadata(&path).unwrap();
-            let name = path.strip_prefix(folder).unwrap().to_string_lossy().into_owned();
+            let name = path.strip_prefix(directory).unwrap().to_string_lossy().into_owned();
             if kind.is_dir() {
-                folders.push(path);
+                directories.push(path);
             } else if kind.is_symlink() {
                 found.push((name, fs::read_link(&path).unwrap().to_string_lossy().into_owned().into_bytes()));
             } else {

@@ -1,4 +1,4 @@
-//! What a writer makes, and what it refuses.
+//! Writing layouts.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use oci_proto::layout::{Index, MARKER, marker};
 use oci_proto::server::{Content as _, Flavour, Memory};
 use oci_proto::{Algorithm, Descriptor, Digest, MediaType};
 use oci_proto_layout::oci_proto;
-use oci_proto_layout::{Layout, LayoutWriter, Trouble, check};
+use oci_proto_layout::{Layout, LayoutErrorKind, LayoutWriter, check};
 
 use crate::support::{Stored, files, name};
 
@@ -20,23 +20,23 @@ fn blob(content: &[u8]) -> Descriptor {
 #[test]
 fn a_new_layout_has_its_three_parts_and_nothing_else() {
     let home = tempfile::tempdir().unwrap();
-    let folder = home.path().join("deep/inside/layout");
-    drop(LayoutWriter::open(&folder).unwrap());
+    let directory = home.path().join("deep/inside/layout");
+    drop(LayoutWriter::open(&directory).unwrap());
     let expected =
         [("index.json".to_owned(), Index::new().to_bytes()), (MARKER.to_owned(), marker().to_vec())];
-    assert_eq!(files(&folder), expected);
-    assert!(fs::read_dir(folder.join("blobs")).unwrap().next().is_none());
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 3, "nothing temporary is left");
-    assert!(Layout::open(&folder).unwrap().roots().is_empty());
+    assert_eq!(files(&directory), expected);
+    assert!(fs::read_dir(directory.join("blobs")).unwrap().next().is_none());
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 3, "no temporary file is left");
+    assert!(Layout::open(&directory).unwrap().roots().is_empty());
 }
 
 #[test]
-fn two_writers_of_the_same_make_the_same() {
+fn writing_is_deterministic() {
     assert_eq!(files(&Stored::sample().path()), files(&Stored::sample().path()));
 }
 
 #[test]
-fn a_blob_is_there_only_when_it_is_whole_and_right() {
+fn a_blob_is_published_only_when_it_is_complete_and_verified() {
     let home = tempfile::tempdir().unwrap();
     let writer = LayoutWriter::open(home.path()).unwrap();
     let descriptor = blob(CONTENT);
@@ -48,7 +48,7 @@ fn a_blob_is_there_only_when_it_is_whole_and_right() {
     partial.finish().unwrap();
     writer.layout().verify(&descriptor).unwrap();
 
-    // Again, in the place of something else.
+    // Again, replacing a damaged file.
     fs::write(home.path().join(oci_proto::layout::blob_path(&descriptor.digest)), "damaged").unwrap();
     assert!(!writer.layout().has(&descriptor));
     writer.put(&descriptor, CONTENT).unwrap();
@@ -56,7 +56,7 @@ fn a_blob_is_there_only_when_it_is_whole_and_right() {
 }
 
 #[test]
-fn an_empty_blob_and_one_by_sha512_are_blobs_like_others() {
+fn empty_blobs_and_sha512_are_supported() {
     let home = tempfile::tempdir().unwrap();
     let writer = LayoutWriter::open(home.path()).unwrap();
     let empty = blob(b"");
@@ -70,15 +70,15 @@ fn an_empty_blob_and_one_by_sha512_are_blobs_like_others() {
 }
 
 #[test]
-fn wrong_content_is_thrown_away() {
+fn wrong_content_is_discarded() {
     let home = tempfile::tempdir().unwrap();
     let writer = LayoutWriter::open(home.path()).unwrap();
     let descriptor = blob(CONTENT);
     let wrong = vec![b'x'; CONTENT.len()];
     let error = writer.put(&descriptor, &wrong).unwrap_err();
-    assert!(matches!(error.trouble(), Trouble::Content(_)), "{error}");
+    assert!(matches!(error.kind(), LayoutErrorKind::Content(_)), "{error}");
     assert!(!writer.layout().has(&descriptor));
-    assert_eq!(writer.begin(&descriptor).unwrap().offset(), 0, "nothing of it is gone on with");
+    assert_eq!(writer.begin(&descriptor).unwrap().offset(), 0, "none of it is resumed");
 }
 
 #[test]
@@ -90,19 +90,19 @@ fn bytes_out_of_order_and_beyond_the_size_are_refused() {
     partial.append(0, &CONTENT[..4]).unwrap();
     for place in [0, 3, 5] {
         let error = partial.append(place, &CONTENT[4..]).unwrap_err();
-        assert!(matches!(error.trouble(), Trouble::Order { expected: 4, .. }), "{error}");
+        assert!(matches!(error.kind(), LayoutErrorKind::Order { expected: 4, .. }), "{error}");
     }
     let error = partial.append(4, CONTENT).unwrap_err();
-    assert!(matches!(error.trouble(), Trouble::Size { .. }), "{error}");
+    assert!(matches!(error.kind(), LayoutErrorKind::Size { .. }), "{error}");
     partial.append(4, &CONTENT[4..]).unwrap();
     partial.finish().unwrap();
 
     let short = writer.begin(&blob(b"another")).unwrap();
-    assert!(matches!(short.finish().unwrap_err().trouble(), Trouble::Size { expected: 7, found: 0 }));
+    assert!(matches!(short.finish().unwrap_err().kind(), LayoutErrorKind::Size { expected: 7, found: 0 }));
 }
 
 #[test]
-fn a_blob_is_written_once_at_a_time_and_many_at_once() {
+fn different_blobs_are_written_in_parallel_but_each_only_once() {
     let home = tempfile::tempdir().unwrap();
     let writer = LayoutWriter::open(home.path()).unwrap();
     let contents: Vec<Vec<u8>> = (0..8_u8).map(|n| vec![n; 10_000]).collect();
@@ -121,27 +121,27 @@ fn a_blob_is_written_once_at_a_time_and_many_at_once() {
         writer.layout().verify(&blob(content)).unwrap();
     }
     let first = writer.begin(&blob(CONTENT)).unwrap();
-    assert!(matches!(writer.begin(&blob(CONTENT)).unwrap_err().trouble(), Trouble::Busy));
+    assert!(matches!(writer.begin(&blob(CONTENT)).unwrap_err().kind(), LayoutErrorKind::Busy));
     drop(first);
     assert!(writer.begin(&blob(CONTENT)).is_ok());
 }
 
 #[test]
-fn a_second_writer_is_refused_until_the_first_and_its_blobs_are_gone() {
+fn a_second_writer_is_refused_until_the_first_and_its_blobs_are_dropped() {
     let home = tempfile::tempdir().unwrap();
     let writer = LayoutWriter::open(home.path()).unwrap();
     let partial = writer.begin(&blob(CONTENT)).unwrap();
     let refused = || LayoutWriter::open(home.path()).unwrap_err();
-    assert!(matches!(refused().trouble(), Trouble::Locked), "{}", refused());
+    assert!(matches!(refused().kind(), LayoutErrorKind::Locked), "{}", refused());
     drop(writer);
-    assert!(matches!(refused().trouble(), Trouble::Locked), "{}", refused());
+    assert!(matches!(refused().kind(), LayoutErrorKind::Locked), "{}", refused());
     drop(partial);
     LayoutWriter::open(home.path()).unwrap();
-    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 3, "the lock is not left");
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 3, "the lock is removed");
 }
 
 #[test]
-fn a_folder_that_is_something_else_is_refused_and_left_alone() {
+fn a_directory_with_other_files_is_refused_and_not_modified() {
     for (file, content) in [("README", "mine"), ("index.json", "{}"), ("blobs/x", "mine"), ("blobs", "mine")]
     {
         let home = tempfile::tempdir().unwrap();
@@ -150,7 +150,7 @@ fn a_folder_that_is_something_else_is_refused_and_left_alone() {
         fs::write(&path, content).unwrap();
         let before = files(home.path());
         let error = LayoutWriter::open(home.path()).unwrap_err();
-        assert!(matches!(error.trouble(), Trouble::Foreign(_)), "{file}: {error}");
+        assert!(matches!(error.kind(), LayoutErrorKind::Foreign(_)), "{file}: {error}");
         assert_eq!(files(home.path()), before, "{file}");
     }
     let home = tempfile::tempdir().unwrap();
@@ -158,20 +158,20 @@ fn a_folder_that_is_something_else_is_refused_and_left_alone() {
     LayoutWriter::open(home.path().join("file")).unwrap_err();
     fs::write(home.path().join(MARKER), r#"{"imageLayoutVersion":"3"}"#).unwrap();
     let error = LayoutWriter::open(home.path()).unwrap_err();
-    assert!(matches!(error.trouble(), Trouble::Marker(_)), "{error}");
+    assert!(matches!(error.kind(), LayoutErrorKind::Marker(_)), "{error}");
 }
 
 #[test]
-fn a_root_is_set_only_where_it_is_there_and_keeps_what_others_wrote() {
+fn set_root_requires_the_content_and_keeps_changes_of_others() {
     let stored = Stored::sample();
     let mut writer = LayoutWriter::open(stored.path()).unwrap();
     let mut memory = Memory::new();
     let image = memory.add_image(Flavour::OCI, "linux/amd64".parse().ok(), &[]);
     let error = writer.set_root(&image, Some(&name("v2"))).unwrap_err();
-    assert!(matches!(error.trouble(), Trouble::Missing), "{error}");
+    assert!(matches!(error.kind(), LayoutErrorKind::Missing), "{error}");
     writer.put(&image, &memory.bytes(&image.digest).unwrap()).unwrap();
 
-    // Somebody else, who knows nothing of the lock, adds a root, and a property.
+    // Another program, which ignores the lock, adds a root and a property.
     let path = stored.path().join("index.json");
     let others =
         fs::read_to_string(&path).unwrap().replace("\"schemaVersion\"", "\"x\":1.0,\"schemaVersion\"");
@@ -208,28 +208,28 @@ fn links_are_replaced_and_never_written_through() {
     assert_eq!(fs::read(stored.file(&descriptor.digest)).unwrap(), CONTENT);
     drop(writer);
 
-    // A folder, or the lock, that is a link leads elsewhere: nothing is done.
+    // If a directory or the lock is a link, nothing is written.
     let elsewhere = stored.beside("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
     symlink(&elsewhere, &work).unwrap();
     let error = LayoutWriter::open(stored.path()).unwrap_err();
-    assert!(matches!(error.trouble(), Trouble::NotAFolder(_)), "{error}");
+    assert!(matches!(error.kind(), LayoutErrorKind::NotADirectory(_)), "{error}");
     fs::remove_file(&work).unwrap();
     fs::create_dir(&work).unwrap();
     symlink(&victim, work.join("lock")).unwrap();
     let error = LayoutWriter::open(stored.path()).unwrap_err();
-    assert!(matches!(error.trouble(), Trouble::NotAFile(_)), "{error}");
+    assert!(matches!(error.kind(), LayoutErrorKind::NotAFile(_)), "{error}");
     fs::remove_file(work.join("lock")).unwrap();
     fs::rename(stored.path().join("blobs"), stored.beside("blobs")).unwrap();
     symlink(&elsewhere, stored.path().join("blobs")).unwrap();
     let writer = LayoutWriter::open(stored.path()).unwrap();
     let error = writer.put(&descriptor, CONTENT).unwrap_err();
-    assert!(matches!(error.trouble(), Trouble::NotAFolder(_)), "{error}");
+    assert!(matches!(error.kind(), LayoutErrorKind::NotADirectory(_)), "{error}");
     assert!(files(&elsewhere).is_empty());
 }
 
 #[test]
-fn a_durable_writer_writes_the_same() {
+fn a_durable_writer_writes_the_same_files() {
     let stored = Stored::sample();
     let home = tempfile::tempdir().unwrap();
     let mut writer = LayoutWriter::open(home.path()).unwrap();
@@ -243,10 +243,10 @@ fn a_durable_writer_writes_the_same() {
     assert_eq!(check(home.path(), None).unwrap().count(), 0);
 }
 
-/// Root may write anywhere: nothing is refused to it by permissions.
+/// Permissions do not restrict root, for which opening succeeds.
 #[cfg(unix)]
 #[test]
-fn a_folder_that_cannot_be_written_is_named_in_the_error() {
+fn a_directory_that_cannot_be_written_is_named_in_the_error() {
     use std::os::unix::fs::PermissionsExt as _;
     let stored = Stored::sample();
     fs::set_permissions(stored.path(), fs::Permissions::from_mode(0o555)).unwrap();

@@ -1,8 +1,9 @@
-//! The ways to a server, each through a proxy on loopback that writes down what it hears.
+//! Connections through proxies on loopback that record the requests they receive.
 
 use http::Request;
 use http_body_util::BodyExt;
 use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpInfo;
 use hyper_util::rt::TokioExecutor;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{RootCertStore, ServerConfig};
@@ -11,7 +12,8 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::{Body, HyperTransport};
+use crate::payload::Body;
+use crate::transport::HyperTransport;
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -43,7 +45,8 @@ async fn head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
     String::from_utf8(head).unwrap().to_ascii_lowercase()
 }
 
-/// What `get` of `uri` ends with, and what a proxy that `treat` plays heard.
+/// Sends a GET of `uri` through a proxy that `treat` implements. Returns the body of the response, and the
+/// result of `treat`.
 async fn through<R>(
     proxies: impl Fn(std::net::SocketAddr) -> Matcher,
     roots: RootCertStore,
@@ -61,7 +64,7 @@ where
 }
 
 #[tokio::test]
-async fn plain_requests_go_to_a_proxy_with_their_whole_target() {
+async fn plain_requests_to_a_proxy_use_the_absolute_form() {
     let (answer, heard) = through(
         |proxy| Matcher::builder().http(format!("http://user:pw@{proxy}")).build(),
         RootCertStore::empty(),
@@ -79,7 +82,7 @@ async fn plain_requests_go_to_a_proxy_with_their_whole_target() {
 }
 
 #[tokio::test]
-async fn secure_requests_go_through_a_tunnel_that_sees_nothing_of_them() {
+async fn https_requests_go_through_a_tunnel() {
     let signed = rcgen::generate_simple_self_signed(["registry.test".to_owned()]).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(signed.cert.der().clone()).unwrap();
@@ -137,7 +140,7 @@ async fn a_socks_proxy_resolves_the_name() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_refuses_is_a_connect_fault() {
+async fn a_refusal_by_a_proxy_is_a_connect_fault() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = format!("http://{}", listener.local_addr().unwrap());
     let transport = transport(Matcher::builder().all(proxy).build(), RootCertStore::empty());
@@ -153,7 +156,7 @@ async fn a_proxy_that_refuses_is_a_connect_fault() {
 }
 
 #[test]
-fn this_machine_is_reached_without_a_proxy_and_so_is_what_no_proxy_names() {
+fn loopback_and_no_proxy_hosts_are_reached_directly() {
     let proxies = Matcher::builder().all("http://proxy.test:3128").no("internal.test,10.0.0.0/8").build();
     let is_proxied = |uri: &str| proxy_for(&proxies, &uri.parse().unwrap()).is_some();
     for direct in [
@@ -167,4 +170,23 @@ fn this_machine_is_reached_without_a_proxy_and_so_is_what_no_proxy_names() {
     }
     assert!(is_proxied("https://registry.test/"));
     assert!(is_proxied("http://registry.test/"));
+}
+
+#[tokio::test]
+async fn only_a_direct_connection_reports_the_address_of_the_server() {
+    for is_direct in [true, false] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut stream = listener.accept().await.unwrap().0;
+            head(&mut stream).await;
+            stream.write_all(ANSWER).await.unwrap();
+        });
+        let proxies = Matcher::builder().http(format!("http://{address}")).build();
+        let uri = if is_direct { format!("http://{address}/") } else { "http://registry.test/".to_owned() };
+        let request = Request::get(uri).body(Body::default()).unwrap();
+        let response = transport(proxies, RootCertStore::empty()).call(request).await.unwrap();
+        let told = response.extensions().get::<HttpInfo>().map(HttpInfo::remote_addr);
+        assert_eq!(told, is_direct.then_some(address));
+    }
 }

@@ -1,4 +1,4 @@
-//! Where the bytes of blobs are kept.
+//! The storage of blobs.
 
 use std::fmt;
 use std::fs::File;
@@ -12,24 +12,24 @@ use oci_proto::Digest;
 use oci_proto::server::{Content, Memory};
 use tokio::io::AsyncRead;
 
-/// Where the bytes of blobs are kept.
+/// A storage of blobs.
 pub trait Blobs: Send + Sync + 'static {
-    /// Opens a part of a blob: its bytes from `range.start` up to and without `range.end`.
+    /// Opens a range of a blob, in bytes: from `range.start` up to, but not including, `range.end`.
     ///
     /// # Errors
-    /// The blob is not there, or cannot be read. The response's head has promised it by then: the
-    /// connection is closed in the middle of the response, and the client sees that it was cut short.
+    /// Returns an error if the blob is missing or cannot be read. The head of the response is already sent
+    /// by then, so the server closes the connection, and the client sees a truncated body.
     fn open(&self, digest: &Digest, range: Range<u64>) -> impl Future<Output = io::Result<Source>> + Send;
 }
 
-/// The bytes of a part of a blob.
+/// The bytes of a range of a blob.
 #[non_exhaustive]
 pub enum Source {
-    /// In memory.
+    /// Bytes in memory.
     Bytes(Bytes),
-    /// To be read, from its first byte. It may hold more than the part: what is beyond is not read.
+    /// A reader that starts at the first byte of the range. Bytes after the range are not read.
     Reader(Pin<Box<dyn AsyncRead + Send>>),
-    /// The same of a file, from where it stands. It is read on threads that may block.
+    /// A file whose cursor is at the first byte of the range. It is read on blocking threads.
     File(File),
 }
 
@@ -37,7 +37,7 @@ impl Blobs for Memory {
     async fn open(&self, digest: &Digest, range: Range<u64>) -> io::Result<Source> {
         let part = self.bytes(digest).and_then(|bytes| {
             let range = usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
-            // Asked first, since slicing shared bytes beyond their end is a bug.
+            // `Bytes::slice` panics if the range is out of bounds.
             bytes.get(range.clone())?;
             Some(bytes.slice(range))
         });

@@ -1,4 +1,4 @@
-//! The body of a response that is served.
+//! The body of a response that the server sends.
 
 use std::fmt;
 use std::fs::File;
@@ -12,16 +12,17 @@ use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::Source;
+use crate::server::blobs::Source;
 
-/// How much of a blob is read, and sent, at a time.
+/// The size of the chunks in which a blob is read and sent, in bytes.
 const CHUNK: usize = 64 << 10;
-/// The same of a file: it goes from one thread to another, which costs as much as copying a part of this.
-const PIECE: u64 = 256 << 10;
+/// The same for files. It is larger, since handing a chunk to another thread costs as much as copying a part
+/// of it.
+const FILE_CHUNK: u64 = 256 << 10;
 
-/// The body of a response: as many bytes as its head says, or an error.
+/// The body of a response. It has exactly as many bytes as its head announces, or ends with an error.
 pub struct ResponseBody {
-    /// How many bytes are still to come.
+    /// The number of bytes not sent yet.
     left: u64,
     rest: Rest,
 }
@@ -29,7 +30,7 @@ pub struct ResponseBody {
 enum Rest {
     Bytes(Bytes),
     Reader(Pin<Box<dyn AsyncRead + Send>>, BytesMut),
-    File(Pieces),
+    File(FileChunks),
     Failed(io::Error),
 }
 
@@ -49,11 +50,11 @@ impl ResponseBody {
     pub(super) fn new(source: Source, size: u64) -> Self {
         let rest = match source {
             Source::Bytes(bytes) if bytes.len() as u64 != size => {
-                Rest::Failed(io::Error::other("the blob has not the size that it was added with"))
+                Rest::Failed(io::Error::other("the size of the blob has changed"))
             }
             Source::Bytes(bytes) => Rest::Bytes(bytes),
             Source::Reader(reader) => Rest::Reader(reader, BytesMut::new()),
-            Source::File(file) => Rest::File(Pieces { file: Arc::new(file), next: None }),
+            Source::File(file) => Rest::File(FileChunks { file: Arc::new(file), next: None }),
         };
         Self { left: size, rest }
     }
@@ -74,7 +75,7 @@ impl http_body::Body for ResponseBody {
         let next = match &mut self.rest {
             Rest::Bytes(bytes) => Ok(std::mem::take(bytes)),
             Rest::Reader(reader, buffer) => ready!(poll_chunk(reader.as_mut(), buffer, left, cx)),
-            Rest::File(pieces) => ready!(pieces.poll_next(left, cx)),
+            Rest::File(chunks) => ready!(chunks.poll_next(left, cx)),
             Rest::Failed(error) => Err(std::mem::replace(error, io::ErrorKind::Other.into())),
         };
         Poll::Ready(Some(next.map(|bytes| {
@@ -92,14 +93,14 @@ impl http_body::Body for ResponseBody {
     }
 }
 
-/// Reads at most `left` bytes; none is an error, since that many were promised.
+/// Reads at most `left` bytes. The end of the input is an error, since the head has announced more.
 fn poll_chunk(
     reader: Pin<&mut (dyn AsyncRead + Send)>,
     buffer: &mut BytesMut,
     left: u64,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<Bytes>> {
-    // The buffer's memory is used again as soon as the connection has sent what was in it.
+    // The buffer's memory is reused as soon as the connection has sent its content.
     buffer.clear();
     buffer.resize(usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK)), 0);
     let mut target = ReadBuf::new(buffer);
@@ -111,30 +112,30 @@ fn poll_chunk(
     })
 }
 
-/// A file that is read where that holds nobody up. The next piece is read while the last one is sent.
-struct Pieces {
+/// A file that is read on blocking threads. The next chunk is read while the last one is sent.
+struct FileChunks {
     file: Arc<File>,
     next: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
-impl Pieces {
-    /// Reads at most `left` bytes; none is an error, since that many were promised.
+impl FileChunks {
+    /// Reads at most `left` bytes. The end of the input is an error, since the head has announced more.
     fn poll_next(&mut self, left: u64, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         let next = self.next.get_or_insert_with(|| {
             let file = self.file.clone();
-            spawn_blocking(move || read(&file, left.min(PIECE)))
+            spawn_blocking(move || read(&file, left.min(FILE_CHUNK)))
         });
-        let piece = ready!(Pin::new(next).poll(cx));
+        let chunk = ready!(Pin::new(next).poll(cx));
         self.next = None;
-        Poll::Ready(piece.map_err(io::Error::other)?)
+        Poll::Ready(chunk.map_err(io::Error::other)?)
     }
 }
 
 fn read(file: &File, size: u64) -> io::Result<Bytes> {
-    let mut piece = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-    match file.take(size).read_to_end(&mut piece)? {
+    let mut chunk = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+    match file.take(size).read_to_end(&mut chunk)? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        _ => Ok(piece.into()),
+        _ => Ok(chunk.into()),
     }
 }
 

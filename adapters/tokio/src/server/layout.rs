@@ -1,4 +1,4 @@
-//! Layouts on disk, whose content stays there.
+//! Serves the blobs of layouts on disk.
 
 use std::io::{self, Seek as _, SeekFrom};
 use std::ops::Range;
@@ -7,9 +7,9 @@ use oci_proto::Digest;
 use oci_proto_layout::Layout;
 use tokio::task::spawn_blocking;
 
-use super::{Blobs, Source};
+use crate::server::blobs::{Blobs, Source};
 
-/// Content is read while it is sent, and not verified: the client does that.
+/// Content is read while it is sent. It is not verified; the client does that.
 impl Blobs for Layout {
     async fn open(&self, digest: &Digest, range: Range<u64>) -> io::Result<Source> {
         let (layout, digest) = (self.clone(), digest.clone());

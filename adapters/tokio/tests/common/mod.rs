@@ -1,5 +1,5 @@
 //! Registries and broken servers on loopback.
-#![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
+#![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// A registry with a repository `demo`, whose tag `latest` names `root`.
+/// A registry with a repository `demo`, whose tag `latest` refers to `root`.
 pub struct Registry {
     pub address: SocketAddr,
     pub memory: Memory,
@@ -28,7 +28,7 @@ impl Registry {
         Self::new(memory, root).await
     }
 
-    /// One whose blobs are not what its manifests say.
+    /// Serves `blobs` in place of the blobs in `memory`.
     pub async fn serving(memory: Memory, blobs: Memory, root: Descriptor) -> Self {
         let mut server = Server::new();
         server.add(&"demo".parse().unwrap(), Some(&"latest".parse().unwrap()), &root, &memory).unwrap();
@@ -56,7 +56,7 @@ impl Drop for Registry {
     }
 }
 
-/// Listens on loopback, and treats each connection, once it has sent the head of a request, as told.
+/// Listens on loopback, and calls `treat` for each connection after the head of its first request.
 pub async fn server<F, R>(treat: F) -> SocketAddr
 where
     F: Fn(TcpStream, String) -> R + Send + Sync + 'static,
@@ -79,7 +79,7 @@ where
     address
 }
 
-/// Reads the head of a request; `None` if the connection ends before it does.
+/// Reads the head of a request. Returns `None` if the connection ends early.
 pub async fn read_head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -88,12 +88,12 @@ pub async fn read_head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Opti
     String::from_utf8(head).ok()
 }
 
-/// Waits until the other end closes the connection.
+/// Waits until the peer closes the connection.
 pub async fn closed(stream: &mut TcpStream) {
     while matches!(stream.read(&mut [0; 64]).await, Ok(1..)) {}
 }
 
-/// Sends the head of a blob's response, and a part of its body.
+/// Sends the head of a response with a blob, and a part of its body.
 pub async fn send_part(stream: &mut TcpStream, size: usize, part: &[u8]) {
     let head = format!(
         "HTTP/1.1 200 OK\r\nContent-Length: {size}\r\nContent-Type: application/octet-stream\r\n\r\n"
@@ -107,7 +107,7 @@ pub fn tag(address: SocketAddr) -> Reference {
     format!("{address}/demo:latest").parse().unwrap()
 }
 
-/// Names a blob of these bytes.
+/// A reference to the blob of these bytes.
 pub fn blob_of(address: SocketAddr, bytes: &[u8]) -> Reference {
     let digest = oci_proto::Digest::of(oci_proto::Algorithm::Sha256, bytes);
     format!("{address}/demo@{digest}").parse().unwrap()

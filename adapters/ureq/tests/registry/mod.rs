@@ -1,5 +1,4 @@
-//! A registry on loopback for tests: the core's server behind HTTP/1.1 on threads, and a script that
-//! says how badly it behaves.
+//! A registry on loopback for tests: the core's server over HTTP/1.1 on threads, with a script of failures.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 use std::io::{BufRead, BufReader, Write};
@@ -19,12 +18,20 @@ pub(crate) enum Play {
     Serve,
     /// Serves after this long.
     Delay(Duration),
-    /// Says nothing until the test is over.
+    /// Does not respond until the test has ended.
     Stall,
-    /// Sends so many bytes of the body, and then nothing until the test is over.
+    /// Sends this many bytes of the body, and then nothing until the test has ended.
     StallAfter(usize),
-    /// Sends so many bytes of the body, and closes.
+    /// Sends this many bytes of the body, and closes the connection.
     CutAfter(usize),
+    /// Sends this many bytes of the body, and the rest once the flag is set.
+    RestOnce(usize, Arc<AtomicBool>),
+    /// Redirects to this URL of the registry, with a body of this many bytes that is sent after the head.
+    Redirect(String, usize),
+    /// Sends these bytes.
+    Raw(Vec<u8>),
+    /// Sends these bytes, and then this many single bytes, five per second.
+    Trickle(Vec<u8>, usize),
 }
 
 pub(crate) struct Registry {
@@ -95,7 +102,7 @@ impl Registry {
         self.address
     }
 
-    /// What was asked, in the order in which it came: `GET /v2/...`.
+    /// The requests in order of arrival: `GET /v2/...`.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.shared.requests.lock().unwrap().clone()
     }
@@ -104,7 +111,7 @@ impl Registry {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// The most requests that were being answered at once.
+    /// The maximum number of requests that were served at once.
     pub(crate) fn most_busy(&self) -> usize {
         self.shared.most_busy.load(Ordering::SeqCst)
     }
@@ -131,13 +138,15 @@ impl Shared {
                 return;
             }
         }
-        // The client has gone, or does not speak HTTP.
+        // The client has disconnected, or does not speak HTTP.
         let _ = stream.get_mut().write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
     }
 
-    /// `None` where the connection is to be closed.
+    /// Answers a request. Returns `None` if the connection must be closed.
     fn answer(&self, stream: &mut TcpStream, head: &Parts) -> Option<()> {
-        let (most, stalls) = match (self.script)(head) {
+        let play = (self.script)(head);
+        let rest = if let Play::RestOnce(_, rest) = &play { Some(rest.clone()) } else { None };
+        let (most, stalls) = match play {
             Play::Serve => (usize::MAX, false),
             Play::Delay(delay) => {
                 thread::sleep(delay);
@@ -148,7 +157,24 @@ impl Shared {
                 return None;
             }
             Play::StallAfter(most) => (most, true),
-            Play::CutAfter(most) => (most, false),
+            Play::CutAfter(most) | Play::RestOnce(most, _) => (most, false),
+            Play::Redirect(location, length) => {
+                let head = format!(
+                    "HTTP/1.1 307 Temporary Redirect\r\nLocation: {location}\r\nContent-Length: {length}\r\n\r\n"
+                );
+                stream.write_all(head.as_bytes()).ok()?;
+                thread::sleep(Duration::from_millis(5));
+                return stream.write_all(&vec![b'x'; length]).ok();
+            }
+            Play::Raw(answer) => return stream.write_all(&answer).ok(),
+            Play::Trickle(answer, bytes) => {
+                stream.write_all(&answer).ok()?;
+                for _ in 0..bytes {
+                    thread::sleep(Duration::from_millis(200));
+                    stream.write_all(b"x").ok()?;
+                }
+                return Some(());
+            }
         };
         let (response, body) = self.server.respond(head).into_parts();
         let mut message = format!("HTTP/1.1 {}\r\n", response.status).into_bytes();
@@ -173,6 +199,12 @@ impl Shared {
         }
         if stalls {
             self.stall();
+        }
+        if let Some(rest) = rest {
+            while !rest.load(Ordering::SeqCst) && !self.over.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(5));
+            }
+            return stream.write_all(&body[sent.len()..]).ok();
         }
         None
     }

@@ -1,14 +1,14 @@
-//! What a descriptor may have besides what it must have.
+//! The optional properties of a descriptor.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::manifest::error::{Broken, PathSegment};
+use crate::manifest::error::{PathSegment, Violation};
 use crate::manifest::keys::{AnnotationKey, Key as _, PlatformKey, Seen};
-use crate::manifest::read::Pass;
+use crate::manifest::pass::Pass;
 use crate::manifest::read::values::Text;
-use crate::manifest::table::What;
+use crate::manifest::table::Property;
 
 /// A descriptor's `platform`.
 pub(super) struct InPlatform<'p, 'de>(pub(super) &'p mut Pass<'de>);
@@ -30,20 +30,20 @@ impl<'de> Visitor<'de> for InPlatform<'_, 'de> {
         while let Some(key) = seen.next::<PlatformKey, A>(&mut map, pass)? {
             let text = map.next_value_seed(Text);
             if let Some(text) = pass.within(PathSegment::Key(key.name()), text)? {
-                let what = match key {
-                    PlatformKey::Os => What::Os,
-                    PlatformKey::Architecture => What::Architecture,
-                    PlatformKey::Variant => What::Variant,
-                    PlatformKey::OsVersion => What::OsVersion,
+                let property = match key {
+                    PlatformKey::Os => Property::Os,
+                    PlatformKey::Architecture => Property::Architecture,
+                    PlatformKey::Variant => Property::Variant,
+                    PlatformKey::OsVersion => Property::OsVersion,
                 };
-                pass.note(what, text);
+                pass.note(property, text);
             }
         }
         Ok(())
     }
 }
 
-/// A descriptor's `annotations`, of which one is read.
+/// A descriptor's `annotations`, of which one is kept.
 pub(super) struct InAnnotations<'p, 'de>(pub(super) &'p mut Pass<'de>);
 
 impl<'de> Visitor<'de> for InAnnotations<'_, 'de> {
@@ -63,7 +63,7 @@ impl<'de> Visitor<'de> for InAnnotations<'_, 'de> {
         while let Some(key) = seen.next_of_map::<AnnotationKey, A>(&mut map, pass)? {
             let text = map.next_value_seed(Text);
             if let Some(text) = pass.within(PathSegment::Key(key.name()), text)? {
-                pass.note(What::RefName, text);
+                pass.note(Property::RefName, text);
             }
         }
         Ok(())
@@ -90,9 +90,9 @@ impl<'de> Visitor<'de> for InUrls<'_, 'de> {
             let read = list.next_element_seed(Text);
             match pass.within(PathSegment::Index(index), read)? {
                 None => break,
-                Some(Some(text)) => pass.note(What::Url, text),
+                Some(Some(text)) => pass.note(Property::Url, text),
                 Some(None) => {
-                    let null = Err(pass.refuse(Broken::Value("null is not a URL".into())));
+                    let null = Err(pass.refuse(Violation::Value("null is not a URL".into())));
                     return pass.within(PathSegment::Index(index), null);
                 }
             }

@@ -15,7 +15,7 @@ fn index(document: &str) -> Result<Manifest, InvalidManifest> {
 }
 
 #[test]
-fn escapes_are_read_wherever_texts_are() {
+fn escapes_are_decoded_in_every_string() {
     let index = index(
         r#"{"schemaVersion":2,"\u006danifests":[
             {BLOB,"platform":{"os":"lin\u0075x","architecture":"\u0061md64","variant":"v\u0031"}},
@@ -37,19 +37,15 @@ fn escapes_are_read_wherever_texts_are() {
 }
 
 #[test]
-fn a_value_of_a_wrong_sort_is_told_with_its_place_and_what_belongs_there() {
+fn a_wrong_type_is_reported_with_its_path_and_the_expected_type() {
     for (document, place, wanted) in [
         ("[]", "", "an object"),
-        (r#"{"schemaVersion":"2"}"#, "schemaVersion", "a whole number"),
+        (r#"{"schemaVersion":"2"}"#, "schemaVersion", "an integer"),
         (r#"{"mediaType":1}"#, "mediaType", "a string"),
         (r#"{"manifests":{}}"#, "manifests", "an array of descriptors"),
         (r#"{"manifests":[{BLOB},7]}"#, "manifests[1]", "a descriptor: an object"),
         (r#"{"subject":[]}"#, "subject", "a descriptor: an object"),
-        (
-            r#"{"manifests":[{"size":-1}]}"#,
-            "manifests[0].size",
-            "a whole number from 0 to 9223372036854775807",
-        ),
+        (r#"{"manifests":[{"size":-1}]}"#, "manifests[0].size", "an integer from 0 to 9223372036854775807"),
         (r#"{"manifests":[{"platform":[]}]}"#, "manifests[0].platform", "a platform: an object"),
         (r#"{"manifests":[{"platform":{"os":1}}]}"#, "manifests[0].platform.os", "a string"),
         (r#"{"manifests":[{"annotations":[]}]}"#, "manifests[0].annotations", "annotations: an object"),
@@ -64,7 +60,7 @@ fn a_value_of_a_wrong_sort_is_told_with_its_place_and_what_belongs_there() {
 }
 
 #[test]
-fn what_is_null_is_absent_but_in_a_list() {
+fn null_is_absent_except_in_a_list() {
     let all_null = format!(
         r#"{{"schemaVersion":2,"mediaType":null,"artifactType":null,"subject":null,
             "manifests":[{{{BLOB},"platform":null,"annotations":null,"urls":null,"data":null,"artifactType":null}}]}}"#

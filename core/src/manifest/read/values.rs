@@ -1,4 +1,4 @@
-//! Texts and numbers.
+//! Strings and numbers.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -36,16 +36,16 @@ impl<'de> Visitor<'de> for Text {
     }
 }
 
-pub(super) const SIZE: &str = "a whole number from 0 to 9223372036854775807";
+pub(super) const SIZE: &str = "an integer from 0 to 9223372036854775807";
 
-/// A whole number that fits a signed 64-bit one, and what it is called.
+/// An integer from 0 to `i64::MAX`, with its description for errors.
 pub(super) struct Number(pub(super) &'static str);
 
 impl<'de> DeserializeSeed<'de> for Number {
     type Value = u64;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<u64, D::Error> {
-        // Not `deserialize_any`: with serde_json's `arbitrary_precision` that yields no number.
+        // Not `deserialize_any`: it does not yield a number with serde_json's `arbitrary_precision`.
         deserializer.deserialize_u64(self)
     }
 }

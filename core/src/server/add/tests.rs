@@ -5,6 +5,7 @@ use crate::server::Server;
 use crate::server::add::*;
 use crate::server::memory::{Flavour, Memory};
 use crate::types::digest::Algorithm;
+use crate::types::media_type::MediaType;
 use crate::types::reference::name::Repository;
 
 fn repository() -> Repository {
@@ -15,14 +16,14 @@ fn add(server: &mut Server, memory: &Memory, root: &Descriptor) -> Result<(), Ad
     server.add(&repository(), None, root, memory)
 }
 
-fn refusal(memory: &Memory, root: &Descriptor) -> AddError {
+fn add_error(memory: &Memory, root: &Descriptor) -> AddError {
     let mut server = Server::new();
     let error = add(&mut server, memory, root).unwrap_err();
     assert!(server.repositories.is_empty(), "a failed add left something behind");
     error
 }
 
-/// An image of one layer, and the digest of that layer.
+/// Adds an image with one layer, and returns the digest of that layer too.
 fn image(memory: &mut Memory) -> (Descriptor, Digest) {
     let layer: &[u8] = b"a layer";
     (memory.add_image(Flavour::OCI, None, &[layer]), Digest::of(Algorithm::Sha256, layer))
@@ -64,7 +65,7 @@ fn content_is_visible_only_where_it_was_added() {
 }
 
 #[test]
-fn a_tag_moves_and_what_it_named_stays() {
+fn a_tag_moves_and_its_old_manifest_stays() {
     let mut memory = Memory::new();
     let (first, _) = image(&mut memory);
     let second = memory.add_image(Flavour::OCI, None, &[b"another layer"]);
@@ -78,7 +79,7 @@ fn a_tag_moves_and_what_it_named_stays() {
 }
 
 #[test]
-fn what_is_removed_is_gone_from_one_repository() {
+fn content_is_removed_from_one_repository_only() {
     let mut memory = Memory::new();
     let (image, _) = image(&mut memory);
     let mut server = Server::new();
@@ -93,85 +94,109 @@ fn what_is_removed_is_gone_from_one_repository() {
 }
 
 #[test]
-fn a_missing_blob_is_named_with_its_document() {
+fn a_missing_blob_is_reported_with_its_document() {
     let mut memory = Memory::new();
     let (image, layer) = image(&mut memory);
     let root = memory.add_index(Flavour::OCI, [&image]);
     memory.remove(&layer);
-    let error = refusal(&memory, &root);
+    let error = add_error(&memory, &root);
     assert_eq!(error.problem(), &AddProblem::Missing);
     assert_eq!((error.digest(), error.document()), (&layer, Some(&image.digest)));
     assert_eq!(
         error.to_string(),
-        format!("cannot add {layer} (layers[0] of {}): the content is not there", image.digest)
+        format!("cannot add {layer} (layers[0] of {}): the content is missing", image.digest)
     );
 }
 
 #[test]
-fn a_missing_manifest_is_named_with_its_index() {
+fn a_missing_manifest_is_reported_with_its_index() {
     let mut memory = Memory::new();
     let (image, _) = image(&mut memory);
     let other = memory.add_image(Flavour::OCI, None, &[b"another layer"]);
     let root = memory.add_index(Flavour::OCI, [&other, &image]);
     memory.remove(&image.digest);
-    let error = refusal(&memory, &root);
+    let error = add_error(&memory, &root);
     assert_eq!((error.digest(), error.document()), (&image.digest, Some(&root.digest)));
     assert!(error.to_string().contains("manifests[1]"), "{error}");
     memory.remove(&root.digest);
-    let error = refusal(&memory, &root);
+    let error = add_error(&memory, &root);
     assert_eq!((error.digest(), error.document()), (&root.digest, None));
 }
 
 #[test]
-fn of_several_wrong_entries_the_first_is_named() {
+fn the_first_of_several_problems_is_reported() {
     let mut memory = Memory::new();
     let (first, _) = image(&mut memory);
     let second = memory.add_image(Flavour::OCI, None, &[b"another layer"]);
     let root = memory.add_index(Flavour::OCI, [&first, &second]);
     memory.remove(&first.digest);
     memory.remove(&second.digest);
-    assert_eq!(refusal(&memory, &root).digest(), &first.digest);
+    assert_eq!(add_error(&memory, &root).digest(), &first.digest);
 }
 
 #[test]
-fn wrong_bytes_and_wrong_sizes_are_refused() {
+fn missing_content_is_reported_in_document_order() {
+    let mut memory = Memory::new();
+    let (first, layer) = image(&mut memory);
+    let second = memory.add_image(Flavour::OCI, None, &[b"another layer"]);
+    let note = memory.add_blob("text/x-note".parse().unwrap(), "a note");
+    let root = memory.add_index(Flavour::OCI, [&first, &note, &second]);
+    for missing in [&second.digest, &note.digest, &layer] {
+        memory.remove(missing);
+        assert_eq!(add_error(&memory, &root).digest(), missing);
+    }
+}
+
+#[test]
+fn a_layer_of_a_manifest_type_is_served_as_a_blob_and_not_read() {
+    let mut memory = Memory::new();
+    let layer = memory.add_document(MediaType::OCI_MANIFEST, "not JSON");
+    let artifact = memory.add_artifact(Flavour::OCI, MediaType::OCI_MANIFEST, &[b"not JSON"], None);
+    let mut server = Server::new();
+    add(&mut server, &memory, &artifact).unwrap();
+    assert_eq!(status(&server, &format!("/v2/a/blobs/{}", layer.digest)), 200);
+    assert_eq!(status(&server, &format!("/v2/a/manifests/{}", layer.digest)), 404);
+}
+
+#[test]
+fn wrong_bytes_and_wrong_sizes_are_rejected() {
     let mut memory = Memory::new();
     let (image, layer) = image(&mut memory);
     let root = memory.add_index(Flavour::OCI, [&image]);
 
     let mut wrong = memory.clone();
     wrong.corrupt(&layer, "longer than the layer was");
-    assert_eq!(refusal(&wrong, &root).problem(), &AddProblem::Size { expected: 7, found: 25 });
+    assert_eq!(add_error(&wrong, &root).problem(), &AddProblem::Size { expected: 7, found: 25 });
 
     let mut wrong = memory.clone();
     let bytes = memory.bytes(&image.digest).unwrap();
     let changed: Bytes = bytes.iter().map(|b| if *b == b'a' { b'b' } else { *b }).collect();
     let found = Digest::of(Algorithm::Sha256, &changed);
     wrong.corrupt(&image.digest, changed);
-    assert_eq!(refusal(&wrong, &root).problem(), &AddProblem::Digest { found });
+    assert_eq!(add_error(&wrong, &root).problem(), &AddProblem::Digest { found });
 
     let mut wrong = memory.clone();
     wrong.corrupt(&image.digest, "{}");
-    assert!(matches!(refusal(&wrong, &root).problem(), AddProblem::Size { found: 2, .. }));
+    assert!(matches!(add_error(&wrong, &root).problem(), AddProblem::Size { found: 2, .. }));
 
     let broken = memory.add_document(MediaType::OCI_INDEX, "not JSON");
-    assert!(matches!(refusal(&memory, &broken).problem(), AddProblem::Refused(_)));
+    assert!(matches!(add_error(&memory, &broken).problem(), AddProblem::Refused(_)));
 }
 
 #[test]
-fn a_repeated_digest_has_to_be_right_each_time() {
+fn every_descriptor_of_a_repeated_digest_is_checked() {
     let mut memory = Memory::new();
     let (image, _) = image(&mut memory);
     let mut lying = image.clone();
     lying.size += 1;
     let root = memory.add_index(Flavour::OCI, [&image, &lying]);
-    assert!(matches!(refusal(&memory, &root).problem(), AddProblem::Size { .. }));
+    assert!(matches!(add_error(&memory, &root).problem(), AddProblem::Size { .. }));
     let root = memory.add_index(Flavour::OCI, [&image, &image]);
     add(&mut Server::new(), &memory, &root).unwrap();
 }
 
 #[test]
-fn an_entry_that_is_read_once_is_served_as_what_it_is() {
+fn an_entry_that_is_parsed_once_keeps_its_media_type() {
     let mut memory = Memory::new();
     let (image, _) = image(&mut memory);
     let mut unread = image.clone();
@@ -186,7 +211,7 @@ fn an_entry_that_is_read_once_is_served_as_what_it_is() {
 }
 
 #[test]
-fn a_manifest_that_cannot_be_verified_is_refused() {
+fn an_unverifiable_manifest_is_rejected() {
     struct Any;
     impl Content for Any {
         fn bytes(&self, _: &Digest) -> Option<Bytes> {
@@ -196,12 +221,16 @@ fn a_manifest_that_cannot_be_verified_is_refused() {
             Some(2)
         }
     }
-    let root = Descriptor::new(MediaType::OCI_INDEX, "odd:abc".parse().unwrap(), 2);
+    let mut root = Descriptor::new(MediaType::OCI_INDEX, "odd:abc".parse().unwrap(), 2);
     assert_eq!(gather(&root, &Any, &Limits::default()).unwrap_err().problem(), &AddProblem::Unverifiable);
+
+    // Blobs are not verified.
+    root.media_type = "text/x-note".parse().unwrap();
+    assert_eq!(gather(&root, &Any, &Limits::default()).unwrap().blobs[&root.digest], 2);
 }
 
 #[test]
-fn a_layer_that_may_not_be_distributed_may_be_absent() {
+fn a_nondistributable_layer_may_be_absent() {
     let mut memory = Memory::new();
     let config = memory.add_blob(MediaType::OCI_EMPTY, "{}");
     let elsewhere = Bytes::from_static(b"elsewhere");
@@ -234,9 +263,9 @@ fn a_layer_that_may_not_be_distributed_may_be_absent() {
         assert_eq!(status(&server, &format!("/v2/a/blobs/{absent}")), 404);
     }
     let image = with_layer_of_type(&mut memory, "application/vnd.oci.image.layer.v1.tar");
-    assert_eq!(refusal(&memory, &image).problem(), &AddProblem::Missing);
+    assert_eq!(add_error(&memory, &image).problem(), &AddProblem::Missing);
 
-    // Where it is there all the same, it is served.
+    // It is served if it is present.
     let image = with_layer_of_type(&mut memory, "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip");
     memory.add_blob("text/plain".parse().unwrap(), elsewhere);
     let mut server = Server::new();
@@ -264,11 +293,11 @@ fn depth_is_bounded() {
     }
     add(&mut Server::new(), &memory, &root).unwrap();
     root = memory.add_index(Flavour::OCI, [&root]);
-    assert_eq!(refusal(&memory, &root).problem(), &AddProblem::TooDeep { limit });
+    assert_eq!(add_error(&memory, &root).problem(), &AddProblem::TooDeep { limit });
 }
 
 #[test]
-fn number_is_bounded_even_where_all_is_repeated() {
+fn the_number_of_nodes_is_bounded_even_if_all_are_repeated() {
     let mut memory = Memory::new();
     let (image, _) = image(&mut memory);
     let index = memory.add_index(Flavour::OCI, [&image, &image, &image]);
@@ -292,11 +321,11 @@ fn bytes_are_bounded_over_all_documents() {
 }
 
 #[test]
-fn a_document_too_large_is_not_asked_for() {
+fn a_document_over_the_limit_is_not_read() {
     struct Huge(u64);
     impl Content for Huge {
         fn bytes(&self, _: &Digest) -> Option<Bytes> {
-            panic!("the bytes were asked for")
+            panic!("the bytes were requested")
         }
         fn size(&self, _: &Digest) -> Option<u64> {
             Some(self.0)
@@ -312,13 +341,13 @@ fn a_document_too_large_is_not_asked_for() {
 }
 
 #[test]
-fn a_document_is_what_its_descriptor_says() {
+fn a_document_must_match_its_descriptor_s_type() {
     let mut memory = Memory::new();
     let (image, _) = image(&mut memory);
     for flavour in [Flavour::OCI, Flavour::OCI.without_media_type()] {
         let index = memory.add_index(flavour, [&image]);
         let root = Descriptor::new(MediaType::OCI_MANIFEST, index.digest, index.size);
-        let error = refusal(&memory, &root).to_string();
-        assert!(error.contains("the evidence conflicts"), "{error}");
+        let error = add_error(&memory, &root).to_string();
+        assert!(error.contains("conflicting document types"), "{error}");
     }
 }

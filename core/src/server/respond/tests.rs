@@ -1,6 +1,8 @@
 use http::header::{ALLOW, IF_MATCH, IF_NONE_MATCH, IF_RANGE};
 use proptest::prelude::*;
 
+use crate::server::Server;
+use crate::server::content::Content as _;
 use crate::server::memory::{Flavour, Memory};
 use crate::server::respond::*;
 use crate::types::descriptor::Descriptor;
@@ -63,7 +65,7 @@ fn json_of(response: &Response<Body>) -> Value {
     }
 }
 
-fn refusal_of(response: &Response<Body>) -> (u16, String) {
+fn error_of(response: &Response<Body>) -> (u16, String) {
     let code = json_of(response)["errors"][0]["code"].as_str().unwrap().to_owned();
     (response.status().as_u16(), code)
 }
@@ -80,7 +82,7 @@ fn the_version_check_succeeds_with_and_without_the_slash() {
 }
 
 #[test]
-fn a_manifest_comes_verbatim_by_tag_and_by_digest() {
+fn a_manifest_is_served_verbatim_by_tag_and_by_digest() {
     let scenario = Scenario::new();
     let digest = scenario.image.digest.to_string();
     for reference in ["v1", &digest] {
@@ -90,13 +92,13 @@ fn a_manifest_comes_verbatim_by_tag_and_by_digest() {
         assert_eq!(header(&response, "content-length"), Some(&*scenario.image.size.to_string()));
         assert_eq!(header(&response, "docker-content-digest"), Some(&*digest));
         assert_eq!(header(&response, "etag"), Some(&*format!("\"{digest}\"")));
-        let bytes = super::super::Content::bytes(&scenario.memory, &scenario.image.digest).unwrap();
+        let bytes = scenario.memory.bytes(&scenario.image.digest).unwrap();
         assert_eq!(response.body(), &Body::Bytes(bytes));
     }
 }
 
 #[test]
-fn head_says_what_get_would_and_has_no_body() {
+fn head_has_the_headers_of_get_and_no_body() {
     let scenario = Scenario::new();
     let layer = format!("/v2/a/b/blobs/{}", scenario.layer);
     for target in ["/v2/", "/v2/a/b/manifests/v1", "/v2/a/b/tags/list", &layer, "/v2/none/manifests/v1"] {
@@ -109,7 +111,7 @@ fn head_says_what_get_would_and_has_no_body() {
 }
 
 #[test]
-fn a_blob_is_named_for_the_adapter_to_send() {
+fn a_blob_response_tells_the_adapter_what_to_send() {
     let scenario = Scenario::new();
     let response = scenario.get_layer(&[]);
     assert_eq!(response.status(), 200);
@@ -138,14 +140,14 @@ fn a_range_of_a_blob_is_partial_content() {
 }
 
 #[test]
-fn a_range_behind_the_end_is_not_satisfiable() {
+fn a_range_beyond_the_end_is_not_satisfiable() {
     let response = Scenario::new().get_layer(&[(RANGE, "bytes=10-")]);
-    assert_eq!(refusal_of(&response), (416, "RANGE_INVALID".into()));
+    assert_eq!(error_of(&response), (416, "RANGE_INVALID".into()));
     assert_eq!(header(&response, "content-range"), Some("bytes */10"));
 }
 
 #[test]
-fn head_a_malformed_range_and_several_ranges_mean_the_whole() {
+fn head_malformed_ranges_and_several_ranges_select_the_whole() {
     let scenario = Scenario::new();
     for range in ["bytes=0-1,3-4", "bytes=9-2", "pages=1-2"] {
         let response = scenario.get_layer(&[(RANGE, range)]);
@@ -160,7 +162,7 @@ fn head_a_malformed_range_and_several_ranges_mean_the_whole() {
 }
 
 #[test]
-fn if_range_decides_whether_the_range_counts() {
+fn if_range_decides_whether_the_range_applies() {
     let scenario = Scenario::new();
     let etag = format!("\"{}\"", scenario.layer);
     let response = scenario.get_layer(&[(RANGE, "bytes=4-"), (IF_RANGE, &etag)]);
@@ -171,7 +173,7 @@ fn if_range_decides_whether_the_range_counts() {
 }
 
 #[test]
-fn what_the_client_has_is_not_sent_again() {
+fn content_that_the_client_has_is_not_sent_again() {
     let scenario = Scenario::new();
     let digest = scenario.image.digest.to_string();
     let etag = format!("\"{digest}\"");
@@ -192,14 +194,14 @@ fn what_the_client_has_is_not_sent_again() {
 }
 
 #[test]
-fn an_accept_header_that_does_not_list_the_type_changes_nothing() {
+fn the_accept_header_is_ignored() {
     let accept = [(http::header::ACCEPT, "application/vnd.docker.distribution.manifest.v2+json")];
     let response = Scenario::new().ask(Method::GET, "/v2/a/b/manifests/v1", &accept);
     assert_eq!(header(&response, "content-type"), Some(MediaType::OCI_MANIFEST.as_str()));
 }
 
 #[test]
-fn what_is_not_there_is_not_found_by_its_own_code() {
+fn missing_content_is_404_with_its_own_code() {
     let scenario = Scenario::new();
     let digest = Digest::of(Algorithm::Sha256, b"nowhere");
     for (target, code) in [
@@ -209,17 +211,17 @@ fn what_is_not_there_is_not_found_by_its_own_code() {
         (format!("/v2/none/referrers/{digest}"), "NAME_UNKNOWN"),
         ("/v2/a/b/manifests/v2".to_owned(), "MANIFEST_UNKNOWN"),
         (format!("/v2/a/b/manifests/{digest}"), "MANIFEST_UNKNOWN"),
-        // A blob is no manifest, and a manifest is no blob.
+        // A blob is not a manifest, and a manifest is not a blob.
         (format!("/v2/a/b/manifests/{}", scenario.layer), "MANIFEST_UNKNOWN"),
         (format!("/v2/a/b/blobs/{digest}"), "BLOB_UNKNOWN"),
         (format!("/v2/a/b/blobs/{}", scenario.image.digest), "BLOB_UNKNOWN"),
     ] {
-        assert_eq!(refusal_of(&scenario.get(&target)), (404, code.into()), "{target}");
+        assert_eq!(error_of(&scenario.get(&target)), (404, code.into()), "{target}");
     }
 }
 
 #[test]
-fn a_malformed_target_is_refused_with_the_code_of_its_error() {
+fn a_malformed_target_is_rejected_with_its_error_code() {
     let scenario = Scenario::new();
     for (target, status, code) in [
         ("/v2/A/manifests/t", 400, "NAME_INVALID"),
@@ -239,12 +241,12 @@ fn a_malformed_target_is_refused_with_the_code_of_its_error() {
         ("/v2/a/tags/list?last=.t", 400, "TAG_INVALID"),
         ("/v2/a/tags/list?last=%zz", 400, "UNSUPPORTED"),
     ] {
-        assert_eq!(refusal_of(&scenario.get(target)), (status, code.to_owned()), "{target}");
+        assert_eq!(error_of(&scenario.get(target)), (status, code.to_owned()), "{target}");
     }
 }
 
 #[test]
-fn unknown_end_points_and_those_for_writing_are_not_found() {
+fn unknown_and_write_endpoints_are_404() {
     let scenario = Scenario::new();
     for target in [
         "/",
@@ -260,24 +262,24 @@ fn unknown_end_points_and_those_for_writing_are_not_found() {
         "/v2/a/b/blobs/uploads/.",
         "/v2/a/b/tags/lis",
     ] {
-        assert_eq!(refusal_of(&scenario.get(target)), (404, "UNSUPPORTED".to_owned()), "{target}");
+        assert_eq!(error_of(&scenario.get(target)), (404, "UNSUPPORTED".to_owned()), "{target}");
     }
 }
 
 #[test]
-fn nothing_can_be_written() {
+fn write_methods_are_405() {
     let scenario = Scenario::new();
     for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"] {
         for target in ["/v2/", "/v2/a/b/blobs/uploads/", "/v2/a/b/manifests/v1", "/elsewhere"] {
             let response = scenario.ask(method.parse().unwrap(), target, &[]);
-            assert_eq!(refusal_of(&response), (405, "UNSUPPORTED".into()), "{method} {target}");
+            assert_eq!(error_of(&response), (405, "UNSUPPORTED".into()), "{method} {target}");
             assert_eq!(response.headers().get(ALLOW).unwrap(), "GET, HEAD");
         }
     }
 }
 
 #[test]
-fn tags_are_listed_in_order_page_by_page() {
+fn tags_are_listed_in_order_and_in_pages() {
     let mut scenario = Scenario::new();
     let image = scenario.image.clone();
     for tag in ["v3", "V9", "v2"] {
@@ -295,7 +297,7 @@ fn tags_are_listed_in_order_page_by_page() {
     assert_eq!(header(&second, "link"), None);
 
     assert_eq!(json_of(&scenario.get("/v2/a/b/tags/list?n=0"))["tags"], json!([]));
-    // The tag that a page begins after need not be there.
+    // The tag in `last` need not exist.
     assert_eq!(json_of(&scenario.get("/v2/a/b/tags/list?last=v11"))["tags"], json!(["v2", "v3"]));
 }
 
@@ -346,13 +348,13 @@ fn referrers_of_a_subject_are_listed_and_filtered() {
     let filtered = scenario.get(&format!("{target}?artifactType=application/spdx%2Bjson"));
     assert_eq!(header(&filtered, "oci-filters-applied"), Some("artifactType"));
     assert_eq!(json_of(&filtered)["manifests"].as_array().unwrap().len(), 1);
-    // Nothing refers to this one, which is no error (end-12a).
+    // A subject without referrers is not an error (end-12a).
     let none = scenario.get(&format!("/v2/a/b/referrers/{}", scenario.layer));
     assert_eq!((none.status().as_u16(), json_of(&none)["manifests"].clone()), (200, json!([])));
 }
 
 #[test]
-fn an_entry_that_is_not_read_is_both_a_manifest_and_a_blob() {
+fn an_unread_entry_is_both_a_manifest_and_a_blob() {
     let mut scenario = Scenario::new();
     let media_type: MediaType = "application/vnd.example.note".parse().unwrap();
     let note = scenario.memory.add_blob(media_type, &b"not JSON"[..]);
@@ -366,7 +368,7 @@ fn an_entry_that_is_not_read_is_both_a_manifest_and_a_blob() {
     assert_eq!(scenario.get(&format!("/v2/a/b/blobs/{}", note.digest)).body(), &body);
 }
 
-/// What a request may be like, near enough to a real one to get far.
+/// Generates requests close enough to valid ones to reach deep into the server.
 fn any_request() -> impl Strategy<Value = http::Request<()>> {
     let method = prop_oneof![
         4 => Just("GET"),
@@ -416,7 +418,7 @@ fn any_request() -> impl Strategy<Value = http::Request<()>> {
 
 proptest! {
     #[test]
-    fn any_request_has_a_well_formed_answer(request in any_request()) {
+    fn every_request_has_a_well_formed_response(request in any_request()) {
         let scenario = Scenario::new();
         let (head, ()) = request.into_parts();
         let response = scenario.server.respond(&head);

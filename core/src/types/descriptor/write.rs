@@ -1,4 +1,4 @@
-//! Descriptors as documents write them.
+//! Serializes descriptors to JSON.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::types::descriptor::Descriptor;
 use crate::types::platform::Platform;
 
-/// A descriptor as a document writes it.
+/// Returns the JSON object of a descriptor.
 pub(crate) fn descriptor_object(descriptor: &Descriptor) -> Value {
     let mut object = Map::new();
     object.insert("mediaType".into(), descriptor.media_type.as_str().into());
@@ -28,7 +28,7 @@ pub(crate) fn descriptor_object(descriptor: &Descriptor) -> Value {
     object.into()
 }
 
-/// A platform as an index writes it, and a config, which has the same properties.
+/// Returns the JSON properties of a platform. Indexes and image configs use the same ones.
 pub(crate) fn platform_object(platform: &Platform) -> Map<String, Value> {
     let mut object = Map::new();
     object.insert("architecture".into(), platform.architecture().into());
@@ -42,18 +42,18 @@ pub(crate) fn platform_object(platform: &Platform) -> Map<String, Value> {
     object
 }
 
-/// Writes a value with the keys of every object in order, even where the JSON library was told, by
-/// someone else's choice of features, to keep them as they were inserted.
+/// Writes a value with the keys of every object sorted. The result does not depend on `serde_json`'s
+/// `preserve_order` feature, which another crate in the build may enable.
 pub(crate) fn sorted(value: Value) -> Bytes {
-    fn order(value: Value) -> Value {
+    fn sort_keys(value: Value) -> Value {
         match value {
             Value::Object(object) => {
                 let ordered: BTreeMap<String, Value> = object.into_iter().collect();
-                Value::Object(ordered.into_iter().map(|(key, value)| (key, order(value))).collect())
+                Value::Object(ordered.into_iter().map(|(key, value)| (key, sort_keys(value))).collect())
             }
-            Value::Array(values) => values.into_iter().map(order).collect(),
+            Value::Array(values) => values.into_iter().map(sort_keys).collect(),
             other => other,
         }
     }
-    Bytes::from(order(value).to_string())
+    Bytes::from(sort_keys(value).to_string())
 }

@@ -1,30 +1,32 @@
-//! Which of several platforms serves somebody best.
+//! Platform matching: choosing the best of several offered platforms.
 
 use std::borrow::Borrow;
 
-use crate::types::platform::{Normal, Platform};
+use crate::types::platform::{Normalized, Platform};
 
 impl Platform {
-    /// How well `offered` serves somebody who asks for `self`; smaller is better; none if it does not.
+    /// Ranks how well `offered` satisfies a request for `self`; smaller is better. Returns `None` if it
+    /// does not match.
     ///
-    /// Operating system and architecture have to be the same. A platform with an `unknown` in it, as
-    /// build tools give to attestations, fits nothing. An equal variant is best; otherwise:
-    /// - arm: the nearest lower of v8, v7, v6, v5, and then one with no variant. Asked without a
-    ///   variant, v7 is meant.
-    /// - amd64: the nearest lower level; no variant is v1.
-    /// - arm64: the nearest lower; no variant is v8. v9.n includes v8.(n+5).
-    /// - any other variant, of any architecture, has to be equal.
+    /// Operating system and architecture must be equal. A platform that contains `unknown`, which build
+    /// tools assign to attestations, never matches. An equal variant ranks best; otherwise:
+    /// - arm: the nearest lower of v8, v7, v6 and v5, then no variant. A request without a variant
+    ///   means v7.
+    /// - amd64: the nearest lower level; no variant means v1.
+    /// - arm64: the nearest lower variant; no variant means v8. v9.n includes v8.(n+5).
+    /// - any other variant, of any architecture, must be equal.
     ///
-    /// The version counts only where `self` has one: an equal one is best, then for Windows one of
-    /// the same build (its first three numbers), then none; another one does not fit.
+    /// The operating system's version matters only if `self` has one. An equal version ranks best,
+    /// then, for Windows, one of the same build (equal first three numbers), then no version. Any other
+    /// version does not match.
     ///
-    /// A 32-bit architecture never serves a 64-bit one.
+    /// A 32-bit architecture never satisfies a request for a 64-bit one.
     ///
-    /// Source: image-spec, image-index.md, "platform"; the order is that of containerd's default
-    /// matcher, except that an arm entry without variant, which says nothing of what it needs, is the
-    /// last choice and not taken for v7.
+    /// Source: image-spec, image-index.md, "platform". The order is that of containerd's default
+    /// matcher, with one exception: an arm entry without a variant does not state its requirements, so
+    /// it ranks last instead of counting as v7.
     pub fn rank(&self, offered: &Self) -> Option<Rank> {
-        let (wanted, given) = (Normal::of(self), Normal::of(offered));
+        let (wanted, given) = (Normalized::of(self), Normalized::of(offered));
         let unknown = given.os == "unknown" || given.architecture == "unknown";
         if unknown || wanted.os != given.os || wanted.architecture != given.architecture {
             return None;
@@ -36,12 +38,12 @@ impl Platform {
             (Some(_), None) => 2,
             (Some(_), Some(_)) => return None,
         };
-        // At most 80 steps of three: below the last resort.
-        Some(Rank(steps_down(&wanted, &given)? * 3 + version))
+        // At most 80 * 3 + 2, which is below the last resort.
+        Some(Rank(variants_below(&wanted, &given)? * 3 + version))
     }
 
-    /// The entry that serves somebody who asks for `self` best: the one with the smallest rank, the
-    /// first among equals. An entry without platform is the last resort.
+    /// Returns the entry that matches `self` best: the first one with the smallest rank. An entry
+    /// without a platform is the last resort.
     pub fn best<P: Borrow<Self>, T>(&self, entries: impl IntoIterator<Item = (Option<P>, T)>) -> Option<T> {
         entries
             .into_iter()
@@ -58,29 +60,29 @@ impl Platform {
     }
 }
 
-/// How well a platform fits: smaller is better.
+/// How well a platform matches; smaller is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rank(u8);
 
 impl Rank {
-    /// The entry names no platform: the last resort.
+    /// The rank of an entry without a platform.
     pub const LAST_RESORT: Self = Self(u8::MAX);
-    /// Nothing fits better.
+    /// The rank of an exact match.
     pub const EXACT: Self = Self(0);
 }
 
-/// How many variants lie between what is wanted and what is given, downwards; none if it does not serve.
-fn steps_down(wanted: &Normal, given: &Normal) -> Option<u8> {
+/// Returns how many variants `given` lies below `wanted`, or `None` if it does not match.
+fn variants_below(wanted: &Normalized, given: &Normalized) -> Option<u8> {
     if wanted.variant == given.variant {
         return Some(0);
     }
     let (wanted_variant, given_variant) = (wanted.variant.as_deref(), given.variant.as_deref());
     match wanted.architecture.as_str() {
         "arm" => {
-            let wanted = arm(wanted_variant.unwrap_or("v7"))?;
+            let wanted = arm_version(wanted_variant.unwrap_or("v7"))?;
             match given_variant {
                 None => Some(80),
-                Some(given) => wanted.checked_sub(arm(given)?),
+                Some(given) => wanted.checked_sub(arm_version(given)?),
             }
         }
         "amd64" => {
@@ -94,11 +96,11 @@ fn steps_down(wanted: &Normal, given: &Normal) -> Option<u8> {
             level(wanted_variant)?.checked_sub(level(given_variant)?)
         }
         "arm64" => {
-            let (wanted_major, wanted_minor) = arm64(wanted_variant.unwrap_or("v8"))?;
-            let (given_major, given_minor) = arm64(given_variant.unwrap_or("v8"))?;
+            let (wanted_major, wanted_minor) = arm64_version(wanted_variant.unwrap_or("v8"))?;
+            let (given_major, given_minor) = arm64_version(given_variant.unwrap_or("v8"))?;
             match (wanted_major, given_major) {
                 (8, 8) | (9, 9) => wanted_minor.checked_sub(given_minor),
-                // Past all of v9's own minors.
+                // v8 ranks below every minor version of v9.
                 (9, 8) => Some(wanted_minor + 1 + (wanted_minor + 5).checked_sub(given_minor)?),
                 _ => None,
             }
@@ -107,7 +109,7 @@ fn steps_down(wanted: &Normal, given: &Normal) -> Option<u8> {
     }
 }
 
-fn arm(variant: &str) -> Option<u8> {
+fn arm_version(variant: &str) -> Option<u8> {
     match variant {
         "v5" => Some(5),
         "v6" => Some(6),
@@ -117,8 +119,8 @@ fn arm(variant: &str) -> Option<u8> {
     }
 }
 
-/// Major and minor number of an arm64 variant; the minor has one digit.
-fn arm64(variant: &str) -> Option<(u8, u8)> {
+/// Parses the major and minor version of an arm64 variant; the minor version has one digit.
+fn arm64_version(variant: &str) -> Option<(u8, u8)> {
     match *variant.as_bytes() {
         [b'v', major @ (b'8' | b'9')] => Some((major - b'0', 0)),
         [b'v', major @ (b'8' | b'9'), b'.', minor @ b'0'..=b'9'] => Some((major - b'0', minor - b'0')),
@@ -126,7 +128,8 @@ fn arm64(variant: &str) -> Option<(u8, u8)> {
     }
 }
 
-/// Whether two Windows versions have the same first three numbers, which tell whether a container runs on a host.
+/// Returns whether two Windows versions share their first three numbers, which decide whether a
+/// container runs on a host.
 fn same_build(one: &str, other: &str) -> bool {
     let build = |version: &str| {
         let mut numbers = version.splitn(4, '.').map(str::to_owned);
@@ -143,7 +146,7 @@ mod tests {
         text.parse().unwrap_or_else(|e| panic!("{e}"))
     }
 
-    /// What of `offered` serves somebody who asks for `asked`, best first.
+    /// Returns the platforms of `offered` that match `asked`, best first.
     fn order<'a>(asked: &str, offered: &[&'a str]) -> Vec<&'a str> {
         let asked = platform(asked);
         let mut left = offered.to_vec();
@@ -156,14 +159,14 @@ mod tests {
     }
 
     #[test]
-    fn arm_takes_the_nearest_lower_variant_and_never_a_higher() {
+    fn arm_selects_the_nearest_lower_variant_and_never_a_higher() {
         let all = ["linux/arm", "linux/arm/v5", "linux/arm/v6", "linux/arm/v7", "linux/arm/v8"];
         for (asked, expected) in [
             ("linux/arm/v8", &["v8", "v7", "v6", "v5", "linux/arm"][..]),
             ("linux/arm/v7", &["v7", "v6", "v5", "linux/arm"]),
             ("linux/arm/v6", &["v6", "v5", "linux/arm"]),
             ("linux/arm/v5", &["v5", "linux/arm"]),
-            // Without a variant v7 is meant; what has none either is equal, and comes first here.
+            // No variant means v7, but an offered platform without one is equal and ranks first.
             ("linux/arm", &["linux/arm", "v7", "v6", "v5"]),
         ] {
             let order = order(asked, &all);
@@ -175,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn amd64_takes_the_nearest_lower_level() {
+    fn amd64_selects_the_nearest_lower_level() {
         let all = ["linux/amd64", "linux/amd64/v2", "linux/amd64/v3", "linux/amd64/v4"];
         assert_eq!(order("linux/amd64", &all), ["linux/amd64"]);
         assert_eq!(order("linux/amd64/v3", &all), ["linux/amd64/v3", "linux/amd64/v2", "linux/amd64"]);
@@ -194,13 +197,13 @@ mod tests {
         assert_eq!(order("linux/arm64/v8.2", &all), ["linux/arm64/v8.1", "linux/arm64"]);
         assert_eq!(order("linux/arm64/v9.1", &all), all);
         assert_eq!(order("linux/arm64/v9", &all), ["linux/arm64/v9", "linux/arm64/v8.1", "linux/arm64"]);
-        // All of v9 comes before all of v8, however many steps that is.
+        // Every v9 ranks before every v8, whatever the distance.
         let offered = ["linux/arm64/v8.7", "linux/arm64/v9"];
         assert_eq!(order("linux/arm64/v9.2", &offered), ["linux/arm64/v9", "linux/arm64/v8.7"]);
     }
 
     #[test]
-    fn other_variants_have_to_be_equal() {
+    fn other_variants_must_be_equal() {
         let all = ["linux/ppc64le", "linux/ppc64le/power8"];
         assert_eq!(order("linux/ppc64le", &all), ["linux/ppc64le"]);
         assert_eq!(order("linux/ppc64le/power8", &all), ["linux/ppc64le/power8"]);
@@ -208,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_counts_only_where_it_is_asked_for() {
+    fn a_version_matters_only_if_requested() {
         let all = [
             "windows/amd64",
             "windows(10.0.20348.1)/amd64",
@@ -223,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_fits_nothing_not_even_itself() {
+    fn unknown_matches_nothing_not_even_itself() {
         for text in ["unknown/unknown", "linux/unknown", "unknown/amd64"] {
             assert_eq!(platform(text).rank(&platform(text)), None);
         }

@@ -3,24 +3,25 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::types::reference::{InvalidReference, MAX_NAME_LEN, Problem};
+use crate::types::reference::error::{InvalidReference, MAX_NAME_LEN, MAX_TAG_LEN, Problem};
 
-/// A repository's name: lower-case components with slashes between them.
+/// A repository name: lower-case components separated by slashes.
 ///
 /// Source: distribution-spec, "Pulling manifests".
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Repository(Box<str>);
 
 impl Repository {
-    /// The longest name, in bytes.
+    /// The maximum length of a name, in bytes.
     pub const MAX_LEN: usize = MAX_NAME_LEN;
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The repository of this name in the namespace `library`; it may be longer than a name may be.
+    /// Returns the repository of this name in the namespace `library`. The result may exceed
+    /// [`MAX_LEN`](Self::MAX_LEN).
     pub(super) fn in_library(&self) -> Self {
         Self(format!("library/{self}").into())
     }
@@ -53,22 +54,22 @@ impl fmt::Display for Repository {
     }
 }
 
-/// A tag: a name for a manifest that may come to name another one.
+/// A tag: a mutable name of a manifest.
 ///
 /// Source: distribution-spec, "Pulling manifests".
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(Box<str>);
 
 impl Tag {
-    /// The longest tag, in bytes.
-    pub const MAX_LEN: usize = 128;
+    /// The maximum length of a tag, in bytes.
+    pub const MAX_LEN: usize = MAX_TAG_LEN;
 
-    /// The tag that is meant where neither tag nor digest is given.
+    /// Returns `latest`, the default for a reference with neither a tag nor a digest.
     pub fn latest() -> Self {
         Self("latest".into())
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -100,7 +101,7 @@ impl fmt::Display for Tag {
     }
 }
 
-/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
+/// Returns whether `text` matches `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
 fn is_component(text: &str) -> bool {
     let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bytes = text.as_bytes();
@@ -116,9 +117,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn repositories_have_the_grammar_of_the_specification() {
+    fn repositories_follow_the_grammar_of_the_specification() {
         for text in ["a", "0", "a.b", "a_b", "a__b", "a-b", "a---b", "a/b", "a.b/c__d/e-f"] {
-            assert!(text.parse::<Repository>().is_ok(), "{text:?} was refused");
+            assert!(text.parse::<Repository>().is_ok(), "{text:?} was rejected");
         }
         for text in [
             "", "/", "a/", "/a", "a//b", ".a", "a.", "-a", "a-", "_a", "a_", "a..b", "a___b", "a._b", "a-.b",
@@ -129,9 +130,9 @@ mod tests {
     }
 
     #[test]
-    fn tags_have_the_grammar_of_the_specification() {
+    fn tags_follow_the_grammar_of_the_specification() {
         for text in ["a", "_", "A.b-c_d", "1.0"] {
-            assert!(text.parse::<Tag>().is_ok(), "{text:?} was refused");
+            assert!(text.parse::<Tag>().is_ok(), "{text:?} was rejected");
         }
         for text in ["", ".a", "-a", "a/b", "a+b", "a b", "a\n", "\u{e9}"] {
             assert!(text.parse::<Tag>().is_err(), "{text:?} was accepted");

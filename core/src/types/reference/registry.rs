@@ -1,4 +1,4 @@
-//! Registries: the host and port that a reference names, and what to call them.
+//! Registries: the host and port in a reference.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::fmt;
@@ -6,36 +6,36 @@ use std::str::FromStr;
 
 use http::uri::Authority;
 
-use crate::types::reference::{InvalidReference, Problem};
+use crate::types::reference::error::{InvalidReference, MAX_NAME_LEN, Problem};
 
-/// A registry: a host, and a port where it is not the scheme's own.
+/// A registry: a host, and a port unless it is the scheme's default.
 ///
-/// The host is a domain name, an IPv4 address, or an IPv6 address in brackets; it is kept in lower
-/// case, an address in its canonical form, a port without leading zeros. A name without a dot needs
-/// a port, unless it is `localhost`: without one, a reference would take it for part of a repository.
-/// `docker.io` goes by two other names, `index.docker.io` and `registry-1.docker.io`.
+/// The host is a domain name, an IPv4 address, or an IPv6 address in brackets. It is stored in lower
+/// case, an address in its canonical form, and a port without leading zeros. A name without a dot
+/// requires a port, unless it is `localhost`; otherwise a reference would parse it as part of the
+/// repository. `index.docker.io` and `registry-1.docker.io` are aliases of `docker.io`.
 ///
 /// Source: RFC 1123, section 2.1 (names); RFC 3986, section 3.2 (addresses and ports).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Registry(Box<str>);
 
 impl Registry {
-    /// The registry that is meant where none is named.
+    /// Returns Docker Hub, the default registry.
     pub fn docker_hub() -> Self {
         Self(DOCKER_HUB.into())
     }
 
-    /// The name as users write it, canonical (`docker.io`).
+    /// Returns the canonical name that users write (`docker.io`).
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The authority that requests go to: host and optional port (`registry-1.docker.io`).
+    /// Returns the authority that requests are sent to: host and optional port (`registry-1.docker.io`).
     pub fn api_authority(&self) -> Authority {
         self.api_str().parse().expect("an authority may be any name or address with any port")
     }
 
-    /// The host alone of the API authority, without brackets or port.
+    /// Returns the host of the API authority, without brackets or port.
     pub fn api_host(&self) -> &str {
         let text = self.api_str();
         if let Some((address, _)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -44,17 +44,18 @@ impl Registry {
         text.split_once(':').map_or(text, |(host, _)| host)
     }
 
-    /// The key in a credentials file.
+    /// Returns the key in a credentials file.
     pub fn credentials_key(&self) -> &str {
         if self.is_docker_hub() { "https://index.docker.io/v1/" } else { &self.0 }
     }
 
-    /// Whether this is Docker Hub, whose API has another host, and whose unnamed namespace is `library`.
+    /// Returns whether this is Docker Hub, which has a separate API host and the default namespace
+    /// `library`.
     pub fn is_docker_hub(&self) -> bool {
         *self.0 == *DOCKER_HUB
     }
 
-    /// Whether the host is this machine's loopback, as [`is_loopback`] says.
+    /// Returns whether the host is a loopback host (see [`is_loopback`]).
     pub fn is_loopback(&self) -> bool {
         is_loopback(self.api_host())
     }
@@ -64,10 +65,10 @@ impl Registry {
     }
 }
 
-/// Whether a URL's host is this machine's loopback: `localhost`, a name under it, 127.0.0.0/8, or `::1` with
-/// or without brackets.
+/// Returns whether a URL's host is a loopback host: `localhost` or a subdomain of it, an address in
+/// 127.0.0.0/8, or `::1` with or without brackets.
 ///
-/// What goes there may be sent in plain text, and must pass no proxy.
+/// Requests to a loopback host may use plain HTTP and must not go through a proxy.
 ///
 /// Source: RFC 6761, section 6.3.
 pub fn is_loopback(host: &str) -> bool {
@@ -82,7 +83,7 @@ impl FromStr for Registry {
     type Err = InvalidReference;
 
     fn from_str(text: &str) -> Result<Self, InvalidReference> {
-        read(text).map_err(|problem| InvalidReference::new("a registry", text, problem))
+        parse(text).map_err(|problem| InvalidReference::new("a registry", text, problem))
     }
 }
 
@@ -94,8 +95,8 @@ impl fmt::Display for Registry {
 
 const DOCKER_HUB: &str = "docker.io";
 
-fn read(text: &str) -> Result<Registry, Problem> {
-    if text.len() > super::MAX_NAME_LEN {
+fn parse(text: &str) -> Result<Registry, Problem> {
+    if text.len() > MAX_NAME_LEN {
         return Err(Problem::NameTooLong);
     }
     if text.contains("://") {
@@ -138,7 +139,8 @@ fn host_name(text: &str, has_port: bool) -> Result<String, Problem> {
         return Err(Problem::HostGrammar);
     }
     let host = text.to_ascii_lowercase();
-    // Resolvers read `127.1` and `0x7f000001` as addresses too: what looks like one has to be one.
+    // Resolvers also accept `127.1` and `0x7f000001` as addresses, so a host that resembles an address
+    // must be a canonical one.
     let last = host.rsplit('.').next().unwrap_or_default();
     let hex = last.strip_prefix("0x").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit()));
     if (hex || last.bytes().all(|b| b.is_ascii_digit())) && host.parse::<Ipv4Addr>().is_err() {
@@ -151,7 +153,7 @@ fn host_name(text: &str, has_port: bool) -> Result<String, Problem> {
 }
 
 fn port_number(text: &str) -> Result<u16, Problem> {
-    // `u16::from_str` takes a plus sign too.
+    // `u16::from_str` also accepts a plus sign.
     if !text.bytes().all(|b| b.is_ascii_digit()) {
         return Err(Problem::Port);
     }
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn docker_hub_has_three_names_and_one_api() {
+    fn docker_hub_has_three_names_and_one_api_host() {
         for name in ["docker.io", "index.docker.io", "registry-1.docker.io", "Docker.IO"] {
             let hub = registry(name);
             assert_eq!(hub, Registry::docker_hub(), "{name}");
@@ -183,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_and_ports_are_kept_in_one_form() {
+    fn hosts_and_ports_are_canonicalized() {
         for (text, name, host, port) in [
             ("GHCR.io", "ghcr.io", "ghcr.io", None),
             ("registry:0080", "registry:80", "registry", Some(80)),
@@ -201,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_bounded_with_their_port_and_without() {
+    fn name_length_is_bounded_with_and_without_a_port() {
         let host = format!("{}.", "a".repeat(61)).repeat(4);
         assert_eq!(registry(&format!("{host}b:65535")).as_str().len(), 255);
         let error = format!("{host}bb:65535").parse::<Registry>().unwrap_err().to_string();
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_told_by_name_and_by_address() {
+    fn loopback_is_recognised_by_name_and_by_address() {
         for text in [
             "localhost",
             "localhost:5000",
@@ -239,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_host_and_port() {
+    fn rejects_anything_but_host_and_port() {
         let label = format!("{}.io", "a".repeat(64));
         let long = ["a".repeat(60).as_str(); 5].join(".");
         for text in [

@@ -1,11 +1,11 @@
-//! The `<reference>` of a manifest end-point.
+//! The `<reference>` of a manifest endpoint.
 
 use std::fmt;
 
 use crate::types::digest::Digest;
 use crate::types::reference::name::Tag;
 
-/// What a manifest is asked for by.
+/// A tag or a digest that identifies a manifest in a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TagOrDigest {
     Tag(Tag),

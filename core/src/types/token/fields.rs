@@ -1,10 +1,10 @@
-//! The fields of a token server's answer, read in one pass that keeps nothing else of it.
+//! Deserializes the fields of a token server's response and skips everything else.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// What is read of an answer. Of a field that is there twice, the last counts.
+/// The fields of a response. If a field occurs twice, the last one wins.
 #[derive(Default)]
 pub(super) struct Fields {
     pub(super) token: Field,
@@ -12,7 +12,7 @@ pub(super) struct Fields {
     pub(super) expires_in: Field,
 }
 
-/// The value of a field. Those of other types are as good as absent.
+/// The value of a field. Other JSON types count as absent.
 #[derive(Default)]
 pub(super) enum Field {
     Text(String),
@@ -69,13 +69,16 @@ impl<'de> Deserialize<'de> for Field {
                 Ok(Field::Number(number))
             }
 
-            #[expect(clippy::cast_precision_loss, reason = "a lifetime as long is capped")]
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "lifetimes are capped far below the range where precision is lost"
+            )]
             fn visit_u64<E>(self, number: u64) -> Result<Field, E> {
                 Ok(Field::Number(number as f64))
             }
 
             fn visit_i64<E>(self, _: i64) -> Result<Field, E> {
-                // Only negative numbers come so.
+                // Called for negative numbers only.
                 Ok(Field::Other)
             }
 

@@ -19,7 +19,7 @@ fn by_tag(repository: &str, tag: &str) -> Endpoint {
 }
 
 #[test]
-fn every_end_point_has_the_path_of_the_specification() {
+fn every_endpoint_has_the_path_of_the_specification() {
     let (name, other): (Repository, Repository) = (parsed("a/b"), parsed("c/d"));
     let text = format!("sha256:{HEX}");
     let digest: Digest = parsed(&text);
@@ -70,7 +70,7 @@ fn every_end_point_has_the_path_of_the_specification() {
 }
 
 #[test]
-fn a_repository_may_have_slashes_and_the_words_of_end_points() {
+fn a_repository_may_contain_slashes_and_the_words_of_endpoints() {
     assert_eq!(parse("/v2/a/b/c/manifests/t"), Ok(by_tag("a/b/c", "t")));
     assert_eq!(parse("/v2/a/manifests/manifests/t"), Ok(by_tag("a/manifests", "t")));
     assert_eq!(parse("/v2/tags/list/manifests/list"), Ok(by_tag("tags/list", "list")));
@@ -82,7 +82,7 @@ fn a_repository_may_have_slashes_and_the_words_of_end_points() {
 }
 
 #[test]
-fn percent_encoding_is_undone_once_before_parsing() {
+fn percent_encoding_is_decoded_once_before_parsing() {
     assert_eq!(parse("/v2/a%2Fb/%6danifests/t"), Ok(by_tag("a/b", "t")));
     let blob = Endpoint::Blob(parsed("a"), parsed(&format!("sha256:{HEX}")));
     assert_eq!(parse(&format!("/v2/a/blobs/sha256%3a{HEX}")), Ok(blob));
@@ -94,7 +94,7 @@ fn percent_encoding_is_undone_once_before_parsing() {
 }
 
 #[test]
-fn parameters_come_in_any_order_and_unknown_ones_are_ignored() {
+fn parameters_may_be_in_any_order_and_unknown_ones_are_ignored() {
     let digest = parsed(&format!("sha256:{HEX}"));
     let mount = Endpoint::Uploads(parsed("a"), Begin::Mount(digest, Some(parsed("c/d"))));
     let target = format!("/v2/a/blobs/uploads/?origin=x.y&from=c%2Fd&mount=sha256%3A{HEX}");
@@ -104,14 +104,14 @@ fn parameters_come_in_any_order_and_unknown_ones_are_ignored() {
         parsed(&format!("sha256:{HEX}")),
         Some(parsed("application/vnd.x+json")),
     );
-    // A plus sign stands for itself: it is no space, which no media type has.
+    // A plus sign is literal. It does not mean a space, which no media type contains.
     for text in ["application%2Fvnd.x%2Bjson", "application/vnd.x+json"] {
         assert_eq!(parse(&format!("/v2/a/referrers/sha256:{HEX}?artifactType={text}")), Ok(filtered.clone()));
     }
 }
 
 #[test]
-fn a_page_size_is_any_decimal_number_and_saturates() {
+fn a_page_size_is_a_decimal_number_and_saturates() {
     let page = |n, last: Option<&str>| Ok(Endpoint::Tags(parsed("a"), Page { n, last: last.map(parsed) }));
     assert_eq!(parse("/v2/a/tags/list?last=v%31&x"), page(None, Some("v1")));
     assert_eq!(parse("/v2/a/tags/list?n=0&last="), page(Some(0), None));
@@ -123,7 +123,7 @@ fn a_page_size_is_any_decimal_number_and_saturates() {
 }
 
 #[test]
-fn an_invalid_name_is_refused_by_its_kind() {
+fn an_invalid_name_is_rejected_with_its_kind() {
     let long = format!("/v2/a/blobs/uploads/{}", "x".repeat(129));
     assert!(parse(&long[..long.len() - 1]).is_ok());
     for (target, is_kind) in [
@@ -151,14 +151,14 @@ fn an_invalid_name_is_refused_by_its_kind() {
 }
 
 #[test]
-fn a_url_has_no_more_tags_than_every_registry_takes() {
+fn a_url_has_at_most_ten_tags() {
     let tags = (0..1000).map(|n| parsed(&format!("{n:0128}"))).collect();
     let url = Endpoint::Manifest(parsed("a"), TagOrDigest::Tag(parsed("t")), tags).path_and_query();
     assert_eq!(url.matches("tag=").count(), 10);
 }
 
 #[test]
-fn request_kinds_have_the_method_that_they_were_looked_up_by() {
+fn request_kinds_have_the_method_of_their_lookup() {
     let digest: Digest = parsed(&format!("sha256:{HEX}"));
     let upload = Endpoint::Upload(parsed("a"), parsed("u"), None);
     let mut kinds = Vec::new();
@@ -261,7 +261,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn parsing_undoes_building(endpoint in endpoint()) {
+    fn built_targets_parse_back(endpoint in endpoint()) {
         let target = endpoint.path_and_query();
         prop_assert_eq!(parse(&target), Ok(endpoint), "{}", target);
     }

@@ -1,57 +1,30 @@
-//! The body of a blob, or of the rest of one: verified over all its segments, and passed on.
+//! The body of a blob, or of the rest of one. It is hashed across all responses and handed to the sink.
+
+use std::ops::Range;
 
 use http::HeaderMap;
 use http::header::CONTENT_RANGE;
 
 use crate::error::{Cause, LimitExceeded, Misbehaviour};
 use crate::header::content_range::ContentRange;
-use crate::types::digest::Hasher;
-use crate::wire::exchange::{Answer, Sink};
+use crate::types::digest::{Digest, Hasher};
+use crate::wire::exchange::completion::Outcome;
+use crate::wire::exchange::sink::Sink;
+use crate::wire::exchange::want::BlobWant;
 use crate::wire::head::{content_length, refuse_encoding};
 
-/// A blob, of which the sink has had all bytes before its offset.
-#[derive(Clone, Debug)]
-pub(crate) struct BlobWant {
-    pub(crate) sink: Sink,
-    /// Over the bytes that the sink has had.
-    pub(crate) hasher: Hasher,
-    /// How many bytes there are, as an earlier response said, where no descriptor says it.
-    pub(crate) announced: Option<u64>,
-    /// The most that is read where the size is not known.
-    pub(crate) limit: u64,
-    /// Whether its bytes belong nowhere: it is verified, and that is all.
-    pub(crate) discard: bool,
-}
-
-impl BlobWant {
-    /// Where the content ends, if that is known.
-    pub(crate) fn end(&self) -> Option<u64> {
-        self.sink.size.or(self.announced)
-    }
-
-    /// The sink has had all: the digest decides.
-    fn verify(self) -> Result<Answer, Misbehaviour> {
-        let computed = self.hasher.finish();
-        if computed == self.sink.digest {
-            Ok(Answer::Blob)
-        } else {
-            Err(Misbehaviour::WrongDigest { expected: self.sink.digest, computed })
-        }
-    }
-}
-
 #[derive(Debug)]
-pub(super) struct BlobBody {
+pub(crate) struct BlobBody {
     want: Box<BlobWant>,
-    /// How many bytes come again, since the registry begins at the beginning.
+    /// The number of bytes to skip, if the registry ignored the range and sends the blob from its start.
     skip: u64,
-    /// Where this body ends, if that is known.
+    /// The offset in the blob at which this body ends, if known.
     stop: Option<u64>,
 }
 
 impl BlobBody {
-    /// A response with the whole content. Where only the rest is wanted, what comes before is skipped.
-    pub(super) fn whole(mut want: Box<BlobWant>, headers: &HeaderMap) -> Result<Self, Cause> {
+    /// Starts a body with the whole content. Bytes before the sink's offset are skipped.
+    pub(crate) fn whole(mut want: Box<BlobWant>, headers: &HeaderMap) -> Result<Self, Cause> {
         refuse_encoding(headers)?;
         match (want.end(), content_length(headers)) {
             (Some(expected), Some(announced)) if expected != announced => {
@@ -69,13 +42,13 @@ impl BlobBody {
         Ok(Self { skip: want.sink.offset, stop: want.end(), want })
     }
 
-    /// A response with a part of the content: it must begin where the sink's bytes end.
+    /// Starts a body with a range of the content, which must begin at the sink's offset.
     ///
     /// Source: RFC 9110, sections 14.4 and 15.3.7.
-    pub(super) fn part(mut want: Box<BlobWant>, headers: &HeaderMap) -> Result<Self, Cause> {
+    pub(crate) fn part(mut want: Box<BlobWant>, headers: &HeaderMap) -> Result<Self, Cause> {
         refuse_encoding(headers)?;
         let unusable = |problem: String| Misbehaviour::Header { name: "Content-Range", problem };
-        let value = headers.get(CONTENT_RANGE).ok_or_else(|| unusable("it is not there".to_owned()))?;
+        let value = headers.get(CONTENT_RANGE).ok_or_else(|| unusable("missing".to_owned()))?;
         let answered = ContentRange::parse(value.as_bytes()).map_err(Misbehaviour::from)?;
         let offset = want.sink.offset;
         let range = answered
@@ -98,13 +71,14 @@ impl BlobBody {
         Ok(Self { skip: 0, stop: Some(range.end), want })
     }
 
-    /// A response that says that there is nothing from the offset on; the want where it says something else.
+    /// Handles a 416 response. If the sink's offset is the end of the blob, verifies the blob; otherwise
+    /// returns `None`.
     ///
     /// Source: RFC 9110, section 15.5.17.
-    pub(super) fn nothing_left(
+    pub(crate) fn nothing_left(
         want: Box<BlobWant>,
         headers: &HeaderMap,
-    ) -> Option<Result<Answer, Misbehaviour>> {
+    ) -> Option<Result<Outcome, Misbehaviour>> {
         let answered =
             headers.get(CONTENT_RANGE).and_then(|value| ContentRange::parse(value.as_bytes()).ok());
         let total = answered.and_then(|answered| answered.total());
@@ -112,47 +86,73 @@ impl BlobBody {
         let all_there = offset > 0
             && want.end().is_none_or(|end| end == offset)
             && total.is_none_or(|total| total == offset);
-        all_there.then(|| want.verify())
+        all_there.then(|| want.verify().map(Outcome::Blob))
     }
 
-    pub(super) fn sink(&self) -> Option<&Sink> {
+    pub(crate) fn sink(&self) -> Option<&Sink> {
         Some(&self.want.sink).filter(|_| !self.want.discard)
     }
 
-    /// Takes a chunk: what of it belongs in the sink, and why nothing more may come.
+    /// Takes a chunk. Returns the range of its bytes that belong in the sink, and an error if the body is
+    /// too long.
     ///
-    /// What belongs in the sink does not depend on how the body was cut into chunks.
-    pub(super) fn push<'a>(&mut self, chunk: &'a [u8]) -> (&'a [u8], Option<Cause>) {
-        let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(chunk.len());
-        self.skip -= skipped as u64;
-        let chunk = chunk.get(skipped..).unwrap_or_default();
+    /// The delivered bytes do not depend on the division into chunks.
+    pub(crate) fn push(&mut self, chunk: &[u8]) -> (Range<usize>, Option<Cause>) {
+        let (deliver, too_long) = self.advance(chunk.len() as u64);
+        let in_chunk = |at| usize::try_from(at).unwrap_or(usize::MAX).min(chunk.len());
+        let deliver = in_chunk(deliver.start)..in_chunk(deliver.end);
+        self.want.hasher.update(&chunk[deliver.clone()]);
+        (if self.want.discard { 0..0 } else { deliver }, too_long)
+    }
+
+    /// Counts bytes that a recording omits. `digest` is the digest of the content including them.
+    pub(crate) fn assume(&mut self, length: u64, digest: &Digest) -> Option<Cause> {
+        let (_, too_long) = self.advance(length);
+        self.want.hasher = Hasher::assumed(digest.clone());
+        too_long
+    }
+
+    /// Counts bytes. Returns the range of them to deliver, and an error if the body is too long.
+    fn advance(&mut self, bytes: u64) -> (Range<u64>, Option<Cause>) {
+        let start = self.skip.min(bytes);
+        self.skip -= start;
+        let left = bytes - start;
         let room = self.stop.unwrap_or(self.want.limit).saturating_sub(self.want.sink.offset);
-        let deliver = &chunk[..usize::try_from(room).unwrap_or(usize::MAX).min(chunk.len())];
-        self.want.hasher.update(deliver);
-        self.want.sink.offset += deliver.len() as u64;
-        let too_long = (deliver.len() < chunk.len()).then(|| match self.stop {
+        let length = room.min(left);
+        self.want.sink.offset += length;
+        let too_long = (length < left).then(|| match self.stop {
             Some(expected) => Misbehaviour::TooLong { expected }.into(),
             None => LimitExceeded::BlobBytes(self.want.limit).into(),
         });
-        (if self.want.discard { &[] } else { deliver }, too_long)
+        (start..start + length, too_long)
     }
 
-    /// The body ended: the blob is there, or the rest of it is to be asked for.
-    pub(super) fn finish(self) -> Answer {
+    /// Returns the digest of the content so far.
+    pub(crate) fn digest(&self) -> Digest {
+        self.want.hasher.clone().finish()
+    }
+
+    /// Returns whether a recording omits some of the content so far.
+    pub(crate) fn is_assumed(&self) -> bool {
+        self.want.hasher.is_assumed()
+    }
+
+    /// Ends the body: the blob is complete, or the rest of it must be requested.
+    pub(crate) fn finish(self) -> Outcome {
         let received = self.want.sink.offset;
         let expected = self.want.end().or(self.stop).unwrap_or(received);
         if received < expected || self.skip > 0 {
-            return Answer::Part(self.want, Misbehaviour::TooShort { expected, received }.into());
+            return Outcome::Partial(self.want, Misbehaviour::TooShort { expected, received }.into());
         }
-        self.want.verify().unwrap_or_else(|misbehaviour| Answer::Broken(misbehaviour.into()))
+        self.want.verify().map_or_else(|misbehaviour| Outcome::Failed(misbehaviour.into()), Outcome::Blob)
     }
 
-    /// The body broke off.
-    pub(super) fn fail(self, cause: Cause) -> Answer {
-        // What broke after the last byte took nothing away.
+    /// Ends the body early, for this cause.
+    pub(crate) fn fail(self, cause: Cause) -> Outcome {
+        // A failure after the last byte loses nothing.
         if self.want.end() == Some(self.want.sink.offset) {
             return self.finish();
         }
-        Answer::Part(self.want, cause)
+        Outcome::Partial(self.want, cause)
     }
 }

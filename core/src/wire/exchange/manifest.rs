@@ -1,4 +1,4 @@
-//! The body of a manifest: collected, bounded, verified, read.
+//! The body of a manifest: collected up to a limit, verified and parsed.
 
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
@@ -6,37 +6,26 @@ use http::header::CONTENT_TYPE;
 use crate::error::{Cause, LimitExceeded, Misbehaviour};
 use crate::manifest::Manifest;
 use crate::manifest::evidence::Evidence;
+use crate::manifest::verify::Expectation;
 use crate::types::digest::{Algorithm, Digest, Hasher};
-use crate::types::media_type::MediaType;
-use crate::wire::exchange::Answer;
+use crate::wire::exchange::completion::Outcome;
+use crate::wire::exchange::want::ManifestWant;
 use crate::wire::head::{announced_digest, content_length, refuse_encoding};
 
 #[derive(Debug)]
-pub(crate) struct ManifestWant {
-    /// What the bytes must be, where that is known.
-    pub(crate) digest: Option<Digest>,
-    /// The size that a descriptor gives.
-    pub(crate) size: Option<u64>,
-    /// The media type that a descriptor gives.
-    pub(crate) media_type: Option<MediaType>,
-    /// The most that is read where no descriptor gives a size.
-    pub(crate) limit: u64,
-}
-
-#[derive(Debug)]
-pub(super) struct ManifestBody {
+pub(crate) struct ManifestBody {
     want: ManifestWant,
     collected: Vec<u8>,
     hasher: Hasher,
-    /// Over the same bytes, where the registry announces another algorithm's digest.
+    /// A second hasher over the same bytes, if the registry announces a digest of another algorithm.
     second: Option<Hasher>,
     announced: Option<Digest>,
     length: Option<u64>,
 }
 
 impl ManifestBody {
-    /// Takes what the head says; refuses what cannot be what is wanted.
-    pub(super) fn new(want: ManifestWant, headers: &HeaderMap) -> Result<Self, Cause> {
+    /// Reads the head, and rejects a response that cannot be the wanted manifest.
+    pub(crate) fn new(want: ManifestWant, headers: &HeaderMap) -> Result<Self, Cause> {
         refuse_encoding(headers)?;
         let announced = announced_digest(headers)?;
         let length = content_length(headers);
@@ -49,14 +38,14 @@ impl ManifestBody {
             }
             _ => {}
         }
-        // What was asked for decides the algorithm, then what the registry announces.
+        // The requested digest determines the algorithm, or else the announced one.
         let algorithm = want
             .digest
             .as_ref()
             .or(announced.as_ref())
             .and_then(Digest::algorithm)
             .unwrap_or(Algorithm::Sha256);
-        // A registry may announce another algorithm's digest than the one that was asked for.
+        // A registry may announce a digest of another algorithm than the requested one.
         let second = announced.as_ref().and_then(Digest::algorithm).filter(|other| *other != algorithm);
         Ok(Self {
             collected: Vec::new(),
@@ -68,7 +57,7 @@ impl ManifestBody {
         })
     }
 
-    pub(super) fn push(&mut self, chunk: &[u8]) -> Result<(), Cause> {
+    pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<(), Cause> {
         let total = self.collected.len() as u64 + chunk.len() as u64;
         match self.want.size.or(self.length) {
             Some(expected) if total > expected => return Err(Misbehaviour::TooLong { expected }.into()),
@@ -85,22 +74,18 @@ impl ManifestBody {
         Ok(())
     }
 
-    pub(super) fn finish(self, headers: &HeaderMap) -> Result<Answer, Misbehaviour> {
+    pub(crate) fn finish(self, headers: &HeaderMap) -> Result<Outcome, Cause> {
         let content_type = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or("\u{fffd}"));
         let received = self.collected.len() as u64;
-        if let Some(expected) = self.want.size.or(self.length).filter(|size| *size != received) {
-            return Err(Misbehaviour::TooShort { expected, received });
-        }
         let digest = self.hasher.finish();
-        if let Some(expected) = self.want.digest.filter(|expected| *expected != digest) {
-            return Err(Misbehaviour::WrongDigest { expected, computed: digest });
-        }
+        let size = self.want.size.or(self.length);
+        let wanted = Expectation { size, digest: self.want.digest.as_ref(), ..Expectation::default() };
+        wanted.verify_hashed(received, &digest)?;
         let computed = self.second.map_or_else(|| digest.clone(), Hasher::finish);
-        if let Some(expected) = self.announced.filter(|expected| *expected != computed) {
-            return Err(Misbehaviour::WrongDigest { expected, computed });
-        }
+        let announced = Expectation { digest: self.announced.as_ref(), ..Expectation::default() };
+        announced.verify_hashed(received, &computed)?;
         let evidence = Evidence { content_type, expected: self.want.media_type.as_ref() };
-        let manifest = Manifest::read(self.collected.into(), evidence)?;
-        Ok(Answer::Manifest(digest, manifest))
+        let manifest = Manifest::read(self.collected.into(), evidence).map_err(Misbehaviour::from)?;
+        Ok(Outcome::Manifest(digest, manifest))
     }
 }

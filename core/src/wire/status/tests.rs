@@ -4,7 +4,7 @@ use super::*;
 
 type Rows = &'static [(&'static [RangeInclusive<u16>], Class)];
 
-/// Every status, as it is meant where a kind's own rows say nothing else.
+/// The meaning of every status, unless a kind's own rows override it.
 const COMMON: Rows = &[
     (&[100..=299, 600..=999], Class::Meaningless),
     (&[307..=308], Class::Redirect),
@@ -20,8 +20,7 @@ const CONTENT: (&[RangeInclusive<u16>], Class) = (&[200..=200, 203..=203], Class
 const READ_REDIRECT: (&[RangeInclusive<u16>], Class) = (&[301..=303], Class::Redirect);
 const STORED: &[RangeInclusive<u16>] = &[200..=202, 204..=204];
 
-/// Each kind in order, its method, whether it may be repeated blindly, and the statuses that mean something
-/// of their own to it.
+/// All kinds in order, each with its method, whether it may be repeated, and its specific statuses.
 fn table() -> Vec<(RequestKind, Method, bool, Rows)> {
     use RequestKind as Kind;
     const READ: Rows = &[CONTENT, READ_REDIRECT];
@@ -141,13 +140,13 @@ fn every_kind_of_request_has_a_method_and_may_be_repeated_or_not() {
 }
 
 #[test]
-fn two_statuses_slow_down_all_requests_to_a_server() {
+fn two_statuses_delay_all_requests_to_a_server() {
     let slow = (300..600).filter(|code| slows_all(StatusCode::from_u16(*code).unwrap()));
     assert_eq!(slow.collect::<Vec<_>>(), [429, 503]);
 }
 
 #[test]
-fn a_head_refused_for_its_method_is_asked_again_as_get() {
+fn get_may_differ_from_a_head_rejected_for_its_method() {
     for (status, differs) in [
         (405, true),
         (400, true),

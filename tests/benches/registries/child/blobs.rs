@@ -1,4 +1,4 @@
-//! The layers of an image to nowhere: verified, and dropped.
+//! Downloads the layers of an image: verifies them, and discards them.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use oci_proto::Descriptor;
 use sha2::{Digest as _, Sha256};
 
-use super::clients::{self, drop_with_hyper, drop_with_ureq, expect_all};
-use super::{Meter, Place, spent};
-use crate::{Fallible, content};
+use crate::child::clients::{self, drop_with_hyper, drop_with_ureq, expect_all};
+use crate::content;
+use crate::fallible::Fallible;
+use crate::task::{Meter, Place, spent};
 
-/// How much is taken at a time by who has a choice.
+/// The chunk size of clients with a choice.
 const CHUNK: usize = 128 << 10;
 
 pub(crate) fn one_by_one(client: &str, place: &Place, tag: &str) -> Fallible<()> {
@@ -63,8 +64,8 @@ pub(crate) fn one_by_one(client: &str, place: &Place, tag: &str) -> Fallible<()>
     }
 }
 
-/// Hashes the same bytes. Reading them does not count.
-#[expect(clippy::print_stdout, reason = "the parent reads it")]
+/// Hashes the same bytes. Reading them is not measured.
+#[expect(clippy::print_stdout, reason = "read by the parent")]
 fn hash(place: &Place, layers: &[Descriptor], buffer: &mut [u8]) -> Fallible<()> {
     let (mut wall, mut cpu) = (Duration::ZERO, Duration::ZERO);
     for layer in layers {
@@ -82,7 +83,7 @@ fn hash(place: &Place, layers: &[Descriptor], buffer: &mut [u8]) -> Fallible<()>
         }
         let hash = hasher.finalize().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
         if hash != layer.digest.encoded() {
-            return Err(format!("other bytes of {}", layer.digest).into());
+            return Err(format!("{} has other bytes", layer.digest).into());
         }
     }
     println!("took {} {}", wall.as_nanos(), cpu.as_nanos());
@@ -124,7 +125,7 @@ pub(crate) fn at_once(client: &str, place: &Place, tag: &str) -> Fallible<()> {
             meter.stop();
             Ok(())
         }
-        // As its own `pull` does it: all in one task.
+        // Like its own `pull`: all in one task.
         "oci-client" => clients::all_cores()?.block_on(async {
             let client = clients::oci_client();
             let image = place.their_tag(tag);

@@ -1,4 +1,4 @@
-//! The clients, each made as its users make it.
+//! The clients, each built as by its users.
 
 use std::net::SocketAddr;
 
@@ -11,24 +11,25 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_proto::{Descriptor, Digest, Reference};
+use oci_proto_common::Settings;
 use oci_proto_tokio::credentials::Store;
 use tokio::runtime::{self, Runtime};
 use ureq::Agent;
 
-use super::Place;
-use crate::Fallible;
 use crate::content::REPOSITORY;
+use crate::fallible::Fallible;
+use crate::task::Place;
 
 pub(crate) fn tokio() -> Fallible<oci_proto_tokio::Client> {
-    Ok(oci_proto_tokio::Client::builder().credentials(Store::none()).build()?)
+    Ok(oci_proto_tokio::Client::with_settings(Settings::default().credentials(Store::none()))?)
 }
 
 pub(crate) fn ureq() -> Fallible<oci_proto_ureq::Client> {
-    Ok(oci_proto_ureq::Client::builder().credentials(Store::none()).build()?)
+    Ok(oci_proto_ureq::Client::with_settings(Settings::default().credentials(Store::none()))?)
 }
 
 pub(crate) fn oci_client() -> oci_client::Client {
-    // An earlier one does as well.
+    // One that was installed earlier will do.
     let _ = rustls::crypto::ring::default_provider().install_default();
     oci_client::Client::new(ClientConfig { protocol: ClientProtocol::Http, ..ClientConfig::default() })
 }
@@ -43,12 +44,12 @@ pub(crate) fn raw_ureq() -> Agent {
     Agent::config_builder().no_delay(true).proxy(None).build().into()
 }
 
-/// A runtime on the thread of whoever waits for it.
+/// A runtime on the current thread.
 pub(crate) fn one_thread() -> Fallible<Runtime> {
     Ok(runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
-/// A runtime on as many threads as there are cores.
+/// A runtime with a thread for each core.
 pub(crate) fn all_cores() -> Fallible<Runtime> {
     Ok(runtime::Builder::new_multi_thread().enable_all().build()?)
 }
@@ -77,10 +78,10 @@ impl Place {
     }
 }
 
-/// docker-registry has no manifests for who does not say this.
+/// docker-registry serves manifests only with this Accept.
 const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, */*";
 
-/// Downloads with hyper, and drops what comes; the number of bytes.
+/// Downloads with hyper, discards the bytes, and returns their number.
 pub(crate) async fn drop_with_hyper(client: &Pool<HttpConnector, Empty<Bytes>>, url: &str) -> Fallible<u64> {
     let request = Request::get(url).header(ACCEPT, ACCEPTED).body(Empty::new())?;
     let mut response = client.request(request).await?;
@@ -94,7 +95,7 @@ pub(crate) async fn drop_with_hyper(client: &Pool<HttpConnector, Empty<Bytes>>, 
     Ok(count)
 }
 
-/// Downloads with ureq, and drops what comes; the number of bytes.
+/// Downloads with ureq, discards the bytes, and returns their number.
 pub(crate) fn drop_with_ureq(agent: &Agent, url: &str, buffer: &mut [u8]) -> Fallible<u64> {
     let body = agent.get(url).header(ACCEPT, ACCEPTED).call()?.into_body();
     let mut reader = body.into_with_config().limit(u64::MAX).reader();
@@ -107,7 +108,7 @@ pub(crate) fn drop_with_ureq(agent: &Agent, url: &str, buffer: &mut [u8]) -> Fal
     }
 }
 
-/// Makes sure that all of some content came.
+/// Checks that all of the content arrived.
 pub(crate) fn expect_all(of: &Descriptor, count: u64) -> Fallible<()> {
     if count == of.size { Ok(()) } else { Err(format!("{count} bytes of {}", of.digest).into()) }
 }

@@ -1,15 +1,16 @@
-//! 2,000 manifests one after another, each by its digest, over a connection that is there.
+//! 2,000 manifests one after another, each by its digest, over an established connection.
 
 use oci_client::secrets::RegistryAuth;
 use oci_proto::{Descriptor, MediaType};
 
-use super::clients::{self, drop_with_hyper, drop_with_ureq, expect_all};
-use super::{Meter, Place};
-use crate::{Fallible, content};
+use crate::child::clients::{self, drop_with_hyper, drop_with_ureq, expect_all};
+use crate::content;
+use crate::fallible::Fallible;
+use crate::task::{Meter, Place};
 
 pub(crate) fn run(client: &str, place: &Place) -> Fallible<()> {
     let images = content::images(&place.content)?;
-    let (warm, images) = (images.last().ok_or("there are images")?.clone(), images);
+    let (warm, images) = (images.last().ok_or("the content has no images")?.clone(), images);
     match client {
         "tokio" => clients::one_thread()?.block_on(tokio(place, &warm, &images)),
         "ureq" => ureq(place, &warm, &images),
@@ -20,7 +21,7 @@ pub(crate) fn run(client: &str, place: &Place) -> Fallible<()> {
     }
 }
 
-/// One request for each manifest, and no other.
+/// Exactly one request for each manifest.
 fn expect_one_each(sent: u64, images: &[Descriptor]) -> Fallible<()> {
     let wanted = images.len() as u64;
     if sent == wanted { Ok(()) } else { Err(format!("{sent} requests for {wanted} manifests").into()) }

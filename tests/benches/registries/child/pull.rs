@@ -1,4 +1,4 @@
-//! An image, with its layers, to disk. The whole process counts: so it does for programs.
+//! Pulls an image with its layers to disk. The cost is that of the whole process, as for external programs.
 
 use std::fs;
 use std::path::Path;
@@ -11,8 +11,9 @@ use oci_proto::PullOptions;
 use oci_proto_tokio::layout::{LayoutDestination, LayoutWriter};
 use tokio::fs::File;
 
-use super::{Place, clients};
-use crate::Fallible;
+use crate::child::clients;
+use crate::fallible::Fallible;
+use crate::task::Place;
 
 pub(crate) fn run(client: &str, place: &Place, tag: &str, out: &Path) -> Fallible<()> {
     match client {
@@ -32,8 +33,8 @@ pub(crate) fn run(client: &str, place: &Place, tag: &str, out: &Path) -> Fallibl
     }
 }
 
-/// Its own `pull` keeps all layers in memory. This is that, with files in the place of memory: as many at a time, in
-/// one task, or in one each.
+/// oci-client's own `pull` keeps all layers in memory. This does the same with files instead: as many at a
+/// time, in one task, or in one task each.
 async fn oci_client(place: &Place, tag: &str, out: &Path, tasks: bool) -> Fallible<()> {
     const AT_ONCE: usize = 16;
     fs::create_dir(out)?;

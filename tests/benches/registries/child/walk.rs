@@ -1,11 +1,13 @@
-//! An index of 1,000 images, walked. oci-client has no walk: it fetches the same manifests one after another.
+//! Walks an index of 1,000 images. oci-client has no walk: it fetches the same manifests one after another.
 
 use futures_util::TryStreamExt as _;
 use oci_proto::WalkOptions;
 
-use super::{Meter, Place, clients, manifests};
+use crate::child::{clients, manifests};
+use crate::content;
 use crate::content::{CHILDREN, INDEX};
-use crate::{Fallible, content};
+use crate::fallible::Fallible;
+use crate::task::{Meter, Place};
 
 pub(crate) fn run(client: &str, place: &Place) -> Fallible<()> {
     match client {

@@ -1,4 +1,4 @@
-//! How far a pull has come: bars on a terminal, a line now and then elsewhere.
+//! The progress of a pull: bars on a terminal, periodic lines elsewhere.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
@@ -9,20 +9,20 @@ use indicatif::{DecimalBytes, ProgressBar};
 use oci_proto::{Digest, Kind};
 use oci_proto_layout::Progress;
 
-use crate::stderr::{bar, draw, draw_above, say};
+use crate::stderr::{bar, draw, draw_above, print_line};
 
-/// How often a line is written where there is no terminal.
+/// The time between lines if stderr is not a terminal.
 const PERIOD: Duration = Duration::from_secs(5);
-/// A blob from this size on has a bar of its own.
+/// The size from which a blob has its own bar.
 const LARGE: u64 = 1 << 20;
 
-/// Where a pull tells what it does.
-pub(super) struct Board {
+/// Displays the progress of a pull.
+pub(super) struct ProgressDisplay {
     state: Mutex<State>,
     quiet: bool,
 }
 
-/// What there was in all.
+/// The totals of a pull.
 #[derive(Default)]
 pub(super) struct Counts {
     pub(super) contents: u64,
@@ -33,13 +33,14 @@ pub(super) struct Counts {
 
 struct State {
     counts: Counts,
-    /// Sizes of what is on its way.
+    /// Sizes of the blobs that are in progress.
     sizes: BTreeMap<Digest, u64>,
-    /// Bytes of blobs that are there, and that are known of.
+    /// Bytes of blobs that the layout has.
     done: u64,
+    /// Bytes of all blobs known so far.
     known: u64,
     bars: Option<Bars>,
-    said: Instant,
+    last_line: Instant,
 }
 
 struct Bars {
@@ -47,7 +48,7 @@ struct Bars {
     blobs: BTreeMap<Digest, ProgressBar>,
 }
 
-impl Board {
+impl ProgressDisplay {
     pub(super) fn new(quiet: bool) -> Self {
         let bars = (!quiet && io::stderr().is_terminal())
             .then(|| Bars { total: draw(named("total", 0)), blobs: BTreeMap::new() });
@@ -57,22 +58,22 @@ impl Board {
             done: 0,
             known: 0,
             bars,
-            said: Instant::now(),
+            last_line: Instant::now(),
         };
         Self { state: Mutex::new(state), quiet }
     }
 
-    pub(super) fn tell(&self, progress: Progress<'_>) {
+    pub(super) fn report(&self, progress: Progress<'_>) {
         let mut state = self.lock();
         match progress {
             Progress::Wanted(descriptor) if descriptor.media_type.kind() == Kind::Other => {
                 state.known += descriptor.size;
                 state.sizes.insert(descriptor.digest.clone(), descriptor.size);
             }
-            Progress::There(digest, bytes) => state.came(digest, bytes),
-            Progress::Came(digest, bytes) => {
+            Progress::Present(digest, bytes) => state.add(digest, bytes),
+            Progress::Received(digest, bytes) => {
                 state.counts.fetched += bytes;
-                state.came(digest, bytes);
+                state.add(digest, bytes);
             }
             Progress::Restarted(digest) => state.restarted(digest),
             Progress::Complete(digest) => state.complete(digest),
@@ -82,7 +83,7 @@ impl Board {
         state.draw(self.quiet);
     }
 
-    /// Takes the bars away; what there was in all.
+    /// Removes the bars, and returns the totals.
     pub(super) fn finish(&self) -> Counts {
         let mut state = self.lock();
         if let Some(bars) = state.bars.take() {
@@ -98,7 +99,7 @@ impl Board {
 }
 
 impl State {
-    fn came(&mut self, digest: &Digest, bytes: u64) {
+    fn add(&mut self, digest: &Digest, bytes: u64) {
         let Some(size) = self.sizes.get(digest).copied() else { return };
         self.done += bytes;
         let Some(bars) = self.bars.as_mut().filter(|_| size >= LARGE) else { return };
@@ -130,16 +131,16 @@ impl State {
         if let Some(bars) = &self.bars {
             bars.total.set_length(self.known);
             bars.total.set_position(self.done);
-        } else if !quiet && self.said.elapsed() >= PERIOD {
-            self.said = Instant::now();
-            say(format_args!("{} of {}", DecimalBytes(self.done), DecimalBytes(self.known)));
+        } else if !quiet && self.last_line.elapsed() >= PERIOD {
+            self.last_line = Instant::now();
+            print_line(format_args!("{} of {}", DecimalBytes(self.done), DecimalBytes(self.known)));
         }
     }
 }
 
-/// The bar of a blob, or of all together.
+/// The bar of a blob, or of the total.
 fn named(name: &str, size: u64) -> ProgressBar {
-    const LOOK: &str =
+    const TEMPLATE: &str =
         "{prefix:12} {wide_bar} {decimal_bytes:>9} of {decimal_total_bytes:9} {decimal_bytes_per_sec}";
-    bar(Some(size), LOOK).with_prefix(name.to_owned())
+    bar(Some(size), TEMPLATE).with_prefix(name.to_owned())
 }

@@ -1,0 +1,108 @@
+//! The source of a command's content: a registry or an image layout.
+
+use std::io::{self, Read};
+use std::time::Instant;
+
+use oci_proto::layout::Root;
+use oci_proto::{Descriptor, Manifest, Node, Platform, Reference, WalkOptions};
+use oci_proto_layout::{Layout, LayoutError, LayoutReference};
+
+use crate::args::CommonArgs;
+use crate::args::reference::AnyReference;
+use crate::client::Client;
+use crate::output::Failure;
+
+/// An opened registry or layout, and a reference into it.
+pub(crate) enum ContentSource<'a> {
+    Registry { client: Client, name: &'a Reference },
+    Layout { layout: Layout, name: &'a LayoutReference, since: Instant },
+}
+
+impl<'a> ContentSource<'a> {
+    pub(crate) fn open(name: &'a AnyReference, common: &CommonArgs) -> Result<Self, Failure> {
+        match name {
+            AnyReference::Registry(name) => {
+                let store = common.login.store(name.registry())?;
+                Ok(Self::Registry { client: Client::new(common.adapter, common, store)?, name })
+            }
+            AnyReference::Layout(name) => {
+                let since = Instant::now();
+                let layout = Layout::open(name.directory()).map_err(|error| Failure::of_layout(&error))?;
+                Ok(Self::Layout { layout, name, since })
+            }
+        }
+    }
+
+    pub(crate) fn resolve(&self, platform: Option<&Platform>) -> Result<Descriptor, Failure> {
+        match self {
+            Self::Registry { client, name } => client.resolve(name, platform),
+            Self::Layout { layout, name, .. } => {
+                layout.resolve(name.root(), platform).map_err(|error| Failure::of_layout(&error))
+            }
+        }
+    }
+
+    pub(crate) fn manifest(&self, platform: Option<&Platform>) -> Result<Manifest, Failure> {
+        match self {
+            Self::Registry { client, name } => client.manifest(name, platform).map(|(_, manifest)| manifest),
+            Self::Layout { layout, name, .. } => layout
+                .resolve(name.root(), platform)
+                .and_then(|descriptor| layout.manifest(&descriptor))
+                .map_err(|error| Failure::of_layout(&error)),
+        }
+    }
+
+    pub(crate) fn walk(
+        &self,
+        options: WalkOptions,
+    ) -> Result<Box<dyn Iterator<Item = Result<Node, Failure>> + '_>, Failure> {
+        match self {
+            Self::Registry { client, name } => Ok(Box::new(client.walk(name, options))),
+            Self::Layout { layout, name, .. } => {
+                let walk = layout.walk(name.root(), &options).map_err(|error| Failure::of_layout(&error))?;
+                Ok(Box::new(walk.map(|node| node.map_err(|error| Failure::of_layout(&error)))))
+            }
+        }
+    }
+
+    /// Reads a blob. The end of file is reached only after verification.
+    pub(crate) fn blob(&self, size: Option<u64>) -> Result<Box<dyn Read + '_>, Failure> {
+        match self {
+            Self::Registry { client, name } => Ok(client.blob(name, size)),
+            Self::Layout { layout, name, .. } => {
+                let Root::Digest(digest) = name.root() else {
+                    return Err(Failure::usage("a blob reference requires a digest"));
+                };
+                let blob = layout.blob(digest, size).map_err(|error| Failure::of_layout(&error))?;
+                Ok(Box::new(blob))
+            }
+        }
+    }
+
+    /// Converts an error of reading a blob. Readers wrap the error of the operation.
+    pub(crate) fn read_failure(&self, error: io::Error) -> Failure {
+        let error = match error.downcast::<LayoutError>() {
+            Ok(error) => return Failure::of_layout(&error),
+            Err(error) => error,
+        };
+        match (error.downcast::<oci_proto::Error>(), self) {
+            (Ok(error), Self::Registry { name, .. }) => Failure::of(&error, name),
+            (Ok(error), Self::Layout { .. }) => Failure::failed(error),
+            (Err(error), _) => Failure::failed(error),
+        }
+    }
+
+    /// The number of requests, for a registry, and the time spent so far.
+    pub(crate) fn spent(&self) -> String {
+        match self {
+            Self::Registry { client, .. } => client.spent(),
+            Self::Layout { since, .. } => format!("{} ms", since.elapsed().as_millis()),
+        }
+    }
+
+    pub(crate) fn close(self) {
+        if let Self::Registry { client, .. } = self {
+            client.close();
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Errors of building a client.
+
+/// Why a client cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The root certificates are invalid.
+    #[error("the root certificates are not usable: {0}")]
+    Certificates(String),
+    /// The proxy URL is invalid. The message does not show it, since it may contain a password.
+    #[error("the proxy is not a URL with a host and the scheme http, https, socks5 or socks5h")]
+    Proxy,
+    /// The environment variable of this name has an invalid proxy URL.
+    #[error("the variable {0} is not a URL with a host and the scheme http, https, socks5 or socks5h")]
+    ProxyVariable(String),
+    /// TLS could not be set up.
+    #[error("could not set up TLS: {0}")]
+    Tls(String),
+}

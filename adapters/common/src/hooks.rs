@@ -1,0 +1,29 @@
+//! Callbacks of a client.
+
+use std::fmt;
+use std::sync::Arc;
+
+use oci_proto::Retry;
+use oci_proto::header::Warning;
+
+/// The user's hooks. A client runs them in the call that caused the event, never while it holds a lock.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Hooks {
+    /// Called before a request is retried.
+    pub retry: Arc<dyn Fn(&Retry) + Send + Sync>,
+    /// Called with a registry's warning.
+    pub warning: Arc<dyn Fn(&Warning) + Send + Sync>,
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self { retry: Arc::new(|_| ()), warning: Arc::new(|_| ()) }
+    }
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,33 @@
+//! Settings, proxies, root certificates and login lookups, shared by the clients of [`oci_proto`].
+//!
+//! Programs depend on a client, `oci-proto-tokio` or `oci-proto-ureq`, which re-exports [`Settings`] and
+//! [`BuildError`]:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use oci_proto_common::Settings;
+//!
+//! let settings = Settings::default()
+//!     .timeout(Duration::from_secs(60))
+//!     .proxy(Some("http://proxy.example:3128"))?
+//!     .on_warning(|warning| eprintln!("warning: {warning}"));
+//! # Ok::<(), oci_proto_common::BuildError>(())
+//! ```
+//!
+//! The rest is for authors of clients. A client builds its transport from [`Settings::network`], takes the
+//! other parts from [`Settings::into_parts`], and answers the session's queries for logins with [`look_up`].
+
+mod error;
+mod hooks;
+mod login;
+mod proxy;
+mod roots;
+mod settings;
+
+pub use error::BuildError;
+pub use hooks::Hooks;
+pub use login::look_up;
+pub use proxy::Proxies;
+pub use roots::Roots;
+pub use settings::{Network, Parts, Settings};

@@ -1,0 +1,71 @@
+//! The root certificates of a client.
+
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use crate::error::BuildError;
+
+/// The root certificates that a client trusts.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Roots {
+    /// The certificates. Some systems ship a few that rustls cannot parse; skip those.
+    pub certificates: Vec<CertificateDer<'static>>,
+    /// The reason why no server can be trusted, if no certificate is usable.
+    pub distrust: Option<String>,
+}
+
+impl Roots {
+    /// The system's root certificates and `added`.
+    pub(crate) fn with_system(added: &[CertificateDer<'static>]) -> Self {
+        // Files of the system's store that cannot be read are ignored.
+        let system = rustls_native_certs::load_native_certs();
+        let mut certificates = system.certs;
+        certificates.extend_from_slice(added);
+        let distrust = (!certificates.iter().any(|certificate| check(certificate).is_ok())).then(|| {
+            let mut reason = "this system has no root certificates: install them, set SSL_CERT_FILE, or \
+                add some to the client"
+                .to_owned();
+            for error in system.errors.iter().take(2) {
+                reason.push_str("; ");
+                reason.push_str(&error.to_string());
+            }
+            reason
+        });
+        Self { certificates, distrust }
+    }
+}
+
+/// Parses the certificates in a PEM text, and checks that each can be a root.
+pub(crate) fn read_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, BuildError> {
+    let mut certificates = Vec::new();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| BuildError::Certificates(error.to_string()))?;
+        check(&certificate).map_err(|error| BuildError::Certificates(error.to_string()))?;
+        certificates.push(certificate);
+    }
+    if certificates.is_empty() {
+        return Err(BuildError::Certificates("no certificate in the PEM text".to_owned()));
+    }
+    Ok(certificates)
+}
+
+/// Checks that a certificate can be a root.
+fn check(certificate: &[u8]) -> Result<(), rustls::Error> {
+    RootCertStore::empty().add(CertificateDer::from(certificate))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invalid_root_certificates_are_refused() {
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for pem in ["", "no PEM at all", broken, "-----BEGIN CERTIFICATE-----\nAAAA\n"] {
+            let message = read_pem(pem.as_bytes()).unwrap_err().to_string();
+            assert!(message.starts_with("the root certificates are not usable: "), "{pem:?}: {message}");
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The settings of a client.
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::BuildHasher as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use oci_proto::header::Warning;
+use oci_proto::{Config, Limits, Retry, Session};
+use oci_proto_credentials::Store;
+use rustls::pki_types::CertificateDer;
+
+use crate::error::BuildError;
+use crate::hooks::Hooks;
+use crate::proxy::Proxies;
+use crate::roots::{self, Roots};
+
+/// The settings of a client. All clients in this workspace use this type.
+///
+/// By default a client verifies servers with the system's root certificates, and takes proxies and logins
+/// from the environment. The environment is read when a client is built.
+#[derive(Clone)]
+#[must_use = "settings do nothing until a client is built with them"]
+pub struct Settings {
+    /// `None` for the defaults, with the client's own User-Agent.
+    config: Option<Config>,
+    /// `None` for the environment's.
+    credentials: Option<Store>,
+    /// `None` for the environment's.
+    proxies: Option<Proxies>,
+    /// Trusted in addition to those of the system.
+    roots: Vec<CertificateDer<'static>>,
+    connect_timeout: Duration,
+    idle_timeout: Duration,
+    timeout: Option<Duration>,
+    hooks: Hooks,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            config: None,
+            credentials: None,
+            proxies: None,
+            roots: Vec::new(),
+            connect_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(30),
+            timeout: None,
+            hooks: Hooks::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// Sets the configuration of the session: limits, plain HTTP, and the User-Agent header.
+    ///
+    /// By default that is [`Config::default`] with the client's name and version as the User-Agent.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = Some(config);
+        self
+    }
+
+    /// Sets the store of logins. [`Store::from_env`] by default: the files and credential helpers of Docker
+    /// and Podman.
+    ///
+    /// Logins are looked up only when a registry requires one, each in a new thread. [`Store::none`] disables
+    /// lookups.
+    pub fn credentials(mut self, store: Store) -> Self {
+        self.credentials = Some(store);
+        self
+    }
+
+    /// Sets the proxy for all registries, or disables proxies, instead of using the environment.
+    ///
+    /// By default, proxies come from the variables `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`,
+    /// or the same in lower case. The schemes are `http`, `https`, `socks5` and `socks5h`; the proxy resolves
+    /// host names, with `socks5` too. The loopback names and addresses of this machine are never reached
+    /// through a proxy.
+    ///
+    /// # Errors
+    /// The URL is not a valid proxy URL.
+    pub fn proxy(mut self, url: Option<&str>) -> Result<Self, BuildError> {
+        self.proxies = Some(Proxies::all(url)?);
+        Ok(self)
+    }
+
+    /// Trusts the certificates in a PEM text, in addition to those that the system trusts.
+    ///
+    /// # Errors
+    /// The text is not PEM, has no certificate, or has one that cannot be a root.
+    pub fn add_root_certificates_pem(mut self, pem: &[u8]) -> Result<Self, BuildError> {
+        self.roots.extend(roots::read_pem(pem)?);
+        Ok(self)
+    }
+
+    /// Sets the time limit for connecting, including proxy and TLS. 10 s by default.
+    ///
+    /// In the asynchronous client it includes the DNS lookup. In the blocking client the system limits the
+    /// DNS lookup, unless [`timeout`](Self::timeout) is set.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets the time limit for the head of a response, and for the next bytes of its body. 30 s by default.
+    ///
+    /// A request that exceeds it fails with a fault, and may be retried.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    /// Sets the time limit for a whole operation, including retries. Unlimited by default.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Sets a hook that is called before each retry of a failed request.
+    ///
+    /// It runs within the call that the request serves. It sees the retries of one call in order, all of them
+    /// before the call returns; concurrent calls may run it at the same time. It may use the client. It
+    /// should not block: the call waits for it, and so does the thread that runs or polls the call. A panic
+    /// in it unwinds through the call; the client stays usable.
+    pub fn on_retry(mut self, hook: impl Fn(&Retry) + Send + Sync + 'static) -> Self {
+        self.hooks.retry = Arc::new(hook);
+        self
+    }
+
+    /// Sets a hook that is called with each warning of a registry. A warning that is repeated within a call
+    /// is reported once.
+    ///
+    /// It runs like the hook of [`on_retry`](Self::on_retry). Do not trust the text, which comes from the
+    /// server.
+    pub fn on_warning(mut self, hook: impl Fn(&Warning) + Send + Sync + 'static) -> Self {
+        self.hooks.warning = Arc::new(hook);
+        self
+    }
+
+    /// Reads the system's root certificates, and the proxies in the environment unless one was set. For
+    /// authors of clients.
+    ///
+    /// # Errors
+    /// A variable is not a valid proxy URL. A system without root certificates is not an error: plain HTTP
+    /// works, and [`Roots::distrust`] explains why TLS does not.
+    pub fn network(&self) -> Result<Network, BuildError> {
+        Ok(Network {
+            proxies: self.proxies.clone().map_or_else(Proxies::from_env, Ok)?,
+            roots: Roots::with_system(&self.roots),
+            connect_timeout: self.connect_timeout,
+        })
+    }
+
+    /// Makes the session, and returns the settings that do not concern the network. For authors of clients.
+    ///
+    /// `user_agent` is sent unless a [`config`](Self::config) was set.
+    pub fn into_parts(self, user_agent: HeaderValue) -> Parts {
+        let config = self.config.unwrap_or_else(|| {
+            let mut config = Config::default();
+            config.user_agent = Some(user_agent);
+            config
+        });
+        let limits = config.limits.clone();
+        // The seed is used only for the jitter of retries; the randomness of the standard library suffices.
+        let seed = RandomState::new().hash_one(());
+        Parts {
+            session: Session::new(config, seed),
+            limits,
+            credentials: self.credentials.unwrap_or_else(Store::from_env),
+            idle_timeout: self.idle_timeout,
+            timeout: self.timeout,
+            hooks: self.hooks,
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("config", &self.config)
+            .field("credentials", &self.credentials)
+            .field("added_roots", &self.roots.len())
+            .field("connect_timeout", &self.connect_timeout)
+            .field("idle_timeout", &self.idle_timeout)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The settings of a client's transport.
+#[non_exhaustive]
+pub struct Network {
+    /// The proxies.
+    pub proxies: Proxies,
+    /// The root certificates.
+    pub roots: Roots,
+    /// The time limit for connecting.
+    pub connect_timeout: Duration,
+}
+
+/// The settings of a client, except those of its transport.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Parts {
+    /// A new session.
+    pub session: Session,
+    /// The limits of that session.
+    pub limits: Limits,
+    /// The store of logins.
+    pub credentials: Store,
+    /// The time limit for the head of a response, and for the next bytes of its body.
+    pub idle_timeout: Duration,
+    /// The time limit for an operation.
+    pub timeout: Option<Duration>,
+    /// The user's hooks.
+    pub hooks: Hooks,
+}

@@ -1,0 +1,226 @@
+//! A layout as the destination of a pull.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use oci_proto::layout::RefName;
+use oci_proto::{Descriptor, Digest, Error, Held, Kind, MediaType, Sink};
+
+use crate::error::LayoutError;
+use crate::writer::LayoutWriter;
+use crate::writer::blob::BlobWriter;
+
+/// Stores pulled content in a layout: the driver's side of [`Session::pull`](oci_proto::Session::pull).
+///
+/// [`wanted`](Self::wanted) answers [`Question::Held`](oci_proto::Question::Held), and
+/// [`store`](Self::store) and [`verified`](Self::verified) answer
+/// [`Question::Store`](oci_proto::Question::Store). Bytes of blobs go to [`append`](Self::append), from any
+/// number of threads at a time. If the process is killed, the layout is valid, and the next pull resumes.
+///
+/// Methods block while they read and write files.
+pub struct LayoutDestination {
+    /// Locked for writing only to set the root.
+    writer: RwLock<LayoutWriter>,
+    /// Whether existing blobs are verified.
+    verifies: bool,
+    blobs: Mutex<BTreeMap<Digest, Blob>>,
+    progress: Box<dyn Fn(Progress<'_>) + Send + Sync>,
+}
+
+/// A blob in progress; `None` once it is published.
+type Blob = Arc<Mutex<Option<BlobWriter>>>;
+
+/// An event in the pull of one descriptor.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Progress<'a> {
+    /// The pull is about to store this.
+    Wanted(&'a Descriptor),
+    /// The layout already has this many bytes of it.
+    Present(&'a Digest, u64),
+    /// This many bytes of it were received and written.
+    Received(&'a Digest, u64),
+    /// It is restarted at its first byte, or at the offset of a [`Present`](Self::Present) that follows.
+    Restarted(&'a Digest),
+    /// It is complete.
+    Complete(&'a Digest),
+    /// It is a nondistributable layer, and is skipped.
+    Skipped(&'a Descriptor),
+}
+
+/// Why a pull failed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PullError {
+    /// An error of the registry or the network.
+    #[error(transparent)]
+    Registry(#[from] Error),
+    /// An error of the layout on disk.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+}
+
+impl LayoutDestination {
+    /// Stores pulled content in the layout of `writer`. Existing blobs with the right size are not fetched
+    /// again.
+    pub fn new(writer: LayoutWriter) -> Self {
+        Self {
+            writer: RwLock::new(writer),
+            verifies: false,
+            blobs: Mutex::default(),
+            progress: Box::new(|_| ()),
+        }
+    }
+
+    /// Verifies existing blobs, and fetches those with wrong content again.
+    #[must_use]
+    pub fn verifying(mut self) -> Self {
+        self.verifies = true;
+        self
+    }
+
+    /// Sets a hook for progress. The writing threads call it, so it should return quickly.
+    #[must_use]
+    pub fn on_progress(mut self, progress: impl Fn(Progress<'_>) + Send + Sync + 'static) -> Self {
+        self.progress = Box::new(progress);
+        self
+    }
+
+    /// Determines how much of some content the layout has, for [`Answer::Held`](oci_proto::Answer::Held).
+    ///
+    /// # Errors
+    /// A partial blob of an earlier writer cannot be read.
+    pub fn wanted(&self, wanted: &Descriptor) -> Result<Held, LayoutError> {
+        let digest = &wanted.digest;
+        self.report(Progress::Wanted(wanted));
+        if wanted.media_type.kind() != Kind::Other {
+            let document = self.writer().layout().manifest(wanted);
+            return Ok(document.map_or(Held::Nothing, |manifest| {
+                self.report(Progress::Present(digest, wanted.size));
+                Held::Document(manifest.bytes().clone())
+            }));
+        }
+        if self.has(wanted) {
+            self.report(Progress::Present(digest, wanted.size));
+            self.report(Progress::Complete(digest));
+            return Ok(Held::Whole);
+        }
+        let Some(mut blob) = self.writer().resume(wanted)? else { return Ok(Held::Nothing) };
+        let (offset, hasher) = (blob.offset(), blob.take_hasher());
+        let Some(hasher) = hasher.filter(|_| offset > 0) else { return Ok(Held::Nothing) };
+        self.report(Progress::Present(digest, offset));
+        self.blobs().insert(digest.clone(), Arc::new(Mutex::new(Some(blob))));
+        Ok(Held::Part { offset, hasher })
+    }
+
+    /// Writes bytes of a blob that end at the sink's offset, as those of
+    /// [`Receiving::push`](oci_proto::Receiving::push) do. If they start before the end of the bytes written
+    /// so far, they replace everything after their start.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn append(&self, sink: &Sink, bytes: &[u8]) -> Result<(), LayoutError> {
+        let at = sink.offset.saturating_sub(bytes.len() as u64);
+        let blob = self.blob(sink)?;
+        let mut blob = blob.lock().unwrap_or_else(PoisonError::into_inner);
+        // An abandoned exchange may still deliver bytes.
+        let Some(blob) = &mut *blob else { return Ok(()) };
+        if at < blob.offset() {
+            // The session verifies the new bytes, not those that they replace.
+            blob.truncate(at)?;
+            self.report(Progress::Restarted(&sink.digest));
+            if at > 0 {
+                self.report(Progress::Present(&sink.digest, at));
+            }
+        }
+        blob.append(at, bytes)?;
+        self.report(Progress::Received(&sink.digest, bytes.len() as u64));
+        Ok(())
+    }
+
+    /// Publishes a verified blob under its digest, for [`StoreContent::Sink`](oci_proto::StoreContent::Sink).
+    ///
+    /// # Errors
+    /// A file system operation fails.
+    pub fn verified(&self, digest: &Digest) -> Result<(), LayoutError> {
+        let blob = self.blobs().remove(digest);
+        let blob = blob.and_then(|blob| blob.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if let Some(blob) = blob {
+            blob.finish()?;
+        }
+        self.report(Progress::Complete(digest));
+        Ok(())
+    }
+
+    /// Stores a document, or other content in memory.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn store(&self, descriptor: &Descriptor, content: &[u8]) -> Result<(), LayoutError> {
+        let writer = self.writer();
+        if writer.layout().manifest(descriptor).is_err() {
+            writer.put(descriptor, content)?;
+        }
+        drop(writer);
+        self.report(Progress::Complete(&descriptor.digest));
+        Ok(())
+    }
+
+    /// Reports a skipped layer.
+    pub fn skipped(&self, descriptor: &Descriptor) {
+        self.report(Progress::Skipped(descriptor));
+    }
+
+    /// Makes the pulled content a root of the layout, with or without a name. This is the last step.
+    ///
+    /// # Errors
+    /// The layout's index cannot be read or written.
+    pub fn done(&self, root: &Descriptor, name: Option<&RefName>) -> Result<(), LayoutError> {
+        self.writer.write().unwrap_or_else(PoisonError::into_inner).set_root(root, name)
+    }
+
+    fn has(&self, descriptor: &Descriptor) -> bool {
+        let writer = self.writer();
+        let layout = writer.layout();
+        let is_valid = || {
+            let blob = layout.blob(&descriptor.digest, Some(descriptor.size));
+            blob.is_ok_and(|mut blob| io::copy(&mut blob, &mut io::sink()).is_ok())
+        };
+        layout.has(descriptor) && (!self.verifies || is_valid())
+    }
+
+    /// The writer of a blob, created for its first bytes.
+    fn blob(&self, sink: &Sink) -> Result<Blob, LayoutError> {
+        let mut blobs = self.blobs();
+        if let Some(blob) = blobs.get(&sink.digest) {
+            return Ok(blob.clone());
+        }
+        let size = sink.size.unwrap_or(u64::MAX);
+        let mut blob =
+            self.writer().begin(&Descriptor::new(MediaType::OCTET_STREAM, sink.digest.clone(), size))?;
+        blob.take_hasher();
+        let blob = Arc::new(Mutex::new(Some(blob)));
+        blobs.insert(sink.digest.clone(), blob.clone());
+        Ok(blob)
+    }
+
+    fn writer(&self) -> RwLockReadGuard<'_, LayoutWriter> {
+        self.writer.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn blobs(&self) -> MutexGuard<'_, BTreeMap<Digest, Blob>> {
+        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn report(&self, progress: Progress<'_>) {
+        (self.progress)(progress);
+    }
+}
+
+impl fmt::Debug for LayoutDestination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LayoutDestination").field("writer", &self.writer).finish_non_exhaustive()
+    }
+}

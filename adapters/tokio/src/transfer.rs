@@ -1,0 +1,355 @@
+//! Runs one exchange, from its request to its completion.
+
+use std::any::Any;
+use std::error::Error;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body as _;
+use hyper_util::client::legacy::connect::HttpInfo;
+use oci_proto::{
+    Awaiting, Completion, Exchange, ExchangeId, Fault, FaultKind, Payload, Receiving, Rest, Sending, Sink,
+    Source,
+};
+
+use crate::erased::{ErasedBody, ErasedTransport, ResponseFuture};
+use crate::fault::{Classify, fault};
+use crate::idle::IdleTimer;
+use crate::payload::{Body, BodySender};
+
+/// The maximum number of bytes that are hashed at a time, regardless of the transport's chunks.
+const CHUNK: usize = 128 << 10;
+/// The number of bytes after which the task yields. Hashing and writing them takes a millisecond or two.
+const TURN: usize = 512 << 10;
+/// The idle timeout while a body is drained. Waiting longer costs more than a new connection.
+const DRAINING: Duration = Duration::from_millis(500);
+
+/// The transport and the settings that all exchanges of a client share.
+pub(crate) struct TransferContext {
+    pub(crate) transport: Box<dyn ErasedTransport>,
+    /// The idle timeout.
+    pub(crate) idle: Duration,
+    pub(crate) classify: Option<Box<Classify>>,
+    /// The number of requests sent.
+    pub(crate) requests: AtomicU64,
+}
+
+/// An exchange in progress. A panic in the transport becomes a fault.
+pub(crate) struct Transfer {
+    id: ExchangeId,
+    source: Option<Source>,
+    stage: Stage,
+    wire: Wire,
+    upload: Option<Upload>,
+    timer: IdleTimer,
+    /// The number of bytes received since a poll was last pending.
+    turn: usize,
+    context: Arc<TransferContext>,
+}
+
+/// The core's state of the exchange.
+enum Stage {
+    Awaiting(Awaiting),
+    Receiving(Receiving),
+    Over(Completion),
+    Taken,
+}
+
+/// The transport's state of the exchange.
+#[expect(clippy::large_enum_variant, reason = "each exchange has one, and is boxed")]
+enum Wire {
+    Request(Request<Body>),
+    Response(ResponseFuture),
+    /// A body, and the rest of its last chunk.
+    Body(ErasedBody, Bytes),
+    /// A body that is drained, and the number of bytes that may still follow.
+    Rest(ErasedBody, u64),
+    Closed,
+}
+
+/// A payload that is read from a source.
+struct Upload {
+    /// `None` once the payload has ended or was stopped.
+    sending: Option<Sending>,
+    sender: BodySender,
+    /// The last chunk, held back until the source has ended.
+    last: Bytes,
+}
+
+/// The result of polling an exchange.
+pub(crate) enum Progress {
+    /// Bytes for the sink.
+    Chunk(Bytes),
+    /// The transport waits for the source: call [`supply`](Transfer::supply) or [`end`](Transfer::end).
+    /// The exchange still wakes its task meanwhile.
+    NeedsData,
+    /// The exchange has ended: take its completion, or fail it.
+    Ended,
+}
+
+impl Transfer {
+    /// Creates the state of an exchange. The first poll sends the request.
+    pub(crate) fn new(exchange: Exchange, context: Arc<TransferContext>) -> Self {
+        let (id, source) = (exchange.id(), exchange.source().cloned());
+        let (request, mut sending, awaiting) = exchange.split();
+        let (head, payload) = request.into_parts();
+        let mut upload = None;
+        let body = match payload {
+            Payload::Empty => Body::default(),
+            Payload::Bytes(bytes) => {
+                // Cannot fail: this is the whole payload.
+                let _ = sending.as_mut().map(|sending| sending.push(&bytes));
+                Body::bytes(bytes)
+            }
+            Payload::Source(source) => {
+                let (body, sender) = Body::streamed(source.length());
+                upload = Some(Upload { sending, sender, last: Bytes::new() });
+                body
+            }
+        };
+        Self {
+            id,
+            source,
+            stage: Stage::Awaiting(awaiting),
+            wire: Wire::Request(Request::from_parts(head, body)),
+            upload,
+            timer: IdleTimer::new(context.idle),
+            turn: 0,
+            context,
+        }
+    }
+
+    pub(crate) fn id(&self) -> ExchangeId {
+        self.id
+    }
+
+    /// Returns the sink, with the offset of the next byte; before the head, of the first one.
+    pub(crate) fn sink(&self) -> Option<&Sink> {
+        match &self.stage {
+            Stage::Awaiting(awaiting) => awaiting.sink(),
+            Stage::Receiving(receiving) => receiving.sink(),
+            Stage::Over(_) | Stage::Taken => None,
+        }
+    }
+
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Progress> {
+        let polled = catch_unwind(AssertUnwindSafe(|| self.advance(cx))).unwrap_or_else(|panic| {
+            let why = panic_message(&*panic);
+            self.fail(Fault::new(FaultKind::Unsupported, format_args!("the transport panicked: {why}")));
+            Poll::Ready(Progress::Ended)
+        });
+        if polled.is_pending() {
+            self.turn = 0;
+        }
+        polled
+    }
+
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Progress> {
+        loop {
+            match &mut self.wire {
+                Wire::Request(_) => self.send(),
+                Wire::Response(response) => match response.as_mut().poll(cx) {
+                    Poll::Ready(Ok(response)) => self.begin(response),
+                    Poll::Ready(Err(error)) => self.fail_with(&*error),
+                    Poll::Pending if self.wants_source(cx) => return Poll::Ready(Progress::NeedsData),
+                    Poll::Pending if self.timer.poll_over(cx).is_ready() => self.time_out(),
+                    Poll::Pending => return Poll::Pending,
+                },
+                Wire::Body(body, chunk) if chunk.is_empty() => {
+                    // Checked first, since polling for the end may have to wait for the connection's task.
+                    if body.is_end_stream() {
+                        self.close();
+                        continue;
+                    }
+                    match Pin::new(body).poll_frame(cx) {
+                        Poll::Ready(Some(Ok(frame))) => {
+                            self.timer.renew();
+                            // The protocol does not use trailers.
+                            *chunk = frame.into_data().unwrap_or_default();
+                        }
+                        Poll::Ready(Some(Err(error))) => self.fail_with(&*error),
+                        Poll::Ready(None) => self.close(),
+                        Poll::Pending if self.timer.poll_over(cx).is_ready() => self.time_out(),
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
+                Wire::Body(..) if self.turn >= TURN => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Wire::Body(_, chunk) => {
+                    let part = chunk.split_to(chunk.len().min(CHUNK));
+                    self.turn += part.len();
+                    let wanted = self.receive(&part);
+                    if !wanted.is_empty() {
+                        return Poll::Ready(Progress::Chunk(wanted));
+                    }
+                }
+                Wire::Rest(body, _) if body.is_end_stream() => self.close(),
+                Wire::Rest(body, left) => match Pin::new(body).poll_frame(cx) {
+                    Poll::Ready(Some(Ok(frame))) => {
+                        let length = frame.into_data().map_or(0, |data| data.len() as u64);
+                        match left.checked_sub(length) {
+                            Some(less) => *left = less,
+                            None => self.close(),
+                        }
+                    }
+                    Poll::Ready(_) => self.close(),
+                    Poll::Pending if self.timer.poll_over(cx).is_ready() => self.close(),
+                    Poll::Pending => return Poll::Pending,
+                },
+                Wire::Closed => return Poll::Ready(Progress::Ended),
+            }
+        }
+    }
+
+    fn send(&mut self) {
+        if let Wire::Request(request) = mem::replace(&mut self.wire, Wire::Closed) {
+            self.context.requests.fetch_add(1, Ordering::Relaxed);
+            self.wire = Wire::Response(self.context.transport.send(request));
+        }
+    }
+
+    /// Returns whether the transport waits for the source.
+    fn wants_source(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(upload) = &self.upload else { return false };
+        let wants = upload.sender.poll_wanted(cx).is_ready();
+        // The idle timeout does not apply while the source is slow.
+        if upload.sender.was_taken() || wants {
+            self.timer.renew();
+        }
+        wants
+    }
+
+    /// Takes the head of the response.
+    fn begin(&mut self, response: Response<ErasedBody>) {
+        self.timer.renew();
+        let (head, body) = response.into_parts();
+        let Stage::Awaiting(awaiting) = mem::replace(&mut self.stage, Stage::Taken) else { return };
+        // Only a direct connection of the default transport reports its address, and only now, after the
+        // request was sent. To reject an address earlier, the connector must know the exchange's reach, and
+        // each reach needs its own pool, since hyper shares connections by origin. No session needs that yet.
+        if let Some(info) = head.extensions.get::<HttpInfo>()
+            && let Err(fault) = awaiting.connected(info.remote_addr().ip())
+        {
+            self.stage = Stage::Awaiting(awaiting);
+            return self.fail(fault);
+        }
+        if let Some(upload) = &mut self.upload {
+            upload.sending = None;
+            if !upload.sender.stop() {
+                self.upload = None;
+            }
+        }
+        self.stage = Stage::Receiving(awaiting.head(head.status, head.headers));
+        self.wire = Wire::Body(body, Bytes::new());
+        self.apply_rest();
+    }
+
+    /// Takes a chunk of the body. Returns the part of it that belongs in the sink.
+    fn receive(&mut self, part: &Bytes) -> Bytes {
+        let Stage::Receiving(receiving) = &mut self.stage else { return Bytes::new() };
+        let wanted = receiving.push(part).map(|range| part.slice(range)).unwrap_or_default();
+        self.apply_rest();
+        wanted
+    }
+
+    /// Drains or closes a body that is no longer wanted.
+    fn apply_rest(&mut self) {
+        let Stage::Receiving(receiving) = &self.stage else { return };
+        match (receiving.rest(), mem::replace(&mut self.wire, Wire::Closed)) {
+            (Rest::Wanted, wire) => self.wire = wire,
+            // A connection with an incomplete request cannot be reused.
+            (Rest::Drain(bytes), Wire::Body(body, chunk)) if self.upload.is_none() => {
+                if let Some(left) = bytes.checked_sub(chunk.len() as u64) {
+                    self.wire = Wire::Rest(body, left);
+                    self.timer.renew_with(DRAINING.min(self.context.idle));
+                }
+            }
+            (Rest::Drain(_) | Rest::Close, _) => self.close(),
+        }
+    }
+
+    fn fail_with(&mut self, error: &(dyn Error + 'static)) {
+        let fault = fault(error, self.context.classify.as_deref());
+        self.fail(fault);
+    }
+
+    fn time_out(&mut self) {
+        let why = format!("no progress for {:?}", self.context.idle);
+        self.fail(Fault::new(FaultKind::Timeout, why));
+    }
+
+    /// Releases the connection. It is reused if the request and the response are complete.
+    fn close(&mut self) {
+        self.wire = Wire::Closed;
+        self.upload = None;
+    }
+
+    /// Fails the exchange, unless it has failed already or its completion was taken.
+    pub(crate) fn fail(&mut self, fault: Fault) {
+        self.close();
+        self.stage = match mem::replace(&mut self.stage, Stage::Taken) {
+            Stage::Awaiting(awaiting) => Stage::Over(awaiting.fail(fault)),
+            Stage::Receiving(receiving) => Stage::Over(receiving.fail(fault)),
+            ended @ (Stage::Over(_) | Stage::Taken) => ended,
+        }
+    }
+
+    /// Takes the completion, if the exchange has ended.
+    pub(crate) fn settle(&mut self) -> Option<Completion> {
+        match (mem::replace(&mut self.stage, Stage::Taken), &self.wire) {
+            (Stage::Over(completion), _) => Some(completion),
+            (Stage::Receiving(receiving), Wire::Closed) => Some(receiving.finish()),
+            (unfinished, _) => {
+                self.stage = unfinished;
+                None
+            }
+        }
+    }
+}
+
+#[cfg_attr(not(test), expect(dead_code, reason = "no operation sends content from a source yet"))]
+impl Transfer {
+    /// Returns the source of the payload.
+    pub(crate) fn source(&self) -> Option<&Source> {
+        self.source.as_ref()
+    }
+
+    /// Supplies the next chunk of the source, after [`Progress::NeedsData`]. Invalid content fails the
+    /// exchange.
+    pub(crate) fn supply(&mut self, chunk: Bytes) {
+        let Some(Upload { sending: Some(sending), sender, last }) = &mut self.upload else { return };
+        self.timer.renew();
+        match sending.push(&chunk) {
+            Ok(()) if chunk.is_empty() => {}
+            // The request must not be completed before the source has ended.
+            Ok(()) if sending.sent() == sending.length() => *last = chunk,
+            Ok(()) => sender.put(chunk),
+            Err(fault) => self.fail(fault),
+        }
+    }
+
+    /// Ends the payload. If the source was too short, the exchange fails.
+    pub(crate) fn end(&mut self) {
+        let Some(upload) = &mut self.upload else { return };
+        match upload.sending.take().map(Sending::finish) {
+            Some(Ok(())) => upload.sender.complete(mem::take(&mut upload.last)),
+            Some(Err(fault)) => self.fail(fault),
+            None => {}
+        }
+    }
+}
+
+/// Returns the message of a panic.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
+}

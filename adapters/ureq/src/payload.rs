@@ -1,0 +1,73 @@
+//! The reader of a request's payload.
+//!
+//! ureq reads the payload while it writes. A chunk is sent only after [`Sending::push`] has accepted it. An
+//! error ends the request early and closes its connection.
+//!
+//! ureq writes the whole payload before it reads the response. An early response therefore does not stop the
+//! payload: it is read after the last byte, and lost if the server closes the connection before. To stop the
+//! payload, the [connection](crate::tcp) would have to notice the response, discard the bytes that ureq still
+//! writes, and stop this reader.
+
+use std::io::{self, ErrorKind, Read};
+
+use oci_proto::{Fault, FaultKind, Sending};
+
+/// Reads a payload from its source, and passes it to the core.
+pub(crate) struct PayloadReader<'a> {
+    source: &'a mut dyn Read,
+    /// `None` once the source has ended or failed.
+    sending: Option<Sending>,
+    sent: u64,
+}
+
+impl<'a> PayloadReader<'a> {
+    pub(crate) fn new(source: &'a mut dyn Read, sending: Sending) -> Self {
+        Self { source, sending: Some(sending), sent: 0 }
+    }
+
+    /// Returns the number of bytes that were read for writing.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    fn next(&mut self, buffer: &mut [u8]) -> Result<usize, Fault> {
+        let length = read(self.source, buffer)?;
+        let Some(sending) = &mut self.sending else { return Ok(0) };
+        sending.push(&buffer[..length])?;
+        if sending.sent() == sending.length() {
+            // The last bytes are sent only if the source ends with them.
+            let mut beyond = [0];
+            let more = read(self.source, &mut beyond)?;
+            if more > 0 {
+                sending.push(&beyond)?;
+            }
+        }
+        if length == 0
+            && let Some(sending) = self.sending.take()
+        {
+            sending.finish()?;
+        }
+        Ok(length)
+    }
+}
+
+impl Read for PayloadReader<'_> {
+    /// Errors contain a [`Fault`].
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.next(buffer).map_err(|fault| {
+            self.sending = None;
+            io::Error::other(fault)
+        })?;
+        self.sent += read as u64;
+        Ok(read)
+    }
+}
+
+fn read(source: &mut dyn Read, buffer: &mut [u8]) -> Result<usize, Fault> {
+    loop {
+        match source.read(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            outcome => return outcome.map_err(|error| Fault::new(FaultKind::Storage, error)),
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! Uploads from a source to a server.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::ops::ControlFlow;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use oci_proto::{Algorithm, Config, Digest, Error, Event, Fault, FaultKind, Hasher, Reference, ScriptStep};
+use oci_proto_common::Settings;
+
+use crate::client::Client;
+use crate::state::{Message, Poller};
+
+const CREATED: &[u8] = b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n";
+const TOO_LARGE: &[u8] = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// A server for one connection, whose thread returns a result.
+struct Server<T> {
+    reference: Reference,
+    thread: JoinHandle<T>,
+}
+
+fn serve<T: Send + 'static>(answer: impl FnOnce(TcpStream) -> T + Send + 'static) -> Server<T> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let reference = format!("{}/demo:latest", listener.local_addr().unwrap()).parse().unwrap();
+    Server { reference, thread: thread::spawn(move || answer(listener.accept().unwrap().0)) }
+}
+
+/// Reads the lines of a request's head, in lower case.
+fn head(stream: &mut impl BufRead) -> Vec<String> {
+    let lines = stream.lines().map(|line| line.unwrap().to_lowercase());
+    lines.take_while(|line| !line.is_empty()).collect()
+}
+
+/// Reads a body to its end, or until the connection ends.
+fn body(stream: &mut impl Read, length: usize) -> Vec<u8> {
+    let mut body = Vec::new();
+    // A reset ends the connection too.
+    let _ = stream.take(length as u64).read_to_end(&mut body);
+    body
+}
+
+/// A server that reads a payload of this length, and returns the number of bytes received.
+fn count(length: usize) -> Server<usize> {
+    serve(move |stream| {
+        let mut stream = BufReader::new(stream);
+        head(&mut stream);
+        let came = body(&mut stream, length).len();
+        let _ = stream.get_mut().write_all(CREATED);
+        came
+    })
+}
+
+fn content(size: usize) -> (Vec<u8>, Digest) {
+    let bytes: Vec<u8> = (0_u32..).flat_map(u32::to_le_bytes).take(size).collect();
+    let digest = Digest::of(Algorithm::Sha256, &bytes);
+    (bytes, digest)
+}
+
+fn client() -> Client {
+    let mut config = Config::default();
+    config.limits.max_attempts = 1;
+    let settings = Settings::default().config(config).idle_timeout(Duration::from_secs(1));
+    Client::with_settings(settings).unwrap()
+}
+
+/// Uploads content from a source.
+fn put(to: &Reference, digest: &Digest, size: usize, mut source: impl Read) -> Result<(), Error> {
+    let step = ScriptStep::Put { digest: digest.clone(), size: size as u64 };
+    let call = client().call(|session| session.script(to, to, vec![step]));
+    loop {
+        match call.message() {
+            Message::Exchange(job) => {
+                let described = job.exchange.source().unwrap();
+                assert_eq!((&described.digest, described.length()), (digest, size as u64));
+                let shared = call.shared();
+                call.complete(job.run(&shared.transport, shared.now(), Some(&mut source), || true));
+            }
+            Message::Event(Event::Done) => return Ok(()),
+            Message::Event(Event::Failed(error)) => return Err(error),
+            Message::Event(_) => {}
+            Message::Ask(_, question) => panic!("{question:?}"),
+        }
+    }
+}
+
+fn storage_fault(outcome: Result<(), Error>) -> String {
+    let error = outcome.unwrap_err();
+    assert_eq!(error.fault().map(Fault::kind), Some(FaultKind::Storage), "{error}");
+    error.to_string()
+}
+
+#[test]
+fn a_payload_is_sent_with_its_length_and_unchunked() {
+    for size in [0, 1, 64 << 10, (64 << 10) + 1, 3_000_000] {
+        let (bytes, digest) = content(size);
+        let server = serve(move |stream| {
+            let mut stream = BufReader::new(stream);
+            let head = head(&mut stream);
+            let body = body(&mut stream, size);
+            stream.get_mut().write_all(CREATED).unwrap();
+            (head, body)
+        });
+        put(&server.reference, &digest, size, &bytes[..]).unwrap();
+        let (head, body) = server.thread.join().unwrap();
+        assert!(head[0].starts_with("put /v2/demo/blobs/uploads/?digest="), "{head:?}");
+        let framing: Vec<_> =
+            head.iter().filter(|line| line.contains("length") || line.contains("encoding:")).collect();
+        assert_eq!(framing, ["accept-encoding: identity", &format!("content-length: {size}")], "{head:?}");
+        assert!(body == bytes, "{size}: {} bytes came, or others", body.len());
+    }
+}
+
+#[test]
+fn the_end_of_a_wrong_payload_is_never_sent() {
+    let size = 1_000_000;
+    for wrong in [0, size / 2, size - 1] {
+        let (mut bytes, digest) = content(size);
+        bytes[wrong] ^= 1;
+        let server = count(size);
+        let error = storage_fault(put(&server.reference, &digest, size, &bytes[..]));
+        assert!(error.contains("digest mismatch: computed"), "{error}");
+        assert!(server.thread.join().unwrap() < size, "the request was completed");
+    }
+}
+
+#[test]
+fn a_source_of_the_wrong_length_is_never_sent_to_its_end() {
+    // The sizes include that of the write buffer.
+    for size in [1000, 64 << 10, 200_000] {
+        let (bytes, digest) = content(size + 1);
+        let exact = Digest::of(Algorithm::Sha256, &bytes[..size]);
+        let server = count(size);
+        let error = storage_fault(put(&server.reference, &exact, size, &bytes[..]));
+        assert!(error.contains("longer than"), "{error}");
+        assert!(server.thread.join().unwrap() < size, "the request was completed");
+
+        let server = count(size + 1);
+        let error = storage_fault(put(&server.reference, &digest, size + 1, &bytes[..size]));
+        assert!(error.contains(&format!("ended after {size} of {} bytes", size + 1)), "{error}");
+        assert!(server.thread.join().unwrap() <= size, "the request was completed");
+    }
+}
+
+#[test]
+fn a_failing_source_ends_the_request() {
+    struct Failing;
+    impl Read for Failing {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("the disk is gone"))
+        }
+    }
+    let (bytes, digest) = content(100_000);
+    let server = count(bytes.len());
+    let source = bytes[..70_000].chain(Failing);
+    let error = storage_fault(put(&server.reference, &digest, bytes.len(), source));
+    assert!(error.contains("the disk is gone"), "{error}");
+    assert!(server.thread.join().unwrap() <= 70_000);
+}
+
+/// ureq writes the whole payload before it reads the response.
+#[test]
+fn an_early_response_is_read_after_the_payload() {
+    let (bytes, digest) = content(3_000_000);
+    let size = bytes.len();
+    let server = serve(move |stream| {
+        let mut stream = BufReader::new(stream);
+        head(&mut stream);
+        stream.get_mut().write_all(TOO_LARGE).unwrap();
+        body(&mut stream, size).len()
+    });
+    let error = put(&server.reference, &digest, size, &bytes[..]).unwrap_err();
+    assert_eq!(error.status().map(|status| status.as_u16()), Some(413), "{error}");
+    assert_eq!(server.thread.join().unwrap(), size);
+}
+
+/// An early response is lost if the connection is closed: ureq fails to write, and does not read.
+#[test]
+fn an_early_response_is_lost_if_the_server_closes_the_connection() {
+    let (bytes, digest) = content(30_000_000);
+    let server = serve(|stream| {
+        let mut stream = BufReader::new(stream);
+        head(&mut stream);
+        stream.get_mut().write_all(TOO_LARGE).unwrap();
+        stream.get_mut().shutdown(Shutdown::Both).unwrap();
+    });
+    let error = put(&server.reference, &digest, bytes.len(), &bytes[..]).unwrap_err();
+    assert_eq!(error.fault().map(Fault::kind), Some(FaultKind::Reset), "{error}");
+    server.thread.join().unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_slow_upload_with_progress_does_not_time_out() {
+    // The second payload would fit into the default buffers of the kernel.
+    for (size, step, pause) in [(12_000_000, 256 << 10, 50), (2_000_000, 64 << 10, 100)] {
+        let (bytes, digest) = content(size);
+        let server = serve(move |stream| {
+            let mut stream = BufReader::with_capacity(1 << 10, stream);
+            head(&mut stream);
+            let mut left = size;
+            while left > 0 {
+                let came = body(&mut stream, left.min(step)).len();
+                assert!(came > 0, "the client gave up with {left} bytes left");
+                left -= came;
+                thread::sleep(Duration::from_millis(pause));
+            }
+            stream.get_mut().write_all(CREATED).unwrap();
+        });
+        let began = Instant::now();
+        put(&server.reference, &digest, size, &bytes[..]).unwrap();
+        assert!(began.elapsed() > Duration::from_secs(2), "took {:?}", began.elapsed());
+        server.thread.join().unwrap();
+    }
+}
+
+#[test]
+fn an_upload_times_out_if_the_server_stops_reading() {
+    let (bytes, digest) = content(30_000_000);
+    let (over, wait) = mpsc::channel::<()>();
+    let server = serve(move |stream| {
+        let mut stream = BufReader::new(stream);
+        head(&mut stream);
+        let _ = wait.recv();
+    });
+    let began = Instant::now();
+    let error = put(&server.reference, &digest, bytes.len(), &bytes[..]).unwrap_err();
+    assert_eq!(error.fault().map(Fault::kind), Some(FaultKind::Timeout), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(5), "took {:?}", began.elapsed());
+    drop(over);
+    server.thread.join().unwrap();
+}
+
+#[test]
+fn a_call_without_a_source_rejects_a_payload() {
+    let reference = "127.0.0.1:1/demo:latest".parse().unwrap();
+    let (_, digest) = content(10);
+    let step = ScriptStep::Put { digest, size: 10 };
+    let client = client();
+    let call = client.call(|session| session.script(&reference, &reference, vec![step]));
+    let Event::Failed(error) = call.event() else { panic!("it was sent") };
+    assert_eq!(error.fault().map(Fault::kind), Some(FaultKind::Unsupported), "{error}");
+    assert_eq!(client.requests(), 0);
+}
+
+/// Both halves are sent to the call, which streams one into the other.
+#[test]
+fn a_copy_streams_through_its_call() {
+    let (bytes, digest) = content(1_000_000);
+    let (size, sent) = (bytes.len(), bytes.clone());
+    let from = serve(move |stream| {
+        let mut stream = BufReader::new(stream);
+        head(&mut stream);
+        write!(stream.get_mut(), "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", sent.len()).unwrap();
+        stream.get_mut().write_all(&sent).unwrap();
+    });
+    let to = serve(move |stream| {
+        let mut stream = BufReader::new(stream);
+        head(&mut stream);
+        let body = body(&mut stream, size);
+        stream.get_mut().write_all(CREATED).unwrap();
+        body
+    });
+    let step = ScriptStep::Copy { digest, size: size as u64 };
+    let client = client();
+    let call = client.call(|session| session.script(&from.reference, &to.reference, vec![step]));
+    let (reader, writer) = io::pipe().unwrap();
+    let (mut reader, mut writer) = (Some(reader), Some(writer));
+    let shared = call.shared();
+    thread::scope(|scope| {
+        loop {
+            match call.message() {
+                Message::Exchange(job) if job.exchange.sink().is_some() => {
+                    let mut writer = writer.take().unwrap();
+                    scope.spawn(move || {
+                        let id = job.id();
+                        let opened = job.open(&shared.transport, shared.now(), None);
+                        let ControlFlow::Continue(mut open) = opened else { panic!("it has no body") };
+                        let mut buffer = [0; 8 << 10];
+                        while let Some(read) = open.read(&shared.transport, &mut buffer) {
+                            writer.write_all(&buffer[..read]).unwrap();
+                        }
+                        drop(writer);
+                        let mut state = shared.end(id, Ok(open.end()));
+                        shared.drive(&mut state, Poller::Other);
+                    });
+                }
+                Message::Exchange(job) => {
+                    let mut reader = reader.take().unwrap();
+                    scope.spawn(move || {
+                        let id = job.id();
+                        let ended = job.run(&shared.transport, shared.now(), Some(&mut reader), || true);
+                        let mut state = shared.end(id, Ok(ended));
+                        shared.drive(&mut state, Poller::Other);
+                    });
+                }
+                Message::Event(Event::Done) => break,
+                Message::Event(Event::Failed(error)) => panic!("{error}"),
+                Message::Event(_) => {}
+                Message::Ask(_, question) => panic!("{question:?}"),
+            }
+        }
+    });
+    assert!(to.thread.join().unwrap() == bytes);
+    from.thread.join().unwrap();
+}
+
+/// A payload is sent through buffers of a fixed size.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_large_payload_needs_constant_memory() {
+    fn peak() -> usize {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+    let size = 256 << 20;
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    for _ in 0..256 {
+        hasher.update(&vec![0; 1 << 20]);
+    }
+    let server = serve(move |stream| {
+        let mut stream = BufReader::new(stream);
+        head(&mut stream);
+        let came = io::copy(&mut (&mut stream).take(size as u64), &mut io::sink()).unwrap();
+        stream.get_mut().write_all(CREATED).unwrap();
+        came
+    });
+    let before = peak();
+    put(&server.reference, &hasher.finish(), size, io::repeat(0).take(size as u64)).unwrap();
+    assert_eq!(server.thread.join().unwrap(), size as u64);
+    let grown = peak() - before;
+    // Other tests of this process allocate too.
+    assert!(grown < 128 << 10, "{grown} KiB more");
+}

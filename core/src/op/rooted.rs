@@ -1,0 +1,98 @@
+//! The first step of most operations: resolve the root, then continue from it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::manifest::Manifest;
+use crate::op::ask::Held;
+use crate::op::event::Event;
+use crate::op::lookup::Lookup;
+use crate::op::operation::{Admission, Fetch, Fetched, OpOutput, Operation};
+use crate::types::descriptor::Descriptor;
+use crate::types::digest::Digest;
+use crate::wire::origin::Origin;
+use crate::wire::target::Target;
+
+/// Resolves a reference, reports [`Event::Resolved`], and becomes the operation that `then` creates from
+/// the root, and from its manifest if the lookup has read it.
+pub(crate) struct Rooted {
+    target: Arc<Target>,
+    state: State,
+}
+
+type Then = Box<dyn FnOnce(Descriptor, Option<Manifest>) -> Box<dyn Operation> + Send + Sync>;
+
+enum State {
+    Lookup(Box<Lookup>, Option<Then>),
+    Found(Box<dyn Operation>),
+}
+
+impl Rooted {
+    pub(crate) fn new(
+        lookup: Lookup,
+        then: impl FnOnce(Descriptor, Option<Manifest>) -> Box<dyn Operation> + Send + Sync + 'static,
+    ) -> Self {
+        Self { target: lookup.target().clone(), state: State::Lookup(Box::new(lookup), Some(Box::new(then))) }
+    }
+}
+
+impl Operation for Rooted {
+    fn targets(&self) -> &[Arc<Target>] {
+        match &self.state {
+            State::Lookup(..) => std::slice::from_ref(&self.target),
+            State::Found(op) => op.targets(),
+        }
+    }
+
+    fn next_fetch(&mut self, origin: &Origin) -> Option<Admission> {
+        match &mut self.state {
+            State::Lookup(lookup, _) => lookup.next_fetch().map(Admission::One),
+            State::Found(op) => op.next_fetch(origin),
+        }
+    }
+
+    fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>) {
+        match &mut self.state {
+            State::Lookup(lookup, _) => lookup.settle(fetch.ticket, outcome),
+            State::Found(op) => op.settle(fetch, outcome),
+        }
+    }
+
+    fn next_output(&mut self) -> Option<OpOutput> {
+        let (lookup, then) = match &mut self.state {
+            State::Lookup(lookup, then) => (lookup, then),
+            State::Found(op) => return op.next_output(),
+        };
+        Some(OpOutput::Event(match lookup.take_found()? {
+            Ok((root, manifest)) => {
+                // The lookup returns its result once.
+                let op = then.take()?(root.clone(), manifest);
+                self.state = State::Found(op);
+                Event::Resolved(root)
+            }
+            Err(error) => Event::Failed(error),
+        }))
+    }
+
+    fn held(&mut self, descriptor: &Descriptor, held: Held) {
+        if let State::Found(op) = &mut self.state {
+            op.held(descriptor, held);
+        }
+    }
+
+    fn stored(&mut self, digest: &Digest) {
+        if let State::Found(op) = &mut self.state {
+            op.stored(digest);
+        }
+    }
+}
+
+impl fmt::Debug for Rooted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.state {
+            State::Lookup(lookup, _) => f.debug_tuple("Rooted").field(lookup).finish(),
+            State::Found(op) => op.fmt(f),
+        }
+    }
+}

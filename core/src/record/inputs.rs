@@ -1,0 +1,353 @@
+//! The inputs of a session, with names in place of secrets.
+//!
+//! A session must treat the result like the original. An unusable value must stay unusable for the same
+//! reason.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER, WARNING,
+    WWW_AUTHENTICATE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use serde_json::Value;
+
+use crate::auth::credentials::Credentials;
+use crate::error::fault::Fault;
+use crate::header::challenge::Challenge;
+use crate::header::location::resolve;
+use crate::header::url;
+use crate::header::warning::Warning;
+use crate::record::secrets::Secrets;
+use crate::types::secret::Secret;
+use crate::types::token;
+use crate::wire::exchange::transcript::{RecordedBody, Transcript};
+
+/// The headers that a session reads and that contain no secret. Any other header may contain one.
+const KEPT: [HeaderName; 7] = [
+    CONTENT_LENGTH,
+    CONTENT_TYPE,
+    CONTENT_ENCODING,
+    CONTENT_RANGE,
+    DATE,
+    HeaderName::from_static("docker-content-digest"),
+    RETRY_AFTER,
+];
+
+impl Secrets {
+    /// Returns credentials with a name in place of the password or the token.
+    pub fn credentials(&mut self, credentials: &Credentials) -> Credentials {
+        match credentials {
+            Credentials::Basic { username, password } => {
+                let name = self.name(password.reveal());
+                self.add_basic(username, password.reveal(), &name);
+                Credentials::Basic { username: username.clone(), password: name.into() }
+            }
+            Credentials::Identity(token) => {
+                let name = self.name(token.reveal());
+                self.add_basic(Credentials::IDENTITY_USER, token.reveal(), &name);
+                Credentials::Identity(name.into())
+            }
+            Credentials::Bearer(token) => {
+                let mut name = self.name(token.reveal());
+                // A token that is invalid in a header is replaced with an invalid one.
+                if HeaderValue::from_str(token.reveal()).is_err() {
+                    name.push('\n');
+                }
+                Credentials::Bearer(Secret::from(name))
+            }
+        }
+    }
+
+    /// Adds the form of a password in a Basic header, which texts may repeat.
+    pub(super) fn add_basic(&mut self, username: &str, password: &str, name: &str) {
+        self.add_form(&STANDARD.encode(format!("{username}:{password}")), name);
+    }
+
+    /// Returns a transcript with names in place of secrets, and without the headers that no session reads.
+    ///
+    /// Documents and blobs are not changed.
+    pub fn transcript(&mut self, transcript: &Transcript) -> Transcript {
+        let mut replaced = transcript.clone();
+        if let Some((_, headers)) = &mut replaced.head {
+            *headers = self.headers(headers);
+        }
+        match &mut replaced.body {
+            RecordedBody::Refusal(body) => *body = self.refusal(body),
+            RecordedBody::Token(body) => *body = token::rewrite(body, |secret| self.name(secret)).into(),
+            RecordedBody::Unread | RecordedBody::Document(_) | RecordedBody::Blob { .. } => {}
+        }
+        replaced.fault = transcript.fault.as_ref().map(|fault| self.fault(fault));
+        replaced
+    }
+
+    /// Returns a fault with names in place of the known secrets.
+    pub fn fault(&self, fault: &Fault) -> Fault {
+        Fault::new(fault.kind(), self.text(fault.message()))
+    }
+
+    fn headers(&mut self, headers: &HeaderMap) -> HeaderMap {
+        let mut replaced = HeaderMap::new();
+        for (name, value) in headers {
+            let values = match name {
+                name if KEPT.contains(name) => vec![value.clone()],
+                name if *name == LOCATION => vec![self.location(value)],
+                name if *name == WWW_AUTHENTICATE => vec![self.challenges(value)],
+                name if *name == WARNING => self.warnings(value),
+                _ => Vec::new(),
+            };
+            for value in values {
+                replaced.append(name, value);
+            }
+        }
+        replaced
+    }
+
+    fn location(&mut self, value: &HeaderValue) -> HeaderValue {
+        match value.to_str() {
+            Ok(text) => header_value(&self.url(text), value),
+            Err(_) => masked_value(value),
+        }
+    }
+
+    fn challenges(&mut self, value: &HeaderValue) -> HeaderValue {
+        let Ok(challenges) = Challenge::parse(value.as_bytes()) else { return masked_value(value) };
+        let replaced = challenges.iter().cloned().map(|challenge| {
+            challenge.map(|name, value| match name {
+                None => self.name(value),
+                Some("realm") => self.url(value),
+                // Requests repeat these values.
+                Some("service" | "scope") => value.to_owned(),
+                Some(_) => self.text(value),
+            })
+        });
+        let replaced: Vec<Challenge> = replaced.collect();
+        if replaced == challenges {
+            return value.clone();
+        }
+        let text = replaced.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        header_value(&text, value)
+    }
+
+    /// Returns one value per warning, since the combined value may become too long.
+    fn warnings(&self, value: &HeaderValue) -> Vec<HeaderValue> {
+        let warnings = Warning::parse(value.as_bytes()).unwrap_or_default();
+        let replaced = warnings.into_iter().map(|warning| warning.map(|text| self.text(text)).to_string());
+        replaced.filter_map(|text| HeaderValue::from_bytes(text.as_bytes()).ok()).collect()
+    }
+
+    /// Returns an absolute or relative URL, with names in place of the values of its query.
+    fn url(&mut self, text: &str) -> String {
+        if !text.contains(['?', '@', '#']) {
+            return text.to_owned();
+        }
+        if resolve(&Uri::from_static("https://base.invalid/"), text.as_bytes()).is_err() {
+            return String::from_utf8_lossy(&masked(text.as_bytes())).into_owned();
+        }
+        let text = text.split_once('#').map_or(text, |(text, _)| text);
+        match text.split_once('?') {
+            Some((path, query)) => format!("{path}?{}", self.query(query)),
+            None => text.to_owned(),
+        }
+    }
+
+    /// Returns a URL's query with names in place of its values.
+    pub(super) fn query(&mut self, query: &str) -> String {
+        let pairs = query.split('&').map(|pair| {
+            let value = url::secret_value(pair).unwrap_or_default();
+            let public = pair.strip_suffix(value).unwrap_or_default();
+            format!("{public}{}", self.name(value))
+        });
+        pairs.collect::<Vec<_>>().join("&")
+    }
+
+    /// Returns the body of an error response, which parses to the same codes and messages.
+    fn refusal(&self, body: &Bytes) -> Bytes {
+        // A body that is not text is not parsed.
+        let Ok(text) = std::str::from_utf8(body) else { return Bytes::new() };
+        let Ok(value) = serde_json::from_str::<Value>(text) else {
+            let trimmed = text.trim_end();
+            return format!("{}{}", self.text(trimmed), &text[trimmed.len()..]).into();
+        };
+        let replaced = self.json(value.clone());
+        if replaced == value { body.clone() } else { replaced.to_string().into() }
+    }
+
+    fn json(&self, value: Value) -> Value {
+        /// The keys that are read in the body of an error response.
+        const KEYS: [&str; 6] = ["errors", "code", "message", "error_description", "details", "error"];
+        match value {
+            Value::String(text) => self.text(&text).into(),
+            Value::Array(values) => values.into_iter().map(|value| self.json(value)).collect(),
+            Value::Object(object) => {
+                let named = |key: String| if KEYS.contains(&key.as_str()) { key } else { self.text(&key) };
+                object.into_iter().map(|(key, value)| (named(key), self.json(value))).collect()
+            }
+            // Numbers are not read.
+            Value::Number(number) if self.text(&number.to_string()) != number.to_string() => Value::Null,
+            Value::Number(_) | Value::Null | Value::Bool(_) => value,
+        }
+    }
+}
+
+/// Returns this text as a header value.
+fn header_value(text: &str, original: &HeaderValue) -> HeaderValue {
+    HeaderValue::from_bytes(text.as_bytes()).unwrap_or_else(|_| masked_value(original))
+}
+
+/// Returns a masked copy of an unusable header value. Outputs report only the position of its error.
+fn masked_value(value: &HeaderValue) -> HeaderValue {
+    // The mask is valid in a header if the original is.
+    HeaderValue::from_bytes(&masked(value.as_bytes())).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// Returns the value with the letters and digits of its user name and query masked. Length and punctuation
+/// are kept.
+fn masked(value: &[u8]) -> Vec<u8> {
+    let position = |wanted| value.iter().position(|byte| *byte == wanted);
+    let query = position(b'?').unwrap_or(value.len());
+    let user = value.windows(2).position(|pair| pair == b"//").map_or(0, |at| at + 2);
+    let host = position(b'@').unwrap_or(0);
+    let is_secret = |at: usize| at > query || (user..host).contains(&at);
+    let mask = |(at, byte): (usize, &u8)| {
+        if byte.is_ascii_alphanumeric() && is_secret(at) { b'x' } else { *byte }
+    };
+    value.iter().enumerate().map(mask).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Responder;
+    use crate::types::secret::Secret;
+    use crate::wire::error_body;
+    use crate::wire::redact::Redactor;
+    use crate::wire::request::Payload;
+    use http::{Request, StatusCode};
+
+    fn header(secrets: &mut Secrets, name: HeaderName, value: &[u8]) -> String {
+        let headers = HeaderMap::from_iter([(name, HeaderValue::from_bytes(value).unwrap())]);
+        let replaced = secrets.headers(&headers);
+        let shown = replaced.values().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        shown.collect::<Vec<_>>().join(" | ")
+    }
+
+    #[test]
+    fn a_location_keeps_everything_but_secrets() {
+        let mut secrets = Secrets::new();
+        for (value, shown) in [
+            ("/v2/a/blobs/x", "/v2/a/blobs/x"),
+            ("https://h/a?sig=s3cret&scope=x&e=9", "https://h/a?sig=SECRET-1&scope=x&e=SECRET-2"),
+            ("?s3cret", "?SECRET-1"),
+            ("../a?a=&b=s3cret#s3cret", "../a?a=&b=SECRET-1"),
+            ("https://h/a@b", "https://h/a@b"),
+        ] {
+            assert_eq!(header(&mut secrets, LOCATION, value.as_bytes()), shown);
+        }
+    }
+
+    #[test]
+    fn an_unusable_header_stays_unusable_for_the_same_reason() {
+        let base = Uri::from_static("https://h/");
+        let long = format!("https://h/?a={}", "s3cret".repeat(3000));
+        for value in [
+            &b"https://h/?a=s3cret b"[..],
+            b"https://h/?a=s3cret<b",
+            b"https://h/?a=s3cret\\b",
+            b"https://h/?a=s3cret\xffb",
+            b"https://user:s3cret@h/a",
+            b"ftp://h/?s3cret",
+            b"https:?s3cret",
+            long.as_bytes(),
+        ] {
+            let shown = header(&mut Secrets::new(), LOCATION, value);
+            assert!(!shown.contains("s3cret"), "{shown:.100}");
+            let error = resolve(&base, value).expect_err("the value is unusable");
+            // Bytes that are not text are shown replaced.
+            assert_eq!(resolve(&base, shown.as_bytes()), Err(error), "{shown:.100}");
+        }
+        for value in
+            [&br#"Bearer realm="https://h/?s3cret" x"#[..], br#"Bearer realm="https://h/?s3cret=s3cret"#]
+        {
+            let shown = header(&mut Secrets::new(), WWW_AUTHENTICATE, value);
+            assert!(!shown.contains("s3cret"), "{shown}");
+            assert_eq!(Challenge::parse(shown.as_bytes()), Challenge::parse(value));
+        }
+    }
+
+    #[test]
+    fn challenges_and_warnings_keep_their_meaning() {
+        let mut secrets = Secrets::new();
+        for (name, value, shown) in [
+            (WWW_AUTHENTICATE, r#"Basic realm="a, b?""#, r#"Basic realm="a, b?""#),
+            (
+                WWW_AUTHENTICATE,
+                r#"Bearer realm="https:\//h/t?k=s3\cret",service="s",x=y, Negotiate YWJjZA=="#,
+                r#"bearer realm="https://h/t?k=SECRET-1", service="s", x="y" | negotiate SECRET-2"#,
+            ),
+            (
+                WARNING,
+                r#"299 - "a \"s3cret\"", 110 - "s3cret", 299 - "b""#,
+                r#"299 - "a \"SECRET-1\"" | 299 - "b""#,
+            ),
+            (WARNING, "s3cret", ""),
+            (http::header::SET_COOKIE, "a=s3cret", ""),
+        ] {
+            let shown = shown.replace(" | negotiate", ", negotiate");
+            assert_eq!(header(&mut secrets, name, value.as_bytes()), shown);
+        }
+    }
+
+    #[test]
+    fn an_error_body_parses_to_the_same_errors() {
+        let password = r#"s3/cr"et"#;
+        let asked = |password: &str| {
+            let mut request = Request::new(Payload::Empty);
+            let basic = format!("Basic {}", STANDARD.encode(format!("user:{password}")));
+            request.headers_mut().insert(http::header::AUTHORIZATION, basic.parse().unwrap());
+            Redactor::of(&request, None)
+        };
+        let read = |body: &[u8], redactor: &Redactor| {
+            let headers = HeaderMap::new();
+            let by = Responder::Registry;
+            error_body::refusal(StatusCode::NOT_FOUND, by, &headers, body, redactor, 9).errors
+        };
+        let basic = STANDARD.encode(format!("user:{password}"));
+        for body in [
+            String::new(),
+            format!("no {password} here\n"),
+            "it breaks off at s3/c \n".to_owned(),
+            format!(
+                r#"{{"errors":[{{"code":"A","message":"s3\/cr\"et, {basic}"}},{{"code":"s3/cr\"et"}}]}}"#
+            ),
+            r#"{"s3/cr\"et":1,"message":"s3\/c"}"#.to_owned(),
+            r#""s3\u002fcr\"et""#.to_owned(),
+            r#"{"message":"s3\u002fcr\"et"#.to_owned(),
+            "<html>".to_owned(),
+        ] {
+            let mut secrets = Secrets::new();
+            let login = Credentials::Basic { username: "user".into(), password: Secret::from(password) };
+            let _ = secrets.credentials(&login);
+            let replaced = secrets.refusal(&Bytes::from(body.clone()));
+            assert_eq!(
+                read(&replaced, &asked("SECRET-1")),
+                read(body.as_bytes(), &asked(password)),
+                "{body}"
+            );
+            let shown = String::from_utf8(replaced.into()).unwrap();
+            assert!(!shown.contains(password) && !shown.contains(&basic), "{shown}");
+        }
+        assert_eq!(Secrets::new().refusal(&Bytes::from_static(b"\xff s3cret")), "");
+    }
+
+    #[test]
+    fn an_invalid_bearer_token_stays_invalid() {
+        for (token, is_fit) in [("s3cret", true), ("s3cret\n", false)] {
+            let replaced = Secrets::new().credentials(&Credentials::Bearer(token.into()));
+            let Credentials::Bearer(name) = replaced else { panic!("{replaced:?}") };
+            assert_eq!(HeaderValue::from_str(name.reveal()).is_ok(), is_fit);
+            assert!(name.reveal().starts_with("SECRET-1"));
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Response bodies.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::types::digest::Digest;
+
+/// The body of a response. The Content-Length header is its length, except in a response to HEAD, where
+/// it is the length of the response to GET.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "an adapter that cannot send a body breaks the response")]
+pub enum Body {
+    /// No body, as in a response to HEAD.
+    Empty,
+    /// These bytes.
+    Bytes(Bytes),
+    /// Part of a blob, which the adapter reads from its storage.
+    Blob {
+        /// The blob.
+        digest: Digest,
+        /// The byte range, end exclusive.
+        range: Range<u64>,
+    },
+}
+
+impl Body {
+    /// Returns the length of the body in bytes.
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Empty => 0,
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Blob { range, .. } => range.end.saturating_sub(range.start),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The order of outputs: events and questions of operations, and requests to the origins in turn.
+
+use crate::error::{Error, LimitExceeded};
+use crate::op::event::Event;
+use crate::op::operation::{Admission, OpOutput};
+use crate::session::lanes::Job;
+use crate::session::output::{Output, Question};
+use crate::session::running::Running;
+use crate::session::state::Session;
+use crate::session::task::{Half, TaskState};
+use crate::types::id::{OpId, TaskId};
+use crate::types::time::Time;
+use crate::wire::exchange::Exchange;
+use crate::wire::origin::Origin;
+
+impl Session {
+    /// Moves the time forward, and handles the timers and deadlines that have expired.
+    pub(super) fn advance(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        while let Some((at, id)) = self.timers.first().copied()
+            && at <= self.now
+        {
+            self.timers.pop_first();
+            self.queue(id);
+        }
+        while let Some((at, op)) = self.deadlines.first().copied()
+            && at <= self.now
+        {
+            self.deadlines.pop_first();
+            if let Some(running) = self.ops.get_mut(&op) {
+                running.deadline = None;
+            }
+            self.end_operation(op, Error::new(LimitExceeded::Deadline));
+        }
+    }
+
+    /// Returns the next event or question of an operation.
+    pub(super) fn next_output(&mut self) -> Option<Output> {
+        while let Some(op) = self.ready.front().copied() {
+            let output = self.ops.get_mut(&op).filter(|running| !running.paused).and_then(next_of);
+            let Some(output) = output else {
+                if let Some(again) = self.repeated_question(op) {
+                    return Some(again);
+                }
+                self.ready.pop_front();
+                if let Some(running) = self.ops.get_mut(&op) {
+                    running.is_ready = false;
+                }
+                continue;
+            };
+            let question = match output {
+                OpOutput::Event(event @ (Event::Done | Event::Failed(_))) => {
+                    self.ready.pop_front();
+                    self.remove(op);
+                    return Some(Output::Event(op, event));
+                }
+                OpOutput::Event(event) => {
+                    // The reported event frees space in the operation's window of fetches.
+                    self.wake(op);
+                    return Some(Output::Event(op, event));
+                }
+                OpOutput::Held(descriptor) => Question::Held { op, descriptor },
+                OpOutput::Store(descriptor, content) => Question::Store { op, descriptor, content },
+            };
+            self.wake(op);
+            let query = self.ids.query();
+            self.asked.insert(query, question.clone());
+            if let Some(running) = self.ops.get_mut(&op) {
+                running.asked.insert(query);
+            }
+            return Some(Output::Ask(query, question));
+        }
+        None
+    }
+
+    /// Returns a question of the operation that must be asked again.
+    fn repeated_question(&mut self, op: OpId) -> Option<Output> {
+        let running = self.ops.get_mut(&op)?;
+        if running.paused || running.ended.is_some() {
+            return None;
+        }
+        let query = running.to_ask.pop_first()?;
+        let question = self.asked.get(&query)?.clone();
+        Some(Output::Ask(query, question))
+    }
+
+    /// Returns the next request to send. Origins take turns, and so do the operations of each origin.
+    pub(super) fn next_exchange(&mut self) -> Option<Exchange> {
+        while let Some((origin, job)) = self.next_job() {
+            if let Some(exchange) = self.start_job(job, &origin) {
+                return Some(exchange);
+            }
+            self.lanes.tidy(&origin, self.now);
+            if self.auth.has_question() {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Returns the next job that may be started now.
+    ///
+    /// A limit may be exceeded if all requests that it counts are halves that wait for their other half to
+    /// be sent. None of them would end otherwise.
+    fn next_job(&mut self) -> Option<(Origin, Job)> {
+        let limits = &self.config.limits;
+        if let Some(next) = self.lanes.next(limits, self.now) {
+            return Some(next);
+        }
+        let is_full = self.lanes.is_full(limits);
+        let may_exceed = |origin: &&Origin| self.only_halves_wait(|task| is_full || task.origin == **origin);
+        let origin = self.lanes.waiting(self.now).find(may_exceed)?.clone();
+        let task = self.lanes.next_urgent(&origin)?;
+        Some((origin, Job::Task(task)))
+    }
+
+    fn start_job(&mut self, job: Job, origin: &Origin) -> Option<Exchange> {
+        match job {
+            Job::Task(id) => {
+                if self.park_if_paused(id) {
+                    return None;
+                }
+                self.send(id)
+            }
+            Job::Pair(first, second) => {
+                if [first, second].map(|half| self.park_if_paused(half)).contains(&true) {
+                    return None;
+                }
+                self.send_pair(first, second)
+            }
+            Job::Op(id) => {
+                let running = self.ops.get_mut(&id)?;
+                let idle = running.paused || running.ended.is_some();
+                let Some(admission) = (if idle { None } else { running.op.next_fetch(origin) }) else {
+                    running.queued.remove(origin);
+                    return None;
+                };
+                self.lanes.push(origin, Job::Op(id));
+                match admission {
+                    Admission::One(fetch) => {
+                        let task = self.begin_fetch(id, fetch)?;
+                        if self.tasks.get(&task)?.origin == *origin {
+                            return self.send(task);
+                        }
+                        // A different origin has its own limits.
+                        self.queue(task);
+                        None
+                    }
+                    Admission::Pair(halves) => {
+                        let (first, second) = *halves;
+                        let (first, second) = (self.begin_fetch(id, first)?, self.begin_fetch(id, second)?);
+                        for (half, other) in [(first, second), (second, first)] {
+                            let task = self.tasks.get_mut(&half)?;
+                            (task.half, task.state) = (Some(Half::of(other)), TaskState::Paired);
+                        }
+                        self.send_pair(first, second)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Parks a task if its operation is paused. Returns whether it did. A parked pair keeps no slots.
+    fn park_if_paused(&mut self, id: TaskId) -> bool {
+        let Some(task) = self.tasks.get_mut(&id) else { return false };
+        let running = task.op().and_then(|op| self.ops.get(&op));
+        let paused = running.is_some_and(|running| running.paused);
+        if paused {
+            task.state = TaskState::Parked;
+            if let Some(half) = &task.half {
+                let pair = [id, half.other];
+                self.part_if_parked(pair);
+            }
+        }
+        paused
+    }
+
+    /// Gives up the slots of a pair if both halves are parked. The pair must be admitted again.
+    fn part_if_parked(&mut self, pair: [TaskId; 2]) {
+        let is_parked = |id| self.tasks.get(id).is_some_and(|task| matches!(task.state, TaskState::Parked));
+        if !pair.iter().all(is_parked) {
+            return;
+        }
+        for id in pair {
+            let half = self.tasks.get_mut(&id).and_then(|task| task.half.as_mut());
+            let Some(half) = half else { continue };
+            half.admitted = false;
+            if let Some(origin) = half.slot.take() {
+                self.lanes.unreserve(&origin);
+            }
+        }
+    }
+}
+
+/// Returns the next output of an operation. Events that the session raises come first.
+fn next_of(running: &mut Running) -> Option<OpOutput> {
+    if let Some(notice) = running.notices.pop_front() {
+        return Some(OpOutput::Event(notice));
+    }
+    if let Some(error) = running.ended.take() {
+        return Some(OpOutput::Event(Event::Failed(error)));
+    }
+    running.op.next_output()
+}

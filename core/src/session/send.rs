@@ -1,0 +1,219 @@
+//! Turns a fetch into a task, and a task into its next request.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, Method};
+
+use crate::auth::Authorization;
+use crate::auth::token_request::TokenRequest;
+use crate::error::Error;
+use crate::op::operation::{BlobLocation, Fetch, FetchKind};
+use crate::session::state::Session;
+use crate::session::task::{Purpose, Task, TaskState};
+use crate::types::digest::{Algorithm, Hasher};
+use crate::types::id::{OpId, TaskId};
+use crate::types::reference::tag_or_digest::TagOrDigest;
+use crate::wire::endpoint::Endpoint;
+use crate::wire::exchange::Exchange;
+use crate::wire::exchange::awaiting::Awaiting;
+use crate::wire::exchange::reach::Reach;
+use crate::wire::exchange::receiving::BodyBounds;
+use crate::wire::exchange::sending::Sending;
+use crate::wire::exchange::sink::Sink;
+use crate::wire::exchange::want::{BlobWant, ManifestWant, Want};
+use crate::wire::origin::{self, Origin};
+use crate::wire::redact::Redactor;
+use crate::wire::request::{self, Accepting};
+use crate::wire::status::RequestKind;
+
+impl Session {
+    /// Creates the task for a fetch.
+    pub(super) fn begin_fetch(&mut self, op: OpId, fetch: Fetch) -> Option<TaskId> {
+        let target = &fetch.target;
+        let repository = || target.repository.clone();
+        let (kind, start_uri, part) = match &fetch.kind {
+            FetchKind::Manifest { method, name, .. } => {
+                let endpoint = Endpoint::Manifest(repository(), name.clone(), Vec::new());
+                (endpoint.request(method)?, target.base.uri(&endpoint), None)
+            }
+            FetchKind::Blob(blob) => {
+                let digest = &blob.digest;
+                let (kind, start_uri) = match &blob.location {
+                    BlobLocation::Blobs => {
+                        let endpoint = Endpoint::Blob(repository(), digest.clone());
+                        (RequestKind::GetBlob, Ok(target.base.uri(&endpoint)))
+                    }
+                    BlobLocation::Manifests => {
+                        let name = TagOrDigest::Digest(digest.clone());
+                        let endpoint = Endpoint::Manifest(repository(), name, Vec::new());
+                        (RequestKind::GetManifest, Ok(target.base.uri(&endpoint)))
+                    }
+                    BlobLocation::Url(url) => {
+                        let elsewhere = origin::elsewhere(&target.origin, url, self.config.plain_http);
+                        (RequestKind::GetElsewhere, elsewhere)
+                    }
+                };
+                let start_uri = match start_uri {
+                    Ok(start_uri) => start_uri,
+                    Err(misbehaviour) => {
+                        self.ops.get_mut(&op)?.op.settle(&fetch, Err(Error::new(misbehaviour)));
+                        self.wake(op);
+                        return None;
+                    }
+                };
+                let fresh = || (0, Hasher::new(digest.algorithm().unwrap_or(Algorithm::Sha256)));
+                let (offset, hasher) = blob.resume.clone().unwrap_or_else(fresh);
+                let part = BlobWant {
+                    sink: Sink { op, digest: digest.clone(), size: blob.size, offset },
+                    hasher,
+                    announced: None,
+                    limit: self.config.limits.blob_bytes,
+                    discard: blob.discard,
+                };
+                (kind, start_uri, Some(Box::new(part)))
+            }
+            #[cfg(feature = "scripted")]
+            FetchKind::Call(call) => (call.kind, target.base.uri(&call.endpoint), None),
+        };
+        let origin = Origin::of(&start_uri)?;
+        let id = self.ids.task();
+        let task = Task::new(Purpose::Fetch { op, fetch }, kind, start_uri, origin, part);
+        self.tasks.insert(id, task);
+        self.ops.get_mut(&op)?.tasks.insert(id);
+        Some(id)
+    }
+
+    /// Creates the task for a token request.
+    fn begin_token(&mut self, id: TaskId, token: Box<TokenRequest>) {
+        let (kind, start_uri) = (token.kind(), token.uri());
+        // A realm is an absolute URL.
+        let Some(origin) = Origin::of(&start_uri) else { return };
+        self.tasks.insert(id, Task::new(Purpose::Token(token), kind, start_uri, origin, None));
+        self.queue(id);
+    }
+
+    /// Creates the next exchange of a task, or returns `None` if the task must wait or has failed.
+    pub(super) fn send(&mut self, id: TaskId) -> Option<Exchange> {
+        let authorization = self.authorize(id).continue_value()?;
+        self.dispatch(id, authorization)
+    }
+
+    /// Creates the exchanges of a pair, if there are slots for both and neither waits for a login or a
+    /// token. The second exchange goes to the outbox.
+    pub(super) fn send_pair(&mut self, first: TaskId, second: TaskId) -> Option<Exchange> {
+        let mut headers = [None, None];
+        for (id, header) in [first, second].into_iter().zip(&mut headers) {
+            *header = self.authorize(id).continue_value();
+            // If one of them has failed, the other is an ordinary task.
+            if !self.is_pair(first, second) {
+                return None;
+            }
+        }
+        let [Some(header), Some(other_header)] = headers else { return None };
+        let origin_of = |id| self.tasks.get(&id).map(|task| task.origin.clone());
+        let (a, b) = (origin_of(first)?, origin_of(second)?);
+        if !self.lanes.admits_pair((first, &a), (second, &b), &self.config.limits, self.now) {
+            return None;
+        }
+        for id in [first, second] {
+            if let Some(half) = &mut self.tasks.get_mut(&id)?.half {
+                half.admitted = true;
+            }
+        }
+        let exchange = self.dispatch(first, header);
+        let other = self.dispatch(second, other_header);
+        self.outbox.extend(other);
+        exchange
+    }
+
+    /// Returns the Authorization header of the task's next request, if any, or breaks if the request
+    /// cannot be sent now.
+    fn authorize(&mut self, id: TaskId) -> ControlFlow<(), Option<HeaderValue>> {
+        let Some(task) = self.tasks.get(&id) else { return ControlFlow::Break(()) };
+        let Purpose::Fetch { fetch, .. } = &task.purpose else {
+            // A token request contains its own login.
+            return ControlFlow::Continue(None);
+        };
+        match self.auth.authorize(id, &fetch.target, &task.origin, &mut self.ids, self.now) {
+            Authorization::Send(header) => return ControlFlow::Continue(header),
+            Authorization::Wait => self.wait(id),
+            Authorization::Fetch(fetch, token) => {
+                self.wait(id);
+                self.begin_token(fetch, token);
+            }
+            Authorization::Refuse(refusal) => self.fail_task(id, refusal.into()),
+        }
+        ControlFlow::Break(())
+    }
+
+    fn wait(&mut self, id: TaskId) {
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.state = TaskState::Waiting;
+        }
+    }
+
+    fn dispatch(&mut self, id: TaskId, authorization: Option<HeaderValue>) -> Option<Exchange> {
+        let limits = &self.config.limits;
+        let task = self.tasks.get_mut(&id)?;
+        let (request, redactor, want) = match &task.purpose {
+            Purpose::Token(token) => {
+                let (request, redactor) = token.build(&self.config, task.uri.clone());
+                (request, redactor, Want::Token(limits.token_bytes))
+            }
+            Purpose::Fetch { fetch, .. } => {
+                let (accepting, want) = match &task.part {
+                    Some(part) => (Accepting::Blob(part.sink.offset), Want::Blob(part.clone())),
+                    None => (Accepting::Manifest, manifest_want(fetch, limits.manifest_bytes)),
+                };
+                let mut request =
+                    request::build(&self.config, task.kind.method(), task.uri.clone(), accepting);
+                #[cfg(feature = "scripted")]
+                if let FetchKind::Call(call) = &fetch.kind {
+                    *request.body_mut() = call.payload.clone();
+                }
+                if let Some(value) = authorization {
+                    request.headers_mut().insert(AUTHORIZATION, value);
+                }
+                let redactor = Redactor::of(&request, None);
+                (request, redactor, want)
+            }
+        };
+        let mut request = request;
+        request::set_content_length(&mut request);
+        let exchange = self.ids.exchange();
+        let sent = Arc::default();
+        let sending = Sending::of(request.body(), None, Arc::clone(&sent));
+        let awaiting = Awaiting {
+            id: exchange,
+            op: task.op(),
+            kind: task.kind,
+            want,
+            reach: Reach::Anywhere,
+            bounds: BodyBounds { error_bytes: limits.error_bytes, drain_bytes: limits.drain_bytes },
+            sent,
+            keep: None,
+        };
+        task.redactor = redactor;
+        task.state = TaskState::InFlight(exchange);
+        let kept = task.half.as_mut().and_then(|half| half.slot.take());
+        self.lanes.sent(&task.origin, kept.as_ref());
+        self.in_flight.insert(exchange, id);
+        Some(Exchange { request, sending, awaiting, is_replay: self.is_replay })
+    }
+}
+
+fn manifest_want(fetch: &Fetch, limit: u64) -> Want {
+    match &fetch.kind {
+        FetchKind::Manifest { method, expected, .. } if *method != Method::HEAD => {
+            Want::Manifest(ManifestWant {
+                digest: expected.digest.clone(),
+                size: expected.size,
+                media_type: expected.media_type.clone(),
+                limit,
+            })
+        }
+        _ => Want::Head,
+    }
+}

@@ -1,0 +1,140 @@
+//! The operations that a session can start: one constructor each.
+
+use std::sync::Arc;
+
+use crate::op::blob;
+use crate::op::check::check;
+use crate::op::lookup::Lookup;
+use crate::op::operation::Operation;
+use crate::op::pull::{PullOptions, pull};
+use crate::op::resolve::{manifest, resolve};
+use crate::op::walk::walk;
+use crate::session::running::Running;
+use crate::session::state::Session;
+use crate::types::descriptor::Descriptor;
+use crate::types::id::OpId;
+use crate::types::platform::Platform;
+use crate::types::reference::Reference;
+use crate::walker::node::WalkOptions;
+use crate::wire::target::Target;
+
+#[cfg(feature = "scripted")]
+use crate::op::scripted::{ScriptStep, Scripted};
+
+impl Session {
+    /// Resolves `reference` to its descriptor, with a HEAD request if that is enough.
+    ///
+    /// With a platform, an index resolves to the image that matches the platform best, nested indexes
+    /// included. An image resolves to itself. The operation ends with
+    /// [`Event::Resolved`](crate::Event::Resolved) and [`Event::Done`](crate::Event::Done).
+    ///
+    /// Source: distribution-spec, end-3.
+    pub fn resolve(&mut self, reference: &Reference, platform: Option<&Platform>) -> OpId {
+        let lookup = self.lookup(reference, platform, false);
+        self.start(Box::new(resolve(lookup)))
+    }
+
+    /// Fetches and verifies the manifest of `reference`.
+    ///
+    /// With a platform, fetches the best match, as [`resolve`](Self::resolve) does. The operation reports
+    /// [`Event::Resolved`](crate::Event::Resolved), hands the manifest over with
+    /// [`Question::Store`](crate::Question::Store), and ends with [`Event::Done`](crate::Event::Done) once
+    /// that is answered.
+    ///
+    /// Source: distribution-spec, end-3.
+    pub fn manifest(&mut self, reference: &Reference, platform: Option<&Platform>) -> OpId {
+        let lookup = self.lookup(reference, platform, true);
+        self.start(Box::new(manifest(lookup)))
+    }
+
+    /// Walks everything under `reference`.
+    ///
+    /// The operation reports [`Event::Resolved`](crate::Event::Resolved) for the root, then an
+    /// [`Event::Node`](crate::Event::Node) for each node, and [`Event::Done`](crate::Event::Done). Nodes
+    /// are in depth-first pre-order, independent of the order of responses.
+    ///
+    /// Source: distribution-spec, end-3.
+    pub fn walk(&mut self, reference: &Reference, options: WalkOptions) -> OpId {
+        let target = self.target(reference);
+        let op = walk(target, reference, options, &self.config);
+        self.start(Box::new(op))
+    }
+
+    /// Pulls everything under `reference`, including blobs. Repeated content is pulled once.
+    ///
+    /// The operation reports [`Event::Resolved`](crate::Event::Resolved) for the root. For all other
+    /// content, [`Question::Held`](crate::Question::Held) asks how much the driver already holds. Each blob
+    /// is fetched by exchanges with its own sink. [`Question::Store`](crate::Question::Store) asks to
+    /// publish each blob whose sink is complete, and hands over each document after all content that it
+    /// refers to is stored. [`Event::Done`](crate::Event::Done) follows the answer for the root.
+    ///
+    /// Source: distribution-spec, end-2 and end-3; image-spec, image-layout.md.
+    #[expect(clippy::needless_pass_by_value, reason = "options are made for one call")]
+    pub fn pull(&mut self, reference: &Reference, options: PullOptions) -> OpId {
+        let target = self.target(reference);
+        let op = pull(target, reference, &options, &self.config);
+        self.start(Box::new(op))
+    }
+
+    /// Fetches and verifies everything under `reference`, including blobs, and continues after a problem.
+    ///
+    /// With a platform, checks only the image that matches it best. The operation reports
+    /// [`Event::Resolved`](crate::Event::Resolved) for the root, an
+    /// [`Event::Finding`](crate::Event::Finding) for each problem, and [`Event::Done`](crate::Event::Done).
+    /// It fails if the root cannot be fetched or the registry cannot be reached.
+    ///
+    /// Source: distribution-spec, end-2 and end-3.
+    pub fn check(&mut self, reference: &Reference, platform: Option<&Platform>) -> OpId {
+        let target = self.target(reference);
+        let op = check(target, reference, platform, &self.config);
+        self.start(Box::new(op))
+    }
+
+    /// Fetches the blob with the digest of `reference` into the operation's sink.
+    ///
+    /// `size` is the expected size in bytes; it is checked before and while the body is read. The operation
+    /// ends with [`Event::Done`](crate::Event::Done) once the sink has received the whole blob and it is
+    /// verified.
+    ///
+    /// Source: distribution-spec, end-2.
+    pub fn blob(&mut self, reference: &Reference, size: Option<u64>) -> OpId {
+        let op = blob::named(self.target(reference), reference, size);
+        self.start(op)
+    }
+
+    /// Fetches the blob of `descriptor` from the repository of `reference`.
+    ///
+    /// Like [`blob`](Self::blob). If the descriptor embeds the content,
+    /// [`Question::Store`](crate::Question::Store) hands it over and no request is sent.
+    pub fn described_blob(&mut self, reference: &Reference, descriptor: &Descriptor) -> OpId {
+        let op = blob::described(self.target(reference), descriptor);
+        self.start(op)
+    }
+
+    /// Sends the requests of a script from the repository of `from` to that of `to`.
+    #[cfg(feature = "scripted")]
+    #[doc(hidden)]
+    pub fn script(&mut self, from: &Reference, to: &Reference, steps: Vec<ScriptStep>) -> OpId {
+        let (from, to) = (self.target(from), self.target(to));
+        let id = self.ids.op();
+        self.ops.insert(id, Running::new(Box::new(Scripted::new(id, from, to, steps))));
+        self.wake(id);
+        id
+    }
+
+    fn target(&self, reference: &Reference) -> Arc<Target> {
+        let (registry, repository) = (reference.registry(), reference.repository());
+        Arc::new(Target::to_pull(registry, repository, self.config.plain_http))
+    }
+
+    fn lookup(&self, reference: &Reference, platform: Option<&Platform>, wants_manifest: bool) -> Lookup {
+        Lookup::new(self.target(reference), reference, platform, wants_manifest, &self.config)
+    }
+
+    fn start(&mut self, op: Box<dyn Operation>) -> OpId {
+        let id = self.ids.op();
+        self.ops.insert(id, Running::new(op));
+        self.wake(id);
+        id
+    }
+}

@@ -1,0 +1,109 @@
+//! An exchange that waits for the head of its response.
+
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+
+use crate::error::fault::{Fault, FaultKind};
+use crate::error::{Cause, Misbehaviour};
+use crate::types::id::{ExchangeId, OpId};
+use crate::wire::exchange::blob::BlobBody;
+use crate::wire::exchange::completion::{Completion, Outcome};
+use crate::wire::exchange::manifest::ManifestBody;
+use crate::wire::exchange::reach::Reach;
+use crate::wire::exchange::receiving::{Body, BodyBounds, Collected, Receiving};
+use crate::wire::exchange::sending::Sent;
+use crate::wire::exchange::sink::Sink;
+use crate::wire::exchange::transcript::{Keep, Transcript};
+use crate::wire::exchange::want::Want;
+use crate::wire::head::refuse_encoding;
+use crate::wire::status::{Class, RequestKind};
+
+/// An exchange whose response has not begun.
+#[derive(Debug)]
+#[must_use = "the session waits for the exchange's completion"]
+pub struct Awaiting {
+    pub(crate) id: ExchangeId,
+    pub(crate) op: Option<OpId>,
+    pub(crate) kind: RequestKind,
+    pub(crate) want: Want,
+    pub(crate) reach: Reach,
+    pub(crate) bounds: BodyBounds,
+    pub(crate) sent: Arc<OnceLock<Sent>>,
+    /// The content of the transcript, if one is kept.
+    pub(crate) keep: Option<Keep>,
+}
+
+impl Awaiting {
+    /// Returns the id of the exchange.
+    pub fn id(&self) -> ExchangeId {
+        self.id
+    }
+
+    /// Returns the sink for the body of a successful response; see
+    /// [`Exchange::sink`](crate::Exchange::sink).
+    pub fn sink(&self) -> Option<&Sink> {
+        match &self.want {
+            Want::Blob(want) if !want.discard => Some(&want.sink),
+            _ => None,
+        }
+    }
+
+    /// Checks the address that the driver is connected to, or about to connect to. Call it before the
+    /// request is sent. Skip it behind a proxy that does not reveal the address.
+    ///
+    /// # Errors
+    /// Returns a fault if the address is outside the exchange's [`Reach`]. The driver must close the
+    /// connection and pass the fault to [`fail`](Self::fail).
+    pub fn connected(&self, address: IpAddr) -> Result<(), Fault> {
+        if self.reach.admits(address) {
+            return Ok(());
+        }
+        let message = format_args!("the host's address {address} is not public");
+        Err(Fault::new(FaultKind::Unsupported, message))
+    }
+
+    /// Takes the head of the final response, not of a 1xx one. The head may arrive before the whole payload
+    /// is sent; the driver then stops sending.
+    pub fn head(self, status: StatusCode, headers: HeaderMap) -> Receiving {
+        let settled = |outcome| Ok(Body::Unwanted(outcome));
+        let error_bytes = self.bounds.error_bytes;
+        let body = match (self.kind.classify(status), self.want) {
+            (Class::Content | Class::Done, Want::Head) => settled(Outcome::Head),
+            (Class::Content, Want::Manifest(want)) => {
+                ManifestBody::new(want, &headers).map(|body| Body::Manifest(Box::new(body)))
+            }
+            (Class::Content, Want::Blob(want)) => BlobBody::whole(want, &headers).map(Body::Blob),
+            (Class::Content, Want::Token(limit)) => {
+                refuse_encoding(&headers).map(|()| Body::Token(Collected::new(limit))).map_err(Cause::from)
+            }
+            (Class::Part, Want::Blob(want)) if want.sink.offset > 0 => {
+                BlobBody::part(want, &headers).map(Body::Blob)
+            }
+            (Class::NothingLeft, Want::Blob(want)) => match BlobBody::nothing_left(want, &headers) {
+                Some(outcome) => outcome.map(Body::Unwanted).map_err(Cause::from),
+                None => Ok(Body::Refusal(Collected::new(error_bytes))),
+            },
+            (Class::Redirect, _) => settled(Outcome::Refused(Bytes::new())),
+            // No range was requested.
+            (Class::Part | Class::Meaningless, _) => Err(Misbehaviour::Status(status).into()),
+            _ if self.kind.method() == Method::HEAD => settled(Outcome::Refused(Bytes::new())),
+            _ => Ok(Body::Refusal(Collected::new(error_bytes))),
+        };
+        let body = body.unwrap_or_else(|cause| Body::Unwanted(Outcome::Failed(cause)));
+        let has_body = self.kind.method() != Method::HEAD;
+        let receiving = Receiving::new(self.id, status, headers, body, has_body, self.bounds, self.sent);
+        match self.keep {
+            Some(keep) => receiving.with_recorder(keep),
+            None => receiving,
+        }
+    }
+
+    /// Ends the exchange: the request could not be sent, or no response arrived.
+    pub fn fail(self, fault: Fault) -> Completion {
+        let transcript = self.keep.map(|_| Box::new(Transcript::failed(fault.clone())));
+        Completion::new(self.id, None, Outcome::Failed(fault.into()), self.sent, transcript)
+    }
+}

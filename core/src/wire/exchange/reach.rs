@@ -1,0 +1,93 @@
+//! The addresses that a driver may connect to.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The addresses that a driver may connect to for an exchange.
+///
+/// Sessions currently use only [`Anywhere`](Self::Anywhere).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "a driver cannot enforce an unknown restriction")]
+pub enum Reach {
+    /// Any address.
+    #[default]
+    Anywhere,
+    /// Public addresses only: no loopback, link-local, private, shared, unspecified, multicast or broadcast
+    /// addresses (RFC 6890), including IPv4 addresses embedded in IPv6 addresses.
+    Public,
+}
+
+impl Reach {
+    /// Returns whether the driver may connect to this address.
+    pub fn admits(self, address: IpAddr) -> bool {
+        match (self, address.to_canonical()) {
+            (Self::Anywhere, _) => true,
+            (Self::Public, IpAddr::V4(address)) => is_public_v4(address),
+            (Self::Public, IpAddr::V6(address)) => is_public_v6(address),
+        }
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, ..] = address.octets();
+    let shared = a == 100 && b & 0xc0 == 64;
+    let reserved = a == 0 || a >= 240 || shared;
+    !(address.is_loopback()
+        || address.is_private()
+        || address.is_link_local()
+        || address.is_multicast()
+        || reserved)
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    // NAT64 (RFC 6052) and 6to4 (RFC 3056) addresses reach the IPv4 address that they contain, and so do
+    // the deprecated IPv4-compatible addresses (RFC 4291).
+    let embedded = match address.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] | [0, 0, 0, 0, 0, 0, high, low] => {
+            Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
+        }
+        _ => None,
+    };
+    embedded.is_none_or(is_public_v4)
+        && !(address.is_loopback()
+            || address.is_unspecified()
+            || address.is_multicast()
+            || address.is_unique_local()
+            || address.is_unicast_link_local())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_public_addresses_are_admitted() {
+        for address in ["8.8.8.8", "100.128.0.1", "172.32.0.1", "2001:4860::8888", "64:ff9b::808:808"] {
+            assert!(Reach::Public.admits(address.parse().unwrap()), "{address}");
+        }
+        for address in [
+            "127.0.0.1",
+            "0.0.0.0",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::127.0.0.1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::a00:1",
+            "2002:7f00:1::",
+            "fe80::1",
+            "fd00::1",
+            "ff02::1",
+        ] {
+            let address = address.parse().unwrap();
+            assert!(!Reach::Public.admits(address), "{address}");
+            assert!(Reach::Anywhere.admits(address), "{address}");
+        }
+    }
+}

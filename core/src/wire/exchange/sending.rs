@@ -1,0 +1,242 @@
+//! The check of a payload while it is sent.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use crate::error::fault::{Fault, FaultKind};
+use crate::types::digest::{Digest, Hasher};
+use crate::wire::request::Payload;
+
+/// Counts and hashes the payload of a request while a driver sends it.
+///
+/// The driver passes each chunk to [`push`](Self::push), and sends it only if that returns `Ok`. The last
+/// chunk is accepted only if the whole content matches its digest, so wrong content is never uploaded
+/// completely. After an error, the driver must close the connection and pass the fault to
+/// [`Awaiting::fail`](crate::Awaiting::fail). If the response arrives before the whole payload is sent, the
+/// driver stops sending and drops the `Sending`.
+///
+/// The session learns how many bytes were sent, even if the `Sending` is dropped.
+#[must_use = "every chunk must be passed to it before it is sent"]
+pub struct Sending {
+    sent: u64,
+    length: u64,
+    /// The digest of the whole content, and the hasher over the bytes sent so far, including those of
+    /// earlier exchanges.
+    whole: Option<(Digest, Hasher)>,
+    /// Whether the payload ends at the end of the content.
+    is_last: bool,
+    /// The fault of a source with wrong content.
+    refused: Option<Fault>,
+    report: Arc<OnceLock<Sent>>,
+}
+
+/// The progress of a payload.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sent {
+    /// The number of bytes of this payload that were sent.
+    pub(crate) bytes: u64,
+    /// The hasher over the content up to there, if all of it was hashed.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the prefix of the next chunk, once uploads are chunked")
+    )]
+    pub(crate) hasher: Option<Hasher>,
+}
+
+impl Sending {
+    /// Creates the check for a payload, or returns `None` for an empty one. `prefix` is the hasher over the
+    /// source's bytes before the payload's range, if those were hashed.
+    pub(crate) fn of(payload: &Payload, prefix: Option<Hasher>, report: Arc<OnceLock<Sent>>) -> Option<Self> {
+        let (length, whole, is_last) = match payload {
+            Payload::Empty => return None,
+            Payload::Bytes(bytes) => (bytes.len() as u64, None, false),
+            Payload::Source(source) => {
+                let fresh = || source.digest.algorithm().map(Hasher::new).filter(|_| source.range.start == 0);
+                let hasher = prefix.or_else(fresh);
+                let whole = hasher.map(|hasher| (source.digest.clone(), hasher));
+                (source.length(), whole, source.range.end == source.size)
+            }
+        };
+        Some(Self { sent: 0, length, whole, is_last, refused: None, report })
+    }
+
+    /// Returns the length of the payload in bytes: its Content-Length.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Returns the number of bytes accepted so far.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Checks the next chunk of the payload. It may be sent only if this returns `Ok`.
+    ///
+    /// # Errors
+    /// Returns a fault if the payload is too long, or if the chunk ends the content and the whole does not
+    /// match its digest.
+    pub fn push(&mut self, chunk: &[u8]) -> Result<(), Fault> {
+        if let Some(fault) = &self.refused {
+            return Err(fault.clone());
+        }
+        let (length, sent) = (self.length, self.sent.saturating_add(chunk.len() as u64));
+        if sent > length {
+            return self.refuse(format_args!("longer than {length} bytes"));
+        }
+        if let Some((_, hasher)) = &mut self.whole {
+            hasher.update(chunk);
+        }
+        if sent == length {
+            self.verify()?;
+        }
+        self.sent = sent;
+        Ok(())
+    }
+
+    /// Counts bytes that were sent in a recorded conversation.
+    pub(crate) fn assume(mut self, sent: u64) {
+        self.sent = sent.min(self.length);
+        self.whole = None;
+    }
+
+    /// Ends the payload at the end of the source.
+    ///
+    /// # Errors
+    /// Returns a fault if the source ended too early, or if a chunk was refused. The request cannot be
+    /// completed then.
+    pub fn finish(mut self) -> Result<(), Fault> {
+        if let Some(fault) = self.refused.take() {
+            return Err(fault);
+        }
+        let (length, sent) = (self.length, self.sent);
+        if sent < length {
+            return self.refuse(format_args!("ended after {sent} of {length} bytes"));
+        }
+        // An empty payload is never passed to `push`.
+        self.verify()
+    }
+
+    /// Checks the whole content's digest, if the payload ends with its last byte.
+    fn verify(&mut self) -> Result<(), Fault> {
+        if let Some((digest, hasher)) = self.whole.as_ref().filter(|_| self.is_last) {
+            let found = hasher.clone().finish();
+            if found != *digest {
+                return self.refuse(format_args!("digest mismatch: computed {found}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rejects the source. The payload can no longer be completed.
+    fn refuse(&mut self, why: fmt::Arguments<'_>) -> Result<(), Fault> {
+        let message = match self.whole.take() {
+            Some((digest, _)) => format!("the source of {digest} is wrong: {why}"),
+            None => format!("the payload's source is wrong: {why}"),
+        };
+        let fault = Fault::new(FaultKind::Storage, message);
+        self.refused = Some(fault.clone());
+        Err(fault)
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        let hasher = self.whole.take().map(|(_, hasher)| hasher);
+        // It is set only here.
+        let _ = self.report.set(Sent { bytes: self.sent, hasher });
+    }
+}
+
+impl fmt::Debug for Sending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sending({} of {} bytes)", self.sent, self.length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::digest::Algorithm;
+    use crate::types::id::Ids;
+    use crate::wire::request::Source;
+
+    const CONTENT: &[u8] = b"0123456789";
+
+    fn sending(range: std::ops::Range<u64>, prefix: Option<&[u8]>) -> (Sending, Arc<OnceLock<Sent>>) {
+        let digest = Digest::of(Algorithm::Sha256, CONTENT);
+        let payload =
+            Payload::Source(Source { op: Ids::new().op(), digest, size: CONTENT.len() as u64, range });
+        let prefix = prefix.map(|bytes| {
+            let mut hasher = Hasher::new(Algorithm::Sha256);
+            hasher.update(bytes);
+            hasher
+        });
+        let report = Arc::new(OnceLock::new());
+        (Sending::of(&payload, prefix, report.clone()).expect("a source is a payload"), report)
+    }
+
+    #[test]
+    fn the_last_chunk_is_accepted_only_if_the_digest_matches() {
+        let (mut right, report) = sending(0..10, None);
+        assert_eq!(right.push(&CONTENT[..9]), Ok(()));
+        assert_eq!(right.push(&CONTENT[9..]), Ok(()));
+        assert_eq!(right.finish(), Ok(()));
+        assert_eq!(report.get().map(|sent| sent.bytes), Some(10));
+
+        let (mut wrong, _) = sending(0..10, None);
+        assert_eq!(wrong.push(&CONTENT[..9]), Ok(()));
+        let fault = wrong.push(b"x").expect_err("the last byte is wrong");
+        assert_eq!(fault.kind(), FaultKind::Storage);
+        assert!(fault.message().contains("digest mismatch: computed sha256:"), "{fault}");
+    }
+
+    #[test]
+    fn a_source_of_the_wrong_length_is_rejected() {
+        let (mut long, _) = sending(0..10, None);
+        assert!(long.push(b"0123456789a").is_err());
+        let (mut short, _) = sending(0..10, None);
+        assert_eq!(short.push(b"0123"), Ok(()));
+        let fault = short.finish().expect_err("too short");
+        assert!(fault.message().contains("ended after 4 of 10 bytes"), "{fault}");
+    }
+
+    #[test]
+    fn a_refused_source_is_never_finished() {
+        let (mut wrong, report) = sending(0..10, None);
+        assert!(wrong.push(b"012345678x").is_err());
+        assert_eq!(report.get().map(|sent| sent.bytes), None);
+        assert!(wrong.push(b"").is_err());
+        let fault = wrong.finish().expect_err("a driver that passes over the refusal");
+        assert!(fault.message().contains("digest mismatch"), "{fault}");
+        assert_eq!(report.get().map(|sent| (sent.bytes, sent.hasher.is_some())), Some((0, false)));
+
+        let (mut long, _) = sending(0..10, None);
+        assert!(long.push(b"0123456789a").is_err());
+        assert!(long.push(CONTENT).is_err(), "the source is another, whatever its beginning");
+        assert!(long.finish().is_err());
+    }
+
+    #[test]
+    fn an_empty_range_is_verified_too() {
+        let (empty, _) = sending(10..10, Some(CONTENT));
+        assert_eq!(empty.finish(), Ok(()));
+        let (wrong, _) = sending(10..10, Some(b"0123456780"));
+        assert!(wrong.finish().expect_err("another content").message().contains("digest mismatch"));
+    }
+
+    #[test]
+    fn the_last_range_is_verified_with_the_ranges_before_it() {
+        let (mut first, report) = sending(0..4, None);
+        assert_eq!(first.push(b"0123"), Ok(()));
+        drop(first);
+        let sent = report.get().expect("a dropped payload reports");
+        assert_eq!((sent.bytes, sent.hasher.is_some()), (4, true));
+        let (mut rest, _) = sending(4..10, Some(b"0123"));
+        assert_eq!(rest.push(b"456789"), Ok(()));
+        let (mut rest, _) = sending(4..10, Some(b"0124"));
+        assert!(rest.push(b"456789").is_err(), "the prefix is wrong");
+        // Without a hashed prefix only the registry can verify the whole.
+        let (mut rest, _) = sending(4..10, None);
+        assert_eq!(rest.push(b"xxxxxx"), Ok(()));
+    }
+}

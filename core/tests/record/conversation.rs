@@ -1,0 +1,81 @@
+//! Records conversations with the registry of these tests.
+
+use std::collections::VecDeque;
+
+use oci_proto::record::Keep;
+use oci_proto::{
+    Algorithm, Descriptor, Exchange, Fault, FaultKind, Hasher, Held, Output, Payload, Question, Time,
+};
+
+use crate::recorder::Recorder;
+use crate::recording::{Recording, Task};
+use crate::registry::{Registry, Reply, Scheme};
+
+/// Records a whole conversation.
+pub(crate) fn record(task: Task, reference: &str, scheme: Scheme, keep: Keep) -> Recording {
+    record_with(Registry::new(scheme), task, reference, keep)
+}
+
+/// Records a whole conversation with this registry.
+pub(crate) fn record_with(mut registry: Registry, task: Task, reference: &str, keep: Keep) -> Recording {
+    let mut session = Recorder::new(7, keep);
+    session.start(task, &reference.parse().expect("a reference"));
+    let mut now = Time::ZERO;
+    let mut sent: VecDeque<Exchange> = VecDeque::new();
+    let mut is_lost = false;
+    while !session.is_idle() {
+        match session.poll_output(now) {
+            Output::Send(exchange) => sent.push_back(exchange),
+            Output::Ask(query, Question::Credentials(_)) => session.credentials(now, query, registry.login()),
+            Output::Ask(query, Question::Held { descriptor, .. }) => {
+                session.held(now, query, held(&registry, &descriptor));
+            }
+            Output::Ask(query, Question::Store { .. }) => session.stored(now, query),
+            Output::Abort(exchange) => sent.retain(|other| other.id() != exchange),
+            Output::Event(..) => {}
+            Output::Wait(until) => match sent.pop_front() {
+                Some(exchange) if sent.len() == 1 && !is_lost => {
+                    is_lost = true;
+                    let fault = Fault::new(FaultKind::Reset, "the pool is gone");
+                    session.lost(now, exchange.id(), fault);
+                }
+                Some(exchange) => {
+                    let reply = registry.answer(&exchange);
+                    carry(&mut session, now, exchange, &reply);
+                }
+                None => now = until.expect("the session waits only for time"),
+            },
+        }
+    }
+    session.into_recording()
+}
+
+fn carry(session: &mut Recorder, now: Time, exchange: Exchange, reply: &Reply) {
+    let (request, sending, awaiting) = exchange.split();
+    if let (Some(mut sending), Payload::Bytes(bytes)) = (sending, request.body()) {
+        sending.push(bytes).and_then(|()| sending.finish()).expect("the payload is valid");
+    }
+    let mut receiving = awaiting.head(reply.status, reply.headers.clone());
+    let body = &reply.body[..reply.breaks_after.unwrap_or(reply.body.len())];
+    for chunk in body.chunks(16) {
+        if receiving.push(chunk).is_err() {
+            break;
+        }
+    }
+    let completion = match reply.breaks_after {
+        Some(_) => receiving.fail(Fault::new(FaultKind::Reset, "the connection broke")),
+        None => receiving.finish(),
+    };
+    session.complete(now, completion);
+}
+
+/// Holds the first bytes of every third blob.
+fn held(registry: &Registry, descriptor: &Descriptor) -> Held {
+    let bytes = registry.content(&descriptor.digest);
+    if !descriptor.size.is_multiple_of(3) || descriptor.media_type.as_str().contains("manifest") {
+        return Held::Nothing;
+    }
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    hasher.update(&bytes[..7]);
+    Held::Part { offset: 7, hasher }
+}

@@ -1,0 +1,106 @@
+//! A recorder between a driver and its session. It records inputs and outputs without secrets.
+
+use oci_proto::record::{Keep, Secrets};
+use oci_proto::{
+    Answer, Completion, Config, Credentials, Fault, Held, OpId, Output, Platform, PullOptions, QueryId,
+    Reference, Session, Time, WalkOptions,
+};
+
+use crate::recording::{Holding, Input, Recording, Step, Task};
+
+pub(crate) struct Recorder {
+    session: Session,
+    secrets: Secrets,
+    keep: Keep,
+    recording: Recording,
+}
+
+impl Recorder {
+    pub(crate) fn new(seed: u64, keep: Keep) -> Self {
+        let recording = Recording { seed, steps: Vec::new() };
+        Self { session: Session::new(config(), seed), secrets: Secrets::new(), keep, recording }
+    }
+
+    pub(crate) fn into_recording(self) -> Recording {
+        self.recording
+    }
+
+    pub(crate) fn start(&mut self, task: Task, reference: &Reference) -> OpId {
+        self.note(Time::ZERO, Input::Start(task, reference.clone()));
+        start(&mut self.session, task, reference)
+    }
+
+    pub(crate) fn poll_output(&mut self, now: Time) -> Output {
+        let mut output = self.session.poll_output(now);
+        let text = self.secrets.describe(&output);
+        self.note(now, Input::Poll(text));
+        if let Output::Send(exchange) = &mut output {
+            exchange.keep_transcript(self.keep);
+        }
+        output
+    }
+
+    pub(crate) fn complete(&mut self, now: Time, mut completion: Completion) {
+        let transcript = completion.take_transcript().expect("the recorder keeps transcripts");
+        let transcript = self.secrets.transcript(&transcript);
+        self.note(now, Input::Complete(completion.id().number(), transcript));
+        self.session.complete(now, completion);
+    }
+
+    pub(crate) fn lost(&mut self, now: Time, exchange: oci_proto::ExchangeId, fault: Fault) {
+        let replaced = self.secrets.fault(&fault);
+        self.note(now, Input::Lost(exchange.number(), replaced));
+        self.session.lost(now, exchange, fault);
+    }
+
+    pub(crate) fn credentials(&mut self, now: Time, query: QueryId, found: Option<Credentials>) {
+        let replaced = found.as_ref().map(|found| self.secrets.credentials(found));
+        self.note(now, Input::Credentials(query.number(), replaced));
+        self.session.answer(now, query, Answer::Credentials(found));
+    }
+
+    pub(crate) fn held(&mut self, now: Time, query: QueryId, held: Held) {
+        let holding = match &held {
+            Held::Nothing => Holding::Nothing,
+            Held::Part { offset, hasher } => Holding::Part(*offset, hasher.clone().finish()),
+            other => panic!("{other:?}"),
+        };
+        self.note(now, Input::Held(query.number(), holding));
+        self.session.answer(now, query, Answer::Held(held));
+    }
+
+    pub(crate) fn stored(&mut self, now: Time, query: QueryId) {
+        self.note(now, Input::Stored(query.number()));
+        self.session.answer(now, query, Answer::Stored);
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.session.is_idle()
+    }
+
+    fn note(&mut self, now: Time, input: Input) {
+        self.recording.steps.push(Step { now: now.since_epoch(), input });
+    }
+}
+
+/// The configuration of every conversation.
+pub(crate) fn config() -> Config {
+    let mut config = Config::default();
+    config.limits.max_attempts = 3;
+    config.user_agent = Some(http::HeaderValue::from_static("recorder"));
+    config
+}
+
+pub(crate) fn start(session: &mut Session, task: Task, reference: &Reference) -> OpId {
+    let platform: Platform = "linux/arm64".parse().expect("a platform");
+    match task {
+        Task::Resolve => session.resolve(reference, Some(&platform)),
+        Task::Walk => {
+            let mut options = WalkOptions::default();
+            options.blobs = true;
+            session.walk(reference, options)
+        }
+        Task::Pull => session.pull(reference, PullOptions::default()),
+        Task::Check => session.check(reference, None),
+    }
+}

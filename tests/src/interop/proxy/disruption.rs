@@ -1,0 +1,143 @@
+//! The outcome of each request: a function of the seed and of earlier requests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::net::SocketAddr;
+
+use crate::interop::host::Asked;
+
+/// A kind of disruption.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "tests iterate over all of them")]
+pub enum Disruption {
+    /// The first request for each path fails at each port: with 503, a closed connection, or a reset.
+    FailsFirst,
+    /// The registry redirects each request to the second origin, whose URLs are valid once.
+    Redirects,
+    /// The registry requires a token.
+    WantsToken,
+    /// Each response with a blob ends after half of its bytes.
+    CutsBlobs,
+    /// Some requests at each port get 429 with a Retry-After of 0 or 1 seconds.
+    Throttles,
+}
+
+impl Disruption {
+    /// All kinds.
+    pub const ALL: [Self; 5] =
+        [Self::FailsFirst, Self::Redirects, Self::WantsToken, Self::CutsBlobs, Self::Throttles];
+}
+
+/// The port at which a request arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "a proxy has these ports")]
+pub enum Port {
+    /// The registry's.
+    Registry,
+    /// That of the target of redirects.
+    Elsewhere,
+    /// The token server's.
+    Tokens,
+}
+
+/// The outcome of a request.
+#[derive(Clone, Debug)]
+pub(super) enum Outcome {
+    Unavailable,
+    Closed,
+    Reset,
+    /// Throttled for this number of seconds.
+    Throttled(u64),
+    Challenged,
+    Redirected {
+        status: u16,
+        location: String,
+    },
+    /// The URL has been used already.
+    Expired,
+    /// The complete response.
+    Served,
+    /// Half of the response.
+    Cut,
+}
+
+impl Outcome {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Closed => "closed",
+            Self::Reset => "reset",
+            Self::Throttled(_) => "throttled",
+            Self::Challenged => "challenged",
+            Self::Redirected { .. } => "redirected",
+            Self::Expired => "expired",
+            Self::Served => "served",
+            Self::Cut => "cut",
+        }
+    }
+}
+
+/// How often a path is throttled before it delivers content. With a failure at each port these are four
+/// attempts, and the client gives up at the fifth.
+const THROTTLED: u32 = 2;
+
+#[derive(Debug)]
+pub(super) struct Disruptor {
+    disruptions: Vec<Disruption>,
+    seed: u64,
+    elsewhere: SocketAddr,
+    /// The number of requests for each path.
+    visits: BTreeMap<(Port, String), u64>,
+    /// How often each path was throttled since it last delivered content.
+    throttled: BTreeMap<String, u32>,
+    /// The unused URLs of the second origin.
+    good: BTreeSet<String>,
+}
+
+impl Disruptor {
+    pub(super) fn new(disruptions: &[Disruption], seed: u64, elsewhere: SocketAddr) -> Self {
+        let (visits, throttled, good) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { disruptions: disruptions.to_vec(), seed, elsewhere, visits, throttled, good }
+    }
+
+    /// Decides on a request. `allowed` is whether it carries a sufficient token.
+    pub(super) fn outcome(&mut self, port: Port, asked: &Asked, allowed: bool) -> Outcome {
+        let path = asked.path();
+        let visits = self.visits.entry((port, path.to_owned())).or_default();
+        *visits += 1;
+        let visits = *visits;
+        let die = |of: u64, for_what: &str| roll((self.seed, port, path, visits, for_what), of);
+        let has = |trouble| self.disruptions.contains(&trouble);
+        if has(Disruption::FailsFirst) && visits == 1 {
+            return [Outcome::Unavailable, Outcome::Closed, Outcome::Reset][die(3, "failure")].clone();
+        }
+        if has(Disruption::Throttles) && die(8, "throttle") == 0 {
+            let throttled = self.throttled.entry(path.to_owned()).or_default();
+            if *throttled < THROTTLED {
+                *throttled += 1;
+                return Outcome::Throttled(u64::from(die(4, "seconds") == 0));
+            }
+        }
+        match port {
+            Port::Registry if has(Disruption::WantsToken) && !allowed => return Outcome::Challenged,
+            Port::Registry if has(Disruption::Redirects) => {
+                let status = [301, 302, 303, 307, 308][die(5, "status")];
+                let signed = format!("{path}?signature={:016x}", self.seed.wrapping_add(visits));
+                let location = format!("http://{}{signed}", self.elsewhere);
+                self.good.insert(signed);
+                return Outcome::Redirected { status, location };
+            }
+            Port::Elsewhere if !self.good.remove(&asked.target) => return Outcome::Expired,
+            _ => {}
+        }
+        self.throttled.remove(path);
+        if has(Disruption::CutsBlobs) && path.contains("/blobs/") { Outcome::Cut } else { Outcome::Served }
+    }
+}
+
+/// A number below `of` that depends only on the seed and `what`.
+fn roll(what: impl Hash, of: u64) -> usize {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    usize::try_from(hasher.finish() % of).expect("the number is small")
+}

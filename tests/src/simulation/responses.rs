@@ -1,0 +1,166 @@
+//! The responses of the world's servers: correct ones, or deviations decided by the input.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, LOCATION, RANGE, RETRY_AFTER};
+use http::{Method, Request, StatusCode};
+use oci_proto::server::Content as _;
+use oci_proto::{Credentials, CredentialsQuery, Digest, Fault, FaultKind, OpId, Payload};
+
+use crate::simulation::answers::{Answers, Asked};
+use crate::simulation::choices::Choices;
+use crate::simulation::secrets::Secrets;
+use crate::simulation::setup::Wants;
+use crate::simulation::world::{REGISTRIES, World};
+use crate::transcript::parse::Answer;
+
+impl Answers for World<'_> {
+    fn sent(&mut self, op: Option<OpId>, request: &Request<Payload>) {
+        self.secrets.check(op, request);
+        let authorization = request.headers().get(AUTHORIZATION);
+        self.count(if op.is_some() { "requests" } else { "token requests" });
+        if op.is_some() && authorization.is_some() {
+            self.count("requests with Authorization");
+        }
+        if op.is_none() && authorization.is_some_and(|value| value.as_bytes().starts_with(b"Basic PHRva2VuP"))
+        {
+            self.count("refresh tokens sent by GET");
+        }
+        if request.headers().contains_key(RANGE) {
+            self.count("resumed requests");
+        }
+        if request.method() == Method::POST {
+            self.count("refresh tokens posted");
+        }
+        let registry = self.secrets.registry(op, request.uri());
+        if op.is_some() && !self.secrets.is_at_home(registry, request.uri()) {
+            self.count("requests to other origins");
+        }
+    }
+
+    fn answer(&mut self, asked: &Asked<'_>, choices: &mut Choices<'_>) -> Result<Answer, Fault> {
+        let registry = self.secrets.registry(asked.op, &asked.head.uri);
+        (self.op, self.now) = (asked.op, asked.now);
+        let authorization = asked.head.headers.get(AUTHORIZATION);
+        let authorization = authorization.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        self.shows = match asked.payload {
+            Payload::Bytes(form) => String::from_utf8_lossy(form).into_owned(),
+            _ => authorization.to_owned(),
+        };
+        let is_odd = choices.once_in(self.wildness);
+        let answer = match (is_odd, self.lies && choices.flip()) {
+            (true, true) => {
+                self.count("wrong responses");
+                Ok(match asked.op {
+                    Some(_) => self.wrong_response(registry, asked, choices),
+                    None => self.odd_token(registry, asked, choices),
+                })
+            }
+            (true, false) => self.transient_failure(registry, asked, choices),
+            (false, _) => Ok(self.truth(registry, asked)),
+        };
+        match &answer {
+            Ok(answer) => self.note(registry, asked, answer),
+            Err(fault) if fault.kind() == FaultKind::Timeout => self.count("requests without a response"),
+            Err(_) => self.count("failed connections"),
+        }
+        answer
+    }
+
+    fn failed(&mut self, asked: &Asked<'_>, kind: FaultKind) {
+        let registry = self.secrets.registry(asked.op, &asked.head.uri);
+        self.op = asked.op;
+        let is_get = asked.head.method != Method::POST;
+        let passes = match kind {
+            FaultKind::Connect | FaultKind::NotSent => true,
+            FaultKind::Reset | FaultKind::Timeout => is_get,
+            _ => false,
+        };
+        if !(passes && self.afford(registry, asked)) {
+            self.lied(registry);
+        }
+    }
+
+    fn login(
+        &mut self,
+        asked: &CredentialsQuery,
+        choices: &mut Choices<'_>,
+    ) -> Result<Option<Credentials>, Fault> {
+        self.count("credentials questions");
+        let registry = REGISTRIES.iter().position(|name| *name == asked.registry.as_str());
+        let registry = registry.expect("the question is for a registry that was requested");
+        let user = |world: &mut Self| {
+            Credentials::login("user", world.secrets.secret()).expect("the name has no colon")
+        };
+        let wants_tokens = self.setups[registry].wants == Wants::Bearer;
+        // Only credentials distinguish two registries that share a token server.
+        let is_twin = registry < 2 && self.secrets.is_asked_for(0, 1);
+        let drawn = if is_twin && choices.flip() { 10 } else { choices.below(11) };
+        let (found, helps) = match drawn {
+            5..8 => (Some(Credentials::Identity(self.secrets.secret().into())), wants_tokens),
+            8 => (Some(Credentials::Bearer(self.secrets.secret().into())), wants_tokens),
+            9 if self.lies && choices.flip() => {
+                self.fault_record.wrong_of_registry(registry);
+                return Err(Fault::new(FaultKind::Credentials, "the helper fails"));
+            }
+            9 if self.lies => (Some(Credentials::Bearer("no\nheader".into())), false),
+            10 => (None, wants_tokens && !self.setups[registry].wants_login),
+            _ => (Some(user(self)), true),
+        };
+        let found = if helps || self.lies { found } else { Some(user(self)) };
+        if !helps && self.lies {
+            self.fault_record.wrong_of_registry(registry);
+        }
+        if let Some(found) = &found {
+            self.secrets.log_in(registry, found);
+        }
+        Ok(found)
+    }
+
+    fn no_login(&mut self, asked: &CredentialsQuery) {
+        let registry = REGISTRIES.iter().position(|name| *name == asked.registry.as_str());
+        self.fault_record
+            .wrong_of_registry(registry.expect("the question is for a registry that was requested"));
+    }
+
+    fn content(&self, digest: &Digest) -> Option<Bytes> {
+        self.content.memory.bytes(digest)
+    }
+
+    fn shown(&mut self, what: &dyn fmt::Debug) {
+        Secrets::check_shown(&format!("{what:?}"));
+    }
+}
+
+impl World<'_> {
+    fn note(&mut self, registry: usize, asked: &Asked<'_>, answer: &Answer) {
+        let is_content = asked.op.is_some();
+        if is_content && answer.status == StatusCode::UNAUTHORIZED {
+            if self.secrets.is_at_home(registry, &asked.head.uri) {
+                self.secrets.challenge(registry);
+            }
+            self.count(if self.shows.is_empty() { "challenges" } else { "rejected credentials" });
+        }
+        if let Some(op) = asked.op.filter(|_| answer.status == StatusCode::NOT_FOUND) {
+            let name = asked.head.uri.path().rsplit('/').next().unwrap_or_default();
+            // After a redirect, the URL says nothing about the content.
+            let name = if name.contains(':') { name } else { "" };
+            self.not_there.insert((op, name.to_owned()));
+        }
+        if answer.headers.contains_key(LOCATION) {
+            self.count(if is_content { "redirects" } else { "token redirects" });
+        }
+        if answer.headers.contains_key(RETRY_AFTER) {
+            self.count("responses with Retry-After");
+        }
+        if answer.status == StatusCode::PARTIAL_CONTENT {
+            self.count("parts");
+        }
+        match &answer.cut {
+            Some((_, fault)) if fault.kind() == FaultKind::Timeout => self.count("stalled bodies"),
+            Some(_) => self.count("interrupted bodies"),
+            None => {}
+        }
+    }
+}

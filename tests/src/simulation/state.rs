@@ -1,0 +1,124 @@
+//! The state of a session's driver.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use oci_proto::{Config, ExchangeId, Limits, OpId, QueryId, Question, Session, Time};
+
+use crate::simulation::answers::Answers;
+use crate::simulation::behaviour::Behaviour;
+use crate::simulation::choices::Choices;
+use crate::simulation::counts::Counts;
+use crate::simulation::trace::Trace;
+use crate::simulation::transfer::Transfer;
+use crate::simulation::watched::Watched;
+
+/// A session and its driver.
+pub struct Simulation<'c, A> {
+    /// The session. Start an operation on it, and then [watch](Self::watch) it.
+    pub session: Session,
+    /// All requests sent.
+    pub requests: Vec<String>,
+    /// The servers.
+    pub answers: A,
+    /// Counters of the driver's actions.
+    pub counts: Counts,
+    pub(super) trace: Trace,
+    pub(super) choices: Choices<'c>,
+    pub(super) behaviour: Behaviour,
+    pub(super) limits: Limits,
+    pub(super) now: Time,
+    pub(super) ops: BTreeMap<OpId, Watched>,
+    pub(super) out: Vec<Transfer>,
+    /// Aborted, abandoned and lost requests.
+    pub(super) stale: Vec<Transfer>,
+    /// Unanswered questions, with the time of their answer.
+    pub(super) owed: Vec<(Time, QueryId, Question)>,
+    /// Some answered questions.
+    pub(super) answered: Vec<QueryId>,
+    /// The questions of a dropped driver, until they are asked again.
+    pub(super) forgotten: BTreeMap<QueryId, Option<OpId>>,
+    /// The number of steps for which the driver only performs requests.
+    pub(super) calm: usize,
+    /// Origins with a Retry-After, and its end.
+    pub(super) closed: BTreeMap<String, Time>,
+    /// Whether the current outputs follow directly from a completion.
+    pub(super) is_fresh: bool,
+    /// The exchange that ended last.
+    pub(super) ended: Option<ExchangeId>,
+    /// The Retry-After of its response.
+    pub(super) wait: Option<Duration>,
+    pub(super) steps: usize,
+    pub(super) sleeps: usize,
+}
+
+impl<'c, A: Answers> Simulation<'c, A> {
+    /// An idle session with its driver.
+    pub fn new(config: Config, answers: A, behaviour: Behaviour, choices: Choices<'c>) -> Self {
+        let limits = config.limits.clone();
+        Self {
+            session: Session::new(config, 1),
+            requests: Vec::new(),
+            answers,
+            counts: Counts::new(),
+            trace: Trace::default(),
+            choices,
+            behaviour,
+            limits,
+            now: Time::ZERO,
+            ops: BTreeMap::new(),
+            out: Vec::new(),
+            stale: Vec::new(),
+            owed: Vec::new(),
+            answered: Vec::new(),
+            forgotten: BTreeMap::new(),
+            calm: 0,
+            closed: BTreeMap::new(),
+            is_fresh: false,
+            ended: None,
+            wait: None,
+            steps: 0,
+            sleeps: 0,
+        }
+    }
+
+    /// Watches an operation that was started.
+    pub fn watch(&mut self, op: OpId) -> OpId {
+        self.ops.insert(op, Watched::default());
+        op
+    }
+
+    /// A measure of progress.
+    pub(super) fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// Lets time pass.
+    pub fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+    }
+
+    pub(super) fn resume_all(&mut self) {
+        let paused = self.ops.iter().filter(|(_, watched)| watched.is_paused).map(|(op, _)| *op);
+        for op in paused.collect::<Vec<_>>() {
+            self.resume(op);
+        }
+    }
+
+    pub(super) fn resume(&mut self, op: OpId) {
+        self.session.resume(op);
+        if let Some(watched) = self.ops.get_mut(&op) {
+            watched.is_paused = false;
+        }
+    }
+
+    /// Removes the questions of an ended operation.
+    pub(super) fn forget(&mut self, op: OpId) {
+        self.owed.retain(|(_, _, question)| question.op() != Some(op));
+        self.forgotten.retain(|_, asking| *asking != Some(op));
+    }
+
+    pub(super) fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+}
