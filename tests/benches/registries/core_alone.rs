@@ -11,7 +11,8 @@ use http::header::CONTENT_TYPE;
 use http::{Response, response};
 use oci_proto::server::{Content as _, Flavour, Memory};
 use oci_proto::{
-    Algorithm, Config, Descriptor, Digest, Event, MediaType, Output, Reference, Session, Time, WalkOptions,
+    Algorithm, Answer, Config, Descriptor, Digest, Event, MediaType, Output, Question, Reference, Session,
+    Time, WalkOptions,
 };
 use serde_json::json;
 
@@ -125,6 +126,9 @@ impl Registry {
                     let mut receiving = awaiting.head(head.status, head.headers.clone());
                     receiving.push(body)?;
                     session.complete(Time::ZERO, receiving.finish());
+                }
+                Output::Ask(query, Question::Store { .. }) => {
+                    session.answer(Time::ZERO, query, Answer::Stored);
                 }
                 Output::Event(_, Event::Node(_)) => nodes += 1,
                 Output::Event(_, Event::Done) => return Ok(nodes),
