@@ -3,29 +3,32 @@
 //! ureq reads the payload while it writes. A chunk is sent only after [`Sending::push`] has accepted it. An
 //! error ends the request early and closes its connection.
 //!
-//! ureq writes the whole payload before it reads the response. An early response therefore does not stop the
-//! payload: it is read after the last byte, and lost if the server closes the connection before. To stop the
-//! payload, the [connection](crate::tcp) would have to notice the response, discard the bytes that ureq still
-//! writes, and stop this reader.
+//! ureq writes a whole payload before it reads the response. If the response comes early, the
+//! [connection](crate::tcp) discards what ureq still writes: the source is no longer read, and the rest of the
+//! length is filled up.
 
 use std::io::{self, ErrorKind, Read};
 
 use oci_proto::{Fault, FaultKind, Sending};
 
+use crate::tcp;
+
 /// Reads a payload from its source, and passes it to the core.
 pub(crate) struct PayloadReader<'a> {
     source: &'a mut dyn Read,
-    /// `None` once the source has ended or failed.
+    /// `None` once the source has ended or failed, or the response has come.
     sending: Option<Sending>,
     sent: u64,
+    length: u64,
 }
 
 impl<'a> PayloadReader<'a> {
     pub(crate) fn new(source: &'a mut dyn Read, sending: Sending) -> Self {
-        Self { source, sending: Some(sending), sent: 0 }
+        let length = sending.length();
+        Self { source, sending: Some(sending), sent: 0, length }
     }
 
-    /// Returns the number of bytes that were read for writing.
+    /// Returns the number of bytes that were given to ureq.
     pub(crate) fn sent(&self) -> u64 {
         self.sent
     }
@@ -54,6 +57,14 @@ impl<'a> PayloadReader<'a> {
 impl Read for PayloadReader<'_> {
     /// Errors contain a [`Fault`].
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if tcp::is_answered() {
+            self.sending = None;
+            let left = usize::try_from(self.length - self.sent).unwrap_or(usize::MAX);
+            let discarded = left.min(buffer.len());
+            buffer[..discarded].fill(0);
+            self.sent += discarded as u64;
+            return Ok(discarded);
+        }
         let read = self.next(buffer).map_err(|fault| {
             self.sending = None;
             io::Error::other(fault)

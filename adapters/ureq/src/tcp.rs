@@ -1,9 +1,12 @@
-//! TCP connections with a limit on unsent bytes in the kernel.
+//! TCP connections for uploads. They differ from ureq's in two ways.
 //!
-//! With ureq's connections, the kernel buffers megabytes. A payload is then written long before it is sent,
-//! and a slow upload seems to make no progress. These connections differ only in `UNSENT_BYTES`, on systems
-//! that support such a limit.
+//! - The kernel buffers at most `UNSENT_BYTES`, on systems that support such a limit. Otherwise it buffers
+//!   megabytes: a payload is written long before it is sent, and a slow upload seems to make no progress.
+//! - A response to an unfinished request stops the request. ureq writes a whole payload before it reads, so the
+//!   connection discards the rest, and [`is_answered`] tells the reader of the payload. Under TLS a response
+//!   cannot be recognized, only that the server no longer reads: the connection is closed or broken.
 
+use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Weak};
@@ -20,6 +23,24 @@ use ureq::unversioned::transport::{
 const UNSENT_BYTES: u32 = 128 << 10;
 /// The minimum time for an address that is followed by others.
 const LEAST_TIME: Duration = Duration::from_millis(10);
+/// The time after which a blocked write looks for an early response.
+const BLOCKED_WRITE: Duration = Duration::from_millis(250);
+
+thread_local! {
+    /// Whether the request of this thread was answered before its end. ureq reads a payload and writes it on one
+    /// thread, and has no other path from a connection to a payload.
+    static ANSWERED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Returns whether the request that this thread sends was answered before its end.
+pub(crate) fn is_answered() -> bool {
+    ANSWERED.get()
+}
+
+/// Forgets the previous request of this thread.
+pub(crate) fn begin_request() {
+    ANSWERED.set(false);
+}
 
 /// Connects unless an earlier connector of the chain has connected.
 #[derive(Debug)]
@@ -43,7 +64,14 @@ impl<In: Transport> Connector<In> for Tcp {
         let handle: Weak<Stream> = Arc::downgrade(&stream);
         (details.register_shutdown)(handle)?;
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
-        Ok(Some(Either::B(Connection { stream, buffers, read_timeout: None, write_timeout: None })))
+        Ok(Some(Either::B(Connection {
+            stream,
+            buffers,
+            read_timeout: None,
+            write_timeout: None,
+            is_writing: false,
+            is_answered: false,
+        })))
     }
 }
 
@@ -85,15 +113,81 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
+fn is_broken(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted)
+}
+
 /// A socket, which another thread may shut down.
 #[derive(Debug)]
 struct Stream(TcpStream);
+
+impl Stream {
+    /// Writes all bytes, unless the request that they continue is answered. Progress restarts the time.
+    fn write(&self, mut left: &[u8], continued: bool, time: Option<Duration>) -> io::Result<Written> {
+        let mut stream = &self.0;
+        let mut progress = Instant::now();
+        while !left.is_empty() {
+            if continued && self.has_response()? {
+                return Ok(Written::Answered);
+            }
+            match stream.write(left) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    left = &left[written..];
+                    progress = Instant::now();
+                }
+                Err(error) if is_timeout(&error) || error.kind() == ErrorKind::Interrupted => {
+                    if time.is_some_and(|time| progress.elapsed() >= time) {
+                        return Err(ErrorKind::TimedOut.into());
+                    }
+                }
+                // The server may have answered before it closed the connection.
+                Err(error) if continued && is_broken(&error) => return Ok(Written::Answered),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Written::All)
+    }
+
+    /// Returns whether the server has sent a final response, or the end of the stream. An interim response and
+    /// a TLS record are neither.
+    fn has_response(&self) -> io::Result<bool> {
+        let mut start = [0; b"HTTP/1.1 2".len()];
+        match self.peek(&mut start) {
+            Ok(None) => Ok(false),
+            Ok(Some(0)) => Ok(true),
+            Ok(Some(length)) => {
+                Ok(length == start.len() && start.starts_with(b"HTTP/1.") && start[start.len() - 1] != b'1')
+            }
+            Err(error) if is_broken(&error) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the length of the start of the input, or `None` if nothing has come.
+    fn peek(&self, start: &mut [u8]) -> io::Result<Option<usize>> {
+        let stream = &self.0;
+        stream.set_nonblocking(true)?;
+        let peeked = stream.peek(start);
+        stream.set_nonblocking(false)?;
+        match peeked {
+            Ok(length) => Ok(Some(length)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
 
 impl ShutdownHandle for Stream {
     fn shutdown(&self) {
         // It fails only if the socket is already shut down.
         let _ = self.0.shutdown(Shutdown::Both);
     }
+}
+
+enum Written {
+    All,
+    Answered,
 }
 
 /// A connection, and the buffers that ureq reads and writes through.
@@ -104,6 +198,11 @@ pub(crate) struct Connection {
     /// The timeouts that are set on the socket. Caching them saves system calls.
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
+    /// Whether bytes were written since the last read.
+    is_writing: bool,
+    /// Whether a request was answered before its end. Its remaining bytes are discarded, and the connection is
+    /// not used again.
+    is_answered: bool,
 }
 
 impl Transport for Connection {
@@ -112,17 +211,28 @@ impl Transport for Connection {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        if self.is_answered {
+            return Ok(());
+        }
         let timeout = timeout.for_write();
         let time = time(timeout)?;
-        if self.write_timeout != time {
-            self.stream.0.set_write_timeout(time)?;
-            self.write_timeout = time;
+        let wait = Some(time.map_or(BLOCKED_WRITE, |time| time.min(BLOCKED_WRITE)));
+        if self.write_timeout != wait {
+            self.stream.0.set_write_timeout(wait)?;
+            self.write_timeout = wait;
         }
-        // The timeout applies to each write call, so progress restarts it.
-        (&self.stream.0).write_all(&self.buffers.output()[..amount]).map_err(|error| classify(error, timeout))
+        let output = &self.buffers.output()[..amount];
+        let written = self.stream.write(output, self.is_writing, time);
+        if let Written::Answered = written.map_err(|error| classify(error, timeout))? {
+            self.is_answered = true;
+            ANSWERED.set(true);
+        }
+        self.is_writing = true;
+        Ok(())
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        self.is_writing = false;
         let timeout = timeout.for_read();
         let time = time(timeout)?;
         if self.read_timeout != time {
@@ -147,10 +257,7 @@ impl Transport for Connection {
     /// Returns whether an idle connection is open: there is nothing to read, neither unexpected bytes nor the
     /// end of the stream.
     fn is_open(&mut self) -> bool {
-        let stream = &self.stream.0;
-        let peeked = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
-        let is_quiet = peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
-        is_quiet && stream.set_nonblocking(false).is_ok()
+        !self.is_answered && self.stream.peek(&mut [0]).is_ok_and(|length| length.is_none())
     }
 }
 
