@@ -119,13 +119,18 @@ impl Auth {
     ) -> Authorization {
         let used = self.tick();
         let space = &ProtectionSpace::of(target);
+        let may_authorize = origin::may_authorize(&space.origin, origin);
+        let credential =
+            may_authorize.then(|| self.logins.credential(space, || target.scope(), used)).flatten();
+        let Some(credential) = credential else {
+            if let Some(state) = self.requests.get_mut(&request) {
+                state.proof = None;
+            }
+            return Authorization::Send(None);
+        };
         let state = self.requests.entry(request).or_insert_with(|| RequestState::new(space.clone()));
         state.proof = None;
-        if !origin::may_authorize(&space.origin, origin) {
-            return Authorization::Send(None);
-        }
-        match self.logins.credential(space, &target.scope, used) {
-            Credential::NotNeeded => Authorization::Send(None),
+        match credential {
             Credential::Unknown => {
                 let query = ids.query();
                 self.ask(query, target, space);
@@ -169,12 +174,14 @@ impl Auth {
     pub(crate) fn challenged(
         &mut self,
         request: TaskId,
+        target: &Target,
         mut refusal: Refusal,
         headers: &HeaderMap,
         alive: usize,
     ) -> Result<(), Cause> {
         let now = self.tick();
-        let Some(state) = self.requests.get_mut(&request) else { return Err(refusal.into()) };
+        let new = || RequestState::new(ProtectionSpace::of(target));
+        let state = self.requests.entry(request).or_insert_with(new);
         let space = &state.space;
         let scheme = Scheme::of_challenge(&space.origin, headers, self.plain_http)?;
         let is_newer = |obtained| state.challenged.as_ref().is_some_and(|(last, _)| *last < obtained);
@@ -246,7 +253,7 @@ impl Auth {
         };
         let obtained = self.tick();
         self.logins.answered(&space, found, obtained);
-        if !matches!(self.logins.credential(&space, &Scope::default(), obtained), Credential::Missing) {
+        if !matches!(self.logins.credential(&space, Scope::default, obtained), Some(Credential::Missing)) {
             return waiting.map(|request| (request, Ok(()))).collect();
         }
         // One answer serves all waiting requests; none asks again. A request without a 401 of its own
@@ -293,9 +300,9 @@ impl Auth {
         self.waiting.queue(Awaited::Token(fetch))
     }
 
-    /// Returns whether a login is known for the registry of `request`.
-    pub(crate) fn has_login(&self, request: TaskId) -> bool {
-        self.requests.get(&request).is_some_and(|state| self.logins.has_login(&state.space))
+    /// Returns whether a login is known for the registry of `target`.
+    pub(crate) fn has_login(&self, target: &Target) -> bool {
+        self.logins.has_login(&ProtectionSpace::of(target))
     }
 
     /// Records that the registry accepted the credential of `request` for part of its content. A later

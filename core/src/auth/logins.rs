@@ -65,8 +65,6 @@ enum Login {
 /// The credential for a request to a protection space, or the way to obtain one.
 #[derive(Debug)]
 pub(crate) enum Credential {
-    /// The registry has sent no challenge.
-    NotNeeded,
     /// The driver has not been asked for a login.
     Unknown,
     /// The driver has been asked and has not answered.
@@ -84,13 +82,19 @@ impl Logins {
         Self { spaces: BTreeMap::new(), asked: 0, max: max.max(1) }
     }
 
-    /// Returns the credential for a request that requires the scope `need`.
-    pub(crate) fn credential(&mut self, space: &ProtectionSpace, need: &Scope, used: u64) -> Credential {
-        let Some(protection) = self.spaces.get_mut(space) else { return Credential::NotNeeded };
+    /// Returns the credential for a request that requires the scope `need`, or `None` if the registry has
+    /// sent no challenge.
+    pub(crate) fn credential(
+        &mut self,
+        space: &ProtectionSpace,
+        need: impl FnOnce() -> Scope,
+        used: u64,
+    ) -> Option<Credential> {
+        let protection = self.spaces.get_mut(space)?;
         protection.last_used = used;
         let (found, obtained) = match &protection.login {
-            Login::Unknown => return Credential::Unknown,
-            Login::Asked(query) => return Credential::Asked(*query),
+            Login::Unknown => return Some(Credential::Unknown),
+            Login::Asked(query) => return Some(Credential::Asked(*query)),
             Login::Known { found, obtained } => (found, *obtained),
         };
         let header = match (&protection.scheme, found) {
@@ -100,18 +104,18 @@ impl Logins {
             }
             (Scheme::Basic, Some(Credentials::Identity(_)) | None) => None,
             (Scheme::Bearer { realm, service, scope }, found) => {
-                let mut wanted = need.clone();
+                let mut wanted = need();
                 wanted.merge(scope);
-                return Credential::Token(Box::new(TokenKey {
+                return Some(Credential::Token(Box::new(TokenKey {
                     registry: space.origin.clone(),
                     realm: realm.clone(),
                     service: service.clone(),
                     credentials: found.clone(),
                     scope: wanted,
-                }));
+                })));
             }
         };
-        header.map_or(Credential::Missing, |header| Credential::Login { header, obtained })
+        Some(header.map_or(Credential::Missing, |header| Credential::Login { header, obtained }))
     }
 
     /// Stores a challenge; `None` keeps the scheme of the last one. If the challenge rejects a login,

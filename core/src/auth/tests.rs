@@ -31,12 +31,18 @@ impl Flow {
     /// Sends a request to the n-th repository and answers it with 401, among `alive` operations.
     fn challenge(&mut self, n: usize, challenge: &'static str, alive: usize) -> TaskId {
         let (request, _) = self.request(n);
-        let outcome = self.refuse(request, challenge, alive);
+        let outcome = self.refuse(request, n, challenge, alive);
         assert!(outcome.is_ok(), "{outcome:?}");
         request
     }
 
-    fn refuse(&mut self, request: TaskId, challenge: &'static str, alive: usize) -> Result<(), Cause> {
+    fn refuse(
+        &mut self,
+        request: TaskId,
+        n: usize,
+        challenge: &'static str,
+        alive: usize,
+    ) -> Result<(), Cause> {
         let mut headers = HeaderMap::new();
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         let refusal = Refusal {
@@ -46,7 +52,7 @@ impl Flow {
             retry_after: None,
             with_login: false,
         };
-        self.auth.challenged(request, refusal, &headers, alive)
+        self.auth.challenged(request, &target(n), refusal, &headers, alive)
     }
 
     /// Makes the session ask the driver for the n-th repository's login.
@@ -210,13 +216,13 @@ fn a_rejected_cached_token_is_refetched_and_a_rejected_fresh_one_is_final() {
     // This request arrives when the token is cached.
     let (request, authorization) = flow.request(0);
     assert!(matches!(authorization, Authorization::Send(Some(_))), "{authorization:?}");
-    assert_eq!(flow.refuse(request, BEARER, 1), Ok(()));
+    assert_eq!(flow.refuse(request, 0, BEARER, 1), Ok(()));
     let Authorization::Fetch(fetch, _) = flow.authorize(request, 0) else {
         panic!("the rejected token was kept")
     };
     flow.auth.fetched(fetch, Ok(&token("t2")), Time::ZERO, 1);
     assert!(matches!(flow.authorize(request, 0), Authorization::Send(Some(_))));
-    let Err(Cause::Answered(refusal)) = flow.refuse(request, BEARER, 1) else {
+    let Err(Cause::Answered(refusal)) = flow.refuse(request, 0, BEARER, 1) else {
         panic!("the rejection was not final")
     };
     assert!(refusal.with_login);

@@ -258,10 +258,6 @@ impl Lanes {
     }
 
     fn lane(&mut self, origin: &Origin) -> &mut Lane {
-        // Most origins exist: this avoids cloning them.
-        if !self.by_origin.contains_key(origin) {
-            self.by_origin.insert(origin.clone(), Lane::default());
-        }
         self.by_origin.entry(origin.clone()).or_default()
     }
 }

@@ -18,7 +18,7 @@ impl Session {
         }
         for target in running.op.targets() {
             if !running.queued.contains(&target.origin) {
-                running.queued.insert(target.origin.clone());
+                running.queued.push(target.origin.clone());
                 self.lanes.push(&target.origin, Job::Op(op));
             }
         }

@@ -29,7 +29,7 @@ pub(crate) struct Running {
     /// Whether it is in the session's list of ready operations.
     pub(crate) is_ready: bool,
     /// The origins whose queues contain it.
-    pub(crate) queued: BTreeSet<Origin>,
+    pub(crate) queued: Vec<Origin>,
 }
 
 impl Running {
@@ -45,7 +45,7 @@ impl Running {
             deadline: None,
             ended: None,
             is_ready: false,
-            queued: BTreeSet::new(),
+            queued: Vec::new(),
         }
     }
 }

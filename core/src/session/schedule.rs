@@ -132,7 +132,7 @@ impl Session {
                 let running = self.ops.get_mut(&id)?;
                 let idle = running.paused || running.ended.is_some();
                 let Some(admission) = (if idle { None } else { running.op.next_fetch(origin) }) else {
-                    running.queued.remove(origin);
+                    running.queued.retain(|queued| queued != origin);
                     return None;
                 };
                 self.lanes.push(origin, Job::Op(id));

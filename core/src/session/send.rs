@@ -77,7 +77,10 @@ impl Session {
             #[cfg(feature = "scripted")]
             FetchKind::Call(call) => (call.kind, target.base.uri(&call.endpoint), None),
         };
-        let origin = Origin::of(&start_uri)?;
+        let origin = match kind {
+            RequestKind::GetElsewhere => Origin::of(&start_uri)?,
+            _ => target.origin.clone(),
+        };
         let id = self.ids.task();
         let task = Task::new(Purpose::Fetch { op, fetch }, kind, start_uri, origin, part);
         self.tasks.insert(id, task);

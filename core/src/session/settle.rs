@@ -66,8 +66,8 @@ impl Session {
             error_body::refusal(status, by, headers, body, redactor, self.config.limits.error_entries);
         match (task.kind.classify(status), &task.purpose) {
             (Class::Redirect, _) => self.redirected(id, headers),
-            (Class::Challenge, Purpose::Fetch { .. }) if by == Responder::Registry => {
-                match self.auth.challenged(id, refusal, headers, self.ops.len()) {
+            (Class::Challenge, Purpose::Fetch { fetch, .. }) if by == Responder::Registry => {
+                match self.auth.challenged(id, &fetch.target, refusal, headers, self.ops.len()) {
                     Ok(()) => self.start_over(id),
                     Err(cause) => self.fail_task(id, cause),
                 }
@@ -93,7 +93,8 @@ impl Session {
     fn has_login(&self, id: TaskId) -> bool {
         match self.tasks.get(&id).map(|task| &task.purpose) {
             Some(Purpose::Token(token)) => token.has_login(),
-            _ => self.auth.has_login(id),
+            Some(Purpose::Fetch { fetch, .. }) => self.auth.has_login(&fetch.target),
+            None => false,
         }
     }
 

@@ -90,10 +90,12 @@ impl Endpoint {
         let mut query = String::new();
         let path = match self {
             Self::Version => "/v2/".to_owned(),
-            Self::Blob(repository, digest) => format!("/v2/{repository}/blobs/{digest}"),
+            Self::Blob(repository, digest) => {
+                ["/v2/", repository.as_str(), "/blobs/", &digest.to_string()].concat()
+            }
             Self::Manifest(repository, name, tags) => {
                 add(&mut query, "tag", tags.iter().take(Self::MAX_TAGS));
-                format!("/v2/{repository}/manifests/{name}")
+                ["/v2/", repository.as_str(), "/manifests/", &name.to_string()].concat()
             }
             Self::Uploads(repository, begin) => {
                 match begin {

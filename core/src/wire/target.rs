@@ -13,15 +13,17 @@ pub(crate) struct Target {
     pub(crate) repository: Repository,
     pub(crate) origin: Origin,
     pub(crate) base: Base,
-    /// The scope that the operation requires.
-    pub(crate) scope: Scope,
 }
 
 impl Target {
     /// Creates the target of a pull.
     pub(crate) fn to_pull(registry: &Registry, repository: &Repository, plain_http: PlainHttp) -> Self {
         let (origin, base) = Origin::of_registry(registry, plain_http);
-        let scope = Scope::pull(repository);
-        Self { registry: registry.clone(), repository: repository.clone(), origin, base, scope }
+        Self { registry: registry.clone(), repository: repository.clone(), origin, base }
+    }
+
+    /// Returns the scope that the operation requires. Only a registry with tokens needs it.
+    pub(crate) fn scope(&self) -> Scope {
+        Scope::pull(&self.repository)
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn play(what: &str, is_long: bool) -> Fallible<()> {
     let images: Vec<Descriptor> =
         (0..2 * TIMES).map(|number| memory.add_document(MediaType::OCI_MANIFEST, image(number))).collect();
     let indexes = [TIMES, 2 * TIMES].map(|times| memory.add_index(Flavour::OCI, &images[..times]));
-    let registry = Registry::of(&memory, images.iter().chain(&indexes));
+    let mut registry = Registry::of(&memory, images.iter().chain(&indexes));
     let times = if is_long { 2 * TIMES } else { TIMES };
     let base: Reference = "registry.example/team/app".parse()?;
     let mut session = Session::new(Config::default(), 0);
@@ -114,17 +114,17 @@ impl Registry {
         Self { answers: answers.collect() }
     }
 
-    /// Responds to all requests until an operation is done, and returns the number of nodes.
-    fn answer(&self, session: &mut Session) -> Fallible<usize> {
+    /// Responds to each request, once, until an operation is done, and returns the number of nodes.
+    fn answer(&mut self, session: &mut Session) -> Fallible<usize> {
         let mut nodes = 0;
         loop {
             match session.poll_output(Time::ZERO) {
                 Output::Send(exchange) => {
                     let (request, _sending, awaiting) = exchange.split();
                     let path = request.uri().path();
-                    let (head, body) = self.answers.get(path).ok_or("a request for unknown content")?;
-                    let mut receiving = awaiting.head(head.status, head.headers.clone());
-                    receiving.push(body)?;
+                    let (head, body) = self.answers.remove(path).ok_or("a request for unknown content")?;
+                    let mut receiving = awaiting.head(head.status, head.headers);
+                    receiving.push(&body)?;
                     session.complete(Time::ZERO, receiving.finish());
                 }
                 Output::Ask(query, Question::Store { .. }) => {
