@@ -1,16 +1,15 @@
 //! Authentication, per registry and repository: from a request's first 401 to an accepted credential.
 //!
-//! 1. A request is sent without credentials until its registry answers 401. [`Auth::challenged`] stores the
-//!    challenge for the registry's origin and the repository, and the request is queued again.
-//! 2. [`Auth::authorize`] finds the challenge without a login and queues a question for the driver.
-//!    [`Auth::answered`] stores the login and resumes all requests that waited for it.
-//! 3. For a Bearer challenge, [`Auth::authorize`] looks for a cached token that covers the need, and returns a
-//!    [`TokenRequest`] if there is none. The session sends it like any other request.
-//! 4. [`Auth::fetched`] caches the token and resumes the requests that waited for it. If the token request
-//!    failed, it fails them and keeps no state.
-//! 5. [`Auth::authorize`] returns the header and remembers when its credential was obtained. If the registry
-//!    rejects it, [`Auth::challenged`] drops it and the flow starts over, unless the credential is newer than
-//!    the request's last 401.
+//! 1. A request is sent without credentials until its registry answers 401, and [`Auth::challenged`] stores the
+//!    challenge for the registry's origin and the repository.
+//! 2. If no login is known, [`Auth::authorize`] queues a question for the driver, and [`Auth::answered`] stores
+//!    the login and resumes all requests that waited for it.
+//! 3. For a Bearer challenge, [`Auth::authorize`] uses a cached token that covers the need, or returns a
+//!    [`TokenRequest`], which the session sends like any other request.
+//! 4. [`Auth::fetched`] caches the token and resumes the requests that waited for it, or fails them and keeps
+//!    no state if the token request failed.
+//! 5. [`Auth::authorize`] remembers when the credential in its header was obtained: if the registry rejects it,
+//!    [`Auth::challenged`] drops it and the flow starts over, unless it is newer than the request's last 401.
 //!
 //! Source: RFC 9110, section 11; RFC 7617; Docker's pages on token authentication and `OAuth2`.
 
