@@ -29,7 +29,7 @@ pub struct Watched {
     /// Content that needed no request.
     data: Option<Bytes>,
     /// Sinks whose bytes may be delivered again, from the offset at which a driver was dropped.
-    anew: BTreeSet<Digest>,
+    redelivered: BTreeSet<Digest>,
     /// Sinks with a held part, which may be corrupt: all bytes may be delivered again.
     begun: BTreeSet<Digest>,
     /// The path of the last request for each content.
@@ -110,14 +110,14 @@ impl Watched {
     pub(super) fn dropped(&mut self, name: &str) {
         *self.dropped.entry(name.to_owned()).or_default() += 1;
         if let Ok(digest) = name.parse() {
-            self.anew.insert(digest);
+            self.redelivered.insert(digest);
         }
     }
 
     /// Records a lost request, whose bytes are delivered again.
     pub(super) fn lost(&mut self, name: &str) {
         if let Ok(digest) = name.parse() {
-            self.anew.insert(digest);
+            self.redelivered.insert(digest);
         }
     }
 
@@ -156,12 +156,12 @@ impl Watched {
     pub(super) fn deliver(&mut self, digest: &Digest, at: u64, bytes: &[u8]) {
         let at = usize::try_from(at).expect("the offset fits in memory");
         let sink = self.sinks.entry(digest.clone()).or_default();
-        if at < sink.len() && (self.anew.contains(digest) || at == 0 && self.begun.remove(digest)) {
+        if at < sink.len() && (self.redelivered.contains(digest) || at == 0 && self.begun.remove(digest)) {
             sink.truncate(at);
         }
         assert_eq!(at, sink.len(), "the sink of {digest} receives bytes twice, or misses some");
         if !bytes.is_empty() {
-            self.anew.remove(digest);
+            self.redelivered.remove(digest);
         }
         sink.extend_from_slice(bytes);
     }

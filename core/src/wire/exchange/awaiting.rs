@@ -1,6 +1,6 @@
 //! An exchange that waits for the head of its response.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;

@@ -1,6 +1,6 @@
 //! The addresses that a driver may connect to.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The addresses that a driver may connect to for an exchange.
 ///
