@@ -2,19 +2,17 @@
 
 use std::future::poll_fn;
 use std::mem;
-use std::panic::catch_unwind;
-use std::pin::Pin;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
 use oci_proto::{Answer, Error, Event, Fault, FaultKind, OpId, QueryId, Session};
 use tokio::runtime::Handle;
-use tokio::time::{Sleep, sleep_until};
 
 use crate::driver::Shared;
 use crate::mailbox::{FULL, Mailbox, Message};
+use crate::timer::Timer;
 use crate::transfer::panic_message;
 
 /// An operation in progress. Dropping it cancels the operation.
@@ -26,7 +24,7 @@ pub(crate) struct Call {
     /// The last waker that was registered in the mailbox.
     waker: Option<Waker>,
     /// Fires when the session must be polled.
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Timer,
 }
 
 type Start = Box<dyn FnOnce(&mut Session) -> OpId + Send>;
@@ -45,13 +43,13 @@ impl Call {
         start: impl FnOnce(&mut Session) -> OpId + Send + 'static,
     ) -> Self {
         let flag = Arc::new(AtomicBool::new(true));
-        Self { shared, stage: Stage::New(Box::new(start)), flag, waker: None, timer: None }
+        Self { shared, stage: Stage::New(Box::new(start)), flag, waker: None, timer: Timer::default() }
     }
 
     pub(crate) fn start(shared: Arc<Shared>, start: impl FnOnce(&mut Session) -> OpId) -> Self {
         let flag = Arc::new(AtomicBool::new(true));
         let op = begin(&shared, &flag, start);
-        Self { shared, stage: Stage::Running(op), flag, waker: None, timer: None }
+        Self { shared, stage: Stage::Running(op), flag, waker: None, timer: Timer::default() }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -106,10 +104,17 @@ impl Call {
             {
                 return Poll::Ready(message);
             }
-            let Some(timer) = &mut self.timer else { return Poll::Pending };
-            ready!(timer.as_mut().poll(cx));
-            self.timer = None;
-            self.shared.step(|_, _| ());
+            match catch_unwind(AssertUnwindSafe(|| self.timer.poll(cx))) {
+                Ok(fired) => {
+                    ready!(fired);
+                    self.shared.step(|_, _| ());
+                }
+                Err(panic) => {
+                    let why = panic_message(&*panic);
+                    self.fail(Fault::new(FaultKind::Unsupported, format_args!("no timer: {why}")));
+                }
+            }
+            self.timer.set(None);
             self.flag.store(true, Ordering::Relaxed);
         }
     }
@@ -127,7 +132,8 @@ impl Call {
             self.flag.store(false, Ordering::Relaxed);
             self.waker = Some(cx.waker().clone());
             drop(state);
-            self.set_timer(wait.map(oci_proto::Time::since_epoch));
+            let at = wait.and_then(|wait| self.shared.epoch.checked_add(wait.since_epoch()));
+            self.timer.set(at);
             return None;
         };
         // There may be further messages, and the mailbox may have consumed its waker.
@@ -177,23 +183,6 @@ impl Call {
     pub(crate) fn fail(&self, fault: Fault) {
         if let Stage::Running(op) = self.stage {
             self.shared.step(|state, _| state.session.fail(op, fault));
-        }
-    }
-
-    /// Sets the timer. A runtime without timers panics here, which fails the operation.
-    fn set_timer(&mut self, after: Option<Duration>) {
-        let at = after.and_then(|after| self.shared.epoch.checked_add(after));
-        match (at, &mut self.timer) {
-            (None, timer) => *timer = None,
-            (Some(at), Some(timer)) if timer.deadline() == at => {}
-            (Some(at), Some(timer)) => timer.as_mut().reset(at),
-            (Some(at), timer) => match catch_unwind(|| Box::pin(sleep_until(at))) {
-                Ok(set) => *timer = Some(set),
-                Err(panic) => {
-                    let why = panic_message(&*panic);
-                    self.fail(Fault::new(FaultKind::Unsupported, format_args!("no timer: {why}")));
-                }
-            },
         }
     }
 }

@@ -54,13 +54,13 @@ mod connector;
 mod driver;
 mod erased;
 mod fault;
-mod idle;
 mod mailbox;
 mod payload;
 #[cfg(feature = "pull")]
 mod pull;
 #[cfg(feature = "server")]
 pub mod server;
+mod timer;
 mod transfer;
 mod transport;
 mod walk;

@@ -1,6 +1,6 @@
 //! Pulls whole trees into layouts on disk.
 
-use std::future::{pending, poll_fn};
+use std::future::poll_fn;
 use std::mem;
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use oci_proto::layout::RefName;
 use oci_proto::{Answer, Descriptor, Event, Fault, FaultKind, Question, Sink, StoreContent};
 use oci_proto_layout::{LayoutDestination, LayoutError, PullError};
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::{JoinSet, spawn_blocking, yield_now};
 use tokio::time::Instant;
 
 use crate::call::Call;
@@ -37,13 +37,10 @@ pub(crate) async fn pull(
             }
             Message::Event(Event::Resolved(descriptor)) => root = Some(descriptor),
             Message::Ask(query, question) => {
-                match blocking(&destination, move |destination| find(destination, question)).await {
-                    Ok(Some(answer)) => call.answer(query, answer),
-                    Ok(None) => call.decline(query),
-                    Err(error) => {
-                        call.answer(query, Answer::Failed(Fault::new(FaultKind::Storage, &error)));
-                        return Err(error.into());
-                    }
+                let find = move |destination: &_| find(destination, question.clone());
+                match wherever_polled(&destination, find).await? {
+                    Some(answer) => call.answer(query, answer),
+                    None => call.decline(query),
                 }
             }
             Message::Event(Event::Skipped(descriptor)) => destination.skipped(&descriptor),
@@ -51,8 +48,9 @@ pub(crate) async fn pull(
             Message::Event(Event::Done) => {
                 let root: Descriptor = root.expect("a session resolves before it is done");
                 let descriptor = root.clone();
-                blocking(&destination, move |destination| destination.done(&descriptor, name.as_ref()))
-                    .await?;
+                let done =
+                    move |destination: &LayoutDestination| destination.done(&descriptor, name.as_ref());
+                wherever_polled(&destination, done).await?;
                 return Ok(root);
             }
             Message::Event(_) => {}
@@ -122,9 +120,14 @@ async fn run(mut transfer: Box<Transfer>, destination: Arc<LayoutDestination>, g
                 let _held = held;
                 full.append_to(destination)
             };
-            if let Err(error) = blocking(&destination, append).await {
-                transfer.fail(Fault::new(FaultKind::Storage, error));
-                break;
+            match blocking(&destination, append).await {
+                // The guard reports the exchange as lost.
+                None => return,
+                Some(Err(error)) => {
+                    transfer.fail(Fault::new(FaultKind::Storage, error));
+                    break;
+                }
+                Some(Ok(())) => {}
             }
             written = Instant::now();
         }
@@ -154,18 +157,33 @@ impl Batch {
     }
 }
 
-/// Reads or writes files on a blocking thread.
+/// Reads or writes files on a blocking thread, for a future that may move to another runtime: if its runtime
+/// shuts down before the work begins, the work begins on the runtime that polls the future next.
+async fn wherever_polled<R: Send + 'static>(
+    destination: &Arc<LayoutDestination>,
+    work: impl Fn(&LayoutDestination) -> Result<R, LayoutError> + Clone + Send + 'static,
+) -> Result<R, PullError> {
+    for _ in 0..2 {
+        if let Some(result) = blocking(destination, work.clone()).await {
+            return Ok(result?);
+        }
+        yield_now().await;
+    }
+    let fault = Fault::new(FaultKind::Unsupported, "the runtime that polls the pull has shut down");
+    Err(PullError::Registry(fault.into()))
+}
+
+/// Reads or writes files on a blocking thread. Returns `None` if the runtime shuts down before the work begins.
 async fn blocking<R: Send + 'static>(
     destination: &Arc<LayoutDestination>,
     work: impl FnOnce(&LayoutDestination) -> Result<R, LayoutError> + Send + 'static,
-) -> Result<R, LayoutError> {
+) -> Option<Result<R, LayoutError>> {
     let destination = destination.clone();
     match spawn_blocking(move || work(&destination)).await {
-        Ok(result) => result,
+        Ok(result) => Some(result),
         Err(ended) => match ended.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
-            // The runtime is shutting down, and will drop this future.
-            Err(_) => pending().await,
+            Err(_) => None,
         },
     }
 }

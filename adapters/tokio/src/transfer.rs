@@ -21,8 +21,8 @@ use oci_proto::{
 
 use crate::erased::{ErasedBody, ErasedTransport, ResponseFuture};
 use crate::fault::{Classify, fault};
-use crate::idle::IdleTimer;
 use crate::payload::{Body, BodySender};
+use crate::timer::IdleTimer;
 
 /// The maximum number of bytes that are hashed at a time, regardless of the transport's chunks.
 const CHUNK: usize = 128 << 10;

@@ -141,6 +141,23 @@ fn a_client_survives_the_shutdown_of_a_runtime_with_a_request_in_flight() {
     });
 }
 
+/// The call set its timer on the first runtime, for its deadline, and needs it for a retry on the second.
+#[test]
+fn a_call_with_a_deadline_outlives_its_runtime() {
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let client = Client::with_settings(Settings::default().timeout(Duration::from_secs(60))).unwrap();
+    let servers = runtime();
+    let (address, mut told) = servers.block_on(silent());
+    let reference = tag(address);
+    let first = runtime();
+    let mut call = Box::pin(client.resolve(&reference, None));
+    first.block_on(ask(call.as_mut(), &mut told));
+    first.shutdown_timeout(Duration::from_secs(5));
+    servers.block_on(hears(&mut told, "closed"));
+    runtime().block_on(ask(call.as_mut(), &mut told));
+}
+
 #[test]
 fn calls_streams_and_readers_move_between_threads() {
     fn sent<X: Send>(_: X) {}

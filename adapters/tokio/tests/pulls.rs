@@ -2,8 +2,10 @@
 
 mod common;
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use common::{Registry, read_head};
@@ -218,4 +220,39 @@ fn a_blob_whose_exchange_is_lost_starts_over_in_its_file() {
     let digest = oci_proto::Digest::of(oci_proto::Algorithm::Sha256, &layers[0]);
     let mut blob = Layout::open(home.path()).unwrap().blob(&digest, None).unwrap();
     std::io::copy(&mut blob, &mut std::io::sink()).expect("the blob is verified as it is read");
+}
+
+/// A pull is polled on a runtime that has shut down, where no file can be read or written. It continues on
+/// another runtime, or ends with an error.
+#[test]
+fn a_pull_survives_a_runtime_without_blocking_threads() {
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let servers = runtime();
+    let registry = servers.block_on(Registry::sample());
+    let tag = registry.latest();
+    for moves in [true, false] {
+        let home = tempfile::tempdir().unwrap();
+        let layout = LayoutDestination::new(LayoutWriter::open(home.path()).unwrap());
+        let client = Client::new().unwrap();
+        let mut pull = Box::pin(client.pull(&tag, layout, PullOptions::default()));
+        let first = runtime();
+        first.block_on(async {
+            assert!(poll_fn(|cx| Poll::Ready(pull.as_mut().poll(cx))).await.is_pending());
+            // The response arrives, and the pull has a question to answer.
+            sleep(Duration::from_millis(500)).await;
+        });
+        let handle = first.handle().clone();
+        drop(first);
+        let mut poll_there = || handle.block_on(poll_fn(|cx| Poll::Ready(pull.as_mut().poll(cx))));
+        assert!(poll_there().is_pending());
+        if moves {
+            let pulled = runtime().block_on(async { timeout(Duration::from_secs(10), pull).await });
+            assert_eq!(pulled.expect("the pull hangs").unwrap().digest, registry.root.digest);
+        } else {
+            let ended = std::iter::repeat_with(poll_there).take(10).find(Poll::is_ready);
+            let Some(Poll::Ready(Err(error))) = ended else { panic!("{ended:?}") };
+            assert!(error.to_string().ends_with("the runtime that polls the pull has shut down"), "{error}");
+        }
+    }
 }
