@@ -25,7 +25,7 @@ use crate::transport::{HyperTransport, Transport};
 use crate::walk::Walk;
 
 #[cfg(test)]
-mod uploads;
+mod tests;
 
 /// The User-Agent, unless the settings contain a session configuration.
 const USER_AGENT: HeaderValue =

@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use common::{Registry, closed, server, tag};
+use common::{Registry, closed, runtime, server, tag};
 use futures_util::StreamExt;
 use oci_proto::{Config, FaultKind, WalkOptions};
 use oci_proto_tokio::{Client, Settings};
@@ -118,8 +118,6 @@ async fn a_call_that_is_not_polled_does_not_block_another() {
 
 #[test]
 fn a_client_survives_the_shutdown_of_a_runtime_with_a_request_in_flight() {
-    let runtime =
-        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let client = one_at_a_time();
     let servers = runtime();
     let (address, mut told) = servers.block_on(silent());
@@ -144,8 +142,6 @@ fn a_client_survives_the_shutdown_of_a_runtime_with_a_request_in_flight() {
 /// The call set its timer on the first runtime, for its deadline, and needs it for a retry on the second.
 #[test]
 fn a_call_with_a_deadline_outlives_its_runtime() {
-    let runtime =
-        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let client = Client::with_settings(Settings::default().timeout(Duration::from_secs(60))).unwrap();
     let servers = runtime();
     let (address, mut told) = servers.block_on(silent());

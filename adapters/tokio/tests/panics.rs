@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Registry, blob_of};
+use common::{Registry, blob_of, runtime};
 use futures_util::StreamExt;
 use http::{Request, Response};
 use http_body::Frame;
@@ -131,7 +131,7 @@ async fn a_transport_that_panics_ends_every_call_with_an_error() {
 
 #[test]
 fn a_runtime_without_io_or_time_ends_every_call_with_an_error() {
-    let servers = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let servers = runtime();
     let registry = servers.block_on(Registry::sample());
     let (tag, blob) = (registry.latest(), registry.of(&registry.root.digest));
     for (has_io, has_time, deadline) in
@@ -198,8 +198,6 @@ impl tower_service::Service<Request<Body>> for Silent {
 /// The runtime of the request shuts down, and the call is polled on another one.
 #[test]
 fn a_request_whose_task_is_dropped_ends_its_call_with_an_error() {
-    let runtime =
-        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let mut config = oci_proto::Config::default();
     config.limits.max_attempts = 1;
     let client = Client::with_transport(Settings::default().config(config), Silent, |_| None);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use common::{Registry, read_head};
+use common::{Registry, read_head, runtime};
 use oci_proto::server::{Content, Flavour, Memory};
 use oci_proto::{Config, PullOptions};
 use oci_proto_layout::{Layout, LayoutDestination, LayoutWriter, Progress};
@@ -186,8 +186,6 @@ async fn stalling(memory: Memory, manifest: oci_proto::Descriptor) -> std::net::
 
 #[test]
 fn a_blob_whose_exchange_is_lost_starts_over_in_its_file() {
-    let runtime =
-        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let mut memory = Memory::new();
     let layers = layers(1, 4 << 20);
     let root = memory.add_image(Flavour::OCI, None, &[&layers[0]]);
@@ -226,8 +224,6 @@ fn a_blob_whose_exchange_is_lost_starts_over_in_its_file() {
 /// another runtime, or ends with an error.
 #[test]
 fn a_pull_survives_a_runtime_without_blocking_threads() {
-    let runtime =
-        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let servers = runtime();
     let registry = servers.block_on(Registry::sample());
     let tag = registry.latest();

@@ -52,6 +52,13 @@ fn is_blob(head: &Parts, digest: &Digest) -> bool {
     head.uri.path().ends_with(&format!("/blobs/{digest}"))
 }
 
+/// The head of a redirect whose body has this length.
+fn redirect(head: &Parts, length: usize) -> Vec<u8> {
+    let location = format!("{}?signed=1", head.uri.path());
+    format!("HTTP/1.1 307 Temporary Redirect\r\nLocation: {location}\r\nContent-Length: {length}\r\n\r\n")
+        .into_bytes()
+}
+
 #[test]
 fn redirects_with_bodies_keep_their_connections_alive() {
     let (memory, image, _) = layers(60, 1000);
@@ -79,11 +86,7 @@ fn a_body_too_long_to_drain_closes_its_connection_at_once() {
     let registry = Registry::start(memory, &[("demo:latest", &image)], move |head| {
         if is_blob(head, &layer) && head.uri.query().is_none() {
             // Longer than the limit for draining, and never sent.
-            let location = format!("{}?signed=1", head.uri.path());
-            let head = format!(
-                "HTTP/1.1 307 Temporary Redirect\r\nLocation: {location}\r\nContent-Length: 10000000\r\n\r\n"
-            );
-            Play::Raw(head.into_bytes())
+            Play::Raw(redirect(head, 10_000_000))
         } else {
             Play::Serve
         }
@@ -102,11 +105,7 @@ fn a_slow_body_is_drained_for_a_limited_time() {
     let layer = digests[0].clone();
     let registry = Registry::start(memory, &[("demo:latest", &image)], move |head| {
         if is_blob(head, &layer) && head.uri.query().is_none() {
-            let location = format!("{}?signed=1", head.uri.path());
-            let head = format!(
-                "HTTP/1.1 307 Temporary Redirect\r\nLocation: {location}\r\nContent-Length: 100\r\n\r\n"
-            );
-            Play::Trickle(head.into_bytes(), 100)
+            Play::Trickle(redirect(head, 100), 100)
         } else {
             Play::Serve
         }

@@ -8,7 +8,13 @@ use oci_proto::server::{Memory, Server};
 use oci_proto::{Descriptor, Reference};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
+
+/// A runtime with one worker. Its shutdown drops the tasks that it runs.
+pub fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
 
 /// A registry with a repository `demo`, whose tag `latest` refers to `root`.
 pub struct Registry {

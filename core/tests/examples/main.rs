@@ -1,37 +1,26 @@
 //! The example drivers fulfil the duties of a driver.
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "the examples do I/O")]
 
-use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, Read, Write};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response};
-use oci_proto::server::{Body, Content, Memory, Server};
-use oci_proto::{Algorithm, Answer, Config, Credentials, Digest, Error, Event, Held, OpId, Output, Question};
-use oci_proto::{Reference, Session, Sink, Source, Time};
-use walk_over_tcp::connection::{Connection, Contents};
+use driver::Driver;
+use http::{Method, Response};
+use loopback::{Framed, Loopback, PATIENCE, Request, respond, write_response};
+use oci_proto::server::{Memory, Server};
+use oci_proto::{Algorithm, Credentials, Digest, Error};
 
-#[path = "../examples/owned_buffers.rs"]
+mod driver;
+mod loopback;
+#[path = "../../examples/owned_buffers.rs"]
 #[expect(dead_code, reason = "the test calls what `main` calls")]
 mod owned_buffers;
-#[path = "../examples/walk_over_tcp/main.rs"]
+#[path = "../../examples/walk_over_tcp/main.rs"]
 #[expect(dead_code, reason = "the tests call what `main` calls")]
 mod walk_over_tcp;
-
-/// The timeout for messages from the server of a test.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// The framing of a body.
-#[derive(Clone, Copy, Debug)]
-enum Framed {
-    Length,
-    Chunked,
-    UntilClosed,
-}
 
 #[test]
 fn a_walk_over_tcp_supports_every_framing_and_skips_interim_responses() {
@@ -131,7 +120,8 @@ fn a_token_is_fetched_by_post() {
         };
         write_response(stream, &response, Framed::Length)
     });
-    let mut driver = Driver { login: Some(Credentials::Identity("hunter2".into())), ..Driver::default() };
+    let mut driver = Driver::default();
+    driver.login = Some(Credentials::Identity("hunter2".into()));
     let op = driver.session.resolve(&registry.reference("demo"), None);
     driver.run(op).unwrap();
 }
@@ -333,236 +323,4 @@ fn owned_buffers_reach_the_sink_without_a_copy() {
     assert_eq!(report.bytes, 600_000);
     assert!(report.pieces > 60, "{report:?}");
     assert!(report.parts > 0, "a resumed blob starts within a chunk: {report:?}");
-}
-
-/// Runs operations on one connection.
-struct Driver {
-    session: Session,
-    connection: Connection,
-    contents: Stored,
-    login: Option<Credentials>,
-    start: Instant,
-    /// The reasons of retries.
-    retried: Vec<String>,
-}
-
-impl Default for Driver {
-    fn default() -> Self {
-        Self::new(3)
-    }
-}
-
-impl Driver {
-    fn new(max_attempts: u32) -> Self {
-        let mut config = Config::default();
-        config.limits.max_attempts = max_attempts;
-        config.limits.backoff_first = Duration::from_millis(1);
-        Self {
-            session: Session::new(config, 0),
-            connection: Connection::new(Duration::from_millis(500)),
-            contents: Stored::default(),
-            login: None,
-            start: Instant::now(),
-            retried: Vec::new(),
-        }
-    }
-
-    fn run(&mut self, op: OpId) -> Result<(), Error> {
-        loop {
-            let now = Time::from_epoch(self.start.elapsed());
-            match self.session.poll_output(now) {
-                Output::Send(exchange) => {
-                    let completion = self.connection.carry(exchange, &mut self.contents);
-                    self.session.complete(now, completion);
-                }
-                Output::Ask(query, question) => {
-                    let answer = match question {
-                        Question::Credentials(_) => Answer::Credentials(self.login.clone()),
-                        Question::Held { .. } => Answer::Held(Held::Nothing),
-                        Question::Store { .. } => Answer::Stored,
-                    };
-                    self.session.answer(now, query, answer);
-                }
-                Output::Event(of, Event::Done) if of == op => return Ok(()),
-                Output::Event(of, Event::Failed(error)) if of == op => return Err(error),
-                Output::Event(_, Event::Retry(retry)) => {
-                    let error = retry.error.to_string();
-                    let known = ["the request was not sent", "the connection broke"];
-                    self.retried
-                        .extend(known.map(str::to_owned).into_iter().filter(|kind| error.contains(kind)));
-                }
-                Output::Event(..) | Output::Abort(_) => {}
-                Output::Wait(Some(until)) => thread::sleep(until.saturating_since(now)),
-                Output::Wait(None) => panic!("the operation hangs"),
-            }
-        }
-    }
-}
-
-/// Content by its digest.
-#[derive(Default)]
-struct Stored {
-    sinks: BTreeMap<Digest, Vec<u8>>,
-    flushed: Vec<Digest>,
-    sources: BTreeMap<Digest, Vec<u8>>,
-}
-
-impl Stored {
-    fn add_source(&mut self, content: Vec<u8>) {
-        self.sources.insert(Digest::of(Algorithm::Sha256, &content), content);
-    }
-}
-
-impl Contents for Stored {
-    fn write(&mut self, sink: &Sink, bytes: &[u8]) -> io::Result<()> {
-        let stored = self.sinks.entry(sink.digest.clone()).or_default();
-        stored.truncate(usize::try_from(sink.offset).map_err(io::Error::other)?);
-        assert_eq!(stored.len() as u64, sink.offset, "a sink has no holes");
-        stored.extend(bytes);
-        Ok(())
-    }
-
-    fn flush(&mut self, sink: &Sink) -> io::Result<()> {
-        self.flushed.push(sink.digest.clone());
-        Ok(())
-    }
-
-    fn read(&mut self, source: &Source) -> io::Result<Box<dyn Read>> {
-        let content = self.sources.get(&source.digest).ok_or(io::ErrorKind::NotFound)?;
-        let range = usize::try_from(source.range.start).map_err(io::Error::other)?
-            ..usize::try_from(source.range.end).map_err(io::Error::other)?;
-        Ok(Box::new(io::Cursor::new(content[range].to_vec())))
-    }
-}
-
-/// A server on loopback for one test.
-struct Loopback {
-    address: String,
-    /// Receives a message for each opened connection.
-    opened: mpsc::Receiver<()>,
-    /// Receives a message for each closed connection.
-    closed: mpsc::Receiver<()>,
-}
-
-#[derive(Clone, Debug)]
-struct Request {
-    method: Method,
-    target: String,
-    host: String,
-    headers: HeaderMap,
-    body: Vec<u8>,
-}
-
-impl Loopback {
-    /// Answers every request on every connection, until `answer` fails or the client disconnects.
-    fn start(answer: impl Fn(&Request, &mut TcpStream) -> io::Result<()> + Send + 'static) -> Self {
-        Self::start_raw(move |stream| {
-            let mut reader = BufReader::new(stream.try_clone()?);
-            while let Some(request) = read_request(&mut reader)? {
-                answer(&request, stream)?;
-            }
-            Ok(())
-        })
-    }
-
-    /// Serves one connection after another.
-    fn start_raw(serve: impl Fn(&mut TcpStream) -> io::Result<()> + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let (open, opened) = mpsc::channel();
-        let (close, closed) = mpsc::channel();
-        // Ends with the process of the test.
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let _ = open.send(());
-                let _ = serve(&mut stream);
-                drop(stream);
-                let _ = close.send(());
-            }
-        });
-        Self { address, opened, closed }
-    }
-
-    fn reference(&self, name: &str) -> Reference {
-        format!("{}/{name}", self.address).parse().unwrap()
-    }
-
-    /// Waits until the server has closed a connection.
-    fn closed(&self) {
-        self.closed.recv_timeout(PATIENCE).unwrap();
-    }
-
-    /// Returns the number of connections opened since the last call.
-    fn connections(&self) -> usize {
-        self.opened.try_iter().count()
-    }
-}
-
-fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
-    let mut line = || {
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        Ok::<_, io::Error>(line.trim_end().to_owned())
-    };
-    let first = line()?;
-    let [method, target, _] = first.split(' ').collect::<Vec<_>>()[..] else { return Ok(None) };
-    let (method, target) = (method.parse().map_err(io::Error::other)?, target.to_owned());
-    let mut headers = HeaderMap::new();
-    loop {
-        let line = line()?;
-        let Some((name, value)) = line.split_once(": ") else { break };
-        let name: http::HeaderName = name.parse().map_err(io::Error::other)?;
-        headers.append(name, value.parse().map_err(io::Error::other)?);
-    }
-    let text = |name: &str| headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
-    let host = text("host");
-    let mut body = vec![0; text("content-length").parse().unwrap_or(0)];
-    reader.read_exact(&mut body)?;
-    Ok(Some(Request { method, target, host, headers, body }))
-}
-
-/// The response of this crate's registry.
-fn respond(server: &Server, memory: &Memory, request: &Request) -> Response<Bytes> {
-    let head = http::Request::builder().method(&request.method).uri(&request.target).body(()).unwrap();
-    server.respond(&head.into_parts().0).map(|body| match body {
-        Body::Empty => Bytes::new(),
-        Body::Bytes(bytes) => bytes,
-        Body::Blob { digest, range } => {
-            let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
-            memory.bytes(&digest).unwrap().slice(range)
-        }
-    })
-}
-
-fn write_response(stream: &mut TcpStream, response: &Response<Bytes>, framed: Framed) -> io::Result<()> {
-    let mut head = format!("HTTP/1.1 {}\r\n", response.status());
-    for (name, value) in response.headers().iter().filter(|(name, _)| *name != "content-length") {
-        head.extend([name.as_str(), ": ", value.to_str().unwrap(), "\r\n"]);
-    }
-    let body = response.body();
-    stream.write_all(head.as_bytes())?;
-    match framed {
-        Framed::Length => {
-            // A response to HEAD has the Content-Length of a response to GET.
-            let length = response.headers().get("content-length").filter(|_| body.is_empty());
-            let length = length.map_or(body.len().to_string(), |length| length.to_str().unwrap().to_owned());
-            write!(stream, "Content-Length: {length}\r\n\r\n")?;
-            stream.write_all(body)
-        }
-        Framed::Chunked => {
-            stream.write_all(b"Transfer-Encoding: chunked\r\n\r\n")?;
-            for chunk in body.chunks(100) {
-                write!(stream, "{:x};note=\"an extension\"\r\n", chunk.len())?;
-                stream.write_all(chunk)?;
-                stream.write_all(b"\r\n")?;
-            }
-            stream.write_all(b"0\r\nTrailer: none\r\n\r\n")
-        }
-        Framed::UntilClosed => {
-            stream.write_all(b"\r\n")?;
-            stream.write_all(body)?;
-            Err(io::ErrorKind::ConnectionAborted.into())
-        }
-    }
 }
