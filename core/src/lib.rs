@@ -171,8 +171,9 @@
 //! The session makes all of these decisions; a driver only looks up logins and sleeps.
 //!
 //! - **Logins.** A request is sent without credentials until the registry answers 401. Then
-//!   [`Question::Credentials`] asks for a login, once for each repository, and Basic or a token follows. A
-//!   token is fetched once for all requests that wait for it, and kept until it expires.
+//!   [`Question::Credentials`] asks for a login for the repository, and Basic or a token follows. A token is
+//!   fetched once for all requests that wait for it, and kept until it expires or is rejected.
+//!   [`Limits::tokens`] bounds how many logins and tokens are kept.
 //! - **Redirects** are followed within the rules below, each as a separate exchange.
 //! - **Retries.** A transient failure is retried after a delay ([`Event::Retry`] reports it), at least as
 //!   long as the server's Retry-After. A 429 or a 503 delays all requests to its server. An interrupted blob

@@ -130,10 +130,7 @@ fn assert_tree(tree: &BTreeSet<String>, decided: &[&str], target: &str) {
     let found: BTreeSet<_> = tree.iter().map(|krate| name(krate)).collect();
     let new: Vec<_> = found.difference(&decided).collect();
     let gone: Vec<_> = decided.difference(&found).collect();
-    assert!(
-        new.is_empty() && gone.is_empty(),
-        "on {target}: unlisted {new:?}, not needed any longer {gone:?}"
-    );
+    assert!(new.is_empty() && gone.is_empty(), "on {target}: unlisted {new:?}, no longer needed {gone:?}");
 }
 
 /// The crates that the core is built from, itself included, as `NAME vVERSION`.

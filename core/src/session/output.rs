@@ -39,8 +39,9 @@ pub enum Output {
 pub enum Question {
     /// Look up the credentials for a registry and repository. The answer is [`Answer::Credentials`].
     ///
-    /// A session asks after the registry has demanded credentials, and asks again only if the registry
-    /// rejects them.
+    /// A session asks after the registry has demanded credentials, and keeps the answer. It asks again if
+    /// the registry rejects the credentials, if the lookup failed, or if it had to discard the answer
+    /// ([`Limits::tokens`](crate::Limits::tokens)).
     Credentials(CredentialsQuery),
     /// Find out how much of this content the operation's destination already holds. The answer is
     /// [`Answer::Held`].

@@ -11,7 +11,7 @@ use crate::simulation::state::Simulation;
 use crate::simulation::watched::Watched;
 
 impl<A: Answers> Simulation<'_, A> {
-    pub(super) fn indulge(&mut self) {
+    pub(super) fn act_arbitrarily(&mut self) {
         if self.behaviour.ends && self.choices.below(4) == 3 {
             self.end_something();
         } else if self.behaviour.interrupts {
@@ -36,7 +36,7 @@ impl<A: Answers> Simulation<'_, A> {
             }
             3 => {
                 self.count("dropped drivers");
-                self.trace.note(self.now, || "* the driver is dropped, and another one goes on".to_owned());
+                self.trace.note(self.now, || "* the driver is dropped and replaced".to_owned());
                 for transfer in &self.out {
                     if let Some(watched) = transfer.op.and_then(|op| self.ops.get_mut(&op)) {
                         watched.dropped(transfer.name());

@@ -160,13 +160,13 @@ impl Drawing {
             }
             // Its data is embedded.
             12 => {
-                let mut transfer = if choices.flip() && depth < MAX_DEPTH {
+                let mut embedded = if choices.flip() && depth < MAX_DEPTH {
                     self.index(choices, depth + 1)
                 } else {
                     self.image(choices)
                 };
-                transfer.data = self.memory.bytes(&transfer.digest);
-                transfer
+                embedded.data = self.memory.bytes(&embedded.digest);
+                embedded
             }
             13.. if depth < MAX_DEPTH => self.index(choices, depth + 1),
             _ => self.image(choices),

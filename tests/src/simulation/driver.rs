@@ -214,7 +214,7 @@ impl<A: Answers> Simulation<'_, A> {
         }
         if !self.choices.is_empty() && self.calm == 0 && (self.behaviour.interrupts || self.behaviour.ends) {
             self.calm = self.choices.below(24);
-            return self.indulge();
+            return self.act_arbitrarily();
         }
         self.calm = self.calm.saturating_sub(1);
         let next = self.out.iter().enumerate().min_by_key(|(_, transfer)| (transfer.due, transfer.id));

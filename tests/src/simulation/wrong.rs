@@ -152,7 +152,7 @@ impl World<'_> {
     }
 
     fn failure(&mut self, choices: &mut Choices<'_>) -> Answer {
-        self.count("trouble");
+        self.count("failure responses");
         let status = [429, 503, 500, 408, 504, 499][choices.below(6)];
         let waits = ["0", "1", "100", "31536000", HALF_A_MINUTE_LATER, "soon", "99999999999999999999"];
         let mut answer = self.refusal(status, &[("date", DATE)]);

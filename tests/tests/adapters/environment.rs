@@ -5,16 +5,16 @@
 //! connections are implied.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Output;
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::thread;
 
+use crate::failures::secure;
 use oci_proto_tests::adapter::MAKERS;
 use oci_proto_tests::internet::Authority;
 use oci_proto_tests::interop::ocip;
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 type Variables<'a> = &'a [(&'a str, &'a str)];
 
@@ -104,23 +104,6 @@ fn an_invalid_proxy_is_an_error_and_not_bypassed() {
         }
     }
     assert_eq!(told.try_iter().count(), 0);
-}
-
-/// A TLS server on loopback.
-fn secure(config: ServerConfig) -> SocketAddr {
-    let config = Arc::new(config);
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let mut stream = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream);
-            // A client that does not trust this server disconnects.
-            if stream.read(&mut [0; 1000]).is_ok() {
-                let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
-            }
-        }
-    });
-    address
 }
 
 #[test]

@@ -91,7 +91,7 @@ pub(crate) fn serve(treat: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 
     address
 }
 
-/// Listens, and sends `first` once it has received the head of a request, and then `then` repeatedly.
+/// Listens, receives the head of a request, and sends `begin` once and `and` the given number of times.
 pub(crate) fn answer(begin: &'static [u8], and: &'static [u8], times: usize) -> SocketAddr {
     serve(move |mut stream| {
         let mut reader = BufReader::new(stream.try_clone()?);

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 const REPOSITORY: &str = "mirror/app";
 
 /// skopeo with its own home directory, and our registry with one root for each flavour.
-struct LayoutDestination {
+struct SkopeoAndRegistry {
     skopeo: Program,
     home: TempDir,
     memory: Memory,
@@ -26,7 +26,7 @@ struct LayoutDestination {
     served: Served,
 }
 
-impl LayoutDestination {
+impl SkopeoAndRegistry {
     /// Returns `None` if skopeo is not installed.
     fn start() -> Option<Self> {
         let skopeo = Program::find("skopeo", "skopeo")?;
@@ -86,7 +86,7 @@ impl LayoutDestination {
 
 #[test]
 fn inspect_reads_the_image_of_a_platform_and_the_tags() {
-    let Some(mirror) = LayoutDestination::start() else { return };
+    let Some(mirror) = SkopeoAndRegistry::start() else { return };
     for (tag, root) in &mirror.roots {
         let platform = ["--override-os", "linux", "--override-arch", "arm", "--override-variant", "v7"];
         let inspect = ["inspect", "--tls-verify=false", &mirror.name(tag)];
@@ -105,7 +105,7 @@ fn inspect_reads_the_image_of_a_platform_and_the_tags() {
 
 #[test]
 fn inspect_raw_prints_the_stored_bytes() {
-    let Some(mirror) = LayoutDestination::start() else { return };
+    let Some(mirror) = SkopeoAndRegistry::start() else { return };
     for (tag, root) in &mirror.roots {
         let raw = mirror.run(["inspect", "--raw", "--tls-verify=false", &mirror.name(tag)]);
         assert_eq!(raw, mirror.bytes(&root.digest.to_string()), "{tag}");
@@ -114,7 +114,7 @@ fn inspect_raw_prints_the_stored_bytes() {
 
 #[test]
 fn copy_makes_a_layout_of_an_oci_index() {
-    let Some(mirror) = LayoutDestination::start() else { return };
+    let Some(mirror) = SkopeoAndRegistry::start() else { return };
     let [(tag, root), _] = &mirror.roots;
     let layout = mirror.home.path().join("layout");
     mirror.copy(tag, &format!("oci:{}:{tag}", layout.display()));
@@ -132,7 +132,7 @@ fn copy_makes_a_layout_of_an_oci_index() {
 /// type.
 #[test]
 fn copy_makes_a_folder_of_either_flavour() {
-    let Some(mirror) = LayoutDestination::start() else { return };
+    let Some(mirror) = SkopeoAndRegistry::start() else { return };
     for (tag, root) in &mirror.roots {
         let folder = mirror.home.path().join(tag);
         mirror.copy(tag, &format!("dir:{}", folder.display()));
@@ -153,7 +153,7 @@ fn copy_makes_a_folder_of_either_flavour() {
 
 #[test]
 fn both_adapters_walk_what_skopeo_copies_to_docker_registry() {
-    let Some(mirror) = LayoutDestination::start() else { return };
+    let Some(mirror) = SkopeoAndRegistry::start() else { return };
     let Some(program) = Program::find("docker-registry", "docker-registry") else { return };
     let registry = DockerRegistry::start(&program, &Settings::new());
     for (tag, root) in &mirror.roots {

@@ -183,7 +183,7 @@ fn figures_of_a_large_blob() {
 
             for (task, (seen, time)) in [("walk", walk), ("300 MB", blob)] {
                 println!(
-                    "disruptions: {what}, {name}, {task}: {} requests, {} to be tried again, {time:.2?}: {:?}",
+                    "disruptions: {what}, {name}, {task}: {} requests, {} retries, {time:.2?}: {:?}",
                     seen.requests(),
                     seen.failures(),
                     seen.fates,

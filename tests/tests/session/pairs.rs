@@ -58,7 +58,7 @@ struct Half {
     was_sent: bool,
     is_over: bool,
     was_challenged: bool,
-    troubles: usize,
+    failures: usize,
 }
 
 struct Driver<'c> {
@@ -76,7 +76,7 @@ struct Driver<'c> {
     out: Vec<(Name, Exchange)>,
     questions: Vec<QueryId>,
     /// The remaining arbitrary actions of the driver.
-    whims: usize,
+    actions_left: usize,
     tokens: usize,
 }
 
@@ -109,7 +109,7 @@ impl<'c> Driver<'c> {
             paused: BTreeSet::new(),
             out: Vec::new(),
             questions: Vec::new(),
-            whims: 6,
+            actions_left: 6,
             tokens: 0,
         };
         driver.start(8);
@@ -236,13 +236,13 @@ impl<'c> Driver<'c> {
     }
 
     fn act(&mut self, until: Option<Time>) {
-        if self.whims > 0 && self.choices.once_in(10) {
-            self.whims -= 1;
-            return self.indulge();
+        if self.actions_left > 0 && self.choices.once_in(10) {
+            self.actions_left -= 1;
+            return self.act_arbitrarily();
         }
-        let mut can_go_on: Vec<usize> = (0..self.out.len()).collect();
-        can_go_on.retain(|index| self.reply_of(*index) != Reply::None);
-        let ways = self.questions.len() + can_go_on.len() + usize::from(until.is_some());
+        let mut ready: Vec<usize> = (0..self.out.len()).collect();
+        ready.retain(|index| self.reply_of(*index) != Reply::None);
+        let ways = self.questions.len() + ready.len() + usize::from(until.is_some());
         if ways == 0 {
             assert!(!self.paused.is_empty(), "deadlock: {:?}", self.out);
             return self.resume();
@@ -252,16 +252,16 @@ impl<'c> Driver<'c> {
             let query = self.questions.remove(way);
             let login = Credentials::login("user", "password").expect("the name has no colon");
             self.session.answer(self.now, query, Answer::Credentials(Some(login)));
-        } else if let Some(index) = can_go_on.get(way - self.questions.len()) {
+        } else if let Some(index) = ready.get(way - self.questions.len()) {
             let reply = self.reply_of(*index);
-            self.go_on(*index, reply);
+            self.advance(*index, reply);
         } else if let Some(until) = until {
             self.now = until;
         }
     }
 
     /// Arbitrary actions of a driver.
-    fn indulge(&mut self) {
+    fn act_arbitrarily(&mut self) {
         match self.choices.below(3) {
             0 => {
                 let index = self.choices.below(self.alive.len());
@@ -304,12 +304,12 @@ impl<'c> Driver<'c> {
         self.realms.contains_key(host(exchange)) && exchange.request().uri().path().starts_with("/v2/")
     }
 
-    fn go_on(&mut self, index: usize, reply: Reply) {
+    fn advance(&mut self, index: usize, reply: Reply) {
         let (name, exchange) = self.out.swap_remove(index);
         let half = self.halves.entry(name.clone()).or_default();
-        let is_trouble = reply == Reply::Success && half.troubles < 3 && self.choices.once_in(4);
-        half.troubles += usize::from(is_trouble);
-        if is_trouble {
+        let is_failure = reply == Reply::Success && half.failures < 3 && self.choices.once_in(4);
+        half.failures += usize::from(is_failure);
+        if is_failure {
             return self.failure(&name, exchange);
         }
         match reply {

@@ -17,7 +17,7 @@ struct Options {
     /// Runs one seed, and prints its trace
     #[arg(long, value_name = "N", conflicts_with = "seeds")]
     seed: Option<u64>,
-    /// Runs so many seeds, and counts what happens (best with `cargo test --release`)
+    /// Runs COUNT seeds, and counts the events (best with `cargo test --release`)
     #[arg(long, value_name = "COUNT")]
     seeds: Option<u64>,
     /// The first seed

@@ -107,7 +107,7 @@ impl Disruptor {
         *visits += 1;
         let visits = *visits;
         let die = |of: u64, for_what: &str| roll((self.seed, port, path, visits, for_what), of);
-        let has = |trouble| self.disruptions.contains(&trouble);
+        let has = |disruption| self.disruptions.contains(&disruption);
         if has(Disruption::FailsFirst) && visits == 1 {
             return [Outcome::Unavailable, Outcome::Closed, Outcome::Reset][die(3, "failure")].clone();
         }
