@@ -2,7 +2,9 @@
 //! buffer, and returns it on completion. Bodies reach their sinks in the buffers that they were read into,
 //! without a copy. The ring is simulated, and a registry in this program answers its requests.
 //!
-//! The simulated ring never stalls. A driver of real sockets links a timeout to each connect, read and write.
+//! The simulated ring never stalls, and its registry sends no interim responses and states the length of each body. A
+//! driver of real sockets links a timeout to each connect, read and write, reports the address that it connected to, and
+//! fulfils the other [duties of a driver](oci_proto::driver).
 //!
 //! `cargo run -p oci-proto --example owned_buffers`
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
@@ -17,7 +19,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use httparse::Status;
 use oci_proto::server::{Body, Content as _, Flavour, Memory, Server};
 use oci_proto::{Algorithm, Answer, Awaiting, Completion, Config, Digest, Event, Exchange, Fault, FaultKind};
-use oci_proto::{Output, Question, Receiving, Rest, Session, Sink, Time};
+use oci_proto::{OpId, Output, Question, Receiving, Rest, Session, Sink, Time};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let report = run()?;
@@ -47,8 +49,9 @@ pub(crate) fn run() -> Result<Report, Box<dyn Error>> {
 
     let mut session = Session::new(Config::default(), 0);
     let digests = layers.each_ref().map(|layer| Digest::of(Algorithm::Sha256, layer));
+    let mut ops = Vec::new();
     for digest in &digests {
-        session.blob(&format!("registry.example/demo@{digest}").parse()?, None);
+        ops.push(session.blob(&format!("registry.example/demo@{digest}").parse()?, None));
     }
     let mut driver = Driver::default();
     let mut running = digests.len();
@@ -79,8 +82,8 @@ pub(crate) fn run() -> Result<Report, Box<dyn Error>> {
             },
         }
     }
-    for (digest, layer) in digests.iter().zip(layers) {
-        assert_eq!(driver.sinks[digest].concat(), layer, "{digest}");
+    for ((op, digest), layer) in ops.into_iter().zip(digests).zip(layers) {
+        assert_eq!(driver.sinks[&(op, digest)].concat(), layer);
     }
     Ok(driver.report)
 }
@@ -90,7 +93,7 @@ pub(crate) fn run() -> Result<Report, Box<dyn Error>> {
 struct Driver {
     carried: BTreeMap<usize, Stage>,
     /// The pieces of each content, in order. A driver with files would write each piece.
-    sinks: BTreeMap<Digest, Vec<Bytes>>,
+    sinks: BTreeMap<(OpId, Digest), Vec<Bytes>>,
     report: Report,
 }
 
@@ -122,8 +125,9 @@ impl Driver {
     fn start(&mut self, ring: &mut Ring, exchange: Exchange) {
         let (request, _, awaiting) = exchange.split();
         let uri = request.uri();
-        let (path, host) = (uri.path(), uri.host().unwrap_or_default());
-        let mut text = format!("{} {path} HTTP/1.1\r\nHost: {host}\r\n", request.method());
+        let target = uri.path_and_query().map_or("/", |target| target.as_str());
+        let host = uri.authority().map_or("", |authority| authority.as_str());
+        let mut text = format!("{} {target} HTTP/1.1\r\nHost: {host}\r\n", request.method());
         for (name, value) in request.headers() {
             text.extend([name.as_str(), ": ", value.to_str().unwrap_or_default(), "\r\n"]);
         }
@@ -161,9 +165,13 @@ impl Driver {
             Stage::Asking(awaiting) => match parse_head(&buffer) {
                 Ok(Some((length, status, headers))) => {
                     buffer.advance(length);
-                    let left =
+                    let length =
                         headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-                    (awaiting.head(status, headers), left.unwrap_or(0))
+                    let Some(left) = length else {
+                        let fault = Fault::new(FaultKind::Unsupported, "a body without a Content-Length");
+                        return Next::Over(awaiting.fail(fault));
+                    };
+                    (awaiting.head(status, headers), left)
                 }
                 Ok(None) if buffer.len() < BUFFER => return Next::Read(Stage::Asking(awaiting), buffer),
                 Ok(None) => {
@@ -194,7 +202,7 @@ impl Driver {
     }
 
     fn write(&mut self, sink: &Sink, piece: Bytes) {
-        let pieces = self.sinks.entry(sink.digest.clone()).or_default();
+        let pieces = self.sinks.entry((sink.op, sink.digest.clone())).or_default();
         let had: usize = pieces.iter().map(Bytes::len).sum();
         assert_eq!(had as u64, sink.offset, "no exchange is lost here, so no byte is repeated");
         if !piece.is_empty() {

@@ -162,8 +162,9 @@
 //! # Guarantees of a walk
 //!
 //! Nodes are reported in the depth-first pre-order of the documents, independent of the order of responses.
-//! Manifests are requested ahead of that order, up to a window. Each digest is fetched at most once; a later
-//! occurrence is reported as repeated. A manifest that the registry does not have is reported as missing.
+//! Manifests are requested ahead of that order, up to a window. A digest is fetched once for each media type
+//! that descriptors give it; a later occurrence is reported as repeated. A manifest that the registry does not
+//! have is reported as missing.
 //! [`Limits`] bounds depth, nodes and bytes.
 //!
 //! # Logins, redirects, retries

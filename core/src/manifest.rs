@@ -70,7 +70,8 @@ impl Manifest {
     ///
     /// A Content-Type that names a known document type is used. If it is missing, empty or generic, the
     /// document's own `mediaType` decides, then the descriptor that refers to the document, then the
-    /// document's structure. A document of any other type is kept without parsing.
+    /// document's structure. A document of any other type is kept without parsing; if the Content-Type names
+    /// it, the document's own `mediaType` is not read.
     ///
     /// Parsing is strict where parsers are known to differ. It rejects duplicate keys, keys that differ
     /// only in case from a known one, documents that could be both image and index, sizes that are

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Deserializer as _;
 use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 
+use crate::manifest::keys::eq_ignore_case;
 use crate::types::digest::excerpt;
 
 /// The maximum size of an `oci-layout` file, in bytes. Its one property takes 30 bytes; the rest is
@@ -76,7 +77,7 @@ impl<'de> Visitor<'de> for Version {
                 if version.replace(map.next_value::<String>()?).is_some() {
                     return Err(A::Error::duplicate_field(KEY));
                 }
-            } else if key.eq_ignore_ascii_case(KEY) {
+            } else if eq_ignore_case(&key, KEY) {
                 return Err(A::Error::custom("another key differs from it only in case"));
             } else {
                 map.next_value::<IgnoredAny>()?;
@@ -114,6 +115,7 @@ mod tests {
             (r#"{"imageLayoutVersion":null}"#, "not a JSON object"),
             (r#"{"imageLayoutVersion":"1.0.0","imageLayoutVersion":"1.0.0"}"#, "duplicate"),
             (r#"{"imageLayoutVersion":"1.0.0","imagelayoutversion":"2"}"#, "another key"),
+            (r#"{"imageLayoutVersion":"1.0.0","imageLayoutVer\u017fion":"2"}"#, "another key"),
             ("{}", "no `imageLayoutVersion`"),
             (r#"{"imageLayoutVersion":"1.1.0"}"#, "`1.1.0`"),
             (r#"{"imageLayoutVersion":""}"#, "version is ``"),

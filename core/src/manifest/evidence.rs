@@ -121,11 +121,11 @@ impl Claims {
         if document.schema_version != Some(2) {
             return Err(InvalidManifest::SchemaVersion(document.schema_version));
         }
-        let required = match media_type.kind() {
-            Kind::Index => [("manifests", document.has_manifests), ("manifests", document.has_manifests)],
-            _ => [("config", document.has_config), ("layers", document.has_layers)],
+        let required: &[_] = match media_type.kind() {
+            Kind::Index => &[("manifests", document.has_manifests)],
+            _ => &[("config", document.has_config), ("layers", document.has_layers)],
         };
-        match required.into_iter().find(|(_, present)| !present) {
+        match required.iter().find(|(_, present)| !present) {
             Some((key, _)) => Err(InvalidManifest::Missing { place: String::new(), key }),
             None => Ok((media_type.clone(), document.table)),
         }
@@ -217,6 +217,11 @@ mod tests {
             assert_eq!(found(Some("application/json"), Some(THING), document), THING, "{document}");
             assert_eq!(found(Some(THING), None, document), THING, "{document}");
         }
+        // The Content-Type decides alone.
+        let index =
+            r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+        assert_eq!(found(Some(THING), None, index), THING);
+        assert!(found(None, Some(THING), index).contains("conflict"), "{}", found(None, Some(THING), index));
         // The declaration must be unique, at the top level and in valid JSON.
         for (document, why) in [
             (r#"{"mediaType":"THING","mediaType":"THING"}"#, "the document has the key `mediaType` twice"),

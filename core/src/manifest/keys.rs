@@ -188,7 +188,7 @@ impl<'de, K: Key> Visitor<'de> for KeySeed<K> {
 
 /// Returns whether a case-insensitive parser treats the two as equal. Some non-ASCII letters have an
 /// ASCII letter as their other case.
-fn eq_ignore_case(text: &str, known: &str) -> bool {
+pub(crate) fn eq_ignore_case(text: &str, known: &str) -> bool {
     let folded = text.chars().map(|c| match c {
         '\u{17f}' => 's',
         '\u{212a}' => 'k',

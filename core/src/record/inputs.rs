@@ -107,12 +107,14 @@ impl Secrets {
     fn location(&mut self, value: &HeaderValue) -> HeaderValue {
         match value.to_str() {
             Ok(text) => header_value(&self.url(text), value),
-            Err(_) => masked_value(value),
+            Err(_) => masked_value(value, masked_url),
         }
     }
 
     fn challenges(&mut self, value: &HeaderValue) -> HeaderValue {
-        let Ok(challenges) = Challenge::parse(value.as_bytes()) else { return masked_value(value) };
+        let Ok(challenges) = Challenge::parse(value.as_bytes()) else {
+            return masked_value(value, masked_challenges);
+        };
         let replaced = challenges.iter().cloned().map(|challenge| {
             challenge.map(|name, value| match name {
                 None => self.name(value),
@@ -143,7 +145,7 @@ impl Secrets {
             return text.to_owned();
         }
         if resolve(&Uri::from_static("https://base.invalid/"), text.as_bytes()).is_err() {
-            return String::from_utf8_lossy(&masked(text.as_bytes())).into_owned();
+            return String::from_utf8_lossy(&masked_url(text.as_bytes())).into_owned();
         }
         let text = text.split_once('#').map_or(text, |(text, _)| text);
         match text.split_once('?') {
@@ -193,23 +195,57 @@ impl Secrets {
 
 /// Returns this text as a header value.
 fn header_value(text: &str, original: &HeaderValue) -> HeaderValue {
-    HeaderValue::from_bytes(text.as_bytes()).unwrap_or_else(|_| masked_value(original))
+    HeaderValue::from_bytes(text.as_bytes()).unwrap_or_else(|_| masked_value(original, masked_url))
 }
 
 /// Returns a masked copy of an unusable header value. Outputs report only the position of its error.
-fn masked_value(value: &HeaderValue) -> HeaderValue {
+fn masked_value(value: &HeaderValue, masked: impl Fn(&[u8]) -> Vec<u8>) -> HeaderValue {
     // The mask is valid in a header if the original is.
     HeaderValue::from_bytes(&masked(value.as_bytes())).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// Returns the value with the letters and digits of its user name and query masked. Length and punctuation
-/// are kept.
-fn masked(value: &[u8]) -> Vec<u8> {
-    let position = |wanted| value.iter().position(|byte| *byte == wanted);
-    let query = position(b'?').unwrap_or(value.len());
+/// Returns an unusable URL with the letters and digits of its user name, query and fragment masked. Length
+/// and punctuation are kept.
+fn masked_url(value: &[u8]) -> Vec<u8> {
+    let query = value.iter().position(|byte| b"?#".contains(byte)).unwrap_or(value.len());
     let user = value.windows(2).position(|pair| pair == b"//").map_or(0, |at| at + 2);
-    let host = position(b'@').unwrap_or(0);
-    let is_secret = |at: usize| at > query || (user..host).contains(&at);
+    // A password may contain any character.
+    let host = value[..query].iter().rposition(|byte| *byte == b'@').unwrap_or(0);
+    masked(value, |at| at > query || (user..host).contains(&at))
+}
+
+/// Returns unusable challenges with the letters and digits of their credentials and of the values of their
+/// parameters masked. Length and punctuation are kept, and so are the schemes and the names of parameters.
+fn masked_challenges(value: &[u8]) -> Vec<u8> {
+    let is_text = |byte: u8| !byte.is_ascii_whitespace() && !b",=\"".contains(&byte);
+    let mut is_public = vec![false; value.len()];
+    let (mut at, mut is_first) = (0, true);
+    while let Some(byte) = value.get(at) {
+        if *byte == b'"' {
+            at += 1;
+            while value.get(at).is_some_and(|byte| *byte != b'"') {
+                at += if value[at] == b'\\' { 2 } else { 1 };
+            }
+            at += 1;
+            is_first = false;
+        } else if is_text(*byte) {
+            let length = value[at..].iter().position(|byte| !is_text(*byte)).unwrap_or(value.len() - at);
+            let end = at + length;
+            // A name is followed by a value, a token68 at most by padding.
+            let after = value[end..].trim_ascii_start().strip_prefix(b"=").map(<[u8]>::trim_ascii_start);
+            let is_name = after.and_then(<[u8]>::first).is_some_and(|byte| !b",=".contains(byte));
+            is_public[at..end].fill(is_first || is_name);
+            at = end;
+            is_first = false;
+        } else {
+            is_first |= *byte == b',';
+            at += 1;
+        }
+    }
+    masked(value, |at| !is_public[at])
+}
+
+fn masked(value: &[u8], is_secret: impl Fn(usize) -> bool) -> Vec<u8> {
     let mask = |(at, byte): (usize, &u8)| {
         if byte.is_ascii_alphanumeric() && is_secret(at) { b'x' } else { *byte }
     };
@@ -257,6 +293,10 @@ mod tests {
             b"https://h/?a=s3cret\\b",
             b"https://h/?a=s3cret\xffb",
             b"https://user:s3cret@h/a",
+            b"https://user:s3@s3cret@h/a",
+            b"https://user:s3/s3cret@h/ a",
+            b"https://user@h/#t=s3cret",
+            b"https://h/ #t=s3cret",
             b"ftp://h/?s3cret",
             b"https:?s3cret",
             long.as_bytes(),
@@ -267,9 +307,16 @@ mod tests {
             // Bytes that are not text are shown replaced.
             assert_eq!(resolve(&base, shown.as_bytes()), Err(error), "{shown:.100}");
         }
-        for value in
-            [&br#"Bearer realm="https://h/?s3cret" x"#[..], br#"Bearer realm="https://h/?s3cret=s3cret"#]
-        {
+        for value in [
+            &br#"Bearer realm="https://h/?s3cret" x"#[..],
+            br#"Bearer realm="https://h/?s3cret=s3cret"#,
+            br#"Bearer realm="s3cret \" s3cret" x"#,
+            b"Negotiate s3cret== x",
+            b"Negotiate s3cret x=y",
+            br#"Basic realm="a", Negotiate s3cret/s3cret=,,x=s3cret"#,
+            b"Digest a=b, a=s3cret",
+            b"Digest a = s3cret b",
+        ] {
             let shown = header(&mut Secrets::new(), WWW_AUTHENTICATE, value);
             assert!(!shown.contains("s3cret"), "{shown}");
             assert_eq!(Challenge::parse(shown.as_bytes()), Challenge::parse(value));

@@ -35,7 +35,8 @@ impl Transcript {
                 let _ = receiving.push(bytes);
             }
             RecordedBody::Blob { length, digest, .. } => receiving.assume(*length, digest),
-            RecordedBody::Refusal(bytes) | RecordedBody::Token(bytes) | RecordedBody::Document(bytes) => {
+            RecordedBody::Refusal(bytes) => receiving.push_refusal(bytes),
+            RecordedBody::Token(bytes) | RecordedBody::Document(bytes) => {
                 let _ = receiving.push(bytes);
             }
         }

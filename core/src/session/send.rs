@@ -139,6 +139,10 @@ impl Session {
             // A token request contains its own login.
             return ControlFlow::Continue(None);
         };
+        // The author of a document chooses the URLs in it, which may name the registry itself.
+        if task.kind == RequestKind::GetElsewhere {
+            return ControlFlow::Continue(None);
+        }
         match self.auth.authorize(id, &fetch.target, &task.origin, &mut self.ids, self.now) {
             Authorization::Send(header) => return ControlFlow::Continue(header),
             Authorization::Wait => self.wait(id),

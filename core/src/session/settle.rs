@@ -17,7 +17,7 @@ use crate::types::token::TokenAnswer;
 use crate::wire::exchange::completion::{Completion, Outcome};
 use crate::wire::exchange::want::BlobWant;
 use crate::wire::redact::Redactor;
-use crate::wire::status::{self, Class};
+use crate::wire::status::{self, Class, RequestKind};
 use crate::wire::{error_body, origin};
 
 impl Session {
@@ -271,7 +271,11 @@ fn matches_task(task: &Task, outcome: &Outcome) -> bool {
 fn responder(task: &Task) -> Responder {
     match &task.purpose {
         Purpose::Token(_) => Responder::TokenServer,
-        Purpose::Fetch { fetch, .. } if fetch.target.origin == task.origin => Responder::Registry,
+        Purpose::Fetch { fetch, .. }
+            if fetch.target.origin == task.origin && task.kind != RequestKind::GetElsewhere =>
+        {
+            Responder::Registry
+        }
         Purpose::Fetch { .. } => Responder::Elsewhere,
     }
 }

@@ -20,8 +20,8 @@ use crate::walker::descent::{Descent, Item, Obstacle, Role, Visitor};
 use crate::walker::finding::{Finding, Problem};
 use crate::walker::position::Position;
 
-/// A check in progress. It visits each document and blob under its roots once, regardless of problems
-/// elsewhere.
+/// A check in progress. It visits each blob under its roots once, and each document once for each media
+/// type that descriptors give it, regardless of problems elsewhere.
 ///
 /// [`next_item`](Self::next_item) returns the next item to read; any number of items may be
 /// outstanding. Pass the bytes of a document to [`document`](Self::document). Verify a blob yourself.

@@ -65,6 +65,9 @@ impl BlobBody {
             (None, Some(total)) if total > want.limit => {
                 return Err(LimitExceeded::BlobBytes(want.limit).into());
             }
+            (None, None) if range.end > want.limit => {
+                return Err(LimitExceeded::BlobBytes(want.limit).into());
+            }
             (None, total) => want.announced = total,
             _ => {}
         }

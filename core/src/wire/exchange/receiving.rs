@@ -112,8 +112,8 @@ impl Receiving {
         }
     }
 
-    /// Returns the instruction for the rest of the body. It changes from [`Rest::Wanted`] when
-    /// [`push`](Self::push) fails.
+    /// Returns the instruction for the rest of the body. It may change from [`Rest::Wanted`] with each call
+    /// of [`push`](Self::push), also if that succeeds.
     pub fn rest(&self) -> Rest {
         match (&self.body, self.drain) {
             (Body::Unwanted(_), Some(bytes)) => Rest::Drain(bytes),
@@ -123,14 +123,20 @@ impl Receiving {
     }
 
     /// Takes the next bytes of the body, in a chunk of any size, and returns the range of them that belong
-    /// in the sink.
+    /// in the sink. If a blob is too long, the range still ends with its last wanted byte, and
+    /// [`rest`](Self::rest) changes.
     ///
     /// # Errors
-    /// Returns an error if the rest of the body is not wanted or too long. The driver must follow
+    /// Returns an error if the body is not wanted, or no longer. The driver must follow
     /// [`rest`](Self::rest) and call [`finish`](Self::finish); the completion contains the cause.
     pub fn push(&mut self, chunk: &[u8]) -> Result<Range<usize>, Refused> {
-        if let (Some(recorder), false) = (&mut self.recorder, matches!(self.body, Body::Unwanted(_))) {
-            recorder.push(chunk);
+        if let Some(recorder) = &mut self.recorder {
+            match &self.body {
+                Body::Unwanted(_) => {}
+                // Only the part that is read: a longer text may be parsed differently.
+                Body::Refusal(body) => recorder.push(body.kept(chunk)),
+                Body::Token(_) | Body::Manifest(_) | Body::Blob(_) => recorder.push(chunk),
+            }
         }
         let refusal = match &mut self.body {
             Body::Unwanted(_) => return Err(Refused),
@@ -174,6 +180,15 @@ impl Receiving {
         }
     }
 
+    /// Takes a recorded error body. Its secrets are replaced by names, which may be longer, so the limit that
+    /// applied to the original body does not apply again.
+    pub(crate) fn push_refusal(&mut self, recorded: &[u8]) {
+        if let Body::Refusal(body) = &mut self.body {
+            body.limit = usize::MAX;
+        }
+        let _ = self.push(recorded);
+    }
+
     /// Returns whether a recording omits some of the blob's bytes so far.
     pub(crate) fn is_assumed(&self) -> bool {
         matches!(&self.body, Body::Blob(body) if body.is_assumed())
@@ -194,10 +209,7 @@ impl Receiving {
 
     fn transcript(&mut self, fault: Option<&Fault>) -> Option<Box<Transcript>> {
         self.note_digest();
-        let mut body = self.recorder.take()?.finish();
-        if let (RecordedBody::Refusal(kept), Body::Refusal(read)) = (&mut body, &self.body) {
-            kept.truncate(read.bytes.len());
-        }
+        let body = self.recorder.take()?.finish();
         let mut transcript = Transcript::answered(self.status, self.headers.clone(), body);
         transcript.fault = fault.cloned();
         Some(Box::new(transcript))
@@ -264,9 +276,16 @@ impl Collected {
 
     /// Keeps bytes up to the limit. Returns whether all were kept.
     fn push(&mut self, chunk: &[u8]) -> bool {
+        let kept = self.kept(chunk);
+        let is_whole = kept.len() == chunk.len();
+        self.bytes.extend_from_slice(kept);
+        is_whole
+    }
+
+    /// Returns the part of the next chunk within the limit.
+    fn kept<'a>(&self, chunk: &'a [u8]) -> &'a [u8] {
         let room = self.limit.saturating_sub(self.bytes.len());
-        self.bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        chunk.len() <= room
+        &chunk[..chunk.len().min(room)]
     }
 }
 

@@ -10,8 +10,9 @@ use crate::wire::request::Payload;
 /// Counts and hashes the payload of a request while a driver sends it.
 ///
 /// The driver passes each chunk to [`push`](Self::push), and sends it only if that returns `Ok`. The last
-/// chunk is accepted only if the whole content matches its digest, so wrong content is never uploaded
-/// completely. After an error, the driver must close the connection and pass the fault to
+/// chunk of a whole content is accepted only if it matches its digest, so wrong content is never uploaded
+/// completely. A part without the bytes before it, and a digest with an unknown algorithm, cannot be checked.
+/// After an error, the driver must close the connection and pass the fault to
 /// [`Awaiting::fail`](crate::Awaiting::fail). If the response arrives before the whole payload is sent, the
 /// driver stops sending and drops the `Sending`.
 ///
