@@ -49,6 +49,8 @@ pub(crate) struct Registry {
     scheme: Scheme,
     /// The password of its user, and the refresh token.
     login: [&'static str; 2],
+    /// The body of its responses with 404, instead of one that repeats all secrets.
+    refusal: Option<String>,
     /// The number of requests for each path of the CDN.
     asked: BTreeMap<String, u32>,
 }
@@ -69,12 +71,24 @@ impl Registry {
         let tag = "1.0".parse().expect("a tag");
         server.add(&repository, Some(&tag), &root, &memory).expect("the sample is complete");
         let contents = memory.contents().map(|(digest, bytes)| (digest.clone(), bytes.clone())).collect();
-        Self { server, contents, scheme, login: [PASSWORD, REFRESH_TOKEN], asked: BTreeMap::new() }
+        Self {
+            server,
+            contents,
+            scheme,
+            login: [PASSWORD, REFRESH_TOKEN],
+            refusal: None,
+            asked: BTreeMap::new(),
+        }
     }
 
     /// A registry whose user has this password and refresh token.
     pub(crate) fn with_login(scheme: Scheme, secret: &'static str) -> Self {
         Self { login: [secret, secret], ..Self::new(scheme) }
+    }
+
+    /// The registry with this body in its responses with 404.
+    pub(crate) fn refusing_with(self, body: String) -> Self {
+        Self { refusal: Some(body), ..self }
     }
 
     pub(crate) fn content(&self, digest: &Digest) -> &Bytes {
@@ -136,10 +150,11 @@ impl Registry {
         let mut reply = self.serve(request);
         if reply.status == StatusCode::NOT_FOUND {
             let echo = format!("no `{path}` for {shown}, or {}", self.known().join(" or "));
-            return Reply::new(
-                404,
-                format!(r#"{{"errors":[{{"code":"NAME_UNKNOWN","message":"{echo}"}}]}}"#),
-            );
+            let body = self
+                .refusal
+                .clone()
+                .unwrap_or_else(|| format!(r#"{{"errors":[{{"code":"NAME_UNKNOWN","message":"{echo}"}}]}}"#));
+            return Reply::new(404, body);
         }
         reply.set(WARNING, &format!("299 - \"the end of `{wanted}` is near\", 299 - \"slow\""));
         reply.set(http::header::SET_COOKIE, "session=session-cookie");

@@ -1,8 +1,8 @@
 //! Recordings are replayed with equal outputs, and contain no secrets.
 
 use http::StatusCode;
-use oci_proto::Session;
 use oci_proto::record::{Keep, RecordedBody, Secrets};
+use oci_proto::{Limits, Session};
 
 use crate::conversation::{record, record_with};
 use crate::player::{play, replay};
@@ -72,6 +72,30 @@ fn a_recording_is_replayed_with_any_secrets() {
             let recording = record_with(registry, task, reference, Keep::Documents);
             let read = Recording::read(&recording.to_text());
             assert_eq!(replay(&read), Ok(()), "{task:?} of {reference} with {scheme:?}, `{secret}`");
+        }
+    }
+}
+
+/// The session reads a part of a long error body. A name that replaces a secret may be longer than it.
+#[test]
+fn a_recording_of_a_long_refusal_is_replayed() {
+    let limit = usize::try_from(Limits::default().error_bytes).expect("a small limit");
+    let error = |message: &str| {
+        format!("{{\"errors\": [\n  {{\"code\": \"NAME_UNKNOWN\",\n   \"message\": \"{message}\"}}]}}")
+    };
+    let echoes = "pw ".repeat((limit - error("").len()) / 3);
+    for (body, cut) in [
+        (error("pw, and much more") + &" ".repeat(limit), true),
+        (error(&"pw ".repeat(limit / 2)), true),
+        (error(&echoes), false),
+    ] {
+        assert_eq!(body.len() > limit, cut);
+        for scheme in SCHEMES {
+            let registry = Registry::with_login(scheme, "pw").refusing_with(body.clone());
+            let recording =
+                record_with(registry, Task::Resolve, "registry.example/team/none:1.0", Keep::Documents);
+            let read = Recording::read(&recording.to_text());
+            assert_eq!(replay(&read), Ok(()), "{scheme:?}, {} bytes", body.len());
         }
     }
 }
