@@ -2,19 +2,21 @@
 
 use std::io::{self, Read};
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use http::Request;
 use oci_proto::{Completion, Exchange, ExchangeId, Fault, FaultKind, OpId, Payload, Receiving, Rest, Time};
 use ureq::BodyReader;
 
+use crate::link::Link;
 use crate::payload::PayloadReader;
 use crate::transport::{Phase, Transport};
 
 /// The size of the buffer for manifests, tokens and error bodies, in bytes. Most are smaller.
 const SMALL: usize = 8 << 10;
 /// The maximum time to drain an unwanted body. Waiting longer costs more than a new connection.
-const DRAIN_TIME: Duration = Duration::from_secs(1);
+const DRAINING: Duration = Duration::from_millis(500);
 
 /// An exchange to run.
 pub(crate) struct Job {
@@ -86,7 +88,9 @@ impl Job {
             }
         };
         let reader = sending.map(|sending| PayloadReader::new(source, sending));
-        let response = match transport.send(Request::from_parts(head, ()), reader, reach, time) {
+        let link = Arc::new(Link::default());
+        let request = Request::from_parts(head, ());
+        let response = match link.call(|| transport.send(request, reader, reach, time)) {
             Ok(response) => response,
             Err(fault) => return ControlFlow::Break(awaiting.fail(fault)),
         };
@@ -94,7 +98,7 @@ impl Job {
         let receiving = awaiting.head(head.status, head.headers);
         // ureq limits bodies by default. The core has its own limits.
         let body = body.into_with_config().limit(u64::MAX).reader();
-        let open = Open { receiving, body, broken: None };
+        let open = Open { receiving, body, link, broken: None };
         if open.receiving.rest() == Rest::Wanted {
             ControlFlow::Continue(open)
         } else {
@@ -107,6 +111,7 @@ impl Job {
 pub(crate) struct Open {
     receiving: Receiving,
     body: BodyReader<'static>,
+    link: Arc<Link>,
     broken: Option<Fault>,
 }
 
@@ -117,7 +122,7 @@ impl Open {
         if self.broken.is_some() || self.receiving.rest() != Rest::Wanted {
             return None;
         }
-        let read = match self.body.read(buffer) {
+        let read = match self.link.call(|| self.body.read(buffer)) {
             // Reading the end of the body has returned the connection to ureq's pool.
             Ok(0) => return None,
             Ok(read) => read,
@@ -147,7 +152,8 @@ impl Open {
             return self.receiving.fail(fault);
         }
         if let Rest::Drain(bytes) = self.receiving.rest() {
-            drain(self.body, bytes);
+            self.link.limit(DRAINING);
+            self.link.call(|| drain(self.body, bytes));
         }
         self.receiving.finish()
     }
@@ -161,9 +167,6 @@ impl Open {
 /// Reads an unwanted body of at most `bytes` bytes, so that its connection can be reused. A failure is
 /// ignored.
 fn drain(body: BodyReader<'static>, bytes: u64) {
-    let began = Instant::now();
-    let mut buffer = [0; 1 << 10];
     // ureq reuses the connection after a read that returns the end of the body.
-    let mut body = body.take(bytes.saturating_add(1));
-    while began.elapsed() < DRAIN_TIME && body.read(&mut buffer).is_ok_and(|read| read > 0) {}
+    let _ = io::copy(&mut body.take(bytes.saturating_add(1)), &mut io::sink());
 }

@@ -41,6 +41,7 @@ mod call;
 mod client;
 mod driver;
 mod exchange;
+mod link;
 mod payload;
 mod pool;
 mod proxy;

@@ -17,6 +17,8 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, ShutdownHandle, Transport,
 };
 
+use crate::link::Link;
+
 /// The approximate limit on bytes that are written but not sent. It is enough to keep a link busy until a
 /// waiting thread is woken, and small enough to be sent within the idle timeout at a few KiB per second.
 #[cfg(any(target_os = "android", target_os = "linux"))]
@@ -25,6 +27,8 @@ const UNSENT_BYTES: u32 = 128 << 10;
 const LEAST_TIME: Duration = Duration::from_millis(10);
 /// The time after which a blocked write looks for an early response.
 const BLOCKED_WRITE: Duration = Duration::from_millis(250);
+/// The longest time of one system call that reads.
+const BLOCKED_READ: Duration = Duration::from_millis(250);
 
 thread_local! {
     /// Whether the request of this thread was answered before its end. ureq reads a payload and writes it on one
@@ -47,7 +51,7 @@ pub(crate) fn begin_request() {
 pub(crate) struct Tcp;
 
 impl<In: Transport> Connector<In> for Tcp {
-    type Out = Either<In, Connection>;
+    type Out = Linked<Either<In, Connection>>;
 
     fn connect(
         &self,
@@ -55,7 +59,7 @@ impl<In: Transport> Connector<In> for Tcp {
         chained: Option<In>,
     ) -> Result<Option<Self::Out>, Error> {
         if let Some(transport) = chained {
-            return Ok(Some(Either::A(transport)));
+            return Ok(Some(Linked(Either::A(transport))));
         }
         let config = details.config;
         let stream = Arc::new(Stream(connect(&details.addrs, details.timeout)?));
@@ -64,14 +68,14 @@ impl<In: Transport> Connector<In> for Tcp {
         let handle: Weak<Stream> = Arc::downgrade(&stream);
         (details.register_shutdown)(handle)?;
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
-        Ok(Some(Either::B(Connection {
+        Ok(Some(Linked(Either::B(Connection {
             stream,
             buffers,
             read_timeout: None,
             write_timeout: None,
             is_writing: false,
             is_answered: false,
-        })))
+        }))))
     }
 }
 
@@ -258,6 +262,44 @@ impl Transport for Connection {
     /// end of the stream.
     fn is_open(&mut self) -> bool {
         !self.is_answered && self.stream.peek(&mut [0]).is_ok_and(|length| length.is_none())
+    }
+}
+
+/// A connection whose reads also end when the link of the exchange says so.
+#[derive(Debug)]
+pub(crate) struct Linked<T>(T);
+
+impl<T: Transport> Transport for Linked<T> {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.0.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.0.transmit_output(amount, timeout)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let (link, began, timeout) = (Link::current(), Instant::now(), timeout.for_read());
+        loop {
+            let left = timeout.after.saturating_sub(began.elapsed()).min(link.left());
+            if left.is_zero() {
+                return Err(Error::Timeout(timeout.reason));
+            }
+            // Almost always the same timeout, so that it need not be set on the socket again.
+            let after = left.min(BLOCKED_READ).into();
+            match self.0.await_input(NextTimeout { after, ..timeout }) {
+                Err(Error::Timeout(_)) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.0.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.0.is_tls()
     }
 }
 

@@ -84,8 +84,7 @@ impl Transport {
                 .max_idle_connections_per_host(limits.in_flight_per_origin)
                 .timeout_connect(Some(connect_timeout))
                 .max_idle_age(IDLE_CONNECTION)
-                // A body has no total timeout. A head has one, which is longer than the timeout of a read so
-                // that the socket's timeout need not be set for each request.
+                // A body has no total timeout. A head has one, for servers that send it byte by byte.
                 .timeout_recv_response(Some(idle_timeout.saturating_mul(2)))
                 .timeout_per_read(Some(idle_timeout))
                 .timeout_per_write(Some(idle_timeout))

@@ -5,6 +5,8 @@ mod registry;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use oci_proto::server::{Flavour, Memory};
-use oci_proto::{Algorithm, Config, Descriptor, Digest, PullOptions};
+use oci_proto::{Algorithm, Config, Descriptor, Digest, PlainHttp, PullOptions};
 use oci_proto_ureq::layout::{LayoutDestination, LayoutWriter, Progress, PullError};
 use oci_proto_ureq::{Client, Settings};
 use registry::{Play, Registry};
@@ -114,6 +116,59 @@ fn a_slow_body_is_drained_for_a_limited_time() {
     Client::new().unwrap().blob_bytes(&registry.at("demo", &digests[0]), None, 1000).unwrap();
     // The whole body takes 20 s.
     assert!(began.elapsed() < Duration::from_secs(10), "took {:?}", began.elapsed());
+}
+
+/// A SOCKS proxy that connects every request for a connection to `address`.
+fn socks(address: SocketAddr) -> SocketAddr {
+    fn greet(stream: &mut TcpStream) -> io::Result<()> {
+        // The version, the number of methods, and one method.
+        stream.read_exact(&mut [0; 3])?;
+        stream.write_all(&[5, 0])?;
+        // The length of the name is the last byte of the head, and a port follows the name.
+        let mut head = [0; 5];
+        stream.read_exact(&mut head)?;
+        stream.read_exact(&mut vec![0; usize::from(head[4]) + 2])?;
+        stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0])
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut client = stream.unwrap();
+            greet(&mut client).unwrap();
+            let mut server = TcpStream::connect(address).unwrap();
+            let (mut requests, mut target) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            thread::spawn(move || io::copy(&mut requests, &mut target));
+            thread::spawn(move || io::copy(&mut server, &mut client));
+        }
+    });
+    proxy
+}
+
+#[test]
+fn an_unwanted_body_that_never_arrives_delays_nothing() {
+    let (memory, image, digests) = layers(1, 1000);
+    let layer = digests[0].clone();
+    let registry = Registry::start(memory, &[("demo:latest", &image)], move |head| {
+        if is_blob(head, &layer) && head.uri.query().is_none() {
+            Play::Raw(redirect(head, 9))
+        } else {
+            Play::Serve
+        }
+    });
+    let mut config = Config::default();
+    config.plain_http = PlainHttp::Always;
+    let proxy = format!("socks5://{}", socks(registry.address()));
+    let proxied = Settings::default().config(config).proxy(Some(&proxy)).unwrap();
+    let behind = format!("registry.test/demo@{}", digests[0]).parse().unwrap();
+    for (settings, blob) in [(Settings::default(), registry.at("demo", &digests[0])), (proxied, behind)] {
+        let before = registry.connections();
+        let began = Instant::now();
+        Client::with_settings(settings).unwrap().blob_bytes(&blob, None, 1000).unwrap();
+        // The idle timeout is 30 s.
+        assert!(began.elapsed() < Duration::from_secs(10), "{blob} took {:?}", began.elapsed());
+        assert_eq!(registry.connections() - before, 2, "{blob}");
+    }
 }
 
 /// A registry without the second layer. It sends the rest of the first layer once `rest` is set. With
