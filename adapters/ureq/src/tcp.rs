@@ -23,6 +23,8 @@ use crate::link::Link;
 /// waiting thread is woken, and small enough to be sent within the idle timeout at a few KiB per second.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const UNSENT_BYTES: u32 = 128 << 10;
+/// The limit on the head of an interim response, in bytes. A longer one hides an early response behind it.
+const INTERIM_BYTES: usize = 64 << 10;
 /// The minimum time for an address that is followed by others.
 const LEAST_TIME: Duration = Duration::from_millis(10);
 /// The time after which a blocked write looks for an early response.
@@ -121,6 +123,18 @@ fn is_broken(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted)
 }
 
+/// Returns the length of the head at the start of `bytes`, if all of it is there.
+fn head_length(bytes: &[u8]) -> Option<usize> {
+    let mut length = 0;
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        length += line.len();
+        if matches!(line, b"\n" | b"\r\n") {
+            return Some(length);
+        }
+    }
+    None
+}
+
 /// A socket, which another thread may shut down.
 #[derive(Debug)]
 struct Stream(TcpStream);
@@ -153,18 +167,26 @@ impl Stream {
         Ok(Written::All)
     }
 
-    /// Returns whether the server has sent a final response, or the end of the stream. An interim response and
-    /// a TLS record are neither.
+    /// Returns whether the server has sent a final response, or the end of the stream. Discards interim
+    /// responses. A TLS record is neither.
     fn has_response(&self) -> io::Result<bool> {
-        let mut start = [0; b"HTTP/1.1 2".len()];
-        match self.peek(&mut start) {
-            Ok(None) => Ok(false),
-            Ok(Some(0)) => Ok(true),
-            Ok(Some(length)) => {
-                Ok(length == start.len() && start.starts_with(b"HTTP/1.") && start[start.len() - 1] != b'1')
+        loop {
+            let mut start = [0; b"HTTP/1.1 102".len()];
+            match self.peek(&mut start) {
+                Ok(Some(0)) => return Ok(true),
+                Ok(Some(length)) if length == start.len() && start.starts_with(b"HTTP/1.") => {}
+                Ok(_) => return Ok(false),
+                Err(error) if is_broken(&error) => return Ok(true),
+                Err(error) => return Err(error),
             }
-            Err(error) if is_broken(&error) => Ok(true),
-            Err(error) => Err(error),
+            let status = &start[b"HTTP/1.1 ".len()..];
+            if status[0] != b'1' || status == b"101" {
+                return Ok(true);
+            }
+            let mut head = vec![0; INTERIM_BYTES];
+            let came = self.peek(&mut head)?.unwrap_or(0);
+            let Some(length) = head_length(&head[..came]) else { return Ok(false) };
+            (&self.0).read_exact(&mut head[..length])?;
         }
     }
 

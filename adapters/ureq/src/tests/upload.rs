@@ -14,6 +14,7 @@ use crate::client::Client;
 use crate::state::{Message, Poller};
 
 const CREATED: &[u8] = b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n";
+const PROCESSING: &str = "HTTP/1.1 102 Processing\r\n\r\n";
 const TOO_LARGE: &[u8] = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 /// A server for one connection, whose thread returns a result.
@@ -181,12 +182,23 @@ fn an_early_response_ends_the_payload() {
     let reading: After = |mut stream, _| drop(io::copy(&mut stream, &mut io::sink()));
     let stopping: After = |_stream, over| assert!(over.recv().is_err());
     let closing: After = |stream, _| stream.get_ref().shutdown(Shutdown::Both).unwrap();
-    for after in [reading, stopping, closing] {
-        let (bytes, digest) = content(30_000_000);
+    let (bytes, digest) = content(30_000_000);
+    let hints = format!("HTTP/1.1 103 Early Hints\r\nLink: {}\r\n\r\n", "x".repeat(10_000));
+    for (interim, after) in [
+        (String::new(), reading),
+        (String::new(), stopping),
+        (String::new(), closing),
+        (format!("{PROCESSING}{PROCESSING}"), reading),
+        (PROCESSING.to_owned(), stopping),
+        (format!("{PROCESSING}{hints}"), stopping),
+    ] {
         let (over, wait) = mpsc::channel();
         let server = serve(move |stream| {
             let mut stream = BufReader::new(stream);
             head(&mut stream);
+            stream.get_mut().write_all(interim.as_bytes()).unwrap();
+            // The final response may arrive later than the interim ones.
+            body(&mut stream, 1_000_000);
             stream.get_mut().write_all(TOO_LARGE).unwrap();
             after(stream, &wait);
         });
@@ -223,7 +235,7 @@ fn an_interim_response_does_not_end_the_payload() {
     let server = serve(move |stream| {
         let mut stream = BufReader::new(stream);
         head(&mut stream);
-        stream.get_mut().write_all(b"HTTP/1.1 102 Processing\r\n\r\n").unwrap();
+        stream.get_mut().write_all(PROCESSING.as_bytes()).unwrap();
         let came = body(&mut stream, size).len();
         stream.get_mut().write_all(CREATED).unwrap();
         came
