@@ -12,10 +12,10 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use ureq::Error;
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, ShutdownHandle, Transport,
 };
+use ureq::{Error, Timeout};
 
 use crate::link::Link;
 
@@ -70,14 +70,7 @@ impl<In: Transport> Connector<In> for Tcp {
         let handle: Weak<Stream> = Arc::downgrade(&stream);
         (details.register_shutdown)(handle)?;
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
-        Ok(Some(Linked(Either::B(Connection {
-            stream,
-            buffers,
-            read_timeout: None,
-            write_timeout: None,
-            is_writing: false,
-            is_answered: false,
-        }))))
+        Ok(Some(Linked(Either::B(Connection::new(stream, buffers)))))
     }
 }
 
@@ -140,28 +133,33 @@ fn head_length(bytes: &[u8]) -> Option<usize> {
 struct Stream(TcpStream);
 
 impl Stream {
-    /// Writes all bytes, unless the request that they continue is answered. Progress restarts the time.
-    fn write(&self, mut left: &[u8], continued: bool, time: Option<Duration>) -> io::Result<Written> {
+    /// Writes all bytes, unless the request that they continue is answered. Progress restarts the timeout of a
+    /// write, but not the total one.
+    fn write(&self, mut left: &[u8], continued: bool, timeout: NextTimeout) -> Result<Written, Error> {
         let mut stream = &self.0;
-        let mut progress = Instant::now();
+        let began = Instant::now();
+        let mut progress = began;
         while !left.is_empty() {
+            if began.elapsed() >= *timeout.after {
+                return Err(Error::Timeout(timeout.reason));
+            }
             if continued && self.has_response()? {
                 return Ok(Written::Answered);
             }
             match stream.write(left) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(0) => return Err(Error::Io(ErrorKind::WriteZero.into())),
                 Ok(written) => {
                     left = &left[written..];
                     progress = Instant::now();
                 }
                 Err(error) if is_timeout(&error) || error.kind() == ErrorKind::Interrupted => {
-                    if time.is_some_and(|time| progress.elapsed() >= time) {
-                        return Err(ErrorKind::TimedOut.into());
+                    if timeout.per_write.is_some_and(|time| progress.elapsed() >= *time) {
+                        return Err(Error::Timeout(Timeout::PerWrite));
                     }
                 }
                 // The server may have answered before it closed the connection.
                 Err(error) if continued && is_broken(&error) => return Ok(Written::Answered),
-                Err(error) => return Err(error),
+                Err(error) => return Err(Error::Io(error)),
             }
         }
         Ok(Written::All)
@@ -231,6 +229,19 @@ pub(crate) struct Connection {
     is_answered: bool,
 }
 
+impl Connection {
+    fn new(stream: Arc<Stream>, buffers: LazyBuffers) -> Self {
+        Self {
+            stream,
+            buffers,
+            read_timeout: None,
+            write_timeout: None,
+            is_writing: false,
+            is_answered: false,
+        }
+    }
+}
+
 impl Transport for Connection {
     fn buffers(&mut self) -> &mut dyn Buffers {
         &mut self.buffers
@@ -240,16 +251,14 @@ impl Transport for Connection {
         if self.is_answered {
             return Ok(());
         }
-        let timeout = timeout.for_write();
-        let time = time(timeout)?;
+        let time = time(timeout.for_write())?;
         let wait = Some(time.map_or(BLOCKED_WRITE, |time| time.min(BLOCKED_WRITE)));
         if self.write_timeout != wait {
             self.stream.0.set_write_timeout(wait)?;
             self.write_timeout = wait;
         }
         let output = &self.buffers.output()[..amount];
-        let written = self.stream.write(output, self.is_writing, time);
-        if let Written::Answered = written.map_err(|error| classify(error, timeout))? {
+        if let Written::Answered = self.stream.write(output, self.is_writing, timeout)? {
             self.is_answered = true;
             ANSWERED.set(true);
         }
@@ -335,4 +344,39 @@ fn time(timeout: NextTimeout) -> Result<Option<Duration>, Error> {
 
 fn classify(error: io::Error, timeout: NextTimeout) -> Error {
     if is_timeout(&error) { Error::Timeout(timeout.reason) } else { Error::Io(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_write_with_progress_ends_after_its_total_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let reading = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut part = vec![0; 1 << 20];
+            // The whole output takes 3 s.
+            while stream.read(&mut part).is_ok_and(|read| read > 0) {
+                thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let amount = 30 << 20;
+        let mut connection = Connection::new(Arc::new(Stream(stream)), LazyBuffers::new(1, amount));
+        connection.buffers().output();
+        let timeout = NextTimeout {
+            after: Duration::from_millis(500).into(),
+            reason: Timeout::Global,
+            per_read: None,
+            per_write: Some(Duration::from_secs(30).into()),
+        };
+        let error = connection.transmit_output(amount, timeout).unwrap_err();
+        assert!(matches!(error, Error::Timeout(Timeout::Global)), "{error}");
+        drop(connection);
+        reading.join().unwrap();
+    }
 }
