@@ -87,8 +87,8 @@ impl Job {
                 return ControlFlow::Break(awaiting.fail(fault));
             }
         };
-        let reader = sending.map(|sending| PayloadReader::new(source, sending));
         let link = Arc::new(Link::default());
+        let reader = sending.map(|sending| PayloadReader::new(source, sending, Arc::clone(&link)));
         let request = Request::from_parts(head, ());
         let response = match link.call(|| transport.send(request, reader, reach, time)) {
             Ok(response) => response,
@@ -151,7 +151,10 @@ impl Open {
         if let Some(fault) = self.broken {
             return self.receiving.fail(fault);
         }
-        if let Rest::Drain(bytes) = self.receiving.rest() {
+        // A connection with an incomplete request cannot be reused.
+        if let Rest::Drain(bytes) = self.receiving.rest()
+            && !self.link.is_answered()
+        {
             self.link.limit(DRAINING);
             self.link.call(|| drain(self.body, bytes));
         }

@@ -4,6 +4,7 @@
 //! exchange is therefore current on a thread while that thread calls ureq for the exchange.
 
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,8 @@ thread_local! {
 /// The state that an exchange shares with its connection.
 #[derive(Debug, Default)]
 pub(crate) struct Link {
+    /// Whether the request was answered before its end.
+    answered: AtomicBool,
     /// The end of the time for reading, if it has one.
     deadline: OnceLock<Instant>,
 }
@@ -28,6 +31,15 @@ impl Link {
     /// Returns the link of the exchange that this thread calls ureq for.
     pub(crate) fn current() -> Arc<Self> {
         CURRENT.with_borrow(Clone::clone).unwrap_or_default()
+    }
+
+    /// Reports that the request was answered before its end.
+    pub(crate) fn set_answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// Limits the time of all further reads together.

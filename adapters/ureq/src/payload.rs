@@ -8,10 +8,11 @@
 //! length is filled up.
 
 use std::io::{self, ErrorKind, Read};
+use std::sync::Arc;
 
 use oci_proto::{Fault, FaultKind, Sending};
 
-use crate::tcp;
+use crate::link::Link;
 
 /// Reads a payload from its source, and passes it to the core.
 pub(crate) struct PayloadReader<'a> {
@@ -20,12 +21,13 @@ pub(crate) struct PayloadReader<'a> {
     sending: Option<Sending>,
     sent: u64,
     length: u64,
+    link: Arc<Link>,
 }
 
 impl<'a> PayloadReader<'a> {
-    pub(crate) fn new(source: &'a mut dyn Read, sending: Sending) -> Self {
+    pub(crate) fn new(source: &'a mut dyn Read, sending: Sending, link: Arc<Link>) -> Self {
         let length = sending.length();
-        Self { source, sending: Some(sending), sent: 0, length }
+        Self { source, sending: Some(sending), sent: 0, length, link }
     }
 
     /// Returns the number of bytes that were given to ureq.
@@ -57,7 +59,7 @@ impl<'a> PayloadReader<'a> {
 impl Read for PayloadReader<'_> {
     /// Errors contain a [`Fault`].
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if tcp::is_answered() {
+        if self.link.is_answered() {
             self.sending = None;
             let left = usize::try_from(self.length - self.sent).unwrap_or(usize::MAX);
             let discarded = left.min(buffer.len());

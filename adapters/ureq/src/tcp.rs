@@ -3,10 +3,9 @@
 //! - The kernel buffers at most `UNSENT_BYTES`, on systems that support such a limit. Otherwise it buffers
 //!   megabytes: a payload is written long before it is sent, and a slow upload seems to make no progress.
 //! - A response to an unfinished request stops the request. ureq writes a whole payload before it reads, so the
-//!   connection discards the rest, and [`is_answered`] tells the reader of the payload. Under TLS a response
+//!   connection discards the rest, and the [link](Link) tells the reader of the payload. Under TLS a response
 //!   cannot be recognized, only that the server no longer reads: the connection is closed or broken.
 
-use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Weak};
@@ -31,22 +30,6 @@ const LEAST_TIME: Duration = Duration::from_millis(10);
 const BLOCKED_WRITE: Duration = Duration::from_millis(250);
 /// The longest time of one system call that reads.
 const BLOCKED_READ: Duration = Duration::from_millis(250);
-
-thread_local! {
-    /// Whether the request of this thread was answered before its end. ureq reads a payload and writes it on one
-    /// thread, and has no other path from a connection to a payload.
-    static ANSWERED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Returns whether the request that this thread sends was answered before its end.
-pub(crate) fn is_answered() -> bool {
-    ANSWERED.get()
-}
-
-/// Forgets the previous request of this thread.
-pub(crate) fn begin_request() {
-    ANSWERED.set(false);
-}
 
 /// Connects unless an earlier connector of the chain has connected.
 #[derive(Debug)]
@@ -260,7 +243,7 @@ impl Transport for Connection {
         let output = &self.buffers.output()[..amount];
         if let Written::Answered = self.stream.write(output, self.is_writing, timeout)? {
             self.is_answered = true;
-            ANSWERED.set(true);
+            Link::current().set_answered();
         }
         self.is_writing = true;
         Ok(())

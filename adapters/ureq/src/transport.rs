@@ -16,7 +16,7 @@ use ureq::{Agent, AsSendBody, Body, Error, Proxy, SendBody, Timeout};
 use crate::payload::PayloadReader;
 use crate::proxy::Routes;
 use crate::reach::ReachResolver;
-use crate::tcp::{self, Tcp};
+use crate::tcp::Tcp;
 
 /// The limit on the head of a response, in bytes. Registries send less, and other clients allow as much.
 const HEAD_BYTES: usize = 64 << 10;
@@ -126,7 +126,6 @@ impl Transport {
         time: Option<Duration>,
     ) -> Result<Response<Body>, Fault> {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        tcp::begin_request();
         let proxy = self.proxied.of(request.uri());
         let agent = match (proxy, reach) {
             (Some(proxy), _) => &proxy.agent,

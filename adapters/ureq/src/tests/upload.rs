@@ -228,6 +228,38 @@ fn an_early_response_closes_its_connection() {
     assert!(server.thread.join().unwrap() < size);
 }
 
+/// The source of one payload sends another, whose response comes early.
+#[test]
+fn an_early_response_ends_only_its_own_payload() {
+    struct Nesting<'a>(&'a [u8], &'a Reference, &'a Digest);
+    impl Read for Nesting<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.0.len() == SIZE {
+                put(self.1, self.2, SIZE, self.0).unwrap_err();
+            }
+            self.0.read(buffer)
+        }
+    }
+    const SIZE: usize = 3_000_000;
+    let (bytes, digest) = content(SIZE);
+    let refusing = serve(move |stream| {
+        let mut stream = BufReader::new(stream);
+        head(&mut stream);
+        stream.get_mut().write_all(TOO_LARGE).unwrap();
+        io::copy(&mut stream, &mut io::sink()).is_ok()
+    });
+    let server = serve(move |stream| {
+        let mut stream = BufReader::new(stream);
+        head(&mut stream);
+        let body = body(&mut stream, SIZE);
+        stream.get_mut().write_all(CREATED).unwrap();
+        body
+    });
+    put(&server.reference, &digest, SIZE, Nesting(&bytes, &refusing.reference, &digest)).unwrap();
+    assert!(server.thread.join().unwrap() == bytes, "other bytes were sent");
+    refusing.thread.join().unwrap();
+}
+
 #[test]
 fn an_interim_response_does_not_end_the_payload() {
     let (bytes, digest) = content(3_000_000);
