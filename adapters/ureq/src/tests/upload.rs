@@ -3,12 +3,16 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::ops::ControlFlow;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use oci_proto::{Algorithm, Config, Digest, Error, Event, Fault, FaultKind, Hasher, Reference, ScriptStep};
+use oci_proto::{
+    Algorithm, Config, Digest, Error, Event, Fault, FaultKind, Hasher, PlainHttp, Reference, ScriptStep,
+};
 use oci_proto_common::Settings;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::client::Client;
 use crate::state::{Message, Poller};
@@ -60,17 +64,32 @@ fn content(size: usize) -> (Vec<u8>, Digest) {
     (bytes, digest)
 }
 
-fn client() -> Client {
+/// Settings without retries, and with a short timeout.
+fn settings(plain_http: PlainHttp) -> Settings {
     let mut config = Config::default();
     config.limits.max_attempts = 1;
-    let settings = Settings::default().config(config).idle_timeout(Duration::from_secs(1));
-    Client::with_settings(settings).unwrap()
+    config.plain_http = plain_http;
+    Settings::default().config(config).idle_timeout(Duration::from_secs(1))
 }
 
-/// Uploads content from a source.
-fn put(to: &Reference, digest: &Digest, size: usize, mut source: impl Read) -> Result<(), Error> {
+fn client() -> Client {
+    Client::with_settings(settings(PlainHttp::Loopback)).unwrap()
+}
+
+/// Uploads content from a source, with a client of its own.
+fn put(to: &Reference, digest: &Digest, size: usize, source: impl Read) -> Result<(), Error> {
+    put_with(&client(), to, digest, size, source)
+}
+
+fn put_with(
+    client: &Client,
+    to: &Reference,
+    digest: &Digest,
+    size: usize,
+    mut source: impl Read,
+) -> Result<(), Error> {
     let step = ScriptStep::Put { digest: digest.clone(), size: size as u64 };
-    let call = client().call(|session| session.script(to, to, vec![step]));
+    let call = client.call(|session| session.script(to, to, vec![step]));
     loop {
         match call.message() {
             Message::Exchange(job) => {
@@ -212,20 +231,57 @@ fn an_early_response_ends_the_payload() {
     }
 }
 
-/// The connection is not reused: the server waits for the rest of the payload.
+/// Under TLS, the client notices only that the server closes the connection.
+#[test]
+fn an_early_response_over_tls_ends_the_payload() {
+    let signed = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = PrivateKeyDer::Pkcs8(signed.signing_key.serialize_der().into());
+    let tls = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![signed.cert.der().clone()], key)
+        .unwrap();
+    let server = serve(move |stream| {
+        let connection = ServerConnection::new(Arc::new(tls)).unwrap();
+        let mut stream = BufReader::new(StreamOwned::new(connection, stream));
+        head(&mut stream);
+        stream.get_mut().write_all(TOO_LARGE).unwrap();
+        stream.get_mut().flush().unwrap();
+        stream.get_ref().sock.shutdown(Shutdown::Both).unwrap();
+    });
+    let trusting = settings(PlainHttp::Never).add_root_certificates_pem(signed.cert.pem().as_bytes());
+    let client = Client::with_settings(trusting.unwrap()).unwrap();
+    let (bytes, digest) = content(30_000_000);
+    let mut read = 0;
+    let source = Counted { bytes: &bytes, read: &mut read };
+    let error = put_with(&client, &server.reference, &digest, bytes.len(), source).unwrap_err();
+    assert_eq!(error.status().map(|status| status.as_u16()), Some(413), "{error}");
+    assert!(read < bytes.len(), "the source was read to its end");
+    server.thread.join().unwrap();
+}
+
+/// The response does not close the connection, but the server waits for the rest of the payload.
 #[test]
 fn an_early_response_closes_its_connection() {
     let (bytes, digest) = content(30_000_000);
     let size = bytes.len();
     let server = serve(move |stream| {
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         let mut stream = BufReader::new(stream);
         head(&mut stream);
         stream.get_mut().write_all(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n").unwrap();
-        body(&mut stream, size).len()
+        io::copy(&mut stream, &mut io::sink())
     });
-    let error = put(&server.reference, &digest, size, &bytes[..]).unwrap_err();
+    // Dropping the client would close the connection too.
+    let client = client();
+    let error = put_with(&client, &server.reference, &digest, size, &bytes[..]).unwrap_err();
     assert_eq!(error.status().map(|status| status.as_u16()), Some(413), "{error}");
-    assert!(server.thread.join().unwrap() < size);
+    match server.thread.join().unwrap() {
+        Ok(came) => assert!(came < size as u64, "the payload was completed"),
+        Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{error}"),
+    }
+    drop(client);
 }
 
 /// The source of one payload sends another, whose response comes early.
