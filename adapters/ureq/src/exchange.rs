@@ -11,7 +11,7 @@ use ureq::BodyReader;
 
 use crate::link::Link;
 use crate::payload::PayloadReader;
-use crate::transport::{Phase, Transport};
+use crate::transport::Transport;
 
 /// The size of the buffer for manifests, tokens and error bodies, in bytes. Most are smaller.
 const SMALL: usize = 8 << 10;
@@ -127,7 +127,7 @@ impl Open {
             Ok(0) => return None,
             Ok(read) => read,
             Err(error) => {
-                self.broken = Some(transport.fault(Phase::Body, error.into()));
+                self.broken = Some(transport.fault(error.into()));
                 return None;
             }
         };

@@ -39,6 +39,7 @@
 mod blob;
 mod call;
 mod client;
+mod connecting;
 mod driver;
 mod exchange;
 mod link;

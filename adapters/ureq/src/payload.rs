@@ -19,6 +19,7 @@ pub(crate) struct PayloadReader<'a> {
     source: &'a mut dyn Read,
     /// `None` once the source has ended or failed, or the response has come.
     sending: Option<Sending>,
+    /// The number of bytes that were given to ureq.
     sent: u64,
     length: u64,
     link: Arc<Link>,
@@ -28,11 +29,6 @@ impl<'a> PayloadReader<'a> {
     pub(crate) fn new(source: &'a mut dyn Read, sending: Sending, link: Arc<Link>) -> Self {
         let length = sending.length();
         Self { source, sending: Some(sending), sent: 0, length, link }
-    }
-
-    /// Returns the number of bytes that were given to ureq.
-    pub(crate) fn sent(&self) -> u64 {
-        self.sent
     }
 
     fn next(&mut self, buffer: &mut [u8]) -> Result<usize, Fault> {

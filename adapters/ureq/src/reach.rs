@@ -12,6 +12,8 @@ use ureq::config::Config;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
+use crate::connecting::connect_error;
+
 /// Resolves names to the addresses within a reach.
 #[derive(Debug)]
 pub(crate) struct ReachResolver {
@@ -32,7 +34,7 @@ impl Resolver for ReachResolver {
         config: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
-        let found = self.resolver.resolve(uri, config, timeout)?;
+        let found = self.resolver.resolve(uri, config, timeout).map_err(connect_error)?;
         let mut within = self.empty();
         for address in found.iter().filter(|address| self.reach.admits(address.ip())) {
             within.push(*address);

@@ -13,6 +13,7 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector, SocksConnector};
 use ureq::{Agent, AsSendBody, Body, Error, Proxy, SendBody, Timeout};
 
+use crate::connecting::Connecting;
 use crate::payload::PayloadReader;
 use crate::proxy::Routes;
 use crate::reach::ReachResolver;
@@ -46,14 +47,6 @@ struct ProxyAgent {
     /// The host and port of the proxy, without credentials.
     name: String,
     agent: Agent,
-}
-
-/// The progress of an exchange at the time of an error.
-#[derive(Clone, Copy)]
-pub(crate) enum Phase {
-    /// Before the first byte of a payload or a response body.
-    Head,
-    Body,
 }
 
 impl Transport {
@@ -95,7 +88,7 @@ impl Transport {
                     .chain(ConnectProxyConnector::default())
                     .chain(Tcp)
                     .chain(RustlsConnector::default());
-            Agent::with_parts(config, connector, ReachResolver::new(reach))
+            Agent::with_parts(config, Connecting(connector), ReachResolver::new(reach))
         };
         let through = |proxy: Proxy| ProxyAgent {
             name: format!("{}:{}", proxy.host(), proxy.port()),
@@ -138,11 +131,7 @@ impl Transport {
             Some(payload) => run(agent, request.map(|()| SendBody::from_reader(payload)), time),
         };
         sent.map_err(|error| {
-            let phase = match &payload {
-                Some(payload) if payload.sent() > 0 => Phase::Body,
-                _ => Phase::Head,
-            };
-            let fault = self.fault(phase, error);
+            let fault = self.fault(error);
             match proxy {
                 Some(ProxyAgent { name, .. }) if fault.kind() == FaultKind::Connect => Fault::new(
                     FaultKind::Connect,
@@ -163,7 +152,7 @@ impl Transport {
     }
 
     /// Converts an error of ureq to a fault.
-    pub(crate) fn fault(&self, phase: Phase, error: Error) -> Fault {
+    pub(crate) fn fault(&self, error: Error) -> Fault {
         match error {
             Error::Timeout(Timeout::Connect | Timeout::Resolve) => Fault::new(
                 FaultKind::Timeout,
@@ -179,7 +168,7 @@ impl Transport {
             | Error::ConnectProxyFailed(_) => Fault::new(FaultKind::Connect, error),
             Error::Rustls(error) => self.tls_fault(&error),
             Error::Tls(_) | Error::TlsRequired | Error::Pem(_) => Fault::new(FaultKind::Tls, error),
-            Error::Io(error) => self.io_fault(phase, &error),
+            Error::Io(error) => self.io_fault(&error),
             Error::Other(error) => match error.downcast::<Fault>() {
                 Ok(fault) => *fault,
                 Err(error) => Fault::new(FaultKind::Reset, error),
@@ -197,7 +186,7 @@ impl Transport {
         }
     }
 
-    fn io_fault(&self, phase: Phase, error: &io::Error) -> Fault {
+    fn io_fault(&self, error: &io::Error) -> Fault {
         if let Some(inner) = error.get_ref() {
             if let Some(error) = inner.downcast_ref::<rustls::Error>() {
                 return self.tls_fault(error);
@@ -207,24 +196,7 @@ impl Transport {
                 return fault.clone();
             }
         }
-        // The error of rustls for a connection that ends during the handshake.
-        if error.kind() == io::ErrorKind::UnexpectedEof && error.get_ref().is_none() {
-            return Fault::new(FaultKind::Reset, "tls handshake eof");
-        }
-        let broken = matches!(
-            error.kind(),
-            io::ErrorKind::ConnectionReset
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::BrokenPipe
-                | io::ErrorKind::NotConnected
-                | io::ErrorKind::UnexpectedEof
-                | io::ErrorKind::InvalidData
-        );
-        match phase {
-            // Other errors before the head are connect errors. A failed name resolution has no error kind.
-            Phase::Head if !broken => Fault::new(FaultKind::Connect, error),
-            Phase::Head | Phase::Body => Fault::new(FaultKind::Reset, error),
-        }
+        Fault::new(FaultKind::Reset, error)
     }
 }
 
@@ -243,6 +215,7 @@ fn run(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connecting::connect_error;
     use oci_proto_common::Settings;
 
     fn transport() -> Transport {
@@ -251,20 +224,32 @@ mod tests {
     }
 
     #[test]
-    fn an_error_before_the_head_is_a_connect_fault_unless_the_connection_broke() {
+    fn only_an_error_of_connecting_is_a_connect_fault() {
         let transport = transport();
-        let kind = |phase, error| transport.fault(phase, error).kind();
+        let kind = |error| transport.fault(error).kind();
         let look_up = || Error::Io(io::Error::other("failed to lookup address information"));
-        let reset = || Error::Io(io::ErrorKind::ConnectionReset.into());
-        let refused = || Error::Io(io::ErrorKind::ConnectionRefused.into());
-        assert_eq!(kind(Phase::Head, look_up()), FaultKind::Connect);
-        assert_eq!(kind(Phase::Head, refused()), FaultKind::Connect);
-        assert_eq!(kind(Phase::Head, reset()), FaultKind::Reset);
-        assert_eq!(kind(Phase::Body, reset()), FaultKind::Reset);
-        assert_eq!(kind(Phase::Body, look_up()), FaultKind::Reset);
+        let unreachable = || Error::Io(io::ErrorKind::HostUnreachable.into());
+        for error in [look_up(), unreachable()] {
+            assert_eq!(kind(error), FaultKind::Reset);
+        }
+        assert_eq!(kind(connect_error(look_up())), FaultKind::Connect);
+        assert_eq!(kind(connect_error(unreachable())), FaultKind::Connect);
+        assert_eq!(kind(connect_error(Error::Io(io::ErrorKind::ConnectionReset.into()))), FaultKind::Reset);
+        assert_eq!(kind(connect_error(Error::Io(io::ErrorKind::UnexpectedEof.into()))), FaultKind::Reset);
         let certificate = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
         let wrapped = Error::Io(io::Error::new(io::ErrorKind::InvalidData, certificate));
-        assert_eq!(kind(Phase::Head, wrapped), FaultKind::Tls);
+        assert_eq!(kind(connect_error(wrapped)), FaultKind::Tls);
+    }
+
+    #[test]
+    fn a_failure_to_connect_is_a_connect_fault() {
+        let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        // A label of more than 63 bytes is never looked up.
+        for authority in [unused.to_string(), format!("{}.invalid", "x".repeat(64))] {
+            let request = Request::get(format!("http://{authority}/")).body(()).unwrap();
+            let fault = transport().send(request, None, Reach::Anywhere, None).unwrap_err();
+            assert_eq!(fault.kind(), FaultKind::Connect, "{fault}");
+        }
     }
 
     #[test]
