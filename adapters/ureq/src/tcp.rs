@@ -1,10 +1,13 @@
-//! TCP connections for uploads. They differ from ureq's in two ways.
+//! The TCP connections of all requests, except to a SOCKS proxy: those are ureq's own. They differ from ureq's
+//! in two ways, which matter to requests with a payload.
 //!
 //! - The kernel buffers at most `UNSENT_BYTES`, on systems that support such a limit. Otherwise it buffers
 //!   megabytes: a payload is written long before it is sent, and a slow upload seems to make no progress.
 //! - A response to an unfinished request stops the request. ureq writes a whole payload before it reads, so the
 //!   connection discards the rest, and the [link](Link) tells the reader of the payload. Under TLS a response
 //!   cannot be recognized, only that the server no longer reads: the connection is closed or broken.
+//!
+//! Reads differ on every connection, also to a SOCKS proxy: they end when the link says so; see [`Linked`].
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -31,7 +34,7 @@ const BLOCKED_WRITE: Duration = Duration::from_millis(250);
 /// The longest time of one system call that reads.
 const BLOCKED_READ: Duration = Duration::from_millis(250);
 
-/// Connects unless an earlier connector of the chain has connected.
+/// Connects unless an earlier connector of the chain has connected: to a SOCKS proxy, or through a tunnel.
 #[derive(Debug)]
 pub(crate) struct Tcp;
 
