@@ -128,12 +128,12 @@ impl Client {
     pub fn pull(
         &self,
         reference: &Reference,
-        mirror: oci_proto_layout::LayoutDestination,
+        destination: oci_proto_layout::LayoutDestination,
         options: oci_proto::PullOptions,
     ) -> Result<Descriptor, oci_proto_layout::PullError> {
         let call = self.call(|session| session.pull(reference, options));
         let name = reference.tag().map(oci_proto::layout::RefName::from);
-        crate::pull::pull(&call, &mirror, name.as_ref())
+        crate::pull::pull(&call, &destination, name.as_ref())
     }
 
     /// Fetches and verifies everything under a reference, including blobs. Calls `found` for each problem,

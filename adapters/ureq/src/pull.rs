@@ -21,10 +21,11 @@ const CHUNK: usize = 128 << 10;
 /// Writes the content of a pull into a layout. Returns the root's descriptor.
 pub(crate) fn pull(
     call: &Call,
-    layout: &LayoutDestination,
+    destination: &LayoutDestination,
     name: Option<&RefName>,
 ) -> Result<Descriptor, PullError> {
-    let pull = Pull { shared: call.shared(), layout, over: AtomicBool::new(false), broken: OnceLock::new() };
+    let pull =
+        Pull { shared: call.shared(), destination, over: AtomicBool::new(false), broken: OnceLock::new() };
     let root = thread::scope(|scope| {
         let ended = Ended(&pull.over);
         let result = pull.drive(call, scope);
@@ -38,14 +39,14 @@ pub(crate) fn pull(
         }
         _ => PullError::Registry(error),
     })?;
-    layout.done(&root, name)?;
+    destination.done(&root, name)?;
     Ok(root)
 }
 
 /// The state that the threads of a pull share.
 struct Pull<'a> {
     shared: &'a Arc<Shared>,
-    layout: &'a LayoutDestination,
+    destination: &'a LayoutDestination,
     /// Set once the pull has ended, so that its threads stop.
     over: AtomicBool,
     /// The first error of the layout.
@@ -76,7 +77,7 @@ impl Pull<'_> {
                 }
                 Message::Ask(query, question) => call.answer(query, self.answer(&question)),
                 Message::Event(Event::Resolved(descriptor)) => root = Some(descriptor),
-                Message::Event(Event::Skipped(descriptor)) => self.layout.skipped(&descriptor),
+                Message::Event(Event::Skipped(descriptor)) => self.destination.skipped(&descriptor),
                 Message::Event(Event::Failed(error)) => return Err(error),
                 Message::Event(Event::Done) => return Ok(root.expect("a session resolves before it is done")),
                 Message::Event(_) => {}
@@ -86,11 +87,11 @@ impl Pull<'_> {
 
     fn answer(&self, question: &Question) -> Answer {
         let answer = match question {
-            Question::Held { descriptor, .. } => self.layout.wanted(descriptor).map(Answer::Held),
+            Question::Held { descriptor, .. } => self.destination.wanted(descriptor).map(Answer::Held),
             Question::Store { descriptor, content, .. } => match content {
-                StoreContent::Document(manifest) => self.layout.store(descriptor, manifest.bytes()),
-                StoreContent::Bytes(bytes) => self.layout.store(descriptor, bytes),
-                StoreContent::Sink => self.layout.verified(&descriptor.digest),
+                StoreContent::Document(manifest) => self.destination.store(descriptor, manifest.bytes()),
+                StoreContent::Bytes(bytes) => self.destination.store(descriptor, bytes),
+                StoreContent::Sink => self.destination.verified(&descriptor.digest),
             }
             .map(|()| Answer::Stored),
             Question::Credentials(_) => {
@@ -134,7 +135,7 @@ impl Pull<'_> {
             }
             if let Some(sink) = open.sink()
                 && read > 0
-                && let Err(error) = self.layout.append(sink, &buffer[..read])
+                && let Err(error) = self.destination.append(sink, &buffer[..read])
             {
                 return open.refuse(self.fault(error));
             }
