@@ -133,7 +133,7 @@ impl Client {
     ) -> Result<Descriptor, oci_proto_layout::PullError> {
         let call = self.call(|session| session.pull(reference, options));
         let name = reference.tag().map(oci_proto::layout::RefName::from);
-        crate::pull::pull(&call, &destination, name.as_ref())
+        crate::pull::pull(call, &destination, name.as_ref())
     }
 
     /// Fetches and verifies everything under a reference, including blobs. Calls `found` for each problem,

@@ -205,7 +205,7 @@ impl Shared {
     /// Runs an exchange that has neither a source nor a sink.
     fn run_job(&self, job: Job) -> MutexGuard<'_, State> {
         let id = job.id();
-        let run = || job.run(&self.transport, self.now(), None, || self.lock().is_wanted(id));
+        let run = || job.run(&self.transport, self.now(), None);
         // Several calls may wait for the exchange, and this thread may belong to none of them. State that a
         // panic leaves inconsistent is dropped with the exchange.
         let ended = panic::catch_unwind(AssertUnwindSafe(run));

@@ -23,6 +23,7 @@ pub(crate) struct Job {
     pub(crate) exchange: Exchange,
     /// The deadline of its operation.
     pub(crate) deadline: Option<Time>,
+    pub(crate) link: Arc<Link>,
 }
 
 impl Job {
@@ -40,19 +41,12 @@ impl Job {
         awaiting.fail(fault)
     }
 
-    /// Runs an exchange whose body the core keeps, until `is_wanted` returns false: a slow body may outlast
-    /// the operations that wait for it. `source` is as for [`open`](Self::open).
-    pub(crate) fn run(
-        self,
-        transport: &Transport,
-        now: Time,
-        source: Option<&mut dyn Read>,
-        is_wanted: impl Fn() -> bool,
-    ) -> Completion {
+    /// Runs an exchange whose body the core keeps. `source` is as for [`open`](Self::open).
+    pub(crate) fn run(self, transport: &Transport, now: Time, source: Option<&mut dyn Read>) -> Completion {
         let mut buffer = [0; SMALL];
         match self.open(transport, now, source) {
             ControlFlow::Continue(mut open) => {
-                while open.read(transport, &mut buffer).is_some() && is_wanted() {}
+                while open.read(transport, &mut buffer).is_some() {}
                 open.end()
             }
             ControlFlow::Break(completion) => completion,
@@ -87,7 +81,7 @@ impl Job {
                 return ControlFlow::Break(awaiting.fail(fault));
             }
         };
-        let link = Arc::new(Link::default());
+        let link = self.link;
         let reader = sending.map(|sending| PayloadReader::new(source, sending, Arc::clone(&link)));
         let request = Request::from_parts(head, ());
         let response = match link.call(|| transport.send(request, reader, reach, time)) {
@@ -116,8 +110,8 @@ pub(crate) struct Open {
 }
 
 impl Open {
-    /// Reads the next part of the body, or returns `None` at its end. Moves the bytes for the sink to the
-    /// front of `buffer`, and returns their number, which may be 0.
+    /// Reads the next part of the body, or returns `None` at its end, or if it is no longer wanted. Moves the
+    /// bytes for the sink to the front of `buffer`, and returns their number, which may be 0.
     pub(crate) fn read(&mut self, transport: &Transport, buffer: &mut [u8]) -> Option<usize> {
         if self.broken.is_some() || self.receiving.rest() != Rest::Wanted {
             return None;
@@ -131,6 +125,10 @@ impl Open {
                 return None;
             }
         };
+        if !self.link.is_wanted() {
+            self.broken = Some(Fault::new(FaultKind::Reset, "the exchange was aborted"));
+            return None;
+        }
         let kept = self.receiving.push(buffer.get(..read)?).ok()?;
         let length = kept.len();
         if kept.start > 0 {

@@ -17,6 +17,8 @@ thread_local! {
 pub(crate) struct Link {
     /// Whether the request was answered before its end.
     answered: AtomicBool,
+    /// Whether nothing waits for the exchange any more.
+    abandoned: AtomicBool,
     /// The end of the time for reading, if it has one.
     deadline: OnceLock<Instant>,
 }
@@ -40,6 +42,15 @@ impl Link {
 
     pub(crate) fn is_answered(&self) -> bool {
         self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Ends the exchange at its next read or write.
+    pub(crate) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_wanted(&self) -> bool {
+        !self.abandoned.load(Ordering::Relaxed)
     }
 
     /// Limits the time of all further reads together.

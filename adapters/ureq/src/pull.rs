@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, Scope};
 
@@ -20,17 +19,17 @@ const CHUNK: usize = 128 << 10;
 
 /// Writes the content of a pull into a layout. Returns the root's descriptor.
 pub(crate) fn pull(
-    call: &Call,
+    call: Call,
     destination: &LayoutDestination,
     name: Option<&RefName>,
 ) -> Result<Descriptor, PullError> {
-    let pull =
-        Pull { shared: call.shared(), destination, over: AtomicBool::new(false), broken: OnceLock::new() };
+    let shared = Arc::clone(call.shared());
+    let pull = Pull { shared: &shared, destination, broken: OnceLock::new() };
+    // The scope waits for its threads, even if a hook panics here. Once the operation has failed or its call is
+    // dropped, its exchanges are aborted: each thread ends at its next read, or when it has connected.
     let root = thread::scope(|scope| {
-        let ended = Ended(&pull.over);
-        let result = pull.drive(call, scope);
-        drop(ended);
-        result
+        let call = call;
+        pull.drive(&call, scope)
     });
     let root = root.map_err(|error| match pull.broken.into_inner() {
         // The typed error is more precise.
@@ -47,19 +46,8 @@ pub(crate) fn pull(
 struct Pull<'a> {
     shared: &'a Arc<Shared>,
     destination: &'a LayoutDestination,
-    /// Set once the pull has ended, so that its threads stop.
-    over: AtomicBool,
     /// The first error of the layout.
     broken: OnceLock<LayoutError>,
-}
-
-/// Ends the pull when it is dropped, so that a panic in a hook does not wait for the threads.
-struct Ended<'a>(&'a AtomicBool);
-
-impl Drop for Ended<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 impl Pull<'_> {
@@ -121,7 +109,6 @@ impl Pull<'_> {
 
     /// Runs an exchange whose body goes into the file of its blob.
     fn write(&self, job: Job) -> Completion {
-        let id = job.id();
         let transport = &self.shared.transport;
         let mut open = match job.open(transport, self.shared.now(), None) {
             ControlFlow::Continue(open) => open,
@@ -129,10 +116,6 @@ impl Pull<'_> {
         };
         let mut buffer = vec![0; CHUNK];
         while let Some(read) = open.read(transport, &mut buffer) {
-            // Nothing is written for an aborted exchange.
-            if self.over.load(Ordering::Relaxed) || !self.shared.lock().is_wanted(id) {
-                return open.refuse(Fault::new(FaultKind::Storage, "the pull has ended"));
-            }
             if let Some(sink) = open.sink()
                 && read > 0
                 && let Err(error) = self.destination.append(sink, &buffer[..read])

@@ -1,6 +1,6 @@
 //! The state behind the lock: the session, and the mailboxes of calls.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar};
 
 use oci_proto::{
@@ -8,6 +8,7 @@ use oci_proto::{
 };
 
 use crate::exchange::Job;
+use crate::link::Link;
 use crate::pool::Pool;
 
 /// The number of messages at which an operation is paused, until its mailbox is less than half full.
@@ -24,8 +25,8 @@ pub(crate) struct State {
     mailboxes: BTreeMap<OpId, Mailbox>,
     /// The exchanges without a source or a sink that are queued or running, with their operations.
     running: BTreeMap<ExchangeId, Option<OpId>>,
-    /// The exchanges with a source or a sink that calls run or have not taken yet.
-    owned: BTreeSet<ExchangeId>,
+    /// The links of these exchanges and of those with a source or a sink, which calls run.
+    links: BTreeMap<ExchangeId, Arc<Link>>,
 }
 
 /// The messages that a call has not taken yet.
@@ -67,7 +68,7 @@ impl State {
             stale: false,
             mailboxes: BTreeMap::new(),
             running: BTreeMap::new(),
-            owned: BTreeSet::new(),
+            links: BTreeMap::new(),
         }
     }
 
@@ -132,9 +133,9 @@ impl State {
         let op = exchange.op();
         let deadline = op.and_then(|op| self.mailboxes.get(&op)?.deadline);
         let owner = op.filter(|_| exchange.source().is_some() || exchange.sink().is_some());
-        let job = Job { exchange, deadline };
+        let job = Job { exchange, deadline, link: Arc::default() };
+        self.links.insert(job.id(), Arc::clone(&job.link));
         if let Some(op) = owner {
-            self.owned.insert(job.id());
             self.post(op, Message::Exchange(Box::new(job)));
             return None;
         }
@@ -184,12 +185,7 @@ impl State {
         self.stale = true;
     }
 
-    /// Returns whether an exchange is still wanted.
-    pub(crate) fn is_wanted(&self, id: ExchangeId) -> bool {
-        self.running.contains_key(&id) || self.owned.contains(&id)
-    }
-
-    /// Forgets an aborted exchange. If it is running, it ends when its next bytes arrive.
+    /// Forgets an aborted exchange. If it is running, it ends at its next read or write.
     pub(crate) fn abort(&mut self, id: ExchangeId) {
         self.forget(id);
         self.pool.queue.retain(|job| job.id() != id);
@@ -200,7 +196,9 @@ impl State {
 
     fn forget(&mut self, id: ExchangeId) {
         self.running.remove(&id);
-        self.owned.remove(&id);
+        if let Some(link) = self.links.remove(&id) {
+            link.abandon();
+        }
     }
 
     pub(crate) fn set_waiting(&mut self, op: OpId, waiting: bool) {

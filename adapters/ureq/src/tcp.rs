@@ -29,9 +29,9 @@ const UNSENT_BYTES: u32 = 128 << 10;
 const INTERIM_BYTES: usize = 64 << 10;
 /// The minimum time for an address that is followed by others.
 const LEAST_TIME: Duration = Duration::from_millis(10);
-/// The time after which a blocked write looks for an early response.
+/// The time after which a blocked write looks at the link, and for an early response.
 const BLOCKED_WRITE: Duration = Duration::from_millis(250);
-/// The longest time of one system call that reads.
+/// The time after which a blocked read looks at the link.
 const BLOCKED_READ: Duration = Duration::from_millis(250);
 
 /// Connects unless an earlier connector of the chain has connected: to a SOCKS proxy, or through a tunnel.
@@ -66,7 +66,7 @@ fn connect(addresses: &[SocketAddr], timeout: NextTimeout) -> Result<TcpStream, 
     let mut failure = Error::HostNotFound;
     for (number, address) in addresses.iter().enumerate() {
         let left = timeout.after.saturating_sub(began.elapsed());
-        if left.is_zero() {
+        if left.is_zero() || !Link::current().is_wanted() {
             return Err(Error::Timeout(timeout.reason));
         }
         let share = if number + 1 < addresses.len() { (left / 2).max(LEAST_TIME) } else { left };
@@ -122,11 +122,12 @@ impl Stream {
     /// Writes all bytes, unless the request that they continue is answered. Progress restarts the timeout of a
     /// write, but not the total one.
     fn write(&self, mut left: &[u8], continued: bool, timeout: NextTimeout) -> Result<Written, Error> {
+        let link = Link::current();
         let mut stream = &self.0;
         let began = Instant::now();
         let mut progress = began;
         while !left.is_empty() {
-            if began.elapsed() >= *timeout.after {
+            if began.elapsed() >= *timeout.after || !link.is_wanted() {
                 return Err(Error::Timeout(timeout.reason));
             }
             if continued && self.has_response()? {
@@ -299,7 +300,7 @@ impl<T: Transport> Transport for Linked<T> {
         let (link, began, timeout) = (Link::current(), Instant::now(), timeout.for_read());
         loop {
             let left = timeout.after.saturating_sub(began.elapsed()).min(link.left());
-            if left.is_zero() {
+            if left.is_zero() || !link.is_wanted() {
                 return Err(Error::Timeout(timeout.reason));
             }
             // Almost always the same timeout, so that it need not be set on the socket again.

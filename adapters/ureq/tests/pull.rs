@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -171,68 +171,86 @@ fn an_unwanted_body_that_never_arrives_delays_nothing() {
     }
 }
 
-/// A registry without the second layer. It sends the rest of the first layer once `rest` is set. With
-/// `after`, it sets `rest` itself, this long after the request for the second layer.
+/// A registry that sends a third of the first layer, and the rest once `rest` is set. It answers the request
+/// for the second layer later, with `second`.
 fn half_a_pull(
     memory: Memory,
     image: &Descriptor,
     digests: &[Digest],
     rest: &Arc<AtomicBool>,
-    after: Option<Duration>,
+    second: impl Fn() -> Play + Send + Sync + 'static,
 ) -> Registry {
-    let (slow, absent, rest) = (digests[0].clone(), digests[1].clone(), rest.clone());
+    let (slow, other, rest) = (digests[0].clone(), digests[1].clone(), rest.clone());
     let begun = AtomicBool::new(false);
     Registry::start(memory, &[("demo:latest", image)], move |head| {
         if is_blob(head, &slow) {
             begun.store(true, Ordering::SeqCst);
             return Play::RestOnce(100_000, rest.clone());
         }
-        if is_blob(head, &absent) {
+        if is_blob(head, &other) {
             while !begun.load(Ordering::SeqCst) {
                 thread::sleep(Duration::from_millis(5));
             }
             thread::sleep(Duration::from_millis(100));
-            if let Some(after) = after {
-                let rest = rest.clone();
-                thread::spawn(move || {
-                    thread::sleep(after);
-                    rest.store(true, Ordering::SeqCst);
-                });
-            }
-            return Play::Raw(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec());
+            return second();
         }
         Play::Serve
     })
 }
 
+fn not_found() -> Play {
+    Play::Raw(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec())
+}
+
 #[test]
 fn nothing_is_written_once_a_pull_has_failed() {
     let (memory, image, digests) = layers(2, 300_000);
-    let rest = Arc::new(AtomicBool::new(false));
-    // The pull still waits for its threads.
-    let registry = half_a_pull(memory, &image, &digests, &rest, Some(Duration::from_secs(1)));
+    let rest = Arc::new(AtomicBool::new(true));
+    let failing = Arc::new(AtomicBool::new(false));
+    let failed = failing.clone();
+    let registry = half_a_pull(memory, &image, &digests, &rest, move || {
+        failed.store(true, Ordering::SeqCst);
+        not_found()
+    });
     let folder = tempfile::tempdir().unwrap();
+    let written = Arc::new(AtomicU64::new(0));
+    let (slow, received) = (digests[0].clone(), written.clone());
+    let destination = destination(folder.path()).on_progress(move |progress| {
+        if let Progress::Received(digest, bytes) = progress
+            && *digest == slow
+            && received.fetch_add(bytes, Ordering::SeqCst) == 0
+        {
+            // The pull fails meanwhile, and the rest of the layer arrives.
+            while !failing.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(5));
+            }
+            thread::sleep(Duration::from_secs(1));
+        }
+    });
     let client = Client::new().unwrap();
-    let reference = registry.named("demo:latest");
-    client.pull(&reference, destination(folder.path()), PullOptions::default()).unwrap_err();
-    assert!(rest.load(Ordering::SeqCst), "a thread of the pull is still running");
+    client.pull(&registry.named("demo:latest"), destination, PullOptions::default()).unwrap_err();
     let partial = folder.path().join(format!(".oci-proto-partial/sha256-{}", digests[0].encoded()));
-    assert_eq!(fs::metadata(partial).unwrap().len(), 100_000);
+    let written = written.load(Ordering::SeqCst);
+    assert!((1..300_000).contains(&written), "{written} bytes were written");
+    assert_eq!(fs::metadata(partial).unwrap().len(), written);
 }
 
 #[test]
 fn a_pull_that_has_ended_does_not_write_to_the_layout() {
     let (memory, image, digests) = layers(2, 300_000);
     let rest = Arc::new(AtomicBool::new(false));
-    let registry = half_a_pull(memory.clone(), &image, &digests, &rest, None);
+    let registry = half_a_pull(memory.clone(), &image, &digests, &rest, not_found);
     let folder = tempfile::tempdir().unwrap();
-    let client = Client::with_settings(Settings::default().idle_timeout(Duration::from_secs(1))).unwrap();
+    let client = Client::new().unwrap();
     let reference = registry.named("demo:latest");
+    let began = Instant::now();
     let pulled = client.pull(&reference, destination(folder.path()), PullOptions::default());
     let Err(PullError::Registry(error)) = pulled else { panic!("{pulled:?}") };
     assert!(error.is_not_found(), "{error}");
+    // The idle timeout is 30 s, and the other request never ends.
+    assert!(began.elapsed() < Duration::from_secs(10), "took {:?}", began.elapsed());
 
-    // Another writer uses the layout now, and the rest of the first pull's response still arrives.
+    // Another writer uses the layout now, and the rest of the first pull's response is sent.
     let other = Registry::start(memory, &[("demo:latest", &image)], |_| Play::Serve);
     let second = Client::new().unwrap();
     second.pull(&other.named("demo:latest"), destination(folder.path()), PullOptions::default()).unwrap();
@@ -245,6 +263,25 @@ fn a_pull_that_has_ended_does_not_write_to_the_layout() {
         let layer = fs::read(folder.path().join(name)).unwrap();
         assert!(layer == vec![u8::try_from(number).unwrap(); 300_000], "layer {number}");
     }
+}
+
+#[test]
+fn a_panic_in_a_progress_hook_does_not_wait_for_other_requests() {
+    let (memory, image, digests) = layers(2, 300_000);
+    let rest = Arc::new(AtomicBool::new(false));
+    let registry = half_a_pull(memory, &image, &digests, &rest, || Play::Serve);
+    let folder = tempfile::tempdir().unwrap();
+    let second = digests[1].clone();
+    // On the thread of the call.
+    let destination = destination(folder.path()).on_progress(move |progress| {
+        assert!(!matches!(progress, Progress::Complete(digest) if *digest == second), "the hook panics");
+    });
+    let reference = registry.named("demo:latest");
+    let began = Instant::now();
+    let pulling =
+        thread::spawn(move || Client::new().unwrap().pull(&reference, destination, PullOptions::default()));
+    pulling.join().unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(10), "took {:?}", began.elapsed());
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn put_with(
                 let described = job.exchange.source().unwrap();
                 assert_eq!((&described.digest, described.length()), (digest, size as u64));
                 let shared = call.shared();
-                call.complete(job.run(&shared.transport, shared.now(), Some(&mut source), || true));
+                call.complete(job.run(&shared.transport, shared.now(), Some(&mut source)));
             }
             Message::Event(Event::Done) => return Ok(()),
             Message::Event(Event::Failed(error)) => return Err(error),
@@ -375,6 +375,38 @@ fn an_upload_times_out_if_the_server_stops_reading() {
 }
 
 #[test]
+fn the_end_of_a_call_ends_its_payload() {
+    let (bytes, digest) = content(30_000_000);
+    let (begun, sent) = mpsc::channel();
+    let (over, wait) = mpsc::channel::<()>();
+    let server = serve(move |stream| {
+        let mut stream = BufReader::new(stream);
+        head(&mut stream);
+        begun.send(()).unwrap();
+        let _ = wait.recv();
+    });
+    let client = Client::new().unwrap();
+    let step = ScriptStep::Put { digest, size: bytes.len() as u64 };
+    let call = client.call(|session| session.script(&server.reference, &server.reference, vec![step]));
+    let job = loop {
+        if let Message::Exchange(job) = call.message() {
+            break job;
+        }
+    };
+    let shared = call.shared().clone();
+    let sending =
+        thread::spawn(move || drop(job.run(&shared.transport, shared.now(), Some(&mut &bytes[..]))));
+    sent.recv().unwrap();
+    drop(call);
+    let dropped = Instant::now();
+    sending.join().unwrap();
+    // The idle timeout is 30 s.
+    assert!(dropped.elapsed() < Duration::from_secs(10), "took {:?}", dropped.elapsed());
+    drop(over);
+    server.thread.join().unwrap();
+}
+
+#[test]
 fn a_call_without_a_source_rejects_a_payload() {
     let reference = "127.0.0.1:1/demo:latest".parse().unwrap();
     let (_, digest) = content(10);
@@ -432,7 +464,7 @@ fn a_copy_streams_through_its_call() {
                     let mut reader = reader.take().unwrap();
                     scope.spawn(move || {
                         let id = job.id();
-                        let ended = job.run(&shared.transport, shared.now(), Some(&mut reader), || true);
+                        let ended = job.run(&shared.transport, shared.now(), Some(&mut reader));
                         let mut state = shared.end(id, Ok(ended));
                         shared.drive(&mut state, Poller::Other);
                     });
