@@ -9,7 +9,7 @@ use oci_proto_tests::internet::Authority;
 use oci_proto_tests::transcript::Transcript;
 
 /// Transcripts that only a session can play: see [`Transcript::core_only`].
-const CORE_ONLY: [&str; 35] = [
+const CORE_ONLY: [&str; 36] = [
     "abandoned_blob_request_is_repeated_from_its_start.txt",
     "abandoned_content_questions_are_asked_again.txt",
     "abandoned_credentials_question_is_asked_again.txt",
@@ -45,6 +45,7 @@ const CORE_ONLY: [&str; 35] = [
     "token_is_used_until_it_expires.txt",
     "token_request_is_aborted_with_its_last_waiter.txt",
     "unsent_request_is_retried.txt",
+    "url_of_a_layer_gets_no_credentials.txt",
 ];
 
 #[test]
