@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use oci_proto::layout::RefName;
-use oci_proto::{Descriptor, Digest, Error, Held, Kind, MediaType, Sink};
+use oci_proto::{
+    Answer, Descriptor, Digest, Error, Fault, FaultKind, Held, Kind, MediaType, Question, Sink, StoreContent,
+};
 
 use crate::error::LayoutError;
 use crate::writer::LayoutWriter;
@@ -14,10 +16,10 @@ use crate::writer::blob::BlobWriter;
 
 /// Stores pulled content in a layout: the driver's side of [`Session::pull`](oci_proto::Session::pull).
 ///
-/// [`wanted`](Self::wanted) answers [`Question::Held`](oci_proto::Question::Held), and
-/// [`store`](Self::store) and [`verified`](Self::verified) answer
-/// [`Question::Store`](oci_proto::Question::Store). Bytes of blobs go to [`append`](Self::append), from any
-/// number of threads at a time. If the process is killed, the layout is valid, and the next pull resumes.
+/// [`answer`](Self::answer) answers the questions. Bytes of blobs go to [`append`](Self::append), from any
+/// number of threads at a time. The session receives an error of the layout as a fault; if the pull fails,
+/// [`failed`](Self::failed) returns the error itself. If the process is killed, the layout is valid, and the
+/// next pull resumes.
 ///
 /// Methods block while they read and write files.
 pub struct LayoutDestination {
@@ -26,6 +28,8 @@ pub struct LayoutDestination {
     /// Whether existing blobs are verified.
     verifies: bool,
     blobs: Mutex<BTreeMap<Digest, Blob>>,
+    /// The first error. Later ones are consequences of it, or equivalent to it.
+    error: OnceLock<LayoutError>,
     progress: Box<dyn Fn(Progress<'_>) + Send + Sync>,
 }
 
@@ -70,6 +74,7 @@ impl LayoutDestination {
             writer: RwLock::new(writer),
             verifies: false,
             blobs: Mutex::default(),
+            error: OnceLock::new(),
             progress: Box::new(|_| ()),
         }
     }
@@ -88,11 +93,59 @@ impl LayoutDestination {
         self
     }
 
-    /// Determines how much of some content the layout has, for [`Answer::Held`](oci_proto::Answer::Held).
+    /// Answers a question of the pull: what the layout holds, or that content is stored.
+    pub fn answer(&self, question: &Question) -> Answer {
+        let answer = match question {
+            Question::Held { descriptor, .. } => self.held(descriptor).map(Answer::Held),
+            Question::Store { descriptor, content, .. } => match content {
+                StoreContent::Document(manifest) => self.store(descriptor, manifest.bytes()),
+                StoreContent::Bytes(bytes) => self.store(descriptor, bytes),
+                StoreContent::Sink => self.publish(&descriptor.digest),
+            }
+            .map(|()| Answer::Stored),
+            Question::Credentials(_) => {
+                let fault = Fault::new(FaultKind::Unsupported, "a layout has no credentials");
+                return Answer::Failed(fault);
+            }
+        };
+        answer.unwrap_or_else(|error| Answer::Failed(self.fault(error)))
+    }
+
+    /// Writes bytes of a blob that end at the sink's offset, as those of
+    /// [`Receiving::push`](oci_proto::Receiving::push) do. If they start before the end of the bytes written
+    /// so far, they replace everything after their start.
     ///
     /// # Errors
-    /// A partial blob of an earlier writer cannot be read.
-    pub fn wanted(&self, wanted: &Descriptor) -> Result<Held, LayoutError> {
+    /// They cannot be written.
+    pub fn append(&self, sink: &Sink, bytes: &[u8]) -> Result<(), Fault> {
+        self.write(sink, bytes).map_err(|error| self.fault(error))
+    }
+
+    /// Reports a skipped layer.
+    pub fn skipped(&self, descriptor: &Descriptor) {
+        self.report(Progress::Skipped(descriptor));
+    }
+
+    /// Makes the pulled content a root of the layout, with or without a name. This is the last step.
+    ///
+    /// # Errors
+    /// The layout's index cannot be read or written.
+    pub fn done(&self, root: &Descriptor, name: Option<&RefName>) -> Result<(), LayoutError> {
+        self.writer.write().unwrap_or_else(PoisonError::into_inner).set_root(root, name)
+    }
+
+    /// Converts the error of a failed pull: if an error of the layout caused it, returns that one.
+    pub fn failed(&self, error: Error) -> PullError {
+        match self.error.get() {
+            Some(cause) if error.fault().is_some_and(|fault| fault.kind() == FaultKind::Storage) => {
+                cause.clone().into()
+            }
+            _ => error.into(),
+        }
+    }
+
+    /// Determines how much of some content the layout has.
+    fn held(&self, wanted: &Descriptor) -> Result<Held, LayoutError> {
         let digest = &wanted.digest;
         self.report(Progress::Wanted(wanted));
         if wanted.media_type.kind() != Kind::Other {
@@ -115,13 +168,7 @@ impl LayoutDestination {
         Ok(Held::Part { offset, hasher })
     }
 
-    /// Writes bytes of a blob that end at the sink's offset, as those of
-    /// [`Receiving::push`](oci_proto::Receiving::push) do. If they start before the end of the bytes written
-    /// so far, they replace everything after their start.
-    ///
-    /// # Errors
-    /// They cannot be written.
-    pub fn append(&self, sink: &Sink, bytes: &[u8]) -> Result<(), LayoutError> {
+    fn write(&self, sink: &Sink, bytes: &[u8]) -> Result<(), LayoutError> {
         let at = sink.offset.saturating_sub(bytes.len() as u64);
         let blob = self.blob(sink)?;
         let mut blob = blob.lock().unwrap_or_else(PoisonError::into_inner);
@@ -140,11 +187,8 @@ impl LayoutDestination {
         Ok(())
     }
 
-    /// Publishes a verified blob under its digest, for [`StoreContent::Sink`](oci_proto::StoreContent::Sink).
-    ///
-    /// # Errors
-    /// A file system operation fails.
-    pub fn verified(&self, digest: &Digest) -> Result<(), LayoutError> {
+    /// Publishes a verified blob under its digest.
+    fn publish(&self, digest: &Digest) -> Result<(), LayoutError> {
         let blob = self.blobs().remove(digest);
         let blob = blob.and_then(|blob| blob.lock().unwrap_or_else(PoisonError::into_inner).take());
         if let Some(blob) = blob {
@@ -155,10 +199,7 @@ impl LayoutDestination {
     }
 
     /// Stores a document, or other content in memory.
-    ///
-    /// # Errors
-    /// It cannot be written.
-    pub fn store(&self, descriptor: &Descriptor, content: &[u8]) -> Result<(), LayoutError> {
+    fn store(&self, descriptor: &Descriptor, content: &[u8]) -> Result<(), LayoutError> {
         let writer = self.writer();
         if writer.layout().manifest(descriptor).is_err() {
             writer.put(descriptor, content)?;
@@ -168,17 +209,11 @@ impl LayoutDestination {
         Ok(())
     }
 
-    /// Reports a skipped layer.
-    pub fn skipped(&self, descriptor: &Descriptor) {
-        self.report(Progress::Skipped(descriptor));
-    }
-
-    /// Makes the pulled content a root of the layout, with or without a name. This is the last step.
-    ///
-    /// # Errors
-    /// The layout's index cannot be read or written.
-    pub fn done(&self, root: &Descriptor, name: Option<&RefName>) -> Result<(), LayoutError> {
-        self.writer.write().unwrap_or_else(PoisonError::into_inner).set_root(root, name)
+    /// Converts an error to a fault, and keeps the first one.
+    fn fault(&self, error: LayoutError) -> Fault {
+        let fault = Fault::new(FaultKind::Storage, &error);
+        let _ = self.error.set(error);
+        fault
     }
 
     fn has(&self, descriptor: &Descriptor) -> bool {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use oci_proto::layout::RefName;
-use oci_proto::{Answer, Descriptor, Event, Fault, FaultKind, Question, Sink, StoreContent};
-use oci_proto_layout::{LayoutDestination, LayoutError, PullError};
+use oci_proto::{Descriptor, Event, Fault, FaultKind, Sink};
+use oci_proto_layout::{LayoutDestination, PullError};
 use tokio::task::{JoinSet, spawn_blocking, yield_now};
 use tokio::time::Instant;
 
@@ -37,20 +37,18 @@ pub(crate) async fn pull(
             }
             Message::Event(Event::Resolved(descriptor)) => root = Some(descriptor),
             Message::Ask(query, question) => {
-                let find = move |destination: &_| find(destination, question.clone());
-                match wherever_polled(&destination, find).await? {
-                    Some(answer) => call.answer(query, answer),
-                    None => call.decline(query),
-                }
+                let work = move |destination: &LayoutDestination| destination.answer(&question);
+                let answer = wherever_polled(&destination, work).await?;
+                call.answer(query, answer);
             }
             Message::Event(Event::Skipped(descriptor)) => destination.skipped(&descriptor),
-            Message::Event(Event::Failed(error)) => return Err(error.into()),
+            Message::Event(Event::Failed(error)) => return Err(destination.failed(error)),
             Message::Event(Event::Done) => {
                 let root: Descriptor = root.expect("a session resolves before it is done");
                 let descriptor = root.clone();
                 let done =
                     move |destination: &LayoutDestination| destination.done(&descriptor, name.as_ref());
-                wherever_polled(&destination, done).await?;
+                wherever_polled(&destination, done).await??;
                 return Ok(root);
             }
             Message::Event(_) => {}
@@ -69,20 +67,6 @@ async fn next(call: &mut Call, tasks: &mut JoinSet<()>) -> Message {
         call.poll_message(cx)
     })
     .await
-}
-
-/// Answers a question of a pull. Returns `None` for any other question.
-fn find(destination: &LayoutDestination, question: Question) -> Result<Option<Answer>, LayoutError> {
-    match question {
-        Question::Held { descriptor, .. } => return Ok(Some(Answer::Held(destination.wanted(&descriptor)?))),
-        Question::Store { descriptor, content, .. } => match content {
-            StoreContent::Document(manifest) => destination.store(&descriptor, manifest.bytes())?,
-            StoreContent::Bytes(bytes) => destination.store(&descriptor, &bytes)?,
-            StoreContent::Sink => destination.verified(&descriptor.digest)?,
-        },
-        Question::Credentials(_) => return Ok(None),
-    }
-    Ok(Some(Answer::Stored))
 }
 
 /// The number of bytes that are written at a time. Switching to another thread costs as much as writing a
@@ -123,8 +107,8 @@ async fn run(mut transfer: Box<Transfer>, destination: Arc<LayoutDestination>, g
             match blocking(&destination, append).await {
                 // The guard reports the exchange as lost.
                 None => return,
-                Some(Err(error)) => {
-                    transfer.fail(Fault::new(FaultKind::Storage, error));
+                Some(Err(fault)) => {
+                    transfer.fail(fault);
                     break;
                 }
                 Some(Ok(())) => {}
@@ -152,7 +136,7 @@ impl Batch {
         self.chunks.push((sink, bytes));
     }
 
-    fn append_to(self, destination: &LayoutDestination) -> Result<(), LayoutError> {
+    fn append_to(self, destination: &LayoutDestination) -> Result<(), Fault> {
         self.chunks.iter().try_for_each(|(sink, bytes)| destination.append(sink, bytes))
     }
 }
@@ -161,11 +145,11 @@ impl Batch {
 /// shuts down before the work begins, the work begins on the runtime that polls the future next.
 async fn wherever_polled<R: Send + 'static>(
     destination: &Arc<LayoutDestination>,
-    work: impl Fn(&LayoutDestination) -> Result<R, LayoutError> + Clone + Send + 'static,
+    work: impl Fn(&LayoutDestination) -> R + Clone + Send + 'static,
 ) -> Result<R, PullError> {
     for _ in 0..2 {
         if let Some(result) = blocking(destination, work.clone()).await {
-            return Ok(result?);
+            return Ok(result);
         }
         yield_now().await;
     }
@@ -176,8 +160,8 @@ async fn wherever_polled<R: Send + 'static>(
 /// Reads or writes files on a blocking thread. Returns `None` if the runtime shuts down before the work begins.
 async fn blocking<R: Send + 'static>(
     destination: &Arc<LayoutDestination>,
-    work: impl FnOnce(&LayoutDestination) -> Result<R, LayoutError> + Send + 'static,
-) -> Option<Result<R, LayoutError>> {
+    work: impl FnOnce(&LayoutDestination) -> R + Send + 'static,
+) -> Option<R> {
     let destination = destination.clone();
     match spawn_blocking(move || work(&destination)).await {
         Ok(result) => Some(result),

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use common::{Registry, read_head, runtime};
 use oci_proto::server::{Content, Flavour, Memory};
-use oci_proto::{Config, PullOptions};
-use oci_proto_layout::{Layout, LayoutDestination, LayoutWriter, Progress};
+use oci_proto::{Config, Digest, PullOptions};
+use oci_proto_layout::{Layout, LayoutDestination, LayoutWriter, Progress, PullError};
 use oci_proto_tokio::{Client, Settings};
 use tokio::io::{AsyncWriteExt, BufStream};
 use tokio::net::TcpListener;
@@ -151,9 +151,35 @@ async fn a_write_that_outlives_its_pull_keeps_the_layout_locked() {
     });
     let layout = LayoutDestination::new(writer.await.expect("the layout stays locked"));
     client.pull(&registry.latest(), layout, PullOptions::default()).await.unwrap();
-    let digest = oci_proto::Digest::of(oci_proto::Algorithm::Sha256, &layers[0]);
+    let digest = Digest::of(oci_proto::Algorithm::Sha256, &layers[0]);
     let mut blob = Layout::open(home.path()).unwrap().blob(&digest, None).unwrap();
     std::io::copy(&mut blob, &mut std::io::sink()).expect("the blob is verified as it is read");
+}
+
+/// Blobs cannot be written: when one is requested, a directory takes the name of its file.
+#[tokio::test]
+async fn a_blob_that_cannot_be_written_is_reported_as_an_error_of_the_layout() {
+    let mut memory = Memory::new();
+    let root = memory.add_image(Flavour::OCI, None, &[&layers(1, 1000)[0]]);
+    let home = tempfile::tempdir().unwrap();
+    let (directory, manifest) = (home.path().join(".oci-proto-partial"), root.clone());
+    let partials = directory.clone();
+    let address = common::server(move |mut stream, head| {
+        let (memory, manifest, partials) = (memory.clone(), manifest.clone(), partials.clone());
+        async move {
+            let digest: Option<Digest> = head.split([' ', '/']).find_map(|word| word.parse().ok());
+            if let Some(digest) = &digest {
+                std::fs::create_dir(partials.join(format!("sha256-{}", digest.encoded()))).unwrap();
+            }
+            let content = memory.bytes(digest.as_ref().unwrap_or(&manifest.digest)).unwrap();
+            common::send_part(&mut stream, content.len(), &content).await;
+        }
+    })
+    .await;
+    let layout = LayoutDestination::new(LayoutWriter::open(home.path()).unwrap());
+    let pulled = Client::new().unwrap().pull(&common::tag(address), layout, PullOptions::default()).await;
+    let Err(PullError::Layout(error)) = pulled else { panic!("{pulled:?}") };
+    assert!(error.path().starts_with(&directory), "{error}");
 }
 
 /// Serves an image of one layer. The first response with the layer stalls in the middle.
@@ -215,7 +241,7 @@ fn a_blob_whose_exchange_is_lost_starts_over_in_its_file() {
     let pulled = runtime().block_on(async { timeout(Duration::from_secs(20), pull).await });
     pulled.expect("the pull hangs").unwrap();
     assert_eq!(restarted.load(Relaxed), 1);
-    let digest = oci_proto::Digest::of(oci_proto::Algorithm::Sha256, &layers[0]);
+    let digest = Digest::of(oci_proto::Algorithm::Sha256, &layers[0]);
     let mut blob = Layout::open(home.path()).unwrap().blob(&digest, None).unwrap();
     std::io::copy(&mut blob, &mut std::io::sink()).expect("the blob is verified as it is read");
 }

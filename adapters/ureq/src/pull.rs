@@ -2,12 +2,12 @@
 
 use std::ops::ControlFlow;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::thread::{self, Scope};
 
 use oci_proto::layout::RefName;
-use oci_proto::{Answer, Completion, Descriptor, Error, Event, Fault, FaultKind, Question, StoreContent};
-use oci_proto_layout::{LayoutDestination, LayoutError, PullError};
+use oci_proto::{Completion, Descriptor, Error, Event, Fault, FaultKind};
+use oci_proto_layout::{LayoutDestination, PullError};
 
 use crate::call::Call;
 use crate::driver::Shared;
@@ -24,20 +24,14 @@ pub(crate) fn pull(
     name: Option<&RefName>,
 ) -> Result<Descriptor, PullError> {
     let shared = Arc::clone(call.shared());
-    let pull = Pull { shared: &shared, destination, broken: OnceLock::new() };
+    let pull = Pull { shared: &shared, destination };
     // The scope waits for its threads, even if a hook panics here. Once the operation has failed or its call is
     // dropped, its exchanges are aborted: each thread ends at its next read, or when it has connected.
     let root = thread::scope(|scope| {
         let call = call;
         pull.drive(&call, scope)
     });
-    let root = root.map_err(|error| match pull.broken.into_inner() {
-        // The typed error is more precise.
-        Some(broken) if error.fault().is_some_and(|fault| fault.kind() == FaultKind::Storage) => {
-            broken.into()
-        }
-        _ => PullError::Registry(error),
-    })?;
+    let root = root.map_err(|error| destination.failed(error))?;
     destination.done(&root, name)?;
     Ok(root)
 }
@@ -46,8 +40,6 @@ pub(crate) fn pull(
 struct Pull<'a> {
     shared: &'a Arc<Shared>,
     destination: &'a LayoutDestination,
-    /// The first error of the layout.
-    broken: OnceLock<LayoutError>,
 }
 
 impl Pull<'_> {
@@ -63,7 +55,7 @@ impl Pull<'_> {
                 Message::Exchange(job) => {
                     scope.spawn(move || self.run(*job));
                 }
-                Message::Ask(query, question) => call.answer(query, self.answer(&question)),
+                Message::Ask(query, question) => call.answer(query, self.destination.answer(&question)),
                 Message::Event(Event::Resolved(descriptor)) => root = Some(descriptor),
                 Message::Event(Event::Skipped(descriptor)) => self.destination.skipped(&descriptor),
                 Message::Event(Event::Failed(error)) => return Err(error),
@@ -71,23 +63,6 @@ impl Pull<'_> {
                 Message::Event(_) => {}
             }
         }
-    }
-
-    fn answer(&self, question: &Question) -> Answer {
-        let answer = match question {
-            Question::Held { descriptor, .. } => self.destination.wanted(descriptor).map(Answer::Held),
-            Question::Store { descriptor, content, .. } => match content {
-                StoreContent::Document(manifest) => self.destination.store(descriptor, manifest.bytes()),
-                StoreContent::Bytes(bytes) => self.destination.store(descriptor, bytes),
-                StoreContent::Sink => self.destination.verified(&descriptor.digest),
-            }
-            .map(|()| Answer::Stored),
-            Question::Credentials(_) => {
-                let fault = Fault::new(FaultKind::Unsupported, "a pull has no credentials");
-                return Answer::Failed(fault);
-            }
-        };
-        answer.unwrap_or_else(|error| Answer::Failed(self.fault(error)))
     }
 
     /// Runs an exchange, and reports its end to the session.
@@ -118,19 +93,11 @@ impl Pull<'_> {
         while let Some(read) = open.read(transport, &mut buffer) {
             if let Some(sink) = open.sink()
                 && read > 0
-                && let Err(error) = self.destination.append(sink, &buffer[..read])
+                && let Err(fault) = self.destination.append(sink, &buffer[..read])
             {
-                return open.refuse(self.fault(error));
+                return open.refuse(fault);
             }
         }
         open.end()
-    }
-
-    /// Converts an error of the layout to a fault. The first one is kept for the user.
-    fn fault(&self, error: LayoutError) -> Fault {
-        let fault = Fault::new(FaultKind::Storage, &error);
-        // Later errors are consequences of the first, or equivalent to it.
-        let _ = self.broken.set(error);
-        fault
     }
 }
