@@ -85,7 +85,9 @@ pub enum LayoutErrorKind {
     #[error("the directory is neither an image layout nor empty: it contains {0}")]
     Foreign(String),
     /// Another writer has locked the layout.
-    #[error("another process is writing to the layout")]
+    #[error(
+        "another writer, in this process or another one, has locked the layout; retry when it has finished"
+    )]
     Locked,
     /// The same writer is already writing the blob.
     #[error("the blob is already being written")]

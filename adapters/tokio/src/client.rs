@@ -172,7 +172,8 @@ impl Client {
     /// it.
     ///
     /// # Cancel safety
-    /// Dropping the future cancels the operation. The layout stays valid.
+    /// Dropping the future cancels the operation. The layout stays valid. It is unlocked once the writes in
+    /// progress have ended, which may be after the drop.
     #[cfg(feature = "pull")]
     pub async fn pull(
         &self,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::{Registry, read_head, runtime};
 use oci_proto::server::{Content, Flavour, Memory};
-use oci_proto::{Config, Digest, PullOptions};
+use oci_proto::{Algorithm, Config, Digest, PullOptions};
 use oci_proto_layout::{Layout, LayoutDestination, LayoutWriter, Progress, PullError};
 use oci_proto_tokio::{Client, Settings};
 use tokio::io::{AsyncWriteExt, BufStream};
@@ -151,9 +151,63 @@ async fn a_write_that_outlives_its_pull_keeps_the_layout_locked() {
     });
     let layout = LayoutDestination::new(writer.await.expect("the layout stays locked"));
     client.pull(&registry.latest(), layout, PullOptions::default()).await.unwrap();
-    let digest = Digest::of(oci_proto::Algorithm::Sha256, &layers[0]);
+    let digest = Digest::of(Algorithm::Sha256, &layers[0]);
     let mut blob = Layout::open(home.path()).unwrap().blob(&digest, None).unwrap();
     std::io::copy(&mut blob, &mut std::io::sink()).expect("the blob is verified as it is read");
+}
+
+/// A pull ends while one of its layers is being written: the registry lacks the other layer, or the hook
+/// panics. The next writer need not wait.
+#[tokio::test]
+async fn a_pull_that_has_ended_has_unlocked_the_layout() {
+    let mut memory = Memory::new();
+    let layers = layers(2, 100_000);
+    let root = memory.add_image(Flavour::OCI, None, &[&layers[0], &layers[1]]);
+    let [slow, fatal] = [0, 1].map(|layer| Digest::of(Algorithm::Sha256, &layers[layer]));
+    for panics in [false, true] {
+        let home = tempfile::tempdir().unwrap();
+        let gate = Arc::new(Gate::default());
+        let (opens, memory, manifest, absent) = (gate.clone(), memory.clone(), root.clone(), fatal.clone());
+        let address = common::server(move |mut stream, head| {
+            let (gate, memory, manifest, absent) =
+                (opens.clone(), memory.clone(), manifest.clone(), absent.clone());
+            async move {
+                let digest: Option<Digest> = head.split([' ', '/']).find_map(|word| word.parse().ok());
+                let is_fatal = digest.as_ref() == Some(&absent);
+                while is_fatal && !gate.is_reached() {
+                    sleep(Duration::from_millis(5)).await;
+                }
+                if is_fatal && !panics {
+                    let refusal = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+                    stream.write_all(refusal).await.unwrap();
+                } else {
+                    let content = memory.bytes(digest.as_ref().unwrap_or(&manifest.digest)).unwrap();
+                    common::send_part(&mut stream, content.len(), &content).await;
+                }
+                if is_fatal {
+                    // Time for the pull to end.
+                    sleep(Duration::from_millis(300)).await;
+                    gate.open();
+                }
+            }
+        })
+        .await;
+        let (writing, slow, fatal) = (gate.clone(), slow.clone(), fatal.clone());
+        let layout = LayoutDestination::new(LayoutWriter::open(home.path()).unwrap());
+        let layout = layout.on_progress(move |progress| match progress {
+            Progress::Received(digest, _) if *digest == slow => writing.pass(),
+            Progress::Received(digest, _) => assert_ne!(*digest, fatal, "intended panic"),
+            _ => {}
+        });
+        let client = Client::new().unwrap();
+        let pull = async move { client.pull(&common::tag(address), layout, PullOptions::default()).await };
+        let ended = timeout(Duration::from_secs(10), tokio::spawn(pull)).await.expect("the pull hangs");
+        let again = LayoutWriter::open(home.path());
+        gate.open();
+        again.expect("no earlier write is in progress");
+        assert_eq!(ended.is_err(), panics);
+        assert!(ended.is_err() || ended.unwrap().is_err());
+    }
 }
 
 /// Blobs cannot be written: when one is requested, a directory takes the name of its file.
@@ -241,7 +295,7 @@ fn a_blob_whose_exchange_is_lost_starts_over_in_its_file() {
     let pulled = runtime().block_on(async { timeout(Duration::from_secs(20), pull).await });
     pulled.expect("the pull hangs").unwrap();
     assert_eq!(restarted.load(Relaxed), 1);
-    let digest = Digest::of(oci_proto::Algorithm::Sha256, &layers[0]);
+    let digest = Digest::of(Algorithm::Sha256, &layers[0]);
     let mut blob = Layout::open(home.path()).unwrap().blob(&digest, None).unwrap();
     std::io::copy(&mut blob, &mut std::io::sink()).expect("the blob is verified as it is read");
 }
