@@ -171,18 +171,24 @@ impl LayoutDestination {
     fn write(&self, sink: &Sink, bytes: &[u8]) -> Result<(), LayoutError> {
         let at = sink.offset.saturating_sub(bytes.len() as u64);
         let blob = self.blob(sink)?;
-        let mut blob = blob.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = blob.lock().unwrap_or_else(PoisonError::into_inner);
         // An abandoned exchange may still deliver bytes.
-        let Some(blob) = &mut *blob else { return Ok(()) };
-        if at < blob.offset() {
+        let Some(open) = &mut *writer else { return Ok(()) };
+        let restarts = at < open.offset();
+        if restarts {
             // The session verifies the new bytes, not those that they replace.
-            blob.truncate(at)?;
+            open.truncate(at)?;
+        }
+        let written = open.append(at, bytes);
+        // The hook may be slow, or call this method.
+        drop(writer);
+        if restarts {
             self.report(Progress::Restarted(&sink.digest));
             if at > 0 {
                 self.report(Progress::Present(&sink.digest, at));
             }
         }
-        blob.append(at, bytes)?;
+        written?;
         self.report(Progress::Received(&sink.digest, bytes.len() as u64));
         Ok(())
     }

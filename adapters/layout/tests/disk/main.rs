@@ -2,6 +2,7 @@
 
 mod damage;
 mod killed;
+mod pulling;
 mod reading;
 mod support;
 mod writing;
