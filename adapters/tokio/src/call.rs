@@ -121,6 +121,8 @@ impl Call {
 
     /// Takes a message. If there is none, registers the waker and sets the timer.
     fn check(&mut self, op: OpId, cx: &mut Context<'_>) -> Option<Message> {
+        // Wakers are cloned before the lock is taken, and dropped after it is released.
+        let mut waker = Some(cx.waker().clone());
         let mut state = self.shared.lock();
         let wait = state.wait;
         let Some(mailbox) = state.mailboxes.get_mut(&op) else {
@@ -128,10 +130,10 @@ impl Call {
             return None;
         };
         let Some(message) = mailbox.messages.pop_front() else {
-            mailbox.waker = Some(cx.waker().clone());
+            mem::swap(&mut mailbox.waker, &mut waker);
             self.flag.store(false, Ordering::Relaxed);
-            self.waker = Some(cx.waker().clone());
             drop(state);
+            self.waker = Some(cx.waker().clone());
             let at = wait.and_then(|wait| self.shared.epoch.checked_add(wait.since_epoch()));
             self.timer.set(at);
             return None;
@@ -201,13 +203,15 @@ impl Drop for Call {
 
 fn begin(shared: &Arc<Shared>, flag: &Arc<AtomicBool>, start: impl FnOnce(&mut Session) -> OpId) -> OpId {
     let runtime = Handle::current();
-    shared.step(|state, now| {
+    let (op, former) = shared.step(|state, now| {
         let op = start(&mut state.session);
         if let Some(timeout) = shared.timeout {
             state.session.set_deadline(op, now + timeout);
         }
         state.mailboxes.insert(op, Mailbox::new(flag.clone()));
-        state.runtime = Some(runtime);
-        op
-    })
+        (op, state.runtime.replace(runtime))
+    });
+    // The last handle of a runtime owns callbacks of the user.
+    drop(former);
+    op
 }

@@ -123,6 +123,8 @@ impl Pipe {
     }
 
     fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        // Wakers are cloned before the lock is taken, and dropped after it is released.
+        let mut waker = Some(cx.waker().clone());
         let mut flow = self.lock();
         match flow.state {
             Broken => return Poll::Ready(Some(Err("the request body was aborted".into()))),
@@ -138,7 +140,7 @@ impl Pipe {
             Complete => return Poll::Ready(None),
             Open | Stopped => {}
         }
-        flow.body = Some(cx.waker().clone());
+        mem::swap(&mut flow.body, &mut waker);
         let sender = flow.sender.take();
         drop(flow);
         sender.into_iter().for_each(Waker::wake);
@@ -147,9 +149,11 @@ impl Pipe {
 
     fn set(&self, chunk: Bytes, state: State) {
         let mut flow = self.lock();
-        (flow.chunk, flow.state) = (chunk, state);
+        let unsent = mem::replace(&mut flow.chunk, chunk);
+        flow.state = state;
         let body = flow.body.take();
         drop(flow);
+        drop(unsent);
         body.into_iter().for_each(Waker::wake);
     }
 }
@@ -160,11 +164,12 @@ pub(crate) struct BodySender(Arc<Pipe>);
 impl BodySender {
     /// Returns `Ready` if the transport waits for a chunk.
     pub(crate) fn poll_wanted(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waker = Some(cx.waker().clone());
         let mut flow = self.0.lock();
         if flow.state == Open && flow.chunk.is_empty() && flow.body.is_some() {
             return Poll::Ready(());
         }
-        flow.sender = Some(cx.waker().clone());
+        mem::swap(&mut flow.sender, &mut waker);
         Poll::Pending
     }
 
@@ -200,5 +205,47 @@ impl Drop for BodySender {
         if !self.0.lock().is_over() {
             self.0.set(Bytes::new(), Broken);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Weak, mpsc};
+    use std::task::Wake;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A waker that takes the lock when it is dropped.
+    struct Locks(Weak<Pipe>);
+
+    impl Wake for Locks {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for Locks {
+        fn drop(&mut self) {
+            if let Some(pipe) = self.0.upgrade() {
+                drop(pipe.lock());
+            }
+        }
+    }
+
+    #[test]
+    fn wakers_are_dropped_outside_the_lock_of_a_payload() {
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            let (_body, sender) = Body::streamed(1);
+            let waker = || Waker::from(Arc::new(Locks(Arc::downgrade(&sender.0))));
+            for _ in 0..2 {
+                assert!(sender.poll_wanted(&mut Context::from_waker(&waker())).is_pending());
+            }
+            for _ in 0..2 {
+                assert!(sender.0.poll_frame(&mut Context::from_waker(&waker())).is_pending());
+            }
+            tell.send(()).unwrap();
+        });
+        told.recv_timeout(Duration::from_secs(10)).expect("a waker is dropped under the lock");
     }
 }

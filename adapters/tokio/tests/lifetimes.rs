@@ -4,8 +4,10 @@ mod common;
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::task::Poll;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
 use std::time::Duration;
 
 use common::{Registry, closed, runtime, server, tag};
@@ -152,6 +154,64 @@ fn a_call_with_a_deadline_outlives_its_runtime() {
     first.shutdown_timeout(Duration::from_secs(5));
     servers.block_on(hears(&mut told, "closed"));
     runtime().block_on(ask(call.as_mut(), &mut told));
+}
+
+/// A call that is cancelled, under the lock of its client, when this is dropped.
+struct Owner(Mutex<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+impl Owner {
+    /// Starts a call.
+    fn new(client: &Client, address: SocketAddr) -> Self {
+        let client = client.clone();
+        let mut call: Pin<Box<dyn Future<Output = ()> + Send>> =
+            Box::pin(async move { _ = client.resolve(&tag(address), None).await });
+        assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        Self(Mutex::new(call))
+    }
+}
+
+impl Wake for Owner {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[test]
+fn wakers_are_dropped_outside_the_lock_of_a_client() {
+    let runtime = runtime();
+    let (address, told) = runtime.block_on(silent());
+    let (tell, ended) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let _entered = runtime.enter();
+        let (client, reference, _told) = (Client::new().unwrap(), tag(address), told);
+        let mut call = pin!(client.resolve(&reference, None));
+        for _ in 0..2 {
+            let waker = Arc::new(Owner::new(&client, address)).into();
+            assert!(call.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        tell.send(()).unwrap();
+    });
+    ended.recv_timeout(Duration::from_secs(10)).expect("a waker is dropped under the lock");
+}
+
+#[test]
+fn runtimes_are_dropped_outside_the_lock_of_a_client() {
+    let servers = runtime();
+    let (address, told) = servers.block_on(silent());
+    let (tell, ended) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let _told = told;
+        let client = Client::new().unwrap();
+        let owned = servers.block_on(async { Owner::new(&client, address) });
+        let first = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .on_thread_park(move || drop(owned.0.lock()))
+            .build()
+            .unwrap();
+        drop(first.block_on(async { Owner::new(&client, address) }));
+        drop(first);
+        drop(servers.block_on(async { Owner::new(&client, address) }));
+        tell.send(()).unwrap();
+    });
+    ended.recv_timeout(Duration::from_secs(10)).expect("a runtime is dropped under the lock");
 }
 
 #[test]
