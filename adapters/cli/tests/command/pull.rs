@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use oci_proto::server::{Flavour, Memory};
+use oci_proto::{Algorithm, Digest};
 use tempfile::TempDir;
 
 use crate::support::{ADAPTERS, Ran, ocip, registry, sample};
@@ -98,6 +99,24 @@ fn a_missing_tag_fails_the_pull_and_adds_no_root() {
         let ran = pull(adapter, &[&format!("{address}/demo:nonesuch")], home.path());
         ran.failed(1, &["404 Not Found", "hint: "]);
         ocip(&["resolve", &format!("oci:{}", home.path().display())]).failed(1, &["error: "]);
+    }
+}
+
+#[test]
+fn a_blob_that_starts_over_is_counted_once() {
+    let mut memory = Memory::new();
+    let layer = vec![b'x'; 1_000_000];
+    let root = memory.add_image(Flavour::OCI, None, &[&layer]);
+    let address = registry(&memory, &root);
+    let partial = format!("sha256-{}", Digest::of(Algorithm::Sha256, &layer).encoded());
+    for adapter in ADAPTERS {
+        let home = TempDir::new().unwrap();
+        let directory = home.path().join(".oci-proto-partial");
+        fs::create_dir(&directory).unwrap();
+        // The digest shows that it is wrong only after the rest was fetched.
+        fs::write(directory.join(&partial), vec![b'y'; 600_000]).unwrap();
+        let ran = pull(adapter, &[&format!("{address}/demo")], home.path()).succeeded();
+        assert!(ran.stderr.contains("3 items; 1.00 MB in blobs, 1.40 MB fetched"), "{}", ran.stderr);
     }
 }
 

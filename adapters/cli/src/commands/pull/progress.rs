@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
+use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,21 +27,30 @@ pub(super) struct ProgressDisplay {
 #[derive(Default)]
 pub(super) struct Counts {
     pub(super) contents: u64,
+    /// The bytes of blobs that the layout has.
     pub(super) bytes: u64,
+    /// The bytes that were received, including those of blobs that were restarted.
     pub(super) fetched: u64,
     pub(super) skipped: Vec<Digest>,
 }
 
 struct State {
     counts: Counts,
-    /// Sizes of the blobs that are in progress.
-    sizes: BTreeMap<Digest, u64>,
+    /// The blobs that are in progress.
+    blobs: BTreeMap<Digest, Blob>,
     /// Bytes of blobs that the layout has.
     done: u64,
     /// Bytes of all blobs known so far.
     known: u64,
     bars: Option<Bars>,
     last_line: Instant,
+}
+
+/// A blob in progress.
+struct Blob {
+    size: u64,
+    /// The bytes that the layout has.
+    done: u64,
 }
 
 struct Bars {
@@ -54,7 +64,7 @@ impl ProgressDisplay {
             .then(|| Bars { total: draw(named("total", 0)), blobs: BTreeMap::new() });
         let state = State {
             counts: Counts::default(),
-            sizes: BTreeMap::new(),
+            blobs: BTreeMap::new(),
             done: 0,
             known: 0,
             bars,
@@ -68,7 +78,7 @@ impl ProgressDisplay {
         match progress {
             Progress::Wanted(descriptor) if descriptor.media_type.kind() == Kind::Other => {
                 state.known += descriptor.size;
-                state.sizes.insert(descriptor.digest.clone(), descriptor.size);
+                state.blobs.insert(descriptor.digest.clone(), Blob { size: descriptor.size, done: 0 });
             }
             Progress::Present(digest, bytes) => state.add(digest, bytes),
             Progress::Received(digest, bytes) => {
@@ -90,7 +100,7 @@ impl ProgressDisplay {
             bars.blobs.values().chain([&bars.total]).for_each(ProgressBar::finish_and_clear);
         }
         state.counts.bytes = state.done;
-        std::mem::take(&mut state.counts)
+        mem::take(&mut state.counts)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -100,7 +110,9 @@ impl ProgressDisplay {
 
 impl State {
     fn add(&mut self, digest: &Digest, bytes: u64) {
-        let Some(size) = self.sizes.get(digest).copied() else { return };
+        let Some(blob) = self.blobs.get_mut(digest) else { return };
+        let size = blob.size;
+        blob.done += bytes;
         self.done += bytes;
         let Some(bars) = self.bars.as_mut().filter(|_| size >= LARGE) else { return };
         let bar = bars.blobs.entry(digest.clone()).or_insert_with(|| {
@@ -111,15 +123,16 @@ impl State {
     }
 
     fn restarted(&mut self, digest: &Digest) {
-        if let Some(bar) = self.bars.as_mut().and_then(|bars| bars.blobs.get(digest)) {
-            self.done = self.done.saturating_sub(bar.position());
+        let Some(blob) = self.blobs.get_mut(digest) else { return };
+        self.done -= mem::take(&mut blob.done);
+        if let Some(bar) = self.bars.as_ref().and_then(|bars| bars.blobs.get(digest)) {
             bar.set_position(0);
         }
     }
 
     fn complete(&mut self, digest: &Digest) {
         self.counts.contents += 1;
-        self.sizes.remove(digest);
+        self.blobs.remove(digest);
         if let Some(bars) = &mut self.bars
             && let Some(bar) = bars.blobs.remove(digest)
         {
