@@ -28,7 +28,8 @@ use crate::timer::IdleTimer;
 const CHUNK: usize = 128 << 10;
 /// The number of bytes after which the task yields. Hashing and writing them takes a millisecond or two.
 const TURN: usize = 512 << 10;
-/// The idle timeout while a body is drained. Waiting longer costs more than a new connection.
+/// The limit on the time that a body is drained in all, from its first wait for the network. The idle timeout
+/// limits it too. Waiting longer costs more than a new connection.
 const DRAINING: Duration = Duration::from_millis(500);
 
 /// The transport and the settings that all exchanges of a client share.
