@@ -73,8 +73,9 @@ impl Client {
     ///
     /// `classify` returns the kind of a transport error. If it returns `None`, the error and its chain of
     /// sources decide: a rustls error, or the word "certificate", is [`FaultKind::Tls`]; an elapsed timer is
-    /// [`FaultKind::Timeout`]; a refused or unreachable connection is [`FaultKind::Connect`]; anything else
-    /// is [`FaultKind::Reset`].
+    /// [`FaultKind::Timeout`]; a connect error of hyper-util's client is [`FaultKind::Connect`]; anything else
+    /// is [`FaultKind::Reset`]. In particular, an [`io::Error`](std::io::Error) does not say whether the
+    /// request was sent, so return [`FaultKind::Connect`] for the errors of another transport's connections.
     pub fn with_transport(
         settings: Settings,
         transport: impl Transport,

@@ -50,11 +50,6 @@ fn kind_of_one(error: &(dyn Error + 'static)) -> Option<FaultKind> {
 fn kind_of_io(error: &io::Error) -> Option<FaultKind> {
     match error.kind() {
         io::ErrorKind::TimedOut => Some(FaultKind::Timeout),
-        io::ErrorKind::ConnectionRefused
-        | io::ErrorKind::HostUnreachable
-        | io::ErrorKind::NetworkUnreachable
-        | io::ErrorKind::NetworkDown
-        | io::ErrorKind::AddrNotAvailable => Some(FaultKind::Connect),
         io::ErrorKind::ConnectionReset
         | io::ErrorKind::ConnectionAborted
         | io::ErrorKind::BrokenPipe
@@ -145,6 +140,18 @@ mod tests {
         let error = Said("sending", Some(io::Error::new(io::ErrorKind::ConnectionReset, "peer reset")));
         let fault = fault(&error, None);
         assert_eq!((fault.kind(), fault.message()), (FaultKind::Reset, "sending: peer reset"));
+    }
+
+    /// A network may become unreachable while a response is read. The request was sent then.
+    #[test]
+    fn an_error_number_alone_is_no_error_of_connecting() {
+        use io::ErrorKind::{
+            AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable,
+        };
+        for kind in [AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable] {
+            let error = Said("reading the response", Some(kind.into()));
+            assert_eq!(fault(&error, None).kind(), FaultKind::Reset, "{kind}");
+        }
     }
 
     #[test]
