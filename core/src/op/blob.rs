@@ -61,7 +61,7 @@ fn of_digest(
         resume: None,
         discard: false,
     }));
-    let fetch = Fetch { target: target.clone(), kind, ticket: None };
+    let fetch = Fetch { target: target.clone(), kind, ticket: None, is_search: false };
     Box::new(Blob { target, fetch: Some(fetch), outcome: None })
 }
 

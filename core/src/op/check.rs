@@ -86,6 +86,7 @@ impl Operation for Check {
                     target: self.target.clone(),
                     kind: FetchKind::Blob(Box::new(blob)),
                     ticket: Some(ticket),
+                    is_search: false,
                 }
             }
         };

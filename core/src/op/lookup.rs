@@ -15,7 +15,6 @@ use crate::types::media_type::{Kind, MediaType};
 use crate::types::platform::Platform;
 use crate::types::reference::Reference;
 use crate::types::reference::tag_or_digest::TagOrDigest;
-use crate::walker::node::Ticket;
 use crate::walker::select::PlatformSelector;
 use crate::wire::head::{announced_digest, content_length, refuse_encoding};
 use crate::wire::status::head_may_differ;
@@ -92,11 +91,13 @@ impl Lookup {
                     target: self.target.clone(),
                     kind: FetchKind::Manifest { method, name, expected },
                     ticket: None,
+                    is_search: false,
                 })
             }
             State::Select(selector) => {
                 let wanted = selector.want()?;
-                Some(Fetch::described(&self.target, wanted.descriptor, Some(wanted.ticket)))
+                let fetch = Fetch::described(&self.target, wanted.descriptor, Some(wanted.ticket));
+                Some(Fetch { is_search: true, ..fetch })
             }
             State::RequestSelected(descriptor) => {
                 let descriptor = descriptor.clone();
@@ -107,8 +108,13 @@ impl Lookup {
         }
     }
 
-    pub(crate) fn settle(&mut self, ticket: Option<Ticket>, outcome: Result<Fetched, Error>) {
+    pub(crate) fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>) {
         match (&mut self.state, outcome) {
+            (State::Select(selector), outcome) => {
+                supply(selector.walker(), fetch.ticket, outcome);
+                self.select();
+            }
+            _ if fetch.is_search => {}
             (State::Requested, Ok(Fetched::Head(headers))) => self.settle_head(&headers),
             (State::Requested, Ok(Fetched::Manifest(digest, manifest))) => {
                 let size = manifest.bytes().len() as u64;
@@ -122,10 +128,6 @@ impl Lookup {
                 } else {
                     State::Found(Err(error))
                 };
-            }
-            (State::Select(selector), outcome) => {
-                supply(selector.walker(), ticket, outcome);
-                self.select();
             }
             (State::RequestedSelected(descriptor), outcome) => {
                 let descriptor = descriptor.clone();

@@ -82,6 +82,8 @@ pub(crate) struct Fetch {
     pub(crate) kind: FetchKind,
     /// Identifies the fetch when it is settled, if the operation has several in progress.
     pub(crate) ticket: Option<Ticket>,
+    /// Whether a lookup searches this for a platform. Its outcome may arrive when the search is over.
+    pub(crate) is_search: bool,
 }
 
 impl Fetch {
@@ -97,6 +99,7 @@ impl Fetch {
             target: target.clone(),
             kind: FetchKind::Manifest { method: Method::GET, name, expected },
             ticket,
+            is_search: false,
         }
     }
 }
@@ -175,7 +178,7 @@ pub(crate) enum Fetched {
 pub(crate) fn supply(walker: &mut Walker, ticket: Option<Ticket>, outcome: Result<Fetched, Error>) {
     let Some(ticket) = ticket else { return };
     match outcome {
-        Ok(Fetched::Manifest(_, manifest)) => walker.supply_manifest(ticket, manifest),
+        Ok(Fetched::Manifest(digest, manifest)) => walker.supply_manifest(ticket, &digest, manifest),
         Ok(Fetched::Head(_) | Fetched::Blob) => {}
         Err(error) if error.is_not_found() => walker.supply_missing(ticket),
         Err(error) => walker.supply_error(ticket, error),

@@ -111,7 +111,7 @@ impl Operation for Pull {
         }
         let (_, blob) = self.blobs.pop_first()?;
         let kind = FetchKind::Blob(Box::new(blob));
-        Some(Admission::One(Fetch { target: self.target.clone(), kind, ticket: None }))
+        Some(Admission::One(Fetch { target: self.target.clone(), kind, ticket: None, is_search: false }))
     }
 
     fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>) {

@@ -54,7 +54,9 @@ impl Operation for Rooted {
 
     fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>) {
         match &mut self.state {
-            State::Lookup(lookup, _) => lookup.settle(fetch.ticket, outcome),
+            State::Lookup(lookup, _) => lookup.settle(fetch, outcome),
+            // The operation numbers its own fetches.
+            State::Found(_) if fetch.is_search => {}
             State::Found(op) => op.settle(fetch, outcome),
         }
     }

@@ -58,7 +58,7 @@ impl Scripted {
         let endpoint = Endpoint::Uploads(to.repository.clone(), Begin::Whole(digest.clone()));
         let payload = Payload::Source(Source { op: self.id, digest, size, range: 0..size });
         let call = Call { kind: RequestKind::PutWhole, endpoint, payload };
-        Fetch { target: to.clone(), kind: FetchKind::Call(Box::new(call)), ticket: None }
+        Fetch { target: to.clone(), kind: FetchKind::Call(Box::new(call)), ticket: None, is_search: false }
     }
 
     fn get(&self, digest: Digest, size: u64) -> Fetch {
@@ -71,7 +71,7 @@ impl Scripted {
             resume: None,
             discard: false,
         };
-        Fetch { target: from.clone(), kind: FetchKind::Blob(Box::new(blob)), ticket: None }
+        Fetch { target: from.clone(), kind: FetchKind::Blob(Box::new(blob)), ticket: None, is_search: false }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::error::Error;
+use crate::error::{Error, Misbehaviour};
 use crate::manifest::verify::Expectation;
 use crate::manifest::{DescriptorRef, Manifest};
 use crate::types::descriptor::Descriptor;
@@ -113,11 +113,25 @@ impl Documents {
         self.settle(ticket, supplied);
     }
 
+    /// Supplies a document that is already verified, with its digest.
+    pub(super) fn supply_verified(&mut self, ticket: Ticket, computed: &Digest, manifest: Manifest) {
+        let Some(expected) = self.tickets.remove(&ticket) else { return };
+        if expected == *computed {
+            return self.record(&expected, Supplied::Manifest(manifest));
+        }
+        let wrong = Misbehaviour::WrongDigest { expected: expected.clone(), computed: computed.clone() };
+        self.record(&expected, Supplied::Failed(Error::of_document(&expected, wrong)));
+    }
+
     /// Records the outcome of a document. An unknown or repeated ticket is ignored.
     pub(super) fn settle(&mut self, ticket: Ticket, supplied: Supplied) {
-        let Some(doc) = self.tickets.remove(&ticket).and_then(|digest| self.docs.get_mut(&digest)) else {
-            return;
-        };
+        if let Some(digest) = self.tickets.remove(&ticket) {
+            self.record(&digest, supplied);
+        }
+    }
+
+    fn record(&mut self, digest: &Digest, supplied: Supplied) {
+        let Some(doc) = self.docs.get_mut(digest) else { return };
         if let Supplied::Manifest(manifest) = &supplied {
             self.bytes += manifest.bytes().len() as u64;
             if manifest.kind() == Kind::Index {
@@ -197,5 +211,35 @@ impl Cursor {
         let mut path = self.path.clone();
         path.push(index);
         Some((child, path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Cause;
+    use crate::server::content::Content as _;
+    use crate::server::memory::{Flavour, Memory};
+
+    #[test]
+    fn another_document_than_the_requested_one_is_refused() {
+        let mut memory = Memory::new();
+        let [asked, other] = ["arm64", "amd64"].map(|architecture| {
+            let platform = format!("linux/{architecture}").parse().unwrap();
+            memory.add_image(Flavour::OCI, Some(platform), &[])
+        });
+        let manifest = Manifest::verified(memory.bytes(&other.digest).unwrap(), &other, None).unwrap();
+        let mut documents = Documents::default();
+        for (computed, is_refused) in [(&asked.digest, false), (&other.digest, true)] {
+            let Wanted { ticket, .. } = documents.request(asked.clone(), Path::new());
+            documents.supply_verified(ticket, computed, manifest.clone());
+            let refused = match documents.take(&asked.digest) {
+                Some(Supplied::Failed(error)) => {
+                    matches!(error.cause(), Cause::Misbehaved(Misbehaviour::WrongDigest { .. }))
+                }
+                _ => false,
+            };
+            assert_eq!(refused, is_refused);
+        }
     }
 }

@@ -170,15 +170,16 @@ impl Walker {
         self.documents.settle(ticket, Supplied::Failed(error));
     }
 
-    /// Supplies a requested manifest that is already verified.
-    pub(crate) fn supply_manifest(&mut self, ticket: Ticket, manifest: Manifest) {
-        self.documents.settle(ticket, Supplied::Manifest(manifest));
+    /// Supplies a requested manifest that is already verified, with its digest. The walk fails at it if
+    /// another one was requested.
+    pub(crate) fn supply_manifest(&mut self, ticket: Ticket, digest: &Digest, manifest: Manifest) {
+        self.documents.supply_verified(ticket, digest, manifest);
     }
 
     /// Supplies the root's manifest, already verified, before anything is requested.
     pub(crate) fn supply_root(&mut self, manifest: Manifest) {
         if let Some(Wanted { ticket, .. }) = self.want() {
-            self.supply_manifest(ticket, manifest);
+            self.documents.settle(ticket, Supplied::Manifest(manifest));
         }
     }
 
