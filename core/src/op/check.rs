@@ -41,10 +41,11 @@ struct Check {
     target: Arc<Target>,
     checker: Checker,
     fetching: BTreeMap<Ticket, Item>,
+    /// Fetches of blobs at their next location.
+    fallbacks: Vec<Fetch>,
     next_ticket: u64,
     /// The error that ends the check.
     failure: Option<Error>,
-    is_over: bool,
 }
 
 impl Check {
@@ -57,7 +58,8 @@ impl Check {
         {
             checker.document(item, manifest.bytes().clone(), None);
         }
-        Self { target, checker, fetching: BTreeMap::new(), next_ticket: 0, failure: None, is_over: false }
+        let (fetching, fallbacks) = (BTreeMap::new(), Vec::new());
+        Self { target, checker, fetching, fallbacks, next_ticket: 0, failure: None }
     }
 }
 
@@ -67,6 +69,9 @@ impl Operation for Check {
     }
 
     fn next_fetch(&mut self, _: &Origin) -> Option<Admission> {
+        if let Some(fetch) = self.fallbacks.pop() {
+            return Some(Admission::One(fetch));
+        }
         let item = self.checker.next_item()?;
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
@@ -95,6 +100,12 @@ impl Operation for Check {
     }
 
     fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>) {
+        if let (FetchKind::Blob(blob), Err(error)) = (&fetch.kind, &outcome)
+            && let Some(next) = blob.fall_back(error)
+        {
+            self.fallbacks.push(Fetch { kind: FetchKind::Blob(Box::new(next)), ..fetch.clone() });
+            return;
+        }
         let Some(item) = fetch.ticket.and_then(|ticket| self.fetching.remove(&ticket)) else { return };
         let error = match outcome {
             Ok(Fetched::Manifest(_, manifest)) => {
@@ -133,6 +144,6 @@ impl Operation for Check {
             return Some(OpOutput::Event(Event::Finding(finding)));
         }
         let over = self.fetching.is_empty() && !self.checker.has_items();
-        (over && !std::mem::replace(&mut self.is_over, true)).then_some(OpOutput::Event(Event::Done))
+        over.then_some(OpOutput::Event(Event::Done))
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 
-use crate::error::Error;
+use crate::error::{Cause, Error, Misbehaviour};
 use crate::manifest::Manifest;
 use crate::op::ask::{Held, StoreContent};
 use crate::op::event::Event;
@@ -136,6 +136,23 @@ pub(crate) struct BlobFetch {
     pub(crate) resume: Option<(u64, Hasher)>,
     /// Whether the blob is only verified and its bytes are dropped.
     pub(crate) discard: bool,
+}
+
+impl BlobFetch {
+    /// Returns the fetch that follows this failed one, if there is one: from the start if the bytes that the
+    /// driver held may be wrong, or at the next location.
+    pub(crate) fn fall_back(&self, error: &Error) -> Option<Self> {
+        let mut next = self.clone();
+        let is_wrong = matches!(error.cause(), Cause::Misbehaved(Misbehaviour::WrongDigest { .. }));
+        if is_wrong && next.resume.take().is_some() {
+            return Some(next);
+        }
+        if !error.is_not_found() && !self.location.is_url() {
+            return None;
+        }
+        next.location = next.fallbacks.pop_front()?;
+        Some(next)
+    }
 }
 
 /// The location of a blob.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::config::Config;
-use crate::error::{Cause, Error, Misbehaviour};
+use crate::error::Error;
 use crate::limits::Limits;
 use crate::manifest::Manifest;
 use crate::manifest::children::Part;
@@ -124,18 +124,8 @@ impl Operation for Pull {
             }
             return;
         };
-        let mut again = (**blob).clone();
-        let wrong = matches!(error.cause(), Cause::Misbehaved(Misbehaviour::WrongDigest { .. }));
-        if wrong && again.resume.take().is_some() {
-            // The bytes that the driver held may be wrong: start over.
-        } else if let Some(location) =
-            again.fallbacks.pop_front().filter(|_| error.is_not_found() || blob.location.is_url())
-        {
-            again.location = location;
-        } else {
-            return self.fail(error);
-        }
-        self.blobs.insert((Reverse(again.size.unwrap_or_default()), again.digest.clone()), again);
+        let Some(next) = blob.fall_back(&error) else { return self.fail(error) };
+        self.blobs.insert((Reverse(next.size.unwrap_or_default()), next.digest.clone()), next);
     }
 
     fn next_output(&mut self) -> Option<OpOutput> {
