@@ -168,7 +168,7 @@ impl Auth {
         }
     }
 
-    /// Handles the registry's 401 response to `request`; `alive` is the number of operations in the
+    /// Handles the registry's 401 response to `request`; `in_use` is the number of targets in the
     /// session. On success, the request must be authorized again; otherwise it fails.
     pub(crate) fn challenged(
         &mut self,
@@ -176,7 +176,7 @@ impl Auth {
         target: &Target,
         mut refusal: Refusal,
         headers: &HeaderMap,
-        alive: usize,
+        in_use: usize,
     ) -> Result<(), Cause> {
         let now = self.tick();
         let new = || RequestState::new(ProtectionSpace::of(target));
@@ -202,7 +202,7 @@ impl Auth {
             Some(Proof::Login(obtained)) => Some(obtained),
             _ => None,
         };
-        self.logins.challenged(space, scheme, refused, now, alive);
+        self.logins.challenged(space, scheme, refused, now, in_use);
         state.challenges += 1;
         if state.challenges >= self.max_challenges {
             refusal.with_login = self.logins.has_login(space);
@@ -265,20 +265,20 @@ impl Auth {
         resumed
     }
 
-    /// Handles the outcome of a token request; `alive` is the number of operations in the session.
+    /// Handles the outcome of a token request; `in_use` is the number of targets in the session.
     /// Returns the requests that waited for it; each is authorized again or fails.
     pub(crate) fn fetched(
         &mut self,
         fetch: TaskId,
         outcome: Result<&TokenAnswer, &Error>,
         now: Time,
-        alive: usize,
+        in_use: usize,
     ) -> Vec<(TaskId, Result<(), Error>)> {
         let waiting = self.waiting.take(Awaited::Token(fetch)).into_iter();
         match outcome {
             Ok(answer) => {
                 let obtained = self.tick();
-                self.tokens.store(fetch, answer, obtained, now, alive);
+                self.tokens.store(fetch, answer, obtained, now, in_use);
                 waiting.map(|request| (request, Ok(()))).collect()
             }
             Err(error) => {

@@ -47,7 +47,8 @@ pub struct Limits {
     /// The maximum size of a token server's response, in bytes. A token with many grants takes some
     /// ten thousand.
     pub token_bytes: u64,
-    /// The maximum number of cached tokens, and of cached logins.
+    /// The maximum number of cached tokens, and of cached logins. Each repository that a running operation
+    /// addresses has room for one, beyond this limit if necessary.
     pub tokens: usize,
     /// The number of 401 responses at which a request fails. Up to three occur in practice: without
     /// credentials, with an expired token and with a new one.

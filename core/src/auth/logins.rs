@@ -119,7 +119,7 @@ impl Logins {
     }
 
     /// Stores a challenge; `None` keeps the scheme of the last one. If the challenge rejects a login,
-    /// `refused` is the time at which that login was obtained. `alive` is the number of operations in
+    /// `refused` is the time at which that login was obtained. `in_use` is the number of targets in
     /// the session, each of which has room for a space, so that none evicts another's.
     pub(crate) fn challenged(
         &mut self,
@@ -127,9 +127,9 @@ impl Logins {
         scheme: Option<Scheme>,
         refused: Option<u64>,
         used: u64,
-        alive: usize,
+        in_use: usize,
     ) {
-        self.make_room(space, alive);
+        self.make_room(space, in_use);
         let new = Protection { scheme: Scheme::Basic, login: Login::Unknown, last_used: used };
         let protection = self.spaces.entry(space.clone()).or_insert(new);
         if let Some(scheme) = scheme {
@@ -186,11 +186,11 @@ impl Logins {
 
     /// Evicts the least recently used spaces if there are too many. A space with an open question is
     /// not evicted, and does not count, since its operation may be over.
-    fn make_room(&mut self, space: &ProtectionSpace, alive: usize) {
+    fn make_room(&mut self, space: &ProtectionSpace, in_use: usize) {
         if self.spaces.contains_key(space) {
             return;
         }
-        while self.spaces.len() - self.asked >= self.max.max(alive) {
+        while self.spaces.len() - self.asked >= self.max.max(in_use) {
             let idle = self.spaces.iter().filter(|(_, protection)| !protection.is_asked());
             let oldest = idle.min_by_key(|(_, protection)| protection.last_used);
             let Some(oldest) = oldest.map(|(space, _)| space.clone()) else { break };

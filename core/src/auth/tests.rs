@@ -28,10 +28,10 @@ impl Flow {
         self.auth.authorize(request, &target, &target.origin, &mut self.ids, Time::ZERO)
     }
 
-    /// Sends a request to the n-th repository and answers it with 401, among `alive` operations.
-    fn challenge(&mut self, n: usize, challenge: &'static str, alive: usize) -> TaskId {
+    /// Sends a request to the n-th repository and answers it with 401, among `in_use` targets.
+    fn challenge(&mut self, n: usize, challenge: &'static str, in_use: usize) -> TaskId {
         let (request, _) = self.request(n);
-        let outcome = self.refuse(request, n, challenge, alive);
+        let outcome = self.refuse(request, n, challenge, in_use);
         assert!(outcome.is_ok(), "{outcome:?}");
         request
     }
@@ -41,7 +41,7 @@ impl Flow {
         request: TaskId,
         n: usize,
         challenge: &'static str,
-        alive: usize,
+        in_use: usize,
     ) -> Result<(), Cause> {
         let mut headers = HeaderMap::new();
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
@@ -52,7 +52,7 @@ impl Flow {
             retry_after: None,
             with_login: false,
         };
-        self.auth.challenged(request, &target(n), refusal, &headers, alive)
+        self.auth.challenged(request, &target(n), refusal, &headers, in_use)
     }
 
     /// Makes the session ask the driver for the n-th repository's login.

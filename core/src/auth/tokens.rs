@@ -118,14 +118,14 @@ impl Tokens {
     }
 
     /// Caches a fetched token and evicts the oldest if there are too many. There is room for at least
-    /// `alive` tokens, one for each operation in the session, so that none evicts another's.
+    /// `in_use` tokens, one for each target in the session, so that none evicts another's.
     pub(crate) fn store(
         &mut self,
         fetch: TaskId,
         answer: &TokenAnswer,
         obtained: u64,
         now: Time,
-        alive: usize,
+        in_use: usize,
     ) {
         let Some(key) = self.take_pending(fetch) else { return };
         let Some(header) = credentials::bearer(&answer.token) else { return };
@@ -139,7 +139,7 @@ impl Tokens {
         if let Some(same) = same {
             self.remove(same);
         }
-        while self.cached.len() >= self.max.max(alive)
+        while self.cached.len() >= self.max.max(in_use)
             && let Some(oldest) = self.cached.keys().next().copied()
         {
             self.remove(oldest);

@@ -45,6 +45,7 @@ impl Session {
     pub(super) fn remove(&mut self, op: OpId) {
         self.stop_tasks(op);
         let Some(running) = self.ops.remove(&op) else { return };
+        self.targets -= running.targets;
         if let Some(at) = running.deadline {
             self.deadlines.remove(&(at, op));
         }

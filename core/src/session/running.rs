@@ -13,6 +13,8 @@ use crate::wire::origin::Origin;
 /// A running operation, with the session's state for it.
 pub(crate) struct Running {
     pub(crate) op: Box<dyn Operation>,
+    /// The number of repositories that it may address.
+    pub(crate) targets: usize,
     pub(crate) tasks: BTreeSet<TaskId>,
     /// Its unanswered questions.
     pub(crate) asked: BTreeSet<QueryId>,
@@ -35,6 +37,7 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn new(op: Box<dyn Operation>) -> Self {
         Self {
+            targets: op.targets().len(),
             op,
             tasks: BTreeSet::new(),
             asked: BTreeSet::new(),

@@ -67,7 +67,7 @@ impl Session {
         match (task.kind.classify(status), &task.purpose) {
             (Class::Redirect, _) => self.redirected(id, headers),
             (Class::Challenge, Purpose::Fetch { fetch, .. }) if by == Responder::Registry => {
-                match self.auth.challenged(id, &fetch.target, refusal, headers, self.ops.len()) {
+                match self.auth.challenged(id, &fetch.target, refusal, headers, self.targets) {
                     Ok(()) => self.start_over(id),
                     Err(cause) => self.fail_task(id, cause),
                 }
@@ -144,7 +144,7 @@ impl Session {
     /// Ends a token request, and resumes or fails the tasks that wait for its token.
     fn token_settled(&mut self, id: TaskId, outcome: Result<&TokenAnswer, &Error>) {
         self.tasks.remove(&id);
-        for (waiting, outcome) in self.auth.fetched(id, outcome, self.now, self.ops.len()) {
+        for (waiting, outcome) in self.auth.fetched(id, outcome, self.now, self.targets) {
             match outcome {
                 Ok(()) => self.queue(waiting),
                 Err(error) => self.end(waiting, Err(error)),

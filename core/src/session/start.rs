@@ -117,9 +117,7 @@ impl Session {
     pub fn script(&mut self, from: &Reference, to: &Reference, steps: Vec<ScriptStep>) -> OpId {
         let (from, to) = (self.target(from), self.target(to));
         let id = self.ids.op();
-        self.ops.insert(id, Running::new(Box::new(Scripted::new(id, from, to, steps))));
-        self.wake(id);
-        id
+        self.start_as(id, Box::new(Scripted::new(id, from, to, steps)))
     }
 
     fn target(&self, reference: &Reference) -> Arc<Target> {
@@ -133,7 +131,13 @@ impl Session {
 
     fn start(&mut self, op: Box<dyn Operation>) -> OpId {
         let id = self.ids.op();
-        self.ops.insert(id, Running::new(op));
+        self.start_as(id, op)
+    }
+
+    fn start_as(&mut self, id: OpId, op: Box<dyn Operation>) -> OpId {
+        let running = Running::new(op);
+        self.targets += running.targets;
+        self.ops.insert(id, running);
         self.wake(id);
         id
     }

@@ -46,6 +46,8 @@ pub struct Session {
     pub(crate) now: Time,
     pub(crate) ids: Ids,
     pub(crate) ops: BTreeMap<OpId, Running>,
+    /// The number of targets of all operations. Each may have a login and a token in use.
+    pub(crate) targets: usize,
     pub(crate) tasks: BTreeMap<TaskId, Task>,
     /// The exchanges in flight, with their tasks.
     pub(crate) in_flight: BTreeMap<ExchangeId, TaskId>,
@@ -77,6 +79,7 @@ impl Session {
             now: Time::ZERO,
             ids: Ids::new(),
             ops: BTreeMap::new(),
+            targets: 0,
             tasks: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             lanes: Lanes::default(),

@@ -24,7 +24,7 @@ const ROUTES: [(&str, &str); 5] = [
 /// Targets of redirects: a storage server, and registries with their own limits.
 const ELSEWHERE: [&str; 3] = ["cdn.example", "a.example", "b.example"];
 /// More steps than any script needs.
-const MAX_STEPS: usize = 20_000;
+const MAX_STEPS: usize = 3_000;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Name {
@@ -87,6 +87,7 @@ impl<'c> Driver<'c> {
         let limits = &mut config.limits;
         limits.in_flight = 1 + choices.below(8);
         limits.in_flight_per_origin = 1 + choices.below(8);
+        limits.tokens = 1 + choices.below(2);
         (limits.max_attempts, limits.challenges, limits.redirects) = (50, 50, 50);
         let (all, per_origin) = (limits.in_flight, limits.in_flight_per_origin);
         let mut realms = BTreeMap::new();
