@@ -28,7 +28,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::auth::credentials::{Credentials, CredentialsQuery};
 use crate::auth::logins::{Credential, Logins, ProtectionSpace, Scheme};
 use crate::auth::token_request::TokenRequest;
-use crate::auth::tokens::Tokens;
+use crate::auth::tokens::{TokenKey, Tokens};
 use crate::auth::waiting::{Awaited, Waiting};
 use crate::config::PlainHttp;
 use crate::error::fault::Fault;
@@ -67,6 +67,8 @@ struct RequestState {
     proof: Option<Proof>,
     /// The number of 401 responses since the last progress.
     challenges: u32,
+    /// The scope in its last challenge. Requests to one repository may require different ones.
+    scope: Option<Scope>,
     /// The time of the last 401, and the response.
     challenged: Option<(u64, Refusal)>,
 }
@@ -119,8 +121,7 @@ impl Auth {
         let used = self.tick();
         let space = &ProtectionSpace::of(target);
         let may_authorize = origin::may_authorize(&space.origin, origin);
-        let credential =
-            may_authorize.then(|| self.logins.credential(space, || target.scope(), used)).flatten();
+        let credential = may_authorize.then(|| self.logins.credential(space, used)).flatten();
         let Some(credential) = credential else {
             if let Some(state) = self.requests.get_mut(&request) {
                 state.proof = None;
@@ -151,7 +152,17 @@ impl Auth {
                 state.proof = Some(Proof::Login(obtained));
                 Authorization::Send(Some(header))
             }
-            Credential::Token(key) => {
+            Credential::Token { realm, service, credentials, scope } => {
+                // Another request may have been challenged since with another scope.
+                let mut wanted = target.scope();
+                wanted.merge(state.scope.as_ref().unwrap_or(scope));
+                let key = TokenKey {
+                    registry: space.origin.clone(),
+                    realm: realm.clone(),
+                    service: service.to_owned(),
+                    credentials: credentials.cloned(),
+                    scope: wanted,
+                };
                 if let Some(token) = self.tokens.find(&key, now) {
                     state.proof = Some(Proof::Token(token.obtained));
                     Authorization::Send(Some(token.header.clone()))
@@ -160,9 +171,9 @@ impl Auth {
                     Authorization::Wait
                 } else {
                     let fetch = ids.task();
-                    self.tokens.begin(fetch, (*key).clone());
+                    self.tokens.begin(fetch, key.clone());
                     self.waiting.join(request, Awaited::Token(fetch));
-                    Authorization::Fetch(fetch, Box::new(TokenRequest::new(*key)))
+                    Authorization::Fetch(fetch, Box::new(TokenRequest::new(key)))
                 }
             }
         }
@@ -202,6 +213,9 @@ impl Auth {
             Some(Proof::Login(obtained)) => Some(obtained),
             _ => None,
         };
+        if let Some(Scheme::Bearer { scope, .. }) = &scheme {
+            state.scope = Some(scope.clone());
+        }
         self.logins.challenged(space, scheme, refused, now, in_use);
         state.challenges += 1;
         if state.challenges >= self.max_challenges {
@@ -252,7 +266,7 @@ impl Auth {
         };
         let obtained = self.tick();
         self.logins.answered(&space, found, obtained);
-        if !matches!(self.logins.credential(&space, Scope::default, obtained), Some(Credential::Missing)) {
+        if !matches!(self.logins.credential(&space, obtained), Some(Credential::Missing)) {
             return waiting.map(|request| (request, Ok(()))).collect();
         }
         // One answer serves all waiting requests; none asks again. A request without a 401 of its own
@@ -348,6 +362,6 @@ impl Auth {
 
 impl RequestState {
     fn new(space: ProtectionSpace) -> Self {
-        Self { space, proof: None, challenges: 0, challenged: None }
+        Self { space, proof: None, challenges: 0, scope: None, challenged: None }
     }
 }

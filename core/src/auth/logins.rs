@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::auth::credentials;
 use crate::auth::credentials::Credentials;
-use crate::auth::tokens::{Realm, TokenKey};
+use crate::auth::tokens::Realm;
 use crate::config::PlainHttp;
 use crate::error::Misbehaviour;
 use crate::header::challenge::Challenge;
@@ -64,7 +64,7 @@ enum Login {
 
 /// The credential for a request to a protection space, or the way to obtain one.
 #[derive(Debug)]
-pub(crate) enum Credential {
+pub(crate) enum Credential<'a> {
     /// The driver has not been asked for a login.
     Unknown,
     /// The driver has been asked and has not answered.
@@ -73,8 +73,14 @@ pub(crate) enum Credential {
     Missing,
     /// The login, as an Authorization header.
     Login { header: HeaderValue, obtained: u64 },
-    /// A token for this key.
-    Token(Box<TokenKey>),
+    /// A token from this server, for this login if there is one.
+    Token {
+        realm: &'a Realm,
+        service: &'a str,
+        credentials: Option<&'a Credentials>,
+        /// The scope of the last challenge.
+        scope: &'a Scope,
+    },
 }
 
 impl Logins {
@@ -82,14 +88,8 @@ impl Logins {
         Self { spaces: BTreeMap::new(), asked: 0, max: max.max(1) }
     }
 
-    /// Returns the credential for a request that requires the scope `need`, or `None` if the registry has
-    /// sent no challenge.
-    pub(crate) fn credential(
-        &mut self,
-        space: &ProtectionSpace,
-        need: impl FnOnce() -> Scope,
-        used: u64,
-    ) -> Option<Credential> {
+    /// Returns the credential for a request, or `None` if the registry has sent no challenge.
+    pub(crate) fn credential(&mut self, space: &ProtectionSpace, used: u64) -> Option<Credential<'_>> {
         let protection = self.spaces.get_mut(space)?;
         protection.last_used = used;
         let (found, obtained) = match &protection.login {
@@ -104,15 +104,8 @@ impl Logins {
             }
             (Scheme::Basic, Some(Credentials::Identity(_)) | None) => None,
             (Scheme::Bearer { realm, service, scope }, found) => {
-                let mut wanted = need();
-                wanted.merge(scope);
-                return Some(Credential::Token(Box::new(TokenKey {
-                    registry: space.origin.clone(),
-                    realm: realm.clone(),
-                    service: service.clone(),
-                    credentials: found.clone(),
-                    scope: wanted,
-                })));
+                let credentials = found.as_ref();
+                return Some(Credential::Token { realm, service, credentials, scope });
             }
         };
         Some(header.map_or(Credential::Missing, |header| Credential::Login { header, obtained }))
