@@ -149,7 +149,7 @@ impl Session {
 
     /// Stops the operation's events, questions and new requests until [`resume`](Self::resume), for a
     /// driver whose caller is slow. The operation's exchanges in flight continue, and its deadline still
-    /// applies.
+    /// applies. If an exchange in flight depends on another one, that is sent again if it fails.
     pub fn pause(&mut self, op: OpId) {
         if let Some(running) = self.ops.get_mut(&op) {
             running.paused = true;

@@ -7,7 +7,7 @@ use crate::session::lanes::Job;
 use crate::session::output::{Output, Question};
 use crate::session::running::Running;
 use crate::session::state::Session;
-use crate::session::task::{Half, TaskState};
+use crate::session::task::{Half, Task, TaskState};
 use crate::types::id::{OpId, TaskId};
 use crate::types::time::Time;
 use crate::wire::exchange::Exchange;
@@ -160,19 +160,26 @@ impl Session {
         }
     }
 
-    /// Parks a task if its operation is paused. Returns whether it did. A parked pair keeps no slots.
+    /// Parks a task if its operation is paused. Returns whether it did. A half is not parked while the other
+    /// one is in flight, which does not end without it. A parked pair keeps no slots.
     fn park_if_paused(&mut self, id: TaskId) -> bool {
-        let Some(task) = self.tasks.get_mut(&id) else { return false };
+        let Some(task) = self.tasks.get(&id) else { return false };
         let running = task.op().and_then(|op| self.ops.get(&op));
-        let paused = running.is_some_and(|running| running.paused);
-        if paused {
-            task.state = TaskState::Parked;
-            if let Some(half) = &task.half {
-                let pair = [id, half.other];
-                self.part_if_parked(pair);
-            }
+        if !running.is_some_and(|running| running.paused) {
+            return false;
         }
-        paused
+        let other = task.half.as_ref().map(|half| half.other);
+        let is_in_flight = |task: &Task| matches!(task.state, TaskState::InFlight(_));
+        if other.and_then(|other| self.tasks.get(&other)).is_some_and(is_in_flight) {
+            return false;
+        }
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.state = TaskState::Parked;
+        }
+        if let Some(other) = other {
+            self.part_if_parked([id, other]);
+        }
+        true
     }
 
     /// Gives up the slots of a pair if both halves are parked. The pair must be admitted again.
