@@ -36,8 +36,6 @@ pub(crate) struct Lanes {
     reserved: usize,
     /// The pairs that wait for slots, in the order in which they are admitted.
     waiting_pairs: Vec<WaitingPair>,
-    /// The pair that [`next`](Self::next) returned last.
-    granted: Option<(TaskId, TaskId)>,
 }
 
 /// A pair that waits for its slots.
@@ -53,7 +51,7 @@ struct Lane {
     /// The number of slots that are reserved for halves of pairs.
     reserved: usize,
     queue: VecDeque<Job>,
-    /// The number of ended operations whose jobs may still be queued.
+    /// The number of jobs that may still be queued, although their operations or tasks have ended.
     ended: usize,
     /// Tasks that requests in flight may depend on: token requests, and halves with a reserved slot.
     urgent: VecDeque<TaskId>,
@@ -66,15 +64,17 @@ impl Lanes {
         self.lane(origin).queue.push_back(job);
     }
 
-    /// Notes that an operation with a job for the origin has ended. Its job is dropped at its turn or, if
-    /// the turn does not come, once such jobs are half of the queue.
-    pub(crate) fn forget(&mut self, origin: &Origin, is_alive: impl Fn(Job) -> bool) {
+    /// Notes that an operation or a task with a job for the origin has ended. Its job is dropped at its turn
+    /// or, if the turn does not come, once such jobs are half of those that are queued.
+    pub(crate) fn forget(&mut self, origin: &Origin, now: Time, is_alive: impl Fn(Job) -> bool) {
         let Some(lane) = self.by_origin.get_mut(origin) else { return };
         lane.ended += 1;
-        if lane.ended > lane.queue.len() / 2 {
+        if lane.ended > (lane.queue.len() + lane.urgent.len()) / 2 {
             lane.queue.retain(|job| is_alive(*job));
+            lane.urgent.retain(|task| is_alive(Job::Task(*task)));
             lane.ended = 0;
         }
+        self.tidy(origin, now);
     }
 
     /// Queues a task before all others, because requests in flight may depend on it.
@@ -85,15 +85,20 @@ impl Lanes {
     /// Returns all queued jobs.
     #[cfg(test)]
     pub(crate) fn queued(&self) -> Vec<Job> {
-        self.by_origin.values().flat_map(|lane| &lane.queue).copied().collect()
+        let jobs = |lane: &Lane| {
+            let urgent = lane.urgent.iter().map(|task| Job::Task(*task));
+            lane.queue.iter().copied().chain(urgent).collect::<Vec<Job>>()
+        };
+        self.by_origin.values().flat_map(jobs).collect()
     }
 
     /// Returns the next job that may be started now, with its origin.
     pub(crate) fn next(&mut self, limits: &Limits, now: Time) -> Option<(Origin, Job)> {
-        if let Some(at) = (0..self.waiting_pairs.len()).find(|at| self.has_room(*at, limits, now)) {
-            let WaitingPair { tasks: (first, second), origins: (origin, _) } = self.waiting_pairs.remove(at);
-            self.granted = Some((first, second));
-            return Some((origin, Job::Pair(first, second)));
+        // The pair waits until it is admitted or forgotten.
+        let with_room = (0..self.waiting_pairs.len()).find(|at| self.has_room(*at, limits, now));
+        if let Some(pair) = with_room.and_then(|at| self.waiting_pairs.get(at)) {
+            let WaitingPair { tasks: (first, second), origins: (origin, _) } = pair;
+            return Some((origin.clone(), Job::Pair(*first, *second)));
         }
         let per_origin = limits.in_flight_per_origin.max(1);
         let all = limits.in_flight.max(1);
@@ -101,11 +106,12 @@ impl Lanes {
         // Without this, requests to other origins would starve a pair that waits for the overall limit.
         let admits_new = self.in_flight + self.reserved < all
             && waiting().all(|pair| !self.fits_origins(&pair.origins, per_origin));
-        let admits_urgent = !self.is_full(limits);
+        let is_full = self.is_full(limits);
+        let admits_urgent = |lane: &Lane| !is_full && lane.in_flight < per_origin;
         let admits = |origin: &Origin, lane: &Lane| {
             let is_claimed = || waiting().any(|pair| pair.has(origin));
             let used = lane.in_flight + lane.reserved;
-            let urgent = !lane.urgent.is_empty() && admits_urgent && lane.in_flight < per_origin;
+            let urgent = !lane.urgent.is_empty() && admits_urgent(lane);
             let new = !lane.queue.is_empty() && admits_new && used < per_origin && !is_claimed();
             lane.closed_until <= now && (urgent || new)
         };
@@ -119,8 +125,7 @@ impl Lanes {
         let origin = in_turn?.clone();
         self.turn = Some(origin.clone());
         let lane = self.by_origin.get_mut(&origin)?;
-        let urgent =
-            if admits_urgent && lane.in_flight < per_origin { lane.urgent.pop_front() } else { None };
+        let urgent = if admits_urgent(lane) { lane.urgent.pop_front() } else { None };
         let job = urgent.map(Job::Task).or_else(|| lane.queue.pop_front())?;
         Some((origin, job))
     }
@@ -149,10 +154,12 @@ impl Lanes {
         limits: &Limits,
         now: Time,
     ) -> bool {
-        // A pair that has waited keeps its position.
-        let at = if self.granted.take() == Some((first, second)) { 0 } else { self.waiting_pairs.len() };
-        self.waiting_pairs
-            .insert(at, WaitingPair { tasks: (first, second), origins: (a.clone(), b.clone()) });
+        let known = self.waiting_pairs.iter().position(|pair| pair.tasks == (first, second));
+        let at = known.unwrap_or(self.waiting_pairs.len());
+        if known.is_none() {
+            let origins = (a.clone(), b.clone());
+            self.waiting_pairs.push(WaitingPair { tasks: (first, second), origins });
+        }
         let admits = self.has_room(at, limits, now);
         if admits {
             self.waiting_pairs.remove(at);
@@ -198,12 +205,12 @@ impl Lanes {
     }
 
     /// Counts a request that is sent to the origin, in its reserved slot if it has one.
-    pub(crate) fn sent(&mut self, origin: &Origin, kept: Option<&Origin>) {
-        if let Some(kept) = kept {
-            self.unreserve(kept);
-        }
+    pub(crate) fn sent(&mut self, origin: &Origin, kept: Option<&Origin>, now: Time) {
         self.in_flight += 1;
         self.lane(origin).in_flight += 1;
+        if let Some(kept) = kept {
+            self.unreserve(kept, now);
+        }
         self.served = Some(origin.clone());
         self.turn = None;
     }
@@ -224,11 +231,12 @@ impl Lanes {
     }
 
     /// Releases a reserved slot.
-    pub(crate) fn unreserve(&mut self, origin: &Origin) {
+    pub(crate) fn unreserve(&mut self, origin: &Origin, now: Time) {
         self.reserved = self.reserved.saturating_sub(1);
         if let Some(lane) = self.by_origin.get_mut(origin) {
             lane.reserved = lane.reserved.saturating_sub(1);
         }
+        self.tidy(origin, now);
     }
 
     /// Closes the origin until this time. Also removes idle origins, since a registry may redirect to a
@@ -305,11 +313,30 @@ mod tests {
         let mut lanes = Lanes::default();
         for n in 0..1000 {
             let origin = origin(&format!("n{n}"));
-            lanes.sent(&origin, None);
+            lanes.sent(&origin, None, at(n));
             lanes.ended(&origin, at(n));
             lanes.close(&origin, at(n + 10), at(n));
         }
         assert!(lanes.by_origin.len() <= 11, "{} origins are kept", lanes.by_origin.len());
+
+        // Neither do forgotten jobs and released slots keep an origin.
+        let mut lanes = Lanes::default();
+        let (last, task) = (origin("last"), Ids::new().task());
+        for n in 0..1000 {
+            let origin = origin(&format!("n{n}"));
+            lanes.push(&origin, Job::Task(task));
+            lanes.forget(&origin, at(0), |_| false);
+            lanes.push_urgent(&origin, task);
+            lanes.forget(&origin, at(0), |_| false);
+            lanes.reserve(&origin);
+            if n % 2 == 0 {
+                lanes.unreserve(&origin, at(0));
+            } else {
+                lanes.sent(&last, Some(&origin), at(0));
+                lanes.ended(&last, at(0));
+            }
+        }
+        assert!(lanes.by_origin.is_empty(), "{} origins are kept", lanes.by_origin.len());
     }
 
     #[test]
@@ -317,8 +344,8 @@ mod tests {
         let (a, b) = (origin("a"), origin("b"));
         let (mut lanes, mut ids, limits) = (Lanes::default(), Ids::new(), limits(2, 32));
         let [first, second, other] = [(); 3].map(|()| ids.task());
-        lanes.sent(&b, None);
-        lanes.sent(&b, None);
+        lanes.sent(&b, None, at(0));
+        lanes.sent(&b, None, at(0));
         assert!(!lanes.admits_pair((first, &a), (second, &b), &limits, at(0)), "b is full");
         // Neither origin admits a new job meanwhile.
         lanes.push(&a, Job::Task(other));
@@ -327,8 +354,8 @@ mod tests {
         lanes.ended(&b, at(0));
         assert_eq!(lanes.next(&limits, at(0)), Some((a.clone(), Job::Pair(first, second))));
         assert!(lanes.admits_pair((first, &a), (second, &b), &limits, at(0)), "both have a free slot");
-        lanes.sent(&a, None);
-        lanes.sent(&b, None);
+        lanes.sent(&a, None, at(0));
+        lanes.sent(&b, None, at(0));
         assert_eq!(lanes.next(&limits, at(0)), Some((a, Job::Task(other))), "a has a slot left");
         assert_eq!(lanes.next(&limits, at(0)), None, "b is full");
     }
@@ -338,7 +365,7 @@ mod tests {
         let a = origin("a");
         let (mut lanes, mut ids, limits) = (Lanes::default(), Ids::new(), limits(2, 32));
         let [first, second] = [(); 2].map(|()| ids.task());
-        lanes.sent(&a, None);
+        lanes.sent(&a, None, at(0));
         assert!(!lanes.admits_pair((first, &a), (second, &a), &limits, at(0)));
         lanes.ended(&a, at(0));
         assert_eq!(lanes.next(&limits, at(0)), Some((a.clone(), Job::Pair(first, second))));
@@ -374,14 +401,15 @@ mod tests {
         let [a, b, c, d] = ["a", "b", "c", "d"].map(origin);
         let (mut lanes, mut ids, limits) = (Lanes::default(), Ids::new(), limits(1, 32));
         let [ab, ba, cd, dc, ac, ca] = [(); 6].map(|()| ids.task());
-        lanes.sent(&b, None);
-        lanes.sent(&d, None);
+        lanes.sent(&b, None, at(0));
+        lanes.sent(&d, None, at(0));
         assert!(!lanes.admits_pair((ab, &a), (ba, &b), &limits, at(0)), "b is full");
         assert!(!lanes.admits_pair((cd, &c), (dc, &d), &limits, at(0)), "d is full");
         assert!(!lanes.admits_pair((ac, &a), (ca, &c), &limits, at(0)), "others wait for a and c");
         assert_eq!(lanes.next(&limits, at(0)), None);
         lanes.ended(&d, at(0));
         assert_eq!(lanes.next(&limits, at(0)), Some((c, Job::Pair(cd, dc))));
+        lanes.forget_pair(cd);
         lanes.forget_pair(ba);
         assert_eq!(lanes.next(&limits, at(0)), Some((a, Job::Pair(ac, ca))));
     }
@@ -391,8 +419,8 @@ mod tests {
         let [a, b, c] = ["a", "b", "c"].map(origin);
         let (mut lanes, mut ids, limits) = (Lanes::default(), Ids::new(), limits(8, 3));
         let [first, second, other] = [(); 3].map(|()| ids.task());
-        lanes.sent(&c, None);
-        lanes.sent(&c, None);
+        lanes.sent(&c, None, at(0));
+        lanes.sent(&c, None, at(0));
         assert!(!lanes.admits_pair((first, &a), (second, &b), &limits, at(0)), "one slot is left");
         lanes.push(&c, Job::Task(other));
         assert_eq!(lanes.next(&limits, at(0)), None);
@@ -405,15 +433,15 @@ mod tests {
         let a = origin("a");
         let (mut lanes, mut ids, limits) = (Lanes::default(), Ids::new(), limits(2, 2));
         let [half, new] = [(); 2].map(|()| ids.task());
-        lanes.sent(&a, None);
-        lanes.sent(&a, None);
+        lanes.sent(&a, None, at(0));
+        lanes.sent(&a, None, at(0));
         lanes.ended(&a, at(0));
         lanes.reserve(&a);
         lanes.push(&a, Job::Task(new));
         assert_eq!(lanes.next(&limits, at(0)), None, "the slot is reserved");
         lanes.push_urgent(&a, half);
         assert_eq!(lanes.next(&limits, at(0)), Some((a.clone(), Job::Task(half))));
-        lanes.sent(&a, Some(&a));
+        lanes.sent(&a, Some(&a), at(0));
         lanes.ended(&a, at(0));
         assert_eq!(lanes.next(&limits, at(0)), Some((a, Job::Task(new))));
     }

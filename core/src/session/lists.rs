@@ -1,5 +1,6 @@
 //! Bookkeeping: how operations and tasks enter and leave the queues and maps of a session.
 
+use std::collections::BTreeMap;
 use std::mem;
 
 use crate::error::Error;
@@ -8,6 +9,7 @@ use crate::session::lanes::Job;
 use crate::session::state::Session;
 use crate::session::task::{Half, Task, TaskState};
 use crate::types::id::{ExchangeId, OpId, TaskId};
+use crate::wire::origin::Origin;
 
 impl Session {
     /// Marks the operation as ready: it may have an output or a fetch.
@@ -52,15 +54,20 @@ impl Session {
         for query in running.asked {
             self.asked.remove(&query);
         }
-        let is_alive = |job| match job {
-            Job::Op(op) => self.ops.contains_key(&op),
-            Job::Task(task) => self.tasks.contains_key(&task),
-            Job::Pair(first, second) => [first, second].iter().any(|half| self.tasks.contains_key(half)),
-        };
         for origin in &running.queued {
-            self.lanes.forget(origin, is_alive);
-            self.lanes.tidy(origin, self.now);
+            self.forget_job(origin);
         }
+    }
+
+    /// Notes that a job for the origin has lost its operation or its task.
+    fn forget_job(&mut self, origin: &Origin) {
+        let Self { ops, tasks, lanes, now, .. } = self;
+        let is_alive = |job| match job {
+            Job::Op(op) => ops.contains_key(&op),
+            Job::Task(task) => tasks.contains_key(&task),
+            Job::Pair(first, second) => is_pair(tasks, first, second),
+        };
+        lanes.forget(origin, *now, is_alive);
     }
 
     /// Queues a task in the lane of its origin.
@@ -98,12 +105,6 @@ impl Session {
             self.lanes.reserve(&task.origin);
             half.slot = Some(task.origin.clone());
         }
-    }
-
-    /// Returns whether both tasks exist, and each is the other's half.
-    pub(super) fn is_pair(&self, first: TaskId, second: TaskId) -> bool {
-        let other_of = |id| self.tasks.get(&id).and_then(|task| task.half.as_ref()).map(|half| half.other);
-        other_of(first) == Some(second) && other_of(second) == Some(first)
     }
 
     /// Returns whether all counted requests in flight are halves that wait for their other half to be sent.
@@ -151,45 +152,136 @@ impl Session {
         if let Some(Half { other, slot, .. }) = &task.half {
             self.lanes.forget_pair(id);
             if let Some(origin) = slot {
-                self.lanes.unreserve(origin);
+                self.lanes.unreserve(origin, self.now);
             }
             if let Some(left) = self.tasks.get_mut(other) {
                 // The remaining half becomes an ordinary task.
                 if let Some(origin) = left.half.take().and_then(|half| half.slot) {
-                    self.lanes.unreserve(&origin);
+                    self.lanes.unreserve(&origin, self.now);
                 }
                 if matches!(left.state, TaskState::Paired) {
+                    // The lane of either half may hold their job.
+                    let origin = left.origin.clone();
+                    self.forget_job(&origin);
                     self.queue(*other);
                 }
             }
+        }
+        if matches!(task.state, TaskState::Queued | TaskState::Paired) {
+            self.forget_job(&task.origin);
         }
         Some(task)
     }
 }
 
+/// Returns whether both tasks exist, and each is the other's half.
+pub(super) fn is_pair(tasks: &BTreeMap<TaskId, Task>, first: TaskId, second: TaskId) -> bool {
+    let other_of = |id| tasks.get(&id).and_then(|task| task.half.as_ref()).map(|half| half.other);
+    other_of(first) == Some(second) && other_of(second) == Some(first)
+}
+
 #[cfg(test)]
 mod tests {
+    use http::header::{LOCATION, WWW_AUTHENTICATE};
+    use http::{HeaderMap, HeaderName, StatusCode};
+
     use super::*;
     use crate::config::Config;
-    use crate::session::output::Output;
+    use crate::session::output::{Answer, Output, Question};
     use crate::types::time::Time;
+    use crate::wire::exchange::Exchange;
+
+    /// A session with room for one request per origin.
+    fn session() -> Session {
+        let mut config = Config::default();
+        config.limits.in_flight_per_origin = 1;
+        Session::new(config, 0)
+    }
+
+    fn resolve(session: &mut Session, registry: &str, name: usize) -> OpId {
+        session.resolve(&format!("{registry}/team/n{name}:1").parse().unwrap(), None)
+    }
+
+    fn sent(session: &mut Session) -> Exchange {
+        match session.poll_output(Time::ZERO) {
+            Output::Send(exchange) => exchange,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refuse(session: &mut Session, exchange: Exchange, status: u16, header: (HeaderName, &'static str)) {
+        let (name, value) = header;
+        let headers = HeaderMap::from_iter([(name, value.parse().unwrap())]);
+        let receiving = exchange.split().2.head(StatusCode::from_u16(status).unwrap(), headers);
+        session.complete(Time::ZERO, receiving.finish());
+    }
+
+    fn assert_waits(session: &mut Session) {
+        let output = session.poll_output(Time::ZERO);
+        assert!(matches!(output, Output::Wait(None)), "{output:?}");
+    }
+
+    fn assert_few_jobs_wait(session: &Session) {
+        let queued = session.lanes.queued();
+        assert!(queued.len() < 10, "{} jobs wait", queued.len());
+    }
 
     #[test]
     fn operations_that_end_while_their_registry_is_busy_leave_nothing_behind() {
-        let mut config = Config::default();
-        config.limits.in_flight_per_origin = 1;
-        let mut session = Session::new(config, 0);
-        let reference = "registry.example/team/app:1".parse().unwrap();
-        let _busy = session.resolve(&reference, None);
-        assert!(matches!(session.poll_output(Time::ZERO), Output::Send(_)));
-        let waiting = session.resolve(&reference, None);
+        let mut session = session();
+        let _busy = resolve(&mut session, "registry.example", 0);
+        let _exchange = sent(&mut session);
+        let waiting = resolve(&mut session, "registry.example", 0);
         for _ in 0..1000 {
-            let op = session.resolve(&reference, None);
-            assert!(matches!(session.poll_output(Time::ZERO), Output::Wait(None)));
+            let op = resolve(&mut session, "registry.example", 0);
+            assert_waits(&mut session);
             session.cancel(op);
         }
-        let queued = session.lanes.queued();
-        assert!(queued.len() < 10, "{} jobs wait", queued.len());
-        assert!(queued.contains(&Job::Op(waiting)));
+        assert_few_jobs_wait(&session);
+        assert!(session.lanes.queued().contains(&Job::Op(waiting)));
+    }
+
+    #[test]
+    fn operations_that_end_while_the_target_of_a_redirect_is_busy_leave_nothing_behind() {
+        let mut session = session();
+        let mut redirected = |n: usize| {
+            let op = resolve(&mut session, "registry.example", n);
+            let exchange = sent(&mut session);
+            refuse(&mut session, exchange, 307, (LOCATION, "https://storage.example/"));
+            if n == 0 {
+                let _busy = sent(&mut session);
+            }
+            assert_waits(&mut session);
+            if n > 1 {
+                session.cancel(op);
+            }
+        };
+        (0..1000).for_each(&mut redirected);
+        assert_few_jobs_wait(&session);
+        assert!(matches!(session.lanes.queued()[..], [Job::Task(_), ..]));
+    }
+
+    #[test]
+    fn operations_that_end_while_their_token_server_is_busy_leave_nothing_behind() {
+        let mut session = session();
+        for n in 0..1000 {
+            let op = resolve(&mut session, "registry.example", n);
+            let exchange = sent(&mut session);
+            let challenge = r#"Bearer realm="https://auth.example/token""#;
+            refuse(&mut session, exchange, 401, (WWW_AUTHENTICATE, challenge));
+            let Output::Ask(query, Question::Credentials(_)) = session.poll_output(Time::ZERO) else {
+                panic!("no question")
+            };
+            session.answer(Time::ZERO, query, Answer::Credentials(None));
+            if n == 0 {
+                let _busy = sent(&mut session);
+            }
+            assert_waits(&mut session);
+            if n > 1 {
+                session.cancel(op);
+            }
+        }
+        assert_few_jobs_wait(&session);
+        assert!(matches!(session.lanes.queued()[..], [Job::Task(_), ..]));
     }
 }

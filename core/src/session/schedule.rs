@@ -124,6 +124,7 @@ impl Session {
             }
             Job::Pair(first, second) => {
                 if [first, second].map(|half| self.park_if_paused(half)).contains(&true) {
+                    self.lanes.forget_pair(first);
                     return None;
                 }
                 self.send_pair(first, second)
@@ -193,7 +194,7 @@ impl Session {
             let Some(half) = half else { continue };
             half.admitted = false;
             if let Some(origin) = half.slot.take() {
-                self.lanes.unreserve(&origin);
+                self.lanes.unreserve(&origin, self.now);
             }
         }
     }

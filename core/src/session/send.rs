@@ -10,6 +10,7 @@ use crate::auth::Authorization;
 use crate::auth::token_request::TokenRequest;
 use crate::error::Error;
 use crate::op::operation::{BlobLocation, Fetch, FetchKind};
+use crate::session::lists::is_pair;
 use crate::session::state::Session;
 use crate::session::task::{Purpose, Task, TaskState};
 use crate::types::digest::{Algorithm, Hasher};
@@ -110,11 +111,14 @@ impl Session {
         for (id, header) in [first, second].into_iter().zip(&mut headers) {
             *header = self.authorize(id).continue_value();
             // If one of them has failed, the other is an ordinary task.
-            if !self.is_pair(first, second) {
+            if !is_pair(&self.tasks, first, second) {
                 return None;
             }
         }
-        let [Some(header), Some(other_header)] = headers else { return None };
+        let [Some(header), Some(other_header)] = headers else {
+            self.lanes.forget_pair(first);
+            return None;
+        };
         let origin_of = |id| self.tasks.get(&id).map(|task| task.origin.clone());
         let (a, b) = (origin_of(first)?, origin_of(second)?);
         if !self.lanes.admits_pair((first, &a), (second, &b), &self.config.limits, self.now) {
@@ -205,7 +209,7 @@ impl Session {
         task.redactor = redactor;
         task.state = TaskState::InFlight(exchange);
         let kept = task.half.as_mut().and_then(|half| half.slot.take());
-        self.lanes.sent(&task.origin, kept.as_ref());
+        self.lanes.sent(&task.origin, kept.as_ref(), self.now);
         self.in_flight.insert(exchange, id);
         Some(Exchange { request, sending, awaiting, is_replay: self.is_replay })
     }
