@@ -71,7 +71,7 @@ pub(crate) enum OpOutput {
 pub(crate) enum Admission {
     One(Fetch),
     /// Two halves. Neither is sent before there are slots for both.
-    #[cfg_attr(not(feature = "scripted"), expect(dead_code, reason = "no operation copies yet"))]
+    #[cfg_attr(not(any(feature = "scripted", test)), expect(dead_code, reason = "no operation copies yet"))]
     Pair(Box<(Fetch, Fetch)>),
 }
 

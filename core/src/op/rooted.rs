@@ -16,10 +16,7 @@ use crate::wire::target::Target;
 
 /// Resolves a reference, reports [`Event::Resolved`], and becomes the operation that `then` creates from
 /// the root, and from its manifest if the lookup has read it.
-pub(crate) struct Rooted {
-    target: Arc<Target>,
-    state: State,
-}
+pub(crate) struct Rooted(State);
 
 type Then = Box<dyn FnOnce(Descriptor, Option<Manifest>) -> Box<dyn Operation> + Send + Sync>;
 
@@ -33,27 +30,27 @@ impl Rooted {
         lookup: Lookup,
         then: impl FnOnce(Descriptor, Option<Manifest>) -> Box<dyn Operation> + Send + Sync + 'static,
     ) -> Self {
-        Self { target: lookup.target().clone(), state: State::Lookup(Box::new(lookup), Some(Box::new(then))) }
+        Self(State::Lookup(Box::new(lookup), Some(Box::new(then))))
     }
 }
 
 impl Operation for Rooted {
     fn targets(&self) -> &[Arc<Target>] {
-        match &self.state {
-            State::Lookup(..) => std::slice::from_ref(&self.target),
+        match &self.0 {
+            State::Lookup(lookup, _) => std::slice::from_ref(lookup.target()),
             State::Found(op) => op.targets(),
         }
     }
 
     fn next_fetch(&mut self, origin: &Origin) -> Option<Admission> {
-        match &mut self.state {
+        match &mut self.0 {
             State::Lookup(lookup, _) => lookup.next_fetch().map(Admission::One),
             State::Found(op) => op.next_fetch(origin),
         }
     }
 
     fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>) {
-        match &mut self.state {
+        match &mut self.0 {
             State::Lookup(lookup, _) => lookup.settle(fetch, outcome),
             // The operation numbers its own fetches.
             State::Found(_) if fetch.is_search => {}
@@ -62,7 +59,7 @@ impl Operation for Rooted {
     }
 
     fn next_output(&mut self) -> Option<OpOutput> {
-        let (lookup, then) = match &mut self.state {
+        let (lookup, then) = match &mut self.0 {
             State::Lookup(lookup, then) => (lookup, then),
             State::Found(op) => return op.next_output(),
         };
@@ -70,7 +67,7 @@ impl Operation for Rooted {
             Ok((root, manifest)) => {
                 // The lookup returns its result once.
                 let op = then.take()?(root.clone(), manifest);
-                self.state = State::Found(op);
+                self.0 = State::Found(op);
                 Event::Resolved(root)
             }
             Err(error) => Event::Failed(error),
@@ -78,13 +75,13 @@ impl Operation for Rooted {
     }
 
     fn held(&mut self, descriptor: &Descriptor, held: Held) {
-        if let State::Found(op) = &mut self.state {
+        if let State::Found(op) = &mut self.0 {
             op.held(descriptor, held);
         }
     }
 
     fn stored(&mut self, digest: &Digest) {
-        if let State::Found(op) = &mut self.state {
+        if let State::Found(op) = &mut self.0 {
             op.stored(digest);
         }
     }
@@ -92,7 +89,7 @@ impl Operation for Rooted {
 
 impl fmt::Debug for Rooted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.state {
+        match &self.0 {
             State::Lookup(lookup, _) => f.debug_tuple("Rooted").field(lookup).finish(),
             State::Found(op) => op.fmt(f),
         }

@@ -149,7 +149,14 @@ impl Session {
                     }
                     Admission::Pair(halves) => {
                         let (first, second) = *halves;
-                        let (first, second) = (self.begin_fetch(id, first)?, self.begin_fetch(id, second)?);
+                        let (first, second) = match [first, second].map(|half| self.begin_fetch(id, half)) {
+                            [Some(first), Some(second)] => (first, second),
+                            // If one half has failed, the other is an ordinary task.
+                            [left, right] => {
+                                left.or(right).into_iter().for_each(|half| self.queue(half));
+                                return None;
+                            }
+                        };
                         for (half, other) in [(first, second), (second, first)] {
                             let task = self.tasks.get_mut(&half)?;
                             (task.half, task.state) = (Some(Half::of(other)), TaskState::Paired);
@@ -209,4 +216,87 @@ fn next_of(running: &mut Running) -> Option<OpOutput> {
         return Some(OpOutput::Event(Event::Failed(error)));
     }
     running.op.next_output()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::{Config, PlainHttp};
+    use crate::op::operation::{BlobFetch, BlobLocation, Fetch, FetchKind, Fetched, Operation};
+    use crate::types::digest::{Algorithm, Digest};
+    use crate::types::reference::Reference;
+    use crate::wire::target::Target;
+
+    /// Fetches two blobs together, and is done when both are settled.
+    #[derive(Debug)]
+    struct Both {
+        target: Arc<Target>,
+        locations: Option<[BlobLocation; 2]>,
+        settled: usize,
+    }
+
+    impl Operation for Both {
+        fn targets(&self) -> &[Arc<Target>] {
+            std::slice::from_ref(&self.target)
+        }
+
+        fn next_fetch(&mut self, _: &Origin) -> Option<Admission> {
+            let [first, second] = self.locations.take()?.map(|location| {
+                let blob = BlobFetch {
+                    digest: Digest::of(Algorithm::Sha256, b"content"),
+                    size: Some(7),
+                    location,
+                    fallbacks: [].into(),
+                    resume: None,
+                    discard: true,
+                };
+                let kind = FetchKind::Blob(Box::new(blob));
+                Fetch { target: self.target.clone(), kind, ticket: None, is_search: false }
+            });
+            Some(Admission::Pair(Box::new((first, second))))
+        }
+
+        fn settle(&mut self, _: &Fetch, _: Result<Fetched, Error>) {
+            self.settled += 1;
+        }
+
+        fn next_output(&mut self) -> Option<OpOutput> {
+            (self.settled == 2).then_some(OpOutput::Event(Event::Done))
+        }
+    }
+
+    #[test]
+    fn a_half_is_fetched_even_if_the_other_one_cannot_begin() {
+        let invalid = || BlobLocation::Url("ftp://elsewhere.example/".to_owned());
+        for (locations, requests) in [
+            ([BlobLocation::Blobs, BlobLocation::Blobs], 2),
+            ([invalid(), BlobLocation::Blobs], 1),
+            ([BlobLocation::Blobs, invalid()], 1),
+            ([invalid(), invalid()], 0),
+        ] {
+            let mut session = Session::new(Config::default(), 0);
+            let reference: Reference = "registry.example/team/app:1".parse().unwrap();
+            let target = Target::to_pull(reference.registry(), reference.repository(), PlainHttp::Never);
+            let (target, locations) = (Arc::new(target), Some(locations));
+            session.start(Box::new(Both { target, locations, settled: 0 }));
+            let mut sent = 0;
+            loop {
+                match session.poll_output(Time::ZERO) {
+                    Output::Send(exchange) => {
+                        sent += 1;
+                        let mut receiving =
+                            exchange.split().2.head(http::StatusCode::OK, http::HeaderMap::new());
+                        receiving.push(b"content").unwrap();
+                        session.complete(Time::ZERO, receiving.finish());
+                    }
+                    Output::Event(_, Event::Done) => break,
+                    other => panic!("{requests} requests: {other:?}"),
+                }
+            }
+            assert_eq!(sent, requests);
+            assert!(session.is_idle());
+        }
+    }
 }

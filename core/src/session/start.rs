@@ -129,7 +129,7 @@ impl Session {
         Lookup::new(self.target(reference), reference, platform, wants_manifest, &self.config)
     }
 
-    fn start(&mut self, op: Box<dyn Operation>) -> OpId {
+    pub(super) fn start(&mut self, op: Box<dyn Operation>) -> OpId {
         let id = self.ids.op();
         self.start_as(id, op)
     }
