@@ -95,15 +95,17 @@ impl Error {
         Some(self.refusal()?.status)
     }
 
-    /// Returns whether the registry responded that the requested content does not exist.
+    /// Returns whether the response to the request was 404: from the registry, from the target of its
+    /// redirect, or from the URL of a layer. A 404 of a token server does not count.
     pub fn is_not_found(&self) -> bool {
         self.refusal().is_some_and(|refusal| {
             refusal.status == StatusCode::NOT_FOUND && refusal.by != Responder::TokenServer
         })
     }
 
-    /// Returns whether the registry or its token server rejected the request for lack of a valid login.
-    /// Registries may return the same response for content that does not exist.
+    /// Returns whether the response was 401 or 403: from the registry, from its token server, or from
+    /// elsewhere. Registries may return the same response for content that does not exist, and storage behind
+    /// a redirect for a URL that has expired.
     pub fn is_unauthorized(&self) -> bool {
         matches!(self.status(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
     }
@@ -239,7 +241,7 @@ pub struct Refusal {
     pub errors: Vec<RegistryError>,
     /// The Retry-After header, as a delay from the response.
     pub retry_after: Option<Duration>,
-    /// Whether the request was sent with a login.
+    /// Whether the session has a login for the repository. A request to another origin is sent without it.
     pub with_login: bool,
 }
 

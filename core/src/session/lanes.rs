@@ -21,10 +21,12 @@ pub(crate) enum Job {
 
 /// Admits requests, origin by origin in turn.
 ///
-/// A pair is admitted when there is a slot for each half. While it waits, its origins admit no new job, so
-/// that it is not starved. A half whose exchange ended keeps its slot for its next attempt while the other
-/// half is in flight. Halves therefore do not take each other's slots. They may still wait for each other at
-/// origins to which they were redirected; the session resolves this, see [`waiting`](Self::waiting).
+/// A pair is admitted when there is a slot for each half. While it waits, its origins admit no new job, and
+/// no origin does if only the overall limit holds the pair back, so that it is not starved. A pair with a
+/// closed origin holds up no job. A half whose exchange ended keeps its slot for its next attempt until the
+/// other half has ended, or both are parked. Halves therefore do not take each other's slots. They may still
+/// wait for each other at origins to which they were redirected; the session resolves this, see
+/// [`waiting`](Self::waiting).
 #[derive(Debug, Default)]
 pub(crate) struct Lanes {
     by_origin: BTreeMap<Origin, Lane>,
@@ -69,7 +71,8 @@ impl Lanes {
     pub(crate) fn forget(&mut self, origin: &Origin, now: Time, is_alive: impl Fn(Job) -> bool) {
         let Some(lane) = self.by_origin.get_mut(origin) else { return };
         lane.ended += 1;
-        if lane.ended > (lane.queue.len() + lane.urgent.len()) / 2 {
+        let queued = lane.queue.len() + lane.urgent.len();
+        if lane.ended > queued / 2 {
             lane.queue.retain(|job| is_alive(*job));
             lane.urgent.retain(|task| is_alive(Job::Task(*task)));
             lane.ended = 0;

@@ -72,16 +72,19 @@ impl Jitter {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn the_delay_doubles_up_to_its_limit_and_half_of_it_is_jitter() {
         let (limits, mut jitter) = (Limits::default(), Jitter::new(7));
         for (failed, full) in [(1, 200), (2, 400), (3, 800), (9, 30_000), (40, 30_000)] {
-            for _ in 0..50 {
-                let delay = delay(&limits, failed, None, &mut jitter).unwrap().as_millis();
-                assert!((full / 2..=full).contains(&delay), "{failed}: {delay}");
-            }
+            let delays = [(); 200].map(|()| delay(&limits, failed, None, &mut jitter).unwrap().as_millis());
+            let (shortest, longest) = (*delays.iter().min().unwrap(), *delays.iter().max().unwrap());
+            // So many delays come close to both ends.
+            assert!((full / 2..=full * 21 / 40).contains(&shortest), "{failed}: {shortest}");
+            assert!((full * 39 / 40..=full).contains(&longest), "{failed}: {longest}");
         }
     }
 
@@ -102,7 +105,10 @@ mod tests {
         let drawn = [(); 3].map(|()| jitter.part_of(Duration::from_millis(u64::MAX)));
         let expected = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
         assert_eq!(drawn, expected.map(Duration::from_millis));
-        assert!(jitter.part_of(Duration::from_millis(9)) < Duration::from_millis(10));
+        // Every part occurs, the whole included.
+        let parts: BTreeSet<Duration> = (0..1000).map(|_| jitter.part_of(Duration::from_millis(9))).collect();
+        assert_eq!(parts, (0..=9).map(Duration::from_millis).collect());
+        assert_eq!(jitter.part_of(Duration::ZERO), Duration::ZERO);
     }
 
     #[test]

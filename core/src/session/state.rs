@@ -111,7 +111,8 @@ impl Session {
         self.in_flight.len()
     }
 
-    /// Returns the number of unanswered questions, including those that were not polled yet.
+    /// Returns the number of unanswered questions. A question for a login counts even before it is polled,
+    /// and remains unanswered if its operations end.
     pub fn unanswered(&self) -> usize {
         self.asked.len() + self.auth.unanswered()
     }
