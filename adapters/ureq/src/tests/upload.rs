@@ -504,7 +504,8 @@ fn a_large_payload_needs_constant_memory() {
     let before = peak();
     put(&server.reference, &hasher.finish(), size, io::repeat(0).take(size as u64)).unwrap();
     assert_eq!(server.thread.join().unwrap(), size as u64);
-    let grown = peak() - before;
+    // The kernel's counters are inexact, and may even decrease.
+    let grown = peak().saturating_sub(before);
     // Other tests of this process allocate too.
     assert!(grown < 128 << 10, "{grown} KiB more");
 }
