@@ -23,7 +23,7 @@ mod waiting;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Uri};
 
 use crate::auth::credentials::{Credentials, CredentialsQuery};
 use crate::auth::logins::{Credential, Logins, ProtectionSpace, Scheme};
@@ -153,15 +153,16 @@ impl Auth {
                 Authorization::Send(Some(header))
             }
             Credential::Token { realm, service, credentials, scope } => {
-                // Another request may have been challenged since with another scope.
-                let mut wanted = target.scope();
-                wanted.merge(state.scope.as_ref().unwrap_or(scope));
+                // Another request may have been challenged since with another scope. More than the challenge
+                // asks for may be denied.
+                let challenged = state.scope.as_ref().unwrap_or(scope);
+                let scope = if challenged.is_empty() { target.scope() } else { challenged.clone() };
                 let key = TokenKey {
                     registry: space.origin.clone(),
                     realm: realm.clone(),
                     service: service.to_owned(),
                     credentials: credentials.cloned(),
-                    scope: wanted,
+                    scope,
                 };
                 if let Some(token) = self.tokens.find(&key, now) {
                     state.proof = Some(Proof::Token(token.obtained));
@@ -179,12 +180,13 @@ impl Auth {
         }
     }
 
-    /// Handles the registry's 401 response to `request`; `in_use` is the number of targets in the
+    /// Handles the registry's 401 response to `request` from the URL `from`; `in_use` is the number of targets in the
     /// session. On success, the request must be authorized again; otherwise it fails.
     pub(crate) fn challenged(
         &mut self,
         request: TaskId,
         target: &Target,
+        from: &Uri,
         mut refusal: Refusal,
         headers: &HeaderMap,
         in_use: usize,
@@ -193,7 +195,7 @@ impl Auth {
         let new = || RequestState::new(ProtectionSpace::of(target));
         let state = self.requests.entry(request).or_insert_with(new);
         let space = &state.space;
-        let scheme = Scheme::of_challenge(&space.origin, headers, self.plain_http)?;
+        let scheme = Scheme::of_challenge(from, headers, self.plain_http)?;
         let is_newer = |obtained| state.challenged.as_ref().is_some_and(|(last, _)| *last < obtained);
         let fresh_is_refused = match state.proof {
             Some(Proof::Token(obtained)) => {
@@ -203,6 +205,7 @@ impl Auth {
             Some(Proof::Login(obtained)) => is_newer(obtained),
             None => false,
         };
+        refusal.challenged |= state.proof.is_some();
         // A 401 without a supported scheme may follow an earlier challenge.
         if fresh_is_refused || scheme.is_none() && !self.logins.is_challenged(space) {
             refusal.with_login = self.logins.has_login(space);

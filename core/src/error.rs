@@ -241,6 +241,8 @@ pub struct Refusal {
     pub errors: Vec<RegistryError>,
     /// The Retry-After header, as a delay from the response.
     pub retry_after: Option<Duration>,
+    /// Whether the response has a WWW-Authenticate header, or refuses a credential.
+    pub challenged: bool,
     /// Whether the session has a login for the repository. A request to another origin is sent without it.
     pub with_login: bool,
 }

@@ -110,7 +110,7 @@ pub fn challenge(data: &[u8]) {
     read_list_back(&challenges, Challenge::parse);
     let lines: Vec<String> = challenges.iter().map(ToString::to_string).collect();
     let lines = lines.iter().map(String::as_bytes);
-    assert_eq!(Challenge::parse_all(lines), Ok(challenges.clone()));
+    assert_eq!(Challenge::parse_all(lines), (challenges.clone(), None));
     for challenge in &challenges {
         assert!(challenge.is(challenge.scheme()));
         assert!(challenge.token68().is_none() || challenge.params().next().is_none());

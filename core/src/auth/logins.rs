@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::header::WWW_AUTHENTICATE;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Uri};
 
 use crate::auth::credentials;
 use crate::auth::credentials::Credentials;
@@ -209,20 +209,30 @@ pub(crate) enum Scheme {
 const MAX_SERVICE_LEN: usize = 4 << 10;
 
 impl Scheme {
-    /// Selects a challenge of a 401 response, preferring Bearer to Basic. Returns `None` if there is
-    /// neither.
+    /// Selects a challenge of a 401 response from the URL `from`, preferring Bearer to Basic. Returns `None` if
+    /// there is neither.
     pub(crate) fn of_challenge(
-        registry: &Origin,
+        from: &Uri,
         headers: &HeaderMap,
         plain_http: PlainHttp,
     ) -> Result<Option<Self>, Misbehaviour> {
         let values = headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes);
-        let challenges = Challenge::parse_all(values)?;
+        let (challenges, fault) = Challenge::parse_all(values);
         let basic = challenges.iter().any(|challenge| challenge.is("basic"));
-        let Some(bearer) = challenges.iter().find(|challenge| challenge.is("bearer")) else {
-            return Ok(basic.then_some(Self::Basic));
+        let bearer = challenges.iter().find(|challenge| challenge.is("bearer"));
+        let realm = bearer.and_then(|bearer| bearer.param("realm")).filter(|realm| !realm.is_empty());
+        let (Some(bearer), Some(realm)) = (bearer, realm) else {
+            return match fault {
+                _ if basic => Ok(Some(Self::Basic)),
+                Some(fault) => Err(fault.into()),
+                None if bearer.is_none() => Ok(None),
+                None => Err(Misbehaviour::Header {
+                    name: "WWW-Authenticate",
+                    problem: "its Bearer challenge has no realm".to_owned(),
+                }),
+            };
         };
-        match origin::realm(registry, bearer.param("realm").unwrap_or_default(), plain_http) {
+        match origin::realm(from, realm, plain_http) {
             Ok(realm) => Ok(Some(Self::Bearer {
                 realm: Realm(realm),
                 service: bearer
@@ -244,12 +254,12 @@ mod tests {
 
     #[test]
     fn a_long_service_name_is_dropped() {
-        let registry = Origin::of(&"https://registry.example/".parse().unwrap()).unwrap();
+        let from = Uri::from_static("https://registry.example/v2/");
         for (len, kept) in [(MAX_SERVICE_LEN, MAX_SERVICE_LEN), (MAX_SERVICE_LEN + 1, 0)] {
             let text = format!(r#"Bearer realm="https://auth.example/",service="{}""#, "s".repeat(len));
             let mut headers = HeaderMap::new();
             headers.insert(WWW_AUTHENTICATE, text.parse().unwrap());
-            let scheme = Scheme::of_challenge(&registry, &headers, PlainHttp::Never).unwrap();
+            let scheme = Scheme::of_challenge(&from, &headers, PlainHttp::Never).unwrap();
             let Some(Scheme::Bearer { service, .. }) = scheme else { panic!("{scheme:?}") };
             assert_eq!(service.len(), kept);
         }

@@ -50,9 +50,11 @@ impl Flow {
             by: Responder::Registry,
             errors: Vec::new(),
             retry_after: None,
+            challenged: false,
             with_login: false,
         };
-        self.auth.challenged(request, &target(n), refusal, &headers, in_use)
+        let from = Uri::from_static("https://registry.example/v2/");
+        self.auth.challenged(request, &target(n), &from, refusal, &headers, in_use)
     }
 
     /// Makes the session ask the driver for the n-th repository's login.

@@ -85,6 +85,7 @@ mod tests {
             by,
             errors: Vec::new(),
             retry_after: retry_after.map(Duration::from_secs),
+            challenged: false,
             with_login,
         };
         Error::new(refusal).hint().unwrap_or_default().into_owned()

@@ -47,16 +47,20 @@ impl Challenge {
         Ok(challenges)
     }
 
-    /// Parses the values of a repeated field, in order.
+    /// Parses the values of a repeated field, in order, each up to its first fault. Returns the challenges
+    /// and the first fault.
     ///
-    /// # Errors
-    /// Fails as [`parse`](Self::parse) does; the limit of 64 challenges applies to all values together.
-    pub fn parse_all<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Self>, InvalidHeader> {
+    /// A challenge with a fault is returned if its scheme could be parsed, with the parameters before the
+    /// fault. Servers send `Basic realm=/`, for example, whose realm has no meaning to a client. The limit of
+    /// 64 challenges applies to all values together.
+    pub fn parse_all<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Self>, Option<InvalidHeader>) {
         let mut challenges = Vec::new();
+        let mut fault = None;
         for value in values {
-            parse_into(&mut challenges, value)?;
+            let parsed = parse_into(&mut challenges, value);
+            fault = fault.or(parsed.err());
         }
-        Ok(challenges)
+        (challenges, fault)
     }
 
     /// Returns the scheme, in lower case.
@@ -121,16 +125,17 @@ impl fmt::Display for Challenge {
     }
 }
 
+/// Adds the challenges before the first fault of a value.
+///
 /// Commas separate both challenges (`#challenge`) and the parameters within a challenge
 /// (`#auth-param`). An element with an equals sign after its first token is a parameter of the
 /// preceding challenge.
 fn parse_into(challenges: &mut Vec<Challenge>, value: &[u8]) -> Result<(), InvalidHeader> {
     let mut cursor = Cursor::new("WWW-Authenticate", value);
-    let mut current: Option<Challenge> = None;
+    let first = challenges.len();
     loop {
         cursor.skip_commas();
         if cursor.is_at_end() {
-            challenges.extend(current);
             return Ok(());
         }
         let token = cursor.token();
@@ -138,54 +143,44 @@ fn parse_into(challenges: &mut Vec<Challenge>, value: &[u8]) -> Result<(), Inval
             return Err(cursor.error("expected a scheme or a parameter"));
         }
         if is_before_equals(&cursor) {
-            let Some(challenge) = &mut current else {
+            let Some(challenge) = challenges.get_mut(first..).and_then(<[Challenge]>::last_mut) else {
                 return Err(cursor.error("a parameter precedes any scheme"));
             };
             push_param(&mut cursor, challenge, token)?;
         } else {
-            challenges.extend(current.take());
             if challenges.len() == MAX_ELEMENTS {
                 return Err(cursor.error("too many challenges"));
             }
-            let rest = after_scheme(&mut cursor)?;
-            let challenge = current
-                .insert(Challenge { scheme: token.to_ascii_lowercase(), rest: Rest::Params(Vec::new()) });
-            match rest {
-                AfterScheme::Nothing => {}
-                AfterScheme::Token68(text) => challenge.rest = Rest::Token68(text.to_owned()),
-                AfterScheme::Param(name) => push_param(&mut cursor, challenge, name)?,
+            if !cursor.is_at_element_end() && !matches!(cursor.peek(), Some(b' ' | b'\t')) {
+                return Err(cursor.error("a scheme contains an invalid character"));
+            }
+            challenges.push(Challenge { scheme: token.to_ascii_lowercase(), rest: Rest::Params(Vec::new()) });
+            if let Some(challenge) = challenges.last_mut() {
+                parse_after_scheme(&mut cursor, challenge)?;
             }
         }
         cursor.end_element()?;
     }
 }
 
-enum AfterScheme<'a> {
-    Nothing,
-    Token68(&'a str),
-    Param(&'a str),
-}
-
-/// Parses the text between a scheme and the next comma; of a parameter, only the name.
-fn after_scheme<'a>(cursor: &mut Cursor<'a>) -> Result<AfterScheme<'a>, InvalidHeader> {
+/// Parses the text between a scheme and the next comma.
+fn parse_after_scheme(cursor: &mut Cursor<'_>, challenge: &mut Challenge) -> Result<(), InvalidHeader> {
     if cursor.is_at_element_end() {
-        return Ok(AfterScheme::Nothing);
-    }
-    if !matches!(cursor.peek(), Some(b' ' | b'\t')) {
-        return Err(cursor.error("a scheme contains an invalid character"));
+        return Ok(());
     }
     cursor.skip_whitespace();
     let mut ahead = cursor.clone();
     let token68 = ahead.token68();
     if !token68.is_empty() && ahead.is_at_element_end() {
         *cursor = ahead;
-        return Ok(AfterScheme::Token68(token68));
+        challenge.rest = Rest::Token68(token68.to_owned());
+        return Ok(());
     }
     let name = cursor.token();
     if name.is_empty() || !is_before_equals(cursor) {
         return Err(cursor.error("expected a parameter name and an equals sign before this"));
     }
-    Ok(AfterScheme::Param(name))
+    push_param(cursor, challenge, name)
 }
 
 fn is_before_equals(cursor: &Cursor<'_>) -> bool {
@@ -194,7 +189,8 @@ fn is_before_equals(cursor: &Cursor<'_>) -> bool {
     ahead.peek() == Some(b'=')
 }
 
-/// Parses a parameter, starting at its equals sign.
+/// Parses a parameter, starting at its equals sign. One that is followed by a fault may be incomplete, and is
+/// dropped.
 fn push_param(cursor: &mut Cursor<'_>, challenge: &mut Challenge, name: &str) -> Result<(), InvalidHeader> {
     cursor.skip_whitespace();
     cursor.eat(b'=');
@@ -219,7 +215,9 @@ fn push_param(cursor: &mut Cursor<'_>, challenge: &mut Challenge, name: &str) ->
     if params.len() == MAX_ELEMENTS {
         return Err(cursor.error("too many parameters"));
     }
-    params.push((name.to_ascii_lowercase(), value));
+    if cursor.is_at_element_end() {
+        params.push((name.to_ascii_lowercase(), value));
+    }
     Ok(())
 }
 
@@ -265,7 +263,8 @@ mod tests {
             assert_eq!(printed(value), expected, "{value}");
         }
         let lines = [&b"Basic realm=\"a\""[..], b"", b"Bearer realm=\"b\""];
-        assert_eq!(Challenge::parse_all(lines).unwrap().len(), 2);
+        let (challenges, fault) = Challenge::parse_all(lines);
+        assert_eq!((challenges.len(), fault), (2, None));
     }
 
     #[test]
@@ -322,12 +321,43 @@ mod tests {
     }
 
     #[test]
+    fn the_part_before_a_fault_is_returned() {
+        for (value, expected) in [
+            (&b"Basic realm=/"[..], &["basic"][..]),
+            (b"Basic \"x\"", &["basic"]),
+            (b"Basic a b", &["basic"]),
+            (b"Negotiate, Basic realm=a/b, Bearer realm=c", &["negotiate", "basic"]),
+            (b"Bearer realm=\"a\",service=\"b\",scope=\"c", &["bearer realm=\"a\", service=\"b\""]),
+            // A part of a value is not the value.
+            (b"Bearer realm=https://a", &["bearer"]),
+            (b"Bearer realm=\"a\"b", &["bearer"]),
+            (b"Bearer realm=a, realm=b, scope=c", &["bearer realm=\"a\""]),
+            (b"Basic abc==, realm=x", &["basic abc=="]),
+            (b"Basic\x00", &[]),
+            (b"Basic(", &[]),
+            (b"\xff, Basic", &[]),
+            (b"realm=x, Basic", &[]),
+        ] {
+            let (challenges, fault) = Challenge::parse_all([value, b"Other"]);
+            let printed: Vec<String> = challenges.iter().map(ToString::to_string).collect();
+            let (last, before) = printed.split_last().unwrap();
+            assert_eq!(
+                (before, last.as_str()),
+                (&*expected.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>(), "other")
+            );
+            assert_eq!(fault, Challenge::parse(value).err());
+            assert!(fault.is_some());
+        }
+    }
+
+    #[test]
     fn counts_are_bounded() {
         let challenges = |count: usize| "A, ".repeat(count);
         assert_eq!(printed(&challenges(64)).len(), 64);
         assert!(Challenge::parse(challenges(65).as_bytes()).is_err());
         let half = challenges(33);
-        assert!(Challenge::parse_all([half.as_bytes(), half.as_bytes()]).is_err());
+        let (challenges, fault) = Challenge::parse_all([half.as_bytes(), half.as_bytes()]);
+        assert_eq!((challenges.len(), fault.is_some()), (64, true));
 
         let params = |count: usize| (0..count).fold("A ".to_owned(), |all, n| format!("{all}p{n}=x,"));
         assert!(Challenge::parse(params(64).as_bytes()).is_ok());

@@ -22,6 +22,19 @@ pub(crate) fn redacted(uri: &Uri) -> String {
     shown
 }
 
+/// The maximum length of an invalid URL in an error message, in characters.
+const MAX_SHOWN: usize = 200;
+
+/// Returns text that is not a usable URL, for an error message: without user name, query and fragment.
+pub(crate) fn shown(text: &str) -> String {
+    let text = text.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = text.split_once("//").map_or(("", text), |(scheme, rest)| (scheme, rest));
+    let slashes = &text[scheme.len()..text.len() - rest.len()];
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    [scheme, slashes, rest].concat().chars().take(MAX_SHOWN).map(printable).collect()
+}
+
 /// Returns the query values of a URL that must be redacted, verbatim.
 pub(crate) fn secret_values(uri: &Uri) -> impl Iterator<Item = &str> {
     pairs(uri).filter_map(secret_value)
@@ -44,6 +57,22 @@ pub(crate) fn secret_value(pair: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unusable_url_is_shown_without_secrets() {
+        for (text, expected) in [
+            ("https://h:1:1/v2/token?a=b", "https://h:1:1/v2/token"),
+            ("https://u:p@h/t#x", "https://h/t"),
+            ("u:p@h?x", "h"),
+            ("//u@h/", "//h/"),
+            ("Registry Realm", "Registry Realm"),
+            ("a\tb", "a b"),
+            ("", ""),
+        ] {
+            assert_eq!(shown(text), expected);
+        }
+        assert_eq!(shown(&"x".repeat(1000)).len(), MAX_SHOWN);
+    }
 
     #[test]
     fn query_values_are_redacted() {

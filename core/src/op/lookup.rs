@@ -6,7 +6,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 
 use crate::config::Config;
-use crate::error::{Error, InvalidRequest};
+use crate::error::{Cause, Error, InvalidRequest};
 use crate::limits::Limits;
 use crate::manifest::Manifest;
 use crate::op::operation::{Expected, Fetch, FetchKind, Fetched, supply};
@@ -17,7 +17,7 @@ use crate::types::reference::Reference;
 use crate::types::reference::tag_or_digest::TagOrDigest;
 use crate::walker::select::PlatformSelector;
 use crate::wire::head::{announced_digest, content_length, refuse_encoding};
-use crate::wire::status::head_may_differ;
+use crate::wire::status::get_decides;
 use crate::wire::target::Target;
 
 /// Resolves a reference to its descriptor. Also returns the manifest if it is wanted, or if it was read to
@@ -123,10 +123,11 @@ impl Lookup {
             }
             (State::Requested, Err(error)) => {
                 let was_head = error.request().is_some_and(|(method, _)| method == Method::HEAD);
-                self.state = if was_head && error.status().is_some_and(head_may_differ) {
-                    State::Request(Method::GET)
-                } else {
-                    State::Found(Err(error))
+                self.state = match error.cause() {
+                    Cause::Answered(refusal) if was_head && get_decides(refusal) => {
+                        State::Request(Method::GET)
+                    }
+                    _ => State::Found(Err(error)),
                 };
             }
             (State::RequestedSelected(descriptor), outcome) => {

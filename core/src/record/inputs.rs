@@ -112,9 +112,14 @@ impl Secrets {
     }
 
     fn challenges(&mut self, value: &HeaderValue) -> HeaderValue {
-        let Ok(challenges) = Challenge::parse(value.as_bytes()) else {
-            return masked_value(value, masked_challenges);
+        let (challenges, fault) = Challenge::parse_all([value.as_bytes()]);
+        // A fault is reported only if the challenges before it are useless.
+        let is_useful = |challenge: &Challenge| {
+            challenge.is("basic") || challenge.is("bearer") && challenge.param("realm").is_some()
         };
+        if fault.is_some() && !challenges.iter().any(is_useful) {
+            return masked_value(value, masked_challenges);
+        }
         let replaced = challenges.iter().cloned().map(|challenge| {
             challenge.map(|name, value| match name {
                 None => self.name(value),
@@ -125,7 +130,7 @@ impl Secrets {
             })
         });
         let replaced: Vec<Challenge> = replaced.collect();
-        if replaced == challenges {
+        if replaced == challenges && fault.is_none() {
             return value.clone();
         }
         let text = replaced.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -313,13 +318,27 @@ mod tests {
             br#"Bearer realm="s3cret \" s3cret" x"#,
             b"Negotiate s3cret== x",
             b"Negotiate s3cret x=y",
-            br#"Basic realm="a", Negotiate s3cret/s3cret=,,x=s3cret"#,
+            br#"Digest realm="a", Negotiate s3cret/s3cret=,,x=s3cret"#,
             b"Digest a=b, a=s3cret",
             b"Digest a = s3cret b",
         ] {
             let shown = header(&mut Secrets::new(), WWW_AUTHENTICATE, value);
             assert!(!shown.contains("s3cret"), "{shown}");
             assert_eq!(Challenge::parse(shown.as_bytes()), Challenge::parse(value));
+        }
+    }
+
+    #[test]
+    fn challenges_before_a_fault_are_kept() {
+        for (value, kept) in [
+            ("Basic realm=/s3cret", "basic"),
+            (
+                "Bearer realm=\"https://h/t?a=s3cret\",scope=\"x\",y=s3cret=",
+                "bearer realm=\"https://h/t?a=SECRET-1\", scope=\"x\"",
+            ),
+            ("Negotiate s3cret=, Basic x y", "negotiate SECRET-1, basic"),
+        ] {
+            assert_eq!(header(&mut Secrets::new(), WWW_AUTHENTICATE, value.as_bytes()), kept);
         }
     }
 

@@ -67,7 +67,7 @@ impl Session {
         match (task.kind.classify(status), &task.purpose) {
             (Class::Redirect, _) => self.redirected(id, headers),
             (Class::Challenge, Purpose::Fetch { fetch, .. }) if by == Responder::Registry => {
-                match self.auth.challenged(id, &fetch.target, refusal, headers, self.targets) {
+                match self.auth.challenged(id, &fetch.target, &task.uri, refusal, headers, self.targets) {
                     Ok(()) => self.start_over(id),
                     Err(cause) => self.fail_task(id, cause),
                 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{DATE, RETRY_AFTER, WARNING};
+use http::header::{DATE, RETRY_AFTER, WARNING, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
@@ -23,7 +23,8 @@ pub(crate) fn refusal(
     max_entries: usize,
 ) -> Refusal {
     let errors = registry_errors(body, redactor, max_entries);
-    Refusal { status, by, errors, retry_after: retry_after(headers), with_login: false }
+    let challenged = headers.contains_key(WWW_AUTHENTICATE);
+    Refusal { status, by, errors, retry_after: retry_after(headers), challenged, with_login: false }
 }
 
 /// Returns the delay in a response's Retry-After header. An invalid header is ignored.

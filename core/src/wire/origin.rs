@@ -12,7 +12,7 @@ use http::{HeaderMap, Uri};
 use crate::config::PlainHttp;
 use crate::error::Misbehaviour;
 use crate::header::location::resolve;
-use crate::header::url::redacted;
+use crate::header::url::{redacted, shown};
 use crate::types::reference::registry::Registry;
 use crate::wire::endpoint::Endpoint;
 
@@ -105,35 +105,39 @@ pub(crate) fn token_redirect(
     Ok(to)
 }
 
-/// Returns the URL of the token server in a registry's challenge, if requests to it are allowed.
+/// Returns the URL of the token server in a registry's challenge, if requests to it are allowed. A relative
+/// URL is resolved against `from`, the URL that answered with the challenge.
 ///
 /// Source: Docker's token authentication page; RFC 6750, section 5.3.
-pub(crate) fn realm(registry: &Origin, text: &str, plain_http: PlainHttp) -> Result<Uri, Misbehaviour> {
-    checked_url(registry, text, plain_http)
-        .map_err(|why| unusable("WWW-Authenticate", &format_args!("its realm {why}")))
+pub(crate) fn realm(from: &Uri, text: &str, plain_http: PlainHttp) -> Result<Uri, Misbehaviour> {
+    let registry = Origin::of(from);
+    let registry = registry.as_ref();
+    let uri = resolve(from, text.as_bytes()).map_err(|_| "is not a valid http or https URL");
+    uri.and_then(|uri| no_weaker(registry, uri, plain_http))
+        .map_err(|why| unusable("WWW-Authenticate", &format_args!("its realm `{}` {why}", shown(text))))
 }
 
 /// Returns the URL of content outside of its registry, as given in a document, if requests to it are
-/// allowed.
+/// allowed. It must be absolute.
 ///
 /// Source: image-spec, descriptor.md, `urls`.
 pub(crate) fn elsewhere(registry: &Origin, text: &str, plain_http: PlainHttp) -> Result<Uri, Misbehaviour> {
-    checked_url(registry, text, plain_http).map_err(|why| Misbehaviour::Url { why })
+    let uri: Result<Uri, _> = text.parse().map_err(|_| "is not a URL");
+    let uri = uri.and_then(|uri| {
+        uri.scheme().ok_or("is not an absolute URL")?;
+        // Like a redirect's target, it must not have an empty host, a user name or an invalid port.
+        resolve(&uri, text.as_bytes()).map_err(|_| "is not a valid http or https URL")
+    });
+    uri.and_then(|uri| no_weaker(Some(registry), uri, plain_http)).map_err(|why| Misbehaviour::Url { why })
 }
 
-/// Parses a URL from a registry or a document. It must be absolute, and its transport no weaker than
-/// the registry's.
-fn checked_url(registry: &Origin, text: &str, plain_http: PlainHttp) -> Result<Uri, &'static str> {
-    let uri: Uri = text.parse().map_err(|_| "is not a URL")?;
-    let scheme = uri.scheme_str().ok_or("is not an absolute URL")?;
-    // Like a redirect's target, it must not have an empty host, a user name or an invalid port.
-    let uri = resolve(&uri, text.as_bytes()).map_err(|_| "is not a valid http or https URL")?;
-    match scheme {
-        "https" => Ok(uri),
-        "http" if !registry.is_plain() => Err("is plain http, but the registry uses https"),
-        "http" if plain_http.allows(uri.host().unwrap_or_default()) => Ok(uri),
-        "http" => Err("is plain http, which is not allowed"),
-        _ => Err("is neither https nor http"),
+/// Checks that the transport of a URL is no weaker than the registry's.
+fn no_weaker(registry: Option<&Origin>, uri: Uri, plain_http: PlainHttp) -> Result<Uri, &'static str> {
+    match uri.scheme_str() {
+        Some("https") => Ok(uri),
+        _ if !registry.is_some_and(Origin::is_plain) => Err("is plain http, but the registry uses https"),
+        _ if plain_http.allows(uri.host().unwrap_or_default()) => Ok(uri),
+        _ => Err("is plain http, which is not allowed"),
     }
 }
 
@@ -167,30 +171,34 @@ mod tests {
     #[test]
     fn a_realm_is_no_weaker_than_its_registry() {
         use PlainHttp::{Always, Loopback};
-        let secure = origin("https://r.example");
-        let (plain, local) = (origin("http://r.example"), origin("http://localhost:5000"));
-        for (registry, plain_http, text, allowed) in [
-            (&secure, Always, "https://auth.example/token?a=b", true),
-            (&secure, Always, "http://auth.example/token", false),
-            (&secure, Always, "http://r.example/token", false),
-            (&secure, Loopback, "http://localhost/token", false),
-            (&plain, Always, "http://auth.example/token", true),
-            (&plain, Always, "https://auth.example/token", true),
-            (&local, Loopback, "https://auth.example/token", true),
-            (&local, Loopback, "http://127.0.0.1:5001/token", true),
-            (&local, Loopback, "http://auth.example/token", false),
-            (&local, Always, "http://auth.example/token", true),
-            (&secure, Always, "/token", false),
-            (&secure, Always, "ftp://auth.example/", false),
-            (&secure, Always, "https://user:pw@auth.example/", false),
-            (&secure, Always, "Registry Realm", false),
-            (&secure, Always, "", false),
-            (&secure, Always, "https://", false),
+        let secure = "https://r.example/v2/a/manifests/1?b";
+        let (plain, local) = ("http://r.example/v2/", "http://localhost:5000/v2/");
+        for (from, plain_http, text, expected) in [
+            (secure, Always, "https://auth.example/token?a=b", Some("https://auth.example/token?a=b")),
+            (secure, Always, "http://auth.example/token", None),
+            (secure, Always, "http://r.example/token", None),
+            (secure, Loopback, "http://localhost/token", None),
+            (plain, Always, "http://auth.example/token", Some("http://auth.example/token")),
+            (plain, Always, "https://auth.example/token", Some("https://auth.example/token")),
+            (local, Loopback, "https://auth.example/token", Some("https://auth.example/token")),
+            (local, Loopback, "http://127.0.0.1:5001/token", Some("http://127.0.0.1:5001/token")),
+            (local, Loopback, "http://auth.example/token", None),
+            (local, Always, "http://auth.example/token", Some("http://auth.example/token")),
+            // Relative to the URL that answered.
+            (secure, Always, "/token?c", Some("https://r.example/token?c")),
+            (local, Loopback, "token", Some("http://localhost:5000/v2/token")),
+            (secure, Always, "//auth.example/token", Some("https://auth.example/token")),
+            (secure, Always, "ftp://auth.example/", None),
+            (secure, Always, "https://user:pw@auth.example/", None),
+            (secure, Always, "https://auth.example:1:1/", None),
+            (secure, Always, "Registry Realm", None),
+            (secure, Always, "https://", None),
         ] {
+            let found = realm(&from.parse().unwrap(), text, plain_http);
             assert_eq!(
-                realm(registry, text, plain_http).is_ok(),
-                allowed,
-                "{registry:?} {plain_http:?} {text}"
+                found.ok().map(|uri| uri.to_string()).as_deref(),
+                expected,
+                "{from} {plain_http:?} {text}"
             );
         }
     }

@@ -38,6 +38,8 @@
 
 use http::{Method, StatusCode};
 
+use crate::error::{Refusal, Responder};
+
 /// A method on an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestKind {
@@ -242,14 +244,15 @@ pub(crate) fn refuses_refresh_token(status: StatusCode) -> bool {
     matches!(status.as_u16(), 400 | 401 | 404 | 405)
 }
 
-/// Returns whether GET may succeed although HEAD failed with this status.
+/// Returns whether GET decides after HEAD failed with this response.
 ///
-/// A registry or a proxy may not implement HEAD (405, 501), may not sign URLs for it, or may forbid it.
-/// For an unknown manifest, an insufficient login, a rate limit or a server error, GET would fail in
-/// the same way.
-pub(crate) fn head_may_differ(status: StatusCode) -> bool {
-    status.is_client_error() && !matches!(status.as_u16(), 401 | 404 | 429)
-        || status == StatusCode::NOT_IMPLEMENTED
+/// A registry or a proxy may not implement HEAD, may not sign URLs for it, may forbid it, or may respond to it
+/// with any other status, and only the response to GET has a body that explains the failure. An answered
+/// challenge applies to GET too, and so does a rate limit.
+pub(crate) fn get_decides(refusal: &Refusal) -> bool {
+    let is_login = refusal.status == StatusCode::UNAUTHORIZED && refusal.challenged;
+    let is_challenge = is_login && refusal.by == Responder::Registry;
+    !is_challenge && refusal.status != StatusCode::TOO_MANY_REQUESTS && refusal.retry_after.is_none()
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use super::*;
 
@@ -146,17 +147,29 @@ fn two_statuses_delay_all_requests_to_a_server() {
 }
 
 #[test]
-fn get_may_differ_from_a_head_rejected_for_its_method() {
-    for (status, differs) in [
-        (405, true),
-        (400, true),
-        (403, true),
-        (501, true),
-        (401, false),
-        (404, false),
-        (429, false),
-        (503, false),
+fn get_decides_after_a_failed_head() {
+    use Responder::{Elsewhere, Registry};
+    for (status, by, challenged, wait, decides) in [
+        (400, Registry, false, None, true),
+        (401, Registry, false, None, true),
+        (401, Registry, true, None, false),
+        (401, Elsewhere, true, None, true),
+        (403, Registry, true, None, true),
+        (404, Registry, false, None, true),
+        (405, Registry, false, None, true),
+        (429, Registry, false, None, false),
+        (500, Registry, false, None, true),
+        (503, Registry, false, None, true),
+        (503, Registry, false, Some(60), false),
     ] {
-        assert_eq!(head_may_differ(StatusCode::from_u16(status).unwrap()), differs, "{status}");
+        let refusal = Refusal {
+            status: StatusCode::from_u16(status).unwrap(),
+            by,
+            errors: Vec::new(),
+            retry_after: wait.map(Duration::from_secs),
+            challenged,
+            with_login: false,
+        };
+        assert_eq!(get_decides(&refusal), decides, "{refusal:?}");
     }
 }
