@@ -354,9 +354,9 @@ pub enum Misbehaviour {
         problem: String,
     },
     /// The body has a content coding, although the request accepted only `identity` (RFC 9110, section
-    /// 12.5.3).
+    /// 12.5.3), and its bytes do not match the wanted digest and size, or neither is known.
     #[error(
-        "the response has the Content-Encoding `{0}`, which the request did not accept; its bytes cannot be verified"
+        "the response has the Content-Encoding `{0}`, which the request did not accept, and its bytes match no known digest"
     )]
     ContentEncoding(String),
     /// A URL in a document must not be requested.

@@ -27,7 +27,7 @@ pub(super) fn decide(
     evidence: Evidence<'_>,
     untyped: Untyped,
 ) -> Result<(MediaType, Table), InvalidManifest> {
-    let header = content_type(evidence.content_type)?;
+    let header = content_type(evidence.content_type, raw)?;
     let expected = evidence.expected.and_then(specific);
     let claims = Claims { header, document: None, expected };
     claims.agree()?;
@@ -49,12 +49,15 @@ pub(super) fn decide(
     }
 }
 
-fn content_type(value: Option<&str>) -> Result<Option<MediaType>, InvalidManifest> {
+/// Returns the type in the Content-Type header, if it is specific. A JSON document that is labelled as a web page is
+/// judged by its content.
+fn content_type(value: Option<&str>, raw: &[u8]) -> Result<Option<MediaType>, InvalidManifest> {
     let Some(value) = value.filter(|value| !value.trim().is_empty()) else { return Ok(None) };
     let media_type: MediaType =
         value.parse().map_err(|reason| InvalidManifest::ContentType(format!("{reason}")))?;
     if media_type.is_web_page() {
-        return Err(InvalidManifest::WebPage);
+        let is_json = raw.trim_ascii_start().starts_with(b"{");
+        return if is_json { Ok(None) } else { Err(InvalidManifest::WebPage) };
     }
     Ok(specific(&media_type))
 }

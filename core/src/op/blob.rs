@@ -59,6 +59,8 @@ fn of_digest(
         location,
         fallbacks,
         resume: None,
+        // A caller's sink may be a pipe.
+        may_restart: false,
         discard: false,
     }));
     let fetch = Fetch { target: target.clone(), kind, ticket: None, is_search: false };

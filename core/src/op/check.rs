@@ -85,8 +85,15 @@ impl Operation for Check {
                 } else {
                     (BlobLocation::Blobs, VecDeque::new())
                 };
-                let blob =
-                    BlobFetch { digest, size: Some(size), location, fallbacks, resume: None, discard: true };
+                let blob = BlobFetch {
+                    digest,
+                    size: Some(size),
+                    location,
+                    fallbacks,
+                    resume: None,
+                    may_restart: true,
+                    discard: true,
+                };
                 Fetch {
                     target: self.target.clone(),
                     kind: FetchKind::Blob(Box::new(blob)),

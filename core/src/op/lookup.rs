@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 
 use crate::config::Config;
@@ -16,7 +15,7 @@ use crate::types::platform::Platform;
 use crate::types::reference::Reference;
 use crate::types::reference::tag_or_digest::TagOrDigest;
 use crate::walker::select::PlatformSelector;
-use crate::wire::head::{announced_digest, content_length, refuse_encoding};
+use crate::wire::head::{Coding, announced_digest, content_length, content_type};
 use crate::wire::status::get_decides;
 use crate::wire::target::Target;
 
@@ -194,10 +193,10 @@ impl Lookup {
 ///
 /// Source: distribution-spec, end-3.
 fn described(headers: &HeaderMap) -> Option<Descriptor> {
-    refuse_encoding(headers).ok()?;
+    Coding::of(headers).refuse().ok()?;
     let digest = announced_digest(headers).ok()??;
     let size = content_length(headers).filter(|size| *size > 0)?;
-    let media_type: MediaType = headers.get(CONTENT_TYPE)?.to_str().ok()?.parse().ok()?;
+    let media_type: MediaType = content_type(headers).ok()??.parse().ok()?;
     let is_usable = !media_type.is_generic() && !media_type.is_schema1() && !media_type.is_web_page();
     is_usable.then(|| Descriptor::new(media_type, digest, size))
 }

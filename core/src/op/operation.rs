@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 
-use crate::error::{Cause, Error, Misbehaviour};
+use crate::error::Error;
 use crate::manifest::Manifest;
 use crate::op::ask::{Held, StoreContent};
 use crate::op::event::Event;
@@ -134,22 +134,19 @@ pub(crate) struct BlobFetch {
     pub(crate) fallbacks: VecDeque<BlobLocation>,
     /// The number of bytes that the sink holds, and the hasher over them.
     pub(crate) resume: Option<(u64, Hasher)>,
+    /// Whether the session may start over, once, if bytes that arrived earlier are wrong.
+    pub(crate) may_restart: bool,
     /// Whether the blob is only verified and its bytes are dropped.
     pub(crate) discard: bool,
 }
 
 impl BlobFetch {
-    /// Returns the fetch that follows this failed one, if there is one: from the start if the bytes that the
-    /// driver held may be wrong, or at the next location.
+    /// Returns the fetch that follows this failed one, at the next location, if there is one.
     pub(crate) fn fall_back(&self, error: &Error) -> Option<Self> {
-        let mut next = self.clone();
-        let is_wrong = matches!(error.cause(), Cause::Misbehaved(Misbehaviour::WrongDigest { .. }));
-        if is_wrong && next.resume.take().is_some() {
-            return Some(next);
-        }
         if !error.is_not_found() && !self.location.is_url() {
             return None;
         }
+        let mut next = self.clone();
         next.location = next.fallbacks.pop_front()?;
         Some(next)
     }

@@ -325,6 +325,7 @@ impl Pull {
                 location,
                 fallbacks: locations,
                 resume,
+                may_restart: true,
                 discard: false,
             };
             self.downloads.insert(digest.clone(), descriptor.clone());

@@ -69,6 +69,7 @@ impl Scripted {
             location: BlobLocation::Blobs,
             fallbacks: VecDeque::new(),
             resume: None,
+            may_restart: false,
             discard: false,
         };
         Fetch { target: from.clone(), kind: FetchKind::Blob(Box::new(blob)), ticket: None, is_search: false }

@@ -68,6 +68,7 @@ impl Session {
                 let (offset, hasher) = blob.resume.clone().unwrap_or_else(fresh);
                 let part = BlobWant {
                     sink: Sink { op, digest: digest.clone(), size: blob.size, offset },
+                    whole: false,
                     hasher,
                     announced: None,
                     limit: self.config.limits.blob_bytes,
@@ -175,7 +176,7 @@ impl Session {
             }
             Purpose::Fetch { fetch, .. } => {
                 let (accepting, want) = match &task.part {
-                    Some(part) => (Accepting::Blob(part.sink.offset), Want::Blob(part.clone())),
+                    Some(part) => (Accepting::Blob(part.start()), Want::Blob(part.clone())),
                     None => (Accepting::Manifest, manifest_want(fetch, limits.manifest_bytes)),
                 };
                 let mut request =

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::error::fault::{Fault, FaultKind};
-use crate::error::{Cause, Error, LimitExceeded, Responder};
+use crate::error::{Cause, Error, LimitExceeded, Misbehaviour, Responder};
 use crate::op::event::{Event, Retry};
 use crate::op::operation::{FetchKind, Fetched};
 use crate::session::retry;
@@ -41,6 +41,8 @@ impl Session {
             (Outcome::Refused(body), Some((status, headers))) => {
                 self.refused(id, status, &headers, &body, &redactor);
             }
+            (Outcome::WrongPart(cause), _) => self.fail_unless_whole_helps(id, cause),
+            (Outcome::Failed(cause), _) if self.starts_over(id, &cause) => {}
             (Outcome::Failed(cause), _) => self.attempt_failed(id, cause),
             // No exchange completes like this.
             (Outcome::Head | Outcome::Refused(_), None) => {
@@ -85,7 +87,7 @@ impl Session {
             }
             _ => {
                 refusal.with_login = self.has_login(id);
-                self.fail_task(id, refusal.into());
+                self.fail_unless_whole_helps(id, refusal.into());
             }
         }
     }
@@ -179,22 +181,76 @@ impl Session {
     fn retry_later(&mut self, id: TaskId, cause: Cause, asked: Option<Duration>) {
         let limits = &self.config.limits;
         let Some(task) = self.tasks.get_mut(&id) else { return };
-        task.failed = task.failed.saturating_add(1);
-        let failed = task.failed;
-        let delay = retry::delay(limits, failed, asked, &mut self.jitter);
-        let Some(delay) = delay.filter(|_| failed < limits.max_attempts) else {
+        let failed = task.failed.saturating_add(1);
+        let Some(delay) = retry::delay(limits, failed, asked, &mut self.jitter) else {
             return self.fail_task(id, cause);
         };
+        if failed >= limits.max_attempts {
+            match &cause {
+                Cause::Answered(refusal) if !status::slows_all(refusal.status) => {
+                    self.fail_unless_whole_helps(id, cause);
+                }
+                _ => self.fail_task(id, cause),
+            }
+            return;
+        }
+        task.failed = failed;
         let at = self.now + delay;
         if let Cause::Answered(refusal) = &cause
             && status::slows_all(refusal.status)
         {
             self.lanes.close(&task.origin, at, self.now);
         }
-        let error = Error::of_request(&task.kind.method(), &task.uri, cause);
+        self.report_retry(id, cause, delay);
+        let Some(task) = self.tasks.get_mut(&id) else { return };
         task.reset_uri();
         task.state = TaskState::Asleep(at);
         self.timers.insert((at, id));
+    }
+
+    /// Requests a whole blob if the server refused a part of it, once; otherwise fails the task. The sink skips
+    /// the bytes that it has.
+    ///
+    /// Source: RFC 9110, section 14.2, which lets a server ignore or refuse ranges.
+    fn fail_unless_whole_helps(&mut self, id: TaskId, cause: Cause) {
+        let part = self.tasks.get_mut(&id).and_then(|task| task.part.as_mut());
+        let Some(part) = part.filter(|part| part.start() > 0) else { return self.fail_task(id, cause) };
+        part.whole = true;
+        self.repeat(id, cause);
+    }
+
+    /// Starts a blob over, once, if it does not match its digest and earlier responses or the driver supplied
+    /// some of its bytes. Returns whether it did.
+    fn starts_over(&mut self, id: TaskId, cause: &Cause) -> bool {
+        let Some(task) = self.tasks.get_mut(&id) else { return false };
+        let Purpose::Fetch { fetch, .. } = &mut task.purpose else { return false };
+        let (FetchKind::Blob(blob), Some(part)) = (&mut fetch.kind, &mut task.part) else { return false };
+        let is_wrong = matches!(
+            cause,
+            Cause::Misbehaved(Misbehaviour::WrongDigest { .. } | Misbehaviour::ContentEncoding(_))
+        );
+        if !is_wrong || part.sink.offset == 0 || !blob.may_restart {
+            return false;
+        }
+        (blob.may_restart, blob.resume) = (false, None);
+        part.start_over();
+        self.repeat(id, cause.clone());
+        true
+    }
+
+    /// Repeats a task's request, in another form, without delay.
+    fn repeat(&mut self, id: TaskId, cause: Cause) {
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.failed = task.failed.saturating_add(1);
+        }
+        self.report_retry(id, cause, Duration::ZERO);
+        self.start_over(id);
+    }
+
+    fn report_retry(&mut self, id: TaskId, cause: Cause, delay: Duration) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let error = Error::of_request(&task.kind.method(), &task.uri, cause);
+        let failed = task.failed;
         for op in self.ops_of(id) {
             self.notice(op, Event::Retry(Retry { error: error.clone(), delay, failed }));
         }
@@ -251,7 +307,9 @@ fn matches_task(task: &Task, outcome: &Outcome) -> bool {
         Purpose::Fetch { fetch, .. } => Some(&fetch.kind),
     };
     match (outcome, kind) {
-        (Outcome::Refused(_) | Outcome::Failed(_), _) | (Outcome::Token(_), None) => true,
+        (Outcome::Refused(_) | Outcome::Failed(_), _)
+        | (Outcome::WrongPart(_), Some(FetchKind::Blob(_)))
+        | (Outcome::Token(_), None) => true,
         (Outcome::Head, Some(FetchKind::Manifest { method, .. })) => *method == Method::HEAD,
         #[cfg(feature = "scripted")]
         (Outcome::Head, Some(FetchKind::Call(_))) => true,

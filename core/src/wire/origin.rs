@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use http::header::LOCATION;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Uri};
 
@@ -15,6 +16,7 @@ use crate::header::location::resolve;
 use crate::header::url::{redacted, shown};
 use crate::types::reference::registry::Registry;
 use crate::wire::endpoint::Endpoint;
+use crate::wire::head::single;
 
 /// A scheme, a host and a port. Connections and trust are bound to an origin.
 ///
@@ -76,7 +78,8 @@ impl Base {
 ///
 /// Source: RFC 9110, section 10.2.2.
 pub(crate) fn redirect(from: &Uri, headers: &HeaderMap, plain_http: PlainHttp) -> Result<Uri, Misbehaviour> {
-    let location = headers.get("location").ok_or_else(|| unusable("Location", &"it is missing"))?;
+    let location = single(headers, LOCATION, "Location", |first, second| first == second)?;
+    let location = location.ok_or_else(|| unusable("Location", &"it is missing"))?;
     let to = resolve(from, location.as_bytes())?;
     if to.scheme() == Some(&Scheme::HTTP) {
         if from.scheme() != Some(&Scheme::HTTP) {

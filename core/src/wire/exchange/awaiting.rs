@@ -18,7 +18,7 @@ use crate::wire::exchange::sending::Sent;
 use crate::wire::exchange::sink::Sink;
 use crate::wire::exchange::transcript::{Keep, Transcript};
 use crate::wire::exchange::want::Want;
-use crate::wire::head::refuse_encoding;
+use crate::wire::head::Coding;
 use crate::wire::status::{Class, RequestKind};
 
 /// An exchange whose response has not begun.
@@ -77,15 +77,21 @@ impl Awaiting {
             }
             (Class::Content, Want::Blob(want)) => BlobBody::whole(want, &headers).map(Body::Blob),
             (Class::Content, Want::Token(limit)) => {
-                refuse_encoding(&headers).map(|()| Body::Token(Collected::new(limit))).map_err(Cause::from)
+                let refused = Coding::of(&headers).refuse();
+                refused.map(|()| Body::Token(Collected::new(limit))).map_err(Cause::from)
             }
-            (Class::Part, Want::Blob(want)) if want.sink.offset > 0 => {
-                BlobBody::part(want, &headers).map(Body::Blob)
-            }
-            (Class::NothingLeft, Want::Blob(want)) => match BlobBody::nothing_left(want, &headers) {
-                Some(outcome) => outcome.map(Body::Unwanted).map_err(Cause::from),
-                None => Ok(Body::Refusal(Collected::new(error_bytes))),
+            (Class::Part, Want::Blob(want)) if want.start() > 0 => match BlobBody::part(want, &headers) {
+                Err(cause @ Cause::Misbehaved(Misbehaviour::Header { .. } | Misbehaviour::Grammar(_))) => {
+                    settled(Outcome::WrongPart(cause))
+                }
+                part => part.map(Body::Blob),
             },
+            (Class::NothingLeft, Want::Blob(want)) if want.start() > 0 => {
+                match BlobBody::nothing_left(want, &headers) {
+                    Some(digest) => settled(Outcome::Blob(digest)),
+                    None => Ok(Body::Refusal(Collected::new(error_bytes))),
+                }
+            }
             (Class::Redirect, _) => settled(Outcome::Refused(Bytes::new())),
             // No range was requested.
             (Class::Part | Class::Meaningless, _) => Err(Misbehaviour::Status(status).into()),

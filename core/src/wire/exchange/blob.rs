@@ -11,7 +11,7 @@ use crate::types::digest::{Digest, Hasher};
 use crate::wire::exchange::completion::Outcome;
 use crate::wire::exchange::sink::Sink;
 use crate::wire::exchange::want::BlobWant;
-use crate::wire::head::{content_length, refuse_encoding};
+use crate::wire::head::{Coding, content_length, single};
 
 #[derive(Debug)]
 pub(crate) struct BlobBody {
@@ -20,15 +20,16 @@ pub(crate) struct BlobBody {
     skip: u64,
     /// The offset in the blob at which this body ends, if known.
     stop: Option<u64>,
+    coding: Coding,
 }
 
 impl BlobBody {
     /// Starts a body with the whole content. Bytes before the sink's offset are skipped.
     pub(crate) fn whole(mut want: Box<BlobWant>, headers: &HeaderMap) -> Result<Self, Cause> {
-        refuse_encoding(headers)?;
+        let coding = Coding::of(headers);
         match (want.end(), content_length(headers)) {
             (Some(expected), Some(announced)) if expected != announced => {
-                return Err(Misbehaviour::WrongSize { expected, announced }.into());
+                return Err(coding.explain(Misbehaviour::WrongSize { expected, announced }.into()));
             }
             (None, Some(length)) if length > want.limit => {
                 return Err(LimitExceeded::BlobBytes(want.limit).into());
@@ -39,16 +40,17 @@ impl BlobBody {
             (None, length) => want.announced = length,
             _ => {}
         }
-        Ok(Self { skip: want.sink.offset, stop: want.end(), want })
+        Ok(Self { skip: want.sink.offset, stop: want.end(), coding, want })
     }
 
     /// Starts a body with a range of the content, which must begin at the sink's offset.
     ///
     /// Source: RFC 9110, sections 14.4 and 15.3.7.
     pub(crate) fn part(mut want: Box<BlobWant>, headers: &HeaderMap) -> Result<Self, Cause> {
-        refuse_encoding(headers)?;
+        let coding = Coding::of(headers);
         let unusable = |problem: String| Misbehaviour::Header { name: "Content-Range", problem };
-        let value = headers.get(CONTENT_RANGE).ok_or_else(|| unusable("missing".to_owned()))?;
+        let value = single(headers, CONTENT_RANGE, "Content-Range", |first, second| first == second)?;
+        let value = value.ok_or_else(|| unusable("missing".to_owned()))?;
         let answered = ContentRange::parse(value.as_bytes()).map_err(Misbehaviour::from)?;
         let offset = want.sink.offset;
         let range = answered
@@ -71,25 +73,21 @@ impl BlobBody {
             (None, total) => want.announced = total,
             _ => {}
         }
-        Ok(Self { skip: 0, stop: Some(range.end), want })
+        Ok(Self { skip: 0, stop: Some(range.end), coding, want })
     }
 
-    /// Handles a 416 response. If the sink's offset is the end of the blob, verifies the blob; otherwise
-    /// returns `None`.
+    /// Handles a 416 response. Returns the digest if the sink's offset is the end of the blob and the bytes
+    /// before it match.
     ///
     /// Source: RFC 9110, section 15.5.17.
-    pub(crate) fn nothing_left(
-        want: Box<BlobWant>,
-        headers: &HeaderMap,
-    ) -> Option<Result<Outcome, Misbehaviour>> {
+    pub(crate) fn nothing_left(want: Box<BlobWant>, headers: &HeaderMap) -> Option<Digest> {
         let answered =
             headers.get(CONTENT_RANGE).and_then(|value| ContentRange::parse(value.as_bytes()).ok());
         let total = answered.and_then(|answered| answered.total());
         let offset = want.sink.offset;
-        let all_there = offset > 0
-            && want.end().is_none_or(|end| end == offset)
-            && total.is_none_or(|total| total == offset);
-        all_there.then(|| want.verify().map(Outcome::Blob))
+        let all_there =
+            want.end().is_none_or(|end| end == offset) && total.is_none_or(|total| total == offset);
+        want.verify().ok().filter(|_| all_there)
     }
 
     pub(crate) fn sink(&self) -> Option<&Sink> {
@@ -124,7 +122,7 @@ impl BlobBody {
         let length = room.min(left);
         self.want.sink.offset += length;
         let too_long = (length < left).then(|| match self.stop {
-            Some(expected) => Misbehaviour::TooLong { expected }.into(),
+            Some(expected) => self.coding.explain(Misbehaviour::TooLong { expected }.into()),
             None => LimitExceeded::BlobBytes(self.want.limit).into(),
         });
         (start..start + length, too_long)
@@ -145,9 +143,16 @@ impl BlobBody {
         let received = self.want.sink.offset;
         let expected = self.want.end().or(self.stop).unwrap_or(received);
         if received < expected || self.skip > 0 {
-            return Outcome::Partial(self.want, Misbehaviour::TooShort { expected, received }.into());
+            let too_short = Misbehaviour::TooShort { expected, received }.into();
+            return match self.coding.explain(too_short) {
+                too_short @ Cause::Misbehaved(Misbehaviour::TooShort { .. }) => {
+                    Outcome::Partial(self.want, too_short)
+                }
+                encoded => Outcome::Failed(encoded),
+            };
         }
-        self.want.verify().map_or_else(|misbehaviour| Outcome::Failed(misbehaviour.into()), Outcome::Blob)
+        let verified = self.want.verify().map_err(|misbehaviour| self.coding.explain(misbehaviour.into()));
+        verified.map_or_else(Outcome::Failed, Outcome::Blob)
     }
 
     /// Ends the body early, for this cause.

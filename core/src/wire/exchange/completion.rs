@@ -77,6 +77,8 @@ pub(crate) enum Outcome {
     Blob(Digest),
     /// The first bytes of a blob, to be resumed, and the reason why it is incomplete.
     Partial(Box<BlobWant>, Cause),
+    /// Another part of a blob than the requested one.
+    WrongPart(Cause),
     /// A token.
     Token(TokenAnswer),
     /// An error response or a redirect, with the beginning of its body.

@@ -1,7 +1,6 @@
 //! The body of a manifest: collected up to a limit, verified and parsed.
 
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
 
 use crate::error::{Cause, LimitExceeded, Misbehaviour};
 use crate::manifest::Manifest;
@@ -10,7 +9,7 @@ use crate::manifest::verify::Expectation;
 use crate::types::digest::{Algorithm, Digest, Hasher};
 use crate::wire::exchange::completion::Outcome;
 use crate::wire::exchange::want::ManifestWant;
-use crate::wire::head::{announced_digest, content_length, refuse_encoding};
+use crate::wire::head::{Coding, announced_digest, content_length, content_type};
 
 #[derive(Debug)]
 pub(crate) struct ManifestBody {
@@ -21,17 +20,21 @@ pub(crate) struct ManifestBody {
     second: Option<Hasher>,
     announced: Option<Digest>,
     length: Option<u64>,
+    coding: Coding,
 }
 
 impl ManifestBody {
     /// Reads the head, and rejects a response that cannot be the wanted manifest.
     pub(crate) fn new(want: ManifestWant, headers: &HeaderMap) -> Result<Self, Cause> {
-        refuse_encoding(headers)?;
+        let coding = Coding::of(headers);
         let announced = announced_digest(headers)?;
+        if want.digest.is_none() && announced.is_none() {
+            coding.refuse()?;
+        }
         let length = content_length(headers);
         match (want.size, length) {
             (Some(expected), Some(announced)) if expected != announced => {
-                return Err(Misbehaviour::WrongSize { expected, announced }.into());
+                return Err(coding.explain(Misbehaviour::WrongSize { expected, announced }.into()));
             }
             (None, Some(length)) if length > want.limit => {
                 return Err(LimitExceeded::ManifestBytes(want.limit).into());
@@ -53,6 +56,7 @@ impl ManifestBody {
             second: second.map(Hasher::new),
             announced,
             length,
+            coding,
             want,
         })
     }
@@ -60,7 +64,9 @@ impl ManifestBody {
     pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<(), Cause> {
         let total = self.collected.len() as u64 + chunk.len() as u64;
         match self.want.size.or(self.length) {
-            Some(expected) if total > expected => return Err(Misbehaviour::TooLong { expected }.into()),
+            Some(expected) if total > expected => {
+                return Err(self.coding.explain(Misbehaviour::TooLong { expected }.into()));
+            }
             None if total > self.want.limit => {
                 return Err(LimitExceeded::ManifestBytes(self.want.limit).into());
             }
@@ -75,15 +81,17 @@ impl ManifestBody {
     }
 
     pub(crate) fn finish(self, headers: &HeaderMap) -> Result<Outcome, Cause> {
-        let content_type = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or("\u{fffd}"));
-        let received = self.collected.len() as u64;
-        let digest = self.hasher.finish();
+        let content_type = content_type(headers)?;
         let size = self.want.size.or(self.length);
-        let wanted = Expectation { size, digest: self.want.digest.as_ref(), ..Expectation::default() };
-        wanted.verify_hashed(received, &digest)?;
+        let digest = self.hasher.finish();
         let computed = self.second.map_or_else(|| digest.clone(), Hasher::finish);
+        let wanted = Expectation { size, digest: self.want.digest.as_ref(), ..Expectation::default() };
         let announced = Expectation { digest: self.announced.as_ref(), ..Expectation::default() };
-        announced.verify_hashed(received, &computed)?;
+        let received = self.collected.len() as u64;
+        let verified = wanted.verify_hashed(received, &digest);
+        verified
+            .and_then(|()| announced.verify_hashed(received, &computed))
+            .map_err(|error| self.coding.explain(error.into()))?;
         let evidence = Evidence { content_type, expected: self.want.media_type.as_ref() };
         let manifest = Manifest::read(self.collected.into(), evidence).map_err(Misbehaviour::from)?;
         Ok(Outcome::Manifest(digest, manifest))

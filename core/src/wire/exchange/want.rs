@@ -1,7 +1,7 @@
 //! The content that an exchange fetches.
 
 use crate::error::Misbehaviour;
-use crate::types::digest::{Digest, Hasher};
+use crate::types::digest::{Algorithm, Digest, Hasher};
 use crate::types::media_type::MediaType;
 use crate::wire::exchange::sink::Sink;
 
@@ -22,6 +22,8 @@ pub(crate) enum Want {
 #[derive(Clone, Debug)]
 pub(crate) struct BlobWant {
     pub(crate) sink: Sink,
+    /// Whether the whole blob is requested, because the server refused a part of it.
+    pub(crate) whole: bool,
     /// The hasher over the bytes that the sink has received.
     pub(crate) hasher: Hasher,
     /// The size that an earlier response announced, if no descriptor states it.
@@ -33,6 +35,19 @@ pub(crate) struct BlobWant {
 }
 
 impl BlobWant {
+    /// Returns the offset from which the blob is requested.
+    pub(crate) fn start(&self) -> u64 {
+        if self.whole { 0 } else { self.sink.offset }
+    }
+
+    /// Forgets all bytes that were received.
+    pub(crate) fn start_over(&mut self) {
+        self.sink.offset = 0;
+        self.whole = false;
+        self.announced = None;
+        self.hasher = Hasher::new(self.sink.digest.algorithm().unwrap_or(Algorithm::Sha256));
+    }
+
     /// Returns the size of the content, if known.
     pub(crate) fn end(&self) -> Option<u64> {
         self.sink.size.or(self.announced)
