@@ -224,7 +224,7 @@ pub enum InvalidRequest {
 
 fn list(platforms: &[Platform]) -> String {
     if platforms.is_empty() {
-        return "no entry specifies a platform".to_owned();
+        return "none".to_owned();
     }
     platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -72,7 +72,7 @@ impl Layout {
         };
         let found = self.known(found)?;
         match platform {
-            Some(platform) if found.media_type.kind() == Kind::Index => self.select(found, platform),
+            Some(platform) if found.media_type.kind() != Kind::Other => self.select(found, platform),
             _ => {
                 self.check_size(&found)?;
                 Ok(found)

@@ -8,12 +8,13 @@ use crate::config::Config;
 use crate::error::{Cause, Error, InvalidRequest};
 use crate::limits::Limits;
 use crate::manifest::Manifest;
-use crate::op::operation::{Expected, Fetch, FetchKind, Fetched, supply};
+use crate::op::operation::{Expected, Fetch, FetchKind, Fetched};
 use crate::types::descriptor::Descriptor;
 use crate::types::media_type::{Kind, MediaType};
 use crate::types::platform::Platform;
 use crate::types::reference::Reference;
 use crate::types::reference::tag_or_digest::TagOrDigest;
+use crate::walker::node::Wanted;
 use crate::walker::select::PlatformSelector;
 use crate::wire::head::{Coding, announced_digest, content_length, content_type};
 use crate::wire::status::get_decides;
@@ -36,13 +37,20 @@ enum State {
     /// The manifest must be requested with this method.
     Request(Method),
     Requested,
-    /// Searches an index, and nested ones, for the best match for the platform.
-    Select(Box<PlatformSelector>),
+    /// Searches the root for the best match for the platform.
+    Select(Box<Selection>),
     /// The selected manifest must be requested.
     RequestSelected(Descriptor),
     RequestedSelected(Descriptor),
     Found(Result<Resolved, Error>),
     Ended,
+}
+
+#[derive(Debug)]
+struct Selection {
+    root: Descriptor,
+    manifest: Manifest,
+    selector: PlatformSelector,
 }
 
 /// A descriptor, and its manifest if it was read.
@@ -93,9 +101,12 @@ impl Lookup {
                     is_search: false,
                 })
             }
-            State::Select(selector) => {
-                let wanted = selector.want()?;
-                let fetch = Fetch::described(&self.target, wanted.descriptor, Some(wanted.ticket));
+            State::Select(selection) => {
+                let Wanted { descriptor, ticket } = selection.selector.want()?;
+                let mut fetch = Fetch::described(&self.target, descriptor.clone(), Some(ticket));
+                if descriptor.media_type.kind() == Kind::Other {
+                    fetch.kind = FetchKind::Config(Box::new(descriptor));
+                }
                 Some(Fetch { is_search: true, ..fetch })
             }
             State::RequestSelected(descriptor) => {
@@ -109,8 +120,16 @@ impl Lookup {
 
     pub(crate) fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>) {
         match (&mut self.state, outcome) {
-            (State::Select(selector), outcome) => {
-                supply(selector.walker(), fetch.ticket, outcome);
+            (State::Select(selection), outcome) => {
+                let Some(ticket) = fetch.ticket else { return };
+                match outcome {
+                    Ok(Fetched::Manifest(digest, manifest)) => {
+                        selection.selector.supply_manifest(ticket, &digest, manifest);
+                    }
+                    Ok(Fetched::Head(_) | Fetched::Blob) => {}
+                    Err(error) if error.is_not_found() => selection.selector.supply_missing(ticket),
+                    Err(error) => selection.selector.supply_error(ticket, error),
+                }
                 self.select();
             }
             _ if fetch.is_search => {}
@@ -163,24 +182,26 @@ impl Lookup {
         };
     }
 
-    fn settle_root(&mut self, descriptor: Descriptor, manifest: Manifest) {
+    fn settle_root(&mut self, root: Descriptor, manifest: Manifest) {
         match &self.platform {
-            // An image states its platform only in its config, so it is not checked.
-            Some(platform) if manifest.kind() == Kind::Index => {
-                let mut selector =
-                    PlatformSelector::new(descriptor, platform, &self.limits, self.limits.window());
-                selector.supply_root(manifest);
-                self.state = State::Select(Box::new(selector));
+            Some(platform) if manifest.kind() != Kind::Other => {
+                let window = self.limits.window();
+                let mut selector = PlatformSelector::new(root.clone(), platform, &self.limits, window);
+                selector.supply_root(manifest.clone());
+                self.state = State::Select(Box::new(Selection { root, manifest, selector }));
                 self.select();
             }
-            _ => self.state = State::Found(Ok((descriptor, Some(manifest)))),
+            _ => self.state = State::Found(Ok((root, Some(manifest)))),
         }
     }
 
     fn select(&mut self) {
-        let State::Select(selector) = &mut self.state else { return };
-        self.state = match selector.next_step() {
+        let State::Select(selection) = &mut self.state else { return };
+        self.state = match selection.selector.next_step() {
             None => return,
+            Some(Ok(descriptor)) if descriptor.digest == selection.root.digest => {
+                State::Found(Ok((descriptor, Some(selection.manifest.clone()))))
+            }
             Some(Ok(descriptor)) if self.wants_manifest => State::RequestSelected(descriptor),
             Some(Ok(descriptor)) => State::Found(Ok((descriptor, None))),
             Some(Err(error)) => State::Found(Err(error)),

@@ -108,6 +108,8 @@ impl Fetch {
 pub(crate) enum FetchKind {
     /// A manifest by GET, or its headers by HEAD.
     Manifest { method: Method, name: TagOrDigest, expected: Expected },
+    /// The config of an image, a small blob that the core keeps.
+    Config(Box<Descriptor>),
     /// A blob, into the operation's sink.
     Blob(Box<BlobFetch>),
     /// A request with a payload. The body of a success is not read.
@@ -182,7 +184,7 @@ pub(crate) struct Expected {
 pub(crate) enum Fetched {
     /// The headers of a response to HEAD or to a call.
     Head(HeaderMap),
-    /// A manifest, verified and parsed, and its digest.
+    /// A manifest or a config, verified and parsed, and its digest.
     Manifest(Digest, Manifest),
     /// A whole blob, which the sink has received, verified.
     Blob,

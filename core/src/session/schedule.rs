@@ -250,6 +250,7 @@ mod tests {
                     location,
                     fallbacks: [].into(),
                     resume: None,
+                    may_restart: true,
                     discard: true,
                 };
                 let kind = FetchKind::Blob(Box::new(blob));

@@ -39,6 +39,10 @@ impl Session {
                 let endpoint = Endpoint::Manifest(repository(), name.clone(), Vec::new());
                 (endpoint.request(method)?, target.base.uri(&endpoint), None)
             }
+            FetchKind::Config(config) => {
+                let endpoint = Endpoint::Blob(repository(), config.digest.clone());
+                (RequestKind::GetBlob, target.base.uri(&endpoint), None)
+            }
             FetchKind::Blob(blob) => {
                 let digest = &blob.digest;
                 let (kind, start_uri) = match &blob.location {
@@ -175,9 +179,12 @@ impl Session {
                 (request, redactor, Want::Token(limits.token_bytes))
             }
             Purpose::Fetch { fetch, .. } => {
-                let (accepting, want) = match &task.part {
-                    Some(part) => (Accepting::Blob(part.start()), Want::Blob(part.clone())),
-                    None => (Accepting::Manifest, manifest_want(fetch, limits.manifest_bytes)),
+                let (accepting, want) = match (&task.part, &fetch.kind) {
+                    (Some(part), _) => (Accepting::Blob(part.start()), Want::Blob(part.clone())),
+                    (None, FetchKind::Config(_)) => {
+                        (Accepting::Blob(0), manifest_want(fetch, limits.manifest_bytes))
+                    }
+                    (None, _) => (Accepting::Manifest, manifest_want(fetch, limits.manifest_bytes)),
                 };
                 let mut request =
                     request::build(&self.config, task.kind.method(), task.uri.clone(), accepting);
@@ -223,9 +230,17 @@ fn manifest_want(fetch: &Fetch, limit: u64) -> Want {
                 digest: expected.digest.clone(),
                 size: expected.size,
                 media_type: expected.media_type.clone(),
+                is_blob: false,
                 limit,
             })
         }
+        FetchKind::Config(config) => Want::Manifest(ManifestWant {
+            digest: Some(config.digest.clone()),
+            size: Some(config.size),
+            media_type: Some(config.media_type.clone()),
+            is_blob: true,
+            limit,
+        }),
         _ => Want::Head,
     }
 }

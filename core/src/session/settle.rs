@@ -318,6 +318,9 @@ fn matches_task(task: &Task, outcome: &Outcome) -> bool {
             expected.digest.as_ref().is_none_or(|expected| expected == digest)
                 && expected.size.is_none_or(|expected| expected == size)
         }
+        (Outcome::Manifest(digest, manifest), Some(FetchKind::Config(config))) => {
+            config.digest == *digest && config.size == manifest.bytes().len() as u64
+        }
         (Outcome::Blob(digest), Some(FetchKind::Blob(blob))) => blob.digest == *digest,
         (Outcome::Partial(part, _), Some(FetchKind::Blob(blob))) => {
             blob.digest == part.sink.digest && task.op() == Some(part.sink.op)

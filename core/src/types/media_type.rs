@@ -96,6 +96,14 @@ impl MediaType {
         matches!(self.as_str(), "text/html" | "application/xhtml+xml")
     }
 
+    /// Returns whether the type is the config of an image, which states its platform.
+    pub(crate) fn is_image_config(&self) -> bool {
+        matches!(
+            self.as_str(),
+            "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json"
+        )
+    }
+
     /// Returns whether the type is a non-distributable layer. Registries and layouts may lack its
     /// content, which is hosted elsewhere.
     ///

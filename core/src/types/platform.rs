@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::types::digest::excerpt;
 
+mod config;
 pub(crate) mod rank;
 
 /// A platform: an operating system and an architecture, with an optional version and variant.
@@ -74,6 +75,12 @@ impl Platform {
     /// Returns the architecture's variant, such as `v7`.
     pub fn variant(&self) -> Option<&str> {
         self.variant.as_deref()
+    }
+
+    /// Returns whether a part is `unknown`. Build tools assign `unknown/unknown` to attestations.
+    pub fn is_unknown(&self) -> bool {
+        let is_unknown = |part: &str| part.eq_ignore_ascii_case("unknown");
+        is_unknown(&self.os) || is_unknown(&self.architecture)
     }
 
     /// Returns the operating system's version.

@@ -1,67 +1,175 @@
-//! Platform selection over an index and its nested indexes, without I/O.
+//! Platform selection over an index and its nested indexes, or of a single image, without I/O.
 
 use bytes::Bytes;
 
-use crate::error::{Error, InvalidRequest};
+use crate::error::{Error, InvalidRequest, LimitExceeded, Misbehaviour};
 use crate::limits::Limits;
 use crate::manifest::Manifest;
+use crate::manifest::children::Part;
+use crate::manifest::verify::Expectation;
 use crate::types::descriptor::Descriptor;
+use crate::types::digest::Digest;
 use crate::types::media_type::Kind;
 use crate::types::platform::Platform;
 use crate::types::platform::rank::Rank;
 use crate::walker::node::{Found, Ticket, WalkStep, Wanted};
 use crate::walker::walk::Walker;
 
-/// Selects the image that matches a platform best, from an index and its nested indexes.
+/// Selects the image that matches a platform best, from an index and its nested indexes, or from a single image.
 ///
-/// It is driven like a [`Walker`]: [`want`](Self::want) returns an index to fetch,
+/// It is driven like a [`Walker`]: [`want`](Self::want) returns a document to fetch,
 /// [`supply`](Self::supply) accepts it, and [`next_step`](Self::next_step) returns the selection once
-/// all indexes are known. Exact matches rank before compatible ones, and equal matches in document
+/// all documents are known. Exact matches rank before compatible ones, and equal matches in document
 /// order. An image without a platform is the last resort. Artifacts are never selected.
+///
+/// The documents are indexes. If the root is an image, they are its manifest and its config, which states the
+/// platform; an image whose config states none is selected.
+///
+/// Source: image-spec, image-index.md, "platform", and config.md.
 #[derive(Debug)]
 pub struct PlatformSelector {
     asked: Platform,
-    walker: Walker,
+    root: Root,
     best: Option<(Rank, Descriptor)>,
     offered: Vec<Platform>,
+}
+
+#[derive(Debug)]
+enum Root {
+    Index(Walker),
+    Image { root: Descriptor, next: Next, max_bytes: u64 },
+}
+
+/// The next step at a root that is an image.
+#[derive(Debug)]
+enum Next {
+    /// A document must be fetched; the ticket is set once it is requested.
+    Manifest(Option<Ticket>),
+    Config(Descriptor, Option<Ticket>),
+    /// The platform is known, if there is one.
+    Done(Result<Option<Platform>, Error>),
 }
 
 impl PlatformSelector {
     /// The maximum number of platforms that an error lists.
     const MAX_OFFERED: usize = 32;
 
-    /// Creates a selector over the index `root`. At most `window` indexes are requested at any time.
+    /// Creates a selector over the index or image `root`. At most `window` indexes are requested at any
+    /// time.
     pub fn new(root: Descriptor, platform: &Platform, limits: &Limits, window: usize) -> Self {
-        let walker = Walker::of_indexes(root, limits, window);
-        Self { asked: platform.clone(), walker, best: None, offered: Vec::new() }
+        let root = if root.media_type.kind() == Kind::Image && root.platform.is_none() {
+            Root::Image { root, next: Next::Manifest(None), max_bytes: limits.manifest_bytes }
+        } else {
+            Root::Index(Walker::of_indexes(root, limits, window))
+        };
+        Self { asked: platform.clone(), root, best: None, offered: Vec::new() }
     }
 
-    /// Returns the next index to fetch; see [`Walker::want`].
+    /// Returns the next document to fetch; see [`Walker::want`]. A config is fetched like a blob.
     pub fn want(&mut self) -> Option<Wanted> {
-        self.walker.want()
+        let (root, next) = match &mut self.root {
+            Root::Index(walker) => return walker.want(),
+            Root::Image { root, next, .. } => (root, next),
+        };
+        let (descriptor, ticket, number) = match next {
+            Next::Manifest(ticket) => (&*root, ticket, 0),
+            Next::Config(config, ticket) => (&*config, ticket, 1),
+            Next::Done(_) => return None,
+        };
+        let descriptor = descriptor.clone();
+        let new = Ticket(number);
+        ticket.replace(new).is_none().then_some(Wanted { ticket: new, descriptor })
     }
 
-    /// Supplies an index; see [`Walker::supply`].
+    /// Supplies a document; see [`Walker::supply`]. The content type of a config is ignored.
     pub fn supply(&mut self, ticket: Ticket, bytes: Bytes, content_type: Option<&str>) {
-        self.walker.supply(ticket, bytes, content_type);
+        let (root, next, max_bytes) = match &mut self.root {
+            Root::Index(walker) => return walker.supply(ticket, bytes, content_type),
+            Root::Image { root, next, max_bytes } => (root, next, *max_bytes),
+        };
+        *next = match next {
+            Next::Manifest(wanted) if *wanted == Some(ticket) => {
+                match Manifest::verified(bytes, root, content_type) {
+                    Ok(manifest) => Next::after_manifest(&manifest, max_bytes),
+                    Err(cause) => Next::Done(Err(Error::of_document(&root.digest, cause))),
+                }
+            }
+            Next::Config(config, wanted) if *wanted == Some(ticket) => {
+                match Expectation::from(&*config).verify(&bytes) {
+                    Ok(()) => Next::Done(Ok(Platform::of_config(&bytes))),
+                    Err(cause) => Next::Done(Err(Error::of_document(&config.digest, cause))),
+                }
+            }
+            _ => return,
+        };
     }
 
-    /// Reports that an index does not exist, so its images cannot be selected.
+    /// Reports that a document does not exist. The images of a missing index cannot be selected.
     pub fn supply_missing(&mut self, ticket: Ticket) {
-        self.walker.supply_missing(ticket);
+        let (root, next) = match &mut self.root {
+            Root::Index(walker) => return walker.supply_missing(ticket),
+            Root::Image { root, next, .. } => (root, next),
+        };
+        let missing = match next {
+            Next::Manifest(wanted) if *wanted == Some(ticket) => &*root,
+            Next::Config(config, wanted) if *wanted == Some(ticket) => &*config,
+            _ => return,
+        };
+        *next = Next::Done(Err(Error::new(Misbehaviour::Missing(missing.digest.clone()))));
     }
 
-    /// Advances the selection. Returns `None` until all indexes are known, then the selected image.
+    /// Reports that fetching a document failed. The selection fails.
+    pub fn supply_error(&mut self, ticket: Ticket, error: Error) {
+        match &mut self.root {
+            Root::Index(walker) => walker.supply_error(ticket, error),
+            Root::Image { next, .. } => {
+                if next.ticket() == Some(ticket) {
+                    *next = Next::Done(Err(error));
+                }
+            }
+        }
+    }
+
+    /// Supplies a document that is already verified.
+    pub(crate) fn supply_manifest(&mut self, ticket: Ticket, digest: &Digest, manifest: Manifest) {
+        match &mut self.root {
+            Root::Index(walker) => walker.supply_manifest(ticket, digest, manifest),
+            Root::Image { .. } => self.supply(ticket, manifest.bytes().clone(), None),
+        }
+    }
+
+    /// Supplies the root's manifest, already verified, before anything is requested.
+    pub(crate) fn supply_root(&mut self, manifest: Manifest) {
+        match &mut self.root {
+            Root::Index(walker) => walker.supply_root(manifest),
+            Root::Image { next, max_bytes, .. } => *next = Next::after_manifest(&manifest, *max_bytes),
+        }
+    }
+
+    /// Advances the selection. Returns `None` until all documents are known, then the selected image.
     ///
     /// # Errors
-    /// Fails if an index cannot be fetched, if a limit is exceeded, or if no image matches the platform.
+    /// Fails if a document cannot be fetched, if a limit is exceeded, or if no image matches the platform.
     pub fn next_step(&mut self) -> Option<Result<Descriptor, Error>> {
         loop {
-            match self.walker.next_step() {
+            let walker = match &mut self.root {
+                Root::Index(walker) => walker,
+                Root::Image { root, next: Next::Done(platform), .. } => {
+                    let (root, platform) = (root.clone(), platform.clone());
+                    match platform {
+                        Ok(platform) => self.consider(platform.as_ref(), root),
+                        Err(error) => return Some(Err(error)),
+                    }
+                    break;
+                }
+                Root::Image { .. } => return None,
+            };
+            match walker.next_step() {
                 Ok(WalkStep::Node(node)) => {
                     // One image may be listed for several platforms.
                     if matches!(node.found, Found::Leaf | Found::Repeated) && node.kind == Kind::Image {
-                        self.consider(node.descriptor);
+                        let platform = node.descriptor.platform.clone();
+                        self.consider(platform.as_ref(), node.descriptor);
                     }
                 }
                 Ok(WalkStep::Blocked) => return None,
@@ -75,19 +183,11 @@ impl PlatformSelector {
         Some(chosen.ok_or_else(|| Error::new(no_platform())))
     }
 
-    /// Supplies the root's manifest, already verified, before anything is requested.
-    pub(crate) fn supply_root(&mut self, manifest: Manifest) {
-        self.walker.supply_root(manifest);
-    }
-
-    pub(crate) fn walker(&mut self) -> &mut Walker {
-        &mut self.walker
-    }
-
-    fn consider(&mut self, descriptor: Descriptor) {
-        let rank = match &descriptor.platform {
+    fn consider(&mut self, platform: Option<&Platform>, descriptor: Descriptor) {
+        let rank = match platform {
             Some(platform) => {
-                if self.offered.len() < Self::MAX_OFFERED && !self.offered.contains(platform) {
+                let is_new = !platform.is_unknown() && !self.offered.contains(platform);
+                if is_new && self.offered.len() < Self::MAX_OFFERED {
                     self.offered.push(platform.clone());
                 }
                 self.asked.rank(platform)
@@ -100,6 +200,33 @@ impl PlatformSelector {
             && self.best.as_ref().is_none_or(|(best, _)| rank < *best)
         {
             self.best = Some((rank, descriptor));
+        }
+    }
+}
+
+impl Next {
+    /// Wants the config of an image, if it can state a platform.
+    fn after_manifest(manifest: &Manifest, max_bytes: u64) -> Self {
+        let config = manifest.children().find(|(part, _)| *part == Part::Config).map(|(_, config)| config);
+        let Some(config) = config.filter(|config| config.media_type().is_image_config()) else {
+            return Self::Done(Ok(None));
+        };
+        let config = config.to_owned();
+        if config.size > max_bytes {
+            return Self::Done(Err(Error::new(LimitExceeded::ManifestBytes(max_bytes))));
+        }
+        match &config.data {
+            Some(data) if Expectation::from(&config).verify(data).is_ok() => {
+                Self::Done(Ok(Platform::of_config(data)))
+            }
+            _ => Self::Config(config, None),
+        }
+    }
+
+    fn ticket(&self) -> Option<Ticket> {
+        match self {
+            Self::Manifest(ticket) | Self::Config(_, ticket) => *ticket,
+            Self::Done(_) => None,
         }
     }
 }

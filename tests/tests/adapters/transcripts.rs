@@ -9,7 +9,7 @@ use oci_proto_tests::internet::Authority;
 use oci_proto_tests::transcript::Transcript;
 
 /// Transcripts that only a session can play: see [`Transcript::core_only`].
-const CORE_ONLY: [&str; 36] = [
+const CORE_ONLY: [&str; 37] = [
     "abandoned_blob_request_is_repeated_from_its_start.txt",
     "abandoned_content_questions_are_asked_again.txt",
     "abandoned_credentials_question_is_asked_again.txt",
@@ -39,6 +39,7 @@ const CORE_ONLY: [&str; 36] = [
     "pull_waits_until_everything_is_stored.txt",
     "questions_of_cancelled_operations_do_not_evict_credentials.txt",
     "requests_in_flight_are_bounded_in_total.txt",
+    "resumed_blob_with_a_wrong_digest_starts_over_once.txt",
     "retry_after_is_honoured.txt",
     "retry_does_not_delay_other_requests.txt",
     "tls_and_storage_faults_are_final.txt",

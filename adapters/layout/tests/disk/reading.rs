@@ -109,6 +109,20 @@ fn a_platform_selects_in_nested_indexes() {
 }
 
 #[test]
+fn the_platform_of_a_single_image_is_that_of_its_config() {
+    let mut memory = Memory::new();
+    let mut image = memory.add_image(Flavour::OCI, "linux/arm64".parse().ok(), &[b"x"]);
+    image.platform = None;
+    let stored = Stored::of(memory, image.clone(), None);
+    let layout = Layout::open(stored.path()).unwrap();
+    let platform = |text: &str| text.parse().ok();
+    assert_eq!(layout.resolve(&Root::Only, platform("linux/arm64").as_ref()).unwrap(), image);
+    let error = layout.resolve(&Root::Only, platform("linux/amd64").as_ref()).unwrap_err();
+    let expected = "no image for platform linux/amd64; available: linux/arm64";
+    assert!(error.to_string().ends_with(expected), "{error}");
+}
+
+#[test]
 fn entries_without_a_media_type_are_detected_from_their_content() {
     let stored = Stored::sample();
     let path = stored.path().join("index.json");

@@ -8,8 +8,7 @@ impl Platform {
     /// Ranks how well `offered` satisfies a request for `self`; smaller is better. Returns `None` if it
     /// does not match.
     ///
-    /// Operating system and architecture must be equal. A platform that contains `unknown`, which build
-    /// tools assign to attestations, never matches. An equal variant ranks best; otherwise:
+    /// Operating system and architecture must be equal. An equal variant ranks best; otherwise:
     /// - arm: the nearest lower of v8, v7, v6 and v5, then no variant. A request without a variant
     ///   means v7.
     /// - amd64: the nearest lower level; no variant means v1.
@@ -27,8 +26,7 @@ impl Platform {
     /// it ranks last instead of counting as v7.
     pub fn rank(&self, offered: &Self) -> Option<Rank> {
         let (wanted, given) = (Normalized::of(self), Normalized::of(offered));
-        let unknown = given.os == "unknown" || given.architecture == "unknown";
-        if unknown || wanted.os != given.os || wanted.architecture != given.architecture {
+        if wanted.os != given.os || wanted.architecture != given.architecture {
             return None;
         }
         let version = match (self.os_version(), offered.os_version()) {
@@ -226,9 +224,10 @@ mod tests {
     }
 
     #[test]
-    fn unknown_matches_nothing_not_even_itself() {
-        for text in ["unknown/unknown", "linux/unknown", "unknown/amd64"] {
-            assert_eq!(platform(text).rank(&platform(text)), None);
+    fn unknown_matches_only_itself() {
+        let texts = ["unknown/unknown", "linux/unknown", "unknown/amd64", "linux/amd64"];
+        for text in texts {
+            assert_eq!(order(text, &texts), [text]);
         }
     }
 

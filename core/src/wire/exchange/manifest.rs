@@ -81,7 +81,7 @@ impl ManifestBody {
     }
 
     pub(crate) fn finish(self, headers: &HeaderMap) -> Result<Outcome, Cause> {
-        let content_type = content_type(headers)?;
+        let content_type = if self.want.is_blob { None } else { content_type(headers)? };
         let size = self.want.size.or(self.length);
         let digest = self.hasher.finish();
         let computed = self.second.map_or_else(|| digest.clone(), Hasher::finish);

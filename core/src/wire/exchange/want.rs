@@ -10,7 +10,7 @@ use crate::wire::exchange::sink::Sink;
 pub(crate) enum Want {
     /// Only the head.
     Head,
-    /// A manifest.
+    /// A manifest, or a config.
     Manifest(ManifestWant),
     /// A blob, or the rest of one.
     Blob(Box<BlobWant>),
@@ -72,6 +72,8 @@ pub(crate) struct ManifestWant {
     pub(crate) size: Option<u64>,
     /// The media type in the descriptor, if there is one.
     pub(crate) media_type: Option<MediaType>,
+    /// Whether it is fetched as a blob, whose Content-Type means nothing.
+    pub(crate) is_blob: bool,
     /// The maximum number of bytes if no descriptor states the size.
     pub(crate) limit: u64,
 }
