@@ -21,6 +21,7 @@
 mod error;
 mod hooks;
 mod login;
+mod no_proxy;
 mod proxy;
 mod roots;
 mod settings;
@@ -28,6 +29,7 @@ mod settings;
 pub use error::BuildError;
 pub use hooks::Hooks;
 pub use login::look_up;
+pub use no_proxy::NoProxy;
 pub use proxy::Proxies;
 pub use roots::Roots;
 pub use settings::{Network, Parts, Settings};

@@ -7,6 +7,7 @@ use http::Uri;
 use http::uri::Authority;
 
 use crate::error::BuildError;
+use crate::no_proxy::NoProxy;
 
 /// A proxy for each scheme of a request's URL, and the hosts that are reached directly.
 ///
@@ -19,8 +20,8 @@ pub struct Proxies {
     pub http: Option<String>,
     /// The proxy for `https` URLs.
     pub https: Option<String>,
-    /// The value of `NO_PROXY`: domains, addresses and networks, separated by commas.
-    pub no_proxy: String,
+    /// The hosts that are reached directly.
+    pub no_proxy: NoProxy,
 }
 
 impl Proxies {
@@ -30,14 +31,15 @@ impl Proxies {
     /// The URL is not a valid proxy URL.
     pub fn all(url: Option<&str>) -> Result<Self, BuildError> {
         let proxy = url.map(|url| read(url).ok_or(BuildError::Proxy)).transpose()?;
-        Ok(Self { http: proxy.clone(), https: proxy, no_proxy: String::new() })
+        Ok(Self { http: proxy.clone(), https: proxy, no_proxy: NoProxy::default() })
     }
 
     /// The proxies in the environment: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, or the same
     /// in lower case.
     ///
     /// # Errors
-    /// A variable is not a valid proxy URL. A client that ignored it would connect directly.
+    /// A variable is not a valid proxy URL, or `NO_PROXY` has an invalid entry and there is a proxy. A client
+    /// that ignored it would connect directly, or through a proxy that must not be used.
     pub fn from_env() -> Result<Self, BuildError> {
         Self::from_vars(|name| env::var_os(name))
     }
@@ -62,17 +64,26 @@ impl Proxies {
                 }
             }
         }
+        // The name that is set, and its value. An invalid character is part of an invalid entry.
         let value = |name: &str| {
-            let text = |name: &str| vars(name)?.into_string().ok();
-            text(name).or_else(|| text(&name.to_ascii_lowercase()))
+            let text = |name: String| Some((vars(&name)?.to_string_lossy().into_owned(), name));
+            text(name.to_owned()).or_else(|| text(name.to_ascii_lowercase()))
         };
-        let proxy = |name| value(name).and_then(|url| read(&url));
+        let proxy = |name| value(name).and_then(|(url, _)| read(&url));
         let all = proxy("ALL_PROXY");
-        Ok(Self {
-            http: proxy("HTTP_PROXY").or_else(|| all.clone()),
-            https: proxy("HTTPS_PROXY").or(all),
-            no_proxy: value("NO_PROXY").unwrap_or_default(),
-        })
+        let http = proxy("HTTP_PROXY").or_else(|| all.clone());
+        let https = proxy("HTTPS_PROXY").or(all);
+        let no_proxy = match value("NO_PROXY") {
+            Some((text, variable)) if http.is_some() || https.is_some() => {
+                NoProxy::parse(&text).map_err(|entry| {
+                    // A URL that is here by mistake may contain a password.
+                    let entry = entry.rsplit('@').next().unwrap_or_default().to_owned();
+                    BuildError::NoProxy { variable, entry }
+                })?
+            }
+            _ => NoProxy::default(),
+        };
+        Ok(Self { http, https, no_proxy })
     }
 }
 
@@ -129,16 +140,24 @@ mod tests {
 
     #[test]
     fn an_invalid_variable_is_named() {
-        assert_eq!(
-            unusable(&[("HTTPS_PROXY", "http://a:1"), ("http_proxy", ""), ("NO_PROXY", "ftp://a")]),
-            None
-        );
+        assert_eq!(unusable(&[("HTTPS_PROXY", "http://a:1"), ("http_proxy", "")]), None);
         assert_eq!(
             unusable(&[("HTTPS_PROXY", "http://a:1"), ("http_proxy", "a:b")]).as_deref(),
             Some("http_proxy")
         );
         assert_eq!(unusable(&[("all_proxy", "ftp://a")]).as_deref(), Some("all_proxy"));
         assert_eq!(unusable(&[("HTTP_PROXY", "of a client"), ("REQUEST_METHOD", "GET")]), None);
+    }
+
+    #[test]
+    fn an_invalid_entry_of_no_proxy_is_named_if_there_is_a_proxy() {
+        let error = given(&[("ALL_PROXY", "a:1"), ("no_proxy", "a.test,http://me:secret@b.test")]);
+        assert_eq!(
+            error.err().unwrap().to_string(),
+            "the variable no_proxy has the entry \"b.test\", which is not *, a host name, a domain, an address \
+             or a network such as 192.0.2.0/24: correct or remove it"
+        );
+        assert!(given(&[("NO_PROXY", "127.*")]).is_ok());
     }
 
     #[test]
@@ -149,7 +168,8 @@ mod tests {
         let proxies = given(&[("http_proxy", "plain:1"), ("no_proxy", "a, b")]).unwrap();
         assert_eq!(proxies.http.as_deref(), Some("plain:1"));
         assert_eq!(proxies.https, None);
-        assert_eq!(proxies.no_proxy, "a, b");
+        assert!(proxies.no_proxy.is_direct(&"http://b/".parse().unwrap()));
+        assert!(!proxies.no_proxy.is_direct(&"http://c/".parse().unwrap()));
     }
 
     #[test]

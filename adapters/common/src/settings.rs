@@ -77,7 +77,7 @@ impl Settings {
     /// By default, proxies come from the variables `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`,
     /// or the same in lower case. The schemes are `http`, `https`, `socks5` and `socks5h`; the proxy resolves
     /// host names, with `socks5` too. The loopback names and addresses of this machine are never reached
-    /// through a proxy.
+    /// through a proxy. [`NoProxy`](crate::NoProxy) describes the entries of `NO_PROXY`.
     ///
     /// # Errors
     /// The URL is not a valid proxy URL.
@@ -143,7 +143,7 @@ impl Settings {
     /// authors of clients.
     ///
     /// # Errors
-    /// A variable is not a valid proxy URL. A system without root certificates is not an error: plain HTTP
+    /// A variable is not a valid proxy URL, or has an invalid entry. A system without root certificates is not an error: plain HTTP
     /// works, and [`Roots::distrust`] explains why TLS does not.
     pub fn network(&self) -> Result<Network, BuildError> {
         Ok(Network {

@@ -13,7 +13,8 @@ use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
-use oci_proto::{FaultKind, is_loopback};
+use oci_proto::FaultKind;
+use oci_proto_common::{NoProxy, Proxies};
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tower_service::Service;
@@ -37,7 +38,7 @@ pub(crate) struct Connector {
 impl Connector {
     pub(crate) fn new(
         tls: ClientConfig,
-        proxies: Arc<Matcher>,
+        routes: Arc<Routes>,
         timeout: Duration,
         distrust: Option<Arc<str>>,
     ) -> Self {
@@ -51,7 +52,7 @@ impl Connector {
         tcp.set_connect_timeout(Some(timeout));
         let to_proxy = HttpsConnector::from((tcp.clone(), tls.clone()));
         Self {
-            inner: HttpsConnector::from((ProxyConnector { tcp, to_proxy, proxies }, tls)),
+            inner: HttpsConnector::from((ProxyConnector { tcp, to_proxy, routes }, tls)),
             timeout,
             distrust,
         }
@@ -82,9 +83,24 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// Returns the proxy for requests to `to`, if any.
-pub(crate) fn proxy_for(proxies: &Matcher, to: &Uri) -> Option<Intercept> {
-    if is_loopback(to.host()?) { None } else { proxies.intercept(to) }
+/// The proxy for each scheme, and the hosts that are reached directly.
+pub(crate) struct Routes {
+    proxies: Matcher,
+    no_proxy: NoProxy,
+}
+
+impl Routes {
+    pub(crate) fn new(proxies: Proxies) -> Self {
+        let Proxies { http, https, no_proxy, .. } = proxies;
+        let proxies =
+            Matcher::builder().http(http.unwrap_or_default()).https(https.unwrap_or_default()).build();
+        Self { proxies, no_proxy }
+    }
+
+    /// Returns the proxy for a URL, or `None` if it is reached directly.
+    pub(crate) fn of(&self, to: &Uri) -> Option<Intercept> {
+        if self.no_proxy.is_direct(to) { None } else { self.proxies.intercept(to) }
+    }
 }
 
 /// Connects directly, or through the proxy for the destination.
@@ -92,7 +108,7 @@ pub(crate) fn proxy_for(proxies: &Matcher, to: &Uri) -> Option<Intercept> {
 struct ProxyConnector {
     tcp: HttpConnector,
     to_proxy: HttpsConnector<HttpConnector>,
-    proxies: Arc<Matcher>,
+    routes: Arc<Routes>,
 }
 
 impl Service<Uri> for ProxyConnector {
@@ -105,7 +121,7 @@ impl Service<Uri> for ProxyConnector {
     }
 
     fn call(&mut self, to: Uri) -> Connecting<Stream> {
-        let Some(proxy) = proxy_for(&self.proxies, &to) else {
+        let Some(proxy) = self.routes.of(&to) else {
             let connecting = self.tcp.call(to);
             return Box::pin(async move {
                 let stream = MaybeHttpsStream::Http(connecting.await?);

@@ -11,14 +11,13 @@ use bytes::Bytes;
 use http::header::PROXY_AUTHORIZATION;
 use http::{Request, Response, uri};
 use hyper_util::client::legacy;
-use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use oci_proto::Limits;
 use oci_proto_common::{BuildError, Network};
 use rustls::{ClientConfig, RootCertStore};
 use tower_service::Service;
 
-use crate::connector::{Connector, proxy_for};
+use crate::connector::{Connector, Routes};
 use crate::fault::BoxError;
 use crate::payload::Body;
 
@@ -73,7 +72,7 @@ where
 #[derive(Clone)]
 pub struct HyperTransport {
     client: legacy::Client<Connector, Body>,
-    proxies: Arc<Matcher>,
+    routes: Arc<Routes>,
 }
 
 impl HyperTransport {
@@ -87,14 +86,9 @@ impl HyperTransport {
             .map_err(|error| BuildError::Tls(error.to_string()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let proxies = Matcher::builder()
-            .http(network.proxies.http.unwrap_or_default())
-            .https(network.proxies.https.unwrap_or_default())
-            .no(network.proxies.no_proxy)
-            .build();
-        let proxies = Arc::new(proxies);
+        let routes = Arc::new(Routes::new(network.proxies));
         let distrust = network.roots.distrust.map(Arc::from);
-        let connector = Connector::new(tls, proxies.clone(), network.connect_timeout, distrust);
+        let connector = Connector::new(tls, routes.clone(), network.connect_timeout, distrust);
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             // Less than the minute after which many servers and middleboxes close an idle connection.
@@ -102,11 +96,11 @@ impl HyperTransport {
             // The session never uses more.
             .pool_max_idle_per_host(limits.in_flight_per_origin)
             .build(connector);
-        Ok(Self::new(client, proxies))
+        Ok(Self::new(client, routes))
     }
 
-    pub(crate) fn new(client: legacy::Client<Connector, Body>, proxies: Arc<Matcher>) -> Self {
-        Self { client, proxies }
+    pub(crate) fn new(client: legacy::Client<Connector, Body>, routes: Arc<Routes>) -> Self {
+        Self { client, routes }
     }
 }
 
@@ -123,7 +117,7 @@ impl Service<Request<Body>> for HyperTransport {
         // A forwarding proxy needs credentials in each plain request. A tunnel received them when it was
         // established.
         if request.uri().scheme() == Some(&uri::Scheme::HTTP)
-            && let Some(proxy) = proxy_for(&self.proxies, request.uri())
+            && let Some(proxy) = self.routes.of(request.uri())
             && let Some(credentials) = proxy.basic_auth()
         {
             request.headers_mut().insert(PROXY_AUTHORIZATION, credentials.clone());

@@ -97,7 +97,7 @@ impl Transport {
         Ok(Self {
             direct: agent(None, Reach::Anywhere),
             public: agent(None, Reach::Public),
-            proxied: Routes::new(&proxies, through)?,
+            proxied: Routes::new(proxies, through)?,
             requests: AtomicU64::new(0),
             connect_timeout,
             idle_timeout,

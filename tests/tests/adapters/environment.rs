@@ -55,7 +55,8 @@ fn proxies_are_used_except_for_loopback_and_excluded_hosts() {
     let (near, far) = (format!("127.0.0.1:{port}/demo"), format!("0.0.0.0:{port}/demo"));
     let (plain, secure) = (["resolve", "--plain-http", &far], ["resolve", "registry.invalid/demo"]);
     let local = ["resolve", &near];
-    let cases: [(Variables, &[&str], &str); 9] = [
+    let with_port = format!("0.0.0.0:{port}");
+    let cases: [(Variables, &[&str], &str); 12] = [
         (&[("HTTP_PROXY", &proxy)], &plain, "proxy"),
         (&[("http_proxy", &proxy), ("HTTPS_PROXY", "http://127.0.0.1:1")], &plain, "proxy"),
         (&[("HTTPS_PROXY", &proxy)], &plain, "registry"),
@@ -65,6 +66,9 @@ fn proxies_are_used_except_for_loopback_and_excluded_hosts() {
         (&[("ALL_PROXY", &proxy)], &local, "registry"),
         (&[("ALL_PROXY", &proxy), ("NO_PROXY", "a.example, 0.0.0.0")], &plain, "registry"),
         (&[("ALL_PROXY", &proxy), ("no_proxy", "0.0.0.0/8")], &plain, "registry"),
+        (&[("ALL_PROXY", &proxy), ("no_proxy", "*")], &plain, "registry"),
+        (&[("ALL_PROXY", &proxy), ("NO_PROXY", &with_port)], &plain, "registry"),
+        (&[("ALL_PROXY", &proxy), ("NO_PROXY", "0.0.0.0:1")], &plain, "proxy"),
     ];
     for (variables, arguments, who) in cases {
         for (adapter, _) in MAKERS {
@@ -81,6 +85,24 @@ fn proxies_are_used_except_for_loopback_and_excluded_hosts() {
                 assert!(stderr.contains(&said) && stderr.contains("hint: check HTTPS_PROXY, "), "{case}");
             }
         }
+    }
+}
+
+#[test]
+fn an_invalid_entry_of_no_proxy_is_an_error_if_there_is_a_proxy() {
+    let (tell, told) = mpsc::channel();
+    let proxy = format!("http://{}", listen("proxy", "502 Bad Gateway", tell.clone()));
+    let far = format!("0.0.0.0:{}/demo", listen("registry", "404 Not Found", tell).port());
+    let arguments = ["resolve", "--plain-http", &far];
+    for (adapter, _) in MAKERS {
+        let output = run(adapter, &[("HTTP_PROXY", &proxy), ("no_proxy", "a.test,0.0.0.0/33")], &arguments);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let said = "error: the variable no_proxy has the entry \"0.0.0.0/33\", which is not ";
+        assert_eq!(output.status.code(), Some(1), "{adapter}: {stderr}");
+        assert!(stderr.starts_with(said), "{adapter}: {stderr}");
+        assert_eq!(told.try_iter().count(), 0, "{adapter}");
+        run(adapter, &[("NO_PROXY", "0.0.0.0/33")], &arguments);
+        assert!(told.try_iter().all(|line| line.starts_with("registry")), "{adapter}");
     }
 }
 
