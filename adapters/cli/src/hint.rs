@@ -35,6 +35,10 @@ fn of_fault(fault: &Fault, in_plain_text: bool) -> Option<&'static str> {
         FaultKind::Tls if contains("UnknownIssuer") || contains("BadSignature") => {
             Some("use --ca-file FILE to trust a private certificate authority")
         }
+        FaultKind::Tls if contains("CA:TRUE") => Some(
+            "use --ca-file FILE with exactly that certificate, or give the server one with \
+             basicConstraints=CA:FALSE",
+        ),
         FaultKind::Tls if contains("certificate expired") || contains("not valid yet") => {
             Some("check the clock of this machine; if it is right, contact the registry's operator")
         }

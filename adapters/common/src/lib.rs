@@ -25,6 +25,7 @@ mod no_proxy;
 mod proxy;
 mod roots;
 mod settings;
+mod tls;
 
 pub use error::BuildError;
 pub use hooks::Hooks;

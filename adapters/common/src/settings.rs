@@ -86,7 +86,8 @@ impl Settings {
         Ok(self)
     }
 
-    /// Trusts the certificates in a PEM text, in addition to those that the system trusts.
+    /// Trusts the certificates in a PEM text, in addition to those that the system trusts: authorities, and
+    /// servers that present such a certificate themselves.
     ///
     /// # Errors
     /// The text is not PEM, has no certificate, or has one that cannot be a root.

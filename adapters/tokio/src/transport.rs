@@ -14,7 +14,6 @@ use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use oci_proto::Limits;
 use oci_proto_common::{BuildError, Network};
-use rustls::{ClientConfig, RootCertStore};
 use tower_service::Service;
 
 use crate::connector::{Connector, Routes};
@@ -77,17 +76,11 @@ pub struct HyperTransport {
 
 impl HyperTransport {
     pub(crate) fn open(network: Network, limits: &Limits) -> Result<Self, BuildError> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(network.roots.certificates);
         // Explicit, since a program with two providers has no default one.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| BuildError::Tls(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let distrust = network.roots.distrust.as_deref().map(Arc::from);
+        let tls = network.roots.into_client_config(provider)?;
         let routes = Arc::new(Routes::new(network.proxies));
-        let distrust = network.roots.distrust.map(Arc::from);
         let connector = Connector::new(tls, routes.clone(), network.connect_timeout, distrust);
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())

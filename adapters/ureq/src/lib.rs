@@ -53,6 +53,7 @@ mod state;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod transport;
 mod walk;
 

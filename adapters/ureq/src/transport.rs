@@ -9,8 +9,7 @@ use http::{Request, Response};
 use oci_proto::{Fault, FaultKind, Limits, Reach};
 use oci_proto_common::{BuildError, Network};
 use ureq::config::AutoHeaderValue;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector, SocksConnector};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector, SocksConnector};
 use ureq::{Agent, AsSendBody, Body, Error, Proxy, SendBody, Timeout};
 
 use crate::connecting::Connecting;
@@ -18,6 +17,7 @@ use crate::payload::PayloadReader;
 use crate::proxy::Routes;
 use crate::reach::ReachResolver;
 use crate::tcp::Tcp;
+use crate::tls::Tls;
 
 /// The limit on the head of a response, in bytes. Registries send less, and other clients allow as much.
 const HEAD_BYTES: usize = 64 << 10;
@@ -52,16 +52,10 @@ struct ProxyAgent {
 impl Transport {
     pub(crate) fn new(network: Network, limits: &Limits, idle_timeout: Duration) -> Result<Self, BuildError> {
         let Network { proxies, roots, connect_timeout, .. } = network;
-        let certificates = roots.certificates.iter();
-        let certificates =
-            certificates.map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::Specific(Arc::new(certificates)))
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .build();
+        let distrust = roots.distrust.clone();
+        let tls = Arc::new(roots.into_client_config(Arc::new(rustls::crypto::ring::default_provider()))?);
         let agent = |proxy: Option<Proxy>, reach: Reach| {
             let config = Agent::config_builder()
-                .tls_config(tls.clone())
                 .proxy(proxy)
                 .http_status_as_error(false)
                 .max_redirects(0)
@@ -82,12 +76,12 @@ impl Transport {
                 .timeout_per_read(Some(idle_timeout))
                 .timeout_per_write(Some(idle_timeout))
                 .build();
-            // ureq's default chain, except for TCP.
+            // ureq's default chain, except for TCP and TLS.
             let connector =
                 ().chain(SocksConnector::default())
                     .chain(ConnectProxyConnector::default())
                     .chain(Tcp)
-                    .chain(RustlsConnector::default());
+                    .chain(Tls(tls.clone()));
             Agent::with_parts(config, Connecting(connector), ReachResolver::new(reach))
         };
         let through = |proxy: Proxy| ProxyAgent {
@@ -101,7 +95,7 @@ impl Transport {
             requests: AtomicU64::new(0),
             connect_timeout,
             idle_timeout,
-            distrust: roots.distrust,
+            distrust,
         })
     }
 
@@ -166,8 +160,7 @@ impl Transport {
             | Error::ConnectionFailed
             | Error::InvalidProxyUrl
             | Error::ConnectProxyFailed(_) => Fault::new(FaultKind::Connect, error),
-            Error::Rustls(error) => self.tls_fault(&error),
-            Error::Tls(_) | Error::TlsRequired | Error::Pem(_) => Fault::new(FaultKind::Tls, error),
+            Error::Tls(_) | Error::TlsRequired => Fault::new(FaultKind::Tls, error),
             Error::Io(error) => self.io_fault(&error),
             Error::Other(error) => match error.downcast::<Fault>() {
                 Ok(fault) => *fault,

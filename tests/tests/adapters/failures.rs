@@ -13,23 +13,23 @@ use oci_proto_tests::interop::ocip;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// The idle timeout of clients.
-const SHORT: Duration = Duration::from_millis(400);
+pub(crate) const SHORT: Duration = Duration::from_millis(400);
 /// The time limit for everything here.
 const BOUND: Duration = Duration::from_secs(10);
 
 /// A defective registry, and the error that it causes.
-struct Failure {
-    address: SocketAddr,
+pub(crate) struct Failure {
+    pub(crate) address: SocketAddr,
     /// Whether the client uses TLS.
-    secure: bool,
-    kind: Option<FaultKind>,
+    pub(crate) secure: bool,
+    pub(crate) kind: Option<FaultKind>,
     /// Part of the error message.
-    said: &'static str,
+    pub(crate) said: &'static str,
 }
 
 /// Asserts that both adapters, and `ocip` on each, report the failure in time, with the same message as far
 /// as it is the core's, and with the same hint.
-fn assert_reported(authority: &Authority, failure: &Failure) {
+pub(crate) fn assert_reported(authority: &Authority, failure: &Failure) {
     let Failure { address, secure, kind, said } = failure;
     let reference: Reference = format!("{address}/demo").parse().unwrap();
     let url = format!("GET http{}://{address}/v2/demo/manifests/latest: ", if *secure { "s" } else { "" });
@@ -108,14 +108,22 @@ pub(crate) fn answer(begin: &'static [u8], and: &'static [u8], times: usize) -> 
 pub(crate) fn secure(config: ServerConfig) -> SocketAddr {
     let config = Arc::new(config);
     serve(move |stream| {
-        let connection = ServerConnection::new(config.clone()).map_err(io::Error::other)?;
-        let mut stream = StreamOwned::new(connection, stream);
+        let mut stream = accept(&config, stream)?;
         let _ = stream.read(&mut [0; 1000])?;
-        stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+        stream.write_all(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
     })
 }
 
-fn say_nothing(mut stream: TcpStream) -> io::Result<()> {
+/// Adds TLS to a connection.
+pub(crate) fn accept(
+    config: &Arc<ServerConfig>,
+    stream: TcpStream,
+) -> io::Result<StreamOwned<ServerConnection, TcpStream>> {
+    let connection = ServerConnection::new(config.clone()).map_err(io::Error::other)?;
+    Ok(StreamOwned::new(connection, stream))
+}
+
+pub(crate) fn say_nothing(mut stream: TcpStream) -> io::Result<()> {
     io::copy(&mut stream, &mut io::sink()).map(|_| ())
 }
 

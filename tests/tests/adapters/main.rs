@@ -1,6 +1,7 @@
 //! Behaviour that both adapters share.
 
 mod blobs;
+mod certificates;
 mod environment;
 mod failures;
 mod hints;

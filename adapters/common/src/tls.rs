@@ -1,0 +1,109 @@
+//! TLS, as all clients of the workspace use it.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
+};
+
+use crate::error::BuildError;
+use crate::roots::Roots;
+
+impl Roots {
+    /// Returns the TLS settings of a client that trusts these certificates. For authors of clients.
+    ///
+    /// # Errors
+    /// The provider does not support the versions of TLS.
+    pub fn into_client_config(self, provider: Arc<CryptoProvider>) -> Result<ClientConfig, BuildError> {
+        let mut anchors = RootCertStore::empty();
+        anchors.add_parsable_certificates(self.certificates.iter().cloned());
+        let config = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| BuildError::Tls(error.to_string()))?;
+        let config = if anchors.is_empty() {
+            // Trusts no server. The verifier below cannot be built then.
+            config.with_root_certificates(anchors)
+        } else {
+            let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(anchors), provider)
+                .build()
+                .map_err(|error| BuildError::Tls(error.to_string()))?;
+            let verifier = Verifier { chains, trusted: self.certificates };
+            config.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+        };
+        Ok(config.with_no_client_auth())
+    }
+}
+
+/// Verifies chains of certificates as rustls does. In addition, a server may present a trusted certificate
+/// itself, if that is an authority's, as `openssl req -x509` makes them; so do OpenSSL and Go.
+///
+/// This does not trust more: whoever has the key of a trusted authority could issue another certificate for
+/// the same name.
+#[derive(Debug)]
+struct Verifier {
+    chains: Arc<WebPkiServerVerifier>,
+    trusted: Vec<CertificateDer<'static>>,
+}
+
+/// Why an authority's certificate is not accepted.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the server's certificate is one of an authority (CA:TRUE), and is not itself among the trusted ones"
+)]
+struct UntrustedAuthority;
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match self.chains.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+            // Found after the period of validity was checked, and before the name and the issuer are.
+            Err(error) if is_of_authority(&error) => {
+                if !self.trusted.contains(certificate) {
+                    return Err(Error::Other(OtherError(Arc::new(UntrustedAuthority))));
+                }
+                verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chains.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chains.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chains.supported_verify_schemes()
+    }
+}
+
+/// Returns whether an authority's certificate was presented as a server's.
+fn is_of_authority(error: &Error) -> bool {
+    let Error::InvalidCertificate(CertificateError::Other(OtherError(error))) = error else { return false };
+    matches!(error.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+}
