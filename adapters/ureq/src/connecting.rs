@@ -1,4 +1,5 @@
-//! Tells errors of connecting apart from others: only after them is it certain that no request was sent.
+//! Tells errors of connections apart: only after an error of connecting is it certain that no request was sent, and
+//! a broken connection is not the end of a response.
 
 use std::io::ErrorKind;
 
@@ -40,4 +41,20 @@ pub(crate) fn connect_error(error: Error) -> Error {
         _ => Fault::new(FaultKind::Connect, error),
     };
     Error::Other(Box::new(fault))
+}
+
+/// Converts the error of a connection that broke while it was read to a fault. ureq takes the error itself for
+/// the end of the connection, and so of a body without a length.
+pub(crate) fn broken(error: Error) -> Error {
+    match error {
+        Error::Io(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::UnexpectedEof
+            ) =>
+        {
+            Error::Other(Box::new(Fault::new(FaultKind::Reset, error)))
+        }
+        error => error,
+    }
 }

@@ -7,7 +7,8 @@
 //!   connection discards the rest, and the [link](Link) tells the reader of the payload. Under TLS a response
 //!   cannot be recognized, only that the server no longer reads: the connection is closed or broken.
 //!
-//! Reads differ on every connection, also to a SOCKS proxy: they end when the link says so; see [`Linked`].
+//! Reads differ on every connection, also to a SOCKS proxy: they end when the link says so, and a connection that
+//! breaks is an error; see [`Linked`].
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -19,6 +20,7 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Error, Timeout};
 
+use crate::connecting::broken;
 use crate::link::Link;
 
 /// The approximate limit on bytes that are written but not sent. It is enough to keep a link busy until a
@@ -283,7 +285,7 @@ impl Transport for Connection {
     }
 }
 
-/// A connection whose reads also end when the link of the exchange says so.
+/// A connection whose reads also end when the link of the exchange says so, and which [breaks](broken).
 #[derive(Debug)]
 pub(crate) struct Linked<T>(T);
 
@@ -307,7 +309,7 @@ impl<T: Transport> Transport for Linked<T> {
             let after = left.min(BLOCKED_READ).into();
             match self.0.await_input(NextTimeout { after, ..timeout }) {
                 Err(Error::Timeout(_)) => {}
-                outcome => return outcome,
+                outcome => return outcome.map_err(broken),
             }
         }
     }

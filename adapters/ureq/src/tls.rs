@@ -1,4 +1,8 @@
-//! TLS over any connection. Unlike ureq's, it verifies certificates as all clients of the workspace do.
+//! TLS over any connection. It differs from ureq's in two ways:
+//!
+//! - It verifies certificates as all clients of the workspace do.
+//! - A connection that ends without `close_notify` is broken; see [`broken`]. ureq takes its end for that of a body
+//!   without a length, although anyone on the path can cut such a body short (RFC 9112, section 9.8).
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -10,6 +14,8 @@ use ureq::Error;
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, TransportAdapter,
 };
+
+use crate::connecting::broken;
 
 /// Adds TLS to the connection of the chain, if the URL requires it.
 #[derive(Debug)]
@@ -60,7 +66,7 @@ impl Transport for TlsTransport {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         self.stream.sock.set_timeout(timeout);
-        let read = self.stream.read(self.buffers.input_append_buf())?;
+        let read = self.stream.read(self.buffers.input_append_buf()).map_err(|error| broken(error.into()))?;
         self.buffers.input_appended(read);
         Ok(read > 0)
     }
