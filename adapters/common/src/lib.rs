@@ -18,6 +18,7 @@
 //! The rest is for authors of clients. A client builds its transport from [`Settings::network`], takes the
 //! other parts from [`Settings::into_parts`], and answers the session's queries for logins with [`look_up`].
 
+mod awaited;
 mod error;
 mod hooks;
 mod login;
@@ -27,6 +28,7 @@ mod roots;
 mod settings;
 mod tls;
 
+pub use awaited::Awaited;
 pub use error::BuildError;
 pub use hooks::Hooks;
 pub use login::look_up;

@@ -105,7 +105,8 @@ impl Settings {
         self
     }
 
-    /// Sets the time limit for the head of a response, and for the next bytes of its body. 30 s by default.
+    /// Sets the time limit for the whole head of a response, for the next bytes of its body, and from the last
+    /// ones to its end. 30 s by default.
     ///
     /// A request that exceeds it fails with a fault, and may be retried.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
@@ -211,7 +212,7 @@ pub struct Parts {
     pub limits: Limits,
     /// The store of logins.
     pub credentials: Store,
-    /// The time limit for the head of a response, and for the next bytes of its body.
+    /// The time limit for each [`Awaited`](crate::Awaited) part of an exchange, except the connection.
     pub idle_timeout: Duration,
     /// The time limit for an operation.
     pub timeout: Option<Duration>,

@@ -14,7 +14,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 use oci_proto::FaultKind;
-use oci_proto_common::{NoProxy, Proxies};
+use oci_proto_common::{Awaited, NoProxy, Proxies};
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tower_service::Service;
@@ -76,8 +76,8 @@ impl Service<Uri> for Connector {
         let connecting = self.inner.call(to);
         Box::pin(async move {
             tokio::time::timeout(limit, connecting).await.unwrap_or_else(|_| {
-                let message = format!("no connection within {limit:?}");
-                Err(WithKind { kind: FaultKind::Timeout, message }.into())
+                let fault = Awaited::Connection.timed_out(limit);
+                Err(WithKind { kind: fault.kind(), message: fault.message().to_owned() }.into())
             })
         })
     }

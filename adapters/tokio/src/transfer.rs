@@ -18,6 +18,7 @@ use oci_proto::{
     Awaiting, Completion, Exchange, ExchangeId, Fault, FaultKind, Payload, Receiving, Rest, Sending, Sink,
     Source,
 };
+use oci_proto_common::Awaited;
 
 use crate::erased::{ErasedBody, ErasedTransport, ResponseFuture};
 use crate::fault::{Classify, fault};
@@ -284,8 +285,12 @@ impl Transfer {
     }
 
     fn time_out(&mut self) {
-        let why = format!("no progress for {:?}", self.context.idle);
-        self.fail(Fault::new(FaultKind::Timeout, why));
+        let awaited = match (&self.stage, &self.upload) {
+            (Stage::Awaiting(_), Some(Upload { sending: Some(_), .. })) => Awaited::Request,
+            (Stage::Awaiting(_), _) => Awaited::Head,
+            _ => Awaited::Body,
+        };
+        self.fail(awaited.timed_out(self.context.idle));
     }
 
     /// Releases the connection. It is reused if the request and the response are complete.

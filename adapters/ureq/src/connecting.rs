@@ -7,7 +7,9 @@ use oci_proto::{Fault, FaultKind};
 use ureq::Error;
 use ureq::unversioned::transport::{ConnectionDetails, Connector, Transport};
 
-/// A chain of connectors whose I/O errors become faults.
+use crate::link;
+
+/// A chain of connectors with one time limit, whose I/O errors become faults.
 #[derive(Debug)]
 pub(crate) struct Connecting<C>(pub(crate) C);
 
@@ -19,7 +21,8 @@ impl<In: Transport, C: Connector<In>> Connector<In> for Connecting<C> {
         details: &ConnectionDetails<'_>,
         chained: Option<In>,
     ) -> Result<Option<Self::Out>, Error> {
-        self.0.connect(details, chained).map_err(connect_error)
+        // Some parts of the chain apply the timeout to each read: the response of a proxy, and a TLS handshake.
+        link::within(details.timeout, || self.0.connect(details, chained)).map_err(connect_error)
     }
 }
 

@@ -116,7 +116,7 @@ impl Open {
         if self.broken.is_some() || self.receiving.rest() != Rest::Wanted {
             return None;
         }
-        let read = match self.link.call(|| self.body.read(buffer)) {
+        let read = match self.link.call_within(transport.idle_timeout(), || self.body.read(buffer)) {
             // Reading the end of the body has returned the connection to ureq's pool.
             Ok(0) => return None,
             Ok(read) => read,
@@ -153,8 +153,7 @@ impl Open {
         if let Rest::Drain(bytes) = self.receiving.rest()
             && !self.link.is_answered()
         {
-            self.link.limit(DRAINING);
-            self.link.call(|| drain(self.body, bytes));
+            self.link.call_within(DRAINING, || drain(self.body, bytes));
         }
         self.receiving.finish()
     }

@@ -4,12 +4,31 @@
 //! exchange is therefore current on a thread while that thread calls ureq for the exchange.
 
 use std::cell::RefCell;
+use std::mem;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use ureq::Timeout;
+use ureq::unversioned::transport::NextTimeout;
+
 thread_local! {
-    static CURRENT: RefCell<Option<Arc<Link>>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Call> = RefCell::default();
+}
+
+/// A call of ureq.
+#[derive(Clone, Default)]
+struct Call {
+    link: Arc<Link>,
+    deadline: Option<Deadline>,
+}
+
+/// The end of the time for all reads of a call together, and its name. ureq limits a read, and the whole of some
+/// parts of an exchange.
+#[derive(Clone, Copy)]
+struct Deadline {
+    at: Instant,
+    reason: Timeout,
 }
 
 /// The state that an exchange shares with its connection.
@@ -19,20 +38,23 @@ pub(crate) struct Link {
     answered: AtomicBool,
     /// Whether nothing waits for the exchange any more.
     abandoned: AtomicBool,
-    /// The end of the time for reading, if it has one.
-    deadline: OnceLock<Instant>,
 }
 
 impl Link {
     /// Calls ureq for the exchange. A call may nest others for other exchanges.
     pub(crate) fn call<T>(self: &Arc<Self>, ureq: impl FnOnce() -> T) -> T {
-        let _outer = Outer(CURRENT.replace(Some(Arc::clone(self))));
-        ureq()
+        Call { link: Arc::clone(self), deadline: None }.run(ureq)
+    }
+
+    /// The same, within this time of reading. [`Timeout::PerRead`] is the error after it.
+    pub(crate) fn call_within<T>(self: &Arc<Self>, time: Duration, ureq: impl FnOnce() -> T) -> T {
+        let deadline = Deadline::after(time, Timeout::PerRead);
+        Call { link: Arc::clone(self), deadline }.run(ureq)
     }
 
     /// Returns the link of the exchange that this thread calls ureq for.
     pub(crate) fn current() -> Arc<Self> {
-        CURRENT.with_borrow(Clone::clone).unwrap_or_default()
+        CURRENT.with_borrow(|call| Arc::clone(&call.link))
     }
 
     /// Reports that the request was answered before its end.
@@ -52,25 +74,44 @@ impl Link {
     pub(crate) fn is_wanted(&self) -> bool {
         !self.abandoned.load(Ordering::Relaxed)
     }
+}
 
-    /// Limits the time of all further reads together.
-    pub(crate) fn limit(&self, time: Duration) {
-        // A second limit would be later than the first one.
-        let _ = self.deadline.set(Instant::now() + time);
-    }
+/// Runs a part of the current call within a time of reading.
+pub(crate) fn within<T>(time: NextTimeout, part: impl FnOnce() -> T) -> T {
+    let mut call = CURRENT.with_borrow(Clone::clone);
+    let deadline = Deadline::after(*time.after, time.reason);
+    call.deadline = [call.deadline, deadline].into_iter().flatten().min_by_key(|deadline| deadline.at);
+    call.run(part)
+}
 
-    /// Returns the time that is left for reading.
-    pub(crate) fn left(&self) -> Duration {
-        let left = |at: &Instant| at.saturating_duration_since(Instant::now());
-        self.deadline.get().map_or(Duration::MAX, left)
+/// Returns the time that is left for reading in the current call, or its timeout.
+pub(crate) fn time_left() -> Result<Duration, Timeout> {
+    let Some(Deadline { at, reason }) = CURRENT.with_borrow(|call| call.deadline) else {
+        return Ok(Duration::MAX);
+    };
+    let left = at.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(reason) } else { Ok(left) }
+}
+
+impl Deadline {
+    /// `None` if the time is too long for a deadline.
+    fn after(time: Duration, reason: Timeout) -> Option<Self> {
+        Some(Self { at: Instant::now().checked_add(time)?, reason })
     }
 }
 
-/// The link that is current again once a nested call has ended.
-struct Outer(Option<Arc<Link>>);
+impl Call {
+    fn run<T>(self, ureq: impl FnOnce() -> T) -> T {
+        let _outer = Outer(CURRENT.replace(self));
+        ureq()
+    }
+}
+
+/// The call that is current again once a nested one has ended.
+struct Outer(Call);
 
 impl Drop for Outer {
     fn drop(&mut self) {
-        CURRENT.set(self.0.take());
+        CURRENT.set(mem::take(&mut self.0));
     }
 }

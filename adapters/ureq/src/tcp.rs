@@ -21,7 +21,7 @@ use ureq::unversioned::transport::{
 use ureq::{Error, Timeout};
 
 use crate::connecting::broken;
-use crate::link::Link;
+use crate::link::{self, Link};
 
 /// The approximate limit on bytes that are written but not sent. It is enough to keep a link busy until a
 /// waiting thread is woken, and small enough to be sent within the idle timeout at a few KiB per second.
@@ -257,7 +257,6 @@ impl Transport for Connection {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         self.is_writing = false;
-        let timeout = timeout.for_read();
         let time = time(timeout)?;
         if self.read_timeout != time {
             self.stream.0.set_read_timeout(time)?;
@@ -299,12 +298,13 @@ impl<T: Transport> Transport for Linked<T> {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        let (link, began, timeout) = (Link::current(), Instant::now(), timeout.for_read());
+        let (link, began) = (Link::current(), Instant::now());
         loop {
-            let left = timeout.after.saturating_sub(began.elapsed()).min(link.left());
+            let left = timeout.after.saturating_sub(began.elapsed());
             if left.is_zero() || !link.is_wanted() {
                 return Err(Error::Timeout(timeout.reason));
             }
+            let left = left.min(link::time_left().map_err(Error::Timeout)?);
             // Almost always the same timeout, so that it need not be set on the socket again.
             let after = left.min(BLOCKED_READ).into();
             match self.0.await_input(NextTimeout { after, ..timeout }) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use oci_proto::{Fault, FaultKind, Limits, Reach};
-use oci_proto_common::{BuildError, Network};
+use oci_proto_common::{Awaited, BuildError, Network};
 use ureq::config::AutoHeaderValue;
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, SocksConnector};
 use ureq::{Agent, AsSendBody, Body, Error, Proxy, SendBody, Timeout};
@@ -71,9 +71,8 @@ impl Transport {
                 .max_idle_connections_per_host(limits.in_flight_per_origin)
                 .timeout_connect(Some(connect_timeout))
                 .max_idle_age(IDLE_CONNECTION)
-                // A body has no total timeout. A head has one, for servers that send it byte by byte.
-                .timeout_recv_response(Some(idle_timeout.saturating_mul(2)))
-                .timeout_per_read(Some(idle_timeout))
+                // A body has a timeout until its next data, which ureq does not know; see `Open::read`.
+                .timeout_recv_response(Some(idle_timeout))
                 .timeout_per_write(Some(idle_timeout))
                 .build();
             // ureq's default chain, except for TCP and TLS.
@@ -102,6 +101,11 @@ impl Transport {
     /// Returns the number of requests sent, including failed ones.
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Returns the time limit for the next data of a body.
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        self.idle_timeout
     }
 
     /// Sends a request and waits for the head of its response. `time` limits the whole exchange.
@@ -148,13 +152,12 @@ impl Transport {
     /// Converts an error of ureq to a fault.
     pub(crate) fn fault(&self, error: Error) -> Fault {
         match error {
-            Error::Timeout(Timeout::Connect | Timeout::Resolve) => Fault::new(
-                FaultKind::Timeout,
-                format_args!("no connection within {:?}", self.connect_timeout),
-            ),
-            Error::Timeout(Timeout::PerRead | Timeout::PerWrite | Timeout::RecvResponse) => {
-                Fault::new(FaultKind::Timeout, format_args!("no progress for {:?}", self.idle_timeout))
+            Error::Timeout(Timeout::Connect | Timeout::Resolve) => {
+                Awaited::Connection.timed_out(self.connect_timeout)
             }
+            Error::Timeout(Timeout::PerWrite) => Awaited::Request.timed_out(self.idle_timeout),
+            Error::Timeout(Timeout::RecvResponse) => Awaited::Head.timed_out(self.idle_timeout),
+            Error::Timeout(Timeout::PerRead) => Awaited::Body.timed_out(self.idle_timeout),
             Error::Timeout(_) => Fault::new(FaultKind::Timeout, "the operation's deadline has passed"),
             Error::HostNotFound
             | Error::ConnectionFailed

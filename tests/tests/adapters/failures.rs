@@ -177,7 +177,7 @@ fn endless_and_interrupted_responses() {
 fn silent_servers() {
     let authority = Authority::new();
     let timeout = Some(FaultKind::Timeout);
-    let said = "timed out: no progress for 400ms";
+    let said = "timed out: no complete response head within 400ms";
     assert_reported(&authority, &Failure { address: serve(say_nothing), secure: false, kind: timeout, said });
     let said = "timed out: no connection within 400ms";
     assert_reported(&authority, &Failure { address: serve(say_nothing), secure: true, kind: timeout, said });

@@ -9,4 +9,5 @@ mod hints;
 mod login;
 mod notices;
 mod pull;
+mod slow;
 mod transcripts;
