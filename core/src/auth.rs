@@ -321,6 +321,11 @@ impl Auth {
         self.logins.has_login(&ProtectionSpace::of(target))
     }
 
+    /// Returns the login for the registry of `target`, if one is known.
+    pub(crate) fn login(&self, target: &Target) -> Option<&Credentials> {
+        self.logins.login(&ProtectionSpace::of(target))
+    }
+
     /// Records that the registry accepted the credential of `request` for part of its content. A later
     /// 401 means that the credential has expired.
     pub(crate) fn progressed(&mut self, request: TaskId) {

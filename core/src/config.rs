@@ -4,6 +4,7 @@ use http::HeaderValue;
 
 use crate::limits::Limits;
 use crate::types::reference::registry::is_loopback;
+use crate::types::secret::Secret;
 
 /// The settings of a [`Session`](crate::Session).
 #[derive(Clone, Debug, Default)]
@@ -15,6 +16,9 @@ pub struct Config {
     pub plain_http: PlainHttp,
     /// The User-Agent header; `None` sends none.
     pub user_agent: Option<HeaderValue>,
+    /// The URLs of the driver's proxies. They are not used, but logins in them are redacted like those of
+    /// registries, since a proxy may repeat its login in a response.
+    pub proxies: Vec<Secret>,
 }
 
 /// The registries that are accessed over plain HTTP. The same rule applies to their token servers and

@@ -2,15 +2,15 @@
 
 pub(crate) mod fault;
 pub(crate) mod hint;
+pub(crate) mod texts;
 
 use std::fmt;
 use std::time::Duration;
 
-use http::{Method, StatusCode, Uri};
+use http::{Method, StatusCode};
 
 use crate::error::fault::Fault;
 use crate::header::error::InvalidHeader;
-use crate::header::url;
 use crate::manifest::error::{InvalidManifest, VerifyError};
 use crate::types::digest::Digest;
 use crate::types::platform::Platform;
@@ -19,7 +19,8 @@ use crate::types::token::InvalidToken;
 /// The error of a failed operation.
 ///
 /// Its `Display` output names the request or the document, and the cause. It never contains tokens,
-/// passwords or the values of a URL's query.
+/// passwords or the values of a URL's query, even if the registry repeats them: they are replaced by
+/// `REDACTED`, and a digest that contains one by `redacted:redacted`.
 #[derive(Clone, Debug)]
 pub struct Error(Box<Inner>);
 
@@ -32,7 +33,12 @@ struct Inner {
 /// The request or document that an error concerns.
 #[derive(Clone, Debug)]
 enum Context {
-    Request { method: Method, url: String },
+    Request {
+        method: Method,
+        url: String,
+        /// The length of the part of the URL that the caller chose.
+        own: usize,
+    },
     Document(Digest),
 }
 
@@ -42,9 +48,10 @@ impl Error {
         Self(Box::new(Inner { context: None, cause: cause.into() }))
     }
 
-    /// Creates an error of a request.
-    pub(crate) fn of_request(method: &Method, uri: &Uri, cause: impl Into<Cause>) -> Self {
-        let context = Context::Request { method: method.clone(), url: url::redacted(uri) };
+    /// Creates an error of a request, with its redacted URL, and the length of the part of it that the caller
+    /// chose.
+    pub(crate) fn of_request(method: &Method, url: String, own: usize, cause: impl Into<Cause>) -> Self {
+        let context = Context::Request { method: method.clone(), url, own };
         Self(Box::new(Inner { context: Some(context), cause: cause.into() }))
     }
 
@@ -52,21 +59,6 @@ impl Error {
     pub(crate) fn of_document(digest: &Digest, cause: impl Into<Cause>) -> Self {
         let context = Context::Document(digest.clone());
         Self(Box::new(Inner { context: Some(context), cause: cause.into() }))
-    }
-
-    /// Rewrites the texts that a server or a driver supplied.
-    pub(crate) fn map_texts(mut self, mut change: impl FnMut(&str) -> String) -> Self {
-        match &mut self.0.cause {
-            Cause::Answered(refusal) => {
-                for error in &mut refusal.errors {
-                    error.code = change(&error.code);
-                    error.message = change(&error.message);
-                }
-            }
-            Cause::Transport(fault) => *fault = Fault::new(fault.kind(), change(fault.message())),
-            Cause::Request(_) | Cause::Misbehaved(_) | Cause::Limit(_) => {}
-        }
-        self
     }
 
     /// Returns the cause, classified by the party at fault.
@@ -77,7 +69,7 @@ impl Error {
     /// Returns the request's method and its URL without query values, if a request caused the error.
     pub fn request(&self) -> Option<(&Method, &str)> {
         match &self.0.context {
-            Some(Context::Request { method, url }) => Some((method, url)),
+            Some(Context::Request { method, url, .. }) => Some((method, url)),
             _ => None,
         }
     }
@@ -146,7 +138,7 @@ impl From<Fault> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.context {
-            Some(Context::Request { method, url }) => write!(f, "{method} {url}: ")?,
+            Some(Context::Request { method, url, .. }) => write!(f, "{method} {url}: ")?,
             Some(Context::Document(digest)) => write!(f, "{digest}: ")?,
             None => {}
         }

@@ -193,7 +193,7 @@
 //! | the request for a layer outside of its registry | the URL in its descriptor, without credentials; https, or http if the registry itself is accessed over http |
 //! | a token request | the realm; https, or http if the registry itself is accessed over http; redirected only within the realm's origin |
 //! | a retry with credentials, after a 401 | the registry's origin; a 401 from another origin is final |
-//! | a URL in an error | anywhere, but without the values of its query |
+//! | a URL in an error | anywhere, but without the values of its query, except `scope` and `service` of a token request |
 //!
 //! An origin is scheme, host and port (RFC 6454, section 4).
 //!

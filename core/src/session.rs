@@ -10,6 +10,7 @@ pub(crate) mod state;
 
 mod drive;
 mod lists;
+mod redact;
 mod schedule;
 mod send;
 mod settle;

@@ -49,6 +49,17 @@ impl Credentials {
     }
 }
 
+impl Credentials {
+    /// Returns the Authorization header with the user name and the secret, for redaction.
+    pub(crate) fn header(&self) -> Option<HeaderValue> {
+        match self {
+            Self::Basic { username, password } => basic(username, password),
+            Self::Identity(token) => basic(Self::IDENTITY_USER, token),
+            Self::Bearer(token) => bearer(token),
+        }
+    }
+}
+
 /// The error returned for a user name that contains a colon.
 ///
 /// Source: RFC 7617, section 2.

@@ -158,8 +158,15 @@ impl Logins {
     }
 
     pub(crate) fn has_login(&self, space: &ProtectionSpace) -> bool {
-        let login = self.spaces.get(space).map(|protection| &protection.login);
-        matches!(login, Some(Login::Known { found: Some(_), .. }))
+        self.login(space).is_some()
+    }
+
+    /// Returns the login, if one is known.
+    pub(crate) fn login(&self, space: &ProtectionSpace) -> Option<&Credentials> {
+        match &self.spaces.get(space)?.login {
+            Login::Known { found, .. } => found.as_ref(),
+            Login::Unknown | Login::Asked(_) => None,
+        }
     }
 
     /// Removes the challenge and the login, so the next request is sent without credentials. A space

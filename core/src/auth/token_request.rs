@@ -10,7 +10,6 @@ use crate::auth::tokens::TokenKey;
 use crate::config::Config;
 use crate::types::secret::Secret;
 use crate::wire::percent::push_pair;
-use crate::wire::redact::Redactor;
 use crate::wire::request::{Accepting, Payload};
 use crate::wire::status::RequestKind;
 use crate::wire::{request, status};
@@ -73,29 +72,30 @@ impl TokenRequest {
         switches
     }
 
-    /// Builds the request to `target`, which is [its URL](Self::uri) or a redirect's, and the redactor
-    /// for its response.
-    pub(crate) fn build(&self, config: &Config, target: Uri) -> (Request<Payload>, Redactor) {
+    /// Returns the login that the request contains.
+    pub(crate) fn login(&self) -> Option<&Credentials> {
+        self.key.credentials.as_ref()
+    }
+
+    /// Builds the request to `target`, which is [its URL](Self::uri) or a redirect's.
+    pub(crate) fn build(&self, config: &Config, target: Uri) -> Request<Payload> {
         let mut request = request::build(config, self.kind.method(), target, Accepting::Token);
-        let (authorization, refresh_token) = match &self.key.credentials {
-            Some(Credentials::Basic { username, password }) => (credentials::basic(username, password), None),
+        let authorization = match &self.key.credentials {
+            Some(Credentials::Basic { username, password }) => credentials::basic(username, password),
             Some(Credentials::Identity(token)) if self.kind == RequestKind::PostToken => {
                 let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
                 request.headers_mut().insert(CONTENT_TYPE, form_type);
                 *request.body_mut() = Payload::Bytes(self.form(token).into());
-                (None, Some(token))
+                None
             }
             // Servers without POST expect the user name of credential helpers.
-            Some(Credentials::Identity(token)) => {
-                (credentials::basic(Credentials::IDENTITY_USER, token), None)
-            }
-            Some(Credentials::Bearer(_)) | None => (None, None),
+            Some(Credentials::Identity(token)) => credentials::basic(Credentials::IDENTITY_USER, token),
+            Some(Credentials::Bearer(_)) | None => None,
         };
         if let Some(value) = authorization {
             request.headers_mut().insert(AUTHORIZATION, value);
         }
-        let redactor = Redactor::of(&request, refresh_token);
-        (request, redactor)
+        request
     }
 
     /// Returns the form that exchanges a refresh token for an access token.

@@ -119,6 +119,33 @@ impl InvalidManifest {
     }
 }
 
+impl InvalidManifest {
+    /// Rewrites the texts that come from the document or its headers. `change` receives one text at a time.
+    pub(crate) fn map_texts(&mut self, change: &mut impl FnMut(&str) -> String) {
+        let texts = match self {
+            Self::Conflict { first_says, second_says, .. } => vec![first_says, second_says],
+            Self::ContentType(text) | Self::Typed(text) => vec![text],
+            Self::Syntax { place, problem } | Self::Value { place, problem } => vec![place, problem],
+            Self::Missing { place, .. } => vec![place],
+            Self::Duplicate { place, key } | Self::Case { place, key, .. } => vec![place, key],
+            Self::Kind { media_type, .. } => {
+                *media_type = media_type.map_text(change);
+                Vec::new()
+            }
+            Self::Unrecognised
+            | Self::WebPage
+            | Self::Schema1
+            | Self::SchemaVersion(_)
+            | Self::Ambiguous(_)
+            | Self::TooLarge(_)
+            | Self::Encoding(_) => Vec::new(),
+        };
+        for text in texts {
+            *text = change(text);
+        }
+    }
+}
+
 /// The error returned when content does not match its descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(clippy::exhaustive_enums, reason = "one variant for each step of verification")]

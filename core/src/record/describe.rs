@@ -8,6 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Request};
 
+use crate::error::Error;
+use crate::error::texts::TextKind;
 use crate::op::ask::StoreContent;
 use crate::op::event::{Event, Retry};
 use crate::record::secrets::Secrets;
@@ -27,7 +29,7 @@ impl Secrets {
     /// further lines, indented by two spaces. There is no final newline.
     ///
     /// Equal outputs have equal texts. For documents and other content, the text contains the length and
-    /// the digest.
+    /// the digest. Errors and findings do not quote responses, apart from the messages of servers.
     pub fn describe(&mut self, output: &Output) -> String {
         match output {
             Output::Send(exchange) => self.exchange(exchange),
@@ -52,7 +54,7 @@ impl Secrets {
             uri.path(),
         );
         if let Some(query) = uri.query() {
-            push(&mut text, format_args!("?{}", self.query(query)));
+            push(&mut text, format_args!("?{}", self.query(query, exchange.awaiting.kind.url_kind())));
         }
         let form = is_form(request).then(|| self.form(request));
         for (name, value) in request.headers() {
@@ -136,20 +138,29 @@ impl Secrets {
             Event::Node(node) => node_text(node),
             Event::Skipped(descriptor) => format!("skipped {}", described(descriptor)),
             Event::Finding(finding) => {
-                let digest = finding.digest.as_ref().map(|digest| format!(" {digest}")).unwrap_or_default();
-                format!("finding {}{digest}: {}", finding.problem, self.reported(&finding.detail))
+                let known = finding.digest.as_ref().filter(|digest| digest.algorithm().is_some());
+                let digest = known.map(|digest| format!(" {digest}")).unwrap_or_default();
+                format!("finding {}{digest}", finding.problem)
             }
             Event::Retry(Retry { error, delay, failed }) => {
-                let error = error.clone().map_texts(|text| self.reported(text));
-                format!("retry in {} after {failed} failed: {error}", seconds(*delay))
+                format!("retry in {} after {failed} failed: {}", seconds(*delay), self.error(error))
             }
             Event::Warning(warning) => format!("warning: {}", self.reported(warning.text())),
             Event::Done => "done".to_owned(),
-            Event::Failed(error) => {
-                format!("failed: {}", error.clone().map_texts(|text| self.reported(text)))
-            }
+            Event::Failed(error) => format!("failed: {}", self.error(error)),
         };
         line(&text)
+    }
+
+    /// Returns an error without excerpts of responses, in which a replay may redact other words.
+    fn error(&self, error: &Error) -> Error {
+        error.clone().map_texts(|kind, text| match kind {
+            TextKind::Message => self.reported(text),
+            TextKind::Excerpt if text.len() >= 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) => {
+                text.to_owned()
+            }
+            TextKind::Excerpt => "...".to_owned(),
+        })
     }
 }
 

@@ -17,23 +17,18 @@ use crate::auth::credentials::Credentials;
 use crate::error::fault::Fault;
 use crate::header::challenge::Challenge;
 use crate::header::location::resolve;
-use crate::header::url;
+use crate::header::url::{UrlKind, map_secret_values};
 use crate::header::warning::Warning;
 use crate::record::secrets::Secrets;
+use crate::types::digest::Digest;
 use crate::types::secret::Secret;
 use crate::types::token;
 use crate::wire::exchange::transcript::{RecordedBody, Transcript};
 
 /// The headers that a session reads and that contain no secret. Any other header may contain one.
-const KEPT: [HeaderName; 7] = [
-    CONTENT_LENGTH,
-    CONTENT_TYPE,
-    CONTENT_ENCODING,
-    CONTENT_RANGE,
-    DATE,
-    HeaderName::from_static("docker-content-digest"),
-    RETRY_AFTER,
-];
+const KEPT: [HeaderName; 5] = [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_RANGE, DATE, RETRY_AFTER];
+
+const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
 impl Secrets {
     /// Returns credentials with a name in place of the password or the token.
@@ -92,6 +87,8 @@ impl Secrets {
         for (name, value) in headers {
             let values = match name {
                 name if KEPT.contains(name) => vec![value.clone()],
+                name if *name == CONTENT_ENCODING => vec![self.text_value(value)],
+                name if *name == DIGEST => self.digest(value).into_iter().collect(),
                 name if *name == LOCATION => vec![self.location(value)],
                 name if *name == WWW_AUTHENTICATE => vec![self.challenges(value)],
                 name if *name == WARNING => self.warnings(value),
@@ -104,9 +101,22 @@ impl Secrets {
         replaced
     }
 
+    fn text_value(&self, value: &HeaderValue) -> HeaderValue {
+        let replaced = value.to_str().map(|text| self.text(text)).ok();
+        replaced.and_then(|text| text.parse().ok()).unwrap_or_else(|| value.clone())
+    }
+
+    /// Returns a digest that can be verified unchanged, and none that the session ignores.
+    fn digest(&self, value: &HeaderValue) -> Option<HeaderValue> {
+        match value.to_str().map(|text| text.trim().parse::<Digest>()) {
+            Ok(Ok(digest)) => digest.algorithm().is_some().then(|| value.clone()),
+            _ => Some(self.text_value(value)),
+        }
+    }
+
     fn location(&mut self, value: &HeaderValue) -> HeaderValue {
         match value.to_str() {
-            Ok(text) => header_value(&self.url(text), value),
+            Ok(text) => header_value(&self.url(text, UrlKind::Other), value),
             Err(_) => masked_value(value, masked_url),
         }
     }
@@ -123,7 +133,7 @@ impl Secrets {
         let replaced = challenges.iter().cloned().map(|challenge| {
             challenge.map(|name, value| match name {
                 None => self.name(value),
-                Some("realm") => self.url(value),
+                Some("realm") => self.url(value, UrlKind::TokenRequest),
                 // Requests repeat these values.
                 Some("service" | "scope") => value.to_owned(),
                 Some(_) => self.text(value),
@@ -145,7 +155,7 @@ impl Secrets {
     }
 
     /// Returns an absolute or relative URL, with names in place of the values of its query.
-    fn url(&mut self, text: &str) -> String {
+    fn url(&mut self, text: &str, kind: UrlKind) -> String {
         if !text.contains(['?', '@', '#']) {
             return text.to_owned();
         }
@@ -154,19 +164,14 @@ impl Secrets {
         }
         let text = text.split_once('#').map_or(text, |(text, _)| text);
         match text.split_once('?') {
-            Some((path, query)) => format!("{path}?{}", self.query(query)),
+            Some((path, query)) => format!("{path}?{}", self.query(query, kind)),
             None => text.to_owned(),
         }
     }
 
     /// Returns a URL's query with names in place of its values.
-    pub(super) fn query(&mut self, query: &str) -> String {
-        let pairs = query.split('&').map(|pair| {
-            let value = url::secret_value(pair).unwrap_or_default();
-            let public = pair.strip_suffix(value).unwrap_or_default();
-            format!("{public}{}", self.name(value))
-        });
-        pairs.collect::<Vec<_>>().join("&")
+    pub(super) fn query(&mut self, query: &str, kind: UrlKind) -> String {
+        map_secret_values(query, kind, |value| self.name(value))
     }
 
     /// Returns the body of an error response, which parses to the same codes and messages.
@@ -260,12 +265,12 @@ fn masked(value: &[u8], is_secret: impl Fn(usize) -> bool) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Responder;
+    use crate::auth::credentials;
+    use crate::error::{Error, Responder};
     use crate::types::secret::Secret;
     use crate::wire::error_body;
     use crate::wire::redact::Redactor;
-    use crate::wire::request::Payload;
-    use http::{Request, StatusCode};
+    use http::StatusCode;
 
     fn header(secrets: &mut Secrets, name: HeaderName, value: &[u8]) -> String {
         let headers = HeaderMap::from_iter([(name, HeaderValue::from_bytes(value).unwrap())]);
@@ -279,7 +284,7 @@ mod tests {
         let mut secrets = Secrets::new();
         for (value, shown) in [
             ("/v2/a/blobs/x", "/v2/a/blobs/x"),
-            ("https://h/a?sig=s3cret&scope=x&e=9", "https://h/a?sig=SECRET-1&scope=x&e=SECRET-2"),
+            ("https://h/a?sig=s3cret&scope=x;e=9", "https://h/a?sig=SECRET-1&scope=SECRET-2;e=SECRET-3"),
             ("?s3cret", "?SECRET-1"),
             ("../a?a=&b=s3cret#s3cret", "../a?a=&b=SECRET-1"),
             ("https://h/a@b", "https://h/a@b"),
@@ -369,15 +374,18 @@ mod tests {
     fn an_error_body_parses_to_the_same_errors() {
         let password = r#"s3/cr"et"#;
         let asked = |password: &str| {
-            let mut request = Request::new(Payload::Empty);
-            let basic = format!("Basic {}", STANDARD.encode(format!("user:{password}")));
-            request.headers_mut().insert(http::header::AUTHORIZATION, basic.parse().unwrap());
-            Redactor::of(&request, None)
+            let mut redactor = Redactor::default();
+            redactor.add_header(&credentials::basic("user", &password.into()).unwrap());
+            redactor
         };
         let read = |body: &[u8], redactor: &Redactor| {
             let headers = HeaderMap::new();
             let by = Responder::Registry;
-            error_body::refusal(StatusCode::NOT_FOUND, by, &headers, body, redactor, 9).errors
+            let refusal = error_body::refusal(StatusCode::NOT_FOUND, by, &headers, body, 9);
+            let method = http::Method::GET;
+            Error::of_request(&method, String::new(), 0, refusal)
+                .map_texts(|_, text| redactor.hide(text))
+                .to_string()
         };
         let basic = STANDARD.encode(format!("user:{password}"));
         for body in [
@@ -405,6 +413,21 @@ mod tests {
             assert!(!shown.contains(password) && !shown.contains(&basic), "{shown}");
         }
         assert_eq!(Secrets::new().refusal(&Bytes::from_static(b"\xff s3cret")), "");
+    }
+
+    #[test]
+    fn headers_that_repeat_a_secret_have_its_name() {
+        let mut secrets = Secrets::new();
+        let _ = secrets.name("s3cret");
+        let sha256 = format!("sha256:{}", "0".repeat(64));
+        for (name, value, shown) in [
+            (CONTENT_ENCODING, "S3CRET", "SECRET-1"),
+            (DIGEST, "no s3cret", "no SECRET-1"),
+            (DIGEST, "s3cret:0", ""),
+            (DIGEST, &sha256, &sha256),
+        ] {
+            assert_eq!(header(&mut secrets, name, value.as_bytes()), shown);
+        }
     }
 
     #[test]

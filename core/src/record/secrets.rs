@@ -1,39 +1,34 @@
 //! Replaces secrets with names.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Bound;
 
-use crate::wire::percent;
-use crate::wire::redact::MARK;
+use crate::header::url::MARK;
+use crate::wire::redact;
 
 /// Replaces the secrets of a conversation with names: `SECRET-1`, `SECRET-2` and so on, in order of
 /// appearance. A secret always has the same name.
 ///
 /// Use one value per conversation, and pass it the inputs and outputs in order. Secrets are passwords,
-/// refresh and access tokens, and the values of a URL's query, except for `scope` and `service`. Names are
-/// not replaced, so the text of a replay equals the text of the recording.
+/// refresh and access tokens, and the values of a URL's query, except for the `scope` and `service` of a
+/// token request. Names are not replaced, so the text of a replay equals the text of the recording.
 ///
 /// Texts from a server or a driver, such as an error message, may repeat a secret. There a secret is
-/// replaced once it is known, also in its percent-encoded form and in Basic credentials. A secret of fewer
-/// than four bytes may occur in words by chance, and is not replaced in such texts.
+/// replaced once it is known, also in its percent-encoded form, in Basic credentials, in another case or cut
+/// off. A secret of fewer than four bytes may occur in words by chance, and one that begins with `SECRET-`
+/// in names: these are not replaced in such texts.
 #[derive(Clone, Default)]
 pub struct Secrets {
     /// The name of each secret.
     names: BTreeMap<String, String>,
     /// The name of each secret, by every form in which texts may contain it.
     forms: BTreeMap<String, String>,
-    /// The lengths of those forms, in bytes.
-    lengths: BTreeSet<usize>,
     /// The highest number in a name.
     last: u64,
 }
 
 impl Secrets {
     const PREFIX: &str = "SECRET-";
-
-    /// The length in bytes of the shortest form that is replaced in texts, as in a session's redaction.
-    const MIN_LEN: usize = 4;
 
     /// Creates a value that knows no secrets.
     pub fn new() -> Self {
@@ -58,21 +53,18 @@ impl Secrets {
         let name = format!("{}{}", Self::PREFIX, self.last);
         self.names.insert(secret.to_owned(), name.clone());
         self.add_form(secret, &name);
-        if let Some(decoded) = percent::decode(secret) {
-            self.add_form(&decoded, &name);
-        }
-        let mut encoded = String::new();
-        percent::push_pair(&mut encoded, "", secret);
-        self.add_form(encoded.trim_start_matches('='), &name);
         name
     }
 
-    /// Adds a form in which texts may contain a secret.
-    pub(super) fn add_form(&mut self, form: &str, name: &str) {
-        let is_mark = form == MARK || form.starts_with(Self::PREFIX);
-        if form.len() >= Self::MIN_LEN && !name.is_empty() && !is_mark {
-            self.lengths.insert(form.len());
-            self.forms.entry(form.to_owned()).or_insert_with(|| name.to_owned());
+    /// Adds a secret, in each form in which texts may contain it.
+    pub(super) fn add_form(&mut self, secret: &str, name: &str) {
+        let mut forms = Vec::new();
+        redact::push_forms(&mut forms, secret);
+        let mark = MARK.to_ascii_lowercase();
+        let prefix = Self::PREFIX.to_ascii_lowercase();
+        forms.retain(|form| *form != mark && !form.starts_with(&prefix) && !name.is_empty());
+        for form in forms {
+            self.forms.entry(form).or_insert_with(|| name.to_owned());
         }
     }
 
@@ -88,39 +80,14 @@ impl Secrets {
     }
 
     fn replace(&self, text: &str, kept: Option<&str>) -> String {
-        let mut replaced = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(first) = rest.chars().next() {
-            if let Some(kept) = kept
-                && let Some(after) = rest.strip_prefix(kept)
-            {
-                replaced.push_str(kept);
-                rest = after;
-                continue;
-            }
-            let found = self.lengths.iter().rev().find_map(|length| {
-                let form = rest.get(..*length)?;
-                self.forms.get(form).map(|name| (*length, name))
-            });
-            let found = found.or_else(|| self.truncated(rest).map(|name| (rest.len(), name)));
-            let Some((length, name)) = found else {
-                replaced.push(first);
-                rest = &rest[first.len_utf8()..];
-                continue;
-            };
-            replaced.push_str(name);
-            rest = &rest[length..];
-        }
-        replaced
-    }
-
-    /// Returns the name of a secret that starts with this text.
-    fn truncated(&self, text: &str) -> Option<&String> {
-        if text.len() < Self::MIN_LEN {
-            return None;
-        }
-        let (form, name) = self.forms.range::<str, _>((Bound::Included(text), Bound::Unbounded)).next()?;
-        form.starts_with(text).then_some(name)
+        let lower = text.to_ascii_lowercase();
+        let marks = kept
+            .into_iter()
+            .flat_map(|kept| text.match_indices(kept).map(move |(at, _)| (at..at + kept.len(), kept)));
+        let found = self.forms.iter().flat_map(|(form, name)| {
+            redact::places(form, &lower).into_iter().map(|place| (place, name.as_str()))
+        });
+        redact::replace(text, marks.chain(found).collect())
     }
 }
 

@@ -1,13 +1,13 @@
 //! Bookkeeping: how operations and tasks enter and leave the queues and maps of a session.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 
 use crate::error::Error;
 use crate::op::event::Event;
 use crate::session::lanes::Job;
 use crate::session::state::Session;
-use crate::session::task::{Half, Task, TaskState};
+use crate::session::task::{Half, Purpose, Task, TaskState};
 use crate::types::id::{ExchangeId, OpId, TaskId};
 use crate::wire::origin::Origin;
 
@@ -115,6 +115,17 @@ impl Session {
             other.is_some_and(|other| !is_out(other))
         };
         self.in_flight.values().filter_map(|id| self.tasks.get(id)).filter(|task| counts(task)).all(waits)
+    }
+
+    /// Returns the operations that a task serves, each once.
+    pub(super) fn ops_of(&self, id: TaskId) -> BTreeSet<OpId> {
+        match self.tasks.get(&id).map(|task| &task.purpose) {
+            Some(Purpose::Fetch { op, .. }) => BTreeSet::from([*op]),
+            Some(Purpose::Token(_)) => {
+                self.auth.waiting_for(id).filter_map(|id| self.tasks.get(&id)?.op()).collect()
+            }
+            None => BTreeSet::new(),
+        }
     }
 
     /// Stops all tasks of the operation.

@@ -9,6 +9,7 @@ use crate::op::operation::Operation;
 use crate::types::id::{QueryId, TaskId};
 use crate::types::time::Time;
 use crate::wire::origin::Origin;
+use crate::wire::redact::Redactor;
 
 /// A running operation, with the session's state for it.
 pub(crate) struct Running {
@@ -24,6 +25,8 @@ pub(crate) struct Running {
     pub(crate) notices: VecDeque<Event>,
     /// The warnings that were reported.
     pub(crate) warned: BTreeSet<Warning>,
+    /// What its ended requests have shown.
+    pub(crate) shown: Redactor,
     pub(crate) paused: bool,
     pub(crate) deadline: Option<Time>,
     /// The error with which the session ends it.
@@ -44,6 +47,7 @@ impl Running {
             to_ask: BTreeSet::new(),
             notices: VecDeque::new(),
             warned: BTreeSet::new(),
+            shown: Redactor::default(),
             paused: false,
             deadline: None,
             ended: None,

@@ -49,14 +49,16 @@ impl Session {
                 continue;
             };
             let question = match output {
-                OpOutput::Event(event @ (Event::Done | Event::Failed(_))) => {
+                OpOutput::Event(mut event @ (Event::Done | Event::Failed(_))) => {
+                    self.redact(op, &mut event);
                     self.ready.pop_front();
                     self.remove(op);
                     return Some(Output::Event(op, event));
                 }
-                OpOutput::Event(event) => {
+                OpOutput::Event(mut event) => {
                     // The reported event frees space in the operation's window of fetches.
                     self.wake(op);
+                    self.redact(op, &mut event);
                     return Some(Output::Event(op, event));
                 }
                 OpOutput::Held(descriptor) => Question::Held { op, descriptor },

@@ -25,7 +25,6 @@ use crate::wire::exchange::sending::Sending;
 use crate::wire::exchange::sink::Sink;
 use crate::wire::exchange::want::{BlobWant, ManifestWant, Want};
 use crate::wire::origin::{self, Origin};
-use crate::wire::redact::Redactor;
 use crate::wire::request::{self, Accepting};
 use crate::wire::status::RequestKind;
 
@@ -173,10 +172,9 @@ impl Session {
     fn dispatch(&mut self, id: TaskId, authorization: Option<HeaderValue>) -> Option<Exchange> {
         let limits = &self.config.limits;
         let task = self.tasks.get_mut(&id)?;
-        let (request, redactor, want) = match &task.purpose {
+        let (request, want) = match &task.purpose {
             Purpose::Token(token) => {
-                let (request, redactor) = token.build(&self.config, task.uri.clone());
-                (request, redactor, Want::Token(limits.token_bytes))
+                (token.build(&self.config, task.uri.clone()), Want::Token(limits.token_bytes))
             }
             Purpose::Fetch { fetch, .. } => {
                 let (accepting, want) = match (&task.part, &fetch.kind) {
@@ -192,11 +190,11 @@ impl Session {
                 if let FetchKind::Call(call) = &fetch.kind {
                     *request.body_mut() = call.payload.clone();
                 }
+                task.authorization.clone_from(&authorization);
                 if let Some(value) = authorization {
                     request.headers_mut().insert(AUTHORIZATION, value);
                 }
-                let redactor = Redactor::of(&request, None);
-                (request, redactor, want)
+                (request, want)
             }
         };
         let mut request = request;
@@ -214,7 +212,6 @@ impl Session {
             sent,
             keep: None,
         };
-        task.redactor = redactor;
         task.state = TaskState::InFlight(exchange);
         let kept = task.half.as_mut().and_then(|half| half.slot.take());
         self.lanes.sent(&task.origin, kept.as_ref(), self.now);

@@ -1,6 +1,5 @@
 //! Handles the end of an exchange: the task ends, is redirected, or is retried.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
@@ -16,17 +15,15 @@ use crate::types::id::{OpId, TaskId};
 use crate::types::token::TokenAnswer;
 use crate::wire::exchange::completion::{Completion, Outcome};
 use crate::wire::exchange::want::BlobWant;
-use crate::wire::redact::Redactor;
 use crate::wire::status::{self, Class, RequestKind};
 use crate::wire::{error_body, origin};
 
 impl Session {
     /// Applies a completion to its task.
     pub(super) fn settle(&mut self, id: TaskId, completion: Completion) {
-        let Some(task) = self.tasks.get_mut(&id) else { return };
-        let redactor = std::mem::take(&mut task.redactor);
+        let Some(task) = self.tasks.get(&id) else { return };
         if let (Some((_, headers)), Some(op)) = (&completion.head, task.op()) {
-            self.warn(op, headers, &redactor);
+            self.warn(op, headers);
         }
         if !self.tasks.get(&id).is_some_and(|task| matches_task(task, &completion.outcome)) {
             let message = "the completion belongs to another exchange";
@@ -39,7 +36,7 @@ impl Session {
             (Outcome::Token(token), _) => self.token_settled(id, Ok(&token)),
             (Outcome::Partial(part, cause), _) => self.resume_later(id, part, cause),
             (Outcome::Refused(body), Some((status, headers))) => {
-                self.refused(id, status, &headers, &body, &redactor);
+                self.refused(id, status, &headers, &body);
             }
             (Outcome::WrongPart(cause), _) => self.fail_unless_whole_helps(id, cause),
             (Outcome::Failed(cause), _) if self.starts_over(id, &cause) => {}
@@ -51,21 +48,14 @@ impl Session {
         }
     }
 
-    fn refused(
-        &mut self,
-        id: TaskId,
-        status: StatusCode,
-        headers: &HeaderMap,
-        body: &[u8],
-        redactor: &Redactor,
-    ) {
+    fn refused(&mut self, id: TaskId, status: StatusCode, headers: &HeaderMap, body: &[u8]) {
+        self.remember(id);
         if self.fall_back_to_get(id, status) {
             return;
         }
         let Some(task) = self.tasks.get(&id) else { return };
         let by = responder(task);
-        let mut refusal =
-            error_body::refusal(status, by, headers, body, redactor, self.config.limits.error_entries);
+        let mut refusal = error_body::refusal(status, by, headers, body, self.config.limits.error_entries);
         match (task.kind.classify(status), &task.purpose) {
             (Class::Redirect, _) => self.redirected(id, headers),
             (Class::Challenge, Purpose::Fetch { fetch, .. }) if by == Responder::Registry => {
@@ -145,6 +135,7 @@ impl Session {
 
     /// Ends a token request, and resumes or fails the tasks that wait for its token.
     fn token_settled(&mut self, id: TaskId, outcome: Result<&TokenAnswer, &Error>) {
+        self.remember(id);
         self.tasks.remove(&id);
         for (waiting, outcome) in self.auth.fetched(id, outcome, self.now, self.targets) {
             match outcome {
@@ -169,6 +160,7 @@ impl Session {
 
     /// Handles a failed attempt: retries it if that may help.
     pub(super) fn attempt_failed(&mut self, id: TaskId, cause: Cause) {
+        self.remember(id);
         let Some(task) = self.tasks.get(&id) else { return };
         if retry::is_retryable(task.kind, &cause) {
             self.retry_later(id, cause, None);
@@ -249,28 +241,17 @@ impl Session {
 
     fn report_retry(&mut self, id: TaskId, cause: Cause, delay: Duration) {
         let Some(task) = self.tasks.get(&id) else { return };
-        let error = Error::of_request(&task.kind.method(), &task.uri, cause);
+        let error = task.error(cause);
         let failed = task.failed;
         for op in self.ops_of(id) {
             self.notice(op, Event::Retry(Retry { error: error.clone(), delay, failed }));
         }
     }
 
-    /// Returns the operations that a task serves, each once.
-    fn ops_of(&self, id: TaskId) -> BTreeSet<OpId> {
-        match self.tasks.get(&id).map(|task| &task.purpose) {
-            Some(Purpose::Fetch { op, .. }) => BTreeSet::from([*op]),
-            Some(Purpose::Token(_)) => {
-                self.auth.waiting_for(id).filter_map(|id| self.tasks.get(&id)?.op()).collect()
-            }
-            None => BTreeSet::new(),
-        }
-    }
-
     /// Fails a task.
     pub(super) fn fail_task(&mut self, id: TaskId, cause: Cause) {
         let Some(task) = self.tasks.get(&id) else { return };
-        let error = Error::of_request(&task.kind.method(), &task.uri, cause);
+        let error = task.error(cause);
         match &task.purpose {
             Purpose::Fetch { .. } => self.end(id, Err(error)),
             Purpose::Token(_) => self.token_settled(id, Err(&error)),
@@ -279,18 +260,23 @@ impl Session {
 
     /// Ends a fetch.
     pub(super) fn end(&mut self, id: TaskId, outcome: Result<Fetched, Error>) {
-        let Some(Task { purpose: Purpose::Fetch { op, fetch }, .. }) = self.remove_task(id) else { return };
-        if let Some(running) = self.ops.get_mut(&op) {
+        let Some(task) = self.remove_task(id) else { return };
+        let Purpose::Fetch { op, fetch } = &task.purpose else { return };
+        if let Some(running) = self.ops.get_mut(op) {
             running.tasks.remove(&id);
-            running.op.settle(&fetch, outcome);
-            self.wake(op);
+            task.add_to(&mut running.shown);
+            running.op.settle(fetch, outcome);
+            self.wake(*op);
         }
     }
 
-    fn warn(&mut self, op: OpId, headers: &HeaderMap, redactor: &Redactor) {
+    fn warn(&mut self, op: OpId, headers: &HeaderMap) {
         let limit = self.config.limits.warnings;
+        let mut warnings = error_body::warnings(headers).take(limit).peekable();
+        let redactor = warnings.peek().map(|_| self.redactor(op)).unwrap_or_default();
         let Some(running) = self.ops.get_mut(&op) else { return };
-        for warning in error_body::warnings(headers, redactor) {
+        for warning in warnings {
+            let warning = warning.map(|text| redactor.hide(text));
             if running.warned.len() < limit && running.warned.insert(warning.clone()) {
                 running.notices.push_back(Event::Warning(warning));
             }

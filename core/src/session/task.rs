@@ -1,14 +1,15 @@
 //! A task: one fetch, across all its requests.
 
-use http::Uri;
+use http::{HeaderValue, Uri};
 
 use crate::auth::token_request::TokenRequest;
+use crate::error::{Cause, Error};
+use crate::header::url;
 use crate::op::operation::Fetch;
 use crate::types::id::{ExchangeId, OpId, TaskId};
 use crate::types::time::Time;
 use crate::wire::exchange::want::BlobWant;
 use crate::wire::origin::Origin;
-use crate::wire::redact::Redactor;
 use crate::wire::status::RequestKind;
 
 pub(crate) struct Task {
@@ -26,8 +27,8 @@ pub(crate) struct Task {
     pub(crate) redirects: u32,
     /// The number of failed attempts since the last progress.
     pub(crate) failed: u32,
-    /// Redacts the secrets of the request in its response.
-    pub(crate) redactor: Redactor,
+    /// The Authorization header of the last request.
+    pub(crate) authorization: Option<HeaderValue>,
     /// The progress of a blob.
     pub(crate) part: Option<Box<BlobWant>>,
     /// Set for one half of a pair.
@@ -90,7 +91,7 @@ impl Task {
             origin,
             redirects: 0,
             failed: 0,
-            redactor: Redactor::default(),
+            authorization: None,
             part,
             half: None,
         }
@@ -101,6 +102,21 @@ impl Task {
             Purpose::Fetch { op, .. } => Some(*op),
             Purpose::Token(_) => None,
         }
+    }
+
+    /// Creates the error of a request.
+    pub(crate) fn error(&self, cause: Cause) -> Error {
+        let url = url::redacted(&self.uri, self.kind.url_kind());
+        let own = match &self.purpose {
+            Purpose::Fetch { .. } if self.redirects == 0 && self.kind != RequestKind::GetElsewhere => {
+                // The value of a digest may come from a document.
+                let name = url.rfind('/').unwrap_or_default();
+                url[name..].find(':').map_or(url.len(), |at| name + at + 1)
+            }
+            // A server supplied the URL.
+            _ => 0,
+        };
+        Error::of_request(&self.kind.method(), url, own, cause)
     }
 
     /// Sends the next request to this URL.

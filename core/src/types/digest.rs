@@ -60,6 +60,13 @@ impl Digest {
         }
     }
 
+    /// Returns the digest, or `redacted:redacted` if `change` changes its text. The name of a known algorithm
+    /// is not passed to it.
+    pub(crate) fn map_text(&self, change: &mut impl FnMut(&str) -> String) -> Self {
+        let text = if self.algorithm().is_some() { self.encoded() } else { self.to_string() };
+        if change(&text) == text { self.clone() } else { Self(Repr::Other("redacted:redacted".into())) }
+    }
+
     /// Returns the text before the colon.
     pub fn algorithm_name(&self) -> &str {
         match &self.0 {

@@ -67,6 +67,11 @@ impl MediaType {
         &self.0
     }
 
+    /// Returns the type with its text changed, or `redacted/redacted` if the result is not a media type.
+    pub(crate) fn map_text(&self, change: &mut impl FnMut(&str) -> String) -> Self {
+        change(self.as_str()).parse().unwrap_or(Self(Cow::Borrowed("redacted/redacted")))
+    }
+
     /// Returns the kind of document that the type names.
     pub fn kind(&self) -> Kind {
         if *self == Self::OCI_INDEX || *self == Self::DOCKER_LIST {

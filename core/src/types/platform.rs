@@ -62,6 +62,20 @@ impl Platform {
         })
     }
 
+    /// Returns the platform with its parts changed; a part that is not valid is kept.
+    pub(crate) fn map_texts(&self, change: &mut impl FnMut(&str) -> String) -> Self {
+        let mut changed = |part: &str| {
+            let text = change(part);
+            checked_part(&text).unwrap_or_else(|_| part.into())
+        };
+        Self {
+            os: changed(&self.os),
+            architecture: changed(&self.architecture),
+            variant: self.variant.as_deref().map(&mut changed),
+            os_version: self.os_version.as_deref().map(changed),
+        }
+    }
+
     /// Returns the operating system, one of Go's GOOS values.
     pub fn os(&self) -> &str {
         &self.os

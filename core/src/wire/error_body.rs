@@ -10,19 +10,16 @@ use crate::error::{Refusal, RegistryError, Responder};
 use crate::header::http_date::HttpDate;
 use crate::header::retry_after::RetryAfter;
 use crate::header::warning::Warning;
-use crate::wire::redact::Redactor;
 
-/// Parses the headers and body of an error response. The server may echo secrets of the request, which
-/// `redactor` removes.
+/// Parses the headers and body of an error response.
 pub(crate) fn refusal(
     status: StatusCode,
     by: Responder,
     headers: &HeaderMap,
     body: &[u8],
-    redactor: &Redactor,
     max_entries: usize,
 ) -> Refusal {
-    let errors = registry_errors(body, redactor, max_entries);
+    let errors = registry_errors(body, max_entries);
     let challenged = headers.contains_key(WWW_AUTHENTICATE);
     Refusal { status, by, errors, retry_after: retry_after(headers), challenged, with_login: false }
 }
@@ -38,43 +35,40 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 /// Returns the warnings of a response for the user. Invalid ones are skipped.
 ///
 /// Source: distribution-spec, "Warnings".
-pub(crate) fn warnings(headers: &HeaderMap, redactor: &Redactor) -> impl Iterator<Item = Warning> {
+pub(crate) fn warnings(headers: &HeaderMap) -> impl Iterator<Item = Warning> {
     let values = headers.get_all(WARNING).iter();
-    let warnings = values.flat_map(|value| Warning::parse(value.as_bytes()).unwrap_or_default());
-    warnings.map(|warning| warning.map(|text| redactor.hide(text)))
+    values.flat_map(|value| Warning::parse(value.as_bytes()).unwrap_or_default())
 }
 
 /// The maximum length of a code or message from an error body, in characters.
 const MAX_MESSAGE: usize = 300;
 
 /// Parses an error body: the specification's array, other JSON with a message, or text. HTML is ignored.
-fn registry_errors(body: &[u8], redactor: &Redactor, max_entries: usize) -> Vec<RegistryError> {
+fn registry_errors(body: &[u8], max_entries: usize) -> Vec<RegistryError> {
     let Ok(text) = std::str::from_utf8(body) else { return Vec::new() };
     let Ok(value) = serde_json::from_str::<Value>(text) else {
         let text = text.trim();
         let is_text = !text.is_empty() && !text.starts_with(['<', '{', '[']);
-        return is_text.then(|| sanitize("", text, redactor)).flatten().into_iter().collect();
+        return is_text.then(|| sanitize("", text)).flatten().into_iter().collect();
     };
     match value.get("errors").and_then(Value::as_array) {
-        Some(errors) => {
-            errors.iter().filter_map(|error| parse_error(error, redactor)).take(max_entries).collect()
-        }
-        None => parse_error(&value, redactor).into_iter().collect(),
+        Some(errors) => errors.iter().filter_map(parse_error).take(max_entries).collect(),
+        None => parse_error(&value).into_iter().collect(),
     }
 }
 
-fn parse_error(value: &Value, redactor: &Redactor) -> Option<RegistryError> {
+fn parse_error(value: &Value) -> Option<RegistryError> {
     let field = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
     let message =
         ["message", "error_description", "details", "error"].into_iter().map(field).find(|m| !m.is_empty());
-    sanitize(field("code"), message.or_else(|| value.as_str()).unwrap_or_default(), redactor)
+    sanitize(field("code"), message.or_else(|| value.as_str()).unwrap_or_default())
 }
 
 /// Sanitizes a code and a message. Returns `None` if both are empty.
-fn sanitize(code: &str, message: &str, redactor: &Redactor) -> Option<RegistryError> {
+fn sanitize(code: &str, message: &str) -> Option<RegistryError> {
     let sanitized = |text: &str| {
         let safe = |c: char| if c.is_control() { ' ' } else { c };
-        redactor.hide(text).chars().take(MAX_MESSAGE).map(safe).collect::<String>().trim().to_owned()
+        text.chars().take(MAX_MESSAGE).map(safe).collect::<String>().trim().to_owned()
     };
     let (code, message) = (sanitized(code), sanitized(message));
     (!code.is_empty() || !message.is_empty()).then_some(RegistryError { code, message })
@@ -85,7 +79,7 @@ mod tests {
     use super::*;
 
     fn shown(body: &str) -> String {
-        let entries = registry_errors(body.as_bytes(), &Redactor::default(), 2);
+        let entries = registry_errors(body.as_bytes(), 2);
         entries.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")
     }
 
@@ -111,7 +105,7 @@ mod tests {
             assert_eq!(shown(body), expected, "{body}");
         }
         for nothing in [&b"\xff\xfe"[..], b"\x01\x08", br#""\u0001""#, br#"{"errors":[{"code":"\u0001"}]}"#] {
-            assert_eq!(registry_errors(nothing, &Redactor::default(), 2), [], "{nothing:?}");
+            assert_eq!(registry_errors(nothing, 2), [], "{nothing:?}");
         }
     }
 

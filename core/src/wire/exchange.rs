@@ -14,8 +14,8 @@
 use std::fmt;
 
 use http::Request;
+use http::uri::Authority;
 
-use crate::header::url;
 use crate::types::id::{ExchangeId, OpId};
 use crate::wire::exchange::awaiting::Awaiting;
 use crate::wire::exchange::reach::Reach;
@@ -99,9 +99,12 @@ impl Exchange {
 }
 
 impl fmt::Debug for Exchange {
-    /// Omits the headers and the query's values, which may hold secrets.
+    /// Omits the headers, and of the URL all but its origin: a redirect's path may hold secrets too.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let asked = format!("{} {}", self.request.method(), url::redacted(self.request.uri()));
+        let uri = self.request.uri();
+        let (scheme, host) =
+            (uri.scheme_str().unwrap_or_default(), uri.authority().map_or("", Authority::as_str));
+        let asked = format!("{} {scheme}://{host}", self.request.method());
         f.debug_struct("Exchange").field("id", &self.id()).field("request", &asked).finish_non_exhaustive()
     }
 }

@@ -13,7 +13,7 @@ use http::{HeaderMap, Uri};
 use crate::config::PlainHttp;
 use crate::error::Misbehaviour;
 use crate::header::location::resolve;
-use crate::header::url::{redacted, shown};
+use crate::header::url::{UrlKind, redacted, unusable_shown};
 use crate::types::reference::registry::Registry;
 use crate::wire::endpoint::Endpoint;
 use crate::wire::head::single;
@@ -83,10 +83,10 @@ pub(crate) fn redirect(from: &Uri, headers: &HeaderMap, plain_http: PlainHttp) -
     let to = resolve(from, location.as_bytes())?;
     if to.scheme() == Some(&Scheme::HTTP) {
         if from.scheme() != Some(&Scheme::HTTP) {
-            return Err(unusable("Location", &format_args!("it redirects from https to {}", redacted(&to))));
+            return Err(unusable("Location", &format_args!("it redirects from https to {}", shown(&to))));
         }
         if !plain_http.allows(to.host().unwrap_or_default()) {
-            let problem = format_args!("it redirects to plain http, which is not allowed: {}", redacted(&to));
+            let problem = format_args!("it redirects to plain http, which is not allowed: {}", shown(&to));
             return Err(unusable("Location", &problem));
         }
     }
@@ -102,7 +102,7 @@ pub(crate) fn token_redirect(
 ) -> Result<Uri, Misbehaviour> {
     let to = redirect(from, headers, plain_http)?;
     if Origin::of(from) != Origin::of(&to) {
-        let problem = format_args!("it redirects a token request to another server: {}", redacted(&to));
+        let problem = format_args!("it redirects a token request to another server: {}", shown(&to));
         return Err(unusable("Location", &problem));
     }
     Ok(to)
@@ -116,8 +116,9 @@ pub(crate) fn realm(from: &Uri, text: &str, plain_http: PlainHttp) -> Result<Uri
     let registry = Origin::of(from);
     let registry = registry.as_ref();
     let uri = resolve(from, text.as_bytes()).map_err(|_| "is not a valid http or https URL");
-    uri.and_then(|uri| no_weaker(registry, uri, plain_http))
-        .map_err(|why| unusable("WWW-Authenticate", &format_args!("its realm `{}` {why}", shown(text))))
+    uri.and_then(|uri| no_weaker(registry, uri, plain_http)).map_err(|why| {
+        unusable("WWW-Authenticate", &format_args!("its realm `{}` {why}", unusable_shown(text)))
+    })
 }
 
 /// Returns the URL of content outside of its registry, as given in a document, if requests to it are
@@ -147,6 +148,10 @@ fn no_weaker(registry: Option<&Origin>, uri: Uri, plain_http: PlainHttp) -> Resu
 /// Returns whether a request of an operation on `registry` may send credentials to `target`.
 pub(crate) fn may_authorize(registry: &Origin, target: &Origin) -> bool {
     registry == target
+}
+
+fn shown(uri: &Uri) -> String {
+    redacted(uri, UrlKind::Other)
 }
 
 fn unusable(name: &'static str, problem: &impl ToString) -> Misbehaviour {

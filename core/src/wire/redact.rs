@@ -1,124 +1,275 @@
-//! Redaction of secrets that a server echoes.
+//! Redaction of secrets that a server repeats.
 
-use std::borrow::Cow;
 use std::cmp::Reverse;
+use std::collections::VecDeque;
+use std::ops::Range;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::Request;
-use http::header::AUTHORIZATION;
+use http::{HeaderValue, Uri};
 
-use crate::header::url;
-use crate::types::secret::Secret;
+use crate::header::url::{MARK, UrlKind, redact_all, secret_values};
 use crate::wire::percent;
-use crate::wire::request::Payload;
 
-/// Replaces a secret in a reported text.
-pub(crate) const MARK: &str = "REDACTED";
-
-/// The secrets of a request, in every form that its server has seen.
+/// What requests have shown to servers: Authorization headers, and URLs whose queries may hold secrets.
 ///
-/// Servers and proxies in debug mode echo the request in their response, and responses become part of
-/// errors and events that are displayed.
+/// Servers and proxies in debug mode repeat the request in their response, and parts of responses become
+/// parts of errors and events that are displayed. The forms of the secrets are computed only when a text is
+/// redacted, so that a request that succeeds costs little.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Redactor(Vec<Secret>);
+pub(crate) struct Redactor {
+    headers: VecDeque<HeaderValue>,
+    urls: VecDeque<(Uri, UrlKind)>,
+}
 
 impl Redactor {
-    /// Shorter values would match ordinary words by chance and are too short to be secrets.
-    const MIN_LEN: usize = 4;
+    /// The number of headers, and of URLs, that are remembered. The oldest is dropped.
+    const MAX: usize = 16;
 
-    /// Collects the secrets of a request, including `refresh_token` if its form contains one.
-    pub(crate) fn of(request: &Request<Payload>, refresh_token: Option<&Secret>) -> Self {
-        let mut secrets: Vec<String> = Vec::new();
-        let authorization = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        if let Some((scheme, shown)) = authorization.and_then(|text| text.split_once(' ')) {
+    /// The number of values in a query that are recognized. Signed URLs have about ten.
+    const MAX_VALUES: usize = 64;
+
+    /// Adds what a request shows.
+    pub(crate) fn add(&mut self, authorization: Option<&HeaderValue>, uri: &Uri, kind: UrlKind) {
+        if let Some(header) = authorization {
+            self.add_header(header);
+        }
+        if uri.query().is_some() {
+            if self.urls.len() == Self::MAX {
+                self.urls.pop_front();
+            }
+            self.urls.push_back((uri.clone(), kind));
+        }
+    }
+
+    /// Adds an Authorization header.
+    pub(crate) fn add_header(&mut self, header: &HeaderValue) {
+        if self.headers.contains(header) {
+            return;
+        }
+        if self.headers.len() == Self::MAX {
+            self.headers.pop_front();
+        }
+        self.headers.push_back(header.clone());
+    }
+
+    /// Redacts the secrets in a text, also in other forms, in other case or cut off, and the URLs in it.
+    pub(crate) fn hide(&self, text: &str) -> String {
+        let lower = text.to_ascii_lowercase();
+        let forms = self.forms();
+        let places = forms.iter().flat_map(|form| places(form, &lower));
+        redact_all(&replace(text, places.map(|place| (place, MARK)).collect()))
+    }
+
+    /// Returns all forms of the secrets, in lower case.
+    fn forms(&self) -> Vec<String> {
+        let mut forms = Vec::new();
+        for header in &self.headers {
+            let Some((scheme, shown)) = header.to_str().ok().and_then(|text| text.split_once(' ')) else {
+                continue;
+            };
+            push_forms(&mut forms, shown);
             if scheme == "Basic"
                 && let Some(login) =
                     STANDARD.decode(shown).ok().and_then(|bytes| String::from_utf8(bytes).ok())
                 && let Some((_, password)) = login.split_once(':')
             {
-                secrets.push(password.to_owned());
+                push_forms(&mut forms, password);
+                push_forms(&mut forms, shown.trim_end_matches('='));
             }
-            secrets.push(shown.to_owned());
         }
-        if let (Payload::Bytes(form), Some(token)) = (request.body(), refresh_token) {
-            secrets.push(token.reveal().to_owned());
-            let form = String::from_utf8_lossy(form);
-            let encoded = form.split('&').find_map(|pair| pair.strip_prefix("refresh_token="));
-            secrets.extend(encoded.map(str::to_owned));
+        for (uri, kind) in &self.urls {
+            for value in secret_values(uri, *kind).take(Self::MAX_VALUES) {
+                push_forms(&mut forms, value);
+            }
         }
-        for value in url::secret_values(request.uri()) {
-            secrets.extend(percent::decode(value).map(Cow::into_owned));
-            secrets.push(value.to_owned());
-        }
-        secrets.retain(|secret| secret.len() >= Self::MIN_LEN);
-        // Longest first, since one secret may be part of another.
-        secrets.sort_by_key(|secret| Reverse(secret.len()));
-        Self(secrets.into_iter().map(Secret::from).collect())
+        forms.sort_unstable();
+        forms.dedup();
+        forms
     }
+}
 
-    /// Redacts the secrets in a text, including a truncated secret at its end.
-    pub(crate) fn hide(&self, text: &str) -> String {
-        self.0.iter().map(Secret::reveal).fold(text.to_owned(), |text, secret| {
-            let text = text.replace(secret, MARK);
-            let longest = secret.len().min(text.len());
-            let truncated = (Self::MIN_LEN..=longest)
-                .rev()
-                .filter_map(|len| secret.get(..len))
-                .find_map(|start| text.strip_suffix(start));
-            truncated.map(|before| format!("{before}{MARK}")).unwrap_or(text)
-        })
+/// The length in bytes of the shortest form that is redacted. Shorter ones would match ordinary words by chance and are
+/// too short to be secrets.
+const MIN_LEN: usize = 4;
+
+/// The length of a part of a secret that does not occur by chance.
+const PART_LEN: usize = 16;
+
+/// Replaces places in a text. Of places that overlap, the first and longest is replaced, with all of them.
+pub(crate) fn replace(text: &str, mut places: Vec<(Range<usize>, &str)>) -> String {
+    places.sort_by_key(|(place, _)| (place.start, Reverse(place.end)));
+    let (mut replaced, mut at) = (String::with_capacity(text.len()), 0);
+    for (Range { start, end }, name) in places {
+        if start >= at {
+            replaced.push_str(text.get(at..start).unwrap_or_default());
+            replaced.push_str(name);
+        }
+        at = at.max(end);
     }
+    replaced.push_str(text.get(at..).unwrap_or_default());
+    replaced
+}
+
+/// Appends the forms in which texts repeat a secret, in lower case: verbatim, with percent-encoding or
+/// without, or escaped.
+pub(crate) fn push_forms(forms: &mut Vec<String>, secret: &str) {
+    let mut encoded = String::new();
+    percent::push_pair(&mut encoded, "", secret);
+    let decoded = percent::decode(secret).unwrap_or_default();
+    for form in [secret, &decoded, &encoded[1..], &secret.escape_debug().to_string()] {
+        if form.len() >= MIN_LEN {
+            forms.push(form.to_ascii_lowercase());
+        }
+    }
+}
+
+/// Returns the places of a secret in a text, both in lower case: the whole secret, long parts of it, and its
+/// beginning or end where the text is cut off.
+pub(crate) fn places(form: &str, text: &str) -> Vec<Range<usize>> {
+    // Most secrets do not occur, and there may be many.
+    let begins = form.get(..MIN_LEN).is_none_or(|begin| text.contains(begin));
+    if !begins && form.len() <= PART_LEN && !text.contains("... ") {
+        return Vec::new();
+    }
+    let mut places: Vec<_> = text.match_indices(form).map(|(at, _)| at..at + form.len()).collect();
+    let (secret, bytes) = (form.as_bytes(), text.as_bytes());
+    if secret.len() > PART_LEN {
+        let starts = (0..=secret.len() - PART_LEN).step_by(PART_LEN).chain([secret.len() - PART_LEN]);
+        for start in starts {
+            let Some(part) = form.get(start..start + PART_LEN) else { continue };
+            for (at, _) in text.match_indices(part) {
+                let before = common(secret[..start].iter().rev(), bytes[..at].iter().rev());
+                let after = common(secret[start..].iter(), bytes[at..].iter());
+                places.push(at - before..at + after);
+            }
+        }
+    }
+    // Excerpts are cut off with dots; a longer message loses its middle.
+    let cuts = text.match_indices("...").map(|(at, _)| at).chain([text.len()]);
+    for cut in cuts {
+        let lengths = (MIN_LEN..secret.len().min(cut + 1)).rev();
+        if let Some(length) = lengths.into_iter().find(|length| bytes[..cut].ends_with(&secret[..*length])) {
+            places.push(cut - length..cut);
+        }
+    }
+    for (at, dots) in text.match_indices("... ") {
+        let rest = &bytes[at + dots.len()..];
+        let lengths = (MIN_LEN..secret.len().min(rest.len() + 1)).rev();
+        let start = at + dots.len();
+        if let Some(length) =
+            lengths.into_iter().find(|length| rest.starts_with(&secret[secret.len() - length..]))
+        {
+            places.push(start..start + length);
+        }
+    }
+    for place in &mut places {
+        // A part may begin or end within a character.
+        while !text.is_char_boundary(place.start) {
+            place.start -= 1;
+        }
+        while !text.is_char_boundary(place.end) {
+            place.end += 1;
+        }
+    }
+    places
+}
+
+/// Returns the number of equal bytes at the start of both.
+fn common<'a>(a: impl Iterator<Item = &'a u8>, b: impl Iterator<Item = &'a u8>) -> usize {
+    a.zip(b).take_while(|(a, b)| a == b).count()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn of_header(value: &str) -> Redactor {
+        let mut redactor = Redactor::default();
+        redactor.add_header(&value.parse().unwrap());
+        redactor
+    }
+
+    #[track_caller]
+    fn check(redactor: &Redactor, cases: &[(&str, &str)]) {
+        for (said, shown) in cases {
+            assert_eq!(redactor.hide(said), *shown, "{said}");
+        }
+    }
+
     #[test]
     fn a_secret_is_redacted_in_every_form_that_the_server_saw() {
-        let mut request = Request::new(Payload::Empty);
-        request.headers_mut().insert(AUTHORIZATION, "Basic dXNlcjpodW50ZXIy".parse().unwrap());
-        let redactor = Redactor::of(&request, None);
-        let said = "Authorization: Basic dXNlcjpodW50ZXIy is user:hunter2";
-        assert_eq!(redactor.hide(said), "Authorization: Basic REDACTED is user:REDACTED");
+        let said = "Authorization: Basic dXNlcjpodW50ZXIy is user:hunter2, or application/vnd.HUNTER2";
+        let shown = "Authorization: Basic REDACTED is user:REDACTED, or application/vnd.REDACTED";
+        check(&of_header("Basic dXNlcjpodW50ZXIy"), &[(said, shown)]);
+        check(
+            &of_header("Bearer abc.def"),
+            &[
+                ("abc.def? abc!", "REDACTED? abc!"),
+                ("It was abc.de", "It was REDACTED"),
+                ("`It was abc.d...`", "`It was REDACTED...`"),
+                ("It... c.def was", "It... REDACTED was"),
+                ("It was abc", "It was abc"),
+                ("abc.defabc.def", "REDACTEDREDACTED"),
+            ],
+        );
+        // The password is x/y"z.
+        check(
+            &of_header("Basic dTp4L3kieg=="),
+            &[(r#"x/y"z, x/y%22z or x/y\"z of dTp4L3kieg"#, "REDACTED, REDACTED or REDACTED of REDACTED")],
+        );
+    }
 
-        request.headers_mut().insert(AUTHORIZATION, "Bearer abc.def".parse().unwrap());
-        assert_eq!(Redactor::of(&request, None).hide("abc.def? abc!"), "REDACTED? abc!");
-        assert_eq!(Redactor::of(&request, None).hide("It was abc.de"), "It was REDACTED");
-        assert_eq!(Redactor::of(&request, None).hide("It was abc"), "It was abc");
-
-        request.headers_mut().clear();
-        *request.body_mut() = Payload::Bytes("a=b&refresh_token=x%2Fyz".into());
-        let redactor = Redactor::of(&request, Some(&"x/yz".into()));
-        assert_eq!(redactor.hide("x/yz or x%2Fyz"), "REDACTED or REDACTED");
+    #[test]
+    fn long_parts_of_a_secret_are_redacted() {
+        let token = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIHZlcnkgbG9uZyBuYW1lIiwiaWF0IjoxNTE2MjM5MDIyfQ.";
+        let redactor = of_header(&format!("Bearer {token}"));
+        for part in [&token[..16], &token[token.len() - 16..], &token[3..40], &token[..70]] {
+            check(&redactor, &[(&format!("a {part}\u{e9}"), "a REDACTED\u{e9}")]);
+        }
+        check(&redactor, &[("eyJhbGciOiJub25", "REDACTED"), ("eyJhbGciOiJub25!", "eyJhbGciOiJub25!")]);
+        // The secret ends with the first byte of the character that follows its part.
+        let mut redactor = Redactor::default();
+        redactor.add(None, &"https://h/?a=0123456789abcdef%C3%A9".parse().unwrap(), UrlKind::Other);
+        check(&redactor, &[("0123456789abcdef\u{e8}", "REDACTED"), ("\u{e8}", "\u{e8}")]);
     }
 
     #[test]
     fn the_query_values_of_a_signed_url_are_redacted() {
-        let mut request = Request::new(Payload::Empty);
         for (uri, said, hidden) in [
             ("https://h/a?sig=x%2Fyz%3d&e=300", "x%2Fyz%3d is x/yz= for 300", "REDACTED is REDACTED for 300"),
             ("https://h/a?signature", "no signature", "no REDACTED"),
             ("https://h/a?a=twice&b=twicetwice", "twicetwice, twice", "REDACTED, REDACTED"),
-            (
-                "https://h/t?scope=repository:a:pull&service=host",
-                "host: repository:a:pull",
-                "host: repository:a:pull",
-            ),
+            ("https://h/a?a=one;two&service=name", "one;two of name", "REDACTED of REDACTED"),
         ] {
-            *request.uri_mut() = uri.parse().unwrap();
-            assert_eq!(Redactor::of(&request, None).hide(said), hidden, "{uri}");
+            let mut redactor = Redactor::default();
+            redactor.add(None, &uri.parse().unwrap(), UrlKind::Other);
+            check(&redactor, &[(said, hidden)]);
         }
+        let mut redactor = Redactor::default();
+        let uri = "https://h/t?scope=repository:a:pull&service=host&k=value".parse().unwrap();
+        redactor.add(None, &uri, UrlKind::TokenRequest);
+        check(&redactor, &[("host: repository:a:pull, value", "host: repository:a:pull, REDACTED")]);
     }
 
     #[test]
     fn short_values_are_not_redacted() {
-        let mut request = Request::new(Payload::Empty);
         for shown in ["Basic dXNlcjo=", "Basic dXNlcjpubw==", "Bearer abc"] {
-            request.headers_mut().insert(AUTHORIZATION, shown.parse().unwrap());
-            assert_eq!(Redactor::of(&request, None).hide("no abc"), "no abc", "{shown}");
+            check(&of_header(shown), &[("no abc", "no abc")]);
         }
-        assert_eq!(Redactor::default().hide("no"), "no");
+        check(&Redactor::default(), &[("no", "no"), ("", "")]);
+    }
+
+    #[test]
+    fn the_newest_secrets_are_remembered() {
+        let mut redactor = Redactor::default();
+        for number in 1000..1100 {
+            let uri = format!("https://h/?a=signature-{number}").parse().unwrap();
+            let header = format!("Bearer token-{number}").parse().unwrap();
+            redactor.add(Some(&header), &uri, UrlKind::Other);
+            redactor.add_header(&header);
+        }
+        check(&redactor, &[("signature-1099, token-1099", "REDACTED, REDACTED")]);
+        assert_eq!((redactor.headers.len(), redactor.urls.len()), (Redactor::MAX, Redactor::MAX));
     }
 }

@@ -39,6 +39,7 @@
 use http::{Method, StatusCode};
 
 use crate::error::{Refusal, Responder};
+use crate::header::url::UrlKind;
 
 /// A method on an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +133,14 @@ pub(crate) enum Class {
 }
 
 impl RequestKind {
+    /// Returns the kind of the request's URLs.
+    pub(crate) fn url_kind(self) -> UrlKind {
+        match self {
+            Self::GetToken | Self::PostToken => UrlKind::TokenRequest,
+            _ => UrlKind::Other,
+        }
+    }
+
     pub(crate) fn method(self) -> Method {
         match self {
             Self::GetVersion
