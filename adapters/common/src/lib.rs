@@ -16,7 +16,8 @@
 //! ```
 //!
 //! The rest is for authors of clients. A client builds its transport from [`Settings::network`], takes the
-//! other parts from [`Settings::into_parts`], and answers the session's queries for logins with [`look_up`].
+//! other parts from [`Settings::into_parts`], and answers the session's queries for logins with [`look_up`]
+//! and [`end_look_ups`].
 
 mod awaited;
 mod error;
@@ -32,6 +33,7 @@ pub use awaited::Awaited;
 pub use error::BuildError;
 pub use hooks::Hooks;
 pub use login::look_up;
+pub use login::{end_look_ups, look_up};
 pub use no_proxy::NoProxy;
 pub use proxy::Proxies;
 pub use roots::Roots;

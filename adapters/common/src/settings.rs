@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use oci_proto::header::Warning;
-use oci_proto::{Config, Limits, Retry, Session};
+use oci_proto::{Config, Limits, Retry, Secret, Session};
 use oci_proto_credentials::Store;
 use rustls::pki_types::CertificateDer;
 
@@ -159,18 +159,21 @@ impl Settings {
     ///
     /// `user_agent` is sent unless a [`config`](Self::config) was set.
     pub fn into_parts(self, user_agent: HeaderValue) -> Parts {
-        let config = self.config.unwrap_or_else(|| {
+        let mut config = self.config.unwrap_or_else(|| {
             let mut config = Config::default();
             config.user_agent = Some(user_agent);
             config
         });
+        // An invalid variable is an error of `network`.
+        let proxies = self.proxies.map_or_else(Proxies::from_env, Ok).unwrap_or_default();
+        config.proxies.extend([proxies.http, proxies.https].into_iter().flatten().map(Secret::from));
         let limits = config.limits.clone();
         // The seed is used only for the jitter of retries; the randomness of the standard library suffices.
         let seed = RandomState::new().hash_one(());
         Parts {
             session: Session::new(config, seed),
             limits,
-            credentials: self.credentials.unwrap_or_else(Store::from_env),
+            credentials: self.credentials.unwrap_or_else(Store::from_env).for_client(),
             idle_timeout: self.idle_timeout,
             timeout: self.timeout,
             hooks: self.hooks,

@@ -39,13 +39,21 @@ impl<'a> File<'a> {
         Ok(parse(&bytes).map_err(|why| fault(path, why))?.map(|content| Self { path, content }))
     }
 
-    /// Looks up a login in the file, or in a credential helper that it names.
+    /// Looks up a login in the file, or in a credential helper that it names. Also returns its source.
     pub(crate) fn look_up(
         &self,
         query: &CredentialsQuery,
         helpers: &Helpers,
-    ) -> Result<Option<Credentials>, Fault> {
-        look_up(&self.content, query, helpers).map_err(|why| fault(self.path, why))
+    ) -> Result<Option<(Credentials, String)>, Fault> {
+        let found = look_up(&self.content, query, helpers).map_err(|why| fault(self.path, why))?;
+        Ok(found.map(|(login, helper)| {
+            let path = self.path.display();
+            let source = match helper {
+                Some(helper) => format!("the credential helper `{}` in {path}", Helpers::program(helper)),
+                None => path.to_string(),
+            };
+            (login, source)
+        }))
     }
 }
 
@@ -81,11 +89,12 @@ fn parse(bytes: &[u8]) -> Result<Option<Object>, Cow<'static, str>> {
     }
 }
 
-fn look_up(
-    content: &Object,
+/// Returns the login, and the helper that it comes from, if any.
+fn look_up<'a>(
+    content: &'a Object,
     query: &CredentialsQuery,
     helpers: &Helpers,
-) -> Result<Option<Credentials>, String> {
+) -> Result<Option<(Credentials, Option<&'a str>)>, String> {
     let mut store = string(content, "credsStore")?.unwrap_or_default();
     if let Some(named) = object(content, "credHelpers")? {
         let key = matching(named, query).into_iter().find(Key::is_registry);
@@ -93,14 +102,16 @@ fn look_up(
         match (key, helper.map_err(|why| format!("`credHelpers`: {why}"))?.flatten()) {
             // An empty name exempts a registry from `credsStore`.
             (_, Some("")) => store = "",
-            (Some(key), Some(helper)) => return helpers.get(helper, key.text),
+            (Some(key), Some(helper)) => {
+                return Ok(helpers.get(helper, key.text)?.map(|login| (login, Some(helper))));
+            }
             _ => {}
         }
     }
     if !store.is_empty()
         && let Some(login) = helpers.get(store, query.registry.credentials_key())?
     {
-        return Ok(Some(login));
+        return Ok(Some((login, Some(store))));
     }
     let Some(auths) = object(content, "auths")? else { return Ok(None) };
     for key in matching(auths, query) {
@@ -111,8 +122,8 @@ fn look_up(
             }
             Err(why) => return Err(format!("`auths`: {why}")),
         };
-        if login.is_some() {
-            return Ok(login);
+        if let Some(login) = login {
+            return Ok(Some((login, None)));
         }
     }
     Ok(None)

@@ -1,6 +1,9 @@
 //! Credential helpers: programs that store logins.
 
-use std::ffi::OsString;
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -8,7 +11,7 @@ use oci_proto::Credentials;
 use serde_json::Value;
 
 use crate::entry::string;
-use crate::process::{Output, run};
+use crate::process::{Output, Processes};
 
 /// A helper's answer if it has no login, which is not an error.
 const NOT_FOUND: &[u8] = b"credentials not found in native keychain";
@@ -20,17 +23,24 @@ pub(crate) struct Helpers {
     pub(crate) path: Option<OsString>,
     /// The time limit for each.
     pub(crate) timeout: Duration,
+    /// Those that are running.
+    pub(crate) running: Processes,
 }
 
 impl Helpers {
+    /// Returns the program of a helper.
+    pub(crate) fn program(name: &str) -> String {
+        format!("docker-credential-{name}")
+    }
+
     /// Gets the login for a server from a helper.
     ///
     /// Source: docker-credential-helpers, README, "Development".
     pub(crate) fn get(&self, name: &str, server: &str) -> Result<Option<Credentials>, String> {
-        let program = format!("docker-credential-{name}");
+        let program = Self::program(name);
         self.run(&program, server)
-            .and_then(|output| read(&output))
-            .map_err(|why| format!("the credential helper `{}` {why}", printable(program.as_bytes())))
+            .and_then(|output| read(&output, &program, server))
+            .map_err(|why| format!("the credential helper `{}` {why}", printable(&program)))
     }
 
     fn run(&self, program: &str, server: &str) -> Result<Output, String> {
@@ -39,24 +49,45 @@ impl Helpers {
         if !program.bytes().all(plain) {
             return Err("has an invalid name: only letters, digits and -_.+ are allowed".to_owned());
         }
-        let mut command = Command::new(program);
-        command.arg("get");
-        if let Some(path) = &self.path {
-            command.env("PATH", path);
-        }
-        run(&mut command, server.as_bytes(), self.timeout).map_err(|error| error.to_string())
+        let path = self.path.clone().or_else(|| env::var_os("PATH")).unwrap_or_default();
+        let file = find(program, &path).ok_or("is not in PATH; install it, or remove it from the file")?;
+        let mut command = Command::new(file);
+        command.arg("get").env("PATH", path);
+        self.running.run(&mut command, server.as_bytes(), self.timeout).map_err(|error| error.to_string())
     }
 }
 
-fn read(output: &Output) -> Result<Option<Credentials>, String> {
+/// Finds a program in the directories of `PATH`. Relative ones, also empty ones, are skipped: what they lead
+/// to depends on the working directory, whose content may be another's.
+fn find(program: &str, path: &OsStr) -> Option<PathBuf> {
+    let name = format!("{program}{}", env::consts::EXE_SUFFIX);
+    let directories = env::split_paths(path).filter(|directory| directory.is_absolute());
+    let files: Vec<_> = directories.map(|directory| directory.join(&name)).collect();
+    // Running a file that is not executable yields the error to report.
+    let found = files.iter().find(|file| is_executable(file));
+    found.or_else(|| files.iter().find(|file| file.exists())).cloned()
+}
+
+#[cfg(unix)]
+fn is_executable(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_executable(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|found| found.is_file())
+}
+
+fn read(output: &Output, program: &str, server: &str) -> Result<Option<Credentials>, String> {
     let answer = output.stdout.trim_ascii();
     if answer == NOT_FOUND {
         return Ok(None);
     }
     if !output.status.success() {
-        // Helpers are expected to print errors to stdout, but many print them to stderr.
-        let message = if answer.is_empty() { &output.stderr } else { answer };
-        return Err(format!("failed ({}): {}", output.status, printable(message)));
+        // Its output may contain the login.
+        let status = output.status;
+        return Err(format!("failed ({status}); to see why, run: echo {server} | {program} get"));
     }
     let answer = match serde_json::from_slice(answer) {
         Ok(Value::Object(answer)) => answer,
@@ -74,17 +105,11 @@ fn read(output: &Output) -> Result<Option<Credentials>, String> {
     }
 }
 
-/// The start of a program's output, on one line.
-fn printable(output: &[u8]) -> String {
-    let output = String::from_utf8_lossy(output);
-    if output.contains('{') {
-        return "its output is not shown, since it may contain the login".to_owned();
+/// The start of a program's name, without control characters.
+fn printable(program: &str) -> String {
+    let mut shown: String = program.chars().filter(|c| !c.is_control()).take(300).collect();
+    if shown.len() < program.len() {
+        shown.push_str("...");
     }
-    let words: Vec<_> = output.split(|c: char| c.is_whitespace() || c.is_control()).collect();
-    let line = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(300) {
-        Some((end, _)) => format!("{}...", line.get(..end).unwrap_or_default()),
-        None if line.is_empty() => "no error message".to_owned(),
-        None => line,
-    }
+    shown
 }

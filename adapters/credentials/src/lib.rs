@@ -47,6 +47,13 @@
 //! `index.docker.io` and `registry-1.docker.io`. Helpers receive the key from `credHelpers`, or for
 //! `credsStore` the name of the registry, which for Docker Hub is the URL above.
 //!
+//! # Helpers
+//!
+//! A helper is a program `docker-credential-NAME` in a directory of `PATH`. Relative entries of `PATH` are
+//! skipped, and so are empty ones, which mean the working directory. A helper has its own process group, which
+//! is killed at the time limit, and with [`Store::kill_helpers`]; it cannot read from the terminal. Its output
+//! is not quoted in errors, since it may contain the login.
+//!
 //! Source: `containers-auth.json(5)`; Docker's documentation of `docker login`.
 
 mod entry;

@@ -1,25 +1,20 @@
-//! Runs a program with limits on its time and output.
+//! Runs a program with limits on its time and output, in a process group of its own.
 
 use std::fmt;
 use std::io::{self, Read, Write as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Longer than any login: no registry accepts a header of this size.
 const MAX_STDOUT: usize = 64 << 10;
-/// Longer than any error message.
-const MAX_STDERR: usize = 1 << 20;
-/// How long to wait for the rest of stderr after the program has exited: its own child may keep it open.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// The exit status and output of a program.
 pub(crate) struct Output {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: Vec<u8>,
-    /// Empty if the program succeeded.
-    pub(crate) stderr: Vec<u8>,
 }
 
 /// Why there is no output. Its message continues a sentence about the program.
@@ -33,9 +28,6 @@ pub(crate) enum RunError {
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Start(error) if error.kind() == io::ErrorKind::NotFound => {
-                write!(f, "is not in PATH; install it, or remove it from the file")
-            }
             Self::Start(error) => write!(f, "could not be started: {error}"),
             Self::Wait(error) => write!(f, "could not be waited for: {error}"),
             Self::TooSlow(timeout) => write!(f, "did not exit within {timeout:?}, and was killed"),
@@ -44,39 +36,150 @@ impl fmt::Display for RunError {
     }
 }
 
-/// Runs a program with a few bytes on stdin. On return it has exited or was killed, and is not a zombie.
-///
-/// Its own children are not killed: it stays in the process group of its caller, so that it can prompt on the
-/// terminal, and Ctrl-C stops it too.
-pub(crate) fn run(command: &mut Command, input: &[u8], timeout: Duration) -> Result<Output, RunError> {
-    let since = Instant::now();
-    let remaining = || timeout.saturating_sub(since.elapsed());
-    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut program = Program(command.spawn().map_err(RunError::Start)?);
-    let stdout = read_in_thread(program.0.stdout.take(), MAX_STDOUT).map_err(RunError::Start)?;
-    let stderr = read_in_thread(program.0.stderr.take(), MAX_STDERR).map_err(RunError::Start)?;
-    if let Some(mut stdin) = program.0.stdin.take() {
-        // Does not block, since the input fits into the pipe. The program may succeed without reading it.
-        let _ = stdin.write_all(input);
-    }
-    let Ok(stdout) = stdout.recv_timeout(remaining()) else { return Err(RunError::TooSlow(timeout)) };
-    if stdout.len() > MAX_STDOUT {
-        return Err(RunError::TooMuch);
-    }
-    // A program that has closed its stdout usually exits at once.
-    let mut pause = Duration::from_millis(1);
-    let status = loop {
-        if let Some(status) = program.0.try_wait().map_err(RunError::Wait)? {
-            break status;
+/// The programs that are running. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Processes {
+    running: Arc<Mutex<Vec<Running>>>,
+    /// Set if [`kill`](Self::kill) concerns only programs that were run with the same value.
+    owner: Option<Arc<()>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    owner: Option<Arc<()>>,
+}
+
+impl Processes {
+    /// Runs a program with a few bytes on stdin. Its stderr is dropped. On return it has exited or was killed
+    /// with its whole process group, and is not a zombie.
+    pub(crate) fn run(
+        &self,
+        command: &mut Command,
+        input: &[u8],
+        timeout: Duration,
+    ) -> Result<Output, RunError> {
+        let since = Instant::now();
+        let remaining = || timeout.saturating_sub(since.elapsed());
+        in_own_group(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()));
+        let (program, stdin, stdout) = self.start(command)?;
+        let stdout = read_in_thread(stdout, MAX_STDOUT).map_err(RunError::Start)?;
+        if let Some(mut stdin) = stdin {
+            // Does not block, since the input fits into the pipe. The program may succeed without reading it.
+            let _ = stdin.write_all(input);
         }
-        if remaining().is_zero() {
-            return Err(RunError::TooSlow(timeout));
+        let Ok(stdout) = stdout.recv_timeout(remaining()) else { return Err(RunError::TooSlow(timeout)) };
+        if stdout.len() > MAX_STDOUT {
+            return Err(RunError::TooMuch);
         }
-        thread::sleep(pause.min(remaining()));
-        pause = (pause * 2).min(Duration::from_millis(50));
-    };
-    let stderr = if status.success() { None } else { stderr.recv_timeout(GRACE).ok() };
-    Ok(Output { status, stdout, stderr: stderr.unwrap_or_default() })
+        // A program that has closed its stdout usually exits at once.
+        let mut pause = Duration::from_millis(1);
+        let status = loop {
+            if let Some(status) = program.exited().map_err(RunError::Wait)? {
+                break status;
+            }
+            if remaining().is_zero() {
+                return Err(RunError::TooSlow(timeout));
+            }
+            thread::sleep(pause.min(remaining()));
+            pause = (pause * 2).min(Duration::from_millis(50));
+        };
+        Ok(Output { status, stdout })
+    }
+
+    /// Returns a value that kills only programs of its own. This one kills those too.
+    pub(crate) fn separate(&self) -> Self {
+        Self { running: self.running.clone(), owner: Some(Arc::default()) }
+    }
+
+    /// Kills the running programs, with their process groups.
+    pub(crate) fn kill(&self) {
+        let is_own = |running: &Running| match (&self.owner, &running.owner) {
+            (None, _) => true,
+            (Some(own), Some(owner)) => Arc::ptr_eq(own, owner),
+            (Some(_), None) => false,
+        };
+        for running in self.lock().iter_mut().filter(|running| is_own(running)) {
+            kill(&mut running.child);
+        }
+    }
+
+    /// Starts a program, such that [`kill`](Self::kill) finds it.
+    fn start(
+        &self,
+        command: &mut Command,
+    ) -> Result<(Program<'_>, Option<impl io::Write>, Option<impl Read + Send + 'static>), RunError> {
+        let mut running = self.lock();
+        let mut child = command.spawn().map_err(RunError::Start)?;
+        let (id, stdin, stdout) = (child.id(), child.stdin.take(), child.stdout.take());
+        running.push(Running { child, owner: self.owner.clone() });
+        Ok((Program { id, processes: self }, stdin, stdout))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Killed and waited for when it goes out of scope, unless it has exited.
+struct Program<'a> {
+    id: u32,
+    processes: &'a Processes,
+}
+
+impl Program<'_> {
+    /// Returns the exit status if it has exited. Only then may another process receive its id.
+    fn exited(&self) -> io::Result<Option<ExitStatus>> {
+        let mut all = self.processes.lock();
+        let Some(running) = all.iter_mut().find(|running| running.child.id() == self.id) else {
+            return Ok(None);
+        };
+        let status = running.child.try_wait()?;
+        if status.is_some() {
+            all.retain(|running| running.child.id() != self.id);
+        }
+        Ok(status)
+    }
+}
+
+impl Drop for Program<'_> {
+    fn drop(&mut self) {
+        let mut all = self.processes.lock();
+        let Some(at) = all.iter().position(|running| running.child.id() == self.id) else { return };
+        let mut child = all.swap_remove(at).child;
+        // Fails if the program runs as another user. Waiting for it could then take forever.
+        if kill(&mut child) {
+            drop(all);
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Starts a process group, so that its children are killed too. Such a group cannot read from the terminal.
+#[cfg(unix)]
+fn in_own_group(command: &mut Command) {
+    use std::os::unix::process::CommandExt as _;
+    command.process_group(0);
+}
+
+#[cfg(not(unix))]
+fn in_own_group(_: &mut Command) {}
+
+/// Kills a process that was not waited for, and its group. Returns whether that succeeded.
+#[cfg(unix)]
+fn kill(child: &mut Child) -> bool {
+    use rustix::process::{Pid, Signal, kill_process_group};
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    if let Some(group) = group {
+        // Fails if the program has left its group.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    child.kill().is_ok()
+}
+
+#[cfg(not(unix))]
+fn kill(child: &mut Child) -> bool {
+    child.kill().is_ok()
 }
 
 /// Reads a pipe to its end in a new thread, but at most one byte more than `max`. Then the pipe is closed,
@@ -94,16 +197,4 @@ fn read_in_thread(pipe: Option<impl Read + Send + 'static>, max: usize) -> io::R
         let _ = sender.send(output);
     })?;
     Ok(receiver)
-}
-
-/// Killed and waited for when it goes out of scope, unless it has exited.
-struct Program(Child);
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // Fails if the program runs as another user. Waiting for it could then take forever.
-        if self.0.kill().is_ok() {
-            let _ = self.0.wait();
-        }
-    }
 }

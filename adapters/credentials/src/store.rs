@@ -1,8 +1,10 @@
 //! The store of logins: those of the caller, and those in files.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use oci_proto::{Credentials, CredentialsQuery, Fault, Registry};
@@ -10,6 +12,7 @@ use oci_proto::{Credentials, CredentialsQuery, Fault, Registry};
 use crate::file::File;
 use crate::helper::Helpers;
 use crate::locations;
+use crate::process::Processes;
 
 /// A store of logins.
 ///
@@ -22,13 +25,15 @@ pub struct Store {
     files: Vec<PathBuf>,
     found: Vec<PathBuf>,
     helpers: Helpers,
+    /// Where the last login for each registry was found. Clones share it.
+    sources: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 impl Store {
     /// Makes an empty store.
     pub fn none() -> Self {
-        let helpers = Helpers { path: None, timeout: Duration::from_secs(30) };
-        Self { logins: Vec::new(), files: Vec::new(), found: Vec::new(), helpers }
+        let helpers = Helpers { path: None, timeout: Duration::from_secs(30), running: Processes::default() };
+        Self { logins: Vec::new(), files: Vec::new(), found: Vec::new(), helpers, sources: Arc::default() }
     }
 
     /// Makes a store of the files of Docker and Podman, located by the environment of this process.
@@ -90,10 +95,33 @@ impl Store {
         }
         for path in self.files.iter().chain(&self.found) {
             let Some(file) = File::read(path)? else { continue };
-            if let Some(login) = file.look_up(query, &self.helpers)? {
+            if let Some((login, source)) = file.look_up(query, &self.helpers)? {
+                let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+                sources.insert(query.registry.to_string(), source);
                 return Ok(Some(login));
             }
         }
         Ok(None)
+    }
+
+    /// Returns where the last login for a registry was found, as text for an error: a file, and the credential
+    /// helper that it names, if one was used. `None` if there was no login, or for one of
+    /// [`login`](Self::login).
+    pub fn source(&self, registry: &Registry) -> Option<String> {
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.get(&registry.to_string()).cloned()
+    }
+
+    /// Returns a clone for one client: its [`kill_helpers`](Self::kill_helpers) concerns only its own helpers.
+    pub fn for_client(&self) -> Self {
+        let helpers = Helpers { running: self.helpers.running.separate(), ..self.helpers.clone() };
+        Self { helpers, ..self.clone() }
+    }
+
+    /// Kills the credential helpers that are running for this store and its clones, and, on Unix, their whole
+    /// process groups. Their lookups fail. The clients call it if no operation waits for a login any more; a
+    /// program that handles signals calls it before it exits.
+    pub fn kill_helpers(&self) {
+        self.helpers.running.kill();
     }
 }

@@ -12,7 +12,7 @@ use oci_proto::{
     Answer, Completion, CredentialsQuery, ExchangeId, Fault, FaultKind, OpId, Output, QueryId, Question,
     Session, Time,
 };
-use oci_proto_common::{Hooks, look_up};
+use oci_proto_common::{Hooks, end_look_ups, look_up};
 use oci_proto_credentials::Store;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -40,6 +40,8 @@ pub(crate) struct State {
     pub(crate) wait: Option<Time>,
     /// The tasks that run exchanges. `None` until the task is spawned and its handle is known.
     tasks: BTreeMap<ExchangeId, Option<AbortHandle>>,
+    /// The open queries for credentials.
+    look_ups: Vec<QueryId>,
     /// The runtime of the latest call.
     pub(crate) runtime: Option<Handle>,
 }
@@ -66,6 +68,9 @@ impl Shared {
         let result = act(&mut state, now);
         state.drive(now, &self.context, &mut effects);
         let runtime = if effects.spawn.is_empty() { None } else { state.runtime() };
+        let State { session, look_ups, .. } = &mut *state;
+        end_look_ups(&self.credentials, look_ups, session, now);
+        effects.look_up.retain(|(id, _)| look_ups.contains(id));
         drop(state);
         effects.wake.into_iter().for_each(Waker::wake);
         for (id, query) in effects.look_up {
@@ -97,7 +102,10 @@ impl Shared {
 
     /// Answers a question.
     pub(crate) fn answer(self: &Arc<Self>, query: QueryId, answer: Answer) {
-        self.step(|state, now| state.session.answer(now, query, answer));
+        self.step(|state, now| {
+            state.look_ups.retain(|open| *open != query);
+            state.session.answer(now, query, answer);
+        });
     }
 
     /// Returns the guard of a running exchange.
@@ -109,7 +117,7 @@ impl Shared {
 impl State {
     pub(crate) fn new(session: Session) -> Self {
         let (mailboxes, tasks) = (BTreeMap::new(), BTreeMap::new());
-        Self { session, mailboxes, wait: None, tasks, runtime: None }
+        Self { session, mailboxes, wait: None, tasks, look_ups: Vec::new(), runtime: None }
     }
 
     /// Returns the current runtime, or else that of the latest call.
@@ -132,7 +140,10 @@ impl State {
                         effects.spawn.push(transfer);
                     }
                 }
-                Output::Ask(id, Question::Credentials(query)) => effects.look_up.push((id, query)),
+                Output::Ask(id, Question::Credentials(query)) => {
+                    self.look_ups.push(id);
+                    effects.look_up.push((id, query));
+                }
                 Output::Ask(id, question @ (Question::Held { op, .. } | Question::Store { op, .. })) => {
                     self.tell(op, Message::Ask(id, question), effects);
                 }

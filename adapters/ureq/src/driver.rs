@@ -10,7 +10,7 @@ use oci_proto::{
     Answer, Completion, CredentialsQuery, ExchangeId, Fault, FaultKind, OpId, Output, QueryId, Question,
     Session, Time,
 };
-use oci_proto_common::Hooks;
+use oci_proto_common::{Hooks, end_look_ups};
 use oci_proto_credentials::Store;
 
 use crate::exchange::Job;
@@ -139,11 +139,14 @@ impl Shared {
         if state.wait.is_some_and(|at| before.is_none_or(|before| at < before)) {
             state.wake_all();
         }
+        let State { session, look_ups, .. } = state;
+        end_look_ups(&self.credentials, look_ups, session, self.now());
         own
     }
 
     /// Looks up credentials on another thread, which answers the question.
     fn look_up(self: &Arc<Self>, state: &mut State, id: QueryId, query: CredentialsQuery) {
+        state.look_ups.push(id);
         let waiting = Arc::downgrade(self);
         let looking_up = oci_proto_common::look_up(&self.credentials, query, move |found| {
             if let Some(shared) = waiting.upgrade() {

@@ -22,6 +22,8 @@ pub(crate) struct State {
     pub(crate) wait: Option<Time>,
     /// Whether the session must be polled.
     pub(crate) stale: bool,
+    /// The open queries for credentials.
+    pub(crate) look_ups: Vec<QueryId>,
     mailboxes: BTreeMap<OpId, Mailbox>,
     /// The exchanges without a source or a sink that are queued or running, with their operations.
     running: BTreeMap<ExchangeId, Option<OpId>>,
@@ -66,6 +68,7 @@ impl State {
             pool: Pool::default(),
             wait: None,
             stale: false,
+            look_ups: Vec::new(),
             mailboxes: BTreeMap::new(),
             running: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -181,6 +184,7 @@ impl State {
 
     /// Hands an answer to the session.
     pub(crate) fn answer(&mut self, now: Time, query: QueryId, answer: Answer) {
+        self.look_ups.retain(|open| *open != query);
         self.session.answer(now, query, answer);
         self.stale = true;
     }

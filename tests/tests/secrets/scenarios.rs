@@ -208,13 +208,50 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         said: &["invalid Location header"],
     },
     Scenario {
+        name: "a registry announces the password as a digest",
+        login: Login::Password,
+        answer: |asked| repeated(asked, 200, &[("docker-content-digest", PASSWORD)]),
+        said: &[],
+    },
+    Scenario {
+        name: "a registry redirects to a path with the password",
+        login: Login::Password,
+        answer: |asked| {
+            if is_elsewhere(asked) {
+                return Reply::new(404, &[], "");
+            }
+            let (_, port) = asked.header("host").rsplit_once(':').expect("the test server has a port");
+            repeated(asked, 307, &[("location", &format!("http://localhost:{port}/{PASSWORD}"))])
+        },
+        said: &["404 Not Found", "/REDACTED"],
+    },
+    Scenario {
+        name: "a redirect target has the password as its service",
+        login: Login::Nobody,
+        answer: |asked| {
+            if is_elsewhere(asked) {
+                return refuse(403, asked);
+            }
+            let (_, port) = asked.header("host").rsplit_once(':').expect("the test server has a port");
+            let location = format!("http://localhost:{port}/x?a=b;service={TOKEN}&scope={SIGNATURE}");
+            Reply::new(307, &[("location", &location)], "")
+        },
+        said: &["403 Forbidden", "a=REDACTED;service=REDACTED&scope=REDACTED"],
+    },
+    Scenario {
         name: "a helper fails and prints the credentials",
         login: Login::Helper(
             "echo '{\"Username\": \"somebody\", \"Secret\": \"h0rse=b4ttery\"}'
              echo '{\"Secret\": \"h0rse=b4ttery\"}' >&2; exit 1",
         ),
         answer: |_| basic(),
-        said: &["docker-credential-test", "not shown"],
+        said: &["docker-credential-test", "to see why"],
+    },
+    Scenario {
+        name: "a helper fails and prints the password",
+        login: Login::Helper("echo somebody:h0rse=b4ttery; echo h0rse=b4ttery >&2; exit 1"),
+        answer: |_| basic(),
+        said: &["docker-credential-test", "to see why"],
     },
     Scenario {
         name: "a helper is interrupted",
@@ -259,6 +296,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         said: &["403 Forbidden", "REDACTED"],
     },
 ];
+
+/// Answers a request with a login, with content that nobody asked for.
+fn repeated(asked: &Asked, status: u16, headers: &[(&str, &str)]) -> Reply {
+    match asked.header("authorization") {
+        "" => basic(),
+        _ => Reply::new(status, headers, "[]"),
+    }
+}
 
 fn basic() -> Reply {
     Reply::new(401, &[("www-authenticate", "Basic realm=\"a test\"")], "")

@@ -1,10 +1,12 @@
 //! Helpers that fail, hang or are missing: each is named in the error, and none keeps running.
 
+use std::env;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use oci_proto_credentials::Store;
 
 use crate::support::{TestDirectory, message, query};
 
@@ -21,25 +23,20 @@ fn fault(place: &TestDirectory) -> String {
 }
 
 #[test]
-fn the_output_of_a_failed_helper_is_quoted_on_one_short_line() {
-    let failed = "`docker-credential-store` failed (exit status: 3): ";
-    let long = "word ".repeat(1000);
-    for (script, expected) in [
-        ("echo 'the keychain is locked'; echo noise >&2; exit 3", "the keychain is locked"),
-        ("echo 'no session' >&2; exit 3", "no session"),
-        ("exit 3", "no error message"),
-        ("printf 'one\\ntwo\\t\\033[31mthree\\r\\n'; exit 3", "one two [31mthree"),
-        ("printf 'caf\\351'; exit 3", "caf\u{fffd}"),
-        (&format!("echo '{long}'; exit 3"), &format!("{}...", &long[..300])),
-    ] {
-        assert_eq!(fault(&place(script)), format!("{failed}{expected}"), "{script}");
+fn the_error_of_a_failed_helper_says_how_to_see_its_output() {
+    let failed = "`docker-credential-store` failed (exit status: 3); to see why, run: \
+                  echo registry.example | docker-credential-store get";
+    for script in ["echo 'the keychain is locked'; exit 3", "echo 'no session' >&2; exit 3", "exit 3"] {
+        assert_eq!(fault(&place(script)), failed, "{script}");
     }
     assert!(fault(&place("kill -9 $$")).contains("(signal: 9"));
 }
 
 #[test]
-fn output_that_may_contain_the_login_is_not_quoted() {
+fn output_is_not_quoted_since_it_may_contain_the_login() {
     for script in [
+        "echo 'user:hunter2 was refused'; exit 3",
+        "echo 'user:hunter2 was refused' >&2; exit 3",
         "echo '{\"Username\": \"user\", \"Secret\": \"hunter2\"}'; exit 3",
         "echo 'debug: {Secret: hunter2}' >&2; exit 3",
         "set -x; echo '{\"Secret\": \"hunter2\"}' > /dev/null; exit 3",
@@ -122,11 +119,55 @@ fn a_helper_that_does_not_exit_is_killed_at_the_time_limit() {
 }
 
 #[test]
-fn a_surviving_child_of_a_helper_does_not_block_the_look_up() {
+fn the_children_of_a_helper_are_killed_with_it() {
     let place = place("sleep 60 & echo $! > \"$0.child\"; echo $$ > \"$0.pid\"; wait");
     assert_killed_at_the_time_limit(&place);
-    let child = place.note("docker-credential-store.child");
-    assert!(Command::new("kill").arg(child).status().unwrap().success());
+    assert_ends(&place.note("docker-credential-store.child"));
+}
+
+#[test]
+fn running_helpers_can_be_killed() {
+    let place = place("sleep 60 & echo $! > \"$0.child\"; echo $$ > \"$0.pid\"; wait");
+    let store = place.store();
+    let fault = thread::scope(|scope| {
+        let looking_up = scope.spawn(|| message(store.for_client().look_up(&query("registry.example/app"))));
+        let until = Instant::now() + Duration::from_secs(10);
+        while place.note("docker-credential-store.pid").is_empty() {
+            assert!(Instant::now() < until, "the helper does not start");
+            thread::sleep(Duration::from_millis(5));
+        }
+        store.for_client().kill_helpers();
+        assert!(runs(&place.note("docker-credential-store.pid")), "another client's helper was killed");
+        store.clone().kill_helpers();
+        looking_up.join().unwrap()
+    });
+    assert!(fault.contains("`docker-credential-store` failed (signal: 9"), "{fault}");
+    assert_gone(&place);
+    assert_ends(&place.note("docker-credential-store.child"));
+}
+
+#[test]
+fn helpers_are_not_run_from_the_working_directory() {
+    let home = place("touch \"$0.ran\"");
+    for path in ["", ".", ":", "relative/bin:", "./", "no:."] {
+        let relative = pathdiff(home.path());
+        for path in [path.to_owned(), format!("{path}:{}", relative.display())] {
+            let store = Store::from_vars(|name| match name {
+                "DOCKER_CONFIG" => Some(home.path().into()),
+                "PATH" => Some(path.clone().into()),
+                _ => None,
+            });
+            let fault = message(store.look_up(&query("registry.example/app")));
+            assert!(fault.contains("`docker-credential-store` is not in PATH"), "{path}: {fault}");
+        }
+    }
+    assert_eq!(home.note("docker-credential-store.ran"), "");
+}
+
+/// A path to a directory from the working directory.
+fn pathdiff(directory: &Path) -> PathBuf {
+    let up = env::current_dir().unwrap().components().skip(1).map(|_| "..").collect::<PathBuf>();
+    up.join(directory.strip_prefix("/").unwrap())
 }
 
 #[track_caller]
@@ -141,32 +182,21 @@ fn assert_killed_at_the_time_limit(place: &TestDirectory) {
 
 #[test]
 fn a_helper_that_writes_without_end_is_killed() {
-    for script in [
-        "echo $$ > \"$0.pid\"; exec yes",
-        // Its child fails at the next write.
-        "echo $$ > \"$0.pid\"; yes & echo $! > \"$0.child\"; wait",
-    ] {
+    for script in
+        ["echo $$ > \"$0.pid\"; exec yes", "echo $$ > \"$0.pid\"; yes & echo $! > \"$0.child\"; wait"]
+    {
         let place = place(script);
         let since = Instant::now();
         assert_eq!(fault(&place), "`docker-credential-store` wrote more than 64 KiB, and was killed");
         assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
         assert_gone(&place);
-        let child = place.note("docker-credential-store.child");
-        let until = Instant::now() + Duration::from_secs(5);
-        while !child.is_empty() && runs(&child) {
-            assert!(Instant::now() < until, "{child} still writes");
-            thread::sleep(Duration::from_millis(5));
-        }
+        assert_ends(&place.note("docker-credential-store.child"));
     }
 }
 
 #[test]
 fn a_helper_that_writes_to_stderr_without_end_is_killed() {
-    let place = place("echo $$ > \"$0.pid\"; exec yes >&2");
-    let since = Instant::now();
-    assert!(fault(&place).contains("failed (signal: 13"), "{}", fault(&place));
-    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
-    assert_gone(&place);
+    assert_killed_at_the_time_limit(&place("echo $$ > \"$0.pid\"; exec yes >&2"));
 }
 
 /// Asserts that the helper neither runs nor is a zombie.
@@ -175,6 +205,16 @@ fn assert_gone(place: &TestDirectory) {
     let pid = place.note("docker-credential-store.pid");
     assert!(pid.parse::<u32>().is_ok(), "{pid:?}");
     assert!(!Path::new("/proc").join(&pid).exists(), "{pid} still exists");
+}
+
+/// Asserts that a process, if there is one, ends.
+#[track_caller]
+fn assert_ends(pid: &str) {
+    let until = Instant::now() + Duration::from_secs(5);
+    while !pid.is_empty() && runs(pid) {
+        assert!(Instant::now() < until, "{pid} still runs");
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Whether a process runs. A zombie, for which only its parent can wait, does not count.

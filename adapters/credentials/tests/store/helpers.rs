@@ -28,6 +28,26 @@ fn a_helper_receives_the_registry() {
 }
 
 #[test]
+fn the_source_of_a_login_is_known() {
+    let auths = format!("{{\"b.example\": {{\"auth\": \"{}\"}}}}", base64("entry:3"));
+    let place = TestDirectory::with_config(format!(
+        "{{\"auths\": {auths}, \"credHelpers\": {{\"a.example\": \"own\"}}}}"
+    ))
+    .helper("own", &answering("user", "1"));
+    let store = place.store();
+    let file = place.config().display().to_string();
+    for (registry, source) in [
+        ("a.example", Some(format!("the credential helper `docker-credential-own` in {file}"))),
+        ("b.example", Some(file.clone())),
+        ("c.example", None),
+    ] {
+        let found = store.look_up(&query(&format!("{registry}/app"))).unwrap();
+        assert_eq!(store.clone().source(&registry.parse().unwrap()), source);
+        assert_eq!(found.is_some(), source.is_some());
+    }
+}
+
+#[test]
 fn the_user_token_marks_a_refresh_token() {
     let place =
         TestDirectory::with_config("{\"credsStore\": \"store\"}").helper("store", &answering("<token>", "t"));
