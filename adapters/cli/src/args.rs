@@ -4,17 +4,18 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::process;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
-use clap::error::ContextValue;
 use clap::{Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
-use oci_proto::{Platform, Repository, without_user_info};
+use oci_proto::{Platform, Repository};
 use oci_proto_layout::LayoutReference;
 
 use crate::args::reference::AnyReference;
 use crate::login::LoginArgs;
+use crate::stderr::print_line;
 
 pub(crate) mod reference;
 
@@ -54,21 +55,21 @@ impl Cli {
         for name in ["serve", "completions"] {
             command = command.mut_subcommand(name, |command| command.mut_args(hide_connection_option));
         }
-        let matches = command.try_get_matches().unwrap_or_else(|error| without_passwords(error).exit());
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        let matches = command.try_get_matches().unwrap_or_else(|error| exit(&error));
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| exit(&error))
     }
 }
 
-/// Removes passwords from the arguments that an error quotes: values, commands and unexpected arguments.
-fn without_passwords(mut error: clap::Error) -> clap::Error {
-    let quoted = error.context().filter_map(|(kind, value)| match value {
-        ContextValue::String(text) => Some((kind, ContextValue::String(without_user_info(text)))),
-        _ => None,
-    });
-    for (kind, shown) in quoted.collect::<Vec<_>>() {
-        error.insert(kind, shown);
+/// Prints a usage error, or help, and exits.
+fn exit(error: &clap::Error) -> ! {
+    if !error.use_stderr() {
+        error.exit();
     }
-    error
+    // It quotes arguments.
+    for line in error.render().to_string().lines() {
+        print_line(format_args!("{line}"));
+    }
+    process::exit(error.exit_code())
 }
 
 /// Hides the connection and login options, which a command accepts even if it contacts no registry.
@@ -113,7 +114,7 @@ pub(crate) struct ResolveArgs {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 The bytes are verified and written exactly as received. No newline is added, so they still match \
-their digest.
+their digest. On a terminal, control characters are escaped.
 
 Examples:
   ocip manifest alpine
@@ -122,6 +123,9 @@ Examples:
 pub(crate) struct ManifestArgs {
     #[command(flatten)]
     pub(crate) asked: ReferenceArgs,
+    /// Do not escape control characters on a terminal.
+    #[arg(long)]
+    pub(crate) raw: bool,
 }
 
 /// Print the tree under a reference: indexes, images, artifacts.
@@ -168,12 +172,15 @@ pub(crate) struct BlobArgs {
     /// Repository (or layout, as `oci:DIR`) and digest of the blob.
     #[arg(value_name = "REPOSITORY@DIGEST", value_parser = OsStringValueParser::new().try_map(AnyReference::of_blob))]
     pub(crate) name: AnyReference,
-    /// Write to FILE; "-" means stdout, even if it is a terminal.
+    /// Write to FILE; "-" means stdout, even if it is a terminal, where control characters are escaped.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Fail unless the blob has exactly this many bytes.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) size: Option<u64>,
+    /// Write to stdout as it is, even if it is a terminal.
+    #[arg(long, conflicts_with = "output")]
+    pub(crate) raw: bool,
 }
 
 /// Copy everything under a reference into an image layout on disk.

@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use futures_core::Stream as _;
 use oci_proto::{
-    Config, Descriptor, Error, Finding, Manifest, Node, PlainHttp, Platform, PullOptions, Reference,
-    WalkOptions,
+    Cause, Config, Descriptor, Error, Finding, Manifest, Node, PlainHttp, Platform, PullOptions, Reference,
+    Responder, WalkOptions,
 };
 use oci_proto_common::Settings;
 use oci_proto_credentials::Store;
@@ -24,6 +24,7 @@ use crate::output::{Failure, count};
 /// A client on either adapter.
 pub(crate) struct Client {
     driver: Driver,
+    logins: Store,
     since: Instant,
 }
 
@@ -34,7 +35,7 @@ enum Driver {
 
 impl Client {
     pub(crate) fn new(adapter: Adapter, common: &CommonArgs, logins: Store) -> Result<Self, Failure> {
-        let settings = settings(common, logins)?;
+        let settings = settings(common, logins.clone())?;
         let driver = match adapter {
             Adapter::Tokio => {
                 let runtime = runtime::Builder::new_multi_thread()
@@ -48,7 +49,7 @@ impl Client {
                 Driver::Ureq(oci_proto_ureq::Client::with_settings(settings).map_err(Failure::failed)?)
             }
         };
-        Ok(Self { driver, since: Instant::now() })
+        Ok(Self { driver, logins, since: Instant::now() })
     }
 
     pub(crate) fn resolve(
@@ -60,7 +61,7 @@ impl Client {
             Driver::Tokio(runtime, client) => runtime.block_on(client.resolve(name, platform)),
             Driver::Ureq(client) => client.resolve(name, platform),
         };
-        resolved.map_err(|error| Failure::of(&error, name))
+        resolved.map_err(|error| self.failure(&error, name))
     }
 
     pub(crate) fn manifest(
@@ -72,7 +73,7 @@ impl Client {
             Driver::Tokio(runtime, client) => runtime.block_on(client.manifest(name, platform)),
             Driver::Ureq(client) => client.manifest(name, platform),
         };
-        manifest.map_err(|error| Failure::of(&error, name))
+        manifest.map_err(|error| self.failure(&error, name))
     }
 
     pub(crate) fn walk(
@@ -89,7 +90,7 @@ impl Client {
             }
             Driver::Ureq(client) => Box::new(client.walk(name, options)),
         };
-        nodes.map(|node| node.map_err(|error| Failure::of(&error, name)))
+        nodes.map(|node| node.map_err(|error| self.failure(&error, name)))
     }
 
     /// Verifies everything under a reference, and passes each finding to `found`.
@@ -103,7 +104,7 @@ impl Client {
             Driver::Tokio(runtime, client) => runtime.block_on(client.check(name, platform, found)),
             Driver::Ureq(client) => client.check(name, platform, found),
         };
-        checked.map_err(|error| Failure::of(&error, name))
+        checked.map_err(|error| self.failure(&error, name))
     }
 
     /// Copies everything under a reference into a layout.
@@ -118,7 +119,7 @@ impl Client {
             Driver::Ureq(client) => client.pull(name, destination, options),
         };
         pulled.map_err(|error| match error {
-            PullError::Registry(error) => Failure::of(&error, name),
+            PullError::Registry(error) => self.failure(&error, name),
             PullError::Layout(error) => Failure::of_layout(&error),
             error => Failure::failed(error),
         })
@@ -129,6 +130,23 @@ impl Client {
         match &self.driver {
             Driver::Tokio(runtime, client) => Box::new(Blocking { runtime, reader: client.blob(name, size) }),
             Driver::Ureq(client) => Box::new(client.blob(name, size)),
+        }
+    }
+
+    /// Converts the error of an operation on `name`. Says where a login that was refused comes from.
+    pub(crate) fn failure(&self, error: &Error, name: &Reference) -> Failure {
+        let failure = Failure::of(error, name);
+        let is_refused = match error.cause() {
+            Cause::Answered(refusal) => {
+                error.is_unauthorized() && refusal.with_login && refusal.by != Responder::Elsewhere
+            }
+            _ => false,
+        };
+        match self.logins.source(name.registry()).filter(|_| is_refused) {
+            Some(source) => failure.with_hint(format!(
+                "the login from {source} is wrong, or you lack permission, or it does not exist"
+            )),
+            None => failure,
         }
     }
 

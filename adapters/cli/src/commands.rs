@@ -11,16 +11,20 @@ mod resolve;
 mod serve;
 mod tree;
 
-use std::io;
-
 use crate::args::reference::AnyReference;
 use crate::args::{Cli, Command, CommonArgs};
 use crate::content_source::ContentSource;
 use crate::output::Failure;
+use crate::terminal::Stdout;
 
 pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
     let common = &cli.common;
-    let out = &mut io::stdout().lock();
+    let raw = match &cli.command {
+        Command::Manifest(command) => command.raw,
+        Command::Blob(command) => command.raw,
+        _ => false,
+    };
+    let out = &mut Stdout::lock(raw);
     match &cli.command {
         Command::Resolve(command) => {
             ask(&command.asked.name, common, |source| resolve::run(command, source, out))

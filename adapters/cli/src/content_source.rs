@@ -86,7 +86,7 @@ impl<'a> ContentSource<'a> {
             Err(error) => error,
         };
         match (error.downcast::<oci_proto::Error>(), self) {
-            (Ok(error), Self::Registry { name, .. }) => Failure::of(&error, name),
+            (Ok(error), Self::Registry { client, name }) => client.failure(&error, name),
             (Ok(error), Self::Layout { .. }) => Failure::failed(error),
             (Err(error), _) => Failure::failed(error),
         }

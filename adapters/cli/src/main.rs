@@ -1,6 +1,7 @@
 //! The command `ocip`: reads, copies, checks and serves content of container registries and image layouts.
 
 mod args;
+mod arguments;
 mod client;
 mod commands;
 mod content_source;
@@ -10,6 +11,7 @@ mod login;
 mod notices;
 mod output;
 mod stderr;
+mod terminal;
 
 use std::process::ExitCode;
 

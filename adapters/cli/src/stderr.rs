@@ -1,11 +1,13 @@
 //! Lines and progress bars on stderr.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write as _};
 use std::sync::LazyLock;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::arguments::without_secrets;
+use crate::terminal::escaped;
 
 /// The progress bars, which make room for lines.
 static DRAWN: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
@@ -40,53 +42,10 @@ pub(crate) fn suspend<T>(work: impl FnOnce() -> T) -> T {
     DRAWN.suspend(work)
 }
 
-/// Prints a line.
+/// Prints a line, without secrets of the command line.
 pub(crate) fn print_line(text: fmt::Arguments<'_>) {
-    let text = text.to_string();
+    let text = without_secrets(&text.to_string());
     let line = escaped(&text);
     // If stderr is closed, there is nowhere to report it.
     suspend(|| _ = writeln!(io::stderr(), "{line}"));
-}
-
-/// Escapes characters that a terminal would interpret, since much of the text comes from servers.
-fn escaped(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_hidden) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        if is_hidden(c) {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    Cow::Owned(shown)
-}
-
-/// Whether a character is a control, breaks a line or changes its direction (Unicode, `Bidi_Control`).
-fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-        )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn control_characters_are_escaped() {
-        for (text, shown) in [
-            ("plain gr\u{fc}n \u{65e5}", "plain gr\u{fc}n \u{65e5}"),
-            ("a\x1b[31mb", "a\\u{1b}[31mb"),
-            ("a\nerror: b\r\tc\x7f", "a\\nerror: b\\r\\tc\\u{7f}"),
-            ("\u{9b}31m", "\\u{9b}31m"),
-            ("a\u{202e}b\u{2069}\u{2028}", "a\\u{202e}b\\u{2069}\\u{2028}"),
-        ] {
-            assert_eq!(escaped(text), shown);
-        }
-    }
 }

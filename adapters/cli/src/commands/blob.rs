@@ -19,8 +19,8 @@ pub(crate) fn run(
 ) -> Result<(), Failure> {
     let to_terminal = io::stdout().is_terminal();
     match command.output.as_deref() {
-        None if to_terminal => Err(Failure::usage("refusing to write a blob to a terminal")
-            .with_hint("write to a file with --output FILE, or to the terminal anyway with `--output -`")),
+        None if to_terminal && !command.raw => Err(Failure::usage("refusing to write a blob to a terminal")
+            .with_hint("write to a file with --output FILE, or to the terminal anyway with --raw, or escaped with `--output -`")),
         Some(path) if path != Path::new("-") => {
             let mut file = OutputFile::open(path)?;
             copy(command, common, source, file.writer(), &|error| cannot_write(path, &error), false)?;

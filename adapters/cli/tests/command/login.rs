@@ -1,8 +1,10 @@
 //! Logins, and the secrecy of passwords.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -128,6 +130,125 @@ fn a_failed_look_up_is_an_error_with_a_hint() {
         let ran = on_both(&["-v", "resolve", "--auth-file", file, &name]);
         ran.failed(1, &["error: ", file, expected, "hint: ", "--auth-file", "--username"]);
         assert_no_secret(&ran);
+    }
+}
+
+#[test]
+fn a_wrong_login_names_its_source() {
+    let registry = registry();
+    let wrong = directory(&config(registry).replace(AUTH, "dXNlcjp3cm9uZw=="));
+    let file = wrong.path().join("config.json");
+    let name = format!("{registry}/demo");
+    let ran = on_both(&["resolve", "--auth-file", file.to_str().unwrap(), &name]);
+    ran.failed(1, &["401 Unauthorized", &format!("hint: the login from {} is wrong", file.display())]);
+
+    let helper = directory("{\"credsStore\": \"test\"}");
+    install(&helper, "echo '{\"Username\": \"user\", \"Secret\": \"wrong\"}'");
+    let source = format!("`docker-credential-test` in {}", helper.path().join("config.json").display());
+    for adapter in ADAPTERS {
+        let output = with_helper(adapter, &helper, &["manifest", &name]).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains(&format!("hint: the login from the credential helper {source}")), "{stderr}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_helper_ends_with_the_command() {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    let name = format!("{}/demo", registry());
+    std::thread::scope(|scope| {
+        for adapter in ADAPTERS {
+            for signal in [None, Some("INT"), Some("TERM"), Some("HUP")] {
+                let name = &name;
+                scope.spawn(move || {
+                    let home = directory("{\"credsStore\": \"test\"}");
+                    install(&home, "sleep 60 & echo $! > \"$0.child\"; echo $$ > \"$0.pid\"; wait");
+                    let note = |name: &str| {
+                        let path = home.path().join(format!("docker-credential-test.{name}"));
+                        fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+                    };
+                    let timeout = if signal.is_some() { "60" } else { "2" };
+                    let words = ["resolve", "--timeout", timeout, name];
+                    let mut child = with_helper(adapter, &home, &words).spawn().unwrap();
+                    wait_until("the helper runs", || !note("pid").is_empty());
+                    if let Some(signal) = signal {
+                        let mut kill = Command::new("kill");
+                        assert!(
+                            kill.args(["-s", signal, &child.id().to_string()]).status().unwrap().success()
+                        );
+                    }
+                    let status = child.wait().unwrap();
+                    let number = match signal {
+                        None => None,
+                        Some("HUP") => Some(1),
+                        Some("INT") => Some(2),
+                        Some(_) => Some(15),
+                    };
+                    assert_eq!((status.signal(), status.code()), (number, signal.is_none().then_some(1)));
+                    for pid in [note("pid"), note("child")] {
+                        wait_until("the helper has ended", || !runs(&pid));
+                    }
+                });
+            }
+        }
+    });
+}
+
+/// Whether a process runs. A zombie, for which only its parent can wait, does not count.
+#[cfg(target_os = "linux")]
+fn runs(pid: &str) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+#[cfg(target_os = "linux")]
+#[track_caller]
+fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !holds() {
+        assert!(std::time::Instant::now() < until, "not in time: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+/// The command with the configuration and the helpers in a directory.
+fn with_helper(adapter: &str, directory: &TempDir, words: &[&str]) -> Command {
+    let mut ocip = command(&[&["--adapter", adapter], words].concat());
+    ocip.env("DOCKER_CONFIG", directory.path());
+    ocip.env("PATH", format!("{}:/usr/bin:/bin", directory.path().display()));
+    ocip.stdout(Stdio::null()).stderr(Stdio::piped());
+    ocip
+}
+
+/// Adds a credential helper that is a shell script. It is written by another process: a file that this process
+/// has open for writing cannot be executed.
+fn install(directory: &TempDir, script: &str) {
+    let mut install = Command::new("sh")
+        .args(["-c", "cat > \"$0\" && chmod +x \"$0\""])
+        .arg(directory.path().join("docker-credential-test"))
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    write!(install.stdin.take().unwrap(), "#!/bin/sh\n{script}\n").unwrap();
+    assert!(install.wait().unwrap().success());
+}
+
+#[test]
+fn the_login_of_a_proxy_is_not_shown() {
+    let proxy = scripted_by_head(|head| {
+        let shown = head.iter().find(|line| line.to_lowercase().starts_with("proxy-authorization"));
+        let echo = format!("{}, user:hunter2", shown.expect("a login"));
+        response("403 Forbidden", "text/plain", echo.as_bytes())
+    });
+    for adapter in ADAPTERS {
+        let mut ocip = command(&["--adapter", adapter, "manifest", "--plain-http", "registry.example/demo"]);
+        ocip.env("HTTP_PROXY", format!("http://user:hunter2@{proxy}"));
+        let stderr = String::from_utf8(ocip.output().unwrap().stderr).unwrap();
+        // ureq opens a tunnel, and shows nothing of the proxy's answer but its status.
+        assert!(adapter != "tokio" || stderr.contains("Basic REDACTED, user:REDACTED"), "{stderr}");
+        assert!(stderr.contains("403"), "{stderr}");
+        assert!(!stderr.contains("hunter2") && !stderr.contains("dXNlcjpodW50ZXIy"), "{stderr}");
     }
 }
 

@@ -78,6 +78,61 @@ fn a_password_in_an_argument_is_not_printed() {
 }
 
 #[test]
+fn no_option_shows_a_password_or_a_query() {
+    let long = format!("https://me:s3cret-{}@ghcr.io/x?token=t0ken", "x".repeat(100));
+    for text in [
+        "https://me:s3cret@ghcr.io/x?token=t0ken;t0ken",
+        "me:s3cret@ghcr.io:443",
+        "ghcr.io/x?token=t0ken",
+        "https://ghcr.io/?t0ken",
+        &long,
+    ] {
+        for words in [
+            &["resolve", "--platform", text, "alpine"][..],
+            &["resolve", "--in-flight", text, "alpine"],
+            &["resolve", "--retries", text, "alpine"],
+            &["resolve", "--timeout", text, "alpine"],
+            &["resolve", "--adapter", text, "alpine"],
+            &["resolve", "--ca-file", text, "127.0.0.1:1/x"],
+            &["resolve", "--auth-file", text, "127.0.0.1:1/x"],
+            &["resolve", "--username", text, "127.0.0.1:1/x"],
+            &["resolve", &format!("--{text}"), "alpine"],
+            &["resolve", &format!("--json={text}"), "alpine"],
+            &["resolve", text],
+            &["resolve", "alpine", text],
+            &["manifest", text],
+            &["tree", text],
+            &["blob", text],
+            &["blob", "-o", &format!("{text}/no/file"), "--size", "1", "127.0.0.1:1/x@sha256:12"],
+            &["blob", &format!("-o{text}/no/file"), &format!("127.0.0.1:1/x@sha256:{}", "0".repeat(64))],
+            &["blob", "--size", text, "alpine"],
+            &["pull", text, "copy"],
+            &["serve", "--listen", text, "mirror"],
+            &["serve", "--repository", text, "mirror"],
+            &["completions", text],
+            &["check", text],
+            &[text],
+            &["help", text],
+        ] {
+            let ran = ocip(words);
+            ran.failed(2, &["error: "]);
+            for secret in ["s3cret", "t0ken"] {
+                assert!(!ran.stderr.contains(secret), "{words:?}: {}", ran.stderr);
+            }
+        }
+        for words in
+            [&["tree", &format!("oci:{text}")][..], &["serve", text], &["check", &format!("./{text}")]]
+        {
+            let ran = ocip(words);
+            assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
+            for secret in ["s3cret", "t0ken"] {
+                assert!(!ran.stderr.contains(secret), "{words:?}: {}", ran.stderr);
+            }
+        }
+    }
+}
+
+#[test]
 fn repeated_flags_are_accepted() {
     let registry = sample();
     for words in [["-v", "-v"], ["-q", "-q"], ["--verbose", "-v"]] {

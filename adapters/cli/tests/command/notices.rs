@@ -176,6 +176,33 @@ fn notices_do_not_overlap_the_progress_bar() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn control_characters_of_content_are_escaped_on_a_terminal() {
+    let index = format!(
+        "{{\"schemaVersion\":2,\"mediaType\":\"{INDEX}\",\"manifests\":[],\"annotations\":{{\"a\":\"\u{202e}\u{9b}2J\u{7f}\"}}}}\n"
+    );
+    let digest = Digest::of(Algorithm::Sha256, index.as_bytes());
+    let content = index.clone();
+    let address = scripted(move |_| response("200 OK", INDEX, content.as_bytes()));
+    let (name, blob) = (format!("{address}/demo"), format!("{address}/demo@{digest}"));
+    for adapter in ADAPTERS {
+        for words in [&["manifest", &name][..], &["blob", "-o", "-", &blob]] {
+            let shown = on_terminal(&[&["-q", "--adapter", adapter], words].concat());
+            assert!(shown.contains("\\u202e\\u009b2J\\u007f"), "{words:?}: {shown:?}");
+            assert!(!shown.contains(['\u{202e}', '\u{9b}', '\u{7f}']), "{words:?}: {shown:?}");
+        }
+        for words in [&["manifest", "--raw", &name][..], &["blob", "--raw", &blob]] {
+            let shown = on_terminal(&[&["-q", "--adapter", adapter], words].concat());
+            assert!(shown.contains(index.trim_end()), "{words:?}: {shown:?}");
+        }
+        // In a pipe, content is not changed.
+        for words in [&["manifest", &name][..], &["blob", &blob], &["blob", "-o", "-", &blob]] {
+            assert_eq!(on_adapter(adapter, words).succeeded().text(), index);
+        }
+    }
+}
+
 /// Runs the command on a terminal, and returns its output.
 #[cfg(target_os = "linux")]
 fn on_terminal(arguments: &[&str]) -> String {
