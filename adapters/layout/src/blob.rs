@@ -4,11 +4,12 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use oci_proto::layout::blob_path;
 use oci_proto::{Digest, Hasher};
 
+use crate::directory::Directory;
 use crate::error::{LayoutError, LayoutErrorKind};
 use crate::files;
 
@@ -37,7 +38,7 @@ enum State {
 }
 
 impl BlobReader {
-    pub(crate) fn open(layout: &Path, digest: &Digest, size: Option<u64>) -> Result<Self, LayoutError> {
+    pub(crate) fn open(layout: &Directory, digest: &Digest, size: Option<u64>) -> Result<Self, LayoutError> {
         let path = layout.join(blob_path(digest));
         let wrong = |kind| LayoutError::new(&path, kind);
         let algorithm = digest.algorithm().ok_or_else(|| wrong(LayoutErrorKind::Unverifiable))?;

@@ -9,9 +9,9 @@ use oci_proto::{Checker, Finding, Item, Role};
 
 use crate::check::progress::{CheckProgress, OnProgress};
 use crate::check::verify::Verifying;
+use crate::directory::Directory;
 use crate::error::LayoutError;
-use crate::files;
-use crate::layout::{Layout, open_directory, read_index, read_marker};
+use crate::layout::{Layout, read_index, read_marker};
 
 pub(crate) mod progress;
 mod verify;
@@ -27,11 +27,10 @@ mod verify;
 /// # Errors
 /// The directory does not exist, has neither `oci-layout` nor `index.json`, or has no such root.
 pub fn check(directory: impl AsRef<Path>, root: Option<&Root>) -> Result<Check, LayoutError> {
-    let directory = directory.as_ref();
-    open_directory(directory)?;
+    let directory = Directory::open(directory.as_ref())?;
     let mut checker = Checker::new(&oci_proto::Limits::default());
-    let marker = read_marker(directory);
-    let index = read_index(directory, &oci_proto::Limits::default());
+    let marker = read_marker(&directory);
+    let index = read_index(&directory, &oci_proto::Limits::default());
     if let (Err(marker), Err(index)) = (&marker, &index)
         && marker.is_missing()
         && index.is_missing()
@@ -45,7 +44,7 @@ pub fn check(directory: impl AsRef<Path>, root: Option<&Root>) -> Result<Check, 
         }
     };
     note(MARKER, marker);
-    note(BLOBS, files::check_directory(&directory.join(BLOBS)));
+    note(BLOBS, directory.directory(BLOBS).map(drop));
     let index = match index {
         Ok(index) => index,
         Err(error) => {

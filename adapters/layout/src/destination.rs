@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use oci_proto::layout::RefName;
@@ -10,9 +11,11 @@ use oci_proto::{
     Answer, Descriptor, Digest, Error, Fault, FaultKind, Held, Kind, MediaType, Question, Sink, StoreContent,
 };
 
+use crate::directory::Directory;
 use crate::error::LayoutError;
-use crate::writer::LayoutWriter;
 use crate::writer::blob::BlobWriter;
+use crate::writer::durability::Durability;
+use crate::writer::{LayoutWriter, refuse_foreign};
 
 /// Stores pulled content in a layout: the driver's side of [`Session::pull`](oci_proto::Session::pull).
 ///
@@ -23,8 +26,10 @@ use crate::writer::blob::BlobWriter;
 ///
 /// Methods block while they read and write files.
 pub struct LayoutDestination {
-    /// Locked for writing only to set the root.
-    writer: RwLock<LayoutWriter>,
+    /// Opened for the first question. Locked for writing only to set the root.
+    writer: OnceLock<RwLock<LayoutWriter>>,
+    /// How to open the writer.
+    unopened: Mutex<Option<(PathBuf, Durability)>>,
     /// Whether existing blobs are verified.
     verifies: bool,
     blobs: Mutex<BTreeMap<Digest, Blob>>,
@@ -70,8 +75,28 @@ impl LayoutDestination {
     /// Stores pulled content in the layout of `writer`. Existing blobs with the right size are not fetched
     /// again.
     pub fn new(writer: LayoutWriter) -> Self {
+        Self::of(OnceLock::from(RwLock::new(writer)), None)
+    }
+
+    /// Stores pulled content in the layout of a directory, as [`new`](Self::new). Nothing is created, locked or
+    /// written before the pull has resolved its root.
+    ///
+    /// # Errors
+    /// The directory has other files.
+    pub fn at(directory: impl Into<PathBuf>, durability: Durability) -> Result<Self, LayoutError> {
+        let directory = directory.into();
+        match Directory::open(&directory) {
+            Ok(opened) => refuse_foreign(&opened)?,
+            Err(error) if error.is_missing() => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Self::of(OnceLock::new(), Some((directory, durability))))
+    }
+
+    fn of(writer: OnceLock<RwLock<LayoutWriter>>, unopened: Option<(PathBuf, Durability)>) -> Self {
         Self {
-            writer: RwLock::new(writer),
+            writer,
+            unopened: Mutex::new(unopened),
             verifies: false,
             blobs: Mutex::default(),
             error: OnceLock::new(),
@@ -118,7 +143,8 @@ impl LayoutDestination {
     /// # Errors
     /// They cannot be written.
     pub fn append(&self, sink: &Sink, bytes: &[u8]) -> Result<(), Fault> {
-        self.write(sink, bytes).map_err(|error| self.fault(error))
+        self.append_at(sink.offset.saturating_sub(bytes.len() as u64), &sink.digest, sink.size, bytes)
+            .map_err(|error| self.fault(error))
     }
 
     /// Reports a skipped layer.
@@ -126,12 +152,13 @@ impl LayoutDestination {
         self.report(Progress::Skipped(descriptor));
     }
 
-    /// Makes the pulled content a root of the layout, with or without a name. This is the last step.
+    /// Makes the pulled content a root of the layout, with or without a name. This is the last step, after
+    /// which all content has its name and, if the writer is durable, is on disk.
     ///
     /// # Errors
-    /// The layout's index cannot be read or written.
+    /// A file cannot be read or written.
     pub fn done(&self, root: &Descriptor, name: Option<&RefName>) -> Result<(), LayoutError> {
-        self.writer.write().unwrap_or_else(PoisonError::into_inner).set_root(root, name)
+        self.opened()?.write().unwrap_or_else(PoisonError::into_inner).set_root(root, name)
     }
 
     /// Converts the error of a failed pull: if an error of the layout caused it, returns that one.
@@ -145,22 +172,23 @@ impl LayoutDestination {
     }
 
     /// Determines how much of some content the layout has.
-    fn held(&self, wanted: &Descriptor) -> Result<Held, LayoutError> {
+    pub(crate) fn held(&self, wanted: &Descriptor) -> Result<Held, LayoutError> {
         let digest = &wanted.digest;
         self.report(Progress::Wanted(wanted));
         if wanted.media_type.kind() != Kind::Other {
-            let document = self.writer().layout().manifest(wanted);
-            return Ok(document.map_or(Held::Nothing, |manifest| {
-                self.report(Progress::Present(digest, wanted.size));
-                Held::Document(manifest.bytes().clone())
-            }));
+            let writer = self.writer()?;
+            let Ok(manifest) = writer.layout().manifest(wanted) else { return Ok(Held::Nothing) };
+            writer.keep(digest)?;
+            self.report(Progress::Present(digest, wanted.size));
+            return Ok(Held::Document(manifest.bytes().clone()));
         }
-        if self.has(wanted) {
+        if self.has(wanted)? {
+            self.writer()?.keep(digest)?;
             self.report(Progress::Present(digest, wanted.size));
             self.report(Progress::Complete(digest));
             return Ok(Held::Whole);
         }
-        let Some(mut blob) = self.writer().resume(wanted)? else { return Ok(Held::Nothing) };
+        let Some(mut blob) = self.writer()?.resume(wanted)? else { return Ok(Held::Nothing) };
         let (offset, hasher) = (blob.offset(), blob.take_hasher());
         let Some(hasher) = hasher.filter(|_| offset > 0) else { return Ok(Held::Nothing) };
         self.report(Progress::Present(digest, offset));
@@ -168,9 +196,14 @@ impl LayoutDestination {
         Ok(Held::Part { offset, hasher })
     }
 
-    fn write(&self, sink: &Sink, bytes: &[u8]) -> Result<(), LayoutError> {
-        let at = sink.offset.saturating_sub(bytes.len() as u64);
-        let blob = self.blob(sink)?;
+    pub(crate) fn append_at(
+        &self,
+        at: u64,
+        digest: &Digest,
+        size: Option<u64>,
+        bytes: &[u8],
+    ) -> Result<(), LayoutError> {
+        let blob = self.blob(digest, size)?;
         let mut writer = blob.lock().unwrap_or_else(PoisonError::into_inner);
         // An abandoned exchange may still deliver bytes.
         let Some(open) = &mut *writer else { return Ok(()) };
@@ -183,32 +216,32 @@ impl LayoutDestination {
         // The hook may be slow, or call this method.
         drop(writer);
         if restarts {
-            self.report(Progress::Restarted(&sink.digest));
+            self.report(Progress::Restarted(digest));
             if at > 0 {
-                self.report(Progress::Present(&sink.digest, at));
+                self.report(Progress::Present(digest, at));
             }
         }
         written?;
-        self.report(Progress::Received(&sink.digest, bytes.len() as u64));
+        self.report(Progress::Received(digest, bytes.len() as u64));
         Ok(())
     }
 
-    /// Publishes a verified blob under its digest.
-    fn publish(&self, digest: &Digest) -> Result<(), LayoutError> {
+    /// Publishes a verified blob under its digest, at the latest when the pull is [done](Self::done).
+    pub(crate) fn publish(&self, digest: &Digest) -> Result<(), LayoutError> {
         let blob = self.blobs().remove(digest);
         let blob = blob.and_then(|blob| blob.lock().unwrap_or_else(PoisonError::into_inner).take());
         if let Some(blob) = blob {
-            blob.finish()?;
+            self.writer()?.publish(blob)?;
         }
         self.report(Progress::Complete(digest));
         Ok(())
     }
 
-    /// Stores a document, or other content in memory.
-    fn store(&self, descriptor: &Descriptor, content: &[u8]) -> Result<(), LayoutError> {
-        let writer = self.writer();
+    /// Stores a document, or other content in memory, at the latest when the pull is [done](Self::done).
+    pub(crate) fn store(&self, descriptor: &Descriptor, content: &[u8]) -> Result<(), LayoutError> {
+        let writer = self.writer()?;
         if writer.layout().manifest(descriptor).is_err() {
-            writer.put(descriptor, content)?;
+            writer.publish_content(descriptor, content)?;
         }
         drop(writer);
         self.report(Progress::Complete(&descriptor.digest));
@@ -222,33 +255,46 @@ impl LayoutDestination {
         fault
     }
 
-    fn has(&self, descriptor: &Descriptor) -> bool {
-        let writer = self.writer();
+    fn has(&self, descriptor: &Descriptor) -> Result<bool, LayoutError> {
+        let writer = self.writer()?;
         let layout = writer.layout();
         let is_valid = || {
             let blob = layout.blob(&descriptor.digest, Some(descriptor.size));
             blob.is_ok_and(|mut blob| io::copy(&mut blob, &mut io::sink()).is_ok())
         };
-        layout.has(descriptor) && (!self.verifies || is_valid())
+        Ok(layout.has(descriptor) && (!self.verifies || is_valid()))
     }
 
     /// The writer of a blob, created for its first bytes.
-    fn blob(&self, sink: &Sink) -> Result<Blob, LayoutError> {
+    fn blob(&self, digest: &Digest, size: Option<u64>) -> Result<Blob, LayoutError> {
         let mut blobs = self.blobs();
-        if let Some(blob) = blobs.get(&sink.digest) {
+        if let Some(blob) = blobs.get(digest) {
             return Ok(blob.clone());
         }
-        let size = sink.size.unwrap_or(u64::MAX);
-        let mut blob =
-            self.writer().begin(&Descriptor::new(MediaType::OCTET_STREAM, sink.digest.clone(), size))?;
+        let size = size.unwrap_or(u64::MAX);
+        let descriptor = Descriptor::new(MediaType::OCTET_STREAM, digest.clone(), size);
+        let mut blob = self.writer()?.begin(&descriptor)?;
         blob.take_hasher();
         let blob = Arc::new(Mutex::new(Some(blob)));
-        blobs.insert(sink.digest.clone(), blob.clone());
+        blobs.insert(digest.clone(), blob.clone());
         Ok(blob)
     }
 
-    fn writer(&self) -> RwLockReadGuard<'_, LayoutWriter> {
-        self.writer.read().unwrap_or_else(PoisonError::into_inner)
+    fn writer(&self) -> Result<RwLockReadGuard<'_, LayoutWriter>, LayoutError> {
+        Ok(self.opened()?.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn opened(&self) -> Result<&RwLock<LayoutWriter>, LayoutError> {
+        if let Some(writer) = self.writer.get() {
+            return Ok(writer);
+        }
+        let mut unopened = self.unopened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((directory, durability)) = &*unopened {
+            let writer = LayoutWriter::open_with(directory, *durability)?;
+            *unopened = None;
+            let _ = self.writer.set(RwLock::new(writer));
+        }
+        Ok(self.writer.get().expect("it is opened, or how to open it is known"))
     }
 
     fn blobs(&self) -> MutexGuard<'_, BTreeMap<Digest, Blob>> {

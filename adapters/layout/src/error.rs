@@ -69,6 +69,11 @@ pub enum LayoutErrorKind {
     /// The algorithm of its digest is not supported.
     #[error("it cannot be verified: its digest algorithm is not sha256, sha384 or sha512")]
     Unverifiable,
+    /// The `oci-layout` or `index.json` file has no content, or only zeros.
+    #[error(
+        "the file is empty; its content may have been lost in a crash; pull into the layout to repair it"
+    )]
+    Blank,
     /// The `oci-layout` file is invalid.
     #[error(transparent)]
     Marker(#[from] InvalidMarker),
@@ -115,7 +120,7 @@ impl LayoutErrorKind {
             Self::Content(_) => Problem::WrongContent,
             Self::TooLarge(_) => Problem::Limit,
             Self::Unverifiable => Problem::Unverifiable,
-            Self::Marker(_) | Self::Document(_) | Self::Walk(_) => Problem::Malformed,
+            Self::Blank | Self::Marker(_) | Self::Document(_) | Self::Walk(_) => Problem::Malformed,
             Self::Foreign(_) | Self::Locked | Self::Busy | Self::Order { .. } | Self::Io(_) => {
                 Problem::Unreadable
             }

@@ -11,6 +11,8 @@ use oci_proto::server::Content;
 use oci_proto::{Descriptor, Digest, Kind, Limits, Manifest, MediaType, Platform, PlatformSelector};
 
 use crate::blob::BlobReader;
+use crate::directory::Directory;
+use crate::directory::kind::FileKind;
 use crate::error::{LayoutError, LayoutErrorKind};
 use crate::files;
 use crate::work::{WORK, is_partial};
@@ -20,7 +22,7 @@ use crate::work::{WORK, is_partial};
 /// Cloning is cheap. Methods block while they read files.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    directory: Arc<Path>,
+    directory: Directory,
     index: Arc<Index>,
     limits: Limits,
 }
@@ -31,10 +33,22 @@ impl Layout {
     /// # Errors
     /// The directory is not a layout, or one of the two files is invalid.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, LayoutError> {
-        let directory = directory.as_ref();
-        open_directory(directory)?;
-        read_marker(directory)?;
-        Ok(Self::with_index(directory, read_index(directory, &Limits::default())?))
+        Self::of(Directory::open(directory.as_ref())?)
+    }
+
+    /// Opens a layout to read one root. If that is a digest, `index.json` is not necessary: if it is missing
+    /// or invalid, the layout has no [roots](Self::roots), and the content is read all the same.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_for(directory: impl AsRef<Path>, root: &Root) -> Result<Self, LayoutError> {
+        let directory = Directory::open(directory.as_ref())?;
+        read_marker(&directory)?;
+        let index = match (read_index(&directory, &Limits::default()), root) {
+            (Err(_), Root::Digest(_)) => Index::new(),
+            (index, _) => index?,
+        };
+        Ok(Self::with_index(directory, index))
     }
 
     /// Whether the directory has an `oci-layout` file.
@@ -44,7 +58,7 @@ impl Layout {
 
     /// The directory of the layout.
     pub fn directory(&self) -> &Path {
-        &self.directory
+        self.directory.path()
     }
 
     /// The roots, in the order of `index.json`.
@@ -55,22 +69,19 @@ impl Layout {
     /// Resolves a root, or the best match for a platform under it, to a descriptor. Checks that its file
     /// exists and has the right size.
     ///
-    /// A digest may name any content of the layout. If no descriptor states its media type, the content is
-    /// read to determine it.
+    /// A digest may name any content of the layout, whatever `index.json` says about it: size and kind are
+    /// those of the content.
     ///
     /// # Errors
     /// The layout has no such root, the file is missing or has another size, nothing matches the platform, or
     /// a document that was read is invalid.
     pub fn resolve(&self, root: &Root, platform: Option<&Platform>) -> Result<Descriptor, LayoutError> {
-        let found = match (self.index.find(root), root) {
-            (Ok(entry), _) => entry.descriptor().clone(),
-            (Err(_), Root::Digest(digest)) => {
-                let size = files::blob_size(&self.directory, digest)?;
-                Descriptor::new(MediaType::OCTET_STREAM, digest.clone(), size)
-            }
-            (Err(none), _) => return Err(LayoutError::new(&self.directory.join(INDEX), none)),
+        let entry = self.index.find(root).map(Entry::descriptor);
+        let found = match (entry, root) {
+            (entry, Root::Digest(digest)) => self.by_digest(digest, entry.ok())?,
+            (Ok(entry), _) => self.known(entry.clone())?,
+            (Err(none), _) => return Err(self.directory.wrong(INDEX, none)),
         };
-        let found = self.known(found)?;
         match platform {
             Some(platform) if found.media_type.kind() != Kind::Other => self.select(found, platform),
             _ => {
@@ -122,13 +133,15 @@ impl Layout {
     /// The partial blobs of interrupted writers. The next pull of the same content resumes them; nothing else
     /// removes them. Errors of reading are ignored.
     pub fn leftovers(&self) -> Leftovers {
-        let directory = self.directory.join(WORK);
-        let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
-        let blobs = entries.filter(|entry| is_partial(&entry.file_name()));
-        let mut found = Leftovers { blobs: 0, bytes: 0, directory };
-        for blob in blobs.filter_map(|entry| entry.metadata().ok()).filter(fs::Metadata::is_file) {
-            found.blobs += 1;
-            found.bytes += blob.len();
+        let mut found = Leftovers { blobs: 0, bytes: 0, directory: self.directory.join(WORK) };
+        let Ok(directory) = self.directory.directory(WORK) else { return found };
+        for name in directory.names().unwrap_or_default() {
+            if let Some(name) = name.to_str().filter(|name| is_partial(name))
+                && let Ok((FileKind::File, size)) = directory.found(name)
+            {
+                found.blobs += 1;
+                found.bytes += size;
+            }
         }
         found
     }
@@ -137,9 +150,16 @@ impl Layout {
         &self.limits
     }
 
+    /// Opens the layout in a directory.
+    pub(crate) fn of(directory: Directory) -> Result<Self, LayoutError> {
+        read_marker(&directory)?;
+        let index = read_index(&directory, &Limits::default())?;
+        Ok(Self::with_index(directory, index))
+    }
+
     /// A layout with an `index.json` that was read separately.
-    pub(crate) fn with_index(directory: &Path, index: Index) -> Self {
-        Self { directory: directory.into(), index: Arc::new(index), limits: Limits::default() }
+    pub(crate) fn with_index(directory: Directory, index: Index) -> Self {
+        Self { directory, index: Arc::new(index), limits: Limits::default() }
     }
 
     /// Reads a document and checks its size, but not its digest.
@@ -151,6 +171,15 @@ impl Layout {
     /// An error of the file of a digest.
     pub(crate) fn wrong(&self, digest: &Digest, kind: impl Into<LayoutErrorKind>) -> LayoutError {
         LayoutError::new(&self.directory.join(blob_path(digest)), kind)
+    }
+
+    /// The descriptor of any content, which is that of `index.json` only if the content agrees.
+    fn by_digest(&self, digest: &Digest, entry: Option<&Descriptor>) -> Result<Descriptor, LayoutError> {
+        let size = files::blob_size(&self.directory, digest)?;
+        let read = self.known(Descriptor::new(MediaType::OCTET_STREAM, digest.clone(), size))?;
+        let agrees =
+            |entry: &&Descriptor| entry.size == size && entry.media_type.kind() == read.media_type.kind();
+        Ok(entry.filter(agrees).cloned().unwrap_or(read))
     }
 
     /// The descriptor; if its media type is generic, with that of the content.
@@ -178,7 +207,7 @@ impl Layout {
         let mut selector = PlatformSelector::new(root, platform, &self.limits, 1);
         loop {
             if let Some(selected) = selector.next_step() {
-                let selected = selected.map_err(|error| LayoutError::new(&self.directory, error))?;
+                let selected = selected.map_err(|error| LayoutError::new(self.directory(), error))?;
                 self.check_size(&selected)?;
                 return Ok(selected);
             }
@@ -215,23 +244,26 @@ impl Content for Layout {
     }
 }
 
-/// Fails unless the path leads to a directory, through links or not.
-pub(crate) fn open_directory(directory: &Path) -> Result<(), LayoutError> {
-    let found = fs::metadata(directory).map_err(|error| LayoutError::new(directory, error))?;
-    if found.is_dir() {
-        Ok(())
-    } else {
-        Err(LayoutError::new(directory, LayoutErrorKind::NotALayout(files::name(found.file_type()))))
+pub(crate) fn read_marker(directory: &Directory) -> Result<(), LayoutError> {
+    let marker = read_own(directory, MARKER, MARKER_BYTES)?;
+    check_marker(&marker).map_err(|invalid| directory.wrong(MARKER, invalid))
+}
+
+pub(crate) fn read_index(directory: &Directory, limits: &Limits) -> Result<Index, LayoutError> {
+    let index = read_own(directory, INDEX, limits.manifest_bytes)?;
+    Index::read(index).map_err(|invalid| directory.wrong(INDEX, invalid))
+}
+
+/// Reads one of the two files of a layout that are not blobs.
+fn read_own(directory: &Directory, name: &str, limit: u64) -> Result<Bytes, LayoutError> {
+    let bytes = directory.read(name, limit)?;
+    if is_blank(&bytes) {
+        return Err(directory.wrong(name, LayoutErrorKind::Blank));
     }
+    Ok(bytes)
 }
 
-pub(crate) fn read_marker(directory: &Path) -> Result<(), LayoutError> {
-    let path = directory.join(MARKER);
-    check_marker(&files::read(&path, MARKER_BYTES)?).map_err(|invalid| LayoutError::new(&path, invalid))
-}
-
-pub(crate) fn read_index(directory: &Path, limits: &Limits) -> Result<Index, LayoutError> {
-    let path = directory.join(INDEX);
-    Index::read(files::read(&path, limits.manifest_bytes)?)
-        .map_err(|invalid| LayoutError::new(&path, invalid))
+/// Whether a file has no content, or only zeros, as one that was lost in a crash.
+pub(crate) fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
 }

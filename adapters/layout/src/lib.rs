@@ -32,19 +32,24 @@
 //! verified by its digest. File names are derived from parsed digests, none of which leads out of the
 //! directory.
 //!
-//! A file is checked not to be a link before it is opened, and to be the same file afterwards. A process that
-//! replaces files in between can block the opening (with a pipe), but cannot inject content, which is
-//! verified.
+//! Others may even write to the directory at the same time. On Unix each name is opened relative to the handle
+//! of its directory: a directory that is replaced by a link leads neither reads nor writes elsewhere. A partial
+//! blob that is a link, or has a second name, is not written to, but replaced. (On other systems files are
+//! checked before they are opened, and a process that replaces them in between can lead writes elsewhere.)
 //!
 //! # Interrupted writers
 //!
 //! Everything is written under a temporary name, in one directory of the layout, and renamed when it is
 //! complete. At every moment the directory is a valid layout, or not a layout yet. The next writer resumes
-//! partial blobs.
+//! partial blobs; anything else under the name of a partial blob is removed.
+//!
+//! By default, files are also synced before they are renamed, so that all of this holds for a crash of the
+//! machine too. See [`Durability`].
 
 mod blob;
 mod check;
 mod destination;
+mod directory;
 mod error;
 mod files;
 mod layout;
@@ -65,3 +70,4 @@ pub use reference::{InvalidLayoutReference, LayoutReference};
 pub use walk::Walk;
 pub use writer::LayoutWriter;
 pub use writer::blob::BlobWriter;
+pub use writer::durability::Durability;

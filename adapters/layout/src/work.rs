@@ -1,7 +1,5 @@
 //! The directory for temporary files in a layout.
 
-use std::ffi::OsStr;
-
 use oci_proto::Digest;
 
 /// The directory for partial blobs, new documents and the lock.
@@ -13,7 +11,7 @@ pub(crate) fn partial_name(digest: &Digest) -> String {
 }
 
 /// Whether a file name is that of a partial blob.
-pub(crate) fn is_partial(name: &OsStr) -> bool {
-    let digest = name.to_str().and_then(|name| name.split_once('-'));
+pub(crate) fn is_partial(name: &str) -> bool {
+    let digest = name.split_once('-');
     digest.is_some_and(|(algorithm, encoded)| format!("{algorithm}:{encoded}").parse::<Digest>().is_ok())
 }

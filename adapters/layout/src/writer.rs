@@ -4,19 +4,27 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use oci_proto::Descriptor;
-use oci_proto::layout::{BLOBS, INDEX, Index, MARKER, RefName};
+use oci_proto::layout::{BLOBS, INDEX, Index, MARKER, RefName, marker};
+use oci_proto::{Descriptor, Digest, Limits};
 
+use crate::directory::Directory;
+use crate::directory::kind::{Access, FileKind};
 use crate::error::{LayoutError, LayoutErrorKind};
 use crate::files;
-use crate::layout::{Layout, open_directory, read_index, read_marker};
-use crate::work::WORK;
+use crate::layout::{Layout, is_blank, read_index, read_marker};
+use crate::work::{WORK, partial_name};
 use crate::writer::blob::BlobWriter;
+use crate::writer::durability::Durability;
+use crate::writer::publisher::Publisher;
 use crate::writer::shared::Shared;
 
 pub(crate) mod blob;
+pub(crate) mod durability;
 mod lock;
+mod publisher;
 mod shared;
+#[cfg(test)]
+mod tests;
 
 /// Writes a layout, with exclusive access.
 ///
@@ -24,42 +32,56 @@ mod shared;
 /// once they are complete and verified. If the process is killed, the layout is valid, and the next writer
 /// resumes partial blobs.
 ///
-/// After a crash of the machine, the writes of the last seconds may be lost or damaged, since the writer does
-/// not wait for the file system unless [told to](Self::set_durable). A check finds the damage.
+/// The same holds after a crash of the machine, if the writer is [durable](Durability::Synced): a file gets
+/// its final name only once its content is on disk, and what [`BlobWriter::finish`], [`put`](Self::put) and
+/// [`set_root`](Self::set_root) have written survives once they have returned.
 ///
 /// Methods block while they write files.
 #[derive(Debug)]
 pub struct LayoutWriter {
     layout: Layout,
     shared: Arc<Shared>,
+    publisher: Publisher,
 }
 
 impl LayoutWriter {
-    /// Opens a layout for writing. A directory that is empty or does not exist becomes a layout.
+    /// Opens a layout for durable writing. A directory that is empty or does not exist becomes a layout, and a
+    /// layout whose `oci-layout` or `index.json` a crash has left empty is repaired; its roots are lost.
     ///
     /// # Errors
     /// The directory has other files, is locked by another writer, has invalid documents, or cannot be
     /// written.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, LayoutError> {
+        Self::open_with(directory, Durability::Synced)
+    }
+
+    /// Opens a layout for writing, as [`open`](Self::open), durable or not.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(directory: impl AsRef<Path>, durability: Durability) -> Result<Self, LayoutError> {
         let directory = directory.as_ref();
         // If it is not a directory, the next step reports that.
         if fs::symlink_metadata(directory).is_err() {
-            fs::create_dir_all(directory).map_err(|error| LayoutError::new(directory, error))?;
+            create(directory, durability)?;
         }
-        open_directory(directory)?;
-        // Nothing is written before this check, since the directory may have other content.
-        refuse_foreign(directory)?;
-        let shared = Shared::lock(directory)?;
-        if !Layout::is_at(directory) {
-            shared.make_layout()?;
-        }
-        Ok(Self { layout: Layout::open(directory)?, shared: Arc::new(shared) })
+        Self::of(Directory::open(directory)?, durability)
     }
 
-    /// Sets whether to sync files and directories, so that published content survives a power failure.
-    /// Slower, especially for many small blobs. Off by default.
-    pub fn set_durable(&self, durable: bool) {
-        self.shared.set_durable(durable);
+    fn of(directory: Directory, durability: Durability) -> Result<Self, LayoutError> {
+        // Nothing is written before this check, since the directory may have other content.
+        refuse_foreign(&directory)?;
+        let shared = Shared::lock(directory.clone(), durability)?;
+        if is_lost(&directory, INDEX) {
+            shared.replace(INDEX, &Index::new().to_bytes())?;
+        }
+        // Without the marker there is no layout, so it is written last.
+        if is_lost(&directory, MARKER) {
+            shared.make_directory(&directory, BLOBS)?;
+            shared.replace(MARKER, marker())?;
+        }
+        let layout = Layout::of(directory)?;
+        Ok(Self { layout, shared: Arc::new(shared), publisher: Publisher::new() })
     }
 
     /// The layout, for reading.
@@ -74,6 +96,7 @@ impl LayoutWriter {
     /// # Errors
     /// The blob's digest cannot be verified, the blob is already being written, or it cannot be written.
     pub fn begin(&self, descriptor: &Descriptor) -> Result<BlobWriter, LayoutError> {
+        self.publisher.wait_for(&descriptor.digest)?;
         BlobWriter::begin(self.shared.clone(), descriptor)
     }
 
@@ -82,9 +105,11 @@ impl LayoutWriter {
     /// # Errors
     /// As [`begin`](Self::begin).
     pub fn resume(&self, descriptor: &Descriptor) -> Result<Option<BlobWriter>, LayoutError> {
-        let partial = self.shared.partial(&descriptor.digest);
-        let is_there = fs::symlink_metadata(partial).is_ok_and(|found| found.len() > 0);
-        if is_there { self.begin(descriptor).map(Some) } else { Ok(None) }
+        self.publisher.wait_for(&descriptor.digest)?;
+        match self.shared.work().found(&partial_name(&descriptor.digest)) {
+            Ok((FileKind::File, 0)) | Err(_) => Ok(None),
+            Ok(_) => self.begin(descriptor).map(Some),
+        }
     }
 
     /// Writes content in memory, such as a document.
@@ -92,12 +117,7 @@ impl LayoutWriter {
     /// # Errors
     /// The content does not match its descriptor, or cannot be written.
     pub fn put(&self, descriptor: &Descriptor, content: &[u8]) -> Result<(), LayoutError> {
-        let mut blob = self.begin(descriptor)?;
-        if blob.offset() > 0 {
-            blob.restart()?;
-        }
-        blob.append(0, content)?;
-        blob.finish()
+        self.filled(descriptor, content)?.finish()
     }
 
     /// Makes existing content a root, and moves `name` to it; replaces `index.json`.
@@ -107,42 +127,119 @@ impl LayoutWriter {
     /// # Errors
     /// The content is missing, or `index.json` cannot be read or written.
     pub fn set_root(&mut self, root: &Descriptor, name: Option<&RefName>) -> Result<(), LayoutError> {
-        let found = files::blob_size(self.shared.directory(), &root.digest)?;
+        self.publisher.flush()?;
+        let directory = self.shared.directory();
+        let found = files::blob_size(directory, &root.digest)?;
         if found != root.size {
             return Err(self
                 .layout
                 .wrong(&root.digest, LayoutErrorKind::Size { expected: root.size, found }));
         }
-        let mut index = read_index(self.shared.directory(), self.layout.limits())?;
+        self.sync_existing(directory, MARKER)?;
+        self.shared.sync_directories()?;
+        let mut index = read_index(directory, self.layout.limits())?;
         let before = index.clone();
         index.set(root, name);
-        if index != before {
+        if index == before {
+            self.sync_existing(directory, INDEX)?;
+        } else {
             self.shared.replace(INDEX, &index.to_bytes())?;
         }
-        self.layout = Layout::with_index(self.shared.directory(), index);
+        self.layout = Layout::with_index(directory.clone(), index);
         Ok(())
     }
+
+    /// Publishes a blob as [`BlobWriter::finish`] does, but before [`set_root`](Self::set_root) returns, and in
+    /// the order of the calls.
+    pub(crate) fn publish(&self, mut blob: BlobWriter) -> Result<(), LayoutError> {
+        if !self.shared.is_durable() {
+            return blob.finish();
+        }
+        blob.verify()?;
+        self.publisher.add(blob)
+    }
+
+    /// Writes content in memory, and publishes it as [`publish`](Self::publish) does.
+    pub(crate) fn publish_content(&self, descriptor: &Descriptor, content: &[u8]) -> Result<(), LayoutError> {
+        self.publish(self.filled(descriptor, content)?)
+    }
+
+    /// Makes content durable that the layout has, which another writer may not have synced.
+    pub(crate) fn keep(&self, digest: &Digest) -> Result<(), LayoutError> {
+        // On other systems a file must be writable to be synced.
+        if !self.shared.is_durable() || cfg!(not(unix)) {
+            return Ok(());
+        }
+        let directory = files::blob_directory(self.shared.directory(), digest)?;
+        let (name, access) = (digest.encoded(), Access::Read);
+        let (file, _) = directory.open_file(&name, access)?;
+        self.publisher.sync((Arc::new(file), directory, name))
+    }
+
+    /// A blob writer that has all of the content.
+    fn filled(&self, descriptor: &Descriptor, content: &[u8]) -> Result<BlobWriter, LayoutError> {
+        let mut blob = self.begin(descriptor)?;
+        if blob.offset() > 0 {
+            blob.restart()?;
+        }
+        blob.append(0, content)?;
+        Ok(blob)
+    }
+
+    fn sync_existing(&self, directory: &Directory, name: &str) -> Result<(), LayoutError> {
+        if !self.shared.is_durable() || cfg!(not(unix)) {
+            return Ok(());
+        }
+        let (file, _) = directory.open_file(name, Access::Read)?;
+        directory.sync_file(name, &file)
+    }
+}
+
+/// Creates a directory, and those above it that do not exist.
+fn create(directory: &Path, durability: Durability) -> Result<(), LayoutError> {
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && fs::symlink_metadata(path).is_err();
+    let missing: Vec<_> = directory.ancestors().take_while(is_missing).collect();
+    fs::create_dir_all(directory).map_err(|error| LayoutError::new(directory, error))?;
+    if durability == Durability::Synced {
+        for made in missing {
+            let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty());
+            Directory::open(parent.unwrap_or(Path::new(".")))?.sync()?;
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a directory that is neither a layout nor empty. A layout that an interrupted writer has only begun
 /// counts as empty.
-fn refuse_foreign(directory: &Path) -> Result<(), LayoutError> {
-    let unreadable = |error| LayoutError::new(directory, error);
-    if fs::symlink_metadata(directory.join(MARKER)).is_ok() {
-        return read_marker(directory);
+pub(crate) fn refuse_foreign(directory: &Directory) -> Result<(), LayoutError> {
+    if directory.found(MARKER).is_ok() {
+        return if is_lost(directory, MARKER) { Ok(()) } else { read_marker(directory) };
     }
-    for entry in fs::read_dir(directory).map_err(unreadable)? {
-        let (name, path) = entry.map(|entry| (entry.file_name(), entry.path())).map_err(unreadable)?;
+    for name in directory.names()? {
         let ours = match name.to_str() {
             Some(WORK) => true,
-            Some(BLOBS) => fs::read_dir(&path).is_ok_and(|mut blobs| blobs.next().is_none()),
-            Some(INDEX) => files::read(&path, 1 << 10).is_ok_and(|bytes| bytes == Index::new().to_bytes()),
+            Some(BLOBS) => {
+                let blobs = directory.directory(BLOBS).and_then(|blobs| blobs.names());
+                blobs.is_ok_and(|blobs| blobs.is_empty())
+            }
+            Some(INDEX) => {
+                let index = directory.read(INDEX, 1 << 10);
+                is_lost(directory, INDEX) || index.is_ok_and(|bytes| bytes == Index::new().to_bytes())
+            }
             _ => false,
         };
         if !ours {
             let name = name.to_string_lossy().chars().flat_map(char::escape_debug).take(80).collect();
-            return Err(LayoutError::new(directory, LayoutErrorKind::Foreign(name)));
+            return Err(LayoutError::new(directory.path(), LayoutErrorKind::Foreign(name)));
         }
     }
     Ok(())
+}
+
+/// Whether a file is missing, or a crash has lost its content.
+fn is_lost(directory: &Directory, name: &str) -> bool {
+    match directory.read(name, Limits::default().manifest_bytes) {
+        Ok(bytes) => is_blank(&bytes),
+        Err(error) => error.is_missing(),
+    }
 }

@@ -286,17 +286,18 @@ fn a_panic_in_a_progress_hook_does_not_wait_for_other_requests() {
 
 #[test]
 fn a_layout_that_cannot_be_written_is_reported_with_its_own_error() {
-    let (memory, image, digests) = layers(3, 1000);
+    let (memory, image, _) = layers(3, 1000);
     let registry = Registry::start(memory, &[("demo:latest", &image)], |_| Play::Serve);
     let folder = tempfile::tempdir().unwrap();
-    // Replaces the directory for unfinished blobs.
     let destination = destination(folder.path());
-    let blob = folder.path().join(format!(".oci-proto-partial/sha256-{}", digests[1].encoded()));
-    fs::create_dir(&blob).unwrap();
+    // In place of the directory of blobs.
+    let blobs = folder.path().join("blobs");
+    fs::remove_dir(&blobs).unwrap();
+    fs::write(&blobs, "").unwrap();
     let client = Client::new().unwrap();
     let pulled = client.pull(&registry.named("demo:latest"), destination, PullOptions::default());
     let Err(PullError::Layout(error)) = pulled else { panic!("{pulled:?}") };
-    assert!(error.to_string().contains(&digests[1].encoded()), "{error}");
+    assert_eq!(error.path(), blobs);
 }
 
 #[test]

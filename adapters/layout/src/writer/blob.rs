@@ -1,17 +1,16 @@
 //! Writing a blob.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use oci_proto::layout::{BLOBS, blob_path};
 use oci_proto::{Descriptor, Digest, Hasher};
 
+use crate::directory::Directory;
+use crate::directory::kind::Access;
 use crate::error::{LayoutError, LayoutErrorKind};
-use crate::files;
-use crate::files::{make_directory, remove};
+use crate::work::partial_name;
 use crate::writer::shared::Shared;
 
 /// The size of reads from an existing partial blob.
@@ -25,8 +24,9 @@ pub struct BlobWriter {
     shared: Arc<Shared>,
     digest: Digest,
     size: u64,
-    file: File,
-    partial: PathBuf,
+    file: Arc<File>,
+    /// The name of the partial blob.
+    partial: String,
     offset: u64,
     /// `None` if the caller verifies.
     hasher: Option<Hasher>,
@@ -37,26 +37,27 @@ pub struct BlobWriter {
 impl BlobWriter {
     pub(super) fn begin(shared: Arc<Shared>, descriptor: &Descriptor) -> Result<Self, LayoutError> {
         let Descriptor { digest, size, .. } = descriptor.clone();
-        let partial = shared.partial(&digest);
-        let wrong = |kind| LayoutError::new(&partial, kind);
+        let partial = partial_name(&digest);
+        let wrong = |kind| shared.work().wrong(&partial, kind);
         let algorithm = digest.algorithm().ok_or_else(|| wrong(LayoutErrorKind::Unverifiable))?;
         if !shared.busy().insert(digest.clone()) {
             return Err(wrong(LayoutErrorKind::Busy));
         }
-        let opened = open(&partial).and_then(|mut file| {
-            let (hasher, offset) = hash(&mut file, Hasher::new(algorithm), size)?;
-            Ok((file, hasher, offset))
-        });
-        match opened {
+        match open(shared.work(), &partial, Hasher::new(algorithm), size) {
             Ok((file, hasher, offset)) => {
-                let hasher = Some(hasher);
+                let (file, hasher) = (Arc::new(file), Some(hasher));
                 Ok(Self { shared, digest, size, file, partial, offset, hasher, broken: false })
             }
-            Err(kind) => {
+            Err(error) => {
                 shared.busy().remove(&digest);
-                Err(wrong(kind))
+                Err(error)
             }
         }
+    }
+
+    /// The digest of the blob.
+    pub(crate) fn digest(&self) -> &Digest {
+        &self.digest
     }
 
     /// The number of bytes that are written, which is the offset of the next byte.
@@ -89,7 +90,7 @@ impl BlobWriter {
         if end > self.size {
             return Err(self.wrong(LayoutErrorKind::Size { expected: self.size, found: end }));
         }
-        if let Err(error) = self.file.write_all(bytes) {
+        if let Err(error) = (&*self.file).write_all(bytes) {
             self.broken = true;
             return Err(self.wrong(error.into()));
         }
@@ -105,7 +106,7 @@ impl BlobWriter {
     /// # Errors
     /// A file system operation fails.
     pub fn restart(&mut self) -> Result<(), LayoutError> {
-        let emptied = self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0)));
+        let emptied = self.file.set_len(0).and_then(|()| (&*self.file).seek(SeekFrom::Start(0)));
         emptied.map_err(|error| self.wrong(error.into()))?;
         self.offset = 0;
         self.broken = false;
@@ -115,42 +116,61 @@ impl BlobWriter {
 
     /// Discards the bytes from `offset` on. Only after [`take_hasher`](Self::take_hasher).
     pub(crate) fn truncate(&mut self, offset: u64) -> Result<(), LayoutError> {
-        let cut = self.file.set_len(offset).and_then(|()| self.file.seek(SeekFrom::Start(offset)));
+        let cut = self.file.set_len(offset).and_then(|()| (&*self.file).seek(SeekFrom::Start(offset)));
         cut.map_err(|error| self.wrong(error.into()))?;
         self.offset = offset;
         self.broken = false;
         Ok(())
     }
 
-    /// Publishes the blob under its digest, replacing an existing file.
+    /// Publishes the blob under its digest, replacing an existing file. If the writer is durable, the blob
+    /// then survives a power failure.
     ///
     /// # Errors
-    /// The blob is incomplete, and kept for resumption; its digest does not match, and it is removed; or a
-    /// file system operation fails.
+    /// The blob is incomplete, and kept for resumption; its digest does not match, or it cannot be synced, and
+    /// it is removed; or a file system operation fails.
     pub fn finish(mut self) -> Result<(), LayoutError> {
+        self.verify()?;
+        if self.shared.is_durable() {
+            self.synced(self.shared.work().sync_file(&self.partial, &self.file))?;
+        }
+        let directory = self.publish()?;
+        self.shared.sync(&directory)
+    }
+
+    /// Fails unless the blob is complete, and matches its digest as far as that is known.
+    pub(super) fn verify(&mut self) -> Result<(), LayoutError> {
         if self.offset != self.size {
             return Err(self.wrong(LayoutErrorKind::Size { expected: self.size, found: self.offset }));
         }
-        if let Some(computed) = self.hasher.take().map(Hasher::finish)
-            && computed != self.digest
-        {
-            let error = self.wrong(LayoutErrorKind::Content(computed));
-            let _ = remove(&self.partial);
-            return Err(error);
+        match self.hasher.take().map(Hasher::finish) {
+            Some(computed) if computed != self.digest => {
+                // Removed when this is dropped.
+                self.offset = 0;
+                Err(self.wrong(LayoutErrorKind::Content(computed)))
+            }
+            _ => Ok(()),
         }
-        if self.shared.is_durable() {
-            self.file.sync_all().map_err(|error| self.wrong(error.into()))?;
-        }
-        let directory = files::blob_directory(self.shared.directory(), &self.digest);
-        make_directory(&self.shared.directory().join(BLOBS))?;
-        make_directory(&directory)?;
-        let path = self.shared.directory().join(blob_path(&self.digest));
-        fs::rename(&self.partial, &path).map_err(|error| LayoutError::new(&path, error))?;
-        self.shared.sync_directory(&directory)
+    }
+
+    /// The file, and its name, to be synced elsewhere.
+    pub(super) fn to_sync(&self) -> (Arc<File>, Directory, String) {
+        (self.file.clone(), self.shared.work().clone(), self.partial.clone())
+    }
+
+    /// Takes the result of syncing. After an error the system may report success although content is lost, so
+    /// the partial blob is removed.
+    pub(super) fn synced(&mut self, result: Result<(), LayoutError>) -> Result<(), LayoutError> {
+        result.inspect_err(|_| self.offset = 0)
+    }
+
+    /// Gives the file its name. Returns the directory to sync.
+    pub(super) fn publish(&self) -> Result<Directory, LayoutError> {
+        self.shared.publish(&self.digest)
     }
 
     fn wrong(&self, kind: LayoutErrorKind) -> LayoutError {
-        LayoutError::new(&self.partial, kind)
+        self.shared.work().wrong(&self.partial, kind)
     }
 }
 
@@ -158,7 +178,7 @@ impl Drop for BlobWriter {
     fn drop(&mut self) {
         if self.offset == 0 {
             // Nothing to resume. A published blob no longer has this name.
-            let _ = remove(&self.partial);
+            let _ = self.shared.work().remove(&self.partial);
         }
         self.shared.busy().remove(&self.digest);
     }
@@ -174,23 +194,33 @@ impl fmt::Debug for BlobWriter {
     }
 }
 
-/// Opens a partial blob, or creates it.
-fn open(partial: &Path) -> Result<File, LayoutErrorKind> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true);
-    match files::open_with(partial, &options) {
-        Ok((file, _)) => Ok(file),
-        Err(LayoutErrorKind::Missing) => Ok(options.create_new(true).open(partial)?),
-        Err(LayoutErrorKind::NotAFile(_)) => {
-            remove(partial)?;
-            Ok(options.create_new(true).open(partial)?)
-        }
-        Err(kind) => Err(kind),
+/// Opens a partial blob, and hashes it. Anything else that has its name is replaced, as is a partial blob that
+/// cannot be read.
+fn open(work: &Directory, name: &str, hasher: Hasher, size: u64) -> Result<(File, Hasher, u64), LayoutError> {
+    if let Ok((file, _)) = work.open_file(name, Access::Write)
+        && has_one_name(&file)
+        && let Ok((hasher, offset)) = hash(&file, hasher.clone(), size)
+    {
+        return Ok((file, hasher, offset));
     }
+    Ok((work.create(name)?, hasher, 0))
+}
+
+/// Whether a file has no other name, through which its content would be changed.
+#[cfg(unix)]
+fn has_one_name(file: &File) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    file.metadata().is_ok_and(|found| found.nlink() == 1)
+}
+
+/// On other systems the standard library cannot count the names of a file.
+#[cfg(not(unix))]
+fn has_one_name(_: &File) -> bool {
+    true
 }
 
 /// Hashes the partial blob, and leaves the file at its end. One that is too long is discarded.
-fn hash(file: &mut File, mut hasher: Hasher, size: u64) -> Result<(Hasher, u64), LayoutErrorKind> {
+fn hash(mut file: &File, mut hasher: Hasher, size: u64) -> io::Result<(Hasher, u64)> {
     let length = file.metadata()?.len();
     if length > size {
         file.set_len(0)?;
@@ -208,7 +238,7 @@ fn hash(file: &mut File, mut hasher: Hasher, size: u64) -> Result<(Hasher, u64),
                 offset += read as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
 }

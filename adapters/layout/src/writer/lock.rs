@@ -1,11 +1,12 @@
 //! The lock that excludes other writers.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
 
+use crate::directory::Directory;
+use crate::directory::kind::Access;
 use crate::error::{LayoutError, LayoutErrorKind};
-use crate::files;
+use crate::work::WORK;
 
 const LOCK: &str = "lock";
 /// How often to retry if the previous writer has just removed the file.
@@ -15,42 +16,44 @@ const ATTEMPTS: usize = 16;
 /// ends.
 #[derive(Debug)]
 pub(super) struct Lock {
-    directory: PathBuf,
+    layout: Directory,
+    work: Directory,
     _file: File,
 }
 
 impl Lock {
-    pub(super) fn take(directory: &Path) -> Result<Self, LayoutError> {
-        let path = directory.join(LOCK);
-        let wrong = |kind: LayoutErrorKind| LayoutError::new(&path, kind);
+    pub(super) fn take(layout: &Directory) -> Result<Self, LayoutError> {
         for _ in 0..ATTEMPTS {
-            files::make_directory(directory)?;
-            let mut options = OpenOptions::new();
-            options.read(true).write(true);
-            let file = match options.clone().create_new(true).open(&path) {
+            let work = layout.make_directory(WORK)?;
+            let file = match work.create_new(LOCK) {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    match files::open_with(&path, &options) {
+                    match work.open_file(LOCK, Access::Write) {
                         Ok((file, _)) => file,
-                        Err(LayoutErrorKind::Missing) => continue,
-                        Err(kind) => return Err(wrong(kind)),
+                        Err(error) if error.is_missing() => continue,
+                        Err(error) => return Err(error),
                     }
                 }
                 // The previous writer has removed the directory with its lock.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(wrong(error.into())),
+                Err(error) => return Err(work.wrong(LOCK, error)),
             };
             match fs4::FileExt::try_lock(&file) {
                 // The previous writer may have removed the file since it was opened.
-                Ok(()) if files::has_name(&file, &path) => {
-                    return Ok(Self { directory: directory.to_owned(), _file: file });
+                Ok(()) if has_name(&file, &work) => {
+                    return Ok(Self { layout: layout.clone(), work, _file: file });
                 }
                 Ok(()) => {}
-                Err(fs4::TryLockError::WouldBlock) => return Err(wrong(LayoutErrorKind::Locked)),
-                Err(fs4::TryLockError::Error(error)) => return Err(wrong(error.into())),
+                Err(fs4::TryLockError::WouldBlock) => return Err(work.wrong(LOCK, LayoutErrorKind::Locked)),
+                Err(fs4::TryLockError::Error(error)) => return Err(work.wrong(LOCK, error)),
             }
         }
-        Err(wrong(LayoutErrorKind::Locked))
+        Err(layout.wrong(WORK, LayoutErrorKind::Locked))
+    }
+
+    /// The directory for temporary files.
+    pub(super) fn work(&self) -> &Directory {
+        &self.work
     }
 }
 
@@ -58,9 +61,24 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // On other systems an open file cannot be compared with its name, so the file is kept.
         if cfg!(unix) {
-            let _ = fs::remove_file(self.directory.join(LOCK));
+            let _ = self.work.remove(LOCK);
             // Fails if it still has partial blobs.
-            let _ = fs::remove_dir(&self.directory);
+            let _ = self.layout.remove_directory(WORK);
         }
     }
+}
+
+/// Whether the lock file still has its name.
+#[cfg(unix)]
+fn has_name(file: &File, work: &Directory) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let identity = |file: &File| file.metadata().map(|found| (found.dev(), found.ino())).ok();
+    let named = work.open_file(LOCK, Access::Read).ok();
+    named.is_some_and(|(named, _)| identity(&named).is_some() && identity(&named) == identity(file))
+}
+
+/// On other systems the standard library cannot identify files, but the lock file is never removed.
+#[cfg(not(unix))]
+fn has_name(_: &File, _: &Directory) -> bool {
+    true
 }

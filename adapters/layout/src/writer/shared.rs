@@ -1,89 +1,100 @@
 //! The state that a layout writer shares with its blob writers.
 
 use std::collections::BTreeSet;
-use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use oci_proto::Digest;
-use oci_proto::layout::{BLOBS, INDEX, Index, MARKER, marker};
+use oci_proto::layout::BLOBS;
 
+use crate::directory::Directory;
 use crate::error::LayoutError;
-use crate::files::{make_directory, remove};
-use crate::work::{WORK, partial_name};
+use crate::work::partial_name;
+use crate::writer::durability::Durability;
 use crate::writer::lock::Lock;
 
 /// The layout that is being written, and the lock on it.
 #[derive(Debug)]
 pub(super) struct Shared {
-    directory: PathBuf,
-    durable: AtomicBool,
+    directory: Directory,
+    durability: Durability,
     /// The blobs being written.
     busy: Mutex<BTreeSet<Digest>>,
     /// Released when the last of them is dropped.
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl Shared {
     /// Locks the layout in a directory.
-    pub(super) fn lock(directory: &Path) -> Result<Self, LayoutError> {
-        let lock = Lock::take(&directory.join(WORK))?;
-        let (durable, busy) = (AtomicBool::new(false), Mutex::default());
-        Ok(Self { directory: directory.to_owned(), durable, busy, _lock: lock })
+    pub(super) fn lock(directory: Directory, durability: Durability) -> Result<Self, LayoutError> {
+        let lock = Lock::take(&directory)?;
+        Ok(Self { directory, durability, busy: Mutex::default(), lock })
     }
 
-    pub(super) fn directory(&self) -> &Path {
+    /// The directory of the layout.
+    pub(super) fn directory(&self) -> &Directory {
         &self.directory
     }
 
-    pub(super) fn set_durable(&self, durable: bool) {
-        self.durable.store(durable, Relaxed);
+    /// The directory for temporary files.
+    pub(super) fn work(&self) -> &Directory {
+        self.lock.work()
     }
 
-    /// Makes an empty directory a layout. The marker is written last: without it there is no layout.
-    pub(super) fn make_layout(&self) -> Result<(), LayoutError> {
-        self.replace(INDEX, &Index::new().to_bytes())?;
-        make_directory(&self.directory.join(BLOBS))?;
-        self.replace(MARKER, marker())
+    pub(super) fn is_durable(&self) -> bool {
+        self.durability == Durability::Synced
     }
 
     /// Replaces a file of the layout atomically.
     pub(super) fn replace(&self, name: &str, content: &[u8]) -> Result<(), LayoutError> {
-        let (partial, path) = (self.work(name), self.directory.join(name));
-        let written = remove(&partial).and_then(|()| {
-            let mut file = OpenOptions::new().write(true).create_new(true).open(&partial)?;
-            file.write_all(content)?;
-            if self.is_durable() { file.sync_all() } else { Ok(()) }
-        });
-        written.map_err(|error| LayoutError::new(&partial, error))?;
-        fs::rename(&partial, &path).map_err(|error| LayoutError::new(&path, error))?;
-        self.sync_directory(&self.directory)
+        let mut file = self.work().create(name)?;
+        file.write_all(content).map_err(|error| self.work().wrong(name, error))?;
+        if self.is_durable() {
+            self.work().sync_file(name, &file)?;
+        }
+        self.work().rename(name, &self.directory, name)?;
+        self.sync(&self.directory)
+    }
+
+    /// Gives a partial blob, which is complete, its name. Returns the directory to sync.
+    pub(super) fn publish(&self, digest: &Digest) -> Result<Directory, LayoutError> {
+        let blobs = self.make_directory(&self.directory, BLOBS)?;
+        let directory = self.make_directory(&blobs, digest.algorithm_name())?;
+        self.work().rename(&partial_name(digest), &directory, &digest.encoded())?;
+        Ok(directory)
+    }
+
+    /// Opens a directory, which is made if it does not exist.
+    pub(super) fn make_directory(&self, parent: &Directory, name: &str) -> Result<Directory, LayoutError> {
+        match parent.directory(name) {
+            Err(error) if error.is_missing() => {
+                let made = parent.make_directory(name)?;
+                self.sync(parent)?;
+                Ok(made)
+            }
+            opened => opened,
+        }
     }
 
     /// Syncs a directory if the writer is durable.
-    pub(super) fn sync_directory(&self, directory: &Path) -> Result<(), LayoutError> {
-        // On other systems directories cannot be opened like files.
-        if !self.is_durable() || cfg!(not(unix)) {
+    pub(super) fn sync(&self, directory: &Directory) -> Result<(), LayoutError> {
+        if self.is_durable() { directory.sync() } else { Ok(()) }
+    }
+
+    /// Syncs all directories of blobs, then the layout's, if the writer is durable.
+    pub(super) fn sync_directories(&self) -> Result<(), LayoutError> {
+        if !self.is_durable() {
             return Ok(());
         }
-        let synced = fs::File::open(directory).and_then(|opened| opened.sync_all());
-        synced.map_err(|error| LayoutError::new(directory, error))
-    }
-
-    pub(super) fn is_durable(&self) -> bool {
-        self.durable.load(Relaxed)
-    }
-
-    fn work(&self, name: &str) -> PathBuf {
-        self.directory.join(WORK).join(name)
-    }
-
-    /// The path of a partial blob.
-    pub(super) fn partial(&self, digest: &Digest) -> PathBuf {
-        self.work(&partial_name(digest))
+        let blobs = self.directory.directory(BLOBS)?;
+        for name in blobs.names()? {
+            // Anything that is not a directory has no blobs.
+            if let Some(directory) = name.to_str().and_then(|name| blobs.directory(name).ok()) {
+                directory.sync()?;
+            }
+        }
+        blobs.sync()?;
+        self.directory.sync()
     }
 
     pub(super) fn busy(&self) -> MutexGuard<'_, BTreeSet<Digest>> {

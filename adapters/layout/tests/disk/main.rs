@@ -1,6 +1,7 @@
 //! Layouts on a real file system.
 
 mod damage;
+mod hostile;
 mod killed;
 mod pulling;
 mod reading;

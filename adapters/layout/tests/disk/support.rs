@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use oci_proto::layout::{RefName, Root, blob_path};
 use oci_proto::server::{Content as _, Memory};
 use oci_proto::{Checker, Descriptor, Digest, Limits, Manifest, MediaType, Role};
-use oci_proto_layout::LayoutWriter;
 use oci_proto_layout::oci_proto;
+use oci_proto_layout::{Durability, LayoutWriter};
 use tempfile::TempDir;
 
 /// A layout in a temporary directory.
@@ -52,7 +52,7 @@ impl Stored {
 
 /// Writes all of `memory` into a layout, then the root.
 pub(crate) fn store(directory: &Path, memory: &Memory, root: &Descriptor, name: Option<&RefName>) {
-    let mut writer = LayoutWriter::open(directory).unwrap();
+    let mut writer = LayoutWriter::open_with(directory, Durability::Unsynced).unwrap();
     for (digest, content) in memory.contents() {
         let descriptor = Descriptor::new(MediaType::OCTET_STREAM, digest.clone(), content.len() as u64);
         writer.put(&descriptor, content).unwrap();

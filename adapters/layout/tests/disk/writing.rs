@@ -6,7 +6,7 @@ use oci_proto::layout::{Index, MARKER, marker};
 use oci_proto::server::{Content as _, Flavour, Memory};
 use oci_proto::{Algorithm, Descriptor, Digest, MediaType};
 use oci_proto_layout::oci_proto;
-use oci_proto_layout::{Layout, LayoutErrorKind, LayoutWriter, check};
+use oci_proto_layout::{Durability, Layout, LayoutErrorKind, LayoutWriter, check};
 
 use crate::support::{Stored, files, name};
 
@@ -229,11 +229,10 @@ fn links_are_replaced_and_never_written_through() {
 }
 
 #[test]
-fn a_durable_writer_writes_the_same_files() {
+fn a_writer_that_is_not_durable_writes_the_same_files() {
     let stored = Stored::sample();
     let home = tempfile::tempdir().unwrap();
-    let mut writer = LayoutWriter::open(home.path()).unwrap();
-    writer.set_durable(true);
+    let mut writer = LayoutWriter::open_with(home.path(), Durability::Unsynced).unwrap();
     for (descriptor, _) in crate::support::everything(&stored.memory, &stored.root) {
         writer.put(&descriptor, &stored.memory.bytes(&descriptor.digest).unwrap()).unwrap();
     }

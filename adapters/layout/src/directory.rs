@@ -1,0 +1,225 @@
+//! Directories of a layout, as handles.
+//!
+//! Names are opened relative to the handle of their directory, one component at a time, and no link is
+//! followed. On Unix a directory that is replaced by a link therefore leads nowhere else. On other systems
+//! the standard library has no such calls: paths are checked before they are used.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::directory::kind::{Access, FileKind};
+#[cfg(not(unix))]
+use crate::directory::other::Handle;
+use crate::directory::trace::Trace;
+#[cfg(unix)]
+use crate::directory::unix::Handle;
+use crate::error::{LayoutError, LayoutErrorKind};
+
+pub(crate) mod kind;
+#[cfg(not(unix))]
+mod other;
+pub(crate) mod trace;
+#[cfg(unix)]
+mod unix;
+
+/// The maximum depth of a directory that is removed with its content.
+const MAX_DEPTH: usize = 64;
+
+/// An open directory of a layout. Cloning is cheap.
+#[derive(Clone)]
+pub(crate) struct Directory {
+    path: Arc<Path>,
+    handle: Arc<Handle>,
+    trace: Trace,
+}
+
+impl Directory {
+    /// Opens the directory of a layout. The path may lead through links.
+    pub(crate) fn open(path: &Path) -> Result<Self, LayoutError> {
+        let found = std::fs::metadata(path).map_err(|error| LayoutError::new(path, error))?;
+        if !found.is_dir() {
+            let kind = if found.is_file() { FileKind::File } else { FileKind::Other };
+            return Err(LayoutError::new(path, LayoutErrorKind::NotALayout(kind.describe())));
+        }
+        let handle = Handle::open(path).map_err(|error| LayoutError::new(path, error))?;
+        Ok(Self { path: path.into(), handle: Arc::new(handle), trace: Trace::default() })
+    }
+
+    /// Records the calls that follow, here and in the directories below.
+    #[cfg(test)]
+    pub(crate) fn traced(self, trace: Trace) -> Self {
+        Self { trace, ..self }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of a name, for errors.
+    pub(crate) fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Opens a directory in this one.
+    pub(crate) fn directory(&self, name: &str) -> Result<Self, LayoutError> {
+        let opened = self.handle.open_directory(name.as_ref());
+        let handle = opened.map_err(|error| self.wrong(name, self.not_a_directory(name, error)))?;
+        Ok(Self { path: self.join(name).into(), handle: Arc::new(handle), trace: self.trace.clone() })
+    }
+
+    /// Opens a directory in this one, which is made if it does not exist.
+    pub(crate) fn make_directory(&self, name: &str) -> Result<Self, LayoutError> {
+        // Opened first: it usually exists, and making one waits for other writers in this directory.
+        match self.directory(name) {
+            Err(error) if error.is_missing() => match self.handle.make_directory(name.as_ref()) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(self.wrong(name, error)),
+                made => {
+                    if made.is_ok() {
+                        self.trace.note("make", &self.path, name);
+                    }
+                    self.directory(name)
+                }
+            },
+            opened => opened,
+        }
+    }
+
+    /// What a name stands for, and its size. Nothing is opened.
+    pub(crate) fn found(&self, name: &str) -> Result<(FileKind, u64), LayoutError> {
+        self.handle.found(name.as_ref()).map_err(|error| self.wrong(name, error))
+    }
+
+    /// The size of a regular file, which is not opened.
+    pub(crate) fn size(&self, name: &str) -> Result<u64, LayoutError> {
+        match self.found(name)? {
+            (FileKind::File, size) => Ok(size),
+            (kind, _) => Err(self.wrong(name, LayoutErrorKind::NotAFile(kind.describe()))),
+        }
+    }
+
+    /// Opens an existing regular file, and returns its size.
+    pub(crate) fn open_file(&self, name: &str, access: Access) -> Result<(File, u64), LayoutError> {
+        // Devices may react to being opened.
+        self.size(name)?;
+        let opened = self.handle.open_file(name.as_ref(), access);
+        // It may have been replaced since.
+        let file = opened.map_err(|error| match self.size(name) {
+            Ok(_) => self.wrong(name, error),
+            Err(error) => error,
+        })?;
+        let found = file.metadata().map_err(|error| self.wrong(name, error))?;
+        if !found.is_file() {
+            let kind = LayoutErrorKind::NotAFile("another file, which replaced it");
+            return Err(self.wrong(name, kind));
+        }
+        Ok((file, found.len()))
+    }
+
+    /// Reads a whole file of at most `limit` bytes.
+    pub(crate) fn read(&self, name: &str, limit: u64) -> Result<Bytes, LayoutError> {
+        let (file, size) = self.open_file(name, Access::Read)?;
+        if size > limit {
+            return Err(self.wrong(name, LayoutErrorKind::TooLarge(limit)));
+        }
+        // A file may grow while it is read.
+        let mut bytes = Vec::new();
+        let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes);
+        read.map_err(|error| self.wrong(name, error))?;
+        if bytes.len() as u64 > limit {
+            return Err(self.wrong(name, LayoutErrorKind::TooLarge(limit)));
+        }
+        Ok(bytes.into())
+    }
+
+    /// Creates a file under a name that does not exist.
+    pub(crate) fn create_new(&self, name: &str) -> io::Result<File> {
+        let file = self.handle.create_new(name.as_ref())?;
+        self.trace.note("create", &self.path, name);
+        Ok(file)
+    }
+
+    /// Creates a file in place of anything that has its name.
+    pub(crate) fn create(&self, name: &str) -> Result<File, LayoutError> {
+        self.remove(name)?;
+        self.create_new(name).map_err(|error| self.wrong(name, error))
+    }
+
+    /// Removes anything that has this name: a file, a link, a directory with all of its content.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), LayoutError> {
+        remove(&self.handle, name.as_ref(), MAX_DEPTH).map_err(|error| self.wrong(name, error))
+    }
+
+    /// Removes an empty directory.
+    pub(crate) fn remove_directory(&self, name: &str) -> io::Result<()> {
+        self.handle.remove_directory(name.as_ref())
+    }
+
+    /// Moves a file to another directory, where it replaces a file or a link.
+    pub(crate) fn rename(&self, name: &str, to: &Self, new: &str) -> Result<(), LayoutError> {
+        let renamed = self.handle.rename(name.as_ref(), &to.handle, new.as_ref());
+        renamed.map_err(|error| to.wrong(new, error))?;
+        self.trace.note("from", &self.path, name);
+        self.trace.note("to", &to.path, new);
+        Ok(())
+    }
+
+    /// Waits until the content of a file of this directory is on disk.
+    pub(crate) fn sync_file(&self, name: &str, file: &File) -> Result<(), LayoutError> {
+        file.sync_all().map_err(|error| self.wrong(name, error))?;
+        self.trace.note("sync", &self.path, name);
+        Ok(())
+    }
+
+    /// Waits until the names in this directory are on disk.
+    pub(crate) fn sync(&self) -> Result<(), LayoutError> {
+        self.handle.sync().map_err(|error| LayoutError::new(&self.path, error))?;
+        self.trace.note("sync", &self.path, "");
+        Ok(())
+    }
+
+    /// The names in this directory, in no order.
+    pub(crate) fn names(&self) -> Result<Vec<std::ffi::OsString>, LayoutError> {
+        self.handle.names().map_err(|error| LayoutError::new(&self.path, error))
+    }
+
+    /// An error of a name in this directory.
+    pub(crate) fn wrong(&self, name: &str, kind: impl Into<LayoutErrorKind>) -> LayoutError {
+        LayoutError::new(&self.join(name), kind)
+    }
+
+    fn not_a_directory(&self, name: &str, error: io::Error) -> LayoutErrorKind {
+        match self.handle.found(name.as_ref()) {
+            Ok((FileKind::Directory, _)) | Err(_) => error.into(),
+            Ok((kind, _)) => LayoutErrorKind::NotADirectory(kind.describe()),
+        }
+    }
+}
+
+impl fmt::Debug for Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Directory").field(&self.path).finish()
+    }
+}
+
+fn remove(from: &Handle, name: &OsStr, depth: usize) -> io::Result<()> {
+    match from.found(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+        Ok((FileKind::Directory, _)) if depth == 0 => {
+            return Err(io::Error::other("the directory is too deep to be removed; remove it yourself"));
+        }
+        Ok((FileKind::Directory, _)) => {}
+        Ok(_) => return from.remove_file(name),
+    }
+    let directory = from.open_directory(name)?;
+    for name in directory.names()? {
+        remove(&directory, &name, depth - 1)?;
+    }
+    from.remove_directory(name)
+}
