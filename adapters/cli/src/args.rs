@@ -162,7 +162,8 @@ pub(crate) struct TreeArgs {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 The file that --output names is created or replaced only after its content is verified. Output to \
-stdout is verified while it is written: only the exit status shows whether all of it is valid.
+stdout is verified while it is written: only the exit status shows whether all of it is valid. An \
+interrupted `ocip blob` leaves no file, and the next one starts at the first byte; `ocip pull` resumes.
 
 Examples:
   ocip blob -o layer.tar.gz alpine@sha256:0123...cdef
@@ -189,7 +190,11 @@ pub(crate) struct BlobArgs {
 Manifests, configs and layers are verified and written to DIR, which becomes an image layout if it \
 is empty or does not exist. The reference's tag names the root in the layout. Content that DIR \
 already has is not fetched again, and an interrupted pull is resumed. Each document is written \
-after everything that it names, so the layout is complete at every moment.
+after everything that it names, so the layout is complete at every moment, even if the power fails. \
+Nothing is created before REF is resolved.
+
+Of the content that DIR already has, documents (indexes and manifests) are always verified. Configs \
+and layers are only checked to have the right size; --verify also reads and verifies them.
 
 Prints the media type, digest and size of the root, as `ocip resolve` does.
 
@@ -197,6 +202,7 @@ Examples:
   ocip pull alpine:3.20 mirror
   ocip pull --platform linux/amd64 alpine mirror
   ocip pull registry.example/team/app:1.2 mirror && ocip tree oci:mirror:1.2")]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent flag")]
 pub(crate) struct PullArgs {
     /// `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`.
     #[arg(value_name = "REF", value_parser = OsStringValueParser::new().try_map(AnyReference::parse))]
@@ -207,9 +213,12 @@ pub(crate) struct PullArgs {
     /// Directory of the layout.
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
-    /// Verify content that DIR already has, and fetch it again if it is damaged.
+    /// Also verify the configs and layers that DIR already has, and fetch them again if they are damaged.
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Do not wait until files are on disk. Faster, but a power failure during or soon after the pull may damage DIR.
+    #[arg(long)]
+    pub(crate) no_sync: bool,
     /// Also fetch nondistributable layers, from the URLs in their descriptors.
     #[arg(long)]
     pub(crate) foreign_layers: bool,

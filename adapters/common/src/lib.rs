@@ -32,7 +32,6 @@ mod tls;
 pub use awaited::Awaited;
 pub use error::BuildError;
 pub use hooks::Hooks;
-pub use login::look_up;
 pub use login::{end_look_ups, look_up};
 pub use no_proxy::NoProxy;
 pub use proxy::Proxies;

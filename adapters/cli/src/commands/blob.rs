@@ -1,5 +1,7 @@
 //! `ocip blob`.
 
+mod incomplete;
+
 use std::fs::{self, File};
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
@@ -60,7 +62,7 @@ fn cannot_write(path: &Path, error: &io::Error) -> Failure {
 
 /// The destination of `--output`.
 enum OutputFile {
-    /// A temporary file that is renamed once it is complete, or removed if it is dropped before.
+    /// A temporary file that is renamed once it is complete, or removed if it is dropped or a signal comes before.
     Fresh(NamedTempFile, PathBuf),
     /// A device or a pipe, which cannot be replaced.
     Special(File),
@@ -91,7 +93,7 @@ impl OutputFile {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        let file = builder.tempfile_in(directory).map_err(usage)?;
+        let file = incomplete::create(|| builder.tempfile_in(directory)).map_err(usage)?;
         Ok(Self::Fresh(file, name))
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use indicatif::DecimalBytes;
 use oci_proto::PullOptions;
-use oci_proto_layout::{Layout, LayoutDestination, LayoutWriter};
+use oci_proto_layout::{Durability, Layout, LayoutDestination};
 
 use crate::args::reference::AnyReference;
 use crate::args::{CommonArgs, PullArgs};
@@ -24,11 +24,12 @@ pub(crate) fn run(command: &PullArgs, common: &CommonArgs, out: &mut impl Write)
     };
     let store = common.login.store(name.registry())?;
     let client = Client::new(common.adapter, common, store)?;
-    let writer = LayoutWriter::open(&command.directory).map_err(|error| Failure::of_layout(&error))?;
     let display = Arc::new(ProgressDisplay::new(common.quiet));
     let reported = display.clone();
-    let mut destination =
-        LayoutDestination::new(writer).on_progress(move |progress| reported.report(progress));
+    let durability = if command.no_sync { Durability::Unsynced } else { Durability::Synced };
+    let mut destination = LayoutDestination::at(&command.directory, durability)
+        .map_err(|error| Failure::of_layout(&error))?
+        .on_progress(move |progress| reported.report(progress));
     if command.verify {
         destination = destination.verifying();
     }

@@ -89,16 +89,51 @@ fn a_file_instead_of_the_directory_is_an_error() {
 }
 
 #[test]
-fn a_missing_tag_fails_the_pull_and_adds_no_root() {
+fn a_missing_tag_fails_the_pull_and_creates_nothing() {
     let mut memory = Memory::new();
     let image = memory.add_image(Flavour::OCI, None, &[b"a layer"]);
     let index = memory.add_index(Flavour::OCI, [&image]);
     let address = registry(&memory, &index);
     for adapter in ADAPTERS {
         let home = TempDir::new().unwrap();
-        let ran = pull(adapter, &[&format!("{address}/demo:nonesuch")], home.path());
-        ran.failed(1, &["404 Not Found", "hint: "]);
-        ocip(&["resolve", &format!("oci:{}", home.path().display())]).failed(1, &["error: "]);
+        let name = format!("{address}/demo:nonesuch");
+        pull(adapter, &[&name], &home.path().join("new/layout")).failed(1, &["404 Not Found", "hint: "]);
+        pull(adapter, &[&name], home.path()).failed(1, &["404 Not Found", "hint: "]);
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "nothing is created");
+    }
+}
+
+/// Which layouts are durable, `writer::tests` of the layout crate shows.
+#[test]
+fn a_pull_without_sync_writes_the_same_layout() {
+    let address = sample();
+    for adapter in ADAPTERS {
+        let home = TempDir::new().unwrap();
+        pull(adapter, &["--no-sync", &format!("{address}/demo")], home.path()).succeeded();
+        assert_eq!(ocip(&["check", home.path().to_str().unwrap()]).succeeded().text(), "");
+    }
+}
+
+/// Content with the right size is taken for granted, unless it is a document.
+#[test]
+fn existing_documents_are_verified_and_other_content_on_request() {
+    let mut memory = Memory::new();
+    let image = memory.add_image(Flavour::OCI, None, &[b"a layer"]);
+    let address = registry(&memory, &image);
+    let name = format!("{address}/demo");
+    let layer = oci_proto::Digest::of(oci_proto::Algorithm::Sha256, b"a layer");
+    for adapter in ADAPTERS {
+        let home = TempDir::new().unwrap();
+        let file = |digest| home.path().join(oci_proto::layout::blob_path(digest));
+        pull(adapter, &[&name], home.path()).succeeded();
+        fs::write(file(&layer), "a lAyer").unwrap();
+        let document = fs::read_to_string(file(&image.digest)).unwrap();
+        fs::write(file(&image.digest), document.replace("layers", "lAyers")).unwrap();
+        pull(adapter, &[&name], home.path()).succeeded();
+        assert_eq!(fs::read_to_string(file(&image.digest)).unwrap(), document);
+        assert_eq!(fs::read(file(&layer)).unwrap(), b"a lAyer");
+        pull(adapter, &["--verify", &name], home.path()).succeeded();
+        assert_eq!(fs::read(file(&layer)).unwrap(), b"a layer");
     }
 }
 

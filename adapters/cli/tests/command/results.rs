@@ -6,7 +6,7 @@ use oci_proto::server::{Content as _, Flavour, Memory};
 use oci_proto::{Algorithm, MediaType};
 use serde_json::{Value, json};
 
-use crate::support::{on_both, registry, response, sample, scripted};
+use crate::support::{ADAPTERS, command, on_both, registry, response, sample, scripted};
 
 fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -201,6 +201,37 @@ fn a_blob_is_written_to_stdout_or_a_file() {
         assert_eq!(fs::read(&file).unwrap(), layer);
     }
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_blob_leaves_no_file() {
+    use std::os::unix::process::ExitStatusExt as _;
+    // It never answers.
+    let address = scripted(|_| {
+        loop {
+            std::thread::park();
+        }
+    });
+    let digest = "0".repeat(64);
+    for (signal, number) in [("-INT", 2), ("-TERM", 15)] {
+        for adapter in ADAPTERS {
+            let home = tempfile::tempdir().unwrap();
+            let file = home.path().join("blob");
+            let name = format!("{address}/demo@sha256:{digest}");
+            let arguments = ["blob", "--adapter", adapter, "-o", file.to_str().unwrap(), &name];
+            let mut child = command(&arguments).spawn().unwrap();
+            let count = || fs::read_dir(home.path()).unwrap().count();
+            while count() == 0 {
+                assert_eq!(child.try_wait().unwrap(), None, "it ended early");
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            let sent = std::process::Command::new("kill").args([signal, &child.id().to_string()]).status();
+            assert!(sent.unwrap().success());
+            assert_eq!(child.wait().unwrap().signal(), Some(number), "{adapter}");
+            assert_eq!(count(), 0, "{adapter}, after {signal}");
+        }
+    }
 }
 
 #[test]
