@@ -219,6 +219,12 @@ impl<'a> DescriptorRef<'a> {
         self.text(Property::RefName)
     }
 
+    /// Returns the full name that containerd gives a root in a layout, from the annotation
+    /// `io.containerd.image.name`, such as `docker.io/library/alpine:3.20`.
+    pub fn image_name(&self) -> Option<&'a str> {
+        self.text(Property::ImageName)
+    }
+
     /// Builds an owned descriptor.
     pub fn to_owned(&self) -> Descriptor {
         Descriptor {

@@ -27,7 +27,8 @@ impl<'a> ContentSource<'a> {
             }
             AnyReference::Layout(name) => {
                 let since = Instant::now();
-                let layout = Layout::open(name.directory()).map_err(|error| Failure::of_layout(&error))?;
+                let layout = Layout::open_for(name.directory(), name.root())
+                    .map_err(|error| Failure::of_layout(&error))?;
                 Ok(Self::Layout { layout, name, since })
             }
         }

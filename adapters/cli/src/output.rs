@@ -68,7 +68,7 @@ impl Failure {
                 failure.with_hint("select one of these with oci:DIR:TAG or oci:DIR@DIGEST")
             }
             LayoutErrorKind::Root(NoRoot::Ambiguous { .. }) => {
-                failure.with_hint("select one of these with oci:DIR@DIGEST")
+                failure.with_hint("select one of these with oci:DIR:NAME or oci:DIR@DIGEST")
             }
             LayoutErrorKind::Missing if error.path().ends_with("oci-layout") => {
                 failure.with_hint("a directory without this file is not an image layout; check the path")

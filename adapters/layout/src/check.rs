@@ -53,7 +53,8 @@ pub fn check(directory: impl AsRef<Path>, root: Option<&Root>) -> Result<Check, 
         }
     };
     let layout = Layout::with_index(directory, index);
-    let asked = root.filter(|_| !layout.roots().is_empty());
+    // Content with a digest does not depend on the index.
+    let asked = root.filter(|root| matches!(root, Root::Digest(_)) || !layout.roots().is_empty());
     let mut named = false;
     for (n, entry) in layout.roots().iter().enumerate() {
         if asked.is_none_or(|root| root.is_named_by(entry)) {

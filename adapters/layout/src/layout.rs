@@ -66,6 +66,11 @@ impl Layout {
         self.index.entries()
     }
 
+    /// The name of each root; see [`Index::names`].
+    pub fn names(&self) -> Vec<Option<&str>> {
+        self.index.names()
+    }
+
     /// Resolves a root, or the best match for a platform under it, to a descriptor. Checks that its file
     /// exists and has the right size.
     ///

@@ -1,5 +1,6 @@
 //! The `index.json` file.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use bytes::Bytes;
@@ -38,6 +39,7 @@ pub struct Index {
 pub struct Entry {
     descriptor: Descriptor,
     ref_name: Option<String>,
+    image_name: Option<String>,
     verbatim: Box<RawValue>,
 }
 
@@ -52,6 +54,13 @@ impl Entry {
         self.ref_name.as_deref()
     }
 
+    /// Returns the root's full name verbatim, such as `docker.io/library/alpine:3.20`. containerd and
+    /// Docker write it in the annotation `io.containerd.image.name`, where two images may have one
+    /// [`ref_name`](Self::ref_name), which is only their tag.
+    pub fn image_name(&self) -> Option<&str> {
+        self.image_name.as_deref()
+    }
+
     fn new(descriptor: &Descriptor, name: Option<&RefName>) -> Self {
         let descriptor = Descriptor { data: None, ..descriptor.clone() };
         let mut object = descriptor_object(&descriptor);
@@ -59,7 +68,8 @@ impl Entry {
             object["annotations"] = json!({ REF_NAME: name.as_str() });
         }
         let json = raw(String::from_utf8_lossy(&sorted(object)).into_owned());
-        Self { descriptor, ref_name: name.map(|name| name.as_str().to_owned()), verbatim: json }
+        let ref_name = name.map(|name| name.as_str().to_owned());
+        Self { descriptor, ref_name, image_name: None, verbatim: json }
     }
 }
 
@@ -88,6 +98,7 @@ impl Index {
             .map(|(entry, verbatim)| Entry {
                 descriptor: entry.to_owned(),
                 ref_name: entry.ref_name().map(str::to_owned),
+                image_name: entry.image_name().map(str::to_owned),
                 verbatim,
             })
             .collect();
@@ -98,6 +109,28 @@ impl Index {
     /// name; see [`find`](Self::find).
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// Returns the name of each entry: its [`ref_name`](Entry::ref_name), or its
+    /// [`image_name`](Entry::image_name) if it has no other name, or if another root has the same one.
+    /// [`find`](Self::find) finds an entry by this name unless another root has the same.
+    pub fn names(&self) -> Vec<Option<&str>> {
+        let mut roots = BTreeMap::new();
+        let mut shared = BTreeSet::new();
+        for entry in &self.entries {
+            let digest = &entry.descriptor.digest;
+            if let Some(name) = entry.ref_name()
+                && *roots.entry(name).or_insert(digest) != digest
+            {
+                shared.insert(name);
+            }
+        }
+        let names = self.entries.iter().map(|entry| match (entry.ref_name(), entry.image_name()) {
+            (Some(name), Some(_)) if !shared.contains(name) => Some(name),
+            (_, Some(full)) => Some(full),
+            (name, None) => name,
+        });
+        names.collect()
     }
 
     /// Adds `root` and assigns `name` to it alone.

@@ -6,6 +6,7 @@ use serde::Deserializer as _;
 use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 
 use crate::manifest::keys::eq_ignore_case;
+use crate::manifest::read::{BYTE_ORDER_MARK, BYTE_ORDER_MARK_FOUND};
 use crate::types::digest::excerpt;
 
 /// The maximum size of an `oci-layout` file, in bytes. Its one property takes 30 bytes; the rest is
@@ -33,6 +34,9 @@ pub fn check_marker(bytes: &[u8]) -> Result<(), InvalidMarker> {
     }
     // The JSON parser does not check skipped values for UTF-8, so check all of the text first.
     let text = str::from_utf8(bytes).map_err(|error| InvalidMarker::Malformed(error.to_string()))?;
+    if text.starts_with(BYTE_ORDER_MARK) {
+        return Err(InvalidMarker::Malformed(BYTE_ORDER_MARK_FOUND.to_owned()));
+    }
     let mut json = serde_json::Deserializer::from_str(text);
     let version = json.deserialize_map(Version).and_then(|version| json.end().map(|()| version));
     match version {
@@ -106,6 +110,7 @@ mod tests {
             ("", "not a JSON object"),
             ("[]", "not a JSON object"),
             ("{", "not a JSON object"),
+            ("\u{feff}{}", "byte order mark"),
             (
                 "null",
                 "not a JSON object with one string `imageLayoutVersion`: invalid type: null, expected an object",

@@ -12,7 +12,7 @@ use crate::types::digest::{Digest, excerpt};
 pub enum Root {
     /// The only root.
     Only,
-    /// The root with this name.
+    /// The root with this name: its [`ref_name`](Entry::ref_name) or [`image_name`](Entry::image_name).
     Named(RefName),
     /// The root with this digest.
     Digest(Digest),
@@ -23,7 +23,7 @@ impl Root {
     pub fn is_named_by(&self, entry: &Entry) -> bool {
         match self {
             Self::Only => true,
-            Self::Named(name) => entry.ref_name() == Some(name.as_str()),
+            Self::Named(name) => [entry.ref_name(), entry.image_name()].contains(&Some(name.as_str())),
             Self::Digest(digest) => entry.descriptor().digest == *digest,
         }
     }
@@ -32,30 +32,36 @@ impl Root {
 impl Index {
     /// Returns the first entry of a root.
     ///
-    /// Several entries with one name count as one root if their digests are equal.
+    /// Several entries with one name count as one root if their digests are equal. A name is first compared
+    /// with [`ref_name`](Entry::ref_name), and then with [`image_name`](Entry::image_name).
     ///
     /// # Errors
     /// Fails if no root matches, or if several do.
     pub fn find(&self, root: &Root) -> Result<&Entry, NoRoot> {
-        let mut matching = self.entries().iter().filter(|entry| root.is_named_by(entry));
-        let Some(first) = matching.next() else {
+        let by_ref_name = |entry: &&Entry| match root {
+            Root::Named(name) => entry.ref_name() == Some(name.as_str()),
+            Root::Only | Root::Digest(_) => root.is_named_by(entry),
+        };
+        let mut matching: Vec<_> = self.entries().iter().filter(by_ref_name).collect();
+        if matching.is_empty() {
+            matching = self.entries().iter().filter(|entry| root.is_named_by(entry)).collect();
+        }
+        let Some(first) = matching.first().copied() else {
             return Err(match root {
                 Root::Only => NoRoot::Empty,
                 Root::Named(_) | Root::Digest(_) => NoRoot::Unknown(self.shown()),
             });
         };
-        if matching.all(|other| other.descriptor().digest == first.descriptor().digest) {
+        if matching.iter().all(|other| other.descriptor().digest == first.descriptor().digest) {
             return Ok(first);
         }
         Err(match root {
             Root::Named(name) => NoRoot::Ambiguous {
                 name: name.clone(),
-                digests: distinct(
-                    self.entries()
-                        .iter()
-                        .filter(|entry| root.is_named_by(entry))
-                        .map(|entry| entry.descriptor().digest.clone()),
-                ),
+                roots: distinct(matching.iter().map(|entry| match entry.image_name() {
+                    Some(full) if full != name.as_str() => excerpt(full),
+                    _ => entry.descriptor().digest.to_string(),
+                })),
             },
             Root::Only | Root::Digest(_) => NoRoot::Several(self.shown()),
         })
@@ -63,7 +69,7 @@ impl Index {
 
     /// Returns the names of the first few entries, or their digests, escaped for an error message.
     fn shown(&self) -> Vec<String> {
-        distinct(self.entries().iter().map(|entry| match entry.ref_name() {
+        distinct(self.entries().iter().zip(self.names()).map(|(entry, name)| match name {
             Some(name) => excerpt(name),
             None => entry.descriptor().digest.to_string(),
         }))
@@ -101,12 +107,12 @@ pub enum NoRoot {
     #[error("the layout has no such root; available: {}", Listed(.0))]
     Unknown(Vec<String>),
     /// Several roots have the name.
-    #[error("the layout gives the name `{name}` to several roots; select one by its digest: {}", Listed(.digests))]
+    #[error("the layout gives the name `{name}` to several roots; select one of: {}", Listed(.roots))]
     Ambiguous {
         /// The name.
         name: RefName,
-        /// The roots.
-        digests: Vec<Digest>,
+        /// The roots' full names, or their digests.
+        roots: Vec<String>,
     },
 }
 

@@ -129,7 +129,7 @@ impl Claims {
             _ => &[("config", document.has_config), ("layers", document.has_layers)],
         };
         match required.iter().find(|(_, present)| !present) {
-            Some((key, _)) => Err(InvalidManifest::Missing { place: String::new(), key }),
+            Some((key, _)) => Err(missing(key, &document)),
             None => Ok((media_type.clone(), document.table)),
         }
     }
@@ -141,12 +141,24 @@ fn from_structure(document: Document) -> Result<(MediaType, Table), InvalidManif
     } else if document.has_config && document.has_layers {
         MediaType::OCI_MANIFEST
     } else {
-        return Err(InvalidManifest::Unrecognised);
+        return Err(match document.nulls.first() {
+            Some(key) if document.schema_version == Some(2) => missing(key, &document),
+            _ => InvalidManifest::Unrecognised,
+        });
     };
     match document.schema_version {
         Some(2) => Ok((media_type, document.table)),
         other => Err(InvalidManifest::SchemaVersion(other)),
     }
+}
+
+/// The error of a required property that is missing or null.
+fn missing(key: &'static str, document: &Document) -> InvalidManifest {
+    if !document.nulls.contains(&key) {
+        return InvalidManifest::Missing { place: String::new(), key };
+    }
+    let expected = if key == "config" { "a descriptor" } else { "an array of descriptors" };
+    InvalidManifest::Value { place: key.to_owned(), problem: format!("null is not {expected}") }
 }
 
 fn conflict(
@@ -261,6 +273,33 @@ mod tests {
             let found = found(None, None, document);
             assert!(found.starts_with(expected), "{document} returned {found:?}");
         }
+    }
+
+    #[test]
+    fn null_in_place_of_a_required_property_is_named() {
+        let image = "application/vnd.oci.image.manifest.v1+json";
+        for (media_type, document, key, expected) in [
+            (INDEX, r#"{"schemaVersion":2,"manifests":null}"#, "manifests", "an array of descriptors"),
+            (
+                image,
+                r#"{"schemaVersion":2,"config":BLOB,"layers":null}"#,
+                "layers",
+                "an array of descriptors",
+            ),
+            (image, r#"{"schemaVersion":2,"config":null,"layers":[]}"#, "config", "a descriptor"),
+        ] {
+            let message = format!("the document has an invalid value at `{key}`: null is not {expected}");
+            assert_eq!(found(Some(media_type), None, document), message);
+            assert_eq!(found(None, None, document), message, "its structure shows what it is");
+        }
+        let missing = found(Some(INDEX), None, r#"{"schemaVersion":2}"#);
+        assert_eq!(missing, "the document has no `manifests`");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_named() {
+        let found = found(Some(INDEX), None, "\u{feff}{\"schemaVersion\":2,\"manifests\":[]}");
+        assert!(found.contains("starts with a byte order mark"), "{found}");
     }
 
     #[test]

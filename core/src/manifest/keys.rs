@@ -88,6 +88,7 @@ keys! {
     /// Keys of annotations. They form a map, whose keys parsers treat as case-sensitive.
     AnnotationKey {
         RefName = "org.opencontainers.image.ref.name",
+        ImageName = "io.containerd.image.name",
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Document {
     pub(super) has_config: bool,
     pub(super) has_layers: bool,
     pub(super) has_manifests: bool,
+    /// The keys of required properties that are null, which counts as missing.
+    pub(super) nulls: Vec<&'static str>,
     pub(super) table: Table,
 }
 

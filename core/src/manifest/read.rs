@@ -31,12 +31,23 @@ pub(crate) mod optional;
 mod tests;
 pub(crate) mod values;
 
+/// The first character of files of some editors.
+pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
+pub(crate) const BYTE_ORDER_MARK_FOUND: &str =
+    "it starts with a byte order mark, which JSON does not allow; save it as UTF-8 without one";
+
 /// Parses a document in one pass, borrowing its strings.
 pub(super) fn read(raw: &[u8], untyped: Untyped) -> Result<Document, InvalidManifest> {
     if u32::try_from(raw.len()).is_err() {
         return Err(InvalidManifest::TooLarge(raw.len() as u64));
     }
     let text = str::from_utf8(raw).map_err(|error| InvalidManifest::Encoding(error.valid_up_to()))?;
+    if text.starts_with(BYTE_ORDER_MARK) {
+        return Err(InvalidManifest::Syntax {
+            place: String::new(),
+            problem: BYTE_ORDER_MARK_FOUND.to_owned(),
+        });
+    }
     let mut pass = Pass::new(text, untyped);
     let mut json = serde_json::Deserializer::from_str(text);
     let read = Top(&mut pass).deserialize(&mut json).and_then(|()| json.end());
@@ -63,6 +74,15 @@ impl<'de> Visitor<'de> for Top<'_, 'de> {
                 return Err(pass.refuse(Violation::Ambiguous(other.name())));
             }
             let read = pass.top_value(key, &mut map);
+            let is_null = match key {
+                TopKey::Config => !pass.document.has_config,
+                TopKey::Layers => !pass.document.has_layers,
+                TopKey::Manifests => !pass.document.has_manifests,
+                _ => false,
+            };
+            if is_null {
+                pass.document.nulls.push(key.name());
+            }
             pass.within(PathSegment::Key(key.name()), read)?;
         }
         Ok(())

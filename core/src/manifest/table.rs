@@ -51,6 +51,7 @@ pub(super) enum Property {
     Variant,
     OsVersion,
     RefName,
+    ImageName,
     Data,
     Url,
 }

@@ -70,6 +70,7 @@ fn agrees(descriptor: &DescriptorRef<'_>, value: &Value) {
     let urls: Vec<_> = value["urls"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     assert_eq!(descriptor.urls().collect::<Vec<_>>(), urls);
     assert_eq!(descriptor.ref_name(), value["annotations"]["org.opencontainers.image.ref.name"].as_str());
+    assert_eq!(descriptor.image_name(), value["annotations"]["io.containerd.image.name"].as_str());
     if let Some(data) = descriptor.data() {
         let text = value["data"].as_str().expect("data is text");
         assert_eq!(data.len(), text.trim_end_matches('=').len() * 3 / 4);

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use oci_proto::layout::{Entry, Root};
+use oci_proto::layout::Root;
 use oci_proto::server::Server;
 use oci_proto::{Descriptor, Repository, Tag};
 use oci_proto_layout::Layout;
@@ -14,7 +14,8 @@ use crate::args::{CommonArgs, ServeArgs};
 use crate::output::Failure;
 
 pub(crate) fn run(command: &ServeArgs, common: &CommonArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let layout = Layout::open(command.layout.directory()).map_err(|error| Failure::of_layout(&error))?;
+    let layout = Layout::open_for(command.layout.directory(), command.layout.root())
+        .map_err(|error| Failure::of_layout(&error))?;
     let roots = served_roots(&layout, command.layout.root(), &command.repository)?;
     let mut server = Server::new();
     for ServedRoot { repository, tag, root } in &roots {
@@ -62,15 +63,16 @@ struct ServedRoot {
 
 fn served_roots(layout: &Layout, asked: &Root, repository: &Repository) -> Result<Vec<ServedRoot>, Failure> {
     let resolve = |root: &Root| layout.resolve(root, None).map_err(|error| Failure::of_layout(&error));
-    let named: Vec<&Entry> = layout.roots().iter().filter(|entry| asked.is_named_by(entry)).collect();
+    let roots = layout.roots().iter().zip(layout.names());
+    let named: Vec<_> = roots.filter(|(entry, _)| asked.is_named_by(entry)).collect();
     if named.is_empty() {
         let (repository, root) = (repository.clone(), resolve(asked)?);
         return Ok(vec![ServedRoot { repository, tag: None, root }]);
     }
     let mut served: Vec<ServedRoot> = Vec::new();
-    for entry in &named {
+    for (entry, name) in &named {
         let root = resolve(&Root::Digest(entry.descriptor().digest.clone()))?;
-        let (repository, tag) = match entry.ref_name() {
+        let (repository, tag) = match name {
             Some(name) => repository_and_tag(name, repository),
             None => (repository.clone(), (named.len() == 1).then(Tag::latest)),
         };

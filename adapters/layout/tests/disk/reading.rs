@@ -7,7 +7,7 @@ use oci_proto::layout::{NoRoot, Root};
 use oci_proto::server::{Content as _, Flavour, Memory, Server};
 use oci_proto::{Algorithm, Descriptor, Digest, Found, Kind, MediaType, Node, WalkOptions};
 use oci_proto_layout::oci_proto;
-use oci_proto_layout::{Layout, LayoutError, LayoutErrorKind, LayoutWriter};
+use oci_proto_layout::{Layout, LayoutError, LayoutErrorKind, LayoutWriter, check};
 use serde_json::{Value, json};
 
 use crate::support::{Stored, entries, everything, named, store};
@@ -88,6 +88,32 @@ fn a_digest_names_any_content_and_its_type_is_detected() {
     let nowhere = Digest::of(Algorithm::Sha256, b"nowhere");
     let error = layout.resolve(&Root::Digest(nowhere), None).unwrap_err();
     assert!(matches!(error.kind(), LayoutErrorKind::Missing), "{error}");
+}
+
+#[test]
+fn a_digest_does_not_depend_on_the_index() {
+    let stored = Stored::sample();
+    let (root, note) = (Root::Digest(stored.root.digest.clone()), stored.entry(4));
+    let wrong = json!({ "digest": stored.root.digest.to_string(), "size": 1, "mediaType": "a/b" });
+    for index in [
+        json!({ "schemaVersion": 2, "manifests": null }).to_string(),
+        json!({ "schemaVersion": 2, "manifests": [wrong] }).to_string(),
+        "\u{feff}{}".to_owned(),
+        String::new(),
+    ] {
+        fs::write(stored.path().join("index.json"), &index).unwrap();
+        let layout = Layout::open_for(stored.path(), &root).unwrap();
+        assert_eq!(layout.resolve(&root, None).unwrap(), stored.root, "{index}");
+        let note = Root::Digest(note.digest.clone());
+        assert_eq!(layout.resolve(&note, None).unwrap().size, stored.entry(4).size);
+    }
+    Layout::open_for(stored.path(), &Root::Only).unwrap_err();
+    let findings: Vec<_> = check(stored.path(), Some(&root)).unwrap().collect();
+    assert_eq!(findings.len(), 1, "only index.json is wrong: {findings:?}");
+    fs::remove_file(stored.file(&note.digest)).unwrap();
+    assert_eq!(check(stored.path(), Some(&root)).unwrap().count(), 2, "the content is checked all the same");
+    fs::remove_file(stored.path().join("index.json")).unwrap();
+    Layout::open_for(stored.path(), &root).unwrap().resolve(&root, None).unwrap();
 }
 
 #[test]

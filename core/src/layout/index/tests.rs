@@ -133,9 +133,37 @@ fn a_root_is_found_by_name_by_digest_or_as_the_only_one() {
 fn a_name_of_several_roots_is_ambiguous_but_digests_are_not() {
     let index = read(&document(&[entry(IMAGE, "a", Some("1")), entry(IMAGE, "b", Some("1"))])).unwrap();
     let error = index.find(&named("1")).unwrap_err();
-    assert_eq!(error, NoRoot::Ambiguous { name: name("1"), digests: vec![digest("a"), digest("b")] });
+    assert_eq!(
+        error,
+        NoRoot::Ambiguous { name: name("1"), roots: vec![digest("a").to_string(), digest("b").to_string()] }
+    );
     assert!(error.to_string().contains(&digest("b").to_string()), "{error}");
     assert!(index.find(&Root::Digest(digest("b"))).is_ok());
+}
+
+/// As `ctr images export` and `docker save` write them.
+#[test]
+fn roots_under_one_tag_are_told_apart_by_their_full_names() {
+    let full = |content: &str, image: &str| {
+        let entry = entry(IMAGE, content, Some("latest"));
+        let named =
+            format!("\"annotations\":{{\"io.containerd.image.name\":\"docker.io/library/{image}:latest\",");
+        entry.replace("\"annotations\":{", &named)
+    };
+    let index = read(&document(&[full("a", "one"), full("b", "two"), entry(IMAGE, "c", Some("3"))])).unwrap();
+    let found = |text: &str| index.find(&named(text)).map(|entry| entry.descriptor().digest.clone());
+    let [one, two] = ["docker.io/library/one:latest", "docker.io/library/two:latest"];
+    assert_eq!((found(one), found(two)), (Ok(digest("a")), Ok(digest("b"))));
+    let roots = vec![one.to_owned(), two.to_owned()];
+    assert_eq!(found("latest"), Err(NoRoot::Ambiguous { name: name("latest"), roots }));
+    assert_eq!(index.names(), [Some(one), Some(two), Some("3")]);
+    let shown = vec![one.to_owned(), two.to_owned(), "3".to_owned()];
+    assert_eq!(found("none"), Err(NoRoot::Unknown(shown)));
+
+    // A tag of one root is its name.
+    let index = read(&document(&[full("a", "one")])).unwrap();
+    assert_eq!(index.names(), [Some("latest")]);
+    assert!(index.find(&named("latest")).is_ok() && index.find(&named(one)).is_ok());
 }
 
 #[test]
@@ -184,7 +212,7 @@ fn an_ambiguous_or_invalid_document_is_rejected() {
         ("[]", "an object"),
         (r#"{"manifests":[]}"#, "schemaVersion"),
         (r#"{"schemaVersion":2}"#, "matches neither an image nor an index"),
-        (r#"{"schemaVersion":2,"manifests":null}"#, "matches neither an image nor an index"),
+        (r#"{"schemaVersion":2,"manifests":null}"#, "null is not an array of descriptors"),
         (r#"{"schemaVersion":2,"manifests":[],"manifests":[]}"#, "twice"),
         (r#"{"schemaVersion":2,"x":1,"manifests":[],"x":1}"#, "twice"),
         (r#"{"schemaVersion":2,"manifests":[],"Manifests":[]}"#, "treat as"),

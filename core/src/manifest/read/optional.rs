@@ -43,7 +43,7 @@ impl<'de> Visitor<'de> for InPlatform<'_, 'de> {
     }
 }
 
-/// A descriptor's `annotations`, of which one is kept.
+/// A descriptor's `annotations`, of which two are kept.
 pub(super) struct InAnnotations<'p, 'de>(pub(super) &'p mut Pass<'de>);
 
 impl<'de> Visitor<'de> for InAnnotations<'_, 'de> {
@@ -63,7 +63,11 @@ impl<'de> Visitor<'de> for InAnnotations<'_, 'de> {
         while let Some(key) = seen.next_of_map::<AnnotationKey, A>(&mut map, pass)? {
             let text = map.next_value_seed(Text);
             if let Some(text) = pass.within(PathSegment::Key(key.name()), text)? {
-                pass.note(Property::RefName, text);
+                let property = match key {
+                    AnnotationKey::RefName => Property::RefName,
+                    AnnotationKey::ImageName => Property::ImageName,
+                };
+                pass.note(property, text);
             }
         }
         Ok(())
