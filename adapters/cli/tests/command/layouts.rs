@@ -267,6 +267,35 @@ fn each_root_is_served_under_its_name() {
     on_both(&["resolve", &format!("{}/team/app:2.0", single.address())]).failed(1, &["404"]);
 }
 
+/// As `ctr images export` and `docker save` write them.
+#[test]
+fn roots_under_one_tag_are_served_under_their_full_names() {
+    let home = tempfile::tempdir().unwrap();
+    let mut memory = Memory::new();
+    let roots = ["one", "two"].map(|layer| memory.add_image(Flavour::OCI, None, &[layer.as_bytes()]));
+    store(home.path(), &memory, &roots[0], None);
+    let names = ["docker.io/library/one:latest", "docker.io/library/two:latest"];
+    let entries = roots.iter().zip(names).map(|(root, name)| {
+        let annotations = json!({ "org.opencontainers.image.ref.name": "latest", "io.containerd.image.name": name });
+        let (digest, size) = (root.digest.to_string(), root.size);
+        json!({ "mediaType": root.media_type.as_str(), "digest": digest, "size": size, "annotations": annotations })
+    });
+    let index = json!({ "schemaVersion": 2, "manifests": entries.collect::<Vec<_>>() });
+    fs::write(home.path().join("index.json"), index.to_string()).unwrap();
+
+    let layout = format!("oci:{}", home.path().display());
+    ocip(&["resolve", &format!("{layout}:latest")]).failed(1, &[names[0], names[1], "oci:DIR:NAME"]);
+    let serving = Serving::start(&[home.path().to_str().unwrap()], 2);
+    for (n, (root, name)) in roots.iter().zip(names).enumerate() {
+        let served = format!("{}/{name}", serving.address());
+        assert_eq!(serving.lines[n + 1], served);
+        for reference in [format!("{layout}:{name}"), served] {
+            let ran = ocip(&["resolve", "--json", &reference]).succeeded();
+            assert!(ran.text().contains(&root.digest.to_string()), "{reference}: {}", ran.text());
+        }
+    }
+}
+
 #[test]
 fn serve_explains_why_it_cannot_start() {
     let (home, layout, _) = sample();

@@ -7,6 +7,8 @@ mod layouts;
 mod login;
 mod mistakes;
 mod notices;
+#[cfg(target_os = "linux")]
+mod power;
 mod pull;
 mod results;
 mod support;
