@@ -8,22 +8,25 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use oci_client::manifest::OciDescriptor;
 use oci_client::secrets::RegistryAuth;
 use oci_proto::PullOptions;
-use oci_proto_tokio::layout::{LayoutDestination, LayoutWriter};
+use oci_proto_tokio::layout::{Durability, LayoutDestination};
 use tokio::fs::File;
 
 use crate::child::clients;
 use crate::fallible::Fallible;
 use crate::task::Place;
 
+/// The durability of the files of the other clients.
+const PEERS: Durability = Durability::Unsynced;
+
 pub(crate) fn run(client: &str, place: &Place, tag: &str, out: &Path) -> Fallible<()> {
     match client {
         "tokio" => clients::all_cores()?.block_on(async {
-            let mirror = LayoutDestination::new(LayoutWriter::open(out)?);
+            let mirror = LayoutDestination::at(out, PEERS)?;
             clients::tokio()?.pull(&place.tag(tag)?, mirror, PullOptions::default()).await?;
             Ok(())
         }),
         "ureq" => {
-            let mirror = LayoutDestination::new(LayoutWriter::open(out)?);
+            let mirror = LayoutDestination::at(out, PEERS)?;
             clients::ureq()?.pull(&place.tag(tag)?, mirror, PullOptions::default())?;
             Ok(())
         }
