@@ -116,8 +116,10 @@ impl Client {
     /// Pulls everything under a reference into a layout on disk, and adds it there as a root, named after the
     /// reference's tag if it has one. Returns the root's descriptor.
     ///
-    /// Content that the layout already has is not fetched, and partial blobs are resumed. The call starts its
-    /// own threads to write blobs, one per request in flight.
+    /// Content that the layout already has is not fetched, and partial blobs are resumed. Of existing content,
+    /// documents are always verified, and blobs only on request. All content is on disk when the pull ends,
+    /// unless the destination is not durable. The call starts its own threads to write blobs, one per request in
+    /// flight.
     ///
     /// # Errors
     /// Returns an error if content under the reference is missing or invalid, if the registry cannot be
