@@ -4,14 +4,13 @@ use std::fmt;
 use std::fs;
 use std::io::{self, IsTerminal as _, Read as _};
 use std::path::PathBuf;
-#[cfg(unix)]
-use std::thread;
 
 use clap::Args;
 use oci_proto::{Credentials, Registry};
 use oci_proto_credentials::Store;
 
 use crate::output::Failure;
+use crate::signals;
 
 /// Longer than any registry accepts.
 const MAX_PASSWORD: usize = 64 << 10;
@@ -40,7 +39,10 @@ impl LoginArgs {
                 Err(error) => return Err(usage(format_args!("--auth-file {}: {error}", path.display()))),
             },
         };
-        kill_helpers_on_signals(&store)?;
+        // Helpers have process groups of their own.
+        let helpers = store.clone();
+        signals::before_end(move || helpers.kill_helpers())
+            .map_err(|error| Failure::failed(format_args!("could not handle signals: {error}")))?;
         match (&self.username, self.password_stdin) {
             (None, false) => Ok(store),
             (Some(name), true) => {
@@ -52,33 +54,6 @@ impl LoginArgs {
             (None, true) => Err(usage("--password-stdin requires --username NAME")),
         }
     }
-}
-
-/// Kills the credential helpers of a store before a signal ends this process: they have process groups of
-/// their own.
-#[cfg(unix)]
-fn kill_helpers_on_signals(store: &Store) -> Result<(), Failure> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    use signal_hook::iterator::Signals;
-    use signal_hook::low_level::emulate_default_handler;
-
-    let failed = |error| Failure::failed(format_args!("could not handle signals: {error}"));
-    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(failed)?;
-    let store = store.clone();
-    let end = move || {
-        for signal in signals.forever() {
-            store.kill_helpers();
-            // Ends this process.
-            let _ = emulate_default_handler(signal);
-        }
-    };
-    thread::Builder::new().name("signals".to_owned()).spawn(end).map(drop).map_err(failed)
-}
-
-#[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
-fn kill_helpers_on_signals(_: &Store) -> Result<(), Failure> {
-    Ok(())
 }
 
 fn password() -> Result<String, Failure> {

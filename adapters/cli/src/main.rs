@@ -10,6 +10,7 @@ mod hint;
 mod login;
 mod notices;
 mod output;
+mod signals;
 mod stderr;
 mod terminal;
 

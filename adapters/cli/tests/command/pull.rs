@@ -121,7 +121,7 @@ fn existing_documents_are_verified_and_other_content_on_request() {
     let image = memory.add_image(Flavour::OCI, None, &[b"a layer"]);
     let address = registry(&memory, &image);
     let name = format!("{address}/demo");
-    let layer = oci_proto::Digest::of(oci_proto::Algorithm::Sha256, b"a layer");
+    let layer = Digest::of(Algorithm::Sha256, b"a layer");
     for adapter in ADAPTERS {
         let home = TempDir::new().unwrap();
         let file = |digest| home.path().join(oci_proto::layout::blob_path(digest));
