@@ -276,7 +276,8 @@ impl Ring {
 fn answer(server: &Server, memory: &Memory, request: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(request);
     let target = text.split(' ').nth(1).unwrap_or("/");
-    let (head, ()) = Request::get(target).body(()).expect("the driver's target is a URL").into_parts();
+    let request = Request::get(target).header("Host", "registry.example").body(());
+    let (head, ()) = request.expect("the driver's target is a URL").into_parts();
     let (head, body) = server.respond(&head).into_parts();
     let mut bytes = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
     for (name, value) in &head.headers {

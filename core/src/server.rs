@@ -15,7 +15,8 @@
 //! let mut server = Server::new();
 //! server.add(&"demo".parse()?, Some(&"latest".parse()?), &root, &memory)?;
 //!
-//! let (head, ()) = http::Request::get("/v2/demo/manifests/latest").body(())?.into_parts();
+//! let request = http::Request::get("/v2/demo/manifests/latest").header("Host", "localhost");
+//! let (head, ()) = request.body(())?.into_parts();
 //! let response = server.respond(&head);
 //! assert_eq!(response.status(), 200);
 //! assert_eq!(response.headers()["docker-content-digest"], root.digest.to_string());
@@ -97,18 +98,15 @@ impl Server {
     /// Removes a manifest or a blob from one repository, even if documents or a tag still refer to it.
     /// Returns whether it was present.
     pub fn remove(&mut self, repository: &Repository, digest: &Digest) -> bool {
-        self.repositories.get_mut(repository).is_some_and(|holdings| {
-            let manifest = holdings.manifests.remove(digest).is_some();
-            let blob = holdings.blobs.remove(digest).is_some();
-            manifest || blob
-        })
+        self.repositories.get_mut(repository).is_some_and(|holdings| holdings.remove(digest))
     }
 
     /// Answers a request.
     ///
     /// Every response except 304 has a Content-Length, and every error response has the error body of
     /// the specification. The Accept header is ignored: like other registries, the server returns
-    /// manifests as stored. Methods other than GET and HEAD are answered with 405.
+    /// manifests as stored. Methods other than GET and HEAD are answered with 405. A request of HTTP/1.1
+    /// without a Host header, unless its target names the host, or any request with two, is answered with 400.
     pub fn respond(&self, head: &request::Parts) -> Response<Body> {
         respond::respond(&self.repositories, head)
     }

@@ -1,6 +1,6 @@
 //! The contents of one repository.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -17,6 +17,8 @@ pub(super) struct Holdings {
     pub(super) manifests: BTreeMap<Digest, StoredManifest>,
     /// The sizes of the blobs, in bytes.
     pub(super) blobs: BTreeMap<Digest, u64>,
+    /// The digests of each subject's referrers, so that listing them does not visit other manifests.
+    subjects: BTreeMap<Digest, BTreeSet<Digest>>,
 }
 
 /// The content that the manifests endpoint serves under one digest.
@@ -50,8 +52,32 @@ impl Holdings {
     pub(super) fn insert_manifest(&mut self, digest: Digest, stored: StoredManifest) {
         let known = self.manifests.get(&digest);
         if stored.bytes.is_some() || known.is_none_or(|known| known.bytes.is_none()) {
+            if let Some(referrer) = &stored.referrer {
+                self.subjects.entry(referrer.subject.clone()).or_default().insert(digest.clone());
+            }
             self.manifests.insert(digest, stored);
         }
+    }
+
+    /// Removes a manifest or a blob. Returns whether it was present.
+    pub(super) fn remove(&mut self, digest: &Digest) -> bool {
+        let manifest = self.manifests.remove(digest);
+        if let Some(Referrer { subject, .. }) = manifest.as_ref().and_then(|stored| stored.referrer.as_ref())
+            && let Some(referrers) = self.subjects.get_mut(subject)
+        {
+            referrers.remove(digest);
+            if referrers.is_empty() {
+                self.subjects.remove(subject);
+            }
+        }
+        let blob = self.blobs.remove(digest);
+        manifest.is_some() || blob.is_some()
+    }
+
+    /// Returns the referrers of a subject, in the order of their digests.
+    pub(super) fn referrers(&self, subject: &Digest) -> impl Iterator<Item = &Referrer> {
+        let digests = self.subjects.get(subject).into_iter().flatten();
+        digests.filter_map(|digest| self.manifests.get(digest)?.referrer.as_ref())
     }
 }
 

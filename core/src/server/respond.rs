@@ -6,10 +6,11 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue,
-    LINK, RANGE,
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, HeaderMap, HeaderName,
+    HeaderValue, LINK, RANGE,
 };
-use http::{Method, Response, StatusCode, request};
+use http::uri::Authority;
+use http::{Method, Response, StatusCode, Version, request};
 use serde_json::{Value, json};
 
 use crate::header::range::{ByteRange, Selected};
@@ -26,6 +27,10 @@ use crate::wire::endpoint::{Endpoint, Page};
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
+
+/// The maximum number of tags in a response, so that a client that does not read it occupies little memory.
+/// A Link header leads to the rest.
+const TAGS: usize = 1000;
 
 /// Answers a request to a registry with these repositories.
 pub(super) fn respond(
@@ -48,6 +53,7 @@ fn answer(
     repositories: &BTreeMap<Repository, Holdings>,
     head: &request::Parts,
 ) -> Result<Response<Body>, ErrorResponse> {
+    check_host(head)?;
     if head.method != Method::GET && head.method != Method::HEAD {
         let message = "this registry is read-only: only GET and HEAD are allowed";
         return Err(ErrorResponse::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported, message));
@@ -63,12 +69,36 @@ fn answer(
         Endpoint::Manifest(repository, name, _) => manifest(head, holdings(&repository)?, &repository, &name),
         Endpoint::Tags(repository, page) => Ok(tags(holdings(&repository)?, repository, &page)),
         Endpoint::Referrers(repository, subject, artifact_type) => {
-            Ok(referrers(holdings(&repository)?, &subject, artifact_type.as_ref()))
+            // An unknown repository, too, has an empty list (end-12a).
+            let holdings = repositories.get(&repository);
+            Ok(referrers(holdings, &subject, artifact_type.as_ref()))
         }
         Endpoint::Uploads(..) | Endpoint::Upload(..) | Endpoint::Catalog(_) => {
             Err(ErrorResponse::not_served())
         }
     }
+}
+
+/// Checks the Host header: HTTP/1.1 requires exactly one, and no version allows two. A target that names its
+/// host, as in the requests of a [`Session`](crate::Session), needs none.
+///
+/// Source: RFC 9112, section 3.2.
+fn check_host(head: &request::Parts) -> Result<(), ErrorResponse> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let problem = match (hosts.next(), hosts.next()) {
+        (None, _) if head.version == Version::HTTP_11 && head.uri.authority().is_none() => {
+            "HTTP/1.1 requires a Host header"
+        }
+        (None, _) => return Ok(()),
+        (Some(_), Some(_)) => "the request has several Host headers",
+        (Some(host), None) if is_host(host.as_bytes()) => return Ok(()),
+        (Some(_), None) => "the Host header is neither empty nor a host with an optional port",
+    };
+    Err(ErrorResponse::malformed(Code::Unsupported, problem))
+}
+
+fn is_host(value: &[u8]) -> bool {
+    value.is_empty() || Authority::try_from(value).is_ok_and(|host| !host.as_str().contains('@'))
 }
 
 /// end-2
@@ -172,7 +202,7 @@ fn conditional(
 
 /// end-8a, end-8b
 fn tags(holdings: &Holdings, repository: Repository, page: &Page<Tag>) -> Response<Body> {
-    let n = page.n.unwrap_or(usize::MAX);
+    let n = page.n.unwrap_or(TAGS).min(TAGS);
     let after = page.last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
     let mut tags = holdings.tags.range((after, Bound::Unbounded)).map(|(tag, _)| tag);
     let shown: Vec<&Tag> = tags.by_ref().take(n).collect();
@@ -187,10 +217,14 @@ fn tags(holdings: &Holdings, repository: Repository, page: &Page<Tag>) -> Respon
 }
 
 /// end-12a, end-12b
-fn referrers(holdings: &Holdings, subject: &Digest, artifact_type: Option<&MediaType>) -> Response<Body> {
-    let all = holdings.manifests.values().filter_map(|stored| stored.referrer.as_ref());
-    let shown: Vec<&Value> = all
-        .filter(|referrer| referrer.subject == *subject)
+fn referrers(
+    holdings: Option<&Holdings>,
+    subject: &Digest,
+    artifact_type: Option<&MediaType>,
+) -> Response<Body> {
+    let shown: Vec<&Value> = holdings
+        .into_iter()
+        .flat_map(|holdings| holdings.referrers(subject))
         .filter(|referrer| artifact_type.is_none() || referrer.artifact_type.as_ref() == artifact_type)
         .map(|referrer| &referrer.descriptor)
         .collect();

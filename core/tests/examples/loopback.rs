@@ -113,7 +113,8 @@ pub(crate) fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Reque
 
 /// The response of this crate's registry.
 pub(crate) fn respond(server: &Server, memory: &Memory, request: &Request) -> Response<Bytes> {
-    let head = http::Request::builder().method(&request.method).uri(&request.target).body(()).unwrap();
+    let head = http::Request::builder().method(&request.method).uri(&request.target);
+    let head = head.header("Host", &request.host).body(()).unwrap();
     server.respond(&head.into_parts().0).map(|body| match body {
         Body::Empty => Bytes::new(),
         Body::Bytes(bytes) => bytes,

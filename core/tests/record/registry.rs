@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_RANGE, LOCATION, RANGE, RETRY_AFTER, WARNING, WWW_AUTHENTICATE};
+use http::header::{
+    AUTHORIZATION, CONTENT_RANGE, HOST, LOCATION, RANGE, RETRY_AFTER, WARNING, WWW_AUTHENTICATE,
+};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, request};
 use oci_proto::server::{Body, Memory, Server};
 use oci_proto::{Credentials, Digest, Exchange, Payload};
@@ -204,6 +206,7 @@ impl Registry {
             let mut parts = Request::new(());
             *parts.method_mut() = request.method().clone();
             *parts.uri_mut() = request.uri().path().parse().unwrap();
+            parts.headers_mut().insert(HOST, request.uri().authority().unwrap().as_str().parse().unwrap());
             if let Some(range) = request.headers().get(RANGE) {
                 parts.headers_mut().insert(RANGE, range.clone());
             }

@@ -17,7 +17,7 @@ static SAMPLE: LazyLock<Server> = LazyLock::new(|| {
 /// Every request gets a well-formed response: a known status, the specified error body with each refusal, and
 /// a body of the length in its head.
 ///
-/// The input is the head of a request: a line with method and target, and a line for each header.
+/// The input is the head of a request: a line with method and target, and a line for each header except Host.
 pub fn server(data: &[u8]) {
     let Some(request) = parse(data) else { return };
     let (head, ()) = request.into_parts();
@@ -66,7 +66,7 @@ pub fn server(data: &[u8]) {
 fn parse(data: &[u8]) -> Option<Request<()>> {
     let mut lines = data.split(|b| *b == b'\n');
     let (method, target) = std::str::from_utf8(lines.next()?).ok()?.split_once(' ')?;
-    let mut request = Request::builder().method(method).uri(target);
+    let mut request = Request::builder().method(method).uri(target).header("host", "x");
     for line in lines.filter(|line| !line.is_empty()) {
         let colon = line.iter().position(|b| *b == b':')?;
         let (name, value) = line.split_at(colon);
@@ -97,6 +97,9 @@ mod tests {
             (format!("GET /v2/demo/sample/referrers/{there}?artifactType=a/b"), 200),
             ("DELETE /v2/demo/sample/manifests/latest".to_owned(), 405),
             ("OPTIONS *".to_owned(), 405),
+            ("GET /v2/\nHost: y".to_owned(), 400),
+            (format!("GET /v2/nowhere/referrers/{there}"), 200),
+            (format!("GET /v2/demo/sample/blobs/{there}\nRange: bytes=1-0"), 416),
         ] {
             server(request.as_bytes());
             let (head, ()) = parse(request.as_bytes()).expect("a request").into_parts();

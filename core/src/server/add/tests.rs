@@ -30,7 +30,7 @@ fn image(memory: &mut Memory) -> (Descriptor, Digest) {
 }
 
 fn status(server: &Server, target: &str) -> u16 {
-    let (head, ()) = http::Request::get(target).body(()).unwrap().into_parts();
+    let (head, ()) = http::Request::get(target).header("host", "x").body(()).unwrap().into_parts();
     server.respond(&head).status().as_u16()
 }
 

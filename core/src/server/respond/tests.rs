@@ -34,7 +34,7 @@ impl Scenario {
     }
 
     fn ask(&self, method: Method, target: &str, headers: &[(HeaderName, &str)]) -> Response<Body> {
-        let mut request = http::Request::builder().method(method).uri(target);
+        let mut request = http::Request::builder().method(method).uri(target).header(HOST, "registry:5000");
         for (name, value) in headers {
             request = request.header(name, *value);
         }
@@ -140,16 +140,44 @@ fn a_range_of_a_blob_is_partial_content() {
 }
 
 #[test]
-fn a_range_beyond_the_end_is_not_satisfiable() {
-    let response = Scenario::new().get_layer(&[(RANGE, "bytes=10-")]);
-    assert_eq!(error_of(&response), (416, "RANGE_INVALID".into()));
-    assert_eq!(header(&response, "content-range"), Some("bytes */10"));
+fn a_range_beyond_the_end_or_in_the_wrong_order_is_not_satisfiable() {
+    for range in ["bytes=10-", "bytes=9-2", "bytes=500-0"] {
+        let response = Scenario::new().get_layer(&[(RANGE, range)]);
+        assert_eq!(error_of(&response), (416, "RANGE_INVALID".into()), "{range}");
+        assert_eq!(header(&response, "content-range"), Some("bytes */10"), "{range}");
+    }
+}
+
+#[test]
+fn http_1_1_requires_exactly_one_valid_host() {
+    let scenario = Scenario::new();
+    let status = |version, hosts: &[&str]| {
+        let mut request = http::Request::get("/v2/").version(version);
+        for host in hosts {
+            request = request.header(HOST, *host);
+        }
+        let response = scenario.server.respond(&request.body(()).unwrap().into_parts().0);
+        if response.status() != 200 {
+            assert_eq!(error_of(&response), (400, "UNSUPPORTED".into()), "{hosts:?}");
+        }
+        response.status().as_u16()
+    };
+    for host in ["", "x", "x:80", "127.0.0.1:5000", "[::1]:5000"] {
+        assert_eq!(status(Version::HTTP_11, &[host]), 200, "{host}");
+    }
+    for hosts in [&[][..], &["x", "x"], &["x", "y"], &["x y"], &["u@x"], &["x/y"], &["x, y"]] {
+        assert_eq!(status(Version::HTTP_11, hosts), 400, "{hosts:?}");
+    }
+    // HTTP/1.0 has no Host, and HTTP/2 has an authority.
+    for version in [Version::HTTP_10, Version::HTTP_2] {
+        assert_eq!([status(version, &[]), status(version, &["x", "x"])], [200, 400], "{version:?}");
+    }
 }
 
 #[test]
 fn head_malformed_ranges_and_several_ranges_select_the_whole() {
     let scenario = Scenario::new();
-    for range in ["bytes=0-1,3-4", "bytes=9-2", "pages=1-2"] {
+    for range in ["bytes=0-1,3-4", "bytes=9-x", "pages=1-2"] {
         let response = scenario.get_layer(&[(RANGE, range)]);
         assert_eq!((response.status().as_u16(), response.body()), (200, &scenario.layer_bytes(0..10)));
     }
@@ -208,7 +236,6 @@ fn missing_content_is_404_with_its_own_code() {
         ("/v2/none/manifests/v1".to_owned(), "NAME_UNKNOWN"),
         ("/v2/a/manifests/v1".to_owned(), "NAME_UNKNOWN"),
         ("/v2/none/tags/list".to_owned(), "NAME_UNKNOWN"),
-        (format!("/v2/none/referrers/{digest}"), "NAME_UNKNOWN"),
         ("/v2/a/b/manifests/v2".to_owned(), "MANIFEST_UNKNOWN"),
         (format!("/v2/a/b/manifests/{digest}"), "MANIFEST_UNKNOWN"),
         // A blob is not a manifest, and a manifest is not a blob.
@@ -302,6 +329,46 @@ fn tags_are_listed_in_order_and_in_pages() {
 }
 
 #[test]
+fn a_long_list_of_tags_is_served_in_pages_even_if_the_client_asks_for_all() {
+    let mut scenario = Scenario::new();
+    let image = scenario.image.clone();
+    for n in 0..TAGS {
+        scenario.add("a/b", Some(&format!("t{n:04}")), &image);
+    }
+    for (query, next) in
+        [("", "last=t0999"), ("?n=5000", "n=5000&last=t0999"), ("?n=1000", "n=1000&last=t0999")]
+    {
+        let page = scenario.get(&format!("/v2/a/b/tags/list{query}"));
+        assert_eq!(json_of(&page)["tags"].as_array().unwrap().len(), 1000, "{query}");
+        assert_eq!(
+            header(&page, "link"),
+            Some(&*format!("</v2/a/b/tags/list?{next}>; rel=\"next\"")),
+            "{query}"
+        );
+    }
+    let rest = scenario.get("/v2/a/b/tags/list?last=t0999");
+    assert_eq!((&json_of(&rest)["tags"], header(&rest, "link")), (&json!(["v1"]), None));
+}
+
+#[test]
+fn a_removed_referrer_is_not_listed() {
+    let mut scenario = Scenario::new();
+    let image = scenario.image.clone();
+    let mut artifact = |text: &[u8]| {
+        scenario.memory.add_artifact(Flavour::OCI, "text/x-note".parse().unwrap(), &[text], Some(&image))
+    };
+    let artifacts = [artifact(b"one"), artifact(b"two")];
+    for artifact in &artifacts {
+        scenario.add("a/b", None, artifact);
+    }
+    let target = format!("/v2/a/b/referrers/{}", image.digest);
+    for (removed, left) in artifacts.iter().zip([1, 0]) {
+        assert!(scenario.server.remove(&"a/b".parse().unwrap(), &removed.digest));
+        assert_eq!(json_of(&scenario.get(&target))["manifests"].as_array().unwrap().len(), left);
+    }
+}
+
+#[test]
 fn referrers_of_a_subject_are_listed_and_filtered() {
     let mut scenario = Scenario::new();
     let image = scenario.image.clone();
@@ -349,8 +416,13 @@ fn referrers_of_a_subject_are_listed_and_filtered() {
     assert_eq!(header(&filtered, "oci-filters-applied"), Some("artifactType"));
     assert_eq!(json_of(&filtered)["manifests"].as_array().unwrap().len(), 1);
     // A subject without referrers is not an error (end-12a).
-    let none = scenario.get(&format!("/v2/a/b/referrers/{}", scenario.layer));
-    assert_eq!((none.status().as_u16(), json_of(&none)["manifests"].clone()), (200, json!([])));
+    for repository in ["a/b", "unknown"] {
+        let none = scenario.get(&format!("/v2/{repository}/referrers/{}", scenario.layer));
+        let expected =
+            json!({ "schemaVersion": 2, "mediaType": MediaType::OCI_INDEX.as_str(), "manifests": [] });
+        assert_eq!((none.status().as_u16(), json_of(&none)), (200, expected), "{repository}");
+        assert_eq!(header(&none, "content-type"), Some(MediaType::OCI_INDEX.as_str()), "{repository}");
+    }
 }
 
 #[test]
@@ -408,7 +480,7 @@ fn any_request() -> impl Strategy<Value = http::Request<()>> {
     );
     (method, path, query, headers).prop_filter_map("not a URL", |(method, path, query, headers)| {
         let target = query.map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
-        let mut request = http::Request::builder().method(method).uri(target);
+        let mut request = http::Request::builder().method(method).uri(target).header(HOST, "x");
         for (name, value) in headers {
             request = request.header(name, value);
         }
