@@ -47,7 +47,7 @@ use crate::types::digest::Digest;
 use crate::types::reference::name::{Repository, Tag};
 
 pub use crate::server::add::{AddError, AddProblem};
-pub use crate::server::body::Body;
+pub use crate::server::body::{Body, Unavailable};
 pub use crate::server::content::Content;
 pub use crate::server::memory::{Flavour, Memory};
 
@@ -109,5 +109,11 @@ impl Server {
     /// without a Host header, unless its target names the host, or any request with two, is answered with 400.
     pub fn respond(&self, head: &request::Parts) -> Response<Body> {
         respond::respond(&self.repositories, head)
+    }
+    /// Answers a request whose response has a [`Body::Blob`] that cannot be read: 404 if it is missing, or 500.
+    ///
+    /// `head` is that of the request, and `digest` that of the blob.
+    pub fn respond_without(head: &request::Parts, digest: &Digest, reason: Unavailable) -> Response<Body> {
+        respond::respond_without(head, digest, reason)
     }
 }

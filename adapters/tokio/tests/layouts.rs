@@ -4,20 +4,24 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use common::read_head;
 use oci_proto::layout::blob_path;
 use oci_proto::server::{Flavour, Memory, Server};
-use oci_proto::{Algorithm, Descriptor, Digest, FaultKind, MediaType};
+use oci_proto::{Algorithm, Descriptor, Digest, MediaType};
 use oci_proto_layout::{Layout, LayoutWriter};
 use oci_proto_tokio::Client;
-use oci_proto_tokio::server::serve;
+use oci_proto_tokio::server::Options;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Writes an image of one layer, and serves it.
 async fn start(folder: &Path, layer: &[u8]) -> std::net::SocketAddr {
+    start_with(folder, layer, Options::default()).await
+}
+
+async fn start_with(folder: &Path, layer: &[u8], options: Options) -> std::net::SocketAddr {
     let mut memory = Memory::new();
     let root = memory.add_image(Flavour::OCI, None, &[layer]);
     let mut writer = LayoutWriter::open(folder).unwrap();
@@ -33,7 +37,7 @@ async fn start(folder: &Path, layer: &[u8]) -> std::net::SocketAddr {
     server.add(&"demo".parse().unwrap(), Some(&"latest".parse().unwrap()), &root, &layout).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(serve(listener, Arc::new(server), layout, std::future::pending::<()>()));
+    tokio::spawn(options.serve(listener, Arc::new(server), layout, std::future::pending::<()>()));
     address
 }
 
@@ -65,16 +69,58 @@ async fn a_blob_and_a_range_of_it_are_served_from_its_file() {
     assert_eq!(part, layer[1_999_990..]);
 }
 
+/// Puts something in the place of a file.
+#[cfg(unix)]
+type Replace<'a> = &'a dyn Fn(&Path);
+
+/// Whatever is in the place of a blob is answered with an error for GET and HEAD alike, and reported.
 #[cfg(unix)]
 #[tokio::test]
-async fn a_link_in_place_of_a_blob_is_not_followed() {
-    let home = tempfile::tempdir().unwrap();
-    let layer = b"the target of the link";
-    let address = start(&home.path().join("layout"), layer).await;
-    let path = home.path().join("layout").join(blob_path(&Digest::of(Algorithm::Sha256, layer)));
-    fs::rename(&path, home.path().join("elsewhere")).unwrap();
-    std::os::unix::fs::symlink(home.path().join("elsewhere"), &path).unwrap();
-    let client = Client::new().unwrap();
-    let error = client.blob_bytes(&common::blob_of(address, layer), None, 1000).await.unwrap_err();
-    assert_eq!(error.fault().map(oci_proto::Fault::kind), Some(FaultKind::Reset), "{error}");
+async fn a_blob_that_cannot_be_read_is_an_error_response_and_reported() {
+    let layer = b"the layer";
+    let digest = Digest::of(Algorithm::Sha256, layer);
+    let link = |path: &Path| {
+        fs::write(path.with_extension("elsewhere"), layer).unwrap();
+        std::os::unix::fs::symlink(path.with_extension("elsewhere"), path).unwrap();
+    };
+    let cases: [(&str, Replace<'_>, _, _); 4] = [
+        ("not found", &|_| {}, "404 Not Found", "BLOB_UNKNOWN"),
+        ("found a symbolic link", &link, "500 Internal Server Error", "UNKNOWN"),
+        ("found a directory", &|path| fs::create_dir(path).unwrap(), "500 Internal Server Error", "UNKNOWN"),
+        ("8 bytes", &|path| fs::write(path, "too few.").unwrap(), "500 Internal Server Error", "UNKNOWN"),
+    ];
+    for (reason, replace, status, code) in cases {
+        let home = tempfile::tempdir().unwrap();
+        let reports = Arc::new(Mutex::new(Vec::new()));
+        let (shared, expected) = (reports.clone(), digest.clone());
+        let options = Options::default().on_blob_error(move |error| {
+            assert_eq!(*error.digest(), expected);
+            shared.lock().unwrap().push(error.to_string());
+        });
+        let address = start_with(home.path(), layer, options).await;
+        let path = home.path().join(blob_path(&digest));
+        fs::remove_file(&path).unwrap();
+        replace(&path);
+        let mut heads = Vec::new();
+        for method in ["GET", "HEAD"] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request =
+                format!("{method} /v2/demo/blobs/{digest} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let head = read_head(&mut stream).await.unwrap();
+            let mut body = String::new();
+            stream.read_to_string(&mut body).await.unwrap();
+            assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{reason}: {head}");
+            assert_eq!(body.contains(code), method == "GET", "{reason}: {body}");
+            assert_eq!(body.contains("errors"), method == "GET", "{reason}: {body}");
+            // The dates may differ.
+            heads.push(head.lines().filter(|line| !line.starts_with("date")).collect::<Vec<_>>().join("\n"));
+        }
+        assert_eq!(heads[0], heads[1], "{reason}");
+        let reports = reports.lock().unwrap();
+        assert_eq!(reports.len(), 2, "{reports:?}");
+        for report in &*reports {
+            assert!(report.contains(reason) && report.contains(path.to_str().unwrap()), "{reason}: {report}");
+        }
+    }
 }

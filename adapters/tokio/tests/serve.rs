@@ -4,14 +4,14 @@ mod common;
 
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common::read_head;
 use oci_proto::server::{Content, Flavour, Memory, Server};
 use oci_proto::{Algorithm, Digest, FaultKind};
 use oci_proto_tokio::Client;
-use oci_proto_tokio::server::{Blobs, Source, serve};
+use oci_proto_tokio::server::{Blobs, Options, Source, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -82,6 +82,77 @@ async fn a_truncated_blob_closes_the_connection() {
     let client = Client::new().unwrap();
     let error = client.blob_bytes(&common::blob_of(address, &layer), None, 200_000).await.unwrap_err();
     assert_eq!(error.fault().map(oci_proto::Fault::kind), Some(FaultKind::Reset), "{error}");
+}
+
+/// Blobs that end after some bytes.
+struct Short(usize);
+
+impl Blobs for Short {
+    async fn open(&self, _: &Digest, _: Range<u64>) -> io::Result<Source> {
+        Ok(Source::Reader(Box::pin(io::Cursor::new(vec![7; self.0]))))
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_the_first_read_is_500_and_a_later_one_is_reported_too() {
+    let layer = vec![7; 200_000];
+    let (memory, root, digest) = image(&layer);
+    for (good, status) in [(0, 500), (100_000, 200)] {
+        let reports = Arc::new(Mutex::new(Vec::new()));
+        let shared = reports.clone();
+        let options =
+            Options::default().on_blob_error(move |error| shared.lock().unwrap().push(error.to_string()));
+        let mut server = Server::new();
+        server.add(&"demo".parse().unwrap(), None, &root, &memory).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(options.serve(listener, Arc::new(server), Short(good), std::future::pending::<()>()));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET /v2/demo/blobs/{digest} HTTP/1.1\r\nHost: x\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let head = read_head(&mut stream).await.unwrap();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        if status == 200 {
+            common::closed(&mut stream).await;
+        }
+        let expected = format!("could not serve {digest}: unexpected end of file");
+        assert_eq!(*reports.lock().unwrap(), [expected], "{good}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_with_too_many_connections_is_told_so() {
+    let (memory, root, _) = image(b"layer");
+    let mut server = Server::new();
+    server.add(&"demo".parse().unwrap(), None, &root, &memory).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let options = Options::default().connections(4);
+    tokio::spawn(options.serve(listener, Arc::new(server), memory, std::future::pending::<()>()));
+    let mut streams = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        assert!(read_head(&mut stream).await.unwrap().starts_with("HTTP/1.1 200"));
+        streams.push(stream);
+    }
+    let mut answer = String::new();
+    TcpStream::connect(address).await.unwrap().read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 429 ") && head.contains("Retry-After: 1"), "{head}");
+    assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{head}");
+    assert!(body.contains(r#"{"code":"TOOMANYREQUESTS","message":"#), "{body}");
+
+    // A place that is given back can be taken again; when the server notices is up to it.
+    drop(streams.pop());
+    loop {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let sent = stream.write_all(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let head = read_head(&mut stream).await.unwrap_or_default();
+        if sent.is_ok() && head.starts_with("HTTP/1.1 200") {
+            break;
+        }
+    }
 }
 
 #[tokio::test]

@@ -15,13 +15,25 @@ pub enum Body {
     Empty,
     /// These bytes.
     Bytes(Bytes),
-    /// Part of a blob, which the adapter reads from its storage.
+    /// Part of a blob, which the adapter reads from its storage. If it cannot,
+    /// [`Server::respond_without`](crate::server::Server::respond_without) has the response to send instead.
     Blob {
         /// The blob.
         digest: Digest,
-        /// The byte range, end exclusive.
+        /// The byte range, end exclusive. In a response to HEAD it is empty, and at the end of the range that a
+        /// response to GET has: the adapter only confirms that the blob extends to there.
         range: Range<u64>,
     },
+}
+
+/// The reason why a blob cannot be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "404 and 500")]
+pub enum Unavailable {
+    /// The storage does not have it.
+    Missing,
+    /// The storage cannot read it, or has another size.
+    Unreadable,
 }
 
 impl Body {

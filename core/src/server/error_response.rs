@@ -20,7 +20,7 @@ pub(super) struct ErrorResponse {
 
 /// An error code.
 ///
-/// Source: distribution-spec 1.1, "Error Codes". The last three are not specified, but used by registries.
+/// Source: distribution-spec 1.1, "Error Codes". The last four are not specified, but used by registries.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Code {
     BlobUnknown,
@@ -32,6 +32,7 @@ pub(super) enum Code {
     TagInvalid,
     PaginationNumberInvalid,
     RangeInvalid,
+    Unknown,
 }
 
 impl ErrorResponse {
@@ -94,6 +95,7 @@ impl Code {
             Self::TagInvalid => "TAG_INVALID",
             Self::PaginationNumberInvalid => "PAGINATION_NUMBER_INVALID",
             Self::RangeInvalid => "RANGE_INVALID",
+            Self::Unknown => "UNKNOWN",
         }
     }
 }

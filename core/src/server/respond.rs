@@ -14,7 +14,7 @@ use http::{Method, Response, StatusCode, Version, request};
 use serde_json::{Value, json};
 
 use crate::header::range::{ByteRange, Selected};
-use crate::server::body::Body;
+use crate::server::body::{Body, Unavailable};
 use crate::server::error_response::{Code, ErrorResponse};
 use crate::server::holdings::Holdings;
 use crate::server::precondition::{Precondition, evaluate, range_applies};
@@ -37,14 +37,39 @@ pub(super) fn respond(
     repositories: &BTreeMap<Repository, Holdings>,
     head: &request::Parts,
 ) -> Response<Body> {
-    let mut response = answer(repositories, head).unwrap_or_else(ErrorResponse::into_response);
+    finish(head, answer(repositories, head).unwrap_or_else(ErrorResponse::into_response))
+}
+
+/// Answers a request whose blob cannot be read.
+pub(super) fn respond_without(head: &request::Parts, digest: &Digest, reason: Unavailable) -> Response<Body> {
+    let error = match (reason, Endpoint::parse(&head.uri)) {
+        (Unavailable::Missing, Ok(Endpoint::Manifest(..))) => {
+            let message = format_args!("manifest {digest} is missing from the registry's storage");
+            ErrorResponse::not_found(Code::ManifestUnknown, message)
+        }
+        (Unavailable::Missing, _) => {
+            let message = format_args!("blob {digest} is missing from the registry's storage");
+            ErrorResponse::not_found(Code::BlobUnknown, message)
+        }
+        (Unavailable::Unreadable, _) => {
+            let message = format_args!("the registry cannot read {digest}; its log has the reason");
+            ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, message)
+        }
+    };
+    finish(head, error.into_response())
+}
+
+fn finish(head: &request::Parts, mut response: Response<Body>) -> Response<Body> {
     response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     if response.status() != StatusCode::NOT_MODIFIED {
         let size = response.body().size();
         response.headers_mut().insert(CONTENT_LENGTH, size.into());
     }
     if head.method == Method::HEAD {
-        *response.body_mut() = Body::Empty;
+        let body = std::mem::replace(response.body_mut(), Body::Empty);
+        if let Body::Blob { digest, range } = body {
+            *response.body_mut() = Body::Blob { digest, range: range.end..range.end };
+        }
     }
     response
 }

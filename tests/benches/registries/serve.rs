@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use oci_proto::server::Server;
 use oci_proto_tokio::layout::Layout;
-use oci_proto_tokio::server::{respond, serve as serve_at_once};
+use oci_proto_tokio::server::{Options, serve as serve_at_once};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::runtime;
@@ -58,7 +58,7 @@ pub(crate) fn serve(folder: &Path, delay: Duration) -> Fallible<()> {
                 let (server, layout) = (server.clone(), layout.clone());
                 async move {
                     sleep(delay).await;
-                    Ok::<_, Infallible>(respond(&server, &*layout, request).await)
+                    Ok::<_, Infallible>(Options::default().respond(&server, &*layout, request).await)
                 }
             });
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));

@@ -32,7 +32,7 @@ pub fn server(data: &[u8]) {
     let length = text("content-length").map(|length| length.parse::<u64>().expect("a number of bytes"));
     assert_eq!(length.is_none(), status == 304, "only 304 has no Content-Length");
     if head.method == Method::HEAD || status == 304 {
-        assert_eq!(response.body(), &Body::Empty, "HEAD and 304 have no body");
+        assert_eq!(response.body().size(), 0, "HEAD and 304 have no body");
     } else {
         assert_eq!(length, Some(response.body().size()), "Content-Length is the body's length");
     }

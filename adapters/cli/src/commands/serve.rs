@@ -7,11 +7,13 @@ use oci_proto::layout::Root;
 use oci_proto::server::Server;
 use oci_proto::{Descriptor, Repository, Tag};
 use oci_proto_layout::Layout;
+use oci_proto_tokio::server::Options;
 use tokio::net::TcpListener;
 use tokio::runtime;
 
 use crate::args::{CommonArgs, ServeArgs};
 use crate::output::Failure;
+use crate::stderr::print_line;
 
 pub(crate) fn run(command: &ServeArgs, common: &CommonArgs, out: &mut impl Write) -> Result<(), Failure> {
     let layout = Layout::open_for(command.layout.directory(), command.layout.root())
@@ -45,7 +47,9 @@ pub(crate) fn run(command: &ServeArgs, common: &CommonArgs, out: &mut impl Write
             }
         }
         out.flush()?;
-        oci_proto_tokio::server::serve(listener, Arc::new(server), layout, stop.wait())
+        Options::default()
+            .on_blob_error(|error| print_line(format_args!("error: {error}")))
+            .serve(listener, Arc::new(server), layout, stop.wait())
             .await
             .map_err(|error| Failure::failed(format_args!("the registry stopped: {error}")))?;
         common.note(format_args!("stopped"));

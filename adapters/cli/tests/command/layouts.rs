@@ -236,6 +236,20 @@ fn a_layout_is_served_until_ctrl_c() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_blob_that_is_gone_is_404_and_a_line_on_stderr() {
+    let (_home, layout, _) = sample();
+    let serving = Serving::start(&[&layout], 1);
+    let layer = Digest::of(Algorithm::Sha256, b"the layer that all of them share\n");
+    let path = Path::new(layout.trim_start_matches("oci:")).join(blob_path(&layer));
+    fs::remove_file(&path).unwrap();
+    let blob = format!("{}/layout@{layer}", serving.address());
+    ocip(&["blob", &blob]).failed(1, &["404", "BLOB_UNKNOWN"]);
+    let line = format!("error: could not serve {layer}: {}: not found\n", path.display());
+    assert_eq!(serving.interrupt("-INT"), (Some(0), line + "stopped\n"));
+}
+
 #[test]
 fn each_root_is_served_under_its_name() {
     let home = tempfile::tempdir().unwrap();

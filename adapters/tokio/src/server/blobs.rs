@@ -14,15 +14,19 @@ use tokio::io::AsyncRead;
 
 /// A storage of blobs.
 pub trait Blobs: Send + Sync + 'static {
-    /// Opens a range of a blob, in bytes: from `range.start` up to, but not including, `range.end`.
+    /// Opens a range of a blob, in bytes: from `range.start` up to, but not including, `range.end`. For a
+    /// request of HEAD the range is empty, and at the end of the blob.
     ///
     /// # Errors
-    /// Returns an error if the blob is missing or cannot be read. The head of the response is already sent
-    /// by then, so the server closes the connection, and the client sees a truncated body.
+    /// Returns an error if the blob is missing, cannot be read, or ends before the range does. The kind
+    /// [`NotFound`](io::ErrorKind::NotFound) is answered with 404, any other with 500.
     fn open(&self, digest: &Digest, range: Range<u64>) -> impl Future<Output = io::Result<Source>> + Send;
 }
 
 /// The bytes of a range of a blob.
+///
+/// An error of the first read is answered with 500. After a later one the server closes the connection, and the
+/// client sees a truncated body.
 #[non_exhaustive]
 pub enum Source {
     /// Bytes in memory.
@@ -31,6 +35,31 @@ pub enum Source {
     Reader(Pin<Box<dyn AsyncRead + Send>>),
     /// A file whose cursor is at the first byte of the range. It is read on blocking threads.
     File(File),
+}
+
+/// The error returned when a blob that the server lists cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("could not serve {digest}: {error}")]
+pub struct BlobError {
+    digest: Digest,
+    #[source]
+    error: io::Error,
+}
+
+impl BlobError {
+    pub(super) fn new(digest: Digest, error: io::Error) -> Self {
+        Self { digest, error }
+    }
+
+    /// Returns the digest of the blob.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Returns the error of [`Blobs::open`] or of a [`Source`].
+    pub fn error(&self) -> &io::Error {
+        &self.error
+    }
 }
 
 impl Blobs for Memory {

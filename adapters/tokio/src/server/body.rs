@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
+use std::future::poll_fn;
 use std::io::{self, Read as _};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,49 +15,66 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::server::blobs::Source;
 
-/// The size of the chunks in which a blob is read and sent, in bytes.
+/// The size of the chunks in which a blob is read and sent, in bytes. A client that reads nothing occupies one.
 const CHUNK: usize = 64 << 10;
-/// The same for files. It is larger, since handing a chunk to another thread costs as much as copying a part
-/// of it.
-const FILE_CHUNK: u64 = 256 << 10;
 
 /// The body of a response. It has exactly as many bytes as its head announces, or ends with an error.
 pub struct ResponseBody {
-    /// The number of bytes not sent yet.
+    /// A chunk that was read before the head was sent.
+    first: Option<Bytes>,
+    /// The number of bytes not read yet.
     left: u64,
     rest: Rest,
+    /// The hook for an error of reading.
+    report: Option<Report>,
 }
 
+pub(super) type Report = Box<dyn FnOnce(io::Error) + Send>;
+
 enum Rest {
-    Bytes(Bytes),
+    Nothing,
     Reader(Pin<Box<dyn AsyncRead + Send>>, BytesMut),
     File(FileChunks),
-    Failed(io::Error),
 }
 
 impl ResponseBody {
-    pub(super) fn empty() -> Self {
-        Self::bytes(Bytes::new())
-    }
-
     pub(super) fn bytes(bytes: Bytes) -> Self {
-        Self { left: bytes.len() as u64, rest: Rest::Bytes(bytes) }
+        Self { first: Some(bytes), left: 0, rest: Rest::Nothing, report: None }
     }
 
-    pub(super) fn failed(error: io::Error, size: u64) -> Self {
-        Self { left: size, rest: Rest::Failed(error) }
-    }
-
-    pub(super) fn new(source: Source, size: u64) -> Self {
+    /// Reads the first chunk: if that fails, the head can still say so.
+    pub(super) async fn begin(source: Source, size: u64) -> io::Result<Self> {
         let rest = match source {
-            Source::Bytes(bytes) if bytes.len() as u64 != size => {
-                Rest::Failed(io::Error::other("the size of the blob has changed"))
-            }
-            Source::Bytes(bytes) => Rest::Bytes(bytes),
+            Source::Bytes(bytes) if bytes.len() as u64 == size => return Ok(Self::bytes(bytes)),
+            Source::Bytes(_) => return Err(io::Error::other("the size of the blob has changed")),
             Source::Reader(reader) => Rest::Reader(reader, BytesMut::new()),
             Source::File(file) => Rest::File(FileChunks { file: Arc::new(file), next: None }),
         };
-        Self { left: size, rest }
+        let mut body = Self { first: None, left: size, rest, report: None };
+        if size > 0 {
+            body.first = Some(poll_fn(|cx| body.poll_chunk(cx)).await?);
+        }
+        Ok(body)
+    }
+
+    /// Sets a hook for an error of reading the rest.
+    pub(super) fn on_error(self, report: Report) -> Self {
+        Self { report: Some(report), ..self }
+    }
+
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let left = self.left;
+        let chunk = ready!(match &mut self.rest {
+            Rest::Nothing => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            Rest::Reader(reader, buffer) => poll_chunk(reader.as_mut(), buffer, left, cx),
+            Rest::File(chunks) => chunks.poll_next(left, cx),
+        })?;
+        self.left -= chunk.len() as u64;
+        Poll::Ready(Ok(chunk))
+    }
+
+    fn unsent(&self) -> u64 {
+        self.left + self.first.as_ref().map_or(0, |first| first.len() as u64)
     }
 }
 
@@ -68,28 +86,29 @@ impl http_body::Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        if self.left == 0 {
+        if self.is_end_stream() {
             return Poll::Ready(None);
         }
-        let left = self.left;
-        let next = match &mut self.rest {
-            Rest::Bytes(bytes) => Ok(std::mem::take(bytes)),
-            Rest::Reader(reader, buffer) => ready!(poll_chunk(reader.as_mut(), buffer, left, cx)),
-            Rest::File(chunks) => ready!(chunks.poll_next(left, cx)),
-            Rest::Failed(error) => Err(std::mem::replace(error, io::ErrorKind::Other.into())),
-        };
-        Poll::Ready(Some(next.map(|bytes| {
-            self.left -= bytes.len() as u64;
-            Frame::data(bytes)
-        })))
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        let chunk = ready!(self.poll_chunk(cx)).map_err(|error| match self.report.take() {
+            Some(report) => {
+                let kind = error.kind();
+                report(error);
+                kind.into()
+            }
+            None => error,
+        });
+        Poll::Ready(Some(chunk.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left == 0
+        self.unsent() == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+        SizeHint::with_exact(self.unsent())
     }
 }
 
@@ -112,7 +131,7 @@ fn poll_chunk(
     })
 }
 
-/// A file that is read on blocking threads. The next chunk is read while the last one is sent.
+/// A file that is read on blocking threads.
 struct FileChunks {
     file: Arc<File>,
     next: Option<JoinHandle<io::Result<Bytes>>>,
@@ -123,7 +142,7 @@ impl FileChunks {
     fn poll_next(&mut self, left: u64, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         let next = self.next.get_or_insert_with(|| {
             let file = self.file.clone();
-            spawn_blocking(move || read(&file, left.min(FILE_CHUNK)))
+            spawn_blocking(move || read(&file, left.min(CHUNK as u64)))
         });
         let chunk = ready!(Pin::new(next).poll(cx));
         self.next = None;
@@ -141,6 +160,6 @@ fn read(file: &File, size: u64) -> io::Result<Bytes> {
 
 impl fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseBody").field("left", &self.left).finish_non_exhaustive()
+        f.debug_struct("ResponseBody").field("unsent", &self.unsent()).finish_non_exhaustive()
     }
 }

@@ -4,7 +4,8 @@ use std::io::{self, Seek as _, SeekFrom};
 use std::ops::Range;
 
 use oci_proto::Digest;
-use oci_proto_layout::Layout;
+use oci_proto::layout::blob_path;
+use oci_proto_layout::{Layout, LayoutErrorKind};
 use tokio::task::spawn_blocking;
 
 use crate::server::blobs::{Blobs, Source};
@@ -14,7 +15,17 @@ impl Blobs for Layout {
     async fn open(&self, digest: &Digest, range: Range<u64>) -> io::Result<Source> {
         let (layout, digest) = (self.clone(), digest.clone());
         let opened = spawn_blocking(move || {
-            let (mut file, _) = layout.open_unverified(&digest).map_err(io::Error::other)?;
+            let (mut file, size) = layout.open_unverified(&digest).map_err(|error| match error.kind() {
+                LayoutErrorKind::Missing => io::Error::new(io::ErrorKind::NotFound, error),
+                _ => io::Error::other(error),
+            })?;
+            if size < range.end {
+                let path = layout.directory().join(blob_path(&digest));
+                let (path, end) = (path.display(), range.end);
+                return Err(io::Error::other(format!(
+                    "{path}: {size} bytes, too few for byte range ..{end}"
+                )));
+            }
             file.seek(SeekFrom::Start(range.start))?;
             io::Result::Ok(file)
         });
