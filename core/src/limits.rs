@@ -16,6 +16,9 @@ pub struct Limits {
     /// The maximum size of a manifest, in bytes. Registries accept at least 4 MiB (distribution-spec,
     /// "Pushing manifests"); some accept more.
     pub manifest_bytes: u64,
+    /// The maximum size of the `index.json` of an image layout, in bytes. It has an entry of about 220 bytes for each
+    /// tag, so it may be larger than any manifest; this suffices for 300,000 tags.
+    pub layout_index_bytes: u64,
     /// The maximum number of bytes of an error body that are kept for its message; the rest is dropped.
     pub error_bytes: u64,
     /// The maximum number of bytes of an unwanted body that a driver drains to reuse the connection.
@@ -74,6 +77,7 @@ impl Default for Limits {
             in_flight_per_origin: 8,
             in_flight: 32,
             manifest_bytes: 8 << 20,
+            layout_index_bytes: 64 << 20,
             error_bytes: 64 << 10,
             drain_bytes: 16 << 10,
             blob_bytes: 256 << 30,

@@ -40,7 +40,7 @@ use std::collections::BTreeMap;
 use http::{Response, request};
 
 use crate::limits::Limits;
-use crate::server::add::gather;
+use crate::server::add::{IfMissing, gather};
 use crate::server::holdings::Holdings;
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::Digest;
@@ -86,13 +86,41 @@ impl Server {
         root: &Descriptor,
         content: &(impl Content + ?Sized),
     ) -> Result<(), AddError> {
-        let gathered = gather(root, content, &Limits::default())?;
+        let gathered = gather([root], content, &Limits::default(), IfMissing::Fail)?;
         let holdings = self.repositories.entry(repository.clone()).or_default();
-        holdings.merge(gathered);
+        holdings.merge(gathered.holdings);
         if let Some(tag) = tag {
             holdings.tags.insert(tag.clone(), root.digest.clone());
         }
         Ok(())
+    }
+
+    /// Adds many roots like [`add`](Self::add), even if content is missing, such as some platforms of an index.
+    ///
+    /// Returns an error for each content that is missing; it is answered with 404, and so is the tag of a root that
+    /// is missing. Content that several roots share is read once, and the limits apply to the content that a root
+    /// adds to the earlier ones.
+    ///
+    /// # Errors
+    /// Those of [`add`](Self::add), except for missing content. The server is then unchanged.
+    pub fn add_sparse<'a>(
+        &mut self,
+        repository: &Repository,
+        roots: impl IntoIterator<Item = (Option<&'a Tag>, &'a Descriptor)>,
+        content: &(impl Content + ?Sized),
+    ) -> Result<Vec<AddError>, AddError> {
+        let mut tags = Vec::new();
+        let roots = roots.into_iter().inspect(|(tag, root)| tags.extend(tag.map(|tag| (tag, &root.digest))));
+        let roots = roots.map(|(_, root)| root);
+        let gathered = gather(roots, content, &Limits::default(), IfMissing::Skip)?;
+        let holdings = self.repositories.entry(repository.clone()).or_default();
+        holdings.merge(gathered.holdings);
+        for (tag, digest) in tags {
+            if holdings.manifests.contains_key(digest) {
+                holdings.tags.insert(tag.clone(), digest.clone());
+            }
+        }
+        Ok(gathered.missing)
     }
 
     /// Removes a manifest or a blob from one repository, even if documents or a tag still refer to it.

@@ -136,6 +136,7 @@ fn every_public_type_is_send_and_sync() {
         Flavour,
         Memory,
         Server,
+        Unavailable,
     ];
     let traits = ["Content"];
     let checked: BTreeSet<String> = checked.into_iter().chain(traits).map(str::to_owned).collect();

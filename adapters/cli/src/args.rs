@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process;
@@ -261,18 +261,20 @@ pub(crate) struct CheckArgs {
 Each root of the layout is served under its name. A name that is a tag is served in the repository \
 that --repository names; a longer name, such as team/app:1.0, gives both repository and tag. A \
 layout's only root is served as latest if it has no name. Other roots are served by their digests. \
+Content that the layout lacks is not found; a line on stderr lists it. \
 The first line on stdout has the address of the registry, and each further line a reference to \
 pull. Nothing can be pushed.
 
 Examples:
   ocip serve mirror
+  ocip serve --listen localhost:8080 mirror
   ocip serve --listen 0.0.0.0:80 --repository team/app oci:mirror:1.0")]
 pub(crate) struct ServeArgs {
     /// Directory of the layout, or `oci:DIR[:TAG]` to serve only one of its roots.
     #[arg(value_name = "DIR", value_parser = OsStringValueParser::new().try_map(reference::layout))]
     pub(crate) layout: LayoutReference,
-    /// Address to listen on; port 0 selects a free port.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000", value_parser = address)]
+    /// IP address, or localhost, to listen on; port 0 selects a free port.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000", value_parser = listen)]
     pub(crate) listen: SocketAddr,
     /// Repository to serve tags in.
     #[arg(long, value_name = "NAME", default_value = "layout")]
@@ -413,6 +415,13 @@ fn bytes(text: &str) -> Result<u64, &'static str> {
     text.parse().map_err(|_| "expected a number of bytes, without a unit")
 }
 
-fn address(text: &str) -> Result<SocketAddr, &'static str> {
-    text.parse().map_err(|_| "expected an IP address and port, such as 127.0.0.1:5000 or [::1]:5000")
+/// An address to listen on. `localhost` is not looked up, so that it cannot be an address that other machines reach
+/// (RFC 6761, section 6.3).
+fn listen(text: &str) -> Result<SocketAddr, &'static str> {
+    let localhost = text.rsplit_once(':').filter(|(host, _)| host.eq_ignore_ascii_case("localhost"));
+    let address = match localhost {
+        Some((_, port)) => port.parse().ok().map(|port: u16| (Ipv4Addr::LOCALHOST, port).into()),
+        None => text.parse().ok(),
+    };
+    address.ok_or("expected an IP address or localhost, and a port, such as 127.0.0.1:5000 or [::1]:5000")
 }

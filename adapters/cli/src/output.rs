@@ -70,6 +70,9 @@ impl Failure {
             LayoutErrorKind::Root(NoRoot::Ambiguous { .. }) => {
                 failure.with_hint("select one of these with oci:DIR:NAME or oci:DIR@DIGEST")
             }
+            LayoutErrorKind::TooLarge(_) if error.path().ends_with("index.json") => {
+                failure.with_hint("remove roots from it, or move some of them to another layout")
+            }
             LayoutErrorKind::Missing if error.path().ends_with("oci-layout") => {
                 failure.with_hint("a directory without this file is not an image layout; check the path")
             }

@@ -96,6 +96,16 @@ impl Layout {
         }
     }
 
+    /// Resolves one of the [`roots`](Self::roots) like [`resolve`](Self::resolve), without searching for it.
+    ///
+    /// # Errors
+    /// The file is missing or has another size, or a document that was read is invalid.
+    pub fn resolve_entry(&self, entry: &Entry) -> Result<Descriptor, LayoutError> {
+        let found = self.known(entry.descriptor().clone())?;
+        self.check_size(&found)?;
+        Ok(found)
+    }
+
     /// Reads and verifies a manifest.
     ///
     /// # Errors
@@ -255,7 +265,7 @@ pub(crate) fn read_marker(directory: &Directory) -> Result<(), LayoutError> {
 }
 
 pub(crate) fn read_index(directory: &Directory, limits: &Limits) -> Result<Index, LayoutError> {
-    let index = read_own(directory, INDEX, limits.manifest_bytes)?;
+    let index = read_own(directory, INDEX, limits.layout_index_bytes)?;
     Index::read(index).map_err(|invalid| directory.wrong(INDEX, invalid))
 }
 

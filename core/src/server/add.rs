@@ -1,4 +1,6 @@
-//! Adds a tree of content to a server, all or nothing.
+//! Gathers trees of content for a server, all or nothing.
+
+use std::collections::BTreeSet;
 
 use crate::limits::Limits;
 use crate::manifest::Manifest;
@@ -13,32 +15,35 @@ use crate::walker::budget::OverBudget;
 use crate::walker::descent::{Descent, Item, Obstacle, Role, Visitor};
 use crate::walker::position::Position;
 
-/// Gathers the root and all content under it.
-pub(super) fn gather(
-    root: &Descriptor,
+/// What happens if content is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IfMissing {
+    Fail,
+    Skip,
+}
+
+/// The content under some roots.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    pub(super) holdings: Holdings,
+    /// The content that was skipped, in the order in which it was found.
+    pub(super) missing: Vec<AddError>,
+}
+
+/// Gathers roots and all content under them. Each content is read once, also if several roots share it; the limits
+/// apply to the content that a root adds to the earlier ones.
+pub(super) fn gather<'a>(
+    roots: impl IntoIterator<Item = &'a Descriptor>,
     content: &(impl Content + ?Sized),
     limits: &Limits,
-) -> Result<Holdings, AddError> {
-    let mut gathering = Gathering { content, gathered: Holdings::default() };
+    if_missing: IfMissing,
+) -> Result<Gathered, AddError> {
+    let gathered = Gathered { holdings: Holdings::default(), missing: Vec::new() };
+    let mut gathering = Gathering { content, if_missing, gathered, absent: BTreeSet::new() };
     let mut descent = Descent::new(limits);
-    let mut nodes: u64 = 1;
-    descent.add_root(root.clone(), Position::Root, &mut gathering)?;
-    while let Some(item) = descent.next_item() {
-        gathering.check_size(&item.descriptor, &item.position)?;
-        if item.role == Role::Blob {
-            continue;
-        }
-        let manifest = gathering.read(&item)?;
-        if manifest.kind() == Kind::Index {
-            nodes = nodes.saturating_add(manifest.entries().len() as u64);
-            if nodes > limits.walk_nodes {
-                let problem = AddProblem::TooMany { limit: limits.walk_nodes };
-                return Err(AddError::new(&item.descriptor, &item.position, problem));
-            }
-        }
-        descent.descend(&item, &manifest, &mut gathering)?;
-        let stored = StoredManifest::document(&item.descriptor.digest, &manifest);
-        gathering.gathered.insert_manifest(item.descriptor.digest, stored);
+    for root in roots {
+        descent.renew_budget(limits);
+        gathering.gather(root, &mut descent, limits)?;
     }
     Ok(gathering.gathered)
 }
@@ -46,17 +51,55 @@ pub(super) fn gather(
 /// A gathering in progress. It ends at the first problem.
 struct Gathering<'a, C: ?Sized> {
     content: &'a C,
-    gathered: Holdings,
+    if_missing: IfMissing,
+    gathered: Gathered,
+    /// The digests of the content that was skipped.
+    absent: BTreeSet<Digest>,
 }
 
 impl<C: Content + ?Sized> Gathering<'_, C> {
-    fn check_size(&self, descriptor: &Descriptor, position: &Position) -> Result<(), AddError> {
-        let problem = match self.content.size(&descriptor.digest) {
+    fn gather(&mut self, root: &Descriptor, descent: &mut Descent, limits: &Limits) -> Result<(), AddError> {
+        let mut nodes: u64 = 1;
+        descent.add_root(root.clone(), Position::Root, self)?;
+        while let Some(item) = descent.next_item() {
+            if !self.has(&item.descriptor, &item.position)? || item.role == Role::Blob {
+                continue;
+            }
+            let manifest = self.read(&item)?;
+            if manifest.kind() == Kind::Index {
+                nodes = nodes.saturating_add(manifest.entries().len() as u64);
+                if nodes > limits.walk_nodes {
+                    let problem = AddProblem::TooMany { limit: limits.walk_nodes };
+                    return Err(AddError::new(&item.descriptor, &item.position, problem));
+                }
+            }
+            descent.descend(&item, &manifest, self)?;
+            let stored = StoredManifest::document(&item.descriptor.digest, &manifest);
+            self.gathered.holdings.insert_manifest(item.descriptor.digest, stored);
+        }
+        Ok(())
+    }
+
+    /// Returns whether content is present, with the right size. If it is missing, it is skipped or an error.
+    fn has(&mut self, descriptor: &Descriptor, position: &Position) -> Result<bool, AddError> {
+        let Descriptor { digest, size, .. } = descriptor;
+        if self.absent.contains(digest) {
+            return Ok(false);
+        }
+        let problem = match self.content.size(digest) {
+            Some(found) if found == *size => return Ok(true),
+            Some(found) => AddProblem::Size { expected: *size, found },
             None => AddProblem::Missing,
-            Some(found) if found != descriptor.size => AddProblem::Size { expected: descriptor.size, found },
-            Some(_) => return Ok(()),
         };
-        Err(AddError::new(descriptor, position, problem))
+        let error = AddError::new(descriptor, position, problem);
+        if error.problem() != &AddProblem::Missing || self.if_missing == IfMissing::Fail {
+            return Err(error);
+        }
+        self.gathered.missing.push(error);
+        self.absent.insert(digest.clone());
+        // An entry that is not read was added when it was visited.
+        self.gathered.holdings.remove(digest);
+        Ok(false)
     }
 
     fn read(&self, item: &Item) -> Result<Manifest, AddError> {
@@ -64,6 +107,17 @@ impl<C: Content + ?Sized> Gathering<'_, C> {
         bytes
             .and_then(|bytes| Ok(Manifest::verified(bytes, &item.descriptor, None)?))
             .map_err(|problem| AddError::new(&item.descriptor, &item.position, problem))
+    }
+
+    /// Adds a config or a layer. Whatever its type, it is served as a blob and not read.
+    fn add_part(&mut self, descriptor: &Descriptor, position: &Position) -> Result<(), AddError> {
+        let Descriptor { media_type, digest, size, .. } = descriptor;
+        let is_known = self.gathered.holdings.blobs.get(digest) == Some(size);
+        let may_be_absent = || media_type.is_nondistributable() && self.content.size(digest).is_none();
+        if !is_known && !may_be_absent() && self.has(descriptor, position)? {
+            self.gathered.holdings.blobs.insert(digest.clone(), *size);
+        }
+        Ok(())
     }
 }
 
@@ -73,19 +127,17 @@ impl<C: Content + ?Sized> Visitor for Gathering<'_, C> {
     fn visit(&mut self, descriptor: &Descriptor, position: &Position) -> Result<Option<Role>, AddError> {
         let Descriptor { media_type, digest, size, .. } = descriptor;
         if let Position::Within { part: Part::Config | Part::Layer(_), .. } = position {
-            // Whatever its type, a config or layer is served as a blob and not read.
-            let is_present = self.content.size(digest).is_some();
-            if is_present || !media_type.is_nondistributable() {
-                self.check_size(descriptor, position)?;
-                self.gathered.blobs.insert(digest.clone(), *size);
-            }
+            self.add_part(descriptor, position)?;
             return Ok(None);
         }
         if media_type.kind() != Kind::Other {
             return Ok(Some(Role::Document));
         }
-        self.gathered.blobs.insert(digest.clone(), *size);
-        self.gathered.insert_manifest(digest.clone(), StoredManifest::leaf(media_type.clone(), *size));
+        if !self.absent.contains(digest) {
+            let holdings = &mut self.gathered.holdings;
+            holdings.blobs.insert(digest.clone(), *size);
+            holdings.insert_manifest(digest.clone(), StoredManifest::leaf(media_type.clone(), *size));
+        }
         Ok(Some(Role::Blob))
     }
 
@@ -97,10 +149,10 @@ impl<C: Content + ?Sized> Visitor for Gathering<'_, C> {
     ) -> Result<(), AddError> {
         let problem = match obstacle {
             // The size of the content decides which of the two descriptors is wrong.
-            Obstacle::Contradiction { .. } => return self.check_size(descriptor, position),
+            Obstacle::Contradiction { .. } => return self.has(descriptor, position).map(drop),
             // Blobs are not verified.
             Obstacle::UnknownAlgorithm if descriptor.media_type.kind() == Kind::Other => {
-                return self.check_size(descriptor, position);
+                return self.has(descriptor, position).map(drop);
             }
             Obstacle::UnknownAlgorithm => AddProblem::Unverifiable,
             Obstacle::OverBudget(OverBudget::Depth(limit)) => AddProblem::TooDeep { limit },

@@ -40,7 +40,7 @@ pub(super) struct Referrer {
 }
 
 impl Holdings {
-    /// Adds the content of another repository, except its tags.
+    /// Adds other content, except its tags.
     pub(super) fn merge(&mut self, other: Self) {
         for (digest, stored) in other.manifests {
             self.insert_manifest(digest, stored);

@@ -106,6 +106,12 @@ impl Descent {
         Self { pending: Vec::new(), known: BTreeMap::new(), budget: Budget::new(limits), full: false }
     }
 
+    /// Grants the limits again, for content that is not known yet.
+    pub(crate) fn renew_budget(&mut self, limits: &Limits) {
+        self.budget = Budget::new(limits);
+        self.full = false;
+    }
+
     /// Adds a root.
     pub(crate) fn add_root<V: Visitor>(
         &mut self,

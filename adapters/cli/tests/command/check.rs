@@ -22,7 +22,7 @@ fn each_problem_is_a_line_and_sets_the_exit_status() {
     let image = memory.add_image(Flavour::OCI, None, &[b"good", b"0123456789", b"gone"]);
     let mut damaged = memory.clone();
     damaged.corrupt(&bad.digest, b"abcdefghij".to_vec());
-    // The registry announces this blob, then closes the connection.
+    // The registry lists this blob, and then does not find it.
     damaged.remove(&gone.digest);
     let address = registry_that_serves(&memory, &image, damaged);
 
@@ -38,7 +38,7 @@ fn each_problem_is_a_line_and_sets_the_exit_status() {
                 (line["problem"].as_str().unwrap().to_owned(), line["digest"].as_str().unwrap().to_owned())
             })
             .collect();
-        let expected = [("unreadable", &gone), ("wrong-content", &bad)]
+        let expected = [("missing", &gone), ("wrong-content", &bad)]
             .map(|(problem, blob)| (problem.to_owned(), blob.digest.to_string()));
         assert_eq!(found, BTreeSet::from(expected));
         assert!(!ran.text().contains(&good.digest.to_string()));

@@ -1,9 +1,12 @@
 //! Image layouts: read, checked, served.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use oci_proto::layout::blob_path;
 use oci_proto::server::{Content as _, Flavour, Memory};
@@ -312,7 +315,7 @@ fn roots_under_one_tag_are_served_under_their_full_names() {
 
 #[test]
 fn serve_explains_why_it_cannot_start() {
-    let (home, layout, _) = sample();
+    let (home, layout, root) = sample();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     ocip(&["serve", "--listen", &address, &layout]).failed(1, &[&address, "hint: ", "--listen"]);
@@ -320,7 +323,100 @@ fn serve_explains_why_it_cannot_start() {
     ocip(&["serve", "--repository", "Upper", &layout]).failed(2, &["--repository", "lower case"]);
     ocip(&["serve", home.path().to_str().unwrap()]).failed(1, &["oci-layout", "not found"]);
     let layer = Digest::of(Algorithm::Sha256, b"the layer that all of them share\n");
-    fs::remove_file(home.path().join("layout").join(blob_path(&layer))).unwrap();
+    fs::write(home.path().join("layout").join(blob_path(&layer)), "damaged").unwrap();
     let ran = ocip(&["serve", "--listen", "127.0.0.1:0", &layout]);
-    ran.failed(1, &[&layer.to_string(), "missing", "ocip check"]);
+    ran.failed(1, &[&layer.to_string(), "but it has 7", "ocip check"]);
+    fs::remove_file(home.path().join("layout").join(blob_path(&root.digest))).unwrap();
+    ocip(&["serve", "--listen", "127.0.0.1:0", &format!("{layout}:latest")]).failed(1, &["not found"]);
+    let file = fs::File::options().write(true).open(home.path().join("layout/index.json")).unwrap();
+    file.set_len((64 << 20) + 1).unwrap();
+    ocip(&["serve", "--listen", "127.0.0.1:0", &layout])
+        .failed(1, &["index.json: exceeds the limit of 67108864 bytes", "hint: remove roots"]);
+}
+
+/// As `docker save` writes it: content of one platform, and the index of all.
+#[cfg(unix)]
+#[test]
+fn a_sparse_layout_is_served_and_what_it_lacks_is_404() {
+    let home = tempfile::tempdir().unwrap();
+    let mut memory = Memory::new();
+    let [one, two] = [("linux/amd64", b"one"), ("linux/arm64", b"two")]
+        .map(|(platform, layer)| memory.add_image(Flavour::OCI, platform.parse().ok(), &[layer]));
+    let root = memory.add_index(Flavour::OCI, [&one, &two]);
+    let gone = memory.add_image(Flavour::OCI, None, &[]);
+    let layout = home.path().to_str().unwrap();
+    store(home.path(), &memory, &root, Some("latest"));
+    store(home.path(), &memory, &gone, Some("gone"));
+    let layer = Digest::of(Algorithm::Sha256, b"two");
+    for digest in [&two.digest, &layer, &gone.digest] {
+        fs::remove_file(home.path().join(blob_path(digest))).unwrap();
+    }
+    let serving = Serving::start(&[layout], 1);
+    let reference = serving.lines[1].clone();
+    assert_eq!(reference, format!("{}/layout:latest", serving.address()));
+    ocip(&["manifest", &reference, "--platform", "linux/amd64"]).succeeded();
+    ocip(&["manifest", &reference, "--platform", "linux/arm64"]).failed(1, &["404", "MANIFEST_UNKNOWN"]);
+    ocip(&["resolve", &format!("{}/layout:gone", serving.address())]).failed(1, &["404"]);
+    let (status, stderr) = serving.interrupt("-INT");
+    assert_eq!(status, Some(0));
+    let lines: Vec<&str> = stderr.lines().collect();
+    // Nothing refers to the layer, since its manifest is missing.
+    assert!(lines[0].starts_with("the layout lacks 2 items, which will be 404: sha256:"), "{stderr}");
+    assert!(
+        lines[0].contains(&two.digest.to_string()) && lines[0].contains(&gone.digest.to_string()),
+        "{stderr}"
+    );
+    assert_eq!(lines[1..], ["stopped"]);
+}
+
+#[test]
+fn an_empty_layout_is_served_as_an_empty_registry() {
+    let home = tempfile::tempdir().unwrap();
+    drop(LayoutWriter::open(home.path()).unwrap());
+    for entries in ["[]", "null"] {
+        let index = format!(r#"{{"schemaVersion":2,"manifests":{entries}}}"#);
+        fs::write(home.path().join("index.json"), index).unwrap();
+        let serving = Serving::start(&[home.path().to_str().unwrap()], 0);
+        ocip(&["resolve", &format!("{}/layout", serving.address())]).failed(1, &["404"]);
+    }
+}
+
+#[test]
+fn serve_listens_on_localhost() {
+    let (_home, layout, _) = sample();
+    let mut child =
+        command(&["serve", "--listen", "LocalHost:0", &layout]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(line.starts_with("http://127.0.0.1:"), "{line}");
+}
+
+/// The first Ctrl-C waits for a request in progress, the second does not.
+#[cfg(unix)]
+#[test]
+fn a_second_ctrl_c_ends_serve_at_once() {
+    let home = tempfile::tempdir().unwrap();
+    let mut memory = Memory::new();
+    let layer = vec![7; 32 << 20];
+    let root = memory.add_image(Flavour::OCI, None, &[&layer]);
+    store(home.path(), &memory, &root, None);
+    let serving = Serving::start(&[home.path().to_str().unwrap()], 1);
+    let mut stream = TcpStream::connect(serving.address()).unwrap();
+    let digest = Digest::of(Algorithm::Sha256, &layer);
+    write!(stream, "GET /v2/layout/blobs/{digest} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    stream.read_exact(&mut [0; 100]).unwrap();
+
+    let process = serving.child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &process]).status().unwrap().success());
+    // Until it has noticed the first signal, a second one would be the same.
+    while TcpStream::connect(serving.address()).is_ok() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let began = Instant::now();
+    let (status, stderr) = serving.interrupt("-INT");
+    assert_eq!((status, &*stderr), (Some(0), "stopped before all requests had finished\n"));
+    // Less than the ten seconds that it waits for requests.
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }

@@ -43,7 +43,7 @@ fn mistakes_are_explained() {
         (&["tree", "docker-daemon:alpine:3"], &["`docker-daemon:` is not supported", "oci:DIR"]),
         (&["blob", "--size", "10k", "alpine@sha256:12"], &["--size", "without a unit"]),
         (&["serve", "--listen", "5000", "mirror"], &["--listen", "127.0.0.1:5000"]),
-        (&["serve", "--listen", "localhost:5000", "mirror"], &["--listen", "an IP address and port"]),
+        (&["serve", "--listen", "example.com:5000", "mirror"], &["--listen", "an IP address or localhost"]),
         (&["completions", "tcsh"], &["tcsh", "bash"]),
     ];
     for (arguments, expected) in cases {

@@ -1,3 +1,5 @@
+use std::cell::Cell;
+
 use bytes::Bytes;
 use serde_json::json;
 
@@ -10,6 +12,10 @@ use crate::types::reference::name::Repository;
 
 fn repository() -> Repository {
     "a".parse().unwrap()
+}
+
+fn gather_one(root: &Descriptor, content: &impl Content, limits: &Limits) -> Result<Holdings, AddError> {
+    gather([root], content, limits, IfMissing::Fail).map(|gathered| gathered.holdings)
 }
 
 fn add(server: &mut Server, memory: &Memory, root: &Descriptor) -> Result<(), AddError> {
@@ -222,11 +228,11 @@ fn an_unverifiable_manifest_is_rejected() {
         }
     }
     let mut root = Descriptor::new(MediaType::OCI_INDEX, "odd:abc".parse().unwrap(), 2);
-    assert_eq!(gather(&root, &Any, &Limits::default()).unwrap_err().problem(), &AddProblem::Unverifiable);
+    assert_eq!(gather_one(&root, &Any, &Limits::default()).unwrap_err().problem(), &AddProblem::Unverifiable);
 
     // Blobs are not verified.
     root.media_type = "text/x-note".parse().unwrap();
-    assert_eq!(gather(&root, &Any, &Limits::default()).unwrap().blobs[&root.digest], 2);
+    assert_eq!(gather_one(&root, &Any, &Limits::default()).unwrap().blobs[&root.digest], 2);
 }
 
 #[test]
@@ -303,8 +309,8 @@ fn the_number_of_nodes_is_bounded_even_if_all_are_repeated() {
     let index = memory.add_index(Flavour::OCI, [&image, &image, &image]);
     let root = memory.add_index(Flavour::OCI, [&index, &image]);
     let limits = |walk_nodes| Limits { walk_nodes, ..Limits::default() };
-    gather(&root, &memory, &limits(6)).unwrap();
-    let error = gather(&root, &memory, &limits(5)).unwrap_err();
+    gather_one(&root, &memory, &limits(6)).unwrap();
+    let error = gather_one(&root, &memory, &limits(5)).unwrap_err();
     assert_eq!((error.digest(), error.problem()), (&index.digest, &AddProblem::TooMany { limit: 5 }));
 }
 
@@ -315,8 +321,8 @@ fn bytes_are_bounded_over_all_documents() {
     let root = memory.add_index(Flavour::OCI, [&image, &image]);
     let limits = |walk_bytes| Limits { walk_bytes, ..Limits::default() };
     let limit = root.size + image.size;
-    gather(&root, &memory, &limits(limit)).unwrap();
-    let error = gather(&root, &memory, &limits(limit - 1)).unwrap_err();
+    gather_one(&root, &memory, &limits(limit)).unwrap();
+    let error = gather_one(&root, &memory, &limits(limit - 1)).unwrap_err();
     assert_eq!(error.problem(), &AddProblem::TooMuch { limit: limit - 1 });
 }
 
@@ -335,7 +341,7 @@ fn a_document_over_the_limit_is_not_read() {
     let digest = Digest::of(Algorithm::Sha256, b"");
     let root = Descriptor::new(MediaType::OCI_INDEX, digest, limit + 1);
     assert_eq!(
-        gather(&root, &Huge(limit + 1), &Limits::default()).unwrap_err().problem(),
+        gather_one(&root, &Huge(limit + 1), &Limits::default()).unwrap_err().problem(),
         &AddProblem::TooLarge { limit }
     );
 }
@@ -350,4 +356,95 @@ fn a_document_must_match_its_descriptor_s_type() {
         let error = add_error(&memory, &root).to_string();
         assert!(error.contains("conflicting document types"), "{error}");
     }
+}
+
+#[test]
+fn a_sparse_tree_is_served_as_far_as_it_is_present() {
+    let mut memory = Memory::new();
+    let (image, layer) = image(&mut memory);
+    let other = memory.add_image(Flavour::OCI, None, &[b"another layer"]);
+    let note = memory.add_blob("text/x-note".parse().unwrap(), "a note");
+    let elsewhere = memory.add_image(Flavour::OCI, None, &[b"elsewhere"]);
+    let mut as_note = other.clone();
+    as_note.media_type = note.media_type.clone();
+    let root = memory.add_index(Flavour::OCI, [&image, &other, &note, &as_note]);
+    for missing in [&layer, &other.digest, &note.digest, &elsewhere.digest] {
+        memory.remove(missing);
+    }
+    let mut server = Server::new();
+    let [here, gone] = ["here", "gone"].map(|tag| tag.parse().unwrap());
+    let roots = [(Some(&here), &root), (Some(&gone), &elsewhere), (Some(&gone), &elsewhere)];
+    let missing = server.add_sparse(&repository(), roots, &memory).unwrap();
+    let digests: Vec<&Digest> = missing.iter().map(AddError::digest).collect();
+    assert_eq!(digests, [&layer, &other.digest, &note.digest, &elsewhere.digest]);
+    assert!(missing.iter().all(|error| *error.problem() == AddProblem::Missing));
+    for (target, expected) in [
+        ("manifests/here".to_owned(), 200),
+        (format!("manifests/{}", image.digest), 200),
+        (format!("blobs/{layer}"), 404),
+        (format!("manifests/{}", other.digest), 404),
+        (format!("blobs/{}", other.digest), 404),
+        (format!("manifests/{}", note.digest), 404),
+        (format!("blobs/{}", note.digest), 404),
+        ("manifests/gone".to_owned(), 404),
+    ] {
+        assert_eq!(status(&server, &format!("/v2/a/{target}")), expected, "{target}");
+    }
+    assert_eq!(server.repositories[&repository()].tags.keys().collect::<Vec<_>>(), [&here]);
+    // Other problems are still errors.
+    memory.corrupt(&image.digest, "{}");
+    let error = server.add_sparse(&repository(), [(None, &root)], &memory).unwrap_err();
+    assert!(matches!(error.problem(), AddProblem::Size { found: 2, .. }));
+}
+
+/// Counts how often it is asked.
+struct Counting<'a>(&'a Memory, Cell<usize>);
+
+impl Content for Counting<'_> {
+    fn bytes(&self, digest: &Digest) -> Option<Bytes> {
+        self.1.set(self.1.get() + 1);
+        self.0.bytes(digest)
+    }
+
+    fn size(&self, digest: &Digest) -> Option<u64> {
+        self.1.set(self.1.get() + 1);
+        self.0.size(digest)
+    }
+}
+
+#[test]
+fn shared_content_is_read_once_for_all_roots() {
+    let asked = |roots: usize| {
+        let mut memory = Memory::new();
+        let images: Vec<Descriptor> = (0..100)
+            .map(|n: u32| memory.add_image(Flavour::OCI, None, &[b"the same", &n.to_le_bytes()]))
+            .collect();
+        let shared = memory.add_index(Flavour::OCI, &images);
+        let roots: Vec<Descriptor> = (0..roots)
+            .map(|n| memory.add_index(Flavour::OCI, std::iter::repeat_n(&shared, n % 50 + 1)))
+            .collect();
+        let counting = Counting(&memory, Cell::new(0));
+        let roots = roots.iter().map(|root| (None, root));
+        assert_eq!(Server::new().add_sparse(&repository(), roots, &counting).unwrap(), []);
+        counting.1.get()
+    };
+    let [few, many] = [50, 5000].map(asked);
+    // The roots repeat after 50, and are known then.
+    assert_eq!(few, many);
+    // Size and bytes of each document, the size of each blob.
+    assert_eq!(few, (50 + 1 + 100) * 2 + (100 + 1 + 100));
+}
+
+#[test]
+fn the_limits_apply_to_what_each_root_adds() {
+    let mut memory = Memory::new();
+    let roots: Vec<Descriptor> = (0..20_u32)
+        .map(|n| {
+            let image = memory.add_image(Flavour::OCI, None, &[&n.to_le_bytes()]);
+            memory.add_index(Flavour::OCI, [&image, &image])
+        })
+        .collect();
+    let limits = Limits { walk_nodes: 3, walk_bytes: 2000, ..Limits::default() };
+    let gathered = gather(&roots, &memory, &limits, IfMissing::Fail).unwrap();
+    assert_eq!(gathered.holdings.manifests.len(), 40);
 }
