@@ -10,6 +10,7 @@ mod headers;
 mod indexes;
 mod measure;
 mod network;
+mod registry;
 mod server;
 mod streams;
 mod tokens;
