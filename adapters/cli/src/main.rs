@@ -18,7 +18,10 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = args::Cli::read();
-    match commands::run(&cli) {
+    let result = commands::run(&cli);
+    // The command may have failed because a signal is ending it.
+    signals::wait_if_ending();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }

@@ -1,13 +1,24 @@
 //! Cleans up before a signal ends the command.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+/// Set once a signal is ending this process.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Waits for the end if a signal is ending this process.
+pub(crate) fn wait_if_ending() {
+    while ENDING.load(Ordering::SeqCst) {
+        thread::park();
+    }
+}
 
 /// Calls `clean_up` before a signal ends this process: SIGINT, SIGTERM or SIGHUP. A signal that the process was
 /// told to ignore, as by `nohup`, stays ignored.
 #[cfg(unix)]
 pub(crate) fn before_end(clean_up: impl FnMut() + Send + 'static) -> io::Result<()> {
     use std::sync::{Mutex, PoisonError};
-    use std::thread;
 
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     use signal_hook::iterator::Signals;
@@ -22,6 +33,7 @@ pub(crate) fn before_end(clean_up: impl FnMut() + Send + 'static) -> io::Result<
         let mut signals = Signals::new(handled)?;
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in signals.forever() {
+                ENDING.store(true, Ordering::SeqCst);
                 for clean_up in &mut *ALL.lock().unwrap_or_else(PoisonError::into_inner) {
                     clean_up();
                 }

@@ -373,12 +373,13 @@ fn a_sparse_layout_is_served_and_what_it_lacks_is_404() {
 fn an_empty_layout_is_served_as_an_empty_registry() {
     let home = tempfile::tempdir().unwrap();
     drop(LayoutWriter::open(home.path()).unwrap());
-    for entries in ["[]", "null"] {
-        let index = format!(r#"{{"schemaVersion":2,"manifests":{entries}}}"#);
-        fs::write(home.path().join("index.json"), index).unwrap();
-        let serving = Serving::start(&[home.path().to_str().unwrap()], 0);
-        ocip(&["resolve", &format!("{}/layout", serving.address())]).failed(1, &["404"]);
-    }
+    let directory = home.path().to_str().unwrap();
+    let serving = Serving::start(&[directory], 0);
+    ocip(&["resolve", &format!("{}/layout", serving.address())]).failed(1, &["404"]);
+    drop(serving);
+
+    fs::write(home.path().join("index.json"), r#"{"schemaVersion":2,"manifests":null}"#).unwrap();
+    ocip(&["serve", directory]).failed(1, &["null is not an array of descriptors"]);
 }
 
 #[test]
