@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::header::WARNING;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::error::fault::{Fault, FaultKind};
@@ -272,8 +273,11 @@ impl Session {
 
     fn warn(&mut self, op: OpId, headers: &HeaderMap) {
         let limit = self.config.limits.warnings;
-        let mut warnings = error_body::warnings(headers).take(limit).peekable();
-        let redactor = warnings.peek().map(|_| self.redactor(op)).unwrap_or_default();
+        if !headers.contains_key(WARNING) {
+            return;
+        }
+        let warnings = error_body::warnings(headers).take(limit);
+        let redactor = self.redactor(op);
         let Some(running) = self.ops.get_mut(&op) else { return };
         for warning in warnings {
             let warning = warning.map(|text| redactor.hide(text));

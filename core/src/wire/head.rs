@@ -1,7 +1,7 @@
 //! Headers that describe the body of a response.
 
 use http::header::{AsHeaderName, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::{Cause, Misbehaviour};
 use crate::types::digest::Digest;
@@ -31,8 +31,9 @@ pub(crate) fn content_type(headers: &HeaderMap) -> Result<Option<&str>, Misbehav
 /// Source: distribution-spec, "Pulling manifests".
 pub(crate) fn announced_digest(headers: &HeaderMap) -> Result<Option<Digest>, Misbehaviour> {
     const NAME: &str = "Docker-Content-Digest";
+    const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
     let unusable = |problem: String| Misbehaviour::Header { name: NAME, problem };
-    let Some(value) = single(headers, "docker-content-digest", NAME, |first, second| first == second)? else {
+    let Some(value) = single(headers, DIGEST, NAME, |first, second| first == second)? else {
         return Ok(None);
     };
     let text = value.to_str().map_err(|_| unusable("it is not text".to_owned()))?.trim();

@@ -17,7 +17,10 @@ use crate::wire::percent;
 /// parts of errors and events that are displayed. The forms of the secrets are computed only when a text is
 /// redacted, so that a request that succeeds costs little.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Redactor {
+pub(crate) struct Redactor(Option<Box<Shown>>);
+
+#[derive(Clone, Debug, Default)]
+struct Shown {
     headers: VecDeque<HeaderValue>,
     urls: VecDeque<(Uri, UrlKind)>,
 }
@@ -35,22 +38,24 @@ impl Redactor {
             self.add_header(header);
         }
         if uri.query().is_some() {
-            if self.urls.len() == Self::MAX {
-                self.urls.pop_front();
+            let Shown { urls, .. } = &mut **self.0.get_or_insert_default();
+            if urls.len() == Self::MAX {
+                urls.pop_front();
             }
-            self.urls.push_back((uri.clone(), kind));
+            urls.push_back((uri.clone(), kind));
         }
     }
 
     /// Adds an Authorization header.
     pub(crate) fn add_header(&mut self, header: &HeaderValue) {
-        if self.headers.contains(header) {
+        let Shown { headers, .. } = &mut **self.0.get_or_insert_default();
+        if headers.contains(header) {
             return;
         }
-        if self.headers.len() == Self::MAX {
-            self.headers.pop_front();
+        if headers.len() == Self::MAX {
+            headers.pop_front();
         }
-        self.headers.push_back(header.clone());
+        headers.push_back(header.clone());
     }
 
     /// Redacts the secrets in a text, also in other forms, in other case or cut off, and the URLs in it.
@@ -64,7 +69,8 @@ impl Redactor {
     /// Returns all forms of the secrets, in lower case.
     fn forms(&self) -> Vec<String> {
         let mut forms = Vec::new();
-        for header in &self.headers {
+        let Some(shown) = &self.0 else { return forms };
+        for header in &shown.headers {
             let Some((scheme, shown)) = header.to_str().ok().and_then(|text| text.split_once(' ')) else {
                 continue;
             };
@@ -78,7 +84,7 @@ impl Redactor {
                 push_forms(&mut forms, shown.trim_end_matches('='));
             }
         }
-        for (uri, kind) in &self.urls {
+        for (uri, kind) in &shown.urls {
             for value in secret_values(uri, *kind).take(Self::MAX_VALUES) {
                 push_forms(&mut forms, value);
             }
@@ -270,6 +276,7 @@ mod tests {
             redactor.add_header(&header);
         }
         check(&redactor, &[("signature-1099, token-1099", "REDACTED, REDACTED")]);
-        assert_eq!((redactor.headers.len(), redactor.urls.len()), (Redactor::MAX, Redactor::MAX));
+        let shown = redactor.0.unwrap();
+        assert_eq!((shown.headers.len(), shown.urls.len()), (Redactor::MAX, Redactor::MAX));
     }
 }
