@@ -164,8 +164,7 @@
 //! Nodes are reported in the depth-first pre-order of the documents, independent of the order of responses.
 //! Manifests are requested ahead of that order, up to a window. A digest is fetched once for each media type
 //! that descriptors give it; a later occurrence is reported as repeated. A manifest that the registry does not
-//! have is reported as missing.
-//! [`Limits`] bounds depth, nodes and bytes.
+//! have is reported as missing. [`Limits`] bounds depth, nodes and bytes.
 //!
 //! # Logins, redirects, retries
 //!
@@ -178,7 +177,8 @@
 //! - **Redirects** are followed within the rules below, each as a separate exchange.
 //! - **Retries.** A transient failure is retried after a delay ([`Event::Retry`] reports it), at least as
 //!   long as the server's Retry-After. A 429 or a 503 delays all requests to its server. An interrupted blob
-//!   is resumed where it stopped, and verified as a whole. A request that is not idempotent is retried only
+//!   is resumed where it stopped, and verified as a whole. If the server does not send the rest, the whole
+//!   blob is requested, once, and the sink still takes only the rest. A request that is not idempotent is retried only
 //!   if none of it was sent ([`FaultKind::NotSent`], [`FaultKind::Connect`]) or the server rejected it
 //!   without processing it.
 //!

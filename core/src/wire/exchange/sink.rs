@@ -22,8 +22,8 @@ pub struct Sink {
     /// - An exchange was [lost](crate::Session::lost) or
     ///   [abandoned](crate::Session::abandon_in_flight). The session does not know how many bytes arrived,
     ///   so the next exchange begins where the lost one began.
-    /// - The content starts over at 0. In a pull, this happens if the bytes that the driver held were wrong,
-    ///   or if the content is fetched from another location.
+    /// - The content starts over at 0. In a pull, this happens if the bytes that arrived earlier, or that the
+    ///   driver held, were wrong, or if the content is fetched from another location.
     ///
     /// A sink that has more bytes than this must truncate itself to the offset before it takes the next
     /// bytes. A sink that cannot, such as a pipe, must skip the bytes that it already has. Only the bytes
