@@ -52,13 +52,17 @@ impl Challenge {
     ///
     /// A challenge with a fault is returned if its scheme could be parsed, with the parameters before the
     /// fault. Servers send `Basic realm=/`, for example, whose realm has no meaning to a client. The limit of
-    /// 64 challenges applies to all values together.
+    /// 64 challenges applies to all values together; if there are more, none is returned.
     pub fn parse_all<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Self>, Option<InvalidHeader>) {
         let mut challenges = Vec::new();
         let mut fault = None;
         for value in values {
-            let parsed = parse_into(&mut challenges, value);
-            fault = fault.or(parsed.err());
+            if let Err(error) = parse_into(&mut challenges, value) {
+                if challenges.len() == MAX_ELEMENTS {
+                    return (Vec::new(), Some(error));
+                }
+                fault = fault.or(Some(error));
+            }
         }
         (challenges, fault)
     }
@@ -357,7 +361,7 @@ mod tests {
         assert!(Challenge::parse(challenges(65).as_bytes()).is_err());
         let half = challenges(33);
         let (challenges, fault) = Challenge::parse_all([half.as_bytes(), half.as_bytes()]);
-        assert_eq!((challenges.len(), fault.is_some()), (64, true));
+        assert_eq!((challenges.len(), fault.is_some()), (0, true));
 
         let params = |count: usize| (0..count).fold("A ".to_owned(), |all, n| format!("{all}p{n}=x,"));
         assert!(Challenge::parse(params(64).as_bytes()).is_ok());

@@ -227,15 +227,14 @@ impl Session {
         }
         (blob.may_restart, blob.resume) = (false, None);
         part.start_over();
+        task.failed = 0;
         self.repeat(id, cause.clone());
         true
     }
 
-    /// Repeats a task's request, in another form, without delay.
+    /// Repeats a task's request, in another form, without delay. It does not count as an attempt, since it
+    /// happens once.
     fn repeat(&mut self, id: TaskId, cause: Cause) {
-        if let Some(task) = self.tasks.get_mut(&id) {
-            task.failed = task.failed.saturating_add(1);
-        }
         self.report_retry(id, cause, Duration::ZERO);
         self.start_over(id);
     }
@@ -243,7 +242,7 @@ impl Session {
     fn report_retry(&mut self, id: TaskId, cause: Cause, delay: Duration) {
         let Some(task) = self.tasks.get(&id) else { return };
         let error = task.error(cause);
-        let failed = task.failed;
+        let failed = task.failed.max(1).min(self.config.limits.max_attempts.saturating_sub(1));
         for op in self.ops_of(id) {
             self.notice(op, Event::Retry(Retry { error: error.clone(), delay, failed }));
         }

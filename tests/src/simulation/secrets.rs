@@ -113,9 +113,11 @@ impl Secrets {
 
     /// Records a realm that the registry itself has named.
     pub(super) fn name_realm(&mut self, registry: usize, text: &str) {
-        if let Some(uri) = text.parse::<Uri>().ok().filter(|uri| uri.authority().is_some()) {
-            self.realms.insert((registry, origin_of(&uri)));
-        }
+        let Ok(uri) = text.parse::<Uri>() else { return };
+        // A relative realm is one of the registry's own URLs.
+        let own = || self.registries[registry].clone();
+        let realm = if uri.authority().is_some() { origin_of(&uri) } else { own() };
+        self.realms.insert((registry, realm));
     }
 
     /// Creates a secret.
