@@ -1,5 +1,6 @@
 //! `ocip pull`.
 
+mod bar;
 mod progress;
 
 use std::io::Write;

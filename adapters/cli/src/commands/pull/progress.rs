@@ -6,11 +6,12 @@ use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{DecimalBytes, ProgressBar};
+use indicatif::DecimalBytes;
 use oci_proto::{Digest, Kind};
 use oci_proto_layout::Progress;
 
-use crate::stderr::{bar, draw, draw_above, print_line};
+use crate::commands::pull::bar::Bar;
+use crate::stderr::print_line;
 
 /// The time between lines if stderr is not a terminal.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -54,14 +55,14 @@ struct Blob {
 }
 
 struct Bars {
-    total: ProgressBar,
-    blobs: BTreeMap<Digest, ProgressBar>,
+    total: Bar,
+    blobs: BTreeMap<Digest, Bar>,
 }
 
 impl ProgressDisplay {
     pub(super) fn new(quiet: bool) -> Self {
         let bars = (!quiet && io::stderr().is_terminal())
-            .then(|| Bars { total: draw(named("total", 0)), blobs: BTreeMap::new() });
+            .then(|| Bars { total: Bar::new("total", 0).drawn(), blobs: BTreeMap::new() });
         let state = State {
             counts: Counts::default(),
             blobs: BTreeMap::new(),
@@ -80,10 +81,10 @@ impl ProgressDisplay {
                 state.known += descriptor.size;
                 state.blobs.insert(descriptor.digest.clone(), Blob { size: descriptor.size, done: 0 });
             }
-            Progress::Present(digest, bytes) => state.add(digest, bytes),
+            Progress::Present(digest, bytes) => state.add(digest, bytes, 0),
             Progress::Received(digest, bytes) => {
                 state.counts.fetched += bytes;
-                state.add(digest, bytes);
+                state.add(digest, bytes, bytes);
             }
             Progress::Restarted(digest) => state.restarted(digest),
             Progress::Complete(digest) => state.complete(digest),
@@ -97,7 +98,7 @@ impl ProgressDisplay {
     pub(super) fn finish(&self) -> Counts {
         let mut state = self.lock();
         if let Some(bars) = state.bars.take() {
-            bars.blobs.values().chain([&bars.total]).for_each(ProgressBar::finish_and_clear);
+            bars.blobs.values().chain([&bars.total]).for_each(Bar::clear);
         }
         state.counts.bytes = state.done;
         mem::take(&mut state.counts)
@@ -109,24 +110,31 @@ impl ProgressDisplay {
 }
 
 impl State {
-    fn add(&mut self, digest: &Digest, bytes: u64) {
+    /// Adds bytes that the layout has, some of which were fetched just now.
+    fn add(&mut self, digest: &Digest, bytes: u64, fetched: u64) {
         let Some(blob) = self.blobs.get_mut(digest) else { return };
         let size = blob.size;
         blob.done += bytes;
         self.done += bytes;
-        let Some(bars) = self.bars.as_mut().filter(|_| size >= LARGE) else { return };
-        let bar = bars.blobs.entry(digest.clone()).or_insert_with(|| {
-            let name: String = digest.encoded().chars().take(12).collect();
-            draw_above(&bars.total, named(&name, size))
-        });
-        bar.inc(bytes);
+        let done = blob.done;
+        let Some(bars) = &mut self.bars else { return };
+        bars.total.add_fetched(fetched);
+        if size >= LARGE {
+            let bar = bars.blobs.entry(digest.clone()).or_insert_with(|| {
+                let name: String = digest.encoded().chars().take(12).collect();
+                Bar::new(&name, size).drawn_above(&bars.total)
+            });
+            bar.add_fetched(fetched);
+            bar.set(done, size);
+        }
     }
 
     fn restarted(&mut self, digest: &Digest) {
         let Some(blob) = self.blobs.get_mut(digest) else { return };
         self.done -= mem::take(&mut blob.done);
+        let size = blob.size;
         if let Some(bar) = self.bars.as_ref().and_then(|bars| bars.blobs.get(digest)) {
-            bar.set_position(0);
+            bar.set(0, size);
         }
     }
 
@@ -136,14 +144,13 @@ impl State {
         if let Some(bars) = &mut self.bars
             && let Some(bar) = bars.blobs.remove(digest)
         {
-            bar.finish_and_clear();
+            bar.clear();
         }
     }
 
     fn draw(&mut self, quiet: bool) {
         if let Some(bars) = &self.bars {
-            bars.total.set_length(self.known);
-            bars.total.set_position(self.done);
+            bars.total.set(self.done, self.known);
         } else if !quiet && self.last_line.elapsed() >= PERIOD {
             self.last_line = Instant::now();
             print_line(format_args!("{} of {}", DecimalBytes(self.done), DecimalBytes(self.known)));
@@ -151,9 +158,34 @@ impl State {
     }
 }
 
-/// The bar of a blob, or of the total.
-fn named(name: &str, size: u64) -> ProgressBar {
-    const TEMPLATE: &str =
-        "{prefix:12} {wide_bar} {decimal_bytes:>9} of {decimal_total_bytes:9} {decimal_bytes_per_sec}";
-    bar(Some(size), TEMPLATE).with_prefix(name.to_owned())
+#[cfg(test)]
+mod tests {
+    use oci_proto::{Algorithm, Descriptor, MediaType};
+
+    use super::*;
+
+    #[test]
+    fn the_speed_counts_only_what_this_run_fetches() {
+        let display = ProgressDisplay::new(true);
+        let total = || display.lock().bars.as_ref().unwrap().total.fetched();
+        display.lock().bars = Some(Bars { total: Bar::new("total", 0), blobs: BTreeMap::new() });
+        let blob = |content: &[u8]| {
+            Descriptor::new(MediaType::OCTET_STREAM, Digest::of(Algorithm::Sha256, content), 100)
+        };
+        let (present, resumed) = (blob(b"present"), blob(b"resumed"));
+        for blob in [&present, &resumed] {
+            display.report(Progress::Wanted(blob));
+        }
+        assert_eq!(total(), (0, 200));
+        display.report(Progress::Present(&present.digest, 100));
+        display.report(Progress::Complete(&present.digest));
+        display.report(Progress::Present(&resumed.digest, 70));
+        assert_eq!(total(), (0, 30));
+        display.report(Progress::Received(&resumed.digest, 20));
+        assert_eq!(total(), (20, 30));
+        display.report(Progress::Restarted(&resumed.digest));
+        assert_eq!(total(), (20, 120));
+        display.report(Progress::Received(&resumed.digest, 100));
+        assert_eq!(total(), (120, 120));
+    }
 }
