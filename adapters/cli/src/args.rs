@@ -130,18 +130,20 @@ pub(crate) struct ManifestArgs {
 
 /// Print the tree under a reference: indexes, images, artifacts.
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent flag")]
 #[command(after_help = "\
-Each line is a node: its kind (index, image or other), the start of its digest, its size, its \
-platform, and, unless the kind implies it, its type without \"application/\". A node that was \
-already printed is marked as repeated, and its children are not printed again; a node that the \
-registry lacks is marked as missing. Nodes are printed as they arrive, parents first.
+Each line is a node: its kind (index, image, config, layer or other), its digest, its size, its \
+platform, and, unless the kind implies it, its type without \"application/\". On a terminal the \
+digest is shortened, unless --full is given. A node that was already printed is marked as repeated, \
+and its children are not printed again; a node that the registry lacks is marked as missing. Nodes \
+are printed as they arrive, parents first.
 
 With --json, each line is an object with \"depth\", \"mediaType\", \"digest\", \"size\", \"kind\" and, if \
 applicable, \"platform\", \"artifactType\", \"repeated\": true, \"missing\": true.
 
 Examples:
   ocip tree alpine
-  ocip tree --blobs --platform linux/amd64 alpine
+  ocip tree --blobs --full --platform linux/amd64 alpine
   ocip tree --json alpine | jq -r 'select(.kind == \"image\") | .digest'
   ocip tree oci:mirror:1.0")]
 pub(crate) struct TreeArgs {
@@ -150,6 +152,9 @@ pub(crate) struct TreeArgs {
     /// Also print the config and the layers of each image.
     #[arg(long)]
     pub(crate) blobs: bool,
+    /// Print whole digests, also on a terminal.
+    #[arg(long)]
+    pub(crate) full: bool,
     /// Fail if the registry lacks a manifest that an index names.
     #[arg(long)]
     pub(crate) strict: bool,

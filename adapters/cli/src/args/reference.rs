@@ -33,7 +33,7 @@ impl AnyReference {
             return Ok(name);
         }
         Err("a blob reference requires a digest, as in alpine@sha256:0123...cdef; \
-             `ocip tree --blobs --json REF` lists the blobs of an image"
+             `ocip tree --blobs --full REF` lists the blobs of an image"
             .to_owned())
     }
 }

@@ -25,14 +25,16 @@ pub(crate) fn run(command: &DemoArgs, common: &CommonArgs, out: &mut impl Write)
         if seen.is_none() {
             writeln!(out, "$ ocip resolve {address}/demo\n{resolved}\n\n$ ocip tree {address}/demo")?;
         }
-        let mut drawing = tree::Drawing::new(false);
+        let mut path = tree::Path::new(false);
         let mut lines = Vec::new();
         for node in client.walk(&name, WalkOptions::default()) {
             let node = node?;
+            path.enter(&node);
             if seen.is_none() {
-                writeln!(out, "{}", drawing.line(&node))?;
+                // As on a terminal, wherever it goes.
+                writeln!(out, "{}", tree::line(&node, &path, true))?;
             }
-            lines.push(tree::json(&node)?);
+            lines.push(tree::json(&node, path.kind())?);
         }
         spent.push(format!("{:<6} {}", adapter.as_str(), client.spent()));
         match &seen {

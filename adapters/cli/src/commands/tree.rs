@@ -1,9 +1,10 @@
 //! `ocip tree`.
 
-use std::io::Write;
+use std::io::{self, IsTerminal as _, Write};
+use std::vec;
 
 use indicatif::DecimalBytes;
-use oci_proto::{Algorithm, Digest, Found, Kind, MediaType, Node, WalkOptions};
+use oci_proto::{Algorithm, Digest, Found, Kind, MediaType, Node, Part, WalkOptions};
 use serde::Serialize;
 
 use crate::args::{CommonArgs, TreeArgs};
@@ -21,14 +22,16 @@ pub(crate) fn run(
     options.strict = command.strict;
     options.platform.clone_from(&command.asked.platform);
 
-    let mut drawing = Drawing::new(command.blobs);
+    let shortened = io::stdout().is_terminal() && !command.full;
+    let mut path = Path::new(command.blobs);
     let mut totals = Totals::default();
     for node in source.walk(options)? {
         let node = node?;
+        path.enter(&node);
         if command.json {
-            writeln!(out, "{}", json(&node)?)?;
+            writeln!(out, "{}", json(&node, path.kind())?)?;
         } else {
-            writeln!(out, "{}", drawing.line(&node))?;
+            writeln!(out, "{}", line(&node, &path, shortened))?;
         }
         totals.add(&node);
     }
@@ -37,7 +40,7 @@ pub(crate) fn run(
 }
 
 /// A node as `--json` prints it.
-pub(super) fn json(node: &Node) -> Result<String, Failure> {
+pub(super) fn json(node: &Node, kind: &str) -> Result<String, Failure> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Line<'a> {
@@ -61,7 +64,7 @@ pub(super) fn json(node: &Node) -> Result<String, Failure> {
         media_type: descriptor.media_type.as_str(),
         digest: descriptor.digest.to_string(),
         size: descriptor.size,
-        kind: node.kind.as_str(),
+        kind,
         platform: descriptor.platform.as_ref().map(ToString::to_string),
         artifact_type: node.artifact_type().map(MediaType::as_str),
         repeated: matches!(node.found, Found::Repeated),
@@ -70,66 +73,78 @@ pub(super) fn json(node: &Node) -> Result<String, Failure> {
     serde_json::to_string(&line).map_err(Failure::failed)
 }
 
-/// Draws a tree line by line, each as soon as its node is known.
-///
-/// The parent's document arrives first, and shows whether a node is the last child.
-pub(super) struct Drawing {
-    blobs: bool,
-    /// The number of children not yet drawn, for each open level.
-    remaining: Vec<usize>,
+/// A node as a line of the tree.
+pub(super) fn line(node: &Node, path: &Path, shortened: bool) -> String {
+    let descriptor = &node.descriptor;
+    let branch = format!("{}{}", path.branch(), path.kind());
+    let digest = if shortened { short(&descriptor.digest) } else { descriptor.digest.to_string() };
+    let size = DecimalBytes(descriptor.size).to_string();
+    // Blobs are one level deeper.
+    let width = if path.blobs { 15 } else { 14 };
+    let mut line = format!("{branch:<width$}  {digest:<12}  {size:>9}");
+    if let Some(platform) = &descriptor.platform {
+        line.push_str("  ");
+        line.push_str(&platform.to_string());
+    }
+    let shown_type = match (&node.found, node.artifact_type(), node.kind) {
+        // The first occurrence of a repeated node shows its type.
+        (Found::Repeated, ..) | (_, None, Kind::Index | Kind::Image) => None,
+        (_, None, Kind::Other) => Some(&descriptor.media_type),
+        (_, artifact_type, _) => artifact_type,
+    };
+    if let Some(name) = shown_type.map(MediaType::as_str) {
+        line.push_str("  ");
+        line.push_str(name.strip_prefix("application/").unwrap_or(name));
+    }
+    match node.found {
+        Found::Repeated => line.push_str("  (repeated)"),
+        Found::Missing => line.push_str("  (missing)"),
+        _ => {}
+    }
+    line
 }
 
-impl Drawing {
+/// The path from the root to a node of a walk.
+///
+/// A parent's document arrives before its children, and shows what they are and which is the last.
+pub(super) struct Path {
+    blobs: bool,
+    kind: &'static str,
+    /// The children that were not entered yet, for each level above the node, and of the node itself.
+    children: Vec<vec::IntoIter<Part>>,
+}
+
+impl Path {
     pub(super) fn new(blobs: bool) -> Self {
-        Self { blobs, remaining: Vec::new() }
+        Self { blobs, kind: "", children: Vec::new() }
     }
 
-    pub(super) fn line(&mut self, node: &Node) -> String {
-        let depth = usize::try_from(node.depth).unwrap_or(usize::MAX);
-        self.remaining.truncate(depth);
-        let mut branch = String::new();
-        if let Some((parent, above)) = self.remaining.split_last_mut() {
-            for left in above {
-                branch.push_str(if *left > 0 { "│  " } else { "   " });
-            }
-            *parent = parent.saturating_sub(1);
-            branch.push_str(if *parent > 0 { "├─ " } else { "└─ " });
-        }
-        branch.push_str(node.kind.as_str());
-        self.remaining.push(self.children(node));
-
-        let descriptor = &node.descriptor;
-        let size = DecimalBytes(descriptor.size).to_string();
-        let mut line = format!("{branch:<14}  {:<12}  {size:>9}", short(&descriptor.digest));
-        if let Some(platform) = &descriptor.platform {
-            line.push_str("  ");
-            line.push_str(&platform.to_string());
-        }
-        let shown_type = match (&node.found, node.artifact_type(), node.kind) {
-            // The first occurrence of a repeated node shows its type.
-            (Found::Repeated, ..) | (_, None, Kind::Index | Kind::Image) => None,
-            (_, None, Kind::Other) => Some(&descriptor.media_type),
-            (_, artifact_type, _) => artifact_type,
+    /// Moves on to the next node of the walk.
+    pub(super) fn enter(&mut self, node: &Node) {
+        self.children.truncate(usize::try_from(node.depth).unwrap_or(usize::MAX));
+        self.kind = match self.children.last_mut().and_then(Iterator::next) {
+            Some(Part::Config) => "config",
+            Some(Part::Layer(_)) => "layer",
+            Some(Part::Entry(_)) | None => node.kind.as_str(),
         };
-        if let Some(name) = shown_type.map(MediaType::as_str) {
-            line.push_str("  ");
-            line.push_str(name.strip_prefix("application/").unwrap_or(name));
-        }
-        match node.found {
-            Found::Repeated => line.push_str("  (repeated)"),
-            Found::Missing => line.push_str("  (missing)"),
-            _ => {}
-        }
-        line
+        let parts: Vec<_> = match &node.found {
+            Found::Manifest(manifest) if node.kind == Kind::Index || self.blobs => {
+                manifest.children().map(|(part, _)| part).collect()
+            }
+            _ => Vec::new(),
+        };
+        self.children.push(parts.into_iter());
     }
 
-    fn children(&self, node: &Node) -> usize {
-        match &node.found {
-            Found::Manifest(manifest) if node.kind == Kind::Index || self.blobs => {
-                manifest.children().count()
-            }
-            _ => 0,
-        }
+    /// The kind of the node: that of its type, or its part in an image.
+    pub(super) fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    fn branch(&self) -> String {
+        let [above @ .., parent, _] = &self.children[..] else { return String::new() };
+        let passing = above.iter().map(|left| if left.len() > 0 { "│  " } else { "   " });
+        passing.chain([if parent.len() > 0 { "├─ " } else { "└─ " }]).collect()
     }
 }
 

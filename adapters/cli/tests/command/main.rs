@@ -12,3 +12,5 @@ mod power;
 mod pull;
 mod results;
 mod support;
+#[cfg(target_os = "linux")]
+mod terminal;

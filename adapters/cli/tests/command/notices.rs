@@ -5,17 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use oci_proto::{Algorithm, Digest};
 
-use crate::support::{ADAPTERS, Ran, ocip, on_both, response, scripted, scripted_by_head};
+use crate::support::{ADAPTERS, Ran, ocip, on_both, response, scripted, with_headers};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const EMPTY: &[u8] = br#"{"schemaVersion":2,"manifests":[]}"#;
-
-/// A response with additional lines in its head.
-fn with_headers(mut response: Vec<u8>, lines: &[u8]) -> Vec<u8> {
-    let at = response.windows(2).position(|pair| pair == b"\r\n").unwrap() + 2;
-    response.splice(at..at, [lines, b"\r\n"].concat());
-    response
-}
 
 /// A registry that answers every third request, and fails the others.
 fn flaky() -> SocketAddr {
@@ -144,109 +137,4 @@ fn control_characters_from_servers_are_escaped() {
             assert_eq!(ran.text(), "", "{status}: {ran:?}");
         }
     }
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn notices_do_not_overlap_the_progress_bar() {
-    let content = vec![b'x'; 200_000];
-    let digest = Digest::of(Algorithm::Sha256, &content);
-    let address = scripted_by_head(move |head| {
-        let (half, rest) = content.split_at(100_000);
-        if !head.iter().any(|line| line.eq_ignore_ascii_case("range: bytes=100000-")) {
-            let whole = with_headers(response("200 OK", "a/b", &content), b"Warning: 299 - \"old\"");
-            return whole[..whole.len() - half.len()].to_vec();
-        }
-        with_headers(
-            response("206 Partial Content", "a/b", rest),
-            b"Content-Range: bytes 100000-199999/200000",
-        )
-    });
-    for adapter in ADAPTERS {
-        let name = format!("{address}/demo@{digest}");
-        let ran =
-            on_terminal(&["-v", "blob", "--adapter", adapter, "--size", "200000", "-o", "/dev/null", &name]);
-        assert!(ran.contains("kB of 200.00 kB"), "no progress is drawn: {ran}");
-        let shown = screen(&ran);
-        let [warning, retry, spent, last] = &shown[..] else { panic!("{shown:#?}") };
-        assert_eq!(warning, "warning: old");
-        assert!(retry.starts_with("retry 1 of 4 in 0."), "{shown:#?}");
-        assert!(spent.starts_with(&format!("{adapter}: 2 requests, ")), "{shown:#?}");
-        assert_eq!(last, "");
-    }
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn control_characters_of_content_are_escaped_on_a_terminal() {
-    let index = format!(
-        "{{\"schemaVersion\":2,\"mediaType\":\"{INDEX}\",\"manifests\":[],\"annotations\":{{\"a\":\"\u{202e}\u{9b}2J\u{7f}\"}}}}\n"
-    );
-    let digest = Digest::of(Algorithm::Sha256, index.as_bytes());
-    let content = index.clone();
-    let address = scripted(move |_| response("200 OK", INDEX, content.as_bytes()));
-    let (name, blob) = (format!("{address}/demo"), format!("{address}/demo@{digest}"));
-    for adapter in ADAPTERS {
-        for words in [&["manifest", &name][..], &["blob", "-o", "-", &blob]] {
-            let shown = on_terminal(&[&["-q", "--adapter", adapter], words].concat());
-            assert!(shown.contains("\\u202e\\u009b2J\\u007f"), "{words:?}: {shown:?}");
-            assert!(!shown.contains(['\u{202e}', '\u{9b}', '\u{7f}']), "{words:?}: {shown:?}");
-        }
-        for words in [&["manifest", "--raw", &name][..], &["blob", "--raw", &blob]] {
-            let shown = on_terminal(&[&["-q", "--adapter", adapter], words].concat());
-            assert!(shown.contains(index.trim_end()), "{words:?}: {shown:?}");
-        }
-        // In a pipe, content is not changed.
-        for words in [&["manifest", &name][..], &["blob", &blob], &["blob", "-o", "-", &blob]] {
-            assert_eq!(on_adapter(adapter, words).succeeded().text(), index);
-        }
-    }
-}
-
-/// Runs the command on a terminal, and returns its output.
-#[cfg(target_os = "linux")]
-fn on_terminal(arguments: &[&str]) -> String {
-    let words: Vec<String> =
-        [&[env!("CARGO_BIN_EXE_ocip")], arguments].concat().iter().map(|word| format!("'{word}'")).collect();
-    let output = std::process::Command::new("script")
-        .args(["--quiet", "--return", "--command", &words.join(" "), "/dev/null"])
-        .env("TERM", "xterm")
-        .stdin(std::process::Stdio::null())
-        .output()
-        .expect("script, of util-linux, runs");
-    let written = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(0), "{written}");
-    written
-}
-
-/// The lines that a terminal shows after this output.
-#[cfg(target_os = "linux")]
-fn screen(written: &str) -> Vec<String> {
-    let (mut lines, mut row, mut column) = (vec![Vec::new()], 0_usize, 0_usize);
-    let mut rest = written.chars();
-    while let Some(c) = rest.next() {
-        match c {
-            '\r' => column = 0,
-            '\n' => row += 1,
-            '\x1b' => {
-                let mut sequence = String::new();
-                while !sequence.ends_with(|c: char| c.is_ascii_alphabetic()) {
-                    sequence.push(rest.next().expect("a sequence ends"));
-                }
-                match sequence.strip_suffix('A') {
-                    Some(count) => row -= count.trim_start_matches('[').parse().unwrap_or(1).min(row),
-                    None if sequence == "[2K" => lines[row].clear(),
-                    None => panic!("unsupported sequence ESC {sequence}"),
-                }
-            }
-            c => {
-                let length = lines[row].len().max(column + 1);
-                lines[row].resize(length, ' ');
-                lines[row][column] = c;
-                column += 1;
-            }
-        }
-        lines.resize(lines.len().max(row + 1), Vec::new());
-    }
-    lines.iter().map(|line| line.iter().collect::<String>().trim_end().to_owned()).collect()
 }

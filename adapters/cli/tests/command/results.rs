@@ -3,7 +3,7 @@
 use std::fs;
 
 use oci_proto::server::{Content as _, Flavour, Memory};
-use oci_proto::{Algorithm, MediaType};
+use oci_proto::{Algorithm, Digest, MediaType};
 use serde_json::{Value, json};
 
 use crate::support::{ADAPTERS, command, on_both, registry, response, sample, scripted};
@@ -74,29 +74,38 @@ fn manifest_writes_the_exact_bytes() {
     assert_eq!(ran.stderr, "");
 }
 
+/// On a terminal, `terminal::digests_are_shortened_on_a_terminal` shows.
 #[test]
-fn tree_is_drawn_within_80_columns() {
-    let name = format!("{}/demo", sample());
-    let ran = on_both(&["tree", &name]).succeeded();
-    let expected = "\
-index           1a1ff64b7959      945 B
-├─ index        0f4a279d0306      706 B
-│  ├─ image     a981dd98cf30      543 B  linux/amd64
-│  ├─ image     de6677da1988      543 B  linux/arm64
-│  └─ image     8eb6de8b31bc      543 B  linux/arm/v7
-├─ index        bc415ea6e6fa      529 B
-│  ├─ image     8e71c27892c5      571 B  linux/amd64
-│  └─ image     5996f25d6f34      571 B  linux/arm64
-├─ image        821bda76bfc8      571 B  spdx+json
-├─ image        a981dd98cf30      543 B  linux/amd64  (repeated)
-└─ other        c9d9a70fd0a2       40 B  vnd.example.note.v1+json
-";
-    assert_eq!(ran.text(), expected);
+fn tree_prints_whole_digests_in_a_pipe() {
+    let mut memory = Memory::new();
+    let image = memory.add_image(Flavour::OCI, "linux/amd64".parse().ok(), &[b"a", b"b", b"a"]);
+    let index = memory.add_index(Flavour::OCI, [&image]);
+    let name = format!("{}/demo", registry(&memory, &index));
+    let config = {
+        let document: Value = serde_json::from_slice(&memory.bytes(&image.digest).unwrap()).unwrap();
+        document["config"]["digest"].as_str().unwrap().to_owned()
+    };
+    let [a, b] = [b"a", b"b"].map(|layer| Digest::of(Algorithm::Sha256, layer));
+    let expected = format!(
+        "\
+index            {}      {} B
+└─ image         {}      {} B  linux/amd64
+   ├─ config     {config}      {} B  vnd.oci.image.config.v1+json
+   ├─ layer      {a}        1 B  vnd.oci.image.layer.v1.tar
+   ├─ layer      {b}        1 B  vnd.oci.image.layer.v1.tar
+   └─ layer      {a}        1 B  (repeated)
+",
+        index.digest,
+        index.size,
+        image.digest,
+        image.size,
+        memory.bytes(&config.parse().unwrap()).unwrap().len()
+    );
+    assert_eq!(on_both(&["tree", "--blobs", &name]).succeeded().text(), expected);
 
-    let ran = on_both(&["tree", "--blobs", &name]).succeeded();
-    for line in ran.text().lines() {
-        assert!(line.chars().count() <= 80, "{line}");
-    }
+    let kinds = ["index", "image", "config", "layer", "layer", "layer"];
+    let printed = on_both(&["tree", "--blobs", "--json", &name]).succeeded();
+    assert_eq!(lines(printed.text()).iter().map(|line| line["kind"].clone()).collect::<Vec<_>>(), kinds);
 }
 
 #[test]
@@ -184,7 +193,7 @@ fn a_blob_is_written_to_stdout_or_a_file() {
     let mut memory = Memory::new();
     let layer: Vec<u8> = (0..1_000_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
     let root = memory.add_image(Flavour::OCI, None, &[&layer]);
-    let digest = oci_proto::Digest::of(Algorithm::Sha256, &layer);
+    let digest = Digest::of(Algorithm::Sha256, &layer);
     let name = format!("{}/demo@{digest}", registry(&memory, &root));
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("layer");
@@ -236,7 +245,7 @@ fn an_interrupted_blob_leaves_no_file() {
 
 #[test]
 fn a_file_is_not_replaced_by_a_blob_with_wrong_content() {
-    let digest = oci_proto::Digest::of(Algorithm::Sha256, b"what was asked for");
+    let digest = Digest::of(Algorithm::Sha256, b"what was asked for");
     let address = scripted(|_| response("200 OK", "application/octet-stream", b"what was sent"));
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("layer");
@@ -254,7 +263,7 @@ fn links_and_devices_are_not_replaced() {
 
     let mut memory = Memory::new();
     let root = memory.add_image(Flavour::OCI, None, &[b"a layer"]);
-    let digest = oci_proto::Digest::of(Algorithm::Sha256, b"a layer");
+    let digest = Digest::of(Algorithm::Sha256, b"a layer");
     let name = format!("{}/demo@{digest}", registry(&memory, &root));
     let directory = tempfile::tempdir().unwrap();
     let (file, link) = (directory.path().join("file"), directory.path().join("link"));

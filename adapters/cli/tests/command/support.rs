@@ -74,6 +74,13 @@ pub(crate) fn response(status: &str, media_type: &str, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// A response with additional lines in its head.
+pub(crate) fn with_headers(mut response: Vec<u8>, lines: &[u8]) -> Vec<u8> {
+    let at = response.windows(2).position(|pair| pair == b"\r\n").unwrap() + 2;
+    response.splice(at..at, [lines, b"\r\n"].concat());
+    response
+}
+
 /// The result of running the command.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ran {
