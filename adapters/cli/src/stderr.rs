@@ -1,11 +1,13 @@
 //! Lines and progress bars on stderr.
 
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use indicatif::{DecimalBytes, HumanDuration, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use terminal_size::{Width, terminal_size_of};
+use textwrap::{Options, WordSeparator, WordSplitter};
 
 use crate::arguments::without_secrets;
 use crate::terminal::escaped;
@@ -59,10 +61,32 @@ pub(crate) fn suspend<T>(work: impl FnOnce() -> T) -> T {
     DRAWN.suspend(work)
 }
 
-/// Prints a line, without secrets of the command line.
+/// Prints a line, without secrets of the command line. On a terminal it is wrapped.
 pub(crate) fn print_line(text: fmt::Arguments<'_>) {
-    let text = without_secrets(&text.to_string());
-    let line = escaped(&text);
+    let line = escaped(&without_secrets(&text.to_string())).into_owned();
+    match *WIDTH {
+        Some(width) => write_line(&wrapped(&line, width)),
+        None => write_line(&line),
+    }
+}
+
+/// The width of the terminal, if stderr is one.
+static WIDTH: LazyLock<Option<usize>> = LazyLock::new(|| {
+    let stderr = io::stderr();
+    let width = || terminal_size_of(&stderr).map_or(80, |(Width(columns), _)| columns.into());
+    stderr.is_terminal().then(width)
+});
+
+/// Breaks a line between words, but no word: a URL can still be copied.
+fn wrapped(line: &str, width: usize) -> String {
+    let options = Options::new(width)
+        .break_words(false)
+        .word_separator(WordSeparator::AsciiSpace)
+        .word_splitter(WordSplitter::NoHyphenation);
+    textwrap::fill(line, options)
+}
+
+fn write_line(line: &str) {
     // If stderr is closed, there is nowhere to report it.
     suspend(|| _ = writeln!(io::stderr(), "{line}"));
 }
@@ -75,5 +99,15 @@ mod tests {
     fn a_speed_of_zero_leaves_no_time() {
         assert_eq!(speed(0.4, Duration::ZERO), "");
         assert_eq!(speed(2_500_000.9, Duration::from_secs(90)), "2.50 MB/s, 2m left");
+    }
+
+    #[test]
+    fn lines_are_wrapped_between_words() {
+        let url = format!("https://registry.example/v2/{}", "x".repeat(60));
+        let line = format!("error: GET {url}: could not connect: the name is not known to any server");
+        let expected = format!("error: GET\n{url}:\ncould not connect: the name is not known to any server");
+        assert_eq!(wrapped(&line, 60), expected);
+        assert_eq!(wrapped("  tip: short-named", 80), "  tip: short-named");
+        assert_eq!(wrapped("", 80), "");
     }
 }

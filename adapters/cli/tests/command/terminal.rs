@@ -78,8 +78,31 @@ fn digests_are_shortened_on_a_terminal() {
     }
 }
 
+#[test]
+fn errors_are_wrapped_on_a_terminal() {
+    let name = format!("oci:{}", "very/long/".repeat(9));
+    let missing = format!("{}/demo:nonesuch", sample());
+    for words in [&["tree", &missing][..], &["tree", "--platform", "linux", "x"], &["blob", &name]] {
+        let shown = screen(&on_terminal_with(words, |status| status == 1 || status == 2));
+        assert!(shown.len() > 3, "{shown:#?}");
+        for line in &shown {
+            assert!(line.chars().count() <= 80 || !line.contains(' '), "{shown:#?}");
+        }
+        let piped = ocip(words).stderr;
+        assert_eq!(
+            shown.join(" ").split_whitespace().collect::<Vec<_>>(),
+            piped.split_whitespace().collect::<Vec<_>>()
+        );
+    }
+}
+
 /// Runs the command on a terminal, and returns its output.
 fn on_terminal(arguments: &[&str]) -> String {
+    on_terminal_with(arguments, |status| status == 0)
+}
+
+/// Runs the command on a terminal, expecting this exit status, and returns its output.
+fn on_terminal_with(arguments: &[&str], expected: impl Fn(i32) -> bool) -> String {
     let words: Vec<String> =
         [&[env!("CARGO_BIN_EXE_ocip")], arguments].concat().iter().map(|word| format!("'{word}'")).collect();
     let output = std::process::Command::new("script")
@@ -89,7 +112,7 @@ fn on_terminal(arguments: &[&str]) -> String {
         .output()
         .expect("script, of util-linux, runs");
     let written = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(0), "{written}");
+    assert!(output.status.code().is_some_and(expected), "{written}");
     written
 }
 
