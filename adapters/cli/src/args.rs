@@ -1,11 +1,8 @@
 //! The command line.
 
-use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::ops::RangeInclusive;
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process;
-use std::str::FromStr;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
@@ -14,10 +11,12 @@ use oci_proto::{Platform, Repository};
 use oci_proto_layout::LayoutReference;
 
 use crate::args::reference::AnyReference;
+use crate::args::values::{bytes, integer_in, listen, seconds};
 use crate::login::LoginArgs;
-use crate::stderr::print_line;
 
 pub(crate) mod reference;
+mod usage_error;
+mod values;
 
 /// Read, copy, check and serve container images, all verified by digest.
 #[derive(Debug, Parser)]
@@ -31,7 +30,7 @@ Results go to stdout; progress, warnings and errors go to stderr.
 
 Exit status:
   0  success
-  1  registry, network or content error
+  1  registry, network or content error, or stdout is closed
   2  usage error
 
 Examples:
@@ -47,29 +46,19 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
-    /// Parses the command line. Exits the process on a usage error, and after printing help.
-    pub(crate) fn read() -> Self {
+    /// Parses the command line. Prints a usage error or help, and returns the exit status.
+    pub(crate) fn read() -> Result<Self, ExitCode> {
         let mut command = Self::command();
         // Propagates the global options to each subcommand.
         command.build();
         for name in ["serve", "completions"] {
             command = command.mut_subcommand(name, |command| command.mut_args(hide_connection_option));
         }
-        let matches = command.try_get_matches().unwrap_or_else(|error| exit(&error));
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| exit(&error))
+        command
+            .try_get_matches()
+            .and_then(|matches| Self::from_arg_matches(&matches))
+            .map_err(|error| usage_error::print(&error))
     }
-}
-
-/// Prints a usage error, or help, and exits.
-fn exit(error: &clap::Error) -> ! {
-    if !error.use_stderr() {
-        error.exit();
-    }
-    // It quotes arguments.
-    for line in error.render().to_string().lines() {
-        print_line(format_args!("{line}"));
-    }
-    process::exit(error.exit_code())
 }
 
 /// Hides the connection and login options, which a command accepts even if it contacts no registry.
@@ -396,37 +385,4 @@ impl Adapter {
             Self::Ureq => "ureq",
         }
     }
-}
-
-fn seconds(text: &str) -> Result<Duration, &'static str> {
-    text.parse()
-        .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .filter(|duration| !duration.is_zero())
-        .ok_or("expected a number of seconds greater than 0")
-}
-
-fn integer_in<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
-where
-    T: FromStr + PartialOrd + fmt::Display + Clone,
-{
-    move |text| {
-        let number = text.parse().ok().filter(|number| range.contains(number));
-        number.ok_or_else(|| format!("expected an integer from {} to {}", range.start(), range.end()))
-    }
-}
-
-fn bytes(text: &str) -> Result<u64, &'static str> {
-    text.parse().map_err(|_| "expected a number of bytes, without a unit")
-}
-
-/// An address to listen on. `localhost` is not looked up, so that it cannot be an address that other machines reach
-/// (RFC 6761, section 6.3).
-fn listen(text: &str) -> Result<SocketAddr, &'static str> {
-    let localhost = text.rsplit_once(':').filter(|(host, _)| host.eq_ignore_ascii_case("localhost"));
-    let address = match localhost {
-        Some((_, port)) => port.parse().ok().map(|port: u16| (Ipv4Addr::LOCALHOST, port).into()),
-        None => text.parse().ok(),
-    };
-    address.ok_or("expected an IP address or localhost, and a port, such as 127.0.0.1:5000 or [::1]:5000")
 }

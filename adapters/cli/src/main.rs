@@ -17,7 +17,10 @@ mod terminal;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = args::Cli::read();
+    let cli = match args::Cli::read() {
+        Ok(cli) => cli,
+        Err(status) => return status,
+    };
     let result = commands::run(&cli);
     // The command may have failed because a signal is ending it.
     signals::wait_if_ending();

@@ -18,7 +18,7 @@ pub(crate) enum Failure {
     Failed(Message),
     /// A usage error.
     Usage(Message),
-    /// The reader of stdout closed it. Nothing is printed, since it is not an error.
+    /// The reader of stdout closed it. Nothing is printed, since the reader has what it wants.
     Closed,
 }
 
@@ -103,8 +103,7 @@ impl Failure {
         let (status, message) = match self {
             Self::Failed(message) => (1, Some(message)),
             Self::Usage(message) => (2, Some(message)),
-            // The status that a shell reports for a process killed by SIGPIPE: 128 + 13.
-            Self::Closed => (141, None),
+            Self::Closed => (1, None),
         };
         if let Some(Message { error, hint }) = message {
             print_line(format_args!("error: {error}"));

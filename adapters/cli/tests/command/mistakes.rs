@@ -155,3 +155,22 @@ fn help_is_shown_without_arguments() {
     let ran = ocip(&[]);
     ran.failed(2, &["Usage: ocip", "resolve", "ocip demo"]);
 }
+
+#[test]
+fn a_value_is_printed_once() {
+    for words in [
+        &["tree", "--platform", "pl4n9", "alpine"][..],
+        &["resolve", "alp!ne"],
+        &["blob", "alp1ne"],
+        &["tree", "--retries", "t3n", "alpine"],
+        &["tree", "--ca-file", "n0file", "127.0.0.1:1/x"],
+        &["serve", "--repository", "UPPER", "mirror"],
+    ] {
+        let ran = ocip(words);
+        ran.failed(2, &["error: "]);
+        let value =
+            words.iter().find(|word| ran.stderr.contains(*word) && !matches!(**word, "tree" | "blob"));
+        let times = value.map_or(0, |value| ran.stderr.matches(value).count());
+        assert_eq!(times, 1, "{words:?}: {}", ran.stderr);
+    }
+}
