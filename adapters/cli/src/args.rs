@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,6 +15,8 @@ use crate::args::reference::AnyReference;
 use crate::args::values::{bytes, integer_in, listen, seconds};
 use crate::login::LoginArgs;
 
+pub(crate) mod mistake;
+pub(crate) mod pull_source;
 pub(crate) mod reference;
 mod usage_error;
 mod values;
@@ -199,8 +202,9 @@ Examples:
 #[expect(clippy::struct_excessive_bools, reason = "each is an independent flag")]
 pub(crate) struct PullArgs {
     /// `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`.
-    #[arg(value_name = "REF", value_parser = OsStringValueParser::new().try_map(AnyReference::parse))]
-    pub(crate) name: AnyReference,
+    // Parsed together with the directory, since they may be swapped.
+    #[arg(value_name = "REF")]
+    pub(crate) name: OsString,
     /// In an index, copy only the best match for this platform: os/arch[/variant].
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Option<Platform>,
@@ -226,7 +230,8 @@ pub(crate) struct PullArgs {
 #[command(after_help = "\
 Reads everything under a reference, or under all roots of a layout, including blobs, and verifies \
 every byte. Each line is a problem: its type, the digest of the affected content (or -), and the \
-details. The exit status is 1 if there are any problems. Links in a layout are not followed.
+details. The exit status is 1 if there are any problems. Links in a layout are not followed. A name \
+without a registry, tag or digest is a directory.
 
 Problem types: missing, not-a-file, wrong-size, wrong-content, malformed, contradiction, \
 unverifiable, unreadable, limit.

@@ -28,7 +28,7 @@ impl<'a> ContentSource<'a> {
             AnyReference::Layout(name) => {
                 let since = Instant::now();
                 let layout = Layout::open_for(name.directory(), name.root())
-                    .map_err(|error| Failure::of_layout(&error))?;
+                    .map_err(|error| Failure::of_opening(&error, name.directory()))?;
                 Ok(Self::Layout { layout, name, since })
             }
         }

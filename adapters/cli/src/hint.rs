@@ -2,9 +2,17 @@
 
 use std::borrow::Cow;
 
-use oci_proto::{Cause, Error, Fault, FaultKind, InvalidRequest, LimitExceeded, Refusal, Responder};
+use oci_proto::{
+    Cause, Error, Fault, FaultKind, InvalidRequest, LimitExceeded, Reference, Refusal, Responder,
+};
 
-pub(crate) fn hint(error: &Error) -> Option<Cow<'static, str>> {
+use crate::args::reference::{WHOLE_DIGESTS, is_abbreviated};
+
+/// A hint for the error of an operation on `name`.
+pub(crate) fn hint(error: &Error, name: &Reference) -> Option<Cow<'static, str>> {
+    if let Some(hint) = of_missing(error, name) {
+        return Some(hint.into());
+    }
     let in_plain_text = error.request().is_some_and(|(_, url)| url.starts_with("http:"));
     let specific = match error.cause() {
         Cause::Transport(fault) => of_fault(fault, in_plain_text),
@@ -16,6 +24,24 @@ pub(crate) fn hint(error: &Error) -> Option<Cow<'static, str>> {
         _ => None,
     };
     specific.map(Cow::Borrowed).or_else(|| error.hint())
+}
+
+/// A hint for content that the registry does not have, if its name may be meant otherwise.
+fn of_missing(error: &Error, name: &Reference) -> Option<String> {
+    let (_, url) = error.request().filter(|_| error.is_not_found())?;
+    let private = "otherwise check the repository and the digest; it may also be private";
+    match (name.digest(), name.tag()) {
+        // It may also be content under the reference.
+        (Some(digest), _) if !url.contains(&digest.to_string()) => None,
+        (Some(_), _) if url.contains("/blobs/") => {
+            Some(format!("if it is a manifest, use `ocip manifest {name}`; {private}"))
+        }
+        (Some(_), None) => Some(format!("if it is a blob, use `ocip blob {name}`; {private}")),
+        (None, Some(tag)) if tag.as_str().len() >= 12 && is_abbreviated(tag.as_str()) => {
+            Some(format!("check the repository and the tag; {WHOLE_DIGESTS}"))
+        }
+        _ => None,
+    }
 }
 
 const PROXY_LOGIN: &str =

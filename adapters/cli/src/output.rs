@@ -2,14 +2,16 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use oci_proto::layout::NoRoot;
 use oci_proto::{Cause, Error, InvalidRequest, Reference};
 use oci_proto_layout::{LayoutError, LayoutErrorKind};
 
+use crate::args::mistake::Mistake;
 use crate::hint::hint;
-use crate::stderr::print_line;
+use crate::stderr::{print_line, print_whole};
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -22,20 +24,27 @@ pub(crate) enum Failure {
     Closed,
 }
 
-/// An error message, and a hint if there is one.
+/// An error message, and a hint or a command line to type instead, if there is one.
 #[derive(Debug)]
 pub(crate) struct Message {
     error: String,
     hint: Option<String>,
+    instead: Option<String>,
+}
+
+impl Message {
+    fn new(error: impl fmt::Display) -> Self {
+        Self { error: error.to_string(), hint: None, instead: None }
+    }
 }
 
 impl Failure {
     pub(crate) fn failed(error: impl fmt::Display) -> Self {
-        Self::Failed(Message { error: error.to_string(), hint: None })
+        Self::Failed(Message::new(error))
     }
 
     pub(crate) fn usage(error: impl fmt::Display) -> Self {
-        Self::Usage(Message { error: error.to_string(), hint: None })
+        Self::Usage(Message::new(error))
     }
 
     /// Converts the error of an operation on `name`.
@@ -54,7 +63,7 @@ impl Failure {
             }
             _ => Self::failed(text),
         };
-        match hint(error) {
+        match hint(error, name) {
             Some(hint) => failure.with_hint(hint),
             None => failure,
         }
@@ -90,6 +99,17 @@ impl Failure {
         }
     }
 
+    /// Converts an error of opening the layout in a directory.
+    pub(crate) fn of_opening(error: &LayoutError, directory: &Path) -> Self {
+        let failure = Self::of_layout(error);
+        match error.kind() {
+            LayoutErrorKind::Missing if error.path() == directory => {
+                failure.with_hint("check the path; `ocip pull REF DIR` creates an image layout")
+            }
+            _ => failure,
+        }
+    }
+
     pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
         match self {
             Self::Failed(message) => Self::Failed(Message { hint: Some(hint.into()), ..message }),
@@ -105,13 +125,23 @@ impl Failure {
             Self::Usage(message) => (2, Some(message)),
             Self::Closed => (1, None),
         };
-        if let Some(Message { error, hint }) = message {
+        if let Some(Message { error, hint, instead }) = message {
             print_line(format_args!("error: {error}"));
             if let Some(hint) = hint {
                 print_line(format_args!("hint: {hint}"));
             }
+            if let Some(line) = instead {
+                print_whole(format_args!("hint: did you mean: {line}"));
+            }
         }
         ExitCode::from(status)
+    }
+}
+
+impl From<&Mistake> for Failure {
+    fn from(mistake: &Mistake) -> Self {
+        let hint = mistake.hint().map(str::to_owned);
+        Self::Usage(Message { hint, instead: mistake.line(), ..Message::new(mistake) })
     }
 }
 

@@ -63,11 +63,16 @@ pub(crate) fn suspend<T>(work: impl FnOnce() -> T) -> T {
 
 /// Prints a line, without secrets of the command line. On a terminal it is wrapped.
 pub(crate) fn print_line(text: fmt::Arguments<'_>) {
-    let line = escaped(&without_secrets(&text.to_string())).into_owned();
+    let line = shown(text);
     match *WIDTH {
         Some(width) => write_line(&wrapped(&line, width)),
         None => write_line(&line),
     }
+}
+
+/// Prints a line to copy, which is not wrapped, without secrets of the command line.
+pub(crate) fn print_whole(text: fmt::Arguments<'_>) {
+    write_line(&shown(text));
 }
 
 /// The width of the terminal, if stderr is one.
@@ -76,6 +81,10 @@ static WIDTH: LazyLock<Option<usize>> = LazyLock::new(|| {
     let width = || terminal_size_of(&stderr).map_or(80, |(Width(columns), _)| columns.into());
     stderr.is_terminal().then(width)
 });
+
+fn shown(text: fmt::Arguments<'_>) -> String {
+    escaped(&without_secrets(&text.to_string())).into_owned()
+}
 
 /// Breaks a line between words, but no word: a URL can still be copied.
 fn wrapped(line: &str, width: usize) -> String {

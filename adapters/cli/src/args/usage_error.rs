@@ -1,11 +1,13 @@
 //! Usage errors and help, as clap reports them.
 
+use std::env;
 use std::error::Error as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::error::ContextKind;
+use clap::error::{ContextKind, ErrorKind};
 
+use crate::args::mistake::Mistake;
 use crate::output::Failure;
 use crate::stderr::print_line;
 
@@ -19,11 +21,39 @@ pub(super) fn print(error: &clap::Error) -> ExitCode {
             Err(error) => Failure::from(error).report(),
         };
     }
+    let mistake = error.source().and_then(|source| source.downcast_ref());
+    if let Some(mistake) = mistake.or(foreign_option(error).as_ref()) {
+        return Failure::from(mistake).report();
+    }
     // The text quotes arguments.
     for line in once(error, text).lines() {
         print_line(format_args!("{line}"));
     }
     ExitCode::from(2)
+}
+
+/// An option of other programs for registries.
+fn foreign_option(error: &clap::Error) -> Option<Mistake> {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let option = error.get(ContextKind::InvalidArg)?.to_string();
+    let mistake = Mistake::new(format!("unexpected argument '{option}' found"));
+    match option.as_str() {
+        // Not a letter of several in one argument.
+        "--recursive" | "-r" | "-R" if env::args_os().any(|argument| *argument == *option) => {
+            Some(mistake.without(option))
+        }
+        "--insecure" | "--tls-verify" | "--src-tls-verify" => Some(mistake.with_hint(
+            "use --plain-http to connect without TLS, or --ca-file FILE to trust a private authority",
+        )),
+        "--password" | "--creds" | "--src-creds" => Some(
+            mistake
+                .with_hint("use --username NAME with --password-stdin, since other users can see arguments"),
+        ),
+        "--port" => Some(mistake.with_hint("use --listen ADDRESS:PORT")),
+        _ => None,
+    }
 }
 
 /// Removes the value from the beginning of a text that quotes it again.

@@ -68,8 +68,8 @@ fn layout(
     let since = Instant::now();
     // Without a name, all roots are checked.
     let root = Some(name.root()).filter(|root| **root != Root::Only);
-    let check =
-        oci_proto_layout::check(name.directory(), root).map_err(|error| Failure::of_layout(&error))?;
+    let check = oci_proto_layout::check(name.directory(), root)
+        .map_err(|error| Failure::of_opening(&error, name.directory()))?;
     let progress = draw_alone(Some(0), common.quiet);
     let bar = progress.clone();
     let mut check = check.on_progress(move |CheckProgress { read, of, .. }| {

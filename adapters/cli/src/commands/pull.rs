@@ -10,7 +10,7 @@ use indicatif::DecimalBytes;
 use oci_proto::PullOptions;
 use oci_proto_layout::{Durability, Layout, LayoutDestination};
 
-use crate::args::reference::AnyReference;
+use crate::args::pull_source::pull_source;
 use crate::args::{CommonArgs, PullArgs};
 use crate::client::Client;
 use crate::commands::leftovers::note_leftovers;
@@ -19,10 +19,7 @@ use crate::commands::resolve;
 use crate::output::{Failure, count};
 
 pub(crate) fn run(command: &PullArgs, common: &CommonArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let AnyReference::Registry(name) = &command.name else {
-        let error = format_args!("pull copies from a registry, but {} is an image layout", command.name);
-        return Err(Failure::usage(error).with_hint("copy the layout's directory, for example with `cp -r`"));
-    };
+    let name = &pull_source(&command.name, &command.directory).map_err(|mistake| Failure::from(&mistake))?;
     let store = common.login.store(name.registry())?;
     let client = Client::new(common.adapter, common, store)?;
     let display = Arc::new(ProgressDisplay::new(common.quiet));

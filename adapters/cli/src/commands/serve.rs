@@ -20,7 +20,7 @@ mod stop;
 
 pub(crate) fn run(command: &ServeArgs, common: &CommonArgs, out: &mut impl Write) -> Result<(), Failure> {
     let layout = Layout::open_for(command.layout.directory(), command.layout.root())
-        .map_err(|error| Failure::of_layout(&error))?;
+        .map_err(|error| Failure::of_opening(&error, command.layout.directory()))?;
     let Loaded { server, roots, missing } = load(&layout, command.layout.root(), &command.repository)?;
     if !missing.is_empty() {
         common.note(format_args!("{}", note(&missing)));

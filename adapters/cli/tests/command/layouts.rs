@@ -74,7 +74,7 @@ fn an_invalid_layout_reference_is_explained() {
         .failed(1, &["oci-layout", "not found", "not an image layout"]);
     ocip(&["tree", "oci:"]).failed(2, &["directory is missing"]);
     ocip(&["tree", &format!("{layout}:a b")]).failed(2, &["`a b`"]);
-    ocip(&["blob", &layout]).failed(2, &["requires a digest"]);
+    ocip(&["blob", &layout]).failed(2, &["has no digest"]);
     ocip(&["check", &format!("{layout}:none")]).failed(1, &["no such root"]);
     let (memory, _) = Memory::sample();
     store(&home.path().join("layout"), &memory, &root, Some("v2"));

@@ -6,6 +6,7 @@ mod failures;
 mod layouts;
 mod login;
 mod mistakes;
+mod names;
 mod notices;
 #[cfg(target_os = "linux")]
 mod power;

@@ -129,7 +129,7 @@ pub(crate) fn ocip(arguments: &[&str]) -> Ran {
     ran(&command(arguments).output().unwrap())
 }
 
-fn ran(output: &Output) -> Ran {
+pub(crate) fn ran(output: &Output) -> Ran {
     Ran {
         status: output.status.code().expect("not killed by a signal"),
         stdout: output.stdout.clone(),

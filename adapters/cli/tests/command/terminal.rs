@@ -79,7 +79,7 @@ fn digests_are_shortened_on_a_terminal() {
 }
 
 #[test]
-fn errors_are_wrapped_on_a_terminal() {
+fn errors_are_wrapped_on_a_terminal_except_lines_to_copy() {
     let name = format!("oci:{}", "very/long/".repeat(9));
     let missing = format!("{}/demo:nonesuch", sample());
     for words in [&["tree", &missing][..], &["tree", "--platform", "linux", "x"], &["blob", &name]] {
@@ -94,6 +94,11 @@ fn errors_are_wrapped_on_a_terminal() {
             piped.split_whitespace().collect::<Vec<_>>()
         );
     }
+    let url = format!("docker://127.0.0.1:5000/{}", "x".repeat(60));
+    let shown = screen(&on_terminal_with(&["tree", "--platform", "linux/arm64", &url], |status| status == 2));
+    let line =
+        format!("hint: did you mean: ocip tree --platform linux/arm64 127.0.0.1:5000/{}", "x".repeat(60));
+    assert!(shown.contains(&line), "{shown:#?}");
 }
 
 /// Runs the command on a terminal, and returns its output.

@@ -1,0 +1,68 @@
+//! The source of a pull, which may be swapped with its destination.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use oci_proto::Reference;
+use oci_proto_layout::LayoutReference;
+
+use crate::args::mistake::Mistake;
+use crate::args::reference::{is_layout, is_path, layout_at, plain_name, registry_reference};
+
+const COPY: &str = "copy a layout's directory, for example with `cp -r`";
+
+/// Parses the reference of a pull into a directory.
+pub(crate) fn pull_source(name: &OsStr, directory: &Path) -> Result<Reference, Mistake> {
+    let target = directory.as_os_str();
+    if is_layout(target)
+        && let Ok(layout) = LayoutReference::parse(target)
+    {
+        return Err(Mistake::new(
+            "the destination is a directory, without `oci:`, and the reference gives the tag",
+        )
+        .instead(target, layout.directory()));
+    }
+    if let Some(layout) = path_of(name) {
+        if is_reference(directory) {
+            return Err(Mistake::new("the reference comes before the directory")
+                .instead(name, target)
+                .instead(target, layout));
+        }
+        if is_layout(name) || name.to_str().is_some_and(is_path) {
+            let error = format!("pull copies from a registry, but {} is a path", name.display());
+            return Err(Mistake::new(error).with_hint(COPY));
+        }
+    }
+    // The image of this name may have been pulled into a directory of this name.
+    if name != target && layout_at(name).is_some() {
+        let error = format!("pull copies from a registry, but {} is an image layout on disk", name.display());
+        let mistake = Mistake::new(error).with_hint(COPY);
+        return Err(match name.to_str().and_then(|name| name.parse::<Reference>().ok()) {
+            Some(on_docker_hub) => mistake.instead(name, on_docker_hub.to_string()),
+            None => mistake,
+        });
+    }
+    registry_reference(name.to_owned())
+}
+
+/// The path that a text means if it is not a reference.
+fn path_of(name: &OsStr) -> Option<PathBuf> {
+    if is_layout(name) {
+        return LayoutReference::parse(name).ok().map(|layout| layout.directory().to_owned());
+    }
+    if let Some(layout) = layout_at(name) {
+        return Some(layout.directory().to_owned());
+    }
+    let text = name.to_str()?;
+    (is_path(text) || plain_name(text).is_some()).then(|| name.into())
+}
+
+/// Whether a destination looks like a reference, and does not exist.
+fn is_reference(directory: &Path) -> bool {
+    let Some(text) = directory.to_str().filter(|text| !is_path(text) && !directory.exists()) else {
+        return false;
+    };
+    let Ok(reference) = text.parse::<Reference>() else { return false };
+    let first = text.split('/').next().unwrap_or_default();
+    text.contains([':', '@']) || (!reference.registry().is_docker_hub() && !Path::new(first).exists())
+}
