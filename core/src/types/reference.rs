@@ -134,6 +134,7 @@ impl FromStr for Reference {
         let (named, digest) = match text.split_once('@') {
             None => (text, None),
             Some((_, after)) if after.contains('/') => return Err(invalid(Problem::UserInfo)),
+            Some((_, "")) => return Err(invalid(Problem::EmptyDigest)),
             Some((named, digest)) => {
                 (named, Some(digest.parse().map_err(|problem| invalid(Problem::Digest(problem)))?))
             }
@@ -299,7 +300,8 @@ mod tests {
             ("ubuntu:.x", "a tag consists of"),
             ("ubuntu:a:b", "a tag consists of"),
             ("ubuntu:sha256:e3b0", "follows an `@`"),
-            ("ubuntu@", "has no colon"),
+            ("ubuntu@", "the digest is empty"),
+            ("ubuntu@e3b0", "has no colon"),
             ("ubuntu@sha256:e3b0", "`sha256:e3b0` is not a digest: its value must be lower-case hexadecimal"),
             ("ghcr.io/", "the repository is missing"),
             ("ghcr.io/:1", "the repository is missing"),

@@ -172,8 +172,13 @@ pub(super) fn registry_reference(text: OsString) -> Result<Reference, Mistake> {
     let Some((_, rest)) = text.split_once("://") else {
         return text.parse().map_err(|invalid: InvalidReference| {
             let mistake = Mistake::new(invalid.to_string());
-            let after = text.rsplit_once('@').map(|(_, digest)| digest);
-            if after.is_some_and(is_abbreviated) { mistake.with_hint(WHOLE_DIGESTS) } else { mistake }
+            if text.rsplit_once('@').is_some_and(|(_, digest)| is_abbreviated(digest)) {
+                return mistake.with_hint(WHOLE_DIGESTS);
+            }
+            match corrected(&text) {
+                Some(suggested) => mistake.instead(&text, suggested),
+                None => mistake,
+            }
         });
     };
     let rest = rest.trim_end_matches('/');
@@ -190,6 +195,16 @@ pub(super) fn registry_reference(text: OsString) -> Result<Reference, Mistake> {
         _ => Err(Mistake::new(format!("`{text}` is a URL, not a reference"))
             .with_hint("use [REGISTRY/]REPOSITORY[:TAG][@DIGEST]")),
     }
+}
+
+/// The reference that a text becomes by a small correction.
+fn corrected(text: &str) -> Option<String> {
+    let trimmed = text.trim_end_matches(['/', ':']).to_owned();
+    let with_digest = text.replacen(":sha256:", "@sha256:", 1);
+    // A tag may have upper-case letters.
+    let lower_case = if text.contains([':', '@']) { None } else { Some(text.to_lowercase()) };
+    let mut candidates = [trimmed, with_digest].into_iter().chain(lower_case);
+    candidates.find(|candidate| candidate != text && candidate.parse::<Reference>().is_ok())
 }
 
 /// The reference that a URL of a registry's API is for, without its scheme. Errors show such URLs.

@@ -54,6 +54,8 @@ pub(super) enum Problem {
     TagTooLong,
     #[error("a tag consists of letters, digits, `_`, `.` and `-`, and must not begin with `.` or `-`")]
     TagGrammar,
+    #[error("the digest is empty; remove the `@`, or write a digest after it")]
+    EmptyDigest,
     #[error("a digest follows an `@`, not a colon")]
     DigestAsTag,
     #[error("{0}")]
