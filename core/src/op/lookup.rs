@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method};
 
 use crate::config::Config;
-use crate::error::{Cause, Error, InvalidRequest};
+use crate::error::{Error, InvalidRequest};
 use crate::limits::Limits;
 use crate::manifest::Manifest;
 use crate::op::operation::{Expected, Fetch, FetchKind, Fetched};
@@ -141,11 +141,10 @@ impl Lookup {
             }
             (State::Requested, Err(error)) => {
                 let was_head = error.request().is_some_and(|(method, _)| method == Method::HEAD);
-                self.state = match error.cause() {
-                    Cause::Answered(refusal) if was_head && get_decides(refusal) => {
-                        State::Request(Method::GET)
-                    }
-                    _ => State::Found(Err(error)),
+                self.state = if was_head && get_decides(error.cause()) {
+                    State::Request(Method::GET)
+                } else {
+                    State::Found(Err(error))
                 };
             }
             (State::RequestedSelected(descriptor), outcome) => {

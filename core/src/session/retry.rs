@@ -40,11 +40,14 @@ pub(crate) fn delay(
 }
 
 /// Returns whether `progress` bytes, out of `left` missing ones, reset the count of failed attempts. A
-/// download that receives only a few bytes per attempt must eventually fail.
-pub(crate) fn is_progress(progress: u64, left: Option<u64>) -> bool {
+/// download that receives only a few bytes per attempt must eventually fail, and so must one that receives only a
+/// few more than it skips.
+pub(crate) fn is_progress(progress: u64, left: Option<u64>, skipped: u64) -> bool {
     /// A connection that delivers this many bytes works.
     const ENOUGH: u64 = 64 << 10;
-    progress >= left.map_or(ENOUGH, |left| left.div_ceil(2).clamp(1, ENOUGH))
+    /// The part of the skipped bytes that bounds the traffic to a small multiple of the blob.
+    const SKIPPED: u64 = 8;
+    progress >= left.map_or(ENOUGH, |left| left.div_ceil(2).clamp(1, ENOUGH)) && progress >= skipped / SKIPPED
 }
 
 /// Spreads the retries of many clients that failed at the same time. The values depend only on the seed
@@ -113,17 +116,23 @@ mod tests {
 
     #[test]
     fn a_few_bytes_do_not_count_as_progress() {
-        for (progress, left, expected) in [
-            (1, None, false),
-            (64 << 10, None, true),
-            (1, Some(1 << 30), false),
-            (64 << 10, Some(1 << 30), true),
-            (50, Some(100), true),
-            (49, Some(100), false),
-            (1, Some(1), true),
-            (0, Some(0), false),
+        for (progress, left, skipped, expected) in [
+            (1, None, 0, false),
+            (64 << 10, None, 0, true),
+            (1, Some(1 << 30), 0, false),
+            (64 << 10, Some(1 << 30), 0, true),
+            (64 << 10, Some(1 << 30), 1 << 19, true),
+            (64 << 10, Some(1 << 30), 1 << 20, false),
+            (50, Some(100), 0, true),
+            (49, Some(100), 0, false),
+            (1, Some(1), 0, true),
+            (0, Some(0), 0, false),
         ] {
-            assert_eq!(is_progress(progress, left), expected, "{progress} of {left:?}");
+            assert_eq!(
+                is_progress(progress, left, skipped),
+                expected,
+                "{progress} of {left:?} after {skipped}"
+            );
         }
     }
 }

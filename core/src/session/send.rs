@@ -72,6 +72,7 @@ impl Session {
                 let part = BlobWant {
                     sink: Sink { op, digest: digest.clone(), size: blob.size, offset },
                     whole: false,
+                    skipped: 0,
                     hasher,
                     announced: None,
                     limit: self.config.limits.blob_bytes,

@@ -39,7 +39,7 @@ impl Session {
             (Outcome::Refused(body), Some((status, headers))) => {
                 self.refused(id, status, &headers, &body);
             }
-            (Outcome::WrongPart(cause), _) => self.fail_unless_whole_helps(id, cause),
+            (Outcome::WrongPart(cause), _) => self.fail_or_fetch_whole(id, cause),
             (Outcome::Failed(cause), _) if self.starts_over(id, &cause) => {}
             (Outcome::Failed(cause), _) => self.attempt_failed(id, cause),
             // No exchange completes like this.
@@ -78,7 +78,7 @@ impl Session {
             }
             _ => {
                 refusal.with_login = self.has_login(id);
-                self.fail_unless_whole_helps(id, refusal.into());
+                self.fail_or_fetch_whole(id, refusal.into());
             }
         }
     }
@@ -95,7 +95,7 @@ impl Session {
         let (limit, plain_http) = (self.config.limits.redirects, self.config.plain_http);
         let Some(task) = self.tasks.get_mut(&id) else { return };
         if task.redirects >= limit {
-            return self.fail_task(id, LimitExceeded::Redirects(limit).into());
+            return self.fail_or_fetch_whole(id, LimitExceeded::Redirects(limit).into());
         }
         let destination = match task.purpose {
             Purpose::Fetch { .. } => origin::redirect(&task.uri, headers, plain_http),
@@ -107,7 +107,7 @@ impl Session {
                 task.set_uri(target);
                 self.queue(id);
             }
-            Err(misbehaviour) => self.fail_task(id, misbehaviour.into()),
+            Err(misbehaviour) => self.fail_or_fetch_whole(id, misbehaviour.into()),
         }
     }
 
@@ -151,7 +151,7 @@ impl Session {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let before = task.part.as_ref().map_or(0, |before| before.sink.offset);
         let left = part.end().map(|end| end.saturating_sub(before));
-        if retry::is_progress(part.sink.offset.saturating_sub(before), left) {
+        if retry::is_progress(part.sink.offset.saturating_sub(before), left, part.skipped) {
             task.failed = 0;
             self.auth.progressed(id);
         }
@@ -166,7 +166,7 @@ impl Session {
         if retry::is_retryable(task.kind, &cause) {
             self.retry_later(id, cause, None);
         } else {
-            self.fail_task(id, cause);
+            self.fail_or_fetch_whole(id, cause);
         }
     }
 
@@ -179,13 +179,7 @@ impl Session {
             return self.fail_task(id, cause);
         };
         if failed >= limits.max_attempts {
-            match &cause {
-                Cause::Answered(refusal) if !status::slows_all(refusal.status) => {
-                    self.fail_unless_whole_helps(id, cause);
-                }
-                _ => self.fail_task(id, cause),
-            }
-            return;
+            return self.fail_or_fetch_whole(id, cause);
         }
         task.failed = failed;
         let at = self.now + delay;
@@ -201,27 +195,33 @@ impl Session {
         self.timers.insert((at, id));
     }
 
-    /// Requests a whole blob if the server refused a part of it, once; otherwise fails the task. The sink skips
-    /// the bytes that it has.
+    /// Fails a task, unless a part of a blob was requested: then requests the whole blob, once. The sink skips the
+    /// bytes that it has.
     ///
     /// Source: RFC 9110, section 14.2, which lets a server ignore or refuse ranges.
-    fn fail_unless_whole_helps(&mut self, id: TaskId, cause: Cause) {
+    fn fail_or_fetch_whole(&mut self, id: TaskId, cause: Cause) {
+        let helps = match &cause {
+            Cause::Misbehaved(misbehaviour) => !is_wrong_content(misbehaviour),
+            Cause::Answered(refusal) => refusal.status != StatusCode::TOO_MANY_REQUESTS,
+            Cause::Limit(limit) => matches!(limit, LimitExceeded::Redirects(_)),
+            Cause::Transport(fault) => matches!(fault.kind(), FaultKind::Reset | FaultKind::Timeout),
+            Cause::Request(_) => false,
+        };
         let part = self.tasks.get_mut(&id).and_then(|task| task.part.as_mut());
-        let Some(part) = part.filter(|part| part.start() > 0) else { return self.fail_task(id, cause) };
+        let Some(part) = part.filter(|part| helps && part.start() > 0) else {
+            return self.fail_task(id, cause);
+        };
         part.whole = true;
         self.repeat(id, cause);
     }
 
-    /// Starts a blob over, once, if it does not match its digest and earlier responses or the driver supplied
-    /// some of its bytes. Returns whether it did.
+    /// Starts a blob over, once, if its bytes are wrong and earlier responses or the driver supplied some of
+    /// them. Returns whether it did.
     fn starts_over(&mut self, id: TaskId, cause: &Cause) -> bool {
         let Some(task) = self.tasks.get_mut(&id) else { return false };
         let Purpose::Fetch { fetch, .. } = &mut task.purpose else { return false };
         let (FetchKind::Blob(blob), Some(part)) = (&mut fetch.kind, &mut task.part) else { return false };
-        let is_wrong = matches!(
-            cause,
-            Cause::Misbehaved(Misbehaviour::WrongDigest { .. } | Misbehaviour::ContentEncoding(_))
-        );
+        let is_wrong = matches!(cause, Cause::Misbehaved(misbehaviour) if is_wrong_content(misbehaviour));
         if !is_wrong || part.sink.offset == 0 || !blob.may_restart {
             return false;
         }
@@ -286,6 +286,12 @@ impl Session {
         }
         self.wake(op);
     }
+}
+
+/// Returns whether the sink has taken bytes that may not belong to the content.
+fn is_wrong_content(misbehaviour: &Misbehaviour) -> bool {
+    use Misbehaviour::{ContentEncoding, TooLong, WrongDigest};
+    matches!(misbehaviour, WrongDigest { .. } | ContentEncoding(_) | TooLong { .. })
 }
 
 /// Returns whether this can be the outcome of the task's exchange. A driver may have mixed up its

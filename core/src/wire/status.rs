@@ -38,7 +38,8 @@
 
 use http::{Method, StatusCode};
 
-use crate::error::{Refusal, Responder};
+use crate::error::fault::FaultKind;
+use crate::error::{Cause, LimitExceeded, Misbehaviour, Responder};
 use crate::header::url::UrlKind;
 
 /// A method on an endpoint.
@@ -253,15 +254,26 @@ pub(crate) fn refuses_refresh_token(status: StatusCode) -> bool {
     matches!(status.as_u16(), 400 | 401 | 404 | 405)
 }
 
-/// Returns whether GET decides after HEAD failed with this response.
+/// Returns whether GET decides after HEAD failed for this cause.
 ///
-/// A registry or a proxy may not implement HEAD, may not sign URLs for it, may forbid it, or may respond to it
-/// with any other status, and only the response to GET has a body that explains the failure. An answered
+/// A registry or a proxy may not implement HEAD, may not sign URLs for it, may forbid it, close the connection, or
+/// respond with any other status, and only the response to GET has a body that explains the failure. An answered
 /// challenge applies to GET too, and so does a rate limit.
-pub(crate) fn get_decides(refusal: &Refusal) -> bool {
-    let is_login = refusal.status == StatusCode::UNAUTHORIZED && refusal.challenged;
-    let is_challenge = is_login && refusal.by == Responder::Registry;
-    !is_challenge && refusal.status != StatusCode::TOO_MANY_REQUESTS && refusal.retry_after.is_none()
+pub(crate) fn get_decides(cause: &Cause) -> bool {
+    match cause {
+        Cause::Answered(refusal) => {
+            let is_login = refusal.status == StatusCode::UNAUTHORIZED && refusal.challenged;
+            let is_challenge = is_login && refusal.by == Responder::Registry;
+            let is_delayed = slows_all(refusal.status) && refusal.retry_after.is_some();
+            !is_challenge && !is_delayed && refusal.status != StatusCode::TOO_MANY_REQUESTS
+        }
+        Cause::Misbehaved(Misbehaviour::Status(_)) => true,
+        Cause::Misbehaved(Misbehaviour::Header { name, .. }) => *name == "Location",
+        Cause::Misbehaved(Misbehaviour::Grammar(error)) => error.header() == "Location",
+        Cause::Limit(limit) => matches!(limit, LimitExceeded::Redirects(_)),
+        Cause::Transport(fault) => fault.kind() == FaultKind::Reset,
+        _ => false,
+    }
 }
 
 #[cfg(test)]

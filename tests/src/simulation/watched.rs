@@ -30,7 +30,8 @@ pub struct Watched {
     data: Option<Bytes>,
     /// Sinks whose bytes may be delivered again, from the offset at which a driver was dropped.
     redelivered: BTreeSet<Digest>,
-    /// Sinks with a held part, which may be corrupt: all bytes may be delivered again.
+    /// Sinks of a pull, whose bytes may be wrong: all may be delivered again, once, and once more from another
+    /// location.
     begun: BTreeSet<Digest>,
     /// The path of the last request for each content.
     places: BTreeMap<String, String>,
@@ -149,7 +150,6 @@ impl Watched {
             self.held.insert(digest.clone());
         }
         self.sinks.insert(digest.clone(), part);
-        self.begun.insert(digest.clone());
     }
 
     /// Receives bytes for a sink.
@@ -188,7 +188,10 @@ impl Watched {
     pub(super) fn ask(&mut self, question: &Question, asks: String) {
         match question {
             Question::Credentials(_) => {}
-            Question::Held { descriptor, .. } => _ = self.wanted.insert(descriptor.digest.clone()),
+            Question::Held { descriptor, .. } => {
+                self.wanted.insert(descriptor.digest.clone());
+                self.begun.insert(descriptor.digest.clone());
+            }
             Question::Store { descriptor, content, .. } => {
                 match content {
                     StoreContent::Document(manifest) => self.store(descriptor, manifest.bytes()),

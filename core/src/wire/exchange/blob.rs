@@ -40,6 +40,7 @@ impl BlobBody {
             (None, length) => want.announced = length,
             _ => {}
         }
+        want.skipped = want.sink.offset;
         Ok(Self { skip: want.sink.offset, stop: want.end(), coding, want })
     }
 
@@ -73,6 +74,7 @@ impl BlobBody {
             (None, total) => want.announced = total,
             _ => {}
         }
+        want.skipped = 0;
         Ok(Self { skip: 0, stop: Some(range.end), coding, want })
     }
 

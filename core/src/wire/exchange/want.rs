@@ -24,6 +24,8 @@ pub(crate) struct BlobWant {
     pub(crate) sink: Sink,
     /// Whether the whole blob is requested, because the server refused a part of it.
     pub(crate) whole: bool,
+    /// The number of bytes before the sink's offset that the last response repeated.
+    pub(crate) skipped: u64,
     /// The hasher over the bytes that the sink has received.
     pub(crate) hasher: Hasher,
     /// The size that an earlier response announced, if no descriptor states it.
@@ -44,6 +46,7 @@ impl BlobWant {
     pub(crate) fn start_over(&mut self) {
         self.sink.offset = 0;
         self.whole = false;
+        self.skipped = 0;
         self.announced = None;
         self.hasher = Hasher::new(self.sink.digest.algorithm().unwrap_or(Algorithm::Sha256));
     }

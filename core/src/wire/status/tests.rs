@@ -2,6 +2,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::*;
+use crate::error::Refusal;
 
 type Rows = &'static [(&'static [RangeInclusive<u16>], Class)];
 
@@ -161,6 +162,7 @@ fn get_decides_after_a_failed_head() {
         (500, Registry, false, None, true),
         (503, Registry, false, None, true),
         (503, Registry, false, Some(60), false),
+        (404, Registry, false, Some(0), true),
     ] {
         let refusal = Refusal {
             status: StatusCode::from_u16(status).unwrap(),
@@ -170,6 +172,6 @@ fn get_decides_after_a_failed_head() {
             challenged,
             with_login: false,
         };
-        assert_eq!(get_decides(&refusal), decides, "{refusal:?}");
+        assert_eq!(get_decides(&refusal.clone().into()), decides, "{refusal:?}");
     }
 }
