@@ -30,7 +30,9 @@ impl CommonArgs {
     pub(crate) fn retries(&self) -> impl Fn(&Retry) + Send + Sync + 'static {
         let (verbose, max) = (self.verbose, self.retries);
         move |Retry { error, delay, failed, .. }: &Retry| {
-            if verbose {
+            if verbose && *failed == 0 {
+                print_line(format_args!("fetch the whole blob: {}", brief(error)));
+            } else if verbose {
                 print_line(format_args!("retry {failed} of {max} in {}: {}", seconds(*delay), brief(error)));
             }
         }

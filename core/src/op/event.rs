@@ -41,6 +41,7 @@ pub struct Retry {
     pub error: Error,
     /// The delay before the next attempt.
     pub delay: Duration,
-    /// The number of failed attempts since the last progress.
+    /// The number of failed attempts since the last progress. It is 0 if the request is not repeated as it was: a
+    /// blob is fetched whole instead of in part, or starts over, which happens once.
     pub failed: u32,
 }

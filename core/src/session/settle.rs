@@ -188,7 +188,7 @@ impl Session {
         {
             self.lanes.close(&task.origin, at, self.now);
         }
-        self.report_retry(id, cause, delay);
+        self.report_retry(id, cause, delay, failed);
         let Some(task) = self.tasks.get_mut(&id) else { return };
         task.reset_uri();
         task.state = TaskState::Asleep(at);
@@ -235,14 +235,13 @@ impl Session {
     /// Repeats a task's request, in another form, without delay. It does not count as an attempt, since it
     /// happens once.
     fn repeat(&mut self, id: TaskId, cause: Cause) {
-        self.report_retry(id, cause, Duration::ZERO);
+        self.report_retry(id, cause, Duration::ZERO, 0);
         self.start_over(id);
     }
 
-    fn report_retry(&mut self, id: TaskId, cause: Cause, delay: Duration) {
+    fn report_retry(&mut self, id: TaskId, cause: Cause, delay: Duration, failed: u32) {
         let Some(task) = self.tasks.get(&id) else { return };
         let error = task.error(cause);
-        let failed = task.failed.max(1).min(self.config.limits.max_attempts.saturating_sub(1));
         for op in self.ops_of(id) {
             self.notice(op, Event::Retry(Retry { error: error.clone(), delay, failed }));
         }
