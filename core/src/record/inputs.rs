@@ -384,7 +384,7 @@ mod tests {
             let refusal = error_body::refusal(StatusCode::NOT_FOUND, by, &headers, body, 9);
             let method = http::Method::GET;
             Error::of_request(&method, String::new(), 0, refusal)
-                .map_texts(|_, text| redactor.hide(text))
+                .map_texts(|_, text| redactor.forms().hide(text))
                 .to_string()
         };
         let basic = STANDARD.encode(format!("user:{password}"));

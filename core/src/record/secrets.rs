@@ -1,10 +1,11 @@
 //! Replaces secrets with names.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 
 use crate::header::url::MARK;
-use crate::wire::redact;
+use crate::wire::redact::{self, Forms};
 
 /// Replaces the secrets of a conversation with names: `SECRET-1`, `SECRET-2` and so on, in order of
 /// appearance. A secret always has the same name.
@@ -23,6 +24,8 @@ pub struct Secrets {
     names: BTreeMap<String, String>,
     /// The name of each secret, by every form in which texts may contain it.
     forms: BTreeMap<String, String>,
+    /// The same forms, to search for.
+    searched: Forms,
     /// The highest number in a name.
     last: u64,
 }
@@ -64,7 +67,10 @@ impl Secrets {
         let prefix = Self::PREFIX.to_ascii_lowercase();
         forms.retain(|form| *form != mark && !form.starts_with(&prefix) && !name.is_empty());
         for form in forms {
-            self.forms.entry(form).or_insert_with(|| name.to_owned());
+            if let Entry::Vacant(entry) = self.forms.entry(form) {
+                self.searched.add(entry.key().clone());
+                entry.insert(name.to_owned());
+            }
         }
     }
 
@@ -84,9 +90,8 @@ impl Secrets {
         let marks = kept
             .into_iter()
             .flat_map(|kept| text.match_indices(kept).map(move |(at, _)| (at..at + kept.len(), kept)));
-        let found = self.forms.iter().flat_map(|(form, name)| {
-            redact::places(form, &lower).into_iter().map(|place| (place, name.as_str()))
-        });
+        let found = self.searched.places(&lower).into_iter();
+        let found = found.filter_map(|(place, form)| Some((place, self.forms.get(form)?.as_str())));
         redact::replace(text, marks.chain(found).collect())
     }
 }

@@ -1,5 +1,7 @@
 //! Redaction: no text that leaves a session contains a secret that its requests have shown to servers.
 
+use std::sync::Arc;
+
 use http::HeaderValue;
 
 use crate::auth::credentials::{Credentials, basic};
@@ -10,21 +12,21 @@ use crate::types::id::{OpId, TaskId};
 use crate::types::secret::Secret;
 use crate::walker::finding::Finding;
 use crate::wire::percent;
-use crate::wire::redact::Redactor;
+use crate::wire::redact::{Forms, Redactor};
 
 impl Session {
     /// Redacts the texts of an event. Descriptors and documents are content, which is not changed.
-    pub(super) fn redact(&self, op: OpId, event: &mut Event) {
+    pub(super) fn redact(&mut self, op: OpId, event: &mut Event) {
         match event {
             Event::Failed(error) | Event::Retry(Retry { error, .. }) => {
-                let redactor = self.redactor(op);
-                *error = error.clone().map_texts(|_, text| redactor.hide(text));
+                let forms = self.forms(op);
+                *error = error.clone().map_texts(|_, text| forms.hide(text));
             }
             Event::Finding(Finding { digest, detail, .. }) => {
-                let redactor = self.redactor(op);
-                *detail = redactor.hide(detail);
+                let forms = self.forms(op);
+                *detail = forms.hide(detail);
                 if let Some(digest) = digest {
-                    *digest = digest.map_text(&mut |text| redactor.hide(text));
+                    *digest = digest.map_text(&mut |text| forms.hide(text));
                 }
             }
             // A warning is redacted when it is received, since each text is reported once.
@@ -32,8 +34,23 @@ impl Session {
         }
     }
 
+    /// Returns the forms of all secrets that the requests of an operation have shown. They are computed again
+    /// only if other secrets have been shown since.
+    pub(super) fn forms(&mut self, op: OpId) -> Arc<Forms> {
+        let shown = self.redactor(op);
+        let Some(running) = self.ops.get_mut(&op) else { return Arc::default() };
+        match &running.forms {
+            Some((of, forms)) if *of == shown => Arc::clone(forms),
+            _ => {
+                let forms = Arc::new(shown.forms());
+                running.forms = Some((shown, Arc::clone(&forms)));
+                forms
+            }
+        }
+    }
+
     /// Returns the redactor for all that the requests of an operation have shown.
-    pub(super) fn redactor(&self, op: OpId) -> Redactor {
+    fn redactor(&self, op: OpId) -> Redactor {
         let Some(running) = self.ops.get(&op) else { return Redactor::default() };
         let mut redactor = running.shown.clone();
         for task in running.tasks.iter().filter_map(|id| self.tasks.get(id)) {
@@ -84,6 +101,24 @@ fn proxy_login(url: &Secret) -> Option<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn forms_are_computed_once_until_another_secret_is_shown() {
+        let config = Config { proxies: vec!["http://user:s3cret@h".into()], ..Config::default() };
+        let mut session = Session::new(config, 0);
+        let op = session.resolve(&"registry.example/a:1".parse().unwrap(), None);
+        let first = session.forms(op);
+        assert!(Arc::ptr_eq(&first, &session.forms(op)));
+        let shown = &mut session.ops.get_mut(&op).unwrap().shown;
+        shown.add_header(&HeaderValue::from_static("Bearer token"));
+        let second = session.forms(op);
+        assert_eq!(
+            (first.hide("token s3cret"), second.hide("token s3cret")),
+            ("token REDACTED".to_owned(), "REDACTED REDACTED".to_owned())
+        );
+        assert!(Arc::ptr_eq(&second, &session.forms(op)));
+    }
 
     #[test]
     fn a_proxy_receives_the_decoded_login_of_its_url() {

@@ -1,6 +1,7 @@
 //! A running operation, with the session's state for it.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use crate::error::Error;
 use crate::header::warning::Warning;
@@ -9,7 +10,7 @@ use crate::op::operation::Operation;
 use crate::types::id::{QueryId, TaskId};
 use crate::types::time::Time;
 use crate::wire::origin::Origin;
-use crate::wire::redact::Redactor;
+use crate::wire::redact::{Forms, Redactor};
 
 /// A running operation, with the session's state for it.
 pub(crate) struct Running {
@@ -27,6 +28,8 @@ pub(crate) struct Running {
     pub(crate) warned: BTreeSet<Warning>,
     /// What its ended requests have shown.
     pub(crate) shown: Redactor,
+    /// The forms of the secrets in the last event that was redacted, and what had been shown then.
+    pub(crate) forms: Option<(Redactor, Arc<Forms>)>,
     pub(crate) paused: bool,
     pub(crate) deadline: Option<Time>,
     /// The error with which the session ends it.
@@ -48,6 +51,7 @@ impl Running {
             notices: VecDeque::new(),
             warned: BTreeSet::new(),
             shown: Redactor::default(),
+            forms: None,
             paused: false,
             deadline: None,
             ended: None,

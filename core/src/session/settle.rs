@@ -275,10 +275,10 @@ impl Session {
             return;
         }
         let warnings = error_body::warnings(headers).take(limit);
-        let redactor = self.redactor(op);
+        let forms = self.forms(op);
         let Some(running) = self.ops.get_mut(&op) else { return };
         for warning in warnings {
-            let warning = warning.map(|text| redactor.hide(text));
+            let warning = warning.map(|text| forms.hide(text));
             if running.warned.len() < limit && running.warned.insert(warning.clone()) {
                 running.notices.push_back(Event::Warning(warning));
             }

@@ -1,8 +1,8 @@
 //! Redaction of secrets that a server repeats.
 
 use std::cmp::Reverse;
-use std::collections::VecDeque;
-use std::ops::Range;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::{Bound, Range};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,12 +14,12 @@ use crate::wire::percent;
 /// What requests have shown to servers: Authorization headers, and URLs whose queries may hold secrets.
 ///
 /// Servers and proxies in debug mode repeat the request in their response, and parts of responses become
-/// parts of errors and events that are displayed. The forms of the secrets are computed only when a text is
-/// redacted, so that a request that succeeds costs little.
-#[derive(Clone, Debug, Default)]
+/// parts of errors and events that are displayed. The [`Forms`] of the secrets are computed only when a text
+/// is redacted, so that a request that succeeds costs little.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Redactor(Option<Box<Shown>>);
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Shown {
     headers: VecDeque<HeaderValue>,
     urls: VecDeque<(Uri, UrlKind)>,
@@ -58,18 +58,10 @@ impl Redactor {
         headers.push_back(header.clone());
     }
 
-    /// Redacts the secrets in a text, also in other forms, in other case or cut off, and the URLs in it.
-    pub(crate) fn hide(&self, text: &str) -> String {
-        let lower = text.to_ascii_lowercase();
-        let forms = self.forms();
-        let places = forms.iter().flat_map(|form| places(form, &lower));
-        redact_all(&replace(text, places.map(|place| (place, MARK)).collect()))
-    }
-
-    /// Returns all forms of the secrets, in lower case.
-    fn forms(&self) -> Vec<String> {
+    /// Returns all forms of the secrets.
+    pub(crate) fn forms(&self) -> Forms {
         let mut forms = Vec::new();
-        let Some(shown) = &self.0 else { return forms };
+        let Some(shown) = &self.0 else { return Forms::default() };
         for header in &shown.headers {
             let Some((scheme, shown)) = header.to_str().ok().and_then(|text| text.split_once(' ')) else {
                 continue;
@@ -91,7 +83,7 @@ impl Redactor {
         }
         forms.sort_unstable();
         forms.dedup();
-        forms
+        forms.into_iter().collect()
     }
 }
 
@@ -130,55 +122,113 @@ pub(crate) fn push_forms(forms: &mut Vec<String>, secret: &str) {
     }
 }
 
-/// Returns the places of a secret in a text, both in lower case: the whole secret, long parts of it, and its
-/// beginning or end where the text is cut off.
-pub(crate) fn places(form: &str, text: &str) -> Vec<Range<usize>> {
-    // Most secrets do not occur, and there may be many.
-    let begins = form.get(..MIN_LEN).is_none_or(|begin| text.contains(begin));
-    if !begins && form.len() <= PART_LEN && !text.contains("... ") {
-        return Vec::new();
+/// The forms in which texts may contain secrets, in lower case, indexed so that the time of a search does not
+/// depend on their number and length.
+#[derive(Clone, Default)]
+pub(crate) struct Forms {
+    all: Vec<String>,
+    /// The forms by their first bytes, at most as many as a part has.
+    begins: BTreeMap<Vec<u8>, usize>,
+    /// The forms by their last bytes, in reverse order.
+    ends: BTreeMap<Vec<u8>, usize>,
+    /// The adjacent parts of long forms, with the form and the part's start in it.
+    parts: BTreeMap<[u8; PART_LEN], Vec<(usize, usize)>>,
+}
+
+impl FromIterator<String> for Forms {
+    fn from_iter<I: IntoIterator<Item = String>>(all: I) -> Self {
+        let mut forms = Self::default();
+        all.into_iter().for_each(|form| forms.add(form));
+        forms
     }
-    let mut places: Vec<_> = text.match_indices(form).map(|(at, _)| at..at + form.len()).collect();
-    let (secret, bytes) = (form.as_bytes(), text.as_bytes());
-    if secret.len() > PART_LEN {
-        let starts = (0..=secret.len() - PART_LEN).step_by(PART_LEN).chain([secret.len() - PART_LEN]);
-        for start in starts {
-            let Some(part) = form.get(start..start + PART_LEN) else { continue };
-            for (at, _) in text.match_indices(part) {
-                let before = common(secret[..start].iter().rev(), bytes[..at].iter().rev());
-                let after = common(secret[start..].iter(), bytes[at..].iter());
-                places.push(at - before..at + after);
+}
+
+impl Forms {
+    /// Adds a form, in lower case.
+    pub(crate) fn add(&mut self, form: String) {
+        let (id, bytes) = (self.all.len(), form.as_bytes());
+        self.begins.entry(bytes.iter().take(PART_LEN).copied().collect()).or_insert(id);
+        self.ends.entry(bytes.iter().rev().take(PART_LEN).copied().collect()).or_insert(id);
+        let last = bytes.len().saturating_sub(PART_LEN);
+        for start in (0..last).step_by(PART_LEN).chain([last]) {
+            let Some(part) = bytes[start..].first_chunk() else { continue };
+            let same = self.parts.entry(*part).or_default();
+            // Of a part that a form repeats, the first and the last are enough.
+            if let [.., (first, _), (second, at)] = &mut same[..]
+                && (*first, *second) == (id, id)
+            {
+                *at = start;
+            } else {
+                same.push((id, start));
             }
         }
+        self.all.push(form);
     }
-    // Excerpts are cut off with dots; a longer message loses its middle.
-    let cuts = text.match_indices("...").map(|(at, _)| at).chain([text.len()]);
-    for cut in cuts {
-        let lengths = (MIN_LEN..secret.len().min(cut + 1)).rev();
-        if let Some(length) = lengths.into_iter().find(|length| bytes[..cut].ends_with(&secret[..*length])) {
-            places.push(cut - length..cut);
-        }
+
+    /// Redacts the secrets in a text, also in other forms, in other case or cut off, and the URLs in it.
+    pub(crate) fn hide(&self, text: &str) -> String {
+        let places = self.places(&text.to_ascii_lowercase());
+        redact_all(&replace(text, places.into_iter().map(|(place, _)| (place, MARK)).collect()))
     }
-    for (at, dots) in text.match_indices("... ") {
-        let rest = &bytes[at + dots.len()..];
-        let lengths = (MIN_LEN..secret.len().min(rest.len() + 1)).rev();
-        let start = at + dots.len();
-        if let Some(length) =
-            lengths.into_iter().find(|length| rest.starts_with(&secret[secret.len() - length..]))
-        {
-            places.push(start..start + length);
+
+    /// Returns the places of secrets in a text in lower case, with their forms: whole secrets, long parts of
+    /// them, and their beginning or end where the text is cut off.
+    pub(crate) fn places(&self, text: &str) -> Vec<(Range<usize>, &str)> {
+        let bytes = text.as_bytes();
+        let mut places = Vec::new();
+        for at in 0..bytes.len() {
+            let rest = &bytes[at..];
+            let begins =
+                rest.first_chunk::<MIN_LEN>().into_iter().flat_map(|key| starting(&self.begins, key));
+            let whole = begins.filter(|(begin, _)| rest.starts_with(begin));
+            places.extend(whole.map(|(begin, id)| (at..at + begin.len(), id)));
+            for (id, start) in self.parts_at(rest) {
+                let (before, after) = self.all[id].as_bytes().split_at(start);
+                let before = common(before.iter().rev(), bytes[..at].iter().rev());
+                places.push((at - before..at + common(after.iter(), rest.iter()), id));
+            }
         }
+        // Excerpts are cut off with dots; a longer message loses its middle. What is longer than a part is
+        // found above.
+        for cut in text.match_indices("...").map(|(at, _)| at).chain([bytes.len()]) {
+            let lengths = (MIN_LEN..=PART_LEN.min(cut)).rev();
+            let mut found = lengths.map(|length| cut - length..cut);
+            let found = found
+                .find_map(|place| Some((place.clone(), starting(&self.begins, &bytes[place]).next()?.1)));
+            places.extend(found);
+        }
+        for (at, dots) in text.match_indices("... ") {
+            let start = at + dots.len();
+            let lengths = (MIN_LEN..=PART_LEN.min(bytes.len() - start)).rev();
+            let found = lengths.map(|length| start..start + length).find_map(|place| {
+                let end: Vec<_> = bytes[place.clone()].iter().rev().copied().collect();
+                Some((place, starting(&self.ends, &end).next()?.1))
+            });
+            places.extend(found);
+        }
+        for (place, _) in &mut places {
+            // A part may begin or end within a character.
+            while !text.is_char_boundary(place.start) {
+                place.start -= 1;
+            }
+            while !text.is_char_boundary(place.end) {
+                place.end += 1;
+            }
+        }
+        places.into_iter().map(|(place, id)| (place, self.all[id].as_str())).collect()
     }
-    for place in &mut places {
-        // A part may begin or end within a character.
-        while !text.is_char_boundary(place.start) {
-            place.start -= 1;
-        }
-        while !text.is_char_boundary(place.end) {
-            place.end += 1;
-        }
+
+    /// Returns the forms with the part with which `text` begins, and its start in them.
+    fn parts_at(&self, text: &[u8]) -> impl Iterator<Item = (usize, usize)> {
+        text.first_chunk().and_then(|part| self.parts.get(part)).into_iter().flatten().copied()
     }
-    places
+}
+
+/// Returns the entries whose keys start with `key`.
+fn starting<'a>(map: &'a BTreeMap<Vec<u8>, usize>, key: &[u8]) -> impl Iterator<Item = (&'a [u8], usize)> {
+    map.range::<[u8], _>((Bound::Included(key), Bound::Unbounded))
+        .map(|(found, id)| (found.as_slice(), *id))
+        .take_while(move |(found, _)| found.starts_with(key))
 }
 
 /// Returns the number of equal bytes at the start of both.
@@ -199,7 +249,7 @@ mod tests {
     #[track_caller]
     fn check(redactor: &Redactor, cases: &[(&str, &str)]) {
         for (said, shown) in cases {
-            assert_eq!(redactor.hide(said), *shown, "{said}");
+            assert_eq!(redactor.forms().hide(said), *shown, "{said}");
         }
     }
 
@@ -238,6 +288,19 @@ mod tests {
         let mut redactor = Redactor::default();
         redactor.add(None, &"https://h/?a=0123456789abcdef%C3%A9".parse().unwrap(), UrlKind::Other);
         check(&redactor, &[("0123456789abcdef\u{e8}", "REDACTED"), ("\u{e8}", "\u{e8}")]);
+    }
+
+    #[test]
+    fn a_search_does_not_depend_on_the_length_of_secrets() {
+        let text = "a".repeat(300);
+        for length in [40, 400, 40_000] {
+            // A part of it is repeated as often as the length allows.
+            let forms = of_header(&format!("Bearer {}", "a".repeat(length))).forms();
+            assert_eq!(forms.hide(&text), "REDACTED");
+            let compared: usize =
+                (0..text.len()).map(|at| forms.parts_at(&text.as_bytes()[at..]).count()).sum();
+            assert!(compared <= 2 * text.len() * forms.all.len(), "{compared} of {length}");
+        }
     }
 
     #[test]
