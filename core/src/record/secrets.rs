@@ -15,8 +15,8 @@ use crate::wire::redact::{self, Forms};
 /// token request. Names are not replaced, so the text of a replay equals the text of the recording.
 ///
 /// Texts from a server or a driver, such as an error message, may repeat a secret. There a secret is
-/// replaced once it is known, also in its percent-encoded form, in Basic credentials, in another case or cut
-/// off. A secret of fewer than four bytes may occur in words by chance, and one that begins with `SECRET-`
+/// replaced once it is known, also escaped for URLs, JSON or HTML, in Base64, in Basic credentials, in another
+/// case or cut off. A secret of fewer than four bytes may occur in words by chance, and one that begins with `SECRET-`
 /// in names: these are not replaced in such texts.
 #[derive(Clone, Default)]
 pub struct Secrets {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Bound, Range};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use http::{HeaderValue, Uri};
 
 use crate::header::url::{MARK, UrlKind, redact_all, secret_values};
@@ -110,16 +110,64 @@ pub(crate) fn replace(text: &str, mut places: Vec<(Range<usize>, &str)>) -> Stri
 }
 
 /// Appends the forms in which texts repeat a secret, in lower case: verbatim, with percent-encoding or
-/// without, or escaped.
+/// without, escaped as in Rust, JSON or HTML, or in Base64.
 pub(crate) fn push_forms(forms: &mut Vec<String>, secret: &str) {
     let mut encoded = String::new();
     percent::push_pair(&mut encoded, "", secret);
-    let decoded = percent::decode(secret).unwrap_or_default();
-    for form in [secret, &decoded, &encoded[1..], &secret.escape_debug().to_string()] {
-        if form.len() >= MIN_LEN {
-            forms.push(form.to_ascii_lowercase());
-        }
+    let decoded = percent::decode(secret).unwrap_or_default().into_owned();
+    let mut all = vec![secret.to_owned(), decoded, encoded.split_off(1), secret.escape_debug().to_string()];
+    if secret.len() >= MIN_LEN {
+        all.extend([STANDARD_NO_PAD.encode(secret), URL_SAFE_NO_PAD.encode(secret)]);
     }
+    if secret.contains(|c: char| !c.is_ascii() || c.is_ascii_control() || ESCAPED.contains(c)) {
+        all.extend(json_forms(secret).into_iter().chain(html_forms(secret)));
+    }
+    forms.extend(all.iter().filter(|form| form.len() >= MIN_LEN).map(|form| form.to_ascii_lowercase()));
+}
+
+/// The printable ASCII characters that an encoder of JSON or HTML may escape.
+const ESCAPED: &str = r#"\/"'&<>+`"#;
+
+/// Returns a secret as encoders of JSON in several languages escape it.
+fn json_forms(secret: &str) -> [String; 7] {
+    // JavaScript, Python, PHP; Go; encoders for use in HTML, of which the last is that of .NET.
+    [
+        ("", false, false),
+        ("", true, false),
+        ("", true, true),
+        ("&<>", false, false),
+        ("&<>'", false, false),
+        ("&<>'\"", true, true),
+        ("&<>'\"+`", true, false),
+    ]
+    .map(|(escaped, only_ascii, slash)| {
+        let mut form = String::new();
+        for c in secret.chars() {
+            match c {
+                '"' | '\\' if !escaped.contains(c) => form.extend(['\\', c]),
+                '/' if slash => form.push_str("\\/"),
+                '\n' => form.push_str("\\n"),
+                '\r' => form.push_str("\\r"),
+                '\t' => form.push_str("\\t"),
+                _ if c.is_ascii_control() || escaped.contains(c) || only_ascii && !c.is_ascii() => {
+                    form.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+                }
+                _ => form.push(c),
+            }
+        }
+        form
+    })
+}
+
+/// Returns a secret as encoders of HTML in several languages escape it.
+fn html_forms(secret: &str) -> impl Iterator<Item = String> {
+    let escaped = secret.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let quotes = ["\"", "&quot;", "&#34;", "&#x22;"];
+    let apostrophes = ["'", "&#39;", "&#039;", "&#x27;", "&apos;"];
+    quotes.into_iter().flat_map(move |double| {
+        let escaped = escaped.replace('"', double);
+        apostrophes.map(|single| escaped.replace('\'', single))
+    })
 }
 
 /// The forms in which texts may contain secrets, in lower case, indexed so that the time of a search does not
@@ -277,6 +325,34 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_redacted_as_other_programs_escape_it() {
+        let of_password = |password: &str| {
+            let login = STANDARD.encode(format!("user:{password}"));
+            of_header(&format!("Basic {login}"))
+        };
+        let redactor = of_password(r#"Pa&ss"w<o>rd'\/"#);
+        for said in [
+            r"Pa&amp;ss&quot;w&lt;o&gt;rd&#39;\/",
+            r"Pa&amp;ss&#34;w&lt;o&gt;rd&#39;\/",
+            r"Pa&amp;ss&quot;w&lt;o&gt;rd&apos;\/",
+            r"Pa&amp;ss&#x22;w&lt;o&gt;rd&#x27;\/",
+            r#"Pa&amp;ss"w&lt;o&gt;rd'\/"#,
+            r#"Pa&ss\"w<o>rd'\\/"#,
+            r#"Pa&ss\"w<o>rd'\\\/"#,
+            r#"Pa\u0026ss\"w\u003co\u003erd'\\/"#,
+            r#"Pa\u0026ss\"w\u003Co\u003Erd\u0027\\/"#,
+            r"Pa\u0026ss\u0022w\u003Co\u003Erd\u0027\\/",
+            "UGEmc3MidzxvPnJkJ1wv",
+        ] {
+            check(&redactor, &[(&format!("({said})"), "(REDACTED)")]);
+        }
+        let redactor = of_password("\u{e9}\u{1f600}\u{3}\n?>");
+        for said in [r"\u00e9\ud83d\ude00\u0003\n?>", "w6nwn5iAAwo/Pg", "w6nwn5iAAwo_Pg"] {
+            check(&redactor, &[(&format!("({said})"), "(REDACTED)")]);
+        }
+    }
+
+    #[test]
     fn long_parts_of_a_secret_are_redacted() {
         let token = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIHZlcnkgbG9uZyBuYW1lIiwiaWF0IjoxNTE2MjM5MDIyfQ.";
         let redactor = of_header(&format!("Bearer {token}"));
@@ -326,6 +402,7 @@ mod tests {
         for shown in ["Basic dXNlcjo=", "Basic dXNlcjpubw==", "Bearer abc"] {
             check(&of_header(shown), &[("no abc", "no abc")]);
         }
+        check(&of_header("Basic dTphImI="), &[(r#"a"b or a%22b"#, r#"a"b or REDACTED"#)]);
         check(&Redactor::default(), &[("no", "no"), ("", "")]);
     }
 
