@@ -112,10 +112,9 @@ pub(crate) fn replace(text: &str, mut places: Vec<(Range<usize>, &str)>) -> Stri
 /// Appends the forms in which texts repeat a secret, in lower case: verbatim, with percent-encoding or
 /// without, escaped as in Rust, JSON or HTML, or in Base64.
 pub(crate) fn push_forms(forms: &mut Vec<String>, secret: &str) {
-    let mut encoded = String::new();
-    percent::push_pair(&mut encoded, "", secret);
     let decoded = percent::decode(secret).unwrap_or_default().into_owned();
-    let mut all = vec![secret.to_owned(), decoded, encoded.split_off(1), secret.escape_debug().to_string()];
+    let mut all = vec![secret.to_owned(), decoded, secret.escape_debug().to_string()];
+    all.extend(url_forms(secret));
     if secret.len() >= MIN_LEN {
         all.extend([STANDARD_NO_PAD.encode(secret), URL_SAFE_NO_PAD.encode(secret)]);
     }
@@ -127,6 +126,20 @@ pub(crate) fn push_forms(forms: &mut Vec<String>, secret: &str) {
 
 /// The printable ASCII characters that an encoder of JSON or HTML may escape.
 const ESCAPED: &str = r#"\/"'&<>+`"#;
+
+/// Returns a secret with percent-encoding as in requests, without its exceptions, as in paths, as in
+/// JavaScript, and as in forms.
+fn url_forms(secret: &str) -> [String; 5] {
+    let mut encoded = String::new();
+    percent::push_pair(&mut encoded, "", secret);
+    let encoded = encoded.split_off(1);
+    let strict = encoded.replace(':', "%3A").replace('/', "%2F").replace(',', "%2C");
+    let kept = [("%21", "!"), ("%27", "'"), ("%28", "("), ("%29", ")"), ("%2A", "*")];
+    let script = kept.iter().fold(strict.clone(), |text, (code, c)| text.replace(code, c));
+    let path = strict.replace("%2F", "/");
+    let form = strict.replace("%20", "+");
+    [encoded, strict, path, script, form]
+}
 
 /// Returns a secret as encoders of JSON in several languages escape it.
 fn json_forms(secret: &str) -> [String; 7] {
@@ -345,6 +358,16 @@ mod tests {
             "UGEmc3MidzxvPnJkJ1wv",
         ] {
             check(&redactor, &[(&format!("({said})"), "(REDACTED)")]);
+        }
+        let redactor = of_password("it's (a/b:c, d!)");
+        for said in [
+            "it%27s%20%28a/b:c,%20d%21%29",
+            "it%27s%20%28a%2Fb%3Ac%2C%20d%21%29",
+            "it%27s%20%28a/b%3Ac%2C%20d%21%29",
+            "it's%20(a%2fb%3ac%2c%20d!)",
+            "it%27s+%28a%2Fb%3Ac%2C+d%21%29",
+        ] {
+            check(&redactor, &[(&format!("[{said}]"), "[REDACTED]")]);
         }
         let redactor = of_password("\u{e9}\u{1f600}\u{3}\n?>");
         for said in [r"\u00e9\ud83d\ude00\u0003\n?>", "w6nwn5iAAwo/Pg", "w6nwn5iAAwo_Pg"] {
