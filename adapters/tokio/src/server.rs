@@ -141,6 +141,8 @@ impl Options {
         let places = Places::new(self.connections, per_address);
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(self.timeout).max_buf_size(BUFFER);
+        // A client may close its side after its last request.
+        http.half_close(true);
         let shared = Arc::new((self, server, blobs));
         let graceful = GracefulShutdown::new();
         let mut connections = JoinSet::new();

@@ -75,6 +75,23 @@ async fn a_range_of_a_blob_is_served() {
 }
 
 #[tokio::test]
+async fn a_client_that_half_closes_after_its_request_is_answered() {
+    let layer = vec![b'7'; 1_000_000];
+    let (memory, root, digest) = image(&layer);
+    let address = start(&memory, &root, Files { memory: memory.clone(), missing: 0 }).await;
+    for (path, size) in [(format!("blobs/{digest}"), layer.len()), ("tags/list".to_owned(), 1)] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET /v2/demo/{path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+        assert!(answer.len() > size, "{path}: {} bytes", answer.len());
+    }
+}
+
+#[tokio::test]
 async fn a_truncated_blob_closes_the_connection() {
     let layer = vec![7; 200_000];
     let (memory, root, _) = image(&layer);
