@@ -14,13 +14,13 @@ pub(crate) fn wait_if_ending() {
     }
 }
 
-/// Calls `clean_up` before a signal ends this process: SIGINT, SIGTERM or SIGHUP. A signal that the process was
-/// told to ignore, as by `nohup`, stays ignored.
+/// Calls `clean_up` before a signal ends this process: SIGINT, SIGTERM, SIGHUP or SIGQUIT. A signal that the
+/// process was told to ignore, as by `nohup`, stays ignored.
 #[cfg(unix)]
 pub(crate) fn before_end(clean_up: impl FnMut() + Send + 'static) -> io::Result<()> {
     use std::sync::{Mutex, PoisonError};
 
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     use signal_hook::iterator::Signals;
     use signal_hook::low_level::emulate_default_handler;
 
@@ -29,7 +29,7 @@ pub(crate) fn before_end(clean_up: impl FnMut() + Send + 'static) -> io::Result<
 
     let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
     if all.is_empty() {
-        let handled = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| !is_ignored(*signal));
+        let handled = [SIGHUP, SIGINT, SIGQUIT, SIGTERM].into_iter().filter(|signal| !is_ignored(*signal));
         let mut signals = Signals::new(handled)?;
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in signals.forever() {

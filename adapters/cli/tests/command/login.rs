@@ -160,7 +160,7 @@ fn a_helper_ends_with_the_command() {
     let name = format!("{}/demo", registry());
     std::thread::scope(|scope| {
         for adapter in ADAPTERS {
-            for signal in [None, Some("INT"), Some("TERM"), Some("HUP")] {
+            for signal in [None, Some("INT"), Some("QUIT"), Some("TERM"), Some("HUP")] {
                 let name = &name;
                 scope.spawn(move || {
                     let home = directory("{\"credsStore\": \"test\"}");
@@ -184,6 +184,7 @@ fn a_helper_ends_with_the_command() {
                         None => None,
                         Some("HUP") => Some(1),
                         Some("INT") => Some(2),
+                        Some("QUIT") => Some(3),
                         Some(_) => Some(15),
                     };
                     assert_eq!((status.signal(), status.code()), (number, signal.is_none().then_some(1)));

@@ -223,7 +223,7 @@ fn an_interrupted_blob_leaves_no_file() {
         }
     });
     let digest = "0".repeat(64);
-    for (signal, number) in [("-INT", 2), ("-TERM", 15)] {
+    for (signal, number) in [("-INT", 2), ("-QUIT", 3), ("-TERM", 15)] {
         for adapter in ADAPTERS {
             let home = tempfile::tempdir().unwrap();
             let file = home.path().join("blob");
