@@ -3,13 +3,15 @@
 use std::fmt;
 use std::io::{self, Read, Write as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Longer than any login: no registry accepts a header of this size.
 const MAX_STDOUT: usize = 64 << 10;
+/// The time for output after a program has exited, since processes that it has started may keep its stdout open.
+const AFTER_EXIT: Duration = Duration::from_secs(1);
 
 /// The exit status and output of a program.
 pub(crate) struct Output {
@@ -52,38 +54,53 @@ struct Running {
 
 impl Processes {
     /// Runs a program with a few bytes on stdin. Its stderr is dropped. On return it has exited or was killed
-    /// with its whole process group, and is not a zombie.
+    /// with its whole process group, and is not a zombie. If it has exited, the rest of its group is killed only if
+    /// that keeps its stdout open.
     pub(crate) fn run(
         &self,
         command: &mut Command,
         input: &[u8],
         timeout: Duration,
     ) -> Result<Output, RunError> {
-        let since = Instant::now();
-        let remaining = || timeout.saturating_sub(since.elapsed());
         in_own_group(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()));
-        let (program, stdin, stdout) = self.start(command)?;
-        let stdout = read_in_thread(stdout, MAX_STDOUT).map_err(RunError::Start)?;
+        let (mut since, mut limit) = (Instant::now(), timeout);
+        let (program, stdin, pipe) = self.start(command)?;
+        let parts = read_in_thread(pipe, MAX_STDOUT).map_err(RunError::Start)?;
         if let Some(mut stdin) = stdin {
             // Does not block, since the input fits into the pipe. The program may succeed without reading it.
             let _ = stdin.write_all(input);
         }
-        let Ok(stdout) = stdout.recv_timeout(remaining()) else { return Err(RunError::TooSlow(timeout)) };
-        if stdout.len() > MAX_STDOUT {
-            return Err(RunError::TooMuch);
-        }
-        // A program that has closed its stdout usually exits at once.
+        let (mut stdout, mut is_open, mut has_exited) = (Vec::new(), true, false);
         let mut pause = Duration::from_millis(1);
-        let status = loop {
-            if let Some(status) = program.exited().map_err(RunError::Wait)? {
-                break status;
+        loop {
+            if !has_exited && program.has_exited().map_err(RunError::Wait)? {
+                (has_exited, since, limit) = (true, Instant::now(), AFTER_EXIT);
             }
-            if remaining().is_zero() {
-                return Err(RunError::TooSlow(timeout));
+            if has_exited && !is_open {
+                break;
             }
-            thread::sleep(pause.min(remaining()));
+            let left = limit.saturating_sub(since.elapsed());
+            match (left.is_zero(), has_exited) {
+                (true, true) => break,
+                (true, false) => return Err(RunError::TooSlow(timeout)),
+                (false, _) => {}
+            }
             pause = (pause * 2).min(Duration::from_millis(50));
-        };
+            if !is_open {
+                thread::sleep(pause.min(left));
+                continue;
+            }
+            match parts.recv_timeout(pause.min(left)) {
+                Ok(part) => stdout.extend(part),
+                Err(RecvTimeoutError::Timeout) => {}
+                // A program that has closed its stdout usually exits at once.
+                Err(RecvTimeoutError::Disconnected) => (is_open, pause) = (false, Duration::from_millis(1)),
+            }
+            if stdout.len() > MAX_STDOUT {
+                return Err(RunError::TooMuch);
+            }
+        }
+        let status = program.end(is_open).map_err(RunError::Wait)?;
         Ok(Output { status, stdout })
     }
 
@@ -128,17 +145,23 @@ struct Program<'a> {
 }
 
 impl Program<'_> {
-    /// Returns the exit status if it has exited. Only then may another process receive its id.
-    fn exited(&self) -> io::Result<Option<ExitStatus>> {
+    /// Whether it has exited. It is not waited for, so that no other process receives its id, which is also that of
+    /// its group.
+    fn has_exited(&self) -> io::Result<bool> {
         let mut all = self.processes.lock();
-        let Some(running) = all.iter_mut().find(|running| running.child.id() == self.id) else {
-            return Ok(None);
-        };
-        let status = running.child.try_wait()?;
-        if status.is_some() {
-            all.retain(|running| running.child.id() != self.id);
+        let running = all.iter_mut().find(|running| running.child.id() == self.id);
+        running.map_or(Ok(false), |running| has_exited(&mut running.child))
+    }
+
+    /// Returns the exit status, once it has exited. Kills the rest of its group before if `kill_group`.
+    fn end(self, kill_group: bool) -> io::Result<ExitStatus> {
+        let mut all = self.processes.lock();
+        let at = all.iter().position(|running| running.child.id() == self.id);
+        let mut child = all.swap_remove(at.ok_or(io::ErrorKind::NotFound)?).child;
+        if kill_group {
+            kill(&mut child);
         }
-        Ok(status)
+        child.wait()
     }
 }
 
@@ -165,6 +188,18 @@ fn in_own_group(command: &mut Command) {
 #[cfg(not(unix))]
 fn in_own_group(_: &mut Command) {}
 
+#[cfg(unix)]
+fn has_exited(child: &mut Child) -> io::Result<bool> {
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    Ok(waitid(WaitId::Pid(Pid::from_child(child)), options)?.is_some())
+}
+
+#[cfg(not(unix))]
+fn has_exited(child: &mut Child) -> io::Result<bool> {
+    Ok(child.try_wait()?.is_some())
+}
+
 /// Kills a process that was not waited for, and its group. Returns whether that succeeded.
 #[cfg(unix)]
 fn kill(child: &mut Child) -> bool {
@@ -183,18 +218,23 @@ fn kill(child: &mut Child) -> bool {
 }
 
 /// Reads a pipe to its end in a new thread, but at most one byte more than `max`. Then the pipe is closed,
-/// and further writes to it fail.
+/// and further writes to it fail. The parts arrive as they are read.
 ///
-/// The thread runs until all write ends of the pipe are closed.
+/// The thread runs until all write ends of the pipe are closed, or until the receiver is dropped and a part arrives.
 fn read_in_thread(pipe: Option<impl Read + Send + 'static>, max: usize) -> io::Result<Receiver<Vec<u8>>> {
     let (sender, receiver) = mpsc::channel();
     thread::Builder::new().name("credential-helper".to_owned()).spawn(move || {
-        let mut output = Vec::new();
-        if let Some(pipe) = pipe {
-            // After a read error the output is incomplete, which its parser notices.
-            let _ = pipe.take(max as u64 + 1).read_to_end(&mut output);
+        let Some(pipe) = pipe else { return };
+        let mut pipe = pipe.take(max as u64 + 1);
+        let mut buffer = [0; 4 << 10];
+        loop {
+            match pipe.read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(read) if read > 0 && sender.send(buffer[..read].to_vec()).is_ok() => {}
+                // After a read error the output is incomplete, which its parser notices.
+                _ => return,
+            }
         }
-        let _ = sender.send(output);
     })?;
     Ok(receiver)
 }

@@ -1,6 +1,8 @@
 //! Credential helpers: their input, and which one is run.
 
 use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use oci_proto::Credentials;
 
@@ -161,4 +163,20 @@ fn no_helper_is_run_for_an_added_login() {
     let store = place.store().login("a.example".parse().unwrap(), Credentials::login("given", "q").unwrap());
     assert_eq!(store.look_up(&query("a.example/app")), Ok(login("given", "q")));
     assert_eq!(place.note("asked"), "");
+}
+
+#[test]
+fn a_process_that_a_helper_leaves_on_its_stdout_is_ended() {
+    let answer = answering("u", "p4ss");
+    let place = TestDirectory::with_config("{\"credsStore\": \"store\"}")
+        .helper("store", &format!("sleep 50 & echo $! > \"$0.child\"\n{answer}"));
+    let since = Instant::now();
+    assert_eq!(place.look_up("registry.example/app"), Ok(login("u", "p4ss")));
+    assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
+    let child = place.note("docker-credential-store.child");
+    let stat = || fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+    while stat().contains(") S ") {
+        assert!(since.elapsed() < Duration::from_secs(10), "{child} still runs");
+        thread::sleep(Duration::from_millis(5));
+    }
 }
