@@ -385,6 +385,9 @@ pub enum LimitExceeded {
     /// [`Limits::manifest_bytes`](crate::Limits::manifest_bytes).
     #[error("the manifest exceeds the limit of {0} bytes")]
     ManifestBytes(u64),
+    /// [`Limits::manifest_bytes`](crate::Limits::manifest_bytes), for a config that would state the platform of an image.
+    #[error("the config exceeds the limit of {0} bytes")]
+    ConfigBytes(u64),
     /// [`Limits::blob_bytes`](crate::Limits::blob_bytes).
     #[error("the blob exceeds the limit of {0} bytes for blobs of unknown size")]
     BlobBytes(u64),

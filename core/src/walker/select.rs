@@ -213,7 +213,8 @@ impl Next {
         };
         let config = config.to_owned();
         if config.size > max_bytes {
-            return Self::Done(Err(Error::new(LimitExceeded::ManifestBytes(max_bytes))));
+            let exceeded = LimitExceeded::ConfigBytes(max_bytes);
+            return Self::Done(Err(Error::of_document(&config.digest, exceeded)));
         }
         match &config.data {
             Some(data) if Expectation::from(&config).verify(data).is_ok() => {
@@ -228,5 +229,33 @@ impl Next {
             Self::Manifest(ticket) | Self::Config(_, ticket) => *ticket,
             Self::Done(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Cause;
+    use crate::types::digest::Algorithm;
+    use crate::types::media_type::MediaType;
+
+    #[test]
+    fn a_config_over_the_limit_is_named() {
+        let config = Digest::of(Algorithm::Sha256, b"config");
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{}","layers":[],
+                "config":{{"mediaType":"{}","digest":"{config}","size":9000000}}}}"#,
+            MediaType::OCI_MANIFEST,
+            "application/vnd.oci.image.config.v1+json",
+        );
+        let digest = Digest::of(Algorithm::Sha256, manifest.as_bytes());
+        let root = Descriptor::new(MediaType::OCI_MANIFEST, digest, manifest.len() as u64);
+        let platform = "linux/amd64".parse().unwrap();
+        let mut selector = PlatformSelector::new(root, &platform, &Limits::default(), 1);
+        let wanted = selector.want().unwrap();
+        selector.supply(wanted.ticket, manifest.into(), None);
+        let error = selector.next_step().unwrap().unwrap_err();
+        assert!(matches!(error.cause(), Cause::Limit(LimitExceeded::ConfigBytes(_))), "{error:?}");
+        assert_eq!(error.to_string(), format!("{config}: the config exceeds the limit of 8388608 bytes"));
     }
 }

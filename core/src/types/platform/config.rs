@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
 use crate::types::platform::Platform;
 
@@ -33,10 +33,14 @@ impl<'de> Visitor<'de> for Parts {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
+        let mut unseen = NAMES.to_vec();
         while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-            let part = NAMES.iter().zip(&mut self.0).find(|(known, _)| **known == name);
-            match part {
-                Some((_, part)) => *part = map.next_value()?,
+            match NAMES.iter().zip(&mut self.0).find(|(known, _)| **known == name) {
+                Some((known, part)) => {
+                    let at = unseen.iter().position(|name| name == known);
+                    unseen.swap_remove(at.ok_or_else(|| A::Error::custom("duplicate member"))?);
+                    *part = map.next_value()?;
+                }
                 None => _ = map.next_value::<IgnoredAny>()?,
             }
         }
@@ -61,6 +65,9 @@ mod tests {
             ),
             (r#"{"os":"linux","architecture":"amd64","variant":null}"#, Some("linux/amd64")),
             (r#"{"os":"linux"}"#, None),
+            (r#"{"os":"linux","architecture":"amd64","os":"linux"}"#, None),
+            (r#"{"os":"linux","architecture":"amd64","variant":null,"variant":"v8"}"#, None),
+            (r#"{"os":"linux","architecture":"amd64","config":{},"config":{}}"#, Some("linux/amd64")),
             (r#"{"os":"","architecture":""}"#, None),
             (r#"{"os":1,"architecture":"amd64"}"#, None),
             (r#"{"os":"linux","architecture":"a/b"}"#, None),
