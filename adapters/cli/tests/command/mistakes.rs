@@ -1,6 +1,18 @@
 //! Usage errors: exit status 2, empty stdout, and a correction on stderr.
 
-use crate::support::{ocip, sample};
+use std::fs;
+
+use crate::support::{Ran, command, ran, sample};
+
+/// Runs the command in a directory with one file, and asserts that it creates no other.
+#[track_caller]
+fn ocip(arguments: &[&str]) -> Ran {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("text"), "no certificate").unwrap();
+    let ran = ran(&command(arguments).current_dir(directory.path()).output().unwrap());
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "{arguments:?}");
+    ran
+}
 
 #[test]
 fn mistakes_are_explained() {
@@ -27,7 +39,7 @@ fn mistakes_are_explained() {
         (&["tree", "-v", "-q", "alpine"], &["--verbose", "--quiet"]),
         (&["manifest", "--json", "alpine"], &["--json"]),
         (&["resolve", "--ca-file", "/no/such/file", "alpine"], &["--ca-file /no/such/file", "No such file"]),
-        (&["resolve", "--ca-file", "Cargo.toml", "alpine"], &["--ca-file Cargo.toml", "no certificate"]),
+        (&["resolve", "--ca-file", "text", "alpine"], &["--ca-file text", "no certificate"]),
         (&["tree", "--retries", "-1", "alpine"], &["'-1'", "from 0 to 100"]),
         (&["tree", "--timeout", "-1", "alpine"], &["'-1'", "greater than 0"]),
         (&["tree", "./mirror"], &["a path, not a reference", "ocip tree oci:./mirror\n"]),
