@@ -1,6 +1,6 @@
 //! The source of a pull, which may be swapped with its destination.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use oci_proto::Reference;
@@ -14,13 +14,13 @@ const COPY: &str = "copy a layout's directory, for example with `cp -r`";
 /// Parses the reference of a pull into a directory.
 pub(crate) fn pull_source(name: &OsStr, directory: &Path) -> Result<Reference, Mistake> {
     let target = directory.as_os_str();
-    if is_layout(target)
-        && let Ok(layout) = LayoutReference::parse(target)
-    {
-        return Err(Mistake::new(
-            "the destination is a directory, without `oci:`, and the reference gives the tag",
-        )
-        .instead(target, layout.directory()));
+    if is_layout(target) {
+        let mistake =
+            Mistake::new("the destination is a directory, without `oci:`, and the reference gives the tag");
+        return Err(match LayoutReference::parse(target) {
+            Ok(layout) => mistake.instead(target, layout.directory()),
+            Err(_) => mistake,
+        });
     }
     if let Some(layout) = path_of(name) {
         if is_reference(directory) {
@@ -33,6 +33,9 @@ pub(crate) fn pull_source(name: &OsStr, directory: &Path) -> Result<Reference, M
             return Err(Mistake::new(error).with_hint(COPY));
         }
     }
+    if let Some(mistake) = with_colon(directory) {
+        return Err(mistake);
+    }
     // The image of this name may have been pulled into a directory of this name.
     if name != target && layout_at(name).is_some() {
         let error = format!("pull copies from a registry, but {} is an image layout on disk", name.display());
@@ -43,6 +46,22 @@ pub(crate) fn pull_source(name: &OsStr, directory: &Path) -> Result<Reference, M
         });
     }
     registry_reference(name.to_owned())
+}
+
+/// A new directory that `oci:DIR` could not name.
+fn with_colon(directory: &Path) -> Option<Mistake> {
+    let name = directory.file_name().filter(|name| name.as_encoded_bytes().contains(&b':'))?;
+    if directory.exists() {
+        return None;
+    }
+    let mistake =
+        Mistake::new("the name of the directory must not contain a colon; the reference gives the tag");
+    let mut prefixed = OsString::from(LayoutReference::PREFIX);
+    prefixed.push(name);
+    Some(match LayoutReference::parse(&prefixed) {
+        Ok(layout) => mistake.instead(directory, directory.with_file_name(layout.directory())),
+        Err(_) => mistake,
+    })
 }
 
 /// The path that a text means if it is not a reference.
