@@ -120,7 +120,7 @@ impl Client {
         };
         pulled.map_err(|error| match error {
             PullError::Registry(error) => self.failure(&error, name),
-            PullError::Layout(error) => Failure::of_layout(&error),
+            PullError::Layout(error) => Failure::of_writing(&error),
             error => Failure::failed(error),
         })
     }

@@ -99,6 +99,23 @@ impl Failure {
         }
     }
 
+    /// Converts an error of writing a layout.
+    pub(crate) fn of_writing(error: &LayoutError) -> Self {
+        let failure = Self::of_layout(error);
+        let path = error.path();
+        match error.kind() {
+            // Without it the directory is not a layout, or has no roots.
+            LayoutErrorKind::NotAFile(_) if path.ends_with("oci-layout") || path.ends_with("index.json") => {
+                failure.with_hint(format!("replace {} with a regular file", path.display()))
+            }
+            // The next pull writes it again.
+            LayoutErrorKind::NotAFile(_) | LayoutErrorKind::NotADirectory(_) => {
+                failure.with_hint(format!("remove {}", path.display()))
+            }
+            _ => failure,
+        }
+    }
+
     /// Converts an error of opening the layout in a directory.
     pub(crate) fn of_opening(error: &LayoutError, directory: &Path) -> Self {
         let failure = Self::of_layout(error);

@@ -163,7 +163,10 @@ impl Directory {
     /// Moves a file to another directory, where it replaces a file or a link.
     pub(crate) fn rename(&self, name: &str, to: &Self, new: &str) -> Result<(), LayoutError> {
         let renamed = self.handle.rename(name.as_ref(), &to.handle, new.as_ref());
-        renamed.map_err(|error| to.wrong(new, error))?;
+        renamed.map_err(|error| match to.found(new) {
+            Ok((kind @ FileKind::Directory, _)) => to.wrong(new, LayoutErrorKind::NotAFile(kind.describe())),
+            _ => to.wrong(new, error),
+        })?;
         self.trace.note("from", &self.path, name);
         self.trace.note("to", &to.path, new);
         Ok(())

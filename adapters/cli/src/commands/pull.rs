@@ -26,7 +26,7 @@ pub(crate) fn run(command: &PullArgs, common: &CommonArgs, out: &mut impl Write)
     let reported = display.clone();
     let durability = if command.no_sync { Durability::Unsynced } else { Durability::Synced };
     let mut destination = LayoutDestination::at(&command.directory, durability)
-        .map_err(|error| Failure::of_layout(&error))?
+        .map_err(|error| Failure::of_writing(&error))?
         .on_progress(move |progress| reported.report(progress));
     if command.verify {
         destination = destination.verifying();

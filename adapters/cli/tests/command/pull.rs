@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use oci_proto::layout::blob_path;
 use oci_proto::server::{Flavour, Memory};
 use oci_proto::{Algorithm, Digest};
 use tempfile::TempDir;
@@ -49,6 +50,61 @@ fn partial_blobs_of_other_pulls_are_reported() {
         ocip(&["check", home.path().to_str().unwrap()]),
     ] {
         assert!(ran.succeeded().stderr.contains(&expected), "no `{expected}`");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_in_the_way_of_a_pull_is_to_be_removed() {
+    use std::os::unix::fs::symlink;
+    use std::process::Command;
+
+    let (memory, root) = Memory::sample();
+    let name = format!("{}/demo", registry(&memory, &root));
+    let work = ".oci-proto-partial";
+    let lock = format!("{work}/lock");
+    let document = blob_path(&root.digest);
+    let in_the_way: [fn(&Path); 4] = [
+        |path| fs::create_dir(path).unwrap(),
+        |path| symlink("elsewhere", path).unwrap(),
+        |path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success()),
+        |path| fs::write(path, "").unwrap(),
+    ];
+    for adapter in ADAPTERS {
+        for (path, kinds) in
+            [(&*lock, &in_the_way[..3]), (work, &in_the_way[1..]), (&document, &in_the_way[..1])]
+        {
+            for place in kinds {
+                let home = TempDir::new().unwrap();
+                pull(adapter, &[&name], home.path()).succeeded();
+                let path = home.path().join(path);
+                // A blob is replaced.
+                let _ = fs::remove_file(&path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                place(&path);
+                let shown = path.display();
+                let hint = format!("hint: remove {shown}\n");
+                let error = format!("error: {shown}: expected a ");
+                pull(adapter, &[&name], home.path()).failed(1, &[&error, &hint]);
+                if path.is_dir() { fs::remove_dir(&path) } else { fs::remove_file(&path) }.unwrap();
+                pull(adapter, &[&name], home.path()).succeeded();
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_directory_in_place_of_a_file_of_a_layout_is_to_be_replaced() {
+    let name = format!("{}/demo", sample());
+    for file in ["oci-layout", "index.json"] {
+        let home = TempDir::new().unwrap();
+        pull("tokio", &[&name], home.path()).succeeded();
+        let path = home.path().join(file);
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        let hint = format!("hint: replace {} with a regular file\n", path.display());
+        pull("tokio", &[&name], home.path()).failed(1, &["expected a file, found a directory", &hint]);
     }
 }
 
@@ -124,7 +180,7 @@ fn existing_documents_are_verified_and_other_content_on_request() {
     let layer = Digest::of(Algorithm::Sha256, b"a layer");
     for adapter in ADAPTERS {
         let home = TempDir::new().unwrap();
-        let file = |digest| home.path().join(oci_proto::layout::blob_path(digest));
+        let file = |digest| home.path().join(blob_path(digest));
         pull(adapter, &[&name], home.path()).succeeded();
         fs::write(file(&layer), "a lAyer").unwrap();
         let document = fs::read_to_string(file(&image.digest)).unwrap();
