@@ -52,8 +52,7 @@ fn a_web_page_instead_of_a_manifest() {
 #[test]
 fn a_server_that_does_not_speak_http() {
     let address = scripted(|_| b"220 mail.example ESMTP ready\r\n".to_vec());
-    on_both(&["resolve", "--retries", "0", &format!("{address}/demo")])
-        .failed(1, &["error: GET ", "hint: "]);
+    on_both(&["resolve", "--retries", "0", &format!("{address}/demo")]).failed(1, &["error: GET ", "hint: "]);
 }
 
 #[test]
