@@ -36,16 +36,28 @@ pub struct PlatformSelector {
 
 #[derive(Debug)]
 enum Root {
-    Index(Walker),
-    Image { root: Descriptor, next: Next, max_bytes: u64 },
+    Index(Box<Walker>),
+    Image(Box<SingleImage>),
+}
+
+/// A root that is an image.
+#[derive(Debug)]
+struct SingleImage {
+    root: Descriptor,
+    next: Next,
+    /// Whether the next document is requested.
+    is_requested: bool,
+    /// The maximum size of a config.
+    max_bytes: u64,
 }
 
 /// The next step at a root that is an image.
 #[derive(Debug)]
 enum Next {
-    /// A document must be fetched; the ticket is set once it is requested.
-    Manifest(Option<Ticket>),
-    Config(Descriptor, Option<Ticket>),
+    /// The root's manifest must be fetched.
+    Manifest,
+    /// The config must be fetched.
+    Config(Descriptor),
     /// The platform is known, if there is one.
     Done(Result<Option<Platform>, Error>),
 }
@@ -58,75 +70,47 @@ impl PlatformSelector {
     /// time.
     pub fn new(root: Descriptor, platform: &Platform, limits: &Limits, window: usize) -> Self {
         let root = if root.media_type.kind() == Kind::Image && root.platform.is_none() {
-            Root::Image { root, next: Next::Manifest(None), max_bytes: limits.manifest_bytes }
+            let max_bytes = limits.manifest_bytes;
+            Root::Image(Box::new(SingleImage { root, next: Next::Manifest, is_requested: false, max_bytes }))
         } else {
-            Root::Index(Walker::of_indexes(root, limits, window))
+            Root::Index(Box::new(Walker::of_indexes(root, limits, window)))
         };
         Self { asked: platform.clone(), root, best: None, offered: Vec::new() }
     }
 
     /// Returns the next document to fetch; see [`Walker::want`]. A config is fetched like a blob.
     pub fn want(&mut self) -> Option<Wanted> {
-        let (root, next) = match &mut self.root {
-            Root::Index(walker) => return walker.want(),
-            Root::Image { root, next, .. } => (root, next),
-        };
-        let (descriptor, ticket, number) = match next {
-            Next::Manifest(ticket) => (&*root, ticket, 0),
-            Next::Config(config, ticket) => (&*config, ticket, 1),
-            Next::Done(_) => return None,
-        };
-        let descriptor = descriptor.clone();
-        let new = Ticket(number);
-        ticket.replace(new).is_none().then_some(Wanted { ticket: new, descriptor })
+        match &mut self.root {
+            Root::Index(walker) => walker.want(),
+            Root::Image(image) => image.want(),
+        }
     }
 
     /// Supplies a document; see [`Walker::supply`]. The content type of a config is ignored.
     pub fn supply(&mut self, ticket: Ticket, bytes: Bytes, content_type: Option<&str>) {
-        let (root, next, max_bytes) = match &mut self.root {
-            Root::Index(walker) => return walker.supply(ticket, bytes, content_type),
-            Root::Image { root, next, max_bytes } => (root, next, *max_bytes),
-        };
-        *next = match next {
-            Next::Manifest(wanted) if *wanted == Some(ticket) => {
-                match Manifest::verified(bytes, root, content_type) {
-                    Ok(manifest) => Next::after_manifest(&manifest, max_bytes),
-                    Err(cause) => Next::Done(Err(Error::of_document(&root.digest, cause))),
-                }
-            }
-            Next::Config(config, wanted) if *wanted == Some(ticket) => {
-                match Expectation::from(&*config).verify(&bytes) {
-                    Ok(()) => Next::Done(Ok(Platform::of_config(&bytes))),
-                    Err(cause) => Next::Done(Err(Error::of_document(&config.digest, cause))),
-                }
-            }
-            _ => return,
-        };
+        match &mut self.root {
+            Root::Index(walker) => walker.supply(ticket, bytes, content_type),
+            Root::Image(image) => image.settle(ticket, |image| image.read(bytes, content_type)),
+        }
     }
 
     /// Reports that a document does not exist. The images of a missing index cannot be selected.
     pub fn supply_missing(&mut self, ticket: Ticket) {
-        let (root, next) = match &mut self.root {
-            Root::Index(walker) => return walker.supply_missing(ticket),
-            Root::Image { root, next, .. } => (root, next),
-        };
-        let missing = match next {
-            Next::Manifest(wanted) if *wanted == Some(ticket) => &*root,
-            Next::Config(config, wanted) if *wanted == Some(ticket) => &*config,
-            _ => return,
-        };
-        *next = Next::Done(Err(Error::new(Misbehaviour::Missing(missing.digest.clone()))));
+        match &mut self.root {
+            Root::Index(walker) => walker.supply_missing(ticket),
+            Root::Image(image) => image.settle(ticket, |image| {
+                let missing = image.wanted().map(|(_, wanted)| wanted.digest.clone());
+                let missing = missing.unwrap_or_else(|| image.root.digest.clone());
+                Next::Done(Err(Error::new(Misbehaviour::Missing(missing))))
+            }),
+        }
     }
 
     /// Reports that fetching a document failed. The selection fails.
     pub fn supply_error(&mut self, ticket: Ticket, error: Error) {
         match &mut self.root {
             Root::Index(walker) => walker.supply_error(ticket, error),
-            Root::Image { next, .. } => {
-                if next.ticket() == Some(ticket) {
-                    *next = Next::Done(Err(error));
-                }
-            }
+            Root::Image(image) => image.settle(ticket, |_| Next::Done(Err(error))),
         }
     }
 
@@ -134,7 +118,7 @@ impl PlatformSelector {
     pub(crate) fn supply_manifest(&mut self, ticket: Ticket, digest: &Digest, manifest: Manifest) {
         match &mut self.root {
             Root::Index(walker) => walker.supply_manifest(ticket, digest, manifest),
-            Root::Image { .. } => self.supply(ticket, manifest.bytes().clone(), None),
+            Root::Image(_) => self.supply(ticket, manifest.bytes().clone(), None),
         }
     }
 
@@ -142,7 +126,7 @@ impl PlatformSelector {
     pub(crate) fn supply_root(&mut self, manifest: Manifest) {
         match &mut self.root {
             Root::Index(walker) => walker.supply_root(manifest),
-            Root::Image { next, max_bytes, .. } => *next = Next::after_manifest(&manifest, *max_bytes),
+            Root::Image(image) => image.next = Next::after_manifest(&manifest, image.max_bytes),
         }
     }
 
@@ -154,15 +138,15 @@ impl PlatformSelector {
         loop {
             let walker = match &mut self.root {
                 Root::Index(walker) => walker,
-                Root::Image { root, next: Next::Done(platform), .. } => {
-                    let (root, platform) = (root.clone(), platform.clone());
+                Root::Image(image) => {
+                    let Next::Done(platform) = &image.next else { return None };
+                    let (root, platform) = (image.root.clone(), platform.clone());
                     match platform {
                         Ok(platform) => self.consider(platform.as_ref(), root),
                         Err(error) => return Some(Err(error)),
                     }
                     break;
                 }
-                Root::Image { .. } => return None,
             };
             match walker.next_step() {
                 Ok(WalkStep::Node(node)) => {
@@ -204,6 +188,48 @@ impl PlatformSelector {
     }
 }
 
+impl SingleImage {
+    fn want(&mut self) -> Option<Wanted> {
+        if std::mem::replace(&mut self.is_requested, true) {
+            return None;
+        }
+        let (ticket, descriptor) = self.wanted()?;
+        Some(Wanted { ticket, descriptor: descriptor.clone() })
+    }
+
+    /// Returns the next document, and its ticket.
+    fn wanted(&self) -> Option<(Ticket, &Descriptor)> {
+        match &self.next {
+            Next::Manifest => Some((Ticket(0), &self.root)),
+            Next::Config(config) => Some((Ticket(1), config)),
+            Next::Done(_) => None,
+        }
+    }
+
+    /// Moves on if the ticket is that of the requested document.
+    fn settle(&mut self, ticket: Ticket, next: impl FnOnce(&Self) -> Next) {
+        if self.is_requested && self.wanted().is_some_and(|(wanted, _)| wanted == ticket) {
+            self.next = next(self);
+            self.is_requested = false;
+        }
+    }
+
+    /// Reads the requested document.
+    fn read(&self, bytes: Bytes, content_type: Option<&str>) -> Next {
+        let (document, next) = match &self.next {
+            Next::Config(config) => {
+                let verified = Expectation::from(config).verify(&bytes);
+                (config, verified.map(|()| Next::Done(Ok(Platform::of_config(&bytes)))))
+            }
+            Next::Manifest | Next::Done(_) => {
+                let manifest = Manifest::verified(bytes, &self.root, content_type);
+                (&self.root, manifest.map(|manifest| Next::after_manifest(&manifest, self.max_bytes)))
+            }
+        };
+        next.unwrap_or_else(|cause| Next::Done(Err(Error::of_document(&document.digest, cause))))
+    }
+}
+
 impl Next {
     /// Wants the config of an image, if it can state a platform.
     fn after_manifest(manifest: &Manifest, max_bytes: u64) -> Self {
@@ -220,14 +246,7 @@ impl Next {
             Some(data) if Expectation::from(&config).verify(data).is_ok() => {
                 Self::Done(Ok(Platform::of_config(data)))
             }
-            _ => Self::Config(config, None),
-        }
-    }
-
-    fn ticket(&self) -> Option<Ticket> {
-        match self {
-            Self::Manifest(ticket) | Self::Config(_, ticket) => *ticket,
-            Self::Done(_) => None,
+            _ => Self::Config(config),
         }
     }
 }

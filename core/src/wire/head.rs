@@ -23,7 +23,7 @@ pub(crate) fn content_type(headers: &HeaderMap) -> Result<Option<&str>, Misbehav
         text(value).split(';').next().unwrap_or_default().trim()
     }
     let same = |first: &_, second: &_| essence(first).eq_ignore_ascii_case(essence(second));
-    Ok(single(headers, CONTENT_TYPE, "Content-Type", same)?.map(text))
+    Ok(single_by(headers, CONTENT_TYPE, "Content-Type", same)?.map(text))
 }
 
 /// Returns the digest that the registry announces, if it can be verified. An empty header counts as absent.
@@ -33,9 +33,7 @@ pub(crate) fn announced_digest(headers: &HeaderMap) -> Result<Option<Digest>, Mi
     const NAME: &str = "Docker-Content-Digest";
     const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
     let unusable = |problem: String| Misbehaviour::Header { name: NAME, problem };
-    let Some(value) = single(headers, DIGEST, NAME, |first, second| first == second)? else {
-        return Ok(None);
-    };
+    let Some(value) = single(headers, DIGEST, NAME)? else { return Ok(None) };
     let text = value.to_str().map_err(|_| unusable("it is not text".to_owned()))?.trim();
     if text.is_empty() {
         return Ok(None);
@@ -49,6 +47,14 @@ pub(crate) fn announced_digest(headers: &HeaderMap) -> Result<Option<Digest>, Mi
 ///
 /// Source: RFC 9110, section 5.3.
 pub(crate) fn single<'a>(
+    headers: &'a HeaderMap,
+    key: impl AsHeaderName,
+    name: &'static str,
+) -> Result<Option<&'a HeaderValue>, Misbehaviour> {
+    single_by(headers, key, name, |first, second| first == second)
+}
+
+fn single_by<'a>(
     headers: &'a HeaderMap,
     key: impl AsHeaderName,
     name: &'static str,

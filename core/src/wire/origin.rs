@@ -78,7 +78,7 @@ impl Base {
 ///
 /// Source: RFC 9110, section 10.2.2.
 pub(crate) fn redirect(from: &Uri, headers: &HeaderMap, plain_http: PlainHttp) -> Result<Uri, Misbehaviour> {
-    let location = single(headers, LOCATION, "Location", |first, second| first == second)?;
+    let location = single(headers, LOCATION, "Location")?;
     let location = location.ok_or_else(|| unusable("Location", &"it is missing"))?;
     let to = resolve(from, location.as_bytes())?;
     if to.scheme() == Some(&Scheme::HTTP) {

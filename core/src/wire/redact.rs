@@ -25,10 +25,10 @@ struct Shown {
     urls: VecDeque<(Uri, UrlKind)>,
 }
 
-impl Redactor {
-    /// The number of headers, and of URLs, that are remembered. The oldest is dropped.
-    const MAX: usize = 16;
+/// The number of headers, and of URLs, that are remembered. The oldest is dropped.
+const MAX_SHOWN: usize = 16;
 
+impl Redactor {
     /// The number of values in a query that are recognized. Signed URLs have about ten.
     const MAX_VALUES: usize = 64;
 
@@ -38,24 +38,13 @@ impl Redactor {
             self.add_header(header);
         }
         if uri.query().is_some() {
-            let Shown { urls, .. } = &mut **self.0.get_or_insert_default();
-            if urls.len() == Self::MAX {
-                urls.pop_front();
-            }
-            urls.push_back((uri.clone(), kind));
+            push_new(&mut self.0.get_or_insert_default().urls, &(uri.clone(), kind));
         }
     }
 
     /// Adds an Authorization header.
     pub(crate) fn add_header(&mut self, header: &HeaderValue) {
-        let Shown { headers, .. } = &mut **self.0.get_or_insert_default();
-        if headers.contains(header) {
-            return;
-        }
-        if headers.len() == Self::MAX {
-            headers.pop_front();
-        }
-        headers.push_back(header.clone());
+        push_new(&mut self.0.get_or_insert_default().headers, header);
     }
 
     /// Returns all forms of the secrets.
@@ -85,6 +74,17 @@ impl Redactor {
         forms.dedup();
         forms.into_iter().collect()
     }
+}
+
+/// Adds a value unless it is known.
+fn push_new<T: Clone + PartialEq>(known: &mut VecDeque<T>, value: &T) {
+    if known.contains(value) {
+        return;
+    }
+    if known.len() == MAX_SHOWN {
+        known.pop_front();
+    }
+    known.push_back(value.clone());
 }
 
 /// The length in bytes of the shortest form that is redacted. Shorter ones would match ordinary words by chance and are
@@ -439,7 +439,11 @@ mod tests {
             redactor.add_header(&header);
         }
         check(&redactor, &[("signature-1099, token-1099", "REDACTED, REDACTED")]);
+        // A URL that is requested again and again does not displace others.
+        let again = "https://h/?a=signature-1099".parse().unwrap();
+        (0..100).for_each(|_| redactor.add(None, &again, UrlKind::Other));
+        check(&redactor, &[("signature-1090", "REDACTED")]);
         let shown = redactor.0.unwrap();
-        assert_eq!((shown.headers.len(), shown.urls.len()), (Redactor::MAX, Redactor::MAX));
+        assert_eq!((shown.headers.len(), shown.urls.len()), (MAX_SHOWN, MAX_SHOWN));
     }
 }

@@ -50,7 +50,7 @@ impl BlobBody {
     pub(crate) fn part(mut want: Box<BlobWant>, headers: &HeaderMap) -> Result<Self, Cause> {
         let coding = Coding::of(headers);
         let unusable = |problem: String| Misbehaviour::Header { name: "Content-Range", problem };
-        let value = single(headers, CONTENT_RANGE, "Content-Range", |first, second| first == second)?;
+        let value = single(headers, CONTENT_RANGE, "Content-Range")?;
         let value = value.ok_or_else(|| unusable("missing".to_owned()))?;
         let answered = ContentRange::parse(value.as_bytes()).map_err(Misbehaviour::from)?;
         let offset = want.sink.offset;
