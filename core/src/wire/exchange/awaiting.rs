@@ -81,9 +81,7 @@ impl Awaiting {
                 refused.map(|()| Body::Token(Collected::new(limit))).map_err(Cause::from)
             }
             (Class::Part, Want::Blob(want)) if want.start() > 0 => match BlobBody::part(want, &headers) {
-                Err(cause @ Cause::Misbehaved(Misbehaviour::Header { .. } | Misbehaviour::Grammar(_))) => {
-                    settled(Outcome::WrongPart(cause))
-                }
+                Err(cause @ Cause::Misbehaved(_)) => settled(Outcome::WrongPart(cause)),
                 part => part.map(Body::Blob),
             },
             (Class::NothingLeft, Want::Blob(want)) if want.start() > 0 => {

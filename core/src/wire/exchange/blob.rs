@@ -62,8 +62,8 @@ impl BlobBody {
             (Some(expected), Some(announced)) if expected != announced => {
                 return Err(Misbehaviour::WrongSize { expected, announced }.into());
             }
-            (Some(expected), None) if range.end > expected => {
-                return Err(Misbehaviour::TooLong { expected }.into());
+            (Some(end), None) if range.end > end => {
+                return Err(unusable(format!("`{answered}` ends after the content's {end} bytes")).into());
             }
             (None, Some(total)) if total > want.limit => {
                 return Err(LimitExceeded::BlobBytes(want.limit).into());
