@@ -188,7 +188,10 @@ pub(super) fn registry_reference(text: OsString) -> Result<Reference, Mistake> {
     };
     match instead.parse::<Reference>() {
         // The text after a password is not a digest, even if it has the form of one.
-        Ok(reference) if reference.digest().is_none_or(|digest| digest.algorithm().is_some()) => {
+        Ok(reference)
+            if reference.digest().is_none_or(|digest| digest.algorithm().is_some())
+                && mistake(&instead).is_none() =>
+        {
             Err(Mistake::new(format!("`{text}` is a URL, but a reference has no scheme"))
                 .instead(&text, instead))
         }
@@ -204,7 +207,8 @@ fn corrected(text: &str) -> Option<String> {
     // A tag may have upper-case letters.
     let lower_case = if text.contains([':', '@']) { None } else { Some(text.to_lowercase()) };
     let mut candidates = [trimmed, with_digest].into_iter().chain(lower_case);
-    candidates.find(|candidate| candidate != text && candidate.parse::<Reference>().is_ok())
+    let is_correct = |text: &str| mistake(text).is_none() && text.parse::<Reference>().is_ok();
+    candidates.find(|candidate| candidate != text && is_correct(candidate))
 }
 
 /// The reference that a URL of a registry's API is for, without its scheme. Errors show such URLs.

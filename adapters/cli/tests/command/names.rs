@@ -108,6 +108,16 @@ fn other_mistaken_names_have_hints() {
     in_home(&home, &["check", "plain"]).failed(1, &["plain/oci-layout: not found"]);
 }
 
+#[test]
+fn a_registry_alone_is_not_suggested() {
+    let home = home();
+    for name in ["ghcr.io/", "localhost:5000/", "https://ghcr.io", "https://localhost:5000/"] {
+        let ran = in_home(&home, &["tree", name]);
+        ran.failed(2, &["error: "]);
+        assert!(!ran.stderr.contains("did you mean"), "{}", ran.stderr);
+    }
+}
+
 /// What is refused above, only if it is a mistake.
 #[test]
 fn names_that_are_meant_are_accepted() {
