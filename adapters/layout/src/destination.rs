@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
@@ -258,11 +257,7 @@ impl LayoutDestination {
     fn has(&self, descriptor: &Descriptor) -> Result<bool, LayoutError> {
         let writer = self.writer()?;
         let layout = writer.layout();
-        let is_valid = || {
-            let blob = layout.blob(&descriptor.digest, Some(descriptor.size));
-            blob.is_ok_and(|mut blob| io::copy(&mut blob, &mut io::sink()).is_ok())
-        };
-        Ok(layout.has(descriptor) && (!self.verifies || is_valid()))
+        Ok(if self.verifies { layout.verify(descriptor).is_ok() } else { layout.has(descriptor) })
     }
 
     /// The writer of a blob, created for its first bytes.
