@@ -81,7 +81,7 @@ impl LayoutDestination {
     /// written before the pull has resolved its root.
     ///
     /// # Errors
-    /// The directory has other files.
+    /// The directory has other files, is not a directory, cannot be read, or has an invalid `oci-layout`.
     pub fn at(directory: impl Into<PathBuf>, durability: Durability) -> Result<Self, LayoutError> {
         let directory = directory.into();
         match Directory::open(&directory) {

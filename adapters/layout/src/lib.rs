@@ -1,5 +1,4 @@
-//! Reads, checks and writes OCI image layouts on disk with [`oci_proto`], using blocking file I/O of the
-//! standard library.
+//! Reads, checks and writes OCI image layouts on disk with [`oci_proto`], using blocking file I/O.
 //!
 //! ```
 //! use oci_proto_layout::oci_proto::layout::Root;
