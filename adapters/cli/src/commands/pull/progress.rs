@@ -39,8 +39,6 @@ struct State {
     counts: Counts,
     /// The blobs that are in progress.
     blobs: BTreeMap<Digest, Blob>,
-    /// Bytes of blobs that the layout has.
-    done: u64,
     /// Bytes of all blobs known so far.
     known: u64,
     bars: Option<Bars>,
@@ -66,7 +64,6 @@ impl ProgressDisplay {
         let state = State {
             counts: Counts::default(),
             blobs: BTreeMap::new(),
-            done: 0,
             known: 0,
             bars,
             last_line: Instant::now(),
@@ -100,7 +97,6 @@ impl ProgressDisplay {
         if let Some(bars) = state.bars.take() {
             bars.blobs.values().chain([&bars.total]).for_each(Bar::clear);
         }
-        state.counts.bytes = state.done;
         mem::take(&mut state.counts)
     }
 
@@ -115,7 +111,7 @@ impl State {
         let Some(blob) = self.blobs.get_mut(digest) else { return };
         let size = blob.size;
         blob.done += bytes;
-        self.done += bytes;
+        self.counts.bytes += bytes;
         let done = blob.done;
         let Some(bars) = &mut self.bars else { return };
         bars.total.add_fetched(fetched);
@@ -131,7 +127,7 @@ impl State {
 
     fn restarted(&mut self, digest: &Digest) {
         let Some(blob) = self.blobs.get_mut(digest) else { return };
-        self.done -= mem::take(&mut blob.done);
+        self.counts.bytes -= mem::take(&mut blob.done);
         let size = blob.size;
         if let Some(bar) = self.bars.as_ref().and_then(|bars| bars.blobs.get(digest)) {
             bar.set(0, size);
@@ -150,10 +146,10 @@ impl State {
 
     fn draw(&mut self, quiet: bool) {
         if let Some(bars) = &self.bars {
-            bars.total.set(self.done, self.known);
+            bars.total.set(self.counts.bytes, self.known);
         } else if !quiet && self.last_line.elapsed() >= PERIOD {
             self.last_line = Instant::now();
-            print_line(format_args!("{} of {}", DecimalBytes(self.done), DecimalBytes(self.known)));
+            print_line(format_args!("{} of {}", DecimalBytes(self.counts.bytes), DecimalBytes(self.known)));
         }
     }
 }
