@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use oci_proto::layout::NoRoot;
+use oci_proto::layout::{INDEX, MARKER, NoRoot};
 use oci_proto::{Cause, Error, InvalidRequest, Reference};
 use oci_proto_layout::{LayoutError, LayoutErrorKind};
 
@@ -79,10 +79,10 @@ impl Failure {
             LayoutErrorKind::Root(NoRoot::Ambiguous { .. }) => {
                 failure.with_hint("select one of these with oci:DIR:NAME or oci:DIR@DIGEST")
             }
-            LayoutErrorKind::TooLarge(_) if error.path().ends_with("index.json") => {
+            LayoutErrorKind::TooLarge(_) if error.path().ends_with(INDEX) => {
                 failure.with_hint("remove roots from it, or move some of them to another layout")
             }
-            LayoutErrorKind::Missing if error.path().ends_with("oci-layout") => {
+            LayoutErrorKind::Missing if error.path().ends_with(MARKER) => {
                 failure.with_hint("a directory without this file is not an image layout; check the path")
             }
             LayoutErrorKind::Size { .. }
@@ -105,7 +105,7 @@ impl Failure {
         let path = error.path();
         match error.kind() {
             // Without it the directory is not a layout, or has no roots.
-            LayoutErrorKind::NotAFile(_) if path.ends_with("oci-layout") || path.ends_with("index.json") => {
+            LayoutErrorKind::NotAFile(_) if path.ends_with(MARKER) || path.ends_with(INDEX) => {
                 failure.with_hint(format!("replace {} with a regular file", path.display()))
             }
             // The next pull writes it again.
