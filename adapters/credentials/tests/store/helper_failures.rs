@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use oci_proto_credentials::Store;
 
-use crate::support::{TestDirectory, message, query};
+use crate::support::{TestDirectory, assert_ends, message, query, runs};
 
 fn place(script: &str) -> TestDirectory {
     TestDirectory::with_config("{\"credsStore\": \"store\"}").helper("store", script)
@@ -205,19 +205,4 @@ fn assert_gone(place: &TestDirectory) {
     let pid = place.note("docker-credential-store.pid");
     assert!(pid.parse::<u32>().is_ok(), "{pid:?}");
     assert!(!Path::new("/proc").join(&pid).exists(), "{pid} still exists");
-}
-
-/// Asserts that a process, if there is one, ends.
-#[track_caller]
-fn assert_ends(pid: &str) {
-    let until = Instant::now() + Duration::from_secs(5);
-    while !pid.is_empty() && runs(pid) {
-        assert!(Instant::now() < until, "{pid} still runs");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// Whether a process runs. A zombie, for which only its parent can wait, does not count.
-fn runs(pid: &str) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }

@@ -5,6 +5,8 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as STANDARD;
@@ -103,4 +105,19 @@ pub(crate) fn config(logins: &[(&str, &str)]) -> String {
     let entries: Vec<_> =
         logins.iter().map(|(key, login)| format!("{key:?}: {{\"auth\": \"{}\"}}", base64(login))).collect();
     format!("{{\"auths\": {{{}}}}}", entries.join(", "))
+}
+
+/// Asserts that a process, if there is one, ends.
+#[track_caller]
+pub(crate) fn assert_ends(pid: &str) {
+    let until = Instant::now() + Duration::from_secs(5);
+    while !pid.is_empty() && runs(pid) {
+        assert!(Instant::now() < until, "{pid} still runs");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether a process runs. A zombie, for which only its parent can wait, does not count.
+pub(crate) fn runs(pid: &str) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
