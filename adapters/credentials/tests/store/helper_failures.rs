@@ -137,6 +137,8 @@ fn running_helpers_can_be_killed() {
             thread::sleep(Duration::from_millis(5));
         }
         store.for_client().kill_helpers();
+        // A killed process ends a little later.
+        thread::sleep(Duration::from_millis(200));
         assert!(runs(&place.note("docker-credential-store.pid")), "another client's helper was killed");
         store.clone().kill_helpers();
         looking_up.join().unwrap()
