@@ -73,24 +73,25 @@ impl Directory {
         Ok(Self { path: self.join(name).into(), handle: Arc::new(handle), trace: self.trace.clone() })
     }
 
-    /// Opens a directory in this one, which is made if it does not exist.
-    pub(crate) fn make_directory(&self, name: &str) -> Result<Self, LayoutError> {
+    /// Opens a directory in this one, which is made if it does not exist. Also returns whether it was made.
+    pub(crate) fn make_directory(&self, name: &str) -> Result<(Self, bool), LayoutError> {
         // Opened first: it usually exists, and making one waits for other writers in this directory.
         match self.directory(name) {
-            Err(error) if error.is_missing() => match self.handle.make_directory(name.as_ref()) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(self.wrong(name, error)),
-                made => {
-                    if made.is_ok() {
-                        self.trace.note("make", &self.path, name);
-                    }
-                    self.directory(name)
-                }
-            },
-            opened => opened,
+            Err(error) if error.is_missing() => {}
+            opened => return Ok((opened?, false)),
         }
+        let is_made = match self.handle.make_directory(name.as_ref()) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(error) => return Err(self.wrong(name, error)),
+        };
+        if is_made {
+            self.trace.note("make", &self.path, name);
+        }
+        Ok((self.directory(name)?, is_made))
     }
 
-    /// What a name stands for, and its size. Nothing is opened.
+    /// The kind and the size of what has this name. Nothing is opened.
     pub(crate) fn found(&self, name: &str) -> Result<(FileKind, u64), LayoutError> {
         self.handle.found(name.as_ref()).map_err(|error| self.wrong(name, error))
     }

@@ -24,7 +24,7 @@ pub(super) struct Lock {
 impl Lock {
     pub(super) fn take(layout: &Directory) -> Result<Self, LayoutError> {
         for _ in 0..ATTEMPTS {
-            let work = layout.make_directory(WORK)?;
+            let (work, _) = layout.make_directory(WORK)?;
             let file = match work.create_new(LOCK) {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

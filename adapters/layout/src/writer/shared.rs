@@ -66,14 +66,11 @@ impl Shared {
 
     /// Opens a directory, which is made if it does not exist.
     pub(super) fn make_directory(&self, parent: &Directory, name: &str) -> Result<Directory, LayoutError> {
-        match parent.directory(name) {
-            Err(error) if error.is_missing() => {
-                let made = parent.make_directory(name)?;
-                self.sync(parent)?;
-                Ok(made)
-            }
-            opened => opened,
+        let (directory, is_made) = parent.make_directory(name)?;
+        if is_made {
+            self.sync(parent)?;
         }
+        Ok(directory)
     }
 
     /// Syncs a directory if the writer is durable.
