@@ -57,8 +57,8 @@ impl Helpers {
     }
 }
 
-/// Finds a program in the directories of `PATH`. Relative ones, also empty ones, are skipped: what they lead
-/// to depends on the working directory, whose content may be another's.
+/// Finds a program in the directories of `PATH`. Relative and empty entries are skipped: they depend on the
+/// working directory, whose files others may control.
 fn find(program: &str, path: &OsStr) -> Option<PathBuf> {
     let name = format!("{program}{}", env::consts::EXE_SUFFIX);
     let directories = env::split_paths(path).filter(|directory| directory.is_absolute());

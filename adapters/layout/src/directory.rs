@@ -91,7 +91,7 @@ impl Directory {
         Ok((self.directory(name)?, is_made))
     }
 
-    /// The kind and the size of what has this name. Nothing is opened.
+    /// The kind and size of a file, which is not opened.
     pub(crate) fn found(&self, name: &str) -> Result<(FileKind, u64), LayoutError> {
         self.handle.found(name.as_ref()).map_err(|error| self.wrong(name, error))
     }

@@ -118,7 +118,7 @@ fn a_registry_alone_is_not_suggested() {
     }
 }
 
-/// What is refused above, only if it is a mistake.
+/// Names like those above that are no mistake.
 #[test]
 fn names_that_are_meant_are_accepted() {
     let home = home();

@@ -55,7 +55,7 @@ fn partial_blobs_of_other_pulls_are_reported() {
 
 #[cfg(unix)]
 #[test]
-fn what_is_in_the_way_of_a_pull_is_to_be_removed() {
+fn the_hint_names_the_path_that_is_in_the_way_of_a_pull() {
     use std::os::unix::fs::symlink;
     use std::process::Command;
 
@@ -95,7 +95,7 @@ fn what_is_in_the_way_of_a_pull_is_to_be_removed() {
 
 #[cfg(unix)]
 #[test]
-fn a_directory_in_place_of_a_file_of_a_layout_is_to_be_replaced() {
+fn the_hint_names_the_file_of_a_layout_that_is_a_directory() {
     let name = format!("{}/demo", sample());
     for file in ["oci-layout", "index.json"] {
         let home = TempDir::new().unwrap();
@@ -159,7 +159,7 @@ fn a_missing_tag_fails_the_pull_and_creates_nothing() {
     }
 }
 
-/// Which layouts are durable, `writer::tests` of the layout crate shows.
+/// `writer::tests` in the layout crate tests that files are synced.
 #[test]
 fn a_pull_without_sync_writes_the_same_layout() {
     let address = sample();

@@ -74,7 +74,7 @@ fn manifest_writes_the_exact_bytes() {
     assert_eq!(ran.stderr, "");
 }
 
-/// On a terminal, `terminal::digests_are_shortened_on_a_terminal` shows.
+/// For a terminal, see `terminal::digests_are_shortened_on_a_terminal`.
 #[test]
 fn tree_prints_whole_digests_in_a_pipe() {
     let mut memory = Memory::new();

@@ -1,13 +1,13 @@
-//! What names in a directory stand for.
+//! Kinds of files, and of access to them.
 
-/// Whether a file is opened for reading alone, or also for writing.
+/// Whether a file is opened only for reading, or also for writing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     Read,
     Write,
 }
 
-/// What a name stands for.
+/// The kind of a file; a directory is one too.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileKind {
     File,
