@@ -259,10 +259,11 @@ fn mistake(text: &str) -> Option<Mistake> {
             "`{transport}` is not supported; only registries and image layouts (`oci:DIR`) are"
         )));
     }
-    let registry = text.split('@').next().unwrap_or_default();
+    let registry = text.split('@').next().unwrap_or_default().trim_end_matches(':');
     let host = registry.split(':').next().unwrap_or_default();
     if !text.contains('/') && (host == "localhost" || host.contains('.')) {
         // Docker reads it as an image on Docker Hub, but no image there has such a name.
+        let text = text.trim_end_matches(':');
         let mistake = Mistake::new(format!("the repository is missing: `{registry}` is a registry"));
         let is_local = host == "localhost" || host.parse::<IpAddr>().is_ok();
         return Some(mistake.with_hint(if is_local {

@@ -93,6 +93,8 @@ impl OutputFile {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
+        // The error of a temporary file would contain its name.
+        fs::metadata(directory).map_err(usage)?;
         let file = incomplete::create(|| builder.tempfile_in(directory)).map_err(usage)?;
         Ok(Self::Fresh(file, name))
     }

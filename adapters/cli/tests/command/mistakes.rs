@@ -165,7 +165,9 @@ fn output_must_be_a_file_in_an_existing_directory() {
     let path = directory.path().to_str().unwrap();
     ocip(&["blob", "-o", path, &format!("alpine@{digest}")]).failed(2, &["--output", path, "directory"]);
     let lost = format!("{path}/no/such/directory/layer");
-    ocip(&["blob", "-o", &lost, &format!("alpine@{digest}")]).failed(2, &["--output", &lost]);
+    let ran = ocip(&["blob", "-o", &lost, &format!("alpine@{digest}")]);
+    ran.failed(2, &["--output", &lost]);
+    assert!(!ran.stderr.contains(".part"), "{}", ran.stderr);
 }
 
 #[test]

@@ -82,6 +82,7 @@ fn other_mistaken_names_have_hints() {
     let home = home();
     for (words, hint) in [
         (&["tree", "127.0.0.1:5000"][..], "use 127.0.0.1:5000/REPOSITORY"),
+        (&["tree", "ghcr.io:"], "use ghcr.io/REPOSITORY, or docker.io/library/ghcr.io for"),
         (&["serve", "127.0.0.1:5000/app:1"], "copy it to one first: ocip pull 127.0.0.1:5000/app:1 DIR"),
         (&["tree", "--insecure", "alpine"], "use --plain-http "),
         (&["tree", "--creds", "me:pw", "alpine"], "use --username NAME with --password-stdin"),
