@@ -145,8 +145,8 @@ impl Settings {
     /// authors of clients.
     ///
     /// # Errors
-    /// A variable is not a valid proxy URL, or has an invalid entry. A system without root certificates is not an error: plain HTTP
-    /// works, and [`Roots::distrust`] explains why TLS does not.
+    /// A variable is not a valid proxy URL, or has an invalid entry. A system without root certificates is not
+    /// an error: plain HTTP works, and [`Roots::distrust`] explains why TLS does not.
     pub fn network(&self) -> Result<Network, BuildError> {
         Ok(Network {
             proxies: self.proxies.clone().map_or_else(Proxies::from_env, Ok)?,

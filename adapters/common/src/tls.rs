@@ -39,11 +39,11 @@ impl Roots {
     }
 }
 
-/// Verifies chains of certificates as rustls does. In addition, a server may present a trusted certificate
-/// itself, if that is an authority's, as `openssl req -x509` makes them; so do OpenSSL and Go.
+/// Verifies certificate chains as rustls does. Like OpenSSL and Go, it also accepts the certificate of a trusted
+/// authority from a server that presents it as its own: `openssl req -x509` makes such certificates.
 ///
-/// This does not trust more: whoever has the key of a trusted authority could issue another certificate for
-/// the same name.
+/// This does not extend trust: with the key of a trusted authority, a server could use a certificate issued for
+/// the same name just as well.
 #[derive(Debug)]
 struct Verifier {
     chains: Arc<WebPkiServerVerifier>,
