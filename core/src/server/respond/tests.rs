@@ -8,6 +8,8 @@ use crate::server::respond::*;
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::Algorithm;
 
+mod lists;
+
 const LAYER: &[u8] = b"0123456789";
 
 /// A server with one image, tagged `v1` in `a/b`.
@@ -331,126 +333,6 @@ fn write_methods_are_405() {
             assert_eq!(error_of(&response), (405, "UNSUPPORTED".into()), "{method} {target}");
             assert_eq!(response.headers().get(ALLOW).unwrap(), "GET, HEAD");
         }
-    }
-}
-
-#[test]
-fn tags_are_listed_in_order_and_in_pages() {
-    let mut scenario = Scenario::new();
-    let image = scenario.image.clone();
-    for tag in ["v3", "V9", "v2"] {
-        scenario.add("a/b", Some(tag), &image);
-    }
-    let all = scenario.get("/v2/a/b/tags/list");
-    assert_eq!(json_of(&all), json!({ "name": "a/b", "tags": ["V9", "v1", "v2", "v3"] }));
-    assert_eq!(header(&all, "link"), None);
-
-    let first = scenario.get("/v2/a/b/tags/list?n=3");
-    assert_eq!(json_of(&first)["tags"], json!(["V9", "v1", "v2"]));
-    assert_eq!(header(&first, "link"), Some("</v2/a/b/tags/list?n=3&last=v2>; rel=\"next\""));
-    let second = scenario.get("/v2/a/b/tags/list?n=3&last=v2");
-    assert_eq!(json_of(&second)["tags"], json!(["v3"]));
-    assert_eq!(header(&second, "link"), None);
-
-    assert_eq!(json_of(&scenario.get("/v2/a/b/tags/list?n=0"))["tags"], json!([]));
-    // The tag in `last` need not exist.
-    assert_eq!(json_of(&scenario.get("/v2/a/b/tags/list?last=v11"))["tags"], json!(["v2", "v3"]));
-}
-
-#[test]
-fn a_long_list_of_tags_is_served_in_pages_even_if_the_client_asks_for_all() {
-    let mut scenario = Scenario::new();
-    let image = scenario.image.clone();
-    for n in 0..TAGS {
-        scenario.add("a/b", Some(&format!("t{n:04}")), &image);
-    }
-    for (query, next) in
-        [("", "last=t0999"), ("?n=5000", "n=5000&last=t0999"), ("?n=1000", "n=1000&last=t0999")]
-    {
-        let page = scenario.get(&format!("/v2/a/b/tags/list{query}"));
-        assert_eq!(json_of(&page)["tags"].as_array().unwrap().len(), 1000, "{query}");
-        assert_eq!(
-            header(&page, "link"),
-            Some(&*format!("</v2/a/b/tags/list?{next}>; rel=\"next\"")),
-            "{query}"
-        );
-    }
-    let rest = scenario.get("/v2/a/b/tags/list?last=t0999");
-    assert_eq!((&json_of(&rest)["tags"], header(&rest, "link")), (&json!(["v1"]), None));
-}
-
-#[test]
-fn a_removed_referrer_is_not_listed() {
-    let mut scenario = Scenario::new();
-    let image = scenario.image.clone();
-    let mut artifact = |text: &[u8]| {
-        scenario.memory.add_artifact(Flavour::OCI, "text/x-note".parse().unwrap(), &[text], Some(&image))
-    };
-    let artifacts = [artifact(b"one"), artifact(b"two")];
-    for artifact in &artifacts {
-        scenario.add("a/b", None, artifact);
-    }
-    let target = format!("/v2/a/b/referrers/{}", image.digest);
-    for (removed, left) in artifacts.iter().zip([1, 0]) {
-        assert!(scenario.server.remove(&"a/b".parse().unwrap(), &removed.digest));
-        assert_eq!(json_of(&scenario.get(&target))["manifests"].as_array().unwrap().len(), left);
-    }
-}
-
-#[test]
-fn referrers_of_a_subject_are_listed_and_filtered() {
-    let mut scenario = Scenario::new();
-    let image = scenario.image.clone();
-    let sbom = "application/spdx+json".parse::<MediaType>().unwrap();
-    let artifact = scenario.memory.add_artifact(Flavour::OCI, sbom, &[b"{}"], Some(&image));
-    let annotated = json!({
-        "schemaVersion": 2,
-        "mediaType": MediaType::OCI_INDEX.as_str(),
-        "manifests": [],
-        "annotations": { "by": "hand" },
-        "subject": {
-            "mediaType": image.media_type.as_str(),
-            "digest": image.digest.to_string(),
-            "size": image.size,
-        },
-    });
-    let annotated = scenario.memory.add_document(MediaType::OCI_INDEX, annotated.to_string());
-    scenario.add("a/b", None, &artifact);
-    scenario.add("a/b", None, &annotated);
-
-    let target = format!("/v2/a/b/referrers/{}", image.digest);
-    let response = scenario.get(&target);
-    assert_eq!(header(&response, "content-type"), Some(MediaType::OCI_INDEX.as_str()));
-    assert_eq!(header(&response, "oci-filters-applied"), None);
-    let mut listed: Vec<Value> = json_of(&response)["manifests"].as_array().unwrap().clone();
-    listed.sort_by_key(|entry| entry["size"].as_u64());
-    let mut expected = vec![
-        json!({
-            "mediaType": artifact.media_type.as_str(),
-            "digest": artifact.digest.to_string(),
-            "size": artifact.size,
-            "artifactType": "application/spdx+json",
-        }),
-        json!({
-            "mediaType": annotated.media_type.as_str(),
-            "digest": annotated.digest.to_string(),
-            "size": annotated.size,
-            "annotations": { "by": "hand" },
-        }),
-    ];
-    expected.sort_by_key(|entry| entry["size"].as_u64());
-    assert_eq!(listed, expected);
-
-    let filtered = scenario.get(&format!("{target}?artifactType=application/spdx%2Bjson"));
-    assert_eq!(header(&filtered, "oci-filters-applied"), Some("artifactType"));
-    assert_eq!(json_of(&filtered)["manifests"].as_array().unwrap().len(), 1);
-    // A subject without referrers is not an error (end-12a).
-    for repository in ["a/b", "unknown"] {
-        let none = scenario.get(&format!("/v2/{repository}/referrers/{}", scenario.layer));
-        let expected =
-            json!({ "schemaVersion": 2, "mediaType": MediaType::OCI_INDEX.as_str(), "manifests": [] });
-        assert_eq!((none.status().as_u16(), json_of(&none)), (200, expected), "{repository}");
-        assert_eq!(header(&none, "content-type"), Some(MediaType::OCI_INDEX.as_str()), "{repository}");
     }
 }
 
