@@ -36,4 +36,4 @@ pub use login::{end_look_ups, look_up};
 pub use no_proxy::NoProxy;
 pub use proxy::Proxies;
 pub use roots::Roots;
-pub use settings::{Network, Parts, Settings};
+pub use settings::{LONGEST_TIMEOUT, Network, Parts, Settings};

@@ -17,10 +17,14 @@ use crate::hooks::Hooks;
 use crate::proxy::Proxies;
 use crate::roots::{self, Roots};
 
+/// The limit on the timeouts of clients and servers: a year. The end of a longer one may not be representable.
+pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// The settings of a client. All clients in this workspace use this type.
 ///
 /// By default a client verifies servers with the system's root certificates, and takes proxies and logins
-/// from the environment. The environment is read when a client is built.
+/// from the environment. The environment is read when a client is built. A timeout longer than a year counts as
+/// a year.
 #[derive(Clone)]
 #[must_use = "settings do nothing until a client is built with them"]
 pub struct Settings {
@@ -101,7 +105,7 @@ impl Settings {
     /// In the asynchronous client it includes the DNS lookup. In the blocking client the system limits the
     /// DNS lookup, unless [`timeout`](Self::timeout) is set.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.connect_timeout = timeout.min(LONGEST_TIMEOUT);
         self
     }
 
@@ -110,13 +114,13 @@ impl Settings {
     ///
     /// A request that exceeds it fails with a fault, and may be retried.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.idle_timeout = timeout;
+        self.idle_timeout = timeout.min(LONGEST_TIMEOUT);
         self
     }
 
     /// Sets the time limit for a whole operation, including retries. Unlimited by default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+        self.timeout = Some(timeout.min(LONGEST_TIMEOUT));
         self
     }
 

@@ -31,6 +31,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use oci_proto::Digest;
 use oci_proto::server::{Body, Server, Unavailable};
+use oci_proto_common::LONGEST_TIMEOUT;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -111,10 +112,10 @@ impl Options {
     }
 
     /// Sets the time after which a client is disconnected that has sent no complete head of a request, or has
-    /// taken less than 16 KiB of a response that waits for it. The default is 30 seconds.
+    /// taken less than 16 KiB of a response that waits for it. The default is 30 seconds, the maximum a year.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
-        Self { timeout, ..self }
+        Self { timeout: timeout.min(LONGEST_TIMEOUT), ..self }
     }
 
     /// Sets a hook for blobs that cannot be read, for a log. It should return quickly.

@@ -173,6 +173,26 @@ async fn an_address_with_too_many_connections_is_told_so() {
 }
 
 #[tokio::test]
+async fn the_timeout_can_be_the_longest_duration() {
+    let layer = vec![7; 20_000_000];
+    let (memory, root, digest) = image(&layer);
+    let mut server = Server::new();
+    server.add(&"demo".parse().unwrap(), None, &root, &memory).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let options = Options::default().timeout(Duration::MAX);
+    tokio::spawn(options.serve(listener, Arc::new(server), memory, std::future::pending::<()>()));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET /v2/demo/blobs/{digest} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    // The server has to wait for the client.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.ends_with(&layer), "{} bytes", answer.len());
+}
+
+#[tokio::test]
 async fn shutdown_closes_idle_connections_and_ends_the_server() {
     let (memory, root, _) = image(b"layer");
     let mut server = Server::new();

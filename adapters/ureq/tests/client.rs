@@ -388,6 +388,15 @@ fn loopback_uses_plain_http_unless_it_is_disabled() {
 }
 
 #[test]
+fn every_timeout_can_be_the_longest_duration() {
+    let (registry, root) = sample();
+    let settings =
+        Settings::default().connect_timeout(Duration::MAX).idle_timeout(Duration::MAX).timeout(Duration::MAX);
+    let client = Client::with_settings(settings).unwrap();
+    assert_eq!(client.resolve(&registry.named("demo:latest"), None).unwrap().digest, root.digest);
+}
+
+#[test]
 fn requests_have_only_the_headers_of_the_core() {
     let (memory, root) = Memory::sample();
     let registry = Registry::start(memory, &[("demo:latest", &root)], |head| {
