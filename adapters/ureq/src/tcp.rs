@@ -31,10 +31,8 @@ const UNSENT_BYTES: u32 = 128 << 10;
 const INTERIM_BYTES: usize = 64 << 10;
 /// The minimum time for an address that is followed by others.
 const LEAST_TIME: Duration = Duration::from_millis(10);
-/// The time after which a blocked write looks at the link, and for an early response.
-const BLOCKED_WRITE: Duration = Duration::from_millis(250);
-/// The time after which a blocked read looks at the link.
-const BLOCKED_READ: Duration = Duration::from_millis(250);
+/// The time after which a blocked read or write looks at the link, and a write for an early response.
+const BLOCKED: Duration = Duration::from_millis(250);
 
 /// Connects unless an earlier connector of the chain has connected: to a SOCKS proxy, or through a tunnel.
 #[derive(Debug)]
@@ -100,6 +98,11 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
+/// Returns whether a read or write may be tried again: after a socket timeout or a signal.
+fn is_pause(error: &io::Error) -> bool {
+    is_timeout(error) || error.kind() == ErrorKind::Interrupted
+}
+
 fn is_broken(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted)
 }
@@ -141,7 +144,7 @@ impl Stream {
                     left = &left[written..];
                     progress = Instant::now();
                 }
-                Err(error) if is_timeout(&error) || error.kind() == ErrorKind::Interrupted => {
+                Err(error) if is_pause(&error) => {
                     if timeout.per_write.is_some_and(|time| progress.elapsed() >= *time) {
                         return Err(Error::Timeout(Timeout::PerWrite));
                     }
@@ -240,8 +243,11 @@ impl Transport for Connection {
         if self.is_answered {
             return Ok(());
         }
-        let time = time(timeout.for_write())?;
-        let wait = Some(time.map_or(BLOCKED_WRITE, |time| time.min(BLOCKED_WRITE)));
+        let NextTimeout { after, reason, .. } = timeout.for_write();
+        if after.is_zero() {
+            return Err(Error::Timeout(reason));
+        }
+        let wait = Some((*after).min(BLOCKED));
         if self.write_timeout != wait {
             self.stream.0.set_write_timeout(wait)?;
             self.write_timeout = wait;
@@ -255,26 +261,22 @@ impl Transport for Connection {
         Ok(())
     }
 
+    /// Waits once: an interrupted read is a timeout too. [`Linked`], which has the whole timeout, waits again.
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         self.is_writing = false;
-        let time = time(timeout)?;
-        if self.read_timeout != time {
-            self.stream.0.set_read_timeout(time)?;
-            self.read_timeout = time;
+        let wait = Some(*timeout.after);
+        if self.read_timeout != wait {
+            self.stream.0.set_read_timeout(wait)?;
+            self.read_timeout = wait;
         }
-        let began = Instant::now();
-        let read = loop {
-            match (&self.stream.0).read(self.buffers.input_append_buf()) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {
-                    if time.is_some_and(|time| began.elapsed() >= time) {
-                        return Err(Error::Timeout(timeout.reason));
-                    }
-                }
-                outcome => break outcome.map_err(|error| classify(error, timeout))?,
+        match (&self.stream.0).read(self.buffers.input_append_buf()) {
+            Ok(read) => {
+                self.buffers.input_appended(read);
+                Ok(read > 0)
             }
-        };
-        self.buffers.input_appended(read);
-        Ok(read > 0)
+            Err(error) if is_pause(&error) => Err(Error::Timeout(timeout.reason)),
+            Err(error) => Err(Error::Io(error)),
+        }
     }
 
     /// Returns whether an idle connection is open: there is nothing to read, neither unexpected bytes nor the
@@ -306,7 +308,7 @@ impl<T: Transport> Transport for Linked<T> {
             }
             let left = left.min(link::time_left().map_err(Error::Timeout)?);
             // Almost always the same timeout, so that it need not be set on the socket again.
-            let after = left.min(BLOCKED_READ).into();
+            let after = left.min(BLOCKED).into();
             match self.0.await_input(NextTimeout { after, ..timeout }) {
                 Err(Error::Timeout(_)) => {}
                 outcome => return outcome.map_err(broken),
@@ -321,18 +323,6 @@ impl<T: Transport> Transport for Linked<T> {
     fn is_tls(&self) -> bool {
         self.0.is_tls()
     }
-}
-
-/// Returns the timeout for a system call, or `None` for no timeout.
-fn time(timeout: NextTimeout) -> Result<Option<Duration>, Error> {
-    if timeout.after.is_zero() {
-        return Err(Error::Timeout(timeout.reason));
-    }
-    Ok((!timeout.after.is_not_happening()).then(|| *timeout.after))
-}
-
-fn classify(error: io::Error, timeout: NextTimeout) -> Error {
-    if is_timeout(&error) { Error::Timeout(timeout.reason) } else { Error::Io(error) }
 }
 
 #[cfg(test)]
