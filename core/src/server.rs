@@ -138,10 +138,17 @@ impl Server {
     pub fn respond(&self, head: &request::Parts) -> Response<Body> {
         respond::respond(&self.repositories, head)
     }
+
     /// Answers a request whose response has a [`Body::Blob`] that cannot be read: 404 if it is missing, or 500.
     ///
     /// `head` is that of the request, and `digest` that of the blob.
     pub fn respond_without(head: &request::Parts, digest: &Digest, reason: Unavailable) -> Response<Body> {
         respond::respond_without(head, digest, reason)
+    }
+
+    /// Returns the response for a new connection from an address that has too many: 429, with a Retry-After of
+    /// a second. It does not depend on a request.
+    pub fn too_many_connections() -> Response<Body> {
+        respond::too_many_connections()
     }
 }

@@ -60,9 +60,6 @@ const GRACE: Duration = Duration::from_secs(10);
 const BUFFER: usize = 16 << 10;
 /// The maximum number of bytes in a socket that are not sent yet.
 const UNSENT: u32 = 64 << 10;
-/// The error body for a connection from an address that has too many.
-const TOO_MANY: &str = r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"too many connections from this address; close some"}]}"#;
-
 type Hook = Arc<dyn Fn(&BlobError) + Send + Sync>;
 
 /// Serves a registry with the default [`Options`] until `shutdown` is ready. Requests in progress then have ten
@@ -292,12 +289,20 @@ fn configure(stream: &TcpStream) {
 
 /// Closes a connection with an error response.
 fn refuse(stream: TcpStream) {
+    let (head, body) = Server::too_many_connections().into_parts();
+    let mut response = format!("HTTP/1.1 {}\r\nconnection: close\r\n", head.status).into_bytes();
+    for (name, value) in &head.headers {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            response.extend_from_slice(part);
+        }
+    }
+    response.extend_from_slice(b"\r\n");
+    if let Body::Bytes(body) = body {
+        response.extend_from_slice(&body);
+    }
     // The buffer of a new socket has room for it. A client that has sent a request may only see that the connection
     // is closed.
     if let Ok(mut stream) = stream.into_std() {
-        let head = "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nRetry-After: 1\r\n\
-            Connection: close\r\n";
-        let response = format!("{head}Content-Length: {}\r\n\r\n{TOO_MANY}", TOO_MANY.len());
-        let _ = stream.write(response.as_bytes());
+        let _ = stream.write(&response);
     }
 }

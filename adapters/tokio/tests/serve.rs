@@ -156,8 +156,9 @@ async fn an_address_with_too_many_connections_is_told_so() {
     let mut answer = String::new();
     TcpStream::connect(address).await.unwrap().read_to_string(&mut answer).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 429 ") && head.contains("Retry-After: 1"), "{head}");
-    assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{head}");
+    assert!(head.starts_with("HTTP/1.1 429 ") && head.contains("\r\nretry-after: 1\r\n"), "{head}");
+    assert!(head.contains("\r\nconnection: close\r\n"), "{head}");
+    assert!(head.ends_with(&format!("\r\ncontent-length: {}", body.len())), "{head}");
     assert!(body.contains(r#"{"code":"TOOMANYREQUESTS","message":"#), "{body}");
 
     // A place that is given back can be taken again; when the server notices is up to it.

@@ -7,7 +7,7 @@ use std::ops::Bound;
 use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, HeaderMap, HeaderName,
-    HeaderValue, LINK, RANGE,
+    HeaderValue, LINK, RANGE, RETRY_AFTER,
 };
 use http::uri::Authority;
 use http::{Method, Response, StatusCode, Version, request};
@@ -37,7 +37,7 @@ pub(super) fn respond(
     repositories: &BTreeMap<Repository, Holdings>,
     head: &request::Parts,
 ) -> Response<Body> {
-    finish(head, answer(repositories, head).unwrap_or_else(ErrorResponse::into_response))
+    finish(&head.method, answer(repositories, head).unwrap_or_else(ErrorResponse::into_response))
 }
 
 /// Answers a request whose blob cannot be read.
@@ -56,16 +56,25 @@ pub(super) fn respond_without(head: &request::Parts, digest: &Digest, reason: Un
             ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, message)
         }
     };
-    finish(head, error.into_response())
+    finish(&head.method, error.into_response())
 }
 
-fn finish(head: &request::Parts, mut response: Response<Body>) -> Response<Body> {
+/// Rejects a connection from an address that has too many.
+pub(super) fn too_many_connections() -> Response<Body> {
+    let message = "too many connections from this address; close some";
+    let error = ErrorResponse::new(StatusCode::TOO_MANY_REQUESTS, Code::TooManyRequests, message);
+    let mut response = error.into_response();
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    finish(&Method::GET, response)
+}
+
+fn finish(method: &Method, mut response: Response<Body>) -> Response<Body> {
     response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     if response.status() != StatusCode::NOT_MODIFIED {
         let size = response.body().size();
         response.headers_mut().insert(CONTENT_LENGTH, size.into());
     }
-    if head.method == Method::HEAD {
+    if *method == Method::HEAD {
         let body = std::mem::replace(response.body_mut(), Body::Empty);
         if let Body::Blob { digest, range } = body {
             *response.body_mut() = Body::Blob { digest, range: range.end..range.end };

@@ -279,6 +279,14 @@ fn a_blob_that_cannot_be_read_is_404_or_500_for_get_and_head() {
 }
 
 #[test]
+fn a_connection_too_many_is_429_without_a_request() {
+    let response = Server::too_many_connections();
+    assert_eq!(error_of(&response), (429, "TOOMANYREQUESTS".to_owned()));
+    assert_eq!(header(&response, "retry-after"), Some("1"));
+    assert_eq!(header(&response, "content-length"), Some(&*response.body().size().to_string()));
+}
+
+#[test]
 fn a_malformed_target_is_rejected_with_its_error_code() {
     let scenario = Scenario::new();
     for (target, status, code) in [
