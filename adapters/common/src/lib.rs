@@ -27,6 +27,7 @@ mod no_proxy;
 mod proxy;
 mod roots;
 mod settings;
+mod times;
 mod tls;
 
 pub use awaited::Awaited;
@@ -36,4 +37,5 @@ pub use login::{end_look_ups, look_up};
 pub use no_proxy::NoProxy;
 pub use proxy::Proxies;
 pub use roots::Roots;
-pub use settings::{LONGEST_TIMEOUT, Network, Parts, Settings};
+pub use settings::{Network, Parts, Settings};
+pub use times::{DRAINING, IDLE_CONNECTION, LONGEST_TIMEOUT};

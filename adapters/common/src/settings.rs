@@ -16,9 +16,7 @@ use crate::error::BuildError;
 use crate::hooks::Hooks;
 use crate::proxy::Proxies;
 use crate::roots::{self, Roots};
-
-/// The limit on the timeouts of clients and servers: a year. The end of a longer one may not be representable.
-pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+use crate::times::LONGEST_TIMEOUT;
 
 /// The settings of a client. All clients in this workspace use this type.
 ///

@@ -18,7 +18,7 @@ use oci_proto::{
     Awaiting, Completion, Exchange, ExchangeId, Fault, FaultKind, Payload, Receiving, Rest, Sending, Sink,
     Source,
 };
-use oci_proto_common::Awaited;
+use oci_proto_common::{Awaited, DRAINING};
 
 use crate::erased::{ErasedBody, ErasedTransport, ResponseFuture};
 use crate::fault::{Classify, fault};
@@ -29,9 +29,6 @@ use crate::timer::IdleTimer;
 const CHUNK: usize = 128 << 10;
 /// The number of bytes after which the task yields. Hashing and writing them takes a millisecond or two.
 const TURN: usize = 512 << 10;
-/// The limit on the time that a body is drained in all, from its first wait for the network. The idle timeout
-/// limits it too. Waiting longer costs more than a new connection.
-const DRAINING: Duration = Duration::from_millis(500);
 
 /// The transport and the settings that all exchanges of a client share.
 pub(crate) struct TransferContext {
@@ -272,6 +269,7 @@ impl Transfer {
             (Rest::Drain(bytes), Wire::Body(body, chunk)) if self.upload.is_none() => {
                 if let Some(left) = bytes.checked_sub(chunk.len() as u64) {
                     self.wire = Wire::Rest(body, left);
+                    // In all, from the first wait for the network.
                     self.timer.renew_with(DRAINING.min(self.context.idle));
                 }
             }

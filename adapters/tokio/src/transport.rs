@@ -5,7 +5,6 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::PROXY_AUTHORIZATION;
@@ -13,7 +12,7 @@ use http::{Request, Response, uri};
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use oci_proto::Limits;
-use oci_proto_common::{BuildError, Network};
+use oci_proto_common::{BuildError, IDLE_CONNECTION, Network};
 use tower_service::Service;
 
 use crate::connector::{Connector, Routes};
@@ -84,8 +83,7 @@ impl HyperTransport {
         let connector = Connector::new(tls, routes.clone(), network.connect_timeout, distrust);
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            // Less than the minute after which many servers and middleboxes close an idle connection.
-            .pool_idle_timeout(Duration::from_secs(30))
+            .pool_idle_timeout(IDLE_CONNECTION)
             // The session never uses more.
             .pool_max_idle_per_host(limits.in_flight_per_origin)
             .build(connector);

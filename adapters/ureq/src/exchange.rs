@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::Request;
 use oci_proto::{Completion, Exchange, ExchangeId, Fault, FaultKind, OpId, Payload, Receiving, Rest, Time};
+use oci_proto_common::DRAINING;
 use ureq::BodyReader;
 
 use crate::link::Link;
@@ -15,8 +16,6 @@ use crate::transport::Transport;
 
 /// The size of the buffer for manifests, tokens and error bodies, in bytes. Most are smaller.
 const SMALL: usize = 8 << 10;
-/// The maximum time to drain an unwanted body. Waiting longer costs more than a new connection.
-const DRAINING: Duration = Duration::from_millis(500);
 
 /// An exchange to run.
 pub(crate) struct Job {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use oci_proto::{Fault, FaultKind, Limits, Reach};
-use oci_proto_common::{Awaited, BuildError, Network};
+use oci_proto_common::{Awaited, BuildError, IDLE_CONNECTION, Network};
 use ureq::config::AutoHeaderValue;
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, SocksConnector};
 use ureq::{Agent, AsSendBody, Body, Error, Proxy, SendBody, Timeout};
@@ -26,8 +26,6 @@ const OUTPUT_BYTES: usize = 64 << 10;
 /// The size of the input buffer. ureq's default of 128 KiB costs about 3 % more CPU time for a large blob; a
 /// larger buffer costs memory on each connection.
 const INPUT_BYTES: usize = 256 << 10;
-/// Less than the minute after which many servers and middleboxes close an idle connection.
-const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 
 /// Sends requests, and converts the errors of ureq to faults.
 pub(crate) struct Transport {
