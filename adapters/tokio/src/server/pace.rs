@@ -154,8 +154,11 @@ mod tests {
         let (mut client, server) = duplex(1 << 10);
         let mut server = Paced::new(server, TIMEOUT);
         for _ in 0..100 {
-            server.write_all(&[0; 100]).await.unwrap();
-            client.read_exact(&mut [0; 100]).await.unwrap();
+            let reading = async {
+                sleep(Duration::from_millis(1)).await;
+                client.read_exact(&mut [0; 2 << 10]).await
+            };
+            tokio::try_join!(server.write_all(&[0; 2 << 10]), reading).unwrap();
             sleep(TIMEOUT).await;
         }
     }
