@@ -52,9 +52,7 @@ struct Verifier {
 
 /// Why an authority's certificate is not accepted.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the server's certificate is one of an authority (CA:TRUE), and is not itself among the trusted ones"
-)]
+#[error("the server presented the certificate of an authority (CA:TRUE) that is not itself trusted")]
 struct UntrustedAuthority;
 
 impl ServerCertVerifier for Verifier {
