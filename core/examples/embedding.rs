@@ -38,7 +38,10 @@ fn walk(reference: &Reference, mut carry: impl FnMut(Exchange) -> Completion) ->
 fn answer(question: &Question) -> Answer {
     match question {
         Question::Credentials(_) => Answer::Credentials(None),
-        Question::Held { .. } | Question::Store { .. } => {
+        Question::Held { .. }
+        | Question::Store { .. }
+        | Question::Document { .. }
+        | Question::Read { .. } => {
             Answer::Failed(Fault::new(FaultKind::Unsupported, "a walk stores nothing"))
         }
     }

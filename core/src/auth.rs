@@ -109,11 +109,13 @@ impl Auth {
     }
 
     /// Decides how an attempt of `request` is authorized, and whether it can be sent now. `origin` is
-    /// the origin to which it is sent; after a redirect, it differs from the target's.
+    /// the origin to which it is sent; after a redirect, it differs from the target's. `extra` is the access
+    /// that the request requires besides that of the target.
     pub(crate) fn authorize(
         &mut self,
         request: TaskId,
         target: &Target,
+        extra: Option<&Scope>,
         origin: &Origin,
         ids: &mut Ids,
         now: Time,
@@ -156,7 +158,10 @@ impl Auth {
                 // Another request may have been challenged since with another scope. More than the challenge
                 // asks for may be denied.
                 let challenged = state.scope.as_ref().unwrap_or(scope);
-                let scope = if challenged.is_empty() { target.scope() } else { challenged.clone() };
+                let mut scope = target.scope(challenged);
+                if let Some(extra) = extra {
+                    scope.merge(extra);
+                }
                 let key = TokenKey {
                     registry: space.origin.clone(),
                     realm: realm.clone(),

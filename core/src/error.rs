@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use crate::error::fault::Fault;
+use crate::error::fault::{Fault, FaultKind};
 use crate::header::error::InvalidHeader;
 use crate::manifest::error::{InvalidManifest, VerifyError};
 use crate::types::digest::Digest;
@@ -174,6 +174,19 @@ pub enum Cause {
     /// A limit was exceeded.
     #[error(transparent)]
     Limit(#[from] LimitExceeded),
+}
+
+impl Cause {
+    /// Returns whether a request failed because its connection did, which another attempt may not meet. No retry
+    /// fixes a certificate, a full disk or a failing credential helper.
+    pub(crate) fn is_interruption(&self) -> bool {
+        use FaultKind::{Connect, NotSent, Reset, Timeout};
+        match self {
+            Self::Transport(fault) => matches!(fault.kind(), Connect | NotSent | Reset | Timeout),
+            Self::Misbehaved(Misbehaviour::TooShort { .. }) => true,
+            _ => false,
+        }
+    }
 }
 
 impl From<VerifyError> for Cause {
@@ -363,6 +376,9 @@ pub enum Misbehaviour {
     /// The status is not defined for the request.
     #[error("the status {0} is unexpected for this request")]
     Status(StatusCode),
+    /// The response does not answer the request.
+    #[error("the response does not fit the request")]
+    Unexpected,
     /// Descriptors give different sizes for one digest.
     #[error("{digest} has conflicting sizes: {first} bytes in one descriptor and {second} in another")]
     Contradiction {
@@ -403,6 +419,9 @@ pub enum LimitExceeded {
     /// [`Limits::token_bytes`](crate::Limits::token_bytes).
     #[error("the token server's response exceeds the limit of {0} bytes")]
     TokenBytes(u64),
+    /// [`Limits::list_bytes`](crate::Limits::list_bytes).
+    #[error("the page of the list exceeds the limit of {0} bytes")]
+    ListBytes(u64),
     /// [`Limits::redirects`](crate::Limits::redirects).
     #[error("the request was redirected more than {0} times")]
     Redirects(u32),

@@ -238,7 +238,7 @@ pub use manifest::error::{InvalidManifest, VerifyError};
 pub use manifest::evidence::Evidence;
 pub use manifest::{DescriptorRef, Manifest};
 pub use op::ask::{Held, StoreContent};
-pub use op::event::{Event, Retry};
+pub use op::event::{Event, Retry, Stored};
 pub use op::pull::PullOptions;
 #[cfg(feature = "scripted")]
 #[doc(hidden)]

@@ -56,6 +56,13 @@ pub struct Limits {
     /// The number of 401 responses at which a request fails. Up to three occur in practice: without
     /// credentials, with an expired token and with a new one.
     pub challenges: u32,
+    /// The maximum size of a page of a list, in bytes. A page of 10,000 tags takes 200 kB; a page of referrers is
+    /// an index.
+    pub list_bytes: u64,
+    /// The maximum size of a chunk of an upload, in bytes. A blob is sent whole unless its registry refuses that
+    /// or its size is unknown, and a chunk of a blob of unknown size is held in memory. ECR refuses chunks below
+    /// 5 MiB.
+    pub chunk_bytes: u64,
     /// The maximum number of redirects of one request. Browsers and curl allow more; registries use one
     /// or two.
     pub redirects: u32,
@@ -93,6 +100,8 @@ impl Default for Limits {
             token_bytes: 1 << 20,
             tokens: 256,
             challenges: 4,
+            list_bytes: 8 << 20,
+            chunk_bytes: 8 << 20,
             redirects: 10,
             warnings: 16,
         }

@@ -4,8 +4,10 @@
 //! below.
 
 pub(crate) mod ask;
+pub(crate) mod blob_upload;
 pub(crate) mod deliver;
 pub(crate) mod event;
+pub(crate) mod habits;
 pub(crate) mod lookup;
 pub(crate) mod operation;
 pub(crate) mod rooted;
@@ -16,4 +18,5 @@ pub(crate) mod pull;
 pub(crate) mod resolve;
 #[cfg(feature = "scripted")]
 pub(crate) mod scripted;
+pub(crate) mod upload;
 pub(crate) mod walk;

@@ -127,8 +127,9 @@ impl LayoutDestination {
                 StoreContent::Sink => self.publish(&descriptor.digest),
             }
             .map(|()| Answer::Stored),
-            Question::Credentials(_) => {
-                let fault = Fault::new(FaultKind::Unsupported, "a layout has no credentials");
+            Question::Credentials(_) | Question::Document { .. } | Question::Read { .. } => {
+                let fault =
+                    Fault::new(FaultKind::Unsupported, "a layout that is written has nothing to send");
                 return Answer::Failed(fault);
             }
         };

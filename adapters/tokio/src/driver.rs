@@ -144,8 +144,10 @@ impl State {
                     self.look_ups.push(id);
                     effects.look_up.push((id, query));
                 }
-                Output::Ask(id, question @ (Question::Held { op, .. } | Question::Store { op, .. })) => {
-                    self.tell(op, Message::Ask(id, question), effects);
+                Output::Ask(id, question) => {
+                    if let Some(op) = question.op() {
+                        self.tell(op, Message::Ask(id, question), effects);
+                    }
                 }
                 Output::Abort(id) => {
                     // An exchange that a call runs ends with its operation, and so with the call.

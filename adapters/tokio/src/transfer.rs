@@ -333,10 +333,10 @@ impl Transfer {
         let Some(Upload { sending: Some(sending), sender, last }) = &mut self.upload else { return };
         self.timer.renew();
         match sending.push(&chunk) {
-            Ok(()) if chunk.is_empty() => {}
+            Ok(payload) if payload.is_empty() => {}
             // The request must not be completed before the source has ended.
-            Ok(()) if sending.sent() == sending.length() => *last = chunk,
-            Ok(()) => sender.put(chunk),
+            Ok(payload) if sending.sent() == sending.length() => *last = chunk.slice(payload),
+            Ok(payload) => sender.put(chunk.slice(payload)),
             Err(fault) => self.fail(fault),
         }
     }

@@ -120,8 +120,10 @@ impl Shared {
                 match state.session.poll_output(self.now()) {
                     Output::Send(exchange) => batch.extend(state.route(exchange)),
                     Output::Ask(id, Question::Credentials(query)) => self.look_up(state, id, query),
-                    Output::Ask(id, question @ (Question::Held { op, .. } | Question::Store { op, .. })) => {
-                        state.post(op, Message::Ask(id, question));
+                    Output::Ask(id, question) => {
+                        if let Some(op) = question.op() {
+                            state.post(op, Message::Ask(id, question));
+                        }
                     }
                     Output::Abort(id) => state.abort(id),
                     Output::Event(op, event) => state.post(op, Message::Event(event)),

@@ -52,8 +52,8 @@ impl Job {
         }
     }
 
-    /// Sends the request and reads the head of the response. `source` yields exactly the bytes of the
-    /// payload's [`Source`](oci_proto::Source).
+    /// Sends the request and reads the head of the response. `source` yields exactly the
+    /// [range to read](oci_proto::Source::read_range) of the payload.
     pub(crate) fn open(
         self,
         transport: &Transport,

@@ -32,23 +32,28 @@ impl<'a> PayloadReader<'a> {
     }
 
     fn next(&mut self, buffer: &mut [u8]) -> Result<usize, Fault> {
-        let length = read(self.source, buffer)?;
-        let Some(sending) = &mut self.sending else { return Ok(0) };
-        sending.push(&buffer[..length])?;
-        if sending.sent() == sending.length() {
-            // The last bytes are sent only if the source ends with them.
-            let mut beyond = [0];
-            let more = read(self.source, &mut beyond)?;
-            if more > 0 {
-                sending.push(&beyond)?;
+        loop {
+            let length = read(self.source, buffer)?;
+            let Some(sending) = &mut self.sending else { return Ok(0) };
+            let payload = sending.push(&buffer[..length])?;
+            if sending.sent() == sending.length() {
+                // The last bytes are sent only if the source ends with them.
+                let mut beyond = [0];
+                let more = read(self.source, &mut beyond)?;
+                if more > 0 {
+                    sending.push(&beyond)?;
+                }
+            }
+            if length == 0 {
+                self.sending.take().map_or(Ok(()), Sending::finish)?;
+                return Ok(0);
+            }
+            if !payload.is_empty() {
+                let length = payload.len();
+                buffer.copy_within(payload, 0);
+                return Ok(length);
             }
         }
-        if length == 0
-            && let Some(sending) = self.sending.take()
-        {
-            sending.finish()?;
-        }
-        Ok(length)
     }
 }
 

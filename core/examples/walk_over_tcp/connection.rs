@@ -115,8 +115,8 @@ fn send(wire: &mut Wire, payload: &mut dyn Read, mut sending: Sending) -> Result
             return Ok(Some(head));
         }
         // A rejected chunk must not be sent.
-        sending.push(&chunk[..length])?;
-        if wire.write(&chunk[..length]).is_err() {
+        let payload = sending.push(&chunk[..length])?;
+        if wire.write(&chunk[payload]).is_err() {
             // A server often sends a response before it closes its side.
             wire.is_in_order = false;
             return Ok(None);

@@ -56,7 +56,10 @@ pub(crate) fn walk(reference: &Reference, out: &mut impl Write) -> Result<(), Bo
 fn answer(question: &Question) -> Answer {
     match question {
         Question::Credentials(_) => Answer::Credentials(None),
-        Question::Held { .. } | Question::Store { .. } => {
+        Question::Held { .. }
+        | Question::Store { .. }
+        | Question::Document { .. }
+        | Question::Read { .. } => {
             Answer::Failed(Fault::new(FaultKind::Unsupported, "a walk stores nothing"))
         }
     }

@@ -25,7 +25,7 @@ impl Flow {
 
     fn authorize(&mut self, request: TaskId, n: usize) -> Authorization {
         let target = target(n);
-        self.auth.authorize(request, &target, &target.origin, &mut self.ids, Time::ZERO)
+        self.auth.authorize(request, &target, None, &target.origin, &mut self.ids, Time::ZERO)
     }
 
     /// Sends a request to the n-th repository and answers it with 401, among `in_use` targets.

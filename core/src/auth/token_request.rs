@@ -79,7 +79,7 @@ impl TokenRequest {
 
     /// Builds the request to `target`, which is [its URL](Self::uri) or a redirect's.
     pub(crate) fn build(&self, config: &Config, target: Uri) -> Request<Payload> {
-        let mut request = request::build(config, self.kind.method(), target, Accepting::Token);
+        let mut request = request::build(config, self.kind.method(), target, Accepting::Json);
         let authorization = match &self.key.credentials {
             Some(Credentials::Basic { username, password }) => credentials::basic(username, password),
             Some(Credentials::Identity(token)) if self.kind == RequestKind::PostToken => {

@@ -80,7 +80,8 @@ impl Misbehaviour {
             | Self::Grammar(_)
             | Self::Url { .. }
             | Self::Token(_)
-            | Self::Status(_) => {}
+            | Self::Status(_)
+            | Self::Unexpected => {}
         }
     }
 }

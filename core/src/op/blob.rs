@@ -9,6 +9,7 @@ use crate::error::{Error, InvalidRequest};
 use crate::op::ask::StoreContent;
 use crate::op::deliver::Deliver;
 use crate::op::event::Event;
+use crate::op::habits::Habits;
 use crate::op::operation::{
     Admission, BlobFetch, BlobLocation, Fetch, FetchKind, Fetched, OpOutput, Operation,
 };
@@ -79,11 +80,11 @@ impl Operation for Blob {
         std::slice::from_ref(&self.target)
     }
 
-    fn next_fetch(&mut self, _: &Origin) -> Option<Admission> {
+    fn next_fetch(&mut self, _: &Origin, _: &Habits) -> Option<Admission> {
         self.fetch.take().map(Admission::One)
     }
 
-    fn settle(&mut self, _: &Fetch, outcome: Result<Fetched, Error>) {
+    fn settle(&mut self, _: &Fetch, outcome: Result<Fetched, Error>, _: &mut Habits) {
         self.outcome = Some(match outcome {
             Ok(_) => Event::Done,
             Err(error) => Event::Failed(error),

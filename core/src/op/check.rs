@@ -9,6 +9,7 @@ use crate::error::{Cause, Error, Misbehaviour};
 use crate::limits::Limits;
 use crate::manifest::Manifest;
 use crate::op::event::Event;
+use crate::op::habits::Habits;
 use crate::op::lookup::Lookup;
 use crate::op::operation::{
     Admission, BlobFetch, BlobLocation, Fetch, FetchKind, Fetched, OpOutput, Operation,
@@ -68,7 +69,7 @@ impl Operation for Check {
         std::slice::from_ref(&self.target)
     }
 
-    fn next_fetch(&mut self, _: &Origin) -> Option<Admission> {
+    fn next_fetch(&mut self, _: &Origin, _: &Habits) -> Option<Admission> {
         if let Some(fetch) = self.fallbacks.pop() {
             return Some(Admission::One(fetch));
         }
@@ -106,7 +107,7 @@ impl Operation for Check {
         Some(Admission::One(fetch))
     }
 
-    fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>) {
+    fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>, _: &mut Habits) {
         if let (FetchKind::Blob(blob), Err(error)) = (&fetch.kind, &outcome)
             && let Some(next) = blob.fall_back(error)
         {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::op::ask::StoreContent;
 use crate::op::event::Event;
+use crate::op::habits::Habits;
 use crate::op::operation::{Admission, Fetch, Fetched, OpOutput, Operation};
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::Digest;
@@ -40,11 +41,11 @@ impl Operation for Deliver {
         &[]
     }
 
-    fn next_fetch(&mut self, _: &Origin) -> Option<Admission> {
+    fn next_fetch(&mut self, _: &Origin, _: &Habits) -> Option<Admission> {
         None
     }
 
-    fn settle(&mut self, _: &Fetch, _: Result<Fetched, Error>) {}
+    fn settle(&mut self, _: &Fetch, _: Result<Fetched, Error>, _: &mut Habits) {}
 
     fn next_output(&mut self) -> Option<OpOutput> {
         self.outputs.pop_front()

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::header::warning::Warning;
 use crate::types::descriptor::Descriptor;
+use crate::types::digest::Digest;
 use crate::walker::finding::Finding;
 use crate::walker::node::Node;
 
@@ -21,6 +22,15 @@ pub enum Event {
     Node(Node),
     /// This layer is non-distributable and is skipped.
     Skipped(Descriptor),
+    /// This content is at the destination of an upload or a push.
+    Stored(Descriptor, Stored),
+    /// The registry has acknowledged this much of a blob.
+    Acknowledged {
+        /// The digest of the blob, or `None` for a stream.
+        digest: Option<Digest>,
+        /// The number of bytes, from the start of the blob. It may decrease if an upload begins again.
+        bytes: u64,
+    },
     /// A check found this problem.
     Finding(Finding),
     /// A request failed and will be retried.
@@ -31,6 +41,18 @@ pub enum Event {
     Done,
     /// The operation failed. This is its last event.
     Failed(Error),
+}
+
+/// How content came to be at its destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "content is there, elsewhere in the registry, or neither")]
+pub enum Stored {
+    /// It was there before.
+    Existing,
+    /// The registry mounted it from another repository; no content was sent.
+    Mounted,
+    /// It was sent.
+    Sent,
 }
 
 /// A request that failed and will be retried.

@@ -126,7 +126,7 @@ impl Lookup {
                     Ok(Fetched::Manifest(digest, manifest)) => {
                         selection.selector.supply_manifest(ticket, &digest, manifest);
                     }
-                    Ok(Fetched::Head(_) | Fetched::Blob) => {}
+                    Ok(Fetched::Head(_) | Fetched::Blob | Fetched::Reply(_)) => {}
                     Err(error) if error.is_not_found() => selection.selector.supply_missing(ticket),
                     Err(error) => selection.selector.supply_error(ticket, error),
                 }

@@ -4,27 +4,28 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Uri};
 
-use crate::error::Error;
+use crate::error::{Cause, Error, Misbehaviour};
+use crate::header::url::redacted;
 use crate::manifest::Manifest;
 use crate::op::ask::{Held, StoreContent};
 use crate::op::event::Event;
+use crate::op::habits::Habits;
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::{Digest, Hasher};
 use crate::types::media_type::MediaType;
 use crate::types::reference::tag_or_digest::TagOrDigest;
+use crate::types::scope::Scope;
 use crate::walker::node::Ticket;
 use crate::walker::walk::Walker;
-use crate::wire::origin::Origin;
-use crate::wire::target::Target;
-
-#[cfg(feature = "scripted")]
 use crate::wire::endpoint::Endpoint;
-#[cfg(feature = "scripted")]
+use crate::wire::exchange::sending::Marks;
+use crate::wire::origin::Origin;
 use crate::wire::request::Payload;
-#[cfg(feature = "scripted")]
-use crate::wire::status::RequestKind;
+use crate::wire::status::{Class, RequestKind};
+use crate::wire::target::Target;
 
 /// An operation in progress.
 ///
@@ -35,10 +36,10 @@ pub(crate) trait Operation: fmt::Debug + Send + Sync {
     fn targets(&self) -> &[Arc<Target>];
 
     /// Returns the next fetch from a target at `origin`, or `None` if none is due there.
-    fn next_fetch(&mut self, origin: &Origin) -> Option<Admission>;
+    fn next_fetch(&mut self, origin: &Origin, habits: &Habits) -> Option<Admission>;
 
-    /// Takes the outcome of a fetch.
-    fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>);
+    /// Takes the outcome of a fetch. The operation may note the habits of the registry that answered.
+    fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>, habits: &mut Habits);
 
     /// Returns the next event or question, or `None` until another fetch is settled or another question is
     /// answered. `Done` or `Failed` is the last event.
@@ -53,6 +54,22 @@ pub(crate) trait Operation: fmt::Debug + Send + Sync {
     fn stored(&mut self, digest: &Digest) {
         let _ = digest;
     }
+
+    /// Takes the answer to [`OpOutput::Document`].
+    fn document(&mut self, descriptor: &Descriptor, bytes: Bytes) {
+        let _ = (descriptor, bytes);
+    }
+
+    /// Takes the answer to [`OpOutput::Read`]. `is_last` says whether the stream ends with these bytes.
+    fn read(&mut self, bytes: Bytes, is_last: bool) {
+        let _ = (bytes, is_last);
+    }
+
+    /// Returns the URLs of the upload sessions that are open, which the session cancels when the operation
+    /// ends.
+    fn open_uploads(&self) -> Vec<(Arc<Target>, Uri)> {
+        Vec::new()
+    }
 }
 
 /// An output of an operation.
@@ -64,6 +81,11 @@ pub(crate) enum OpOutput {
     Held(Descriptor),
     /// Asks the driver to store this content.
     Store(Descriptor, StoreContent),
+    /// Asks the driver for the bytes of this document.
+    #[expect(dead_code, reason = "no operation sends documents yet")]
+    Document(Descriptor),
+    /// Asks the driver for the next bytes of a stream, at most this many.
+    Read(usize),
 }
 
 /// One fetch, or two that must be sent together.
@@ -71,7 +93,6 @@ pub(crate) enum OpOutput {
 pub(crate) enum Admission {
     One(Fetch),
     /// Two halves. Neither is sent before there are slots for both.
-    #[cfg_attr(not(any(feature = "scripted", test)), expect(dead_code, reason = "no operation copies yet"))]
     Pair(Box<(Fetch, Fetch)>),
 }
 
@@ -104,6 +125,21 @@ impl Fetch {
     }
 }
 
+impl Fetch {
+    /// Returns the call, if it is one.
+    pub(crate) fn call(&self) -> Option<&Call> {
+        match &self.kind {
+            FetchKind::Call(call) => Some(call),
+            _ => None,
+        }
+    }
+
+    /// Returns whether a server supplied its URL.
+    pub(crate) fn has_supplied_url(&self) -> bool {
+        self.call().is_some_and(|call| matches!(call.to, Recipient::Url(_)))
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) enum FetchKind {
     /// A manifest by GET, or its headers by HEAD.
@@ -112,18 +148,97 @@ pub(crate) enum FetchKind {
     Config(Box<Descriptor>),
     /// A blob, into the operation's sink.
     Blob(Box<BlobFetch>),
-    /// A request with a payload. The body of a success is not read.
-    #[cfg(feature = "scripted")]
+    /// A request whose response the operation interprets.
     Call(Box<Call>),
 }
 
-/// A request with a payload.
-#[cfg(feature = "scripted")]
+/// A request that is not a download. Its [`Reply`] says how it ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) kind: RequestKind,
-    pub(crate) endpoint: Endpoint,
+    pub(crate) to: Recipient,
+    /// Headers that describe the payload, and conditions.
+    pub(crate) headers: HeaderMap,
     pub(crate) payload: Payload,
+    /// The hasher over the content before the payload's source, if there is one.
+    pub(crate) prefix: Option<Hasher>,
+    /// The maximum size of the body of a success, in bytes. With 0, the body is not read.
+    pub(crate) body_limit: u64,
+    /// The access that it requires besides that of its target.
+    pub(crate) scope: Option<Scope>,
+    /// The failed attempts that it follows, if it is another attempt.
+    pub(crate) after: Option<Failed>,
+}
+
+/// The URL of a call.
+#[derive(Clone, Debug)]
+pub(crate) enum Recipient {
+    Endpoint(Endpoint),
+    /// A URL that the registry supplied, such as that of an upload session.
+    Url(Uri),
+}
+
+/// Attempts of an operation that failed.
+#[derive(Clone, Debug)]
+pub(crate) struct Failed {
+    /// The error of the last one.
+    pub(crate) error: Error,
+    /// Their number since the last progress. With 0, the next attempt differs and is not delayed.
+    pub(crate) count: u32,
+}
+
+impl Call {
+    pub(crate) fn new(kind: RequestKind, to: Recipient) -> Self {
+        Self {
+            kind,
+            to,
+            headers: HeaderMap::new(),
+            payload: Payload::Empty,
+            prefix: None,
+            body_limit: 0,
+            scope: None,
+            after: None,
+        }
+    }
+
+    /// Creates the fetch for a call to a repository.
+    pub(crate) fn at(self, target: &Arc<Target>, ticket: Option<Ticket>) -> Fetch {
+        Fetch { target: target.clone(), kind: FetchKind::Call(Box::new(self)), ticket, is_search: false }
+    }
+}
+
+/// The response to a call, or its absence.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) kind: RequestKind,
+    /// The meaning of the status. [`Class::Trouble`] if there was no response, and
+    /// [`Class::Redirect`] or [`Class::Challenge`] if one half of a pair must be sent again.
+    pub(crate) class: Class,
+    /// The URL that responded. After a redirect of one half of a pair, the target of the redirect.
+    pub(crate) url: Uri,
+    pub(crate) headers: HeaderMap,
+    /// The body of a success, if it was wanted.
+    #[expect(dead_code, reason = "no operation reads lists yet")]
+    pub(crate) body: Bytes,
+    /// The hashers over the content that was sent.
+    pub(crate) marks: Marks,
+    /// The error, unless the call succeeded.
+    pub(crate) error: Option<Error>,
+}
+
+impl Reply {
+    /// Creates the error of this response.
+    pub(crate) fn misbehaved(&self, cause: impl Into<Cause>) -> Error {
+        Error::of_request(&self.kind.method(), redacted(&self.url, self.kind.url_kind()), 0, cause)
+    }
+
+    /// Takes the error of a response that did not succeed, or that the operation does not expect.
+    pub(crate) fn into_error(mut self) -> Error {
+        self.error.take().unwrap_or_else(|| {
+            let problem = Misbehaviour::Unexpected;
+            self.misbehaved(problem)
+        })
+    }
 }
 
 /// A blob to fetch.
@@ -182,12 +297,14 @@ pub(crate) struct Expected {
 /// The result of a fetch.
 #[derive(Debug)]
 pub(crate) enum Fetched {
-    /// The headers of a response to HEAD or to a call.
+    /// The headers of a response to HEAD.
     Head(HeaderMap),
     /// A manifest or a config, verified and parsed, and its digest.
     Manifest(Digest, Manifest),
     /// A whole blob, which the sink has received, verified.
     Blob,
+    /// The response to a call.
+    Reply(Box<Reply>),
 }
 
 /// Hands the outcome of a fetch to the walker.
@@ -195,7 +312,7 @@ pub(crate) fn supply(walker: &mut Walker, ticket: Option<Ticket>, outcome: Resul
     let Some(ticket) = ticket else { return };
     match outcome {
         Ok(Fetched::Manifest(digest, manifest)) => walker.supply_manifest(ticket, &digest, manifest),
-        Ok(Fetched::Head(_) | Fetched::Blob) => {}
+        Ok(Fetched::Head(_) | Fetched::Blob | Fetched::Reply(_)) => {}
         Err(error) if error.is_not_found() => walker.supply_missing(ticket),
         Err(error) => walker.supply_error(ticket, error),
     }

@@ -18,6 +18,7 @@ use crate::manifest::Manifest;
 use crate::manifest::children::Part;
 use crate::op::ask::{Held, StoreContent};
 use crate::op::event::Event;
+use crate::op::habits::Habits;
 use crate::op::lookup::Lookup;
 use crate::op::operation::{
     Admission, BlobFetch, BlobLocation, Fetch, FetchKind, Fetched, OpOutput, Operation, supply,
@@ -103,7 +104,7 @@ impl Operation for Pull {
         std::slice::from_ref(&self.target)
     }
 
-    fn next_fetch(&mut self, _: &Origin) -> Option<Admission> {
+    fn next_fetch(&mut self, _: &Origin, _: &Habits) -> Option<Admission> {
         // Documents first: they reveal the rest of the content.
         if let Some(wanted) = self.manifests.pop_front() {
             let fetch = Fetch::described(&self.target, wanted.descriptor, Some(wanted.ticket));
@@ -114,7 +115,7 @@ impl Operation for Pull {
         Some(Admission::One(Fetch { target: self.target.clone(), kind, ticket: None, is_search: false }))
     }
 
-    fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>) {
+    fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>, _: &mut Habits) {
         let FetchKind::Blob(blob) = &fetch.kind else {
             return supply(&mut self.walker, fetch.ticket, outcome);
         };

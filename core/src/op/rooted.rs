@@ -3,10 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::Uri;
+
 use crate::error::Error;
 use crate::manifest::Manifest;
 use crate::op::ask::Held;
 use crate::op::event::Event;
+use crate::op::habits::Habits;
 use crate::op::lookup::Lookup;
 use crate::op::operation::{Admission, Fetch, Fetched, OpOutput, Operation};
 use crate::types::descriptor::Descriptor;
@@ -42,19 +46,19 @@ impl Operation for Rooted {
         }
     }
 
-    fn next_fetch(&mut self, origin: &Origin) -> Option<Admission> {
+    fn next_fetch(&mut self, origin: &Origin, habits: &Habits) -> Option<Admission> {
         match &mut self.0 {
             State::Lookup(lookup, _) => lookup.next_fetch().map(Admission::One),
-            State::Found(op) => op.next_fetch(origin),
+            State::Found(op) => op.next_fetch(origin, habits),
         }
     }
 
-    fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>) {
+    fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>, habits: &mut Habits) {
         match &mut self.0 {
             State::Lookup(lookup, _) => lookup.settle(fetch, outcome),
             // The operation numbers its own fetches.
             State::Found(_) if fetch.is_search => {}
-            State::Found(op) => op.settle(fetch, outcome),
+            State::Found(op) => op.settle(fetch, outcome, habits),
         }
     }
 
@@ -83,6 +87,19 @@ impl Operation for Rooted {
     fn stored(&mut self, digest: &Digest) {
         if let State::Found(op) = &mut self.0 {
             op.stored(digest);
+        }
+    }
+
+    fn document(&mut self, descriptor: &Descriptor, bytes: Bytes) {
+        if let State::Found(op) = &mut self.0 {
+            op.document(descriptor, bytes);
+        }
+    }
+
+    fn open_uploads(&self) -> Vec<(Arc<Target>, Uri)> {
+        match &self.0 {
+            State::Lookup(..) => Vec::new(),
+            State::Found(op) => op.open_uploads(),
         }
     }
 }

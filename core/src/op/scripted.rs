@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::op::event::Event;
+use crate::op::habits::Habits;
 use crate::op::operation::{
-    Admission, BlobFetch, BlobLocation, Call, Fetch, FetchKind, Fetched, OpOutput, Operation,
+    Admission, BlobFetch, BlobLocation, Call, Fetch, FetchKind, Fetched, OpOutput, Operation, Recipient,
 };
 use crate::types::digest::Digest;
 use crate::types::id::OpId;
@@ -56,9 +57,9 @@ impl Scripted {
     fn put(&self, digest: Digest, size: u64) -> Fetch {
         let [_, to] = &self.targets;
         let endpoint = Endpoint::Uploads(to.repository.clone(), Begin::Whole(digest.clone()));
-        let payload = Payload::Source(Source { op: self.id, digest, size, range: 0..size });
-        let call = Call { kind: RequestKind::PutWhole, endpoint, payload };
-        Fetch { target: to.clone(), kind: FetchKind::Call(Box::new(call)), ticket: None, is_search: false }
+        let payload = Payload::Source(Source { op: self.id, digest, size, start: 0, range: 0..size });
+        let call = Call::new(RequestKind::PutWhole, Recipient::Endpoint(endpoint));
+        Call { payload, ..call }.at(to, None)
     }
 
     fn get(&self, digest: Digest, size: u64) -> Fetch {
@@ -81,7 +82,7 @@ impl Operation for Scripted {
         &self.targets
     }
 
-    fn next_fetch(&mut self, origin: &Origin) -> Option<Admission> {
+    fn next_fetch(&mut self, origin: &Origin, _: &Habits) -> Option<Admission> {
         let [from, to] = &self.targets;
         let at = match self.steps.front()? {
             ScriptStep::Put { .. } => to,
@@ -102,10 +103,13 @@ impl Operation for Scripted {
         })
     }
 
-    fn settle(&mut self, _: &Fetch, outcome: Result<Fetched, Error>) {
+    fn settle(&mut self, _: &Fetch, outcome: Result<Fetched, Error>, _: &mut Habits) {
         self.in_flight = self.in_flight.saturating_sub(1);
         match outcome {
             Err(error) => self.outcome = Some(Event::Failed(error)),
+            Ok(Fetched::Reply(reply)) if reply.error.is_some() => {
+                self.outcome = Some(Event::Failed(reply.into_error()));
+            }
             Ok(_) if self.in_flight == 0 && self.steps.is_empty() => self.outcome = Some(Event::Done),
             Ok(_) => {}
         }

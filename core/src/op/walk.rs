@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::error::Error;
 use crate::op::event::Event;
+use crate::op::habits::Habits;
 use crate::op::lookup::Lookup;
 use crate::op::operation::{Admission, Fetch, Fetched, OpOutput, Operation, supply};
 use crate::op::rooted::Rooted;
@@ -43,12 +44,12 @@ impl Operation for Walk {
         std::slice::from_ref(&self.target)
     }
 
-    fn next_fetch(&mut self, _: &Origin) -> Option<Admission> {
+    fn next_fetch(&mut self, _: &Origin, _: &Habits) -> Option<Admission> {
         let wanted = self.walker.want()?;
         Some(Admission::One(Fetch::described(&self.target, wanted.descriptor, Some(wanted.ticket))))
     }
 
-    fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>) {
+    fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>, _: &mut Habits) {
         supply(&mut self.walker, fetch.ticket, outcome);
     }
 

@@ -137,6 +137,11 @@ impl Secrets {
             Event::Resolved(descriptor) => format!("resolved {}", described(descriptor)),
             Event::Node(node) => node_text(node),
             Event::Skipped(descriptor) => format!("skipped {}", described(descriptor)),
+            Event::Stored(descriptor, stored) => format!("stored {}, {stored:?}", described(descriptor)),
+            Event::Acknowledged { digest, bytes } => {
+                let digest = digest.as_ref().map_or_else(|| "the stream".to_owned(), ToString::to_string);
+                format!("acknowledged {bytes} bytes of {digest}")
+            }
             Event::Finding(finding) => {
                 let known = finding.digest.as_ref().filter(|digest| digest.algorithm().is_some());
                 let digest = known.map(|digest| format!(" {digest}")).unwrap_or_default();
@@ -180,6 +185,10 @@ fn question_text(question: &Question) -> String {
             };
             format!("for {}: store {}, {at}", operation(Some(*op)), described(descriptor))
         }
+        Question::Document { op, descriptor } => {
+            format!("for {}: document {}", operation(Some(*op)), described(descriptor))
+        }
+        Question::Read { op, max } => format!("for {}: read {max} bytes", operation(Some(*op))),
     }
 }
 

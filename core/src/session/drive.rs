@@ -96,7 +96,7 @@ impl Session {
             let found = match answer {
                 Answer::Credentials(found) => Ok(found),
                 Answer::Failed(fault) => Err(fault),
-                Answer::Held(_) | Answer::Stored => Err(unfit()),
+                Answer::Held(_) | Answer::Stored | Answer::Document(_) | Answer::Read { .. } => Err(unfit()),
             };
             for (id, outcome) in self.auth.answered(query, found) {
                 match outcome {
@@ -106,25 +106,31 @@ impl Session {
             }
             return;
         };
-        let (Question::Held { op, descriptor } | Question::Store { op, descriptor, .. }) = &question else {
-            return;
-        };
-        let Some(running) = self.ops.get_mut(op) else { return };
+        let Some(op) = question.op() else { return };
+        let Some(running) = self.ops.get_mut(&op) else { return };
         running.asked.remove(&query);
         running.to_ask.remove(&query);
         match (&question, answer) {
             // An assumed hasher did not hash the part: outside a replay it proves nothing.
-            (Question::Held { .. }, Answer::Held(Held::Part { hasher, .. }))
+            (Question::Held { descriptor, .. }, Answer::Held(Held::Part { hasher, .. }))
                 if hasher.is_assumed() && !self.is_replay =>
             {
                 running.op.held(descriptor, Held::Nothing);
             }
-            (Question::Held { .. }, Answer::Held(held)) => running.op.held(descriptor, held),
-            (Question::Store { .. }, Answer::Stored) => running.op.stored(&descriptor.digest),
-            (_, Answer::Failed(fault)) => return self.end_operation(*op, Error::new(fault)),
-            _ => return self.end_operation(*op, Error::new(unfit())),
+            (Question::Held { descriptor, .. }, Answer::Held(held)) => running.op.held(descriptor, held),
+            (Question::Store { descriptor, .. }, Answer::Stored) => running.op.stored(&descriptor.digest),
+            (Question::Document { descriptor, .. }, Answer::Document(bytes)) => {
+                running.op.document(descriptor, bytes);
+            }
+            (Question::Read { max, .. }, Answer::Read { bytes, is_last })
+                if bytes.len() <= *max && (is_last || !bytes.is_empty()) =>
+            {
+                running.op.read(bytes, is_last);
+            }
+            (_, Answer::Failed(fault)) => return self.end_operation(op, Error::new(fault)),
+            _ => return self.end_operation(op, Error::new(unfit())),
         }
-        self.wake(*op);
+        self.wake(op);
     }
 
     /// Fails the operation unless it ends before `at`. Replaces an earlier deadline.

@@ -2,14 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
+use std::sync::Arc;
+
+use http::Uri;
 
 use crate::error::Error;
 use crate::op::event::Event;
+use crate::op::operation::{Call, Recipient};
 use crate::session::lanes::Job;
 use crate::session::state::Session;
 use crate::session::task::{Half, Purpose, Task, TaskState};
 use crate::types::id::{ExchangeId, OpId, TaskId};
 use crate::wire::origin::Origin;
+use crate::wire::status::RequestKind;
+use crate::wire::target::Target;
 
 impl Session {
     /// Marks the operation as ready: it may have an output or a fetch.
@@ -47,6 +53,7 @@ impl Session {
     pub(super) fn remove(&mut self, op: OpId) {
         self.stop_tasks(op);
         let Some(running) = self.ops.remove(&op) else { return };
+        self.cancel_uploads(running.op.open_uploads());
         self.targets -= running.targets;
         if let Some(at) = running.deadline {
             self.deadlines.remove(&(at, op));
@@ -56,6 +63,24 @@ impl Session {
         }
         for origin in &running.queued {
             self.forget_job(origin);
+        }
+    }
+
+    /// Cancels the upload sessions of an operation that ends, in the background. Each is tried once.
+    ///
+    /// Source: distribution-spec, end-14.
+    pub(super) fn cancel_uploads(&mut self, uploads: Vec<(Arc<Target>, Uri)>) {
+        /// The number of cancellations under way, beyond which upload sessions are left to expire.
+        const MAX: usize = 32;
+        let under_way = self.tasks.values().filter(|task| matches!(task.purpose, Purpose::Cleanup(_)));
+        let room = MAX.saturating_sub(under_way.count());
+        for (target, url) in uploads.into_iter().take(room) {
+            let Some(origin) = Origin::of(&url) else { continue };
+            let kind = RequestKind::CancelUpload;
+            let fetch = Call::new(kind, Recipient::Url(url.clone())).at(&target, None);
+            let id = self.ids.task();
+            self.tasks.insert(id, Task::new(Purpose::Cleanup(fetch), kind, url, origin, None));
+            self.queue(id);
         }
     }
 
@@ -124,7 +149,7 @@ impl Session {
             Some(Purpose::Token(_)) => {
                 self.auth.waiting_for(id).filter_map(|id| self.tasks.get(&id)?.op()).collect()
             }
-            None => BTreeSet::new(),
+            Some(Purpose::Cleanup(_)) | None => BTreeSet::new(),
         }
     }
 

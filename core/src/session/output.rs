@@ -1,5 +1,7 @@
 //! The outputs of a session, and the answers to its questions.
 
+use bytes::Bytes;
+
 use crate::auth::credentials::{Credentials, CredentialsQuery};
 use crate::error::fault::Fault;
 use crate::op::ask::{Held, StoreContent};
@@ -63,6 +65,24 @@ pub enum Question {
         /// The source of its bytes.
         content: StoreContent,
     },
+    /// Hand over the bytes of this document, which the operation's source holds. The answer is
+    /// [`Answer::Document`]. The core verifies them.
+    Document {
+        /// The operation that sends the content.
+        op: OpId,
+        /// The document.
+        descriptor: Descriptor,
+    },
+    /// Read the next bytes of the operation's stream. The answer is [`Answer::Read`].
+    ///
+    /// The core holds the bytes until the registry has acknowledged them, so a stream is read once.
+    Read {
+        /// The operation that sends the stream.
+        op: OpId,
+        /// The maximum number of bytes. Fewer are sent in a request of their own, so a driver reads as many as
+        /// the stream has.
+        max: usize,
+    },
 }
 
 impl Question {
@@ -70,7 +90,10 @@ impl Question {
     pub fn op(&self) -> Option<OpId> {
         match self {
             Self::Credentials(_) => None,
-            Self::Held { op, .. } | Self::Store { op, .. } => Some(*op),
+            Self::Held { op, .. }
+            | Self::Store { op, .. }
+            | Self::Document { op, .. }
+            | Self::Read { op, .. } => Some(*op),
         }
     }
 }
@@ -85,6 +108,15 @@ pub enum Answer {
     Held(Held),
     /// The content is stored.
     Stored,
+    /// The bytes of the document.
+    Document(Bytes),
+    /// The next bytes of the stream.
+    Read {
+        /// The bytes: at most as many as asked for, and none only at the end.
+        bytes: Bytes,
+        /// Whether the stream ends with them.
+        is_last: bool,
+    },
     /// The question could not be answered, or the content could not be stored. Every operation that waits
     /// for the answer fails.
     Failed(Fault),

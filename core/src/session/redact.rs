@@ -30,7 +30,13 @@ impl Session {
                 }
             }
             // A warning is redacted when it is received, since each text is reported once.
-            Event::Resolved(_) | Event::Node(_) | Event::Skipped(_) | Event::Warning(_) | Event::Done => {}
+            Event::Resolved(_)
+            | Event::Node(_)
+            | Event::Skipped(_)
+            | Event::Stored(..)
+            | Event::Acknowledged { .. }
+            | Event::Warning(_)
+            | Event::Done => {}
         }
     }
 

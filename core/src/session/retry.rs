@@ -15,7 +15,6 @@ pub(crate) fn is_retryable(kind: RequestKind, cause: &Cause) -> bool {
         Cause::Transport(fault) => match fault.kind() {
             FaultKind::Connect | FaultKind::NotSent => true,
             FaultKind::Timeout | FaultKind::Reset => kind.may_repeat(),
-            // A retry does not fix a certificate, a full disk or a failing credential helper.
             FaultKind::Tls | FaultKind::Storage | FaultKind::Credentials | FaultKind::Unsupported => false,
         },
         Cause::Misbehaved(Misbehaviour::TooShort { .. }) => true,

@@ -63,6 +63,8 @@ impl Session {
                 }
                 OpOutput::Held(descriptor) => Question::Held { op, descriptor },
                 OpOutput::Store(descriptor, content) => Question::Store { op, descriptor, content },
+                OpOutput::Document(descriptor) => Question::Document { op, descriptor },
+                OpOutput::Read(max) => Question::Read { op, max },
             };
             self.wake(op);
             let query = self.ids.query();
@@ -134,7 +136,8 @@ impl Session {
             Job::Op(id) => {
                 let running = self.ops.get_mut(&id)?;
                 let idle = running.paused || running.ended.is_some();
-                let Some(admission) = (if idle { None } else { running.op.next_fetch(origin) }) else {
+                let Some(admission) = (if idle { None } else { running.op.next_fetch(origin, &self.habits) })
+                else {
                     running.queued.retain(|queued| queued != origin);
                     return None;
                 };
@@ -226,6 +229,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Config, PlainHttp};
+    use crate::op::habits::Habits;
     use crate::op::operation::{BlobFetch, BlobLocation, Fetch, FetchKind, Fetched, Operation};
     use crate::types::digest::{Algorithm, Digest};
     use crate::types::reference::Reference;
@@ -244,7 +248,7 @@ mod tests {
             std::slice::from_ref(&self.target)
         }
 
-        fn next_fetch(&mut self, _: &Origin) -> Option<Admission> {
+        fn next_fetch(&mut self, _: &Origin, _: &Habits) -> Option<Admission> {
             let [first, second] = self.locations.take()?.map(|location| {
                 let blob = BlobFetch {
                     digest: Digest::of(Algorithm::Sha256, b"content"),
@@ -261,7 +265,7 @@ mod tests {
             Some(Admission::Pair(Box::new((first, second))))
         }
 
-        fn settle(&mut self, _: &Fetch, _: Result<Fetched, Error>) {
+        fn settle(&mut self, _: &Fetch, _: Result<Fetched, Error>, _: &mut Habits) {
             self.settled += 1;
         }
 

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method};
@@ -9,8 +10,9 @@ use http::{HeaderValue, Method};
 use crate::auth::Authorization;
 use crate::auth::token_request::TokenRequest;
 use crate::error::Error;
-use crate::op::operation::{BlobLocation, Fetch, FetchKind};
+use crate::op::operation::{BlobLocation, Call, Failed, Fetch, FetchKind, Recipient};
 use crate::session::lists::is_pair;
+use crate::session::retry;
 use crate::session::state::Session;
 use crate::session::task::{Purpose, Task, TaskState};
 use crate::types::digest::{Algorithm, Hasher};
@@ -62,7 +64,8 @@ impl Session {
                 let start_uri = match start_uri {
                     Ok(start_uri) => start_uri,
                     Err(misbehaviour) => {
-                        self.ops.get_mut(&op)?.op.settle(&fetch, Err(Error::new(misbehaviour)));
+                        let error = Error::new(misbehaviour);
+                        self.ops.get_mut(&op)?.op.settle(&fetch, Err(error), &mut self.habits);
                         self.wake(op);
                         return None;
                     }
@@ -80,18 +83,50 @@ impl Session {
                 };
                 (kind, start_uri, Some(Box::new(part)))
             }
-            #[cfg(feature = "scripted")]
-            FetchKind::Call(call) => (call.kind, target.base.uri(&call.endpoint), None),
+            FetchKind::Call(call) => {
+                let uri = match &call.to {
+                    Recipient::Endpoint(endpoint) => target.base.uri(endpoint),
+                    Recipient::Url(uri) => uri.clone(),
+                };
+                (call.kind, uri, None)
+            }
         };
         let origin = match kind {
             RequestKind::GetElsewhere => Origin::of(&start_uri)?,
+            _ if fetch.has_supplied_url() => Origin::of(&start_uri)?,
             _ => target.origin.clone(),
         };
         let id = self.ids.task();
+        let after = fetch.call().and_then(|call| call.after.clone());
         let task = Task::new(Purpose::Fetch { op, fetch }, kind, start_uri, origin, part);
         self.tasks.insert(id, task);
         self.ops.get_mut(&op)?.tasks.insert(id);
-        Some(id)
+        match after {
+            Some(after) => self.delay_after(id, after),
+            None => Some(id),
+        }
+    }
+
+    /// Reports the attempts that a new task follows, and delays it. Returns it if it may be sent now.
+    fn delay_after(&mut self, id: TaskId, after: Failed) -> Option<TaskId> {
+        let Failed { error, count } = after;
+        let delay = match count {
+            0 => Some(Duration::ZERO),
+            _ => retry::delay(&self.config.limits, count, error.retry_after(), &mut self.jitter),
+        };
+        let Some(delay) = delay else {
+            self.end(id, Err(error));
+            return None;
+        };
+        self.report(id, &error, delay, count);
+        if count == 0 {
+            return Some(id);
+        }
+        let at = self.now + delay;
+        let task = self.tasks.get_mut(&id)?;
+        task.state = TaskState::Asleep(at);
+        self.timers.insert((at, id));
+        None
     }
 
     /// Creates the task for a token request.
@@ -144,15 +179,16 @@ impl Session {
     /// cannot be sent now.
     fn authorize(&mut self, id: TaskId) -> ControlFlow<(), Option<HeaderValue>> {
         let Some(task) = self.tasks.get(&id) else { return ControlFlow::Break(()) };
-        let Purpose::Fetch { fetch, .. } = &task.purpose else {
+        let Some(fetch) = task.fetch() else {
             // A token request contains its own login.
             return ControlFlow::Continue(None);
         };
+        let scope = fetch.call().and_then(|call| call.scope.as_ref());
         // The author of a document chooses the URLs in it, which may name the registry itself.
         if task.kind == RequestKind::GetElsewhere {
             return ControlFlow::Continue(None);
         }
-        match self.auth.authorize(id, &fetch.target, &task.origin, &mut self.ids, self.now) {
+        match self.auth.authorize(id, &fetch.target, scope, &task.origin, &mut self.ids, self.now) {
             Authorization::Send(header) => return ControlFlow::Continue(header),
             Authorization::Wait => self.wait(id),
             Authorization::Fetch(fetch, token) => {
@@ -173,13 +209,15 @@ impl Session {
     fn dispatch(&mut self, id: TaskId, authorization: Option<HeaderValue>) -> Option<Exchange> {
         let limits = &self.config.limits;
         let task = self.tasks.get_mut(&id)?;
+        let mut prefix = None;
         let (request, want) = match &task.purpose {
             Purpose::Token(token) => {
                 (token.build(&self.config, task.uri.clone()), Want::Token(limits.token_bytes))
             }
-            Purpose::Fetch { fetch, .. } => {
+            Purpose::Fetch { fetch, .. } | Purpose::Cleanup(fetch) => {
                 let (accepting, want) = match (&task.part, &fetch.kind) {
                     (Some(part), _) => (Accepting::Blob(part.start()), Want::Blob(part.clone())),
+                    (None, FetchKind::Call(call)) => (call_accepting(call.kind), call_want(call)),
                     (None, FetchKind::Config(_)) => {
                         (Accepting::Blob(0), manifest_want(fetch, limits.manifest_bytes))
                     }
@@ -187,9 +225,11 @@ impl Session {
                 };
                 let mut request =
                     request::build(&self.config, task.kind.method(), task.uri.clone(), accepting);
-                #[cfg(feature = "scripted")]
                 if let FetchKind::Call(call) = &fetch.kind {
                     *request.body_mut() = call.payload.clone();
+                    let described = call.headers.iter().map(|(name, value)| (name.clone(), value.clone()));
+                    request.headers_mut().extend(described);
+                    prefix.clone_from(&call.prefix);
                 }
                 task.authorization.clone_from(&authorization);
                 if let Some(value) = authorization {
@@ -202,7 +242,7 @@ impl Session {
         request::set_content_length(&mut request);
         let exchange = self.ids.exchange();
         let sent = Arc::default();
-        let sending = Sending::of(request.body(), None, Arc::clone(&sent));
+        let sending = Sending::of(request.body(), prefix, Arc::clone(&sent));
         let awaiting = Awaiting {
             id: exchange,
             op: task.op(),
@@ -218,6 +258,22 @@ impl Session {
         self.lanes.sent(&task.origin, kept.as_ref(), self.now);
         self.in_flight.insert(exchange, id);
         Some(Exchange { request, sending, awaiting, is_replay: self.is_replay })
+    }
+}
+
+fn call_accepting(kind: RequestKind) -> Accepting {
+    match kind {
+        RequestKind::HeadManifest | RequestKind::GetManifest => Accepting::Manifest,
+        RequestKind::ListTags | RequestKind::ListRepositories => Accepting::Json,
+        RequestKind::ListReferrers => Accepting::Referrers,
+        _ => Accepting::Any,
+    }
+}
+
+fn call_want(call: &Call) -> Want {
+    match call.body_limit {
+        0 => Want::Head,
+        limit => Want::Body(limit),
     }
 }
 

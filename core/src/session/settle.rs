@@ -2,19 +2,21 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::WARNING;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::error::fault::{Fault, FaultKind};
 use crate::error::{Cause, Error, LimitExceeded, Misbehaviour, Responder};
 use crate::op::event::{Event, Retry};
-use crate::op::operation::{FetchKind, Fetched};
+use crate::op::operation::{FetchKind, Fetched, Reply};
 use crate::session::retry;
 use crate::session::state::Session;
 use crate::session::task::{Purpose, Task, TaskState};
 use crate::types::id::{OpId, TaskId};
 use crate::types::token::TokenAnswer;
 use crate::wire::exchange::completion::{Completion, Outcome};
+use crate::wire::exchange::sending::Marks;
 use crate::wire::exchange::want::BlobWant;
 use crate::wire::status::{self, Class, RequestKind};
 use crate::wire::{error_body, origin};
@@ -30,6 +32,9 @@ impl Session {
             let message = "the completion belongs to another exchange";
             return self.fail_task(id, Fault::new(FaultKind::Unsupported, message).into());
         }
+        if self.tasks.get(&id).is_some_and(|task| task.fetch().is_some_and(|fetch| fetch.call().is_some())) {
+            return self.settle_call(id, completion);
+        }
         match (completion.outcome, completion.head) {
             (Outcome::Head, Some((_, headers))) => self.end(id, Ok(Fetched::Head(headers))),
             (Outcome::Manifest(digest, manifest), _) => self.end(id, Ok(Fetched::Manifest(digest, manifest))),
@@ -43,10 +48,111 @@ impl Session {
             (Outcome::Failed(cause), _) if self.starts_over(id, &cause) => {}
             (Outcome::Failed(cause), _) => self.attempt_failed(id, cause),
             // No exchange completes like this.
-            (Outcome::Head | Outcome::Refused(_), None) => {
+            (Outcome::Head | Outcome::Body(_) | Outcome::Refused(_), None) | (Outcome::Body(_), _) => {
                 self.attempt_failed(id, Fault::new(FaultKind::Reset, "no head").into());
             }
         }
+    }
+
+    /// Applies a completion to a call. The session repeats a call that may be repeated, follows redirects and
+    /// answers challenges; everything else is for the operation to interpret.
+    fn settle_call(&mut self, id: TaskId, completion: Completion) {
+        let marks = completion.sent.get().map(|sent| sent.marks.clone()).unwrap_or_default();
+        let (status, headers) = match (&completion.head, &completion.outcome) {
+            (Some((status, headers)), Outcome::Head | Outcome::Body(_) | Outcome::Refused(_)) => {
+                (*status, headers.clone())
+            }
+            (_, Outcome::Failed(cause)) => return self.call_failed(id, cause.clone(), marks),
+            _ => return self.call_failed(id, Fault::new(FaultKind::Reset, "no head").into(), marks),
+        };
+        let Some(task) = self.tasks.get(&id) else { return };
+        let class = task.kind.classify(status);
+        match completion.outcome {
+            Outcome::Refused(body) => self.call_refused(id, class, status, headers, &body, marks),
+            Outcome::Body(body) => self.reply(id, Answered { class, headers, body, marks, error: None }),
+            _ => self.reply(id, Answered { class, headers, body: Bytes::new(), marks, error: None }),
+        }
+    }
+
+    fn call_refused(
+        &mut self,
+        id: TaskId,
+        class: Class,
+        status: StatusCode,
+        headers: HeaderMap,
+        body: &[u8],
+        marks: Marks,
+    ) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let is_paired = task.half.is_some();
+        let repeats = task.kind.may_repeat() && !is_paired;
+        match class {
+            Class::Trouble if repeats => self.refused(id, status, &headers, body),
+            Class::Redirect | Class::Challenge if !is_paired => self.refused(id, status, &headers, body),
+            Class::Redirect => match self.redirect_target(id, &headers) {
+                Ok(()) => {
+                    self.remember(id);
+                    let body = Bytes::new();
+                    self.reply(id, Answered { class, headers, body, marks, error: None });
+                }
+                Err(cause) => self.fail_task(id, cause),
+            },
+            _ => {
+                let by = responder(task);
+                self.remember(id);
+                let entries = self.config.limits.error_entries;
+                let mut refusal = error_body::refusal(status, by, &headers, body, entries);
+                refusal.with_login = self.has_login(id);
+                let Some(task) = self.tasks.get(&id) else { return };
+                if class == Class::Challenge
+                    && by == Responder::Registry
+                    && let Some((target, uri)) =
+                        task.fetch().map(|fetch| (fetch.target.clone(), task.uri.clone()))
+                {
+                    // The other half has begun, so both must be sent again.
+                    let challenged =
+                        self.auth.challenged(id, &target, &uri, refusal.clone(), &headers, self.targets);
+                    if let Err(cause) = challenged {
+                        return self.fail_task(id, cause);
+                    }
+                }
+                let Some(task) = self.tasks.get(&id) else { return };
+                if status::slows_all(status)
+                    && let Some(delay) =
+                        retry::delay(&self.config.limits, 1, refusal.retry_after, &mut self.jitter)
+                {
+                    self.lanes.close(&task.origin, self.now + delay, self.now);
+                }
+                let error = Some(task.error(refusal.into()));
+                self.reply(id, Answered { class, headers, body: Bytes::new(), marks, error });
+            }
+        }
+    }
+
+    /// Handles a call without a usable response.
+    fn call_failed(&mut self, id: TaskId, cause: Cause, marks: Marks) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let is_paired = task.half.is_some();
+        if retry::is_retryable(task.kind, &cause) && !is_paired {
+            return self.attempt_failed(id, cause);
+        }
+        if !cause.is_interruption() {
+            return self.fail_task(id, cause);
+        }
+        self.remember(id);
+        let Some(task) = self.tasks.get(&id) else { return };
+        let (class, headers, body) = (Class::Trouble, HeaderMap::new(), Bytes::new());
+        let error = Some(task.error(cause));
+        self.reply(id, Answered { class, headers, body, marks, error });
+    }
+
+    /// Hands the response to a call to its operation.
+    fn reply(&mut self, id: TaskId, answered: Answered) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let Answered { class, headers, body, marks, error } = answered;
+        let (kind, url) = (task.kind, task.uri.clone());
+        let reply = Reply { kind, class, url, headers, body, marks, error };
+        self.end(id, Ok(Fetched::Reply(Box::new(reply))));
     }
 
     fn refused(&mut self, id: TaskId, status: StatusCode, headers: &HeaderMap, body: &[u8]) {
@@ -59,7 +165,9 @@ impl Session {
         let mut refusal = error_body::refusal(status, by, headers, body, self.config.limits.error_entries);
         match (task.kind.classify(status), &task.purpose) {
             (Class::Redirect, _) => self.redirected(id, headers),
-            (Class::Challenge, Purpose::Fetch { fetch, .. }) if by == Responder::Registry => {
+            (Class::Challenge, Purpose::Fetch { fetch, .. } | Purpose::Cleanup(fetch))
+                if by == Responder::Registry =>
+            {
                 match self.auth.challenged(id, &fetch.target, &task.uri, refusal, headers, self.targets) {
                     Ok(()) => self.start_over(id),
                     Err(cause) => self.fail_task(id, cause),
@@ -86,29 +194,34 @@ impl Session {
     fn has_login(&self, id: TaskId) -> bool {
         match self.tasks.get(&id).map(|task| &task.purpose) {
             Some(Purpose::Token(token)) => token.has_login(),
-            Some(Purpose::Fetch { fetch, .. }) => self.auth.has_login(&fetch.target),
+            Some(Purpose::Fetch { fetch, .. } | Purpose::Cleanup(fetch)) => {
+                self.auth.has_login(&fetch.target)
+            }
             None => false,
         }
     }
 
     fn redirected(&mut self, id: TaskId, headers: &HeaderMap) {
+        match self.redirect_target(id, headers) {
+            Ok(()) => self.queue(id),
+            Err(cause) => self.fail_or_fetch_whole(id, cause),
+        }
+    }
+
+    /// Points a task to the target of a redirect.
+    fn redirect_target(&mut self, id: TaskId, headers: &HeaderMap) -> Result<(), Cause> {
         let (limit, plain_http) = (self.config.limits.redirects, self.config.plain_http);
-        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let Some(task) = self.tasks.get_mut(&id) else { return Ok(()) };
         if task.redirects >= limit {
-            return self.fail_or_fetch_whole(id, LimitExceeded::Redirects(limit).into());
+            return Err(LimitExceeded::Redirects(limit).into());
         }
-        let destination = match task.purpose {
-            Purpose::Fetch { .. } => origin::redirect(&task.uri, headers, plain_http),
-            Purpose::Token(_) => origin::token_redirect(&task.uri, headers, plain_http),
+        let target = match task.purpose {
+            Purpose::Fetch { .. } | Purpose::Cleanup(_) => origin::redirect(&task.uri, headers, plain_http)?,
+            Purpose::Token(_) => origin::token_redirect(&task.uri, headers, plain_http)?,
         };
-        match destination {
-            Ok(target) => {
-                task.redirects += 1;
-                task.set_uri(target);
-                self.queue(id);
-            }
-            Err(misbehaviour) => self.fail_or_fetch_whole(id, misbehaviour.into()),
-        }
+        task.redirects += 1;
+        task.set_uri(target);
+        Ok(())
     }
 
     /// Queues the task's next attempt, at its initial URL.
@@ -242,6 +355,11 @@ impl Session {
     fn report_retry(&mut self, id: TaskId, cause: Cause, delay: Duration, failed: u32) {
         let Some(task) = self.tasks.get(&id) else { return };
         let error = task.error(cause);
+        self.report(id, &error, delay, failed);
+    }
+
+    /// Reports that a request failed and is retried.
+    pub(super) fn report(&mut self, id: TaskId, error: &Error, delay: Duration, failed: u32) {
         for op in self.ops_of(id) {
             self.notice(op, Event::Retry(Retry { error: error.clone(), delay, failed }));
         }
@@ -252,20 +370,41 @@ impl Session {
         let Some(task) = self.tasks.get(&id) else { return };
         let error = task.error(cause);
         match &task.purpose {
-            Purpose::Fetch { .. } => self.end(id, Err(error)),
+            Purpose::Fetch { .. } | Purpose::Cleanup(_) => self.end(id, Err(error)),
             Purpose::Token(_) => self.token_settled(id, Err(&error)),
         }
     }
 
     /// Ends a fetch.
     pub(super) fn end(&mut self, id: TaskId, outcome: Result<Fetched, Error>) {
+        self.stop_source(id, &outcome);
         let Some(task) = self.remove_task(id) else { return };
         let Purpose::Fetch { op, fetch } = &task.purpose else { return };
         if let Some(running) = self.ops.get_mut(op) {
             running.tasks.remove(&id);
             task.add_to(&mut running.shown);
-            running.op.settle(fetch, outcome);
+            running.op.settle(fetch, outcome, &mut self.habits);
             self.wake(*op);
+        }
+    }
+
+    /// Stops the download that feeds an upload which has failed. Its operation fetches the content again, from
+    /// the position at which the upload resumes.
+    fn stop_source(&mut self, id: TaskId, outcome: &Result<Fetched, Error>) {
+        let has_failed = match outcome {
+            Ok(Fetched::Reply(reply)) => !matches!(reply.class, Class::Done | Class::Accepted),
+            Ok(_) => false,
+            Err(_) => true,
+        };
+        let Some(task) = self.tasks.get(&id) else { return };
+        let (Some(half), Some(op)) = (&task.half, task.op()) else { return };
+        let is_call = |task: &Task| task.fetch().is_some_and(|fetch| fetch.call().is_some());
+        let other = half.other;
+        if has_failed && is_call(task) && self.tasks.get(&other).is_some_and(|other| !is_call(other)) {
+            if let Some(running) = self.ops.get_mut(&op) {
+                running.tasks.remove(&other);
+            }
+            self.stop(other);
         }
     }
 
@@ -287,6 +426,15 @@ impl Session {
     }
 }
 
+/// The response to a call.
+struct Answered {
+    class: Class,
+    headers: HeaderMap,
+    body: Bytes,
+    marks: Marks,
+    error: Option<Error>,
+}
+
 /// Returns whether the sink has taken bytes that may not belong to the content.
 fn is_wrong_content(misbehaviour: &Misbehaviour) -> bool {
     use Misbehaviour::{ContentEncoding, TooLong, WrongDigest};
@@ -298,15 +446,15 @@ fn is_wrong_content(misbehaviour: &Misbehaviour) -> bool {
 fn matches_task(task: &Task, outcome: &Outcome) -> bool {
     let kind = match &task.purpose {
         Purpose::Token(_) => None,
-        Purpose::Fetch { fetch, .. } => Some(&fetch.kind),
+        Purpose::Fetch { fetch, .. } | Purpose::Cleanup(fetch) => Some(&fetch.kind),
     };
     match (outcome, kind) {
         (Outcome::Refused(_) | Outcome::Failed(_), _)
         | (Outcome::WrongPart(_), Some(FetchKind::Blob(_)))
         | (Outcome::Token(_), None) => true,
         (Outcome::Head, Some(FetchKind::Manifest { method, .. })) => *method == Method::HEAD,
-        #[cfg(feature = "scripted")]
-        (Outcome::Head, Some(FetchKind::Call(_))) => true,
+        (Outcome::Head, Some(FetchKind::Call(call))) => call.body_limit == 0,
+        (Outcome::Body(_), Some(FetchKind::Call(call))) => call.body_limit > 0,
         (Outcome::Manifest(digest, manifest), Some(FetchKind::Manifest { expected, .. })) => {
             let size = manifest.bytes().len() as u64;
             expected.digest.as_ref().is_none_or(|expected| expected == digest)
@@ -326,11 +474,11 @@ fn matches_task(task: &Task, outcome: &Outcome) -> bool {
 fn responder(task: &Task) -> Responder {
     match &task.purpose {
         Purpose::Token(_) => Responder::TokenServer,
-        Purpose::Fetch { fetch, .. }
+        Purpose::Fetch { fetch, .. } | Purpose::Cleanup(fetch)
             if fetch.target.origin == task.origin && task.kind != RequestKind::GetElsewhere =>
         {
             Responder::Registry
         }
-        Purpose::Fetch { .. } => Responder::Elsewhere,
+        Purpose::Fetch { .. } | Purpose::Cleanup(_) => Responder::Elsewhere,
     }
 }

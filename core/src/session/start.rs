@@ -3,18 +3,23 @@
 use std::sync::Arc;
 
 use crate::op::blob;
+use crate::op::blob_upload::BlobUpload;
 use crate::op::check::check;
 use crate::op::lookup::Lookup;
 use crate::op::operation::Operation;
 use crate::op::pull::{PullOptions, pull};
 use crate::op::resolve::{manifest, resolve};
+use crate::op::upload::Upload;
 use crate::op::walk::walk;
 use crate::session::running::Running;
 use crate::session::state::Session;
 use crate::types::descriptor::Descriptor;
+use crate::types::digest::Algorithm;
 use crate::types::id::OpId;
+use crate::types::media_type::MediaType;
 use crate::types::platform::Platform;
 use crate::types::reference::Reference;
+use crate::types::reference::name::Repository;
 use crate::walker::node::WalkOptions;
 use crate::wire::target::Target;
 
@@ -111,6 +116,42 @@ impl Session {
         self.start(op)
     }
 
+    /// Uploads a blob to the repository of `reference`, from the operation's source: content that the driver
+    /// can read from any position.
+    ///
+    /// Nothing is sent if the repository has the blob, or if the registry mounts it from the repository
+    /// `mount`. The source is verified while it is sent, so content that does not match the descriptor is never
+    /// stored. An upload that is interrupted resumes. [`Event::Acknowledged`](crate::Event::Acknowledged)
+    /// reports progress, and the operation ends with [`Event::Stored`](crate::Event::Stored) and
+    /// [`Event::Done`](crate::Event::Done).
+    ///
+    /// Source: distribution-spec, "Pushing blobs".
+    pub fn upload(
+        &mut self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        mount: Option<&Repository>,
+    ) -> OpId {
+        let (id, target) = (self.ids.op(), self.destination(reference));
+        let Descriptor { media_type, digest, size, .. } = descriptor.clone();
+        let upload = BlobUpload::known(id, target.clone(), digest, size, mount.cloned(), &self.config);
+        self.start_as(id, Box::new(Upload::new(target, media_type, upload)))
+    }
+
+    /// Uploads a stream to the repository of `reference`: a blob whose size and digest are known at its end.
+    ///
+    /// [`Question::Read`](crate::Question::Read) asks for its bytes. They are sent in chunks, each of which is
+    /// held in memory until the registry has acknowledged it. An upload that is interrupted resumes; it fails if
+    /// the registry has lost bytes that it had acknowledged. The operation reports and ends like
+    /// [`upload`](Self::upload).
+    ///
+    /// Source: distribution-spec, "Pushing a blob in chunks".
+    pub fn upload_stream(&mut self, reference: &Reference, algorithm: Algorithm) -> OpId {
+        let (id, target) = (self.ids.op(), self.destination(reference));
+        let upload = BlobUpload::stream(id, target.clone(), algorithm, &self.config);
+        self.start_as(id, Box::new(Upload::new(target, MediaType::OCTET_STREAM, upload)))
+    }
+
     /// Sends the requests of a script from the repository of `from` to that of `to`.
     #[cfg(feature = "scripted")]
     #[doc(hidden)]
@@ -123,6 +164,11 @@ impl Session {
     fn target(&self, reference: &Reference) -> Arc<Target> {
         let (registry, repository) = (reference.registry(), reference.repository());
         Arc::new(Target::to_pull(registry, repository, self.config.plain_http))
+    }
+
+    fn destination(&self, reference: &Reference) -> Arc<Target> {
+        let (registry, repository) = (reference.registry(), reference.repository());
+        Arc::new(Target::to_push(registry, repository, self.config.plain_http))
     }
 
     fn lookup(&self, reference: &Reference, platform: Option<&Platform>, wants_manifest: bool) -> Lookup {

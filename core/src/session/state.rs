@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::auth::Auth;
 use crate::config::Config;
+use crate::op::habits::Habits;
 use crate::session::lanes::Lanes;
 use crate::session::output::Question;
 use crate::session::retry::Jitter;
@@ -52,6 +53,7 @@ pub struct Session {
     /// The exchanges in flight, with their tasks.
     pub(crate) in_flight: BTreeMap<ExchangeId, TaskId>,
     pub(crate) lanes: Lanes,
+    pub(crate) habits: Habits,
     pub(crate) auth: Auth,
     /// Second halves of pairs, which were admitted with the first.
     pub(crate) outbox: VecDeque<Exchange>,
@@ -83,6 +85,7 @@ impl Session {
             tasks: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             lanes: Lanes::default(),
+            habits: Habits::default(),
             outbox: VecDeque::new(),
             asked: BTreeMap::new(),
             timers: BTreeSet::new(),

@@ -35,9 +35,13 @@ pub(crate) struct Task {
     pub(crate) half: Option<Half>,
 }
 
-#[expect(clippy::large_enum_variant, reason = "most tasks are fetches")]
 pub(crate) enum Purpose {
-    Fetch { op: OpId, fetch: Fetch },
+    Fetch {
+        op: OpId,
+        fetch: Fetch,
+    },
+    /// Cancels an upload session of an operation that has ended. Nobody waits for it.
+    Cleanup(Fetch),
     Token(Box<TokenRequest>),
 }
 
@@ -100,6 +104,14 @@ impl Task {
     pub(crate) fn op(&self) -> Option<OpId> {
         match &self.purpose {
             Purpose::Fetch { op, .. } => Some(*op),
+            Purpose::Token(_) | Purpose::Cleanup(_) => None,
+        }
+    }
+
+    /// Returns what it fetches, unless that is a token.
+    pub(crate) fn fetch(&self) -> Option<&Fetch> {
+        match &self.purpose {
+            Purpose::Fetch { fetch, .. } | Purpose::Cleanup(fetch) => Some(fetch),
             Purpose::Token(_) => None,
         }
     }
@@ -108,7 +120,11 @@ impl Task {
     pub(crate) fn error(&self, cause: Cause) -> Error {
         let url = url::redacted(&self.uri, self.kind.url_kind());
         let own = match &self.purpose {
-            Purpose::Fetch { .. } if self.redirects == 0 && self.kind != RequestKind::GetElsewhere => {
+            Purpose::Fetch { fetch, .. }
+                if self.redirects == 0
+                    && self.kind != RequestKind::GetElsewhere
+                    && !fetch.has_supplied_url() =>
+            {
                 // The value of a digest may come from a document.
                 let name = url.rfind('/').unwrap_or_default();
                 url[name..].find(':').map_or(url.len(), |at| name + at + 1)

@@ -37,6 +37,12 @@ impl Scope {
         Self { resources: BTreeMap::from([(format!("repository:{repository}"), actions)]) }
     }
 
+    /// Returns the scope to pull from a repository and push to it.
+    pub fn push(repository: &Repository) -> Self {
+        let actions = ["pull", "push"].map(str::to_owned).into();
+        Self { resources: BTreeMap::from([(format!("repository:{repository}"), actions)]) }
+    }
+
     /// Parses the `scope` of a challenge. Parts that do not have the specified form are kept verbatim,
     /// since they may have a meaning to the registry. Text longer than 4 KiB counts as empty, and only
     /// the first 32 resources, and the first 32 actions on each, are kept.

@@ -14,6 +14,7 @@ use crate::config::PlainHttp;
 use crate::error::Misbehaviour;
 use crate::header::location::resolve;
 use crate::header::url::{UrlKind, redacted, unusable_shown};
+use crate::types::digest::Digest;
 use crate::types::reference::registry::Registry;
 use crate::wire::endpoint::Endpoint;
 use crate::wire::head::single;
@@ -91,6 +92,41 @@ pub(crate) fn redirect(from: &Uri, headers: &HeaderMap, plain_http: PlainHttp) -
         }
     }
     Ok(to)
+}
+
+/// Returns the URL of an upload session in a response from `from`, if requests to it are allowed, or `None` if
+/// the response has none. Its query is opaque.
+///
+/// Source: distribution-spec, "Pushing a blob in chunks"; RFC 9110, section 10.2.2.
+pub(crate) fn upload_session(
+    from: &Uri,
+    headers: &HeaderMap,
+    plain_http: PlainHttp,
+) -> Result<Option<Uri>, Misbehaviour> {
+    let Some(location) = single(headers, LOCATION, "Location")? else { return Ok(None) };
+    let to = resolve(from, location.as_bytes())?;
+    let registry = Origin::of(from);
+    no_weaker(registry.as_ref(), to, plain_http)
+        .map(Some)
+        .map_err(|why| unusable("Location", &format_args!("the URL of the upload {why}")))
+}
+
+/// Returns the URL that closes an upload session: the session's own, with the digest appended to its query.
+///
+/// Source: distribution-spec, end-6.
+pub(crate) fn closing(session: &Uri, digest: &Digest) -> Result<Uri, Misbehaviour> {
+    let separator = match session.query() {
+        None => "?",
+        Some("") => "",
+        Some(query) if query.ends_with('&') => "",
+        Some(_) => "&",
+    };
+    // A digest consists of characters that a query may contain; registries do not decode a colon everywhere.
+    let path = session.path_and_query().map_or("/", PathAndQuery::as_str);
+    let mut parts = session.clone().into_parts();
+    let longer = PathAndQuery::try_from(format!("{path}{separator}digest={digest}"));
+    parts.path_and_query = Some(longer.map_err(|_| unusable("Location", &"it is too long"))?);
+    Uri::from_parts(parts).map_err(|_| unusable("Location", &"it is too long"))
 }
 
 /// Returns the target of a token request's redirect, if it may be followed. It must stay on the same

@@ -18,7 +18,12 @@ pub(crate) enum Accepting {
     Manifest,
     /// A blob, starting at this byte.
     Blob(u64),
-    Token,
+    /// A token, or a list.
+    Json,
+    /// The referrers of a subject.
+    Referrers,
+    /// Whatever the server sends.
+    Any,
 }
 
 /// Builds a request without credentials and payload.
@@ -29,8 +34,9 @@ pub(crate) fn build(config: &Config, method: Method, uri: Uri, accepting: Accept
     let headers = request.headers_mut();
     let accept = match accepting {
         Accepting::Manifest => MANIFEST_TYPES,
-        Accepting::Blob(_) => HeaderValue::from_static("*/*"),
-        Accepting::Token => HeaderValue::from_static("application/json"),
+        Accepting::Blob(_) | Accepting::Any => HeaderValue::from_static("*/*"),
+        Accepting::Json => HeaderValue::from_static("application/json"),
+        Accepting::Referrers => HeaderValue::from_static("application/vnd.oci.image.index.v1+json"),
     };
     headers.insert(ACCEPT, accept);
     // A digest covers the bytes that the registry stores, without a content coding (RFC 9110, section
@@ -111,13 +117,21 @@ pub struct Source {
     pub digest: Digest,
     /// The content's size in bytes.
     pub size: u64,
+    /// The position of the first byte to read; at most `range.start`. The bytes before the range are passed
+    /// to [`Sending::push`](crate::Sending::push), which verifies the whole content, and are not sent.
+    pub start: u64,
     /// The range to send, in bytes: from `start` up to, but not including, `end`.
     pub range: Range<u64>,
 }
 
 impl Source {
-    /// Returns the length of the range in bytes.
+    /// Returns the length of the range to send, in bytes.
     pub fn length(&self) -> u64 {
         self.range.end.saturating_sub(self.range.start)
+    }
+
+    /// Returns the range to read, in bytes. It ends with the range to send, and may start before it.
+    pub fn read_range(&self) -> Range<u64> {
+        self.start..self.range.end
     }
 }

@@ -72,13 +72,6 @@ pub(crate) enum RequestKind {
     /// end-5
     SendChunk,
     /// end-6, with the whole blob in the request.
-    #[cfg_attr(
-        not(any(test, feature = "scripted")),
-        expect(
-            dead_code,
-            reason = "no operation uploads yet, and a server does not distinguish it from other PUT requests"
-        )
-    )]
     PutWhole,
     /// end-6, after earlier chunks.
     CloseUpload,
@@ -179,12 +172,14 @@ impl RequestKind {
     ///
     /// Storing a chunk twice corrupts its upload, and closing an upload twice fails, so a retry within
     /// an upload first requests its status. A manifest is stored under its digest, and a
-    /// repeated DELETE finds nothing to delete, which counts as success.
+    /// repeated DELETE finds nothing to delete, which counts as success. A POST that begins an upload carries
+    /// no content: repeated, it leaves an empty upload behind, which the registry removes.
     ///
     /// Source: RFC 9110, section 9.2.2.
     pub(crate) fn may_repeat(self) -> bool {
         match self {
             Self::SendChunk | Self::PutWhole | Self::CloseUpload => false,
+            Self::BeginUpload | Self::Mount => true,
             _ => self.method().is_idempotent(),
         }
     }

@@ -13,17 +13,33 @@ pub(crate) struct Target {
     pub(crate) repository: Repository,
     pub(crate) origin: Origin,
     pub(crate) base: Base,
+    /// Whether its operation writes.
+    pub(crate) is_written: bool,
 }
 
 impl Target {
     /// Creates the target of a pull.
     pub(crate) fn to_pull(registry: &Registry, repository: &Repository, plain_http: PlainHttp) -> Self {
         let (origin, base) = Origin::of_registry(registry, plain_http);
-        Self { registry: registry.clone(), repository: repository.clone(), origin, base }
+        Self { registry: registry.clone(), repository: repository.clone(), origin, base, is_written: false }
     }
 
-    /// Returns the scope that the operation requires. Only a registry with tokens needs it.
-    pub(crate) fn scope(&self) -> Scope {
-        Scope::pull(&self.repository)
+    /// Creates the target of a push.
+    pub(crate) fn to_push(registry: &Registry, repository: &Repository, plain_http: PlainHttp) -> Self {
+        Self { is_written: true, ..Self::to_pull(registry, repository, plain_http) }
+    }
+
+    /// Returns the scope for a token, given that of the challenge. The first request of an operation that writes
+    /// may only read, and its challenge names less than the others need.
+    ///
+    /// Only a registry with tokens needs it.
+    pub(crate) fn scope(&self, challenged: &Scope) -> Scope {
+        let mut scope = challenged.clone();
+        if self.is_written {
+            scope.merge(&Scope::push(&self.repository));
+        } else if scope.is_empty() {
+            scope = Scope::pull(&self.repository);
+        }
+        scope
     }
 }

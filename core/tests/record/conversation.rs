@@ -31,6 +31,7 @@ pub(crate) fn record_with(mut registry: Registry, task: Task, reference: &str, k
                 session.held(now, query, held(&registry, &descriptor));
             }
             Output::Ask(query, Question::Store { .. }) => session.stored(now, query),
+            Output::Ask(_, question) => panic!("nothing is sent: {question:?}"),
             Output::Abort(exchange) => sent.retain(|other| other.id() != exchange),
             Output::Event(..) => {}
             Output::Wait(until) => match sent.pop_front() {
@@ -53,7 +54,7 @@ pub(crate) fn record_with(mut registry: Registry, task: Task, reference: &str, k
 fn carry(session: &mut Recorder, now: Time, exchange: Exchange, reply: &Reply) {
     let (request, sending, awaiting) = exchange.split();
     if let (Some(mut sending), Payload::Bytes(bytes)) = (sending, request.body()) {
-        sending.push(bytes).and_then(|()| sending.finish()).expect("the payload is valid");
+        sending.push(bytes).and_then(|_| sending.finish()).expect("the payload is valid");
     }
     let mut receiving = awaiting.head(reply.status, reply.headers.clone());
     let body = &reply.body[..reply.breaks_after.unwrap_or(reply.body.len())];

@@ -139,6 +139,7 @@ impl<A: Answers> Simulation<'_, A> {
                     self.watched(*op).stored(&descriptor.digest);
                     Answer::Stored
                 }
+                Question::Document { .. } | Question::Read { .. } => panic!("no operation sends content yet"),
             }
         };
         self.trace.note(self.now, || format!("  {query:?}: {answer:?}"));
@@ -156,7 +157,10 @@ impl<A: Answers> Simulation<'_, A> {
     fn fail_to_reply(&mut self, question: &Question) -> Answer {
         match question {
             Question::Credentials(asked) => self.answers.no_login(asked),
-            Question::Held { op, .. } | Question::Store { op, .. } => self.watched(*op).must_fail(),
+            Question::Held { op, .. }
+            | Question::Store { op, .. }
+            | Question::Document { op, .. }
+            | Question::Read { op, .. } => self.watched(*op).must_fail(),
         }
         self.count("unanswered questions");
         match (question, self.choices.below(4)) {

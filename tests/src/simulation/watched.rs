@@ -188,6 +188,7 @@ impl Watched {
     pub(super) fn ask(&mut self, question: &Question, asks: String) {
         match question {
             Question::Credentials(_) => {}
+            Question::Document { .. } | Question::Read { .. } => panic!("no operation sends content yet"),
             Question::Held { descriptor, .. } => {
                 self.wanted.insert(descriptor.digest.clone());
                 self.begun.insert(descriptor.digest.clone());

@@ -12,6 +12,16 @@ pub fn describe(event: &Event) -> String {
         Event::Retry(retry) => format!("retry {} after {}", retry.failed, retry.error),
         Event::Warning(warning) => format!("warning {}", warning.text()),
         Event::Skipped(d) => format!("skipped {}", d.digest),
+        Event::Stored(d, stored) => {
+            format!(
+                "stored {} {} {} {}",
+                d.media_type,
+                d.digest,
+                d.size,
+                format!("{stored:?}").to_lowercase()
+            )
+        }
+        Event::Acknowledged { bytes, .. } => format!("acknowledged {bytes}"),
         Event::Finding(finding) => format!("finding {} {}", finding.problem, finding.detail),
         Event::Done => "done".to_owned(),
         Event::Failed(error) => format!("failed {error}"),
@@ -25,6 +35,8 @@ pub fn describe_question(question: &Question) -> String {
         Question::Credentials(asked) => format!("{} {}", asked.registry, asked.repository),
         Question::Held { descriptor, .. } => format!("wanted {}", descriptor.digest),
         Question::Store { descriptor, content, .. } => describe_store(descriptor, content),
+        Question::Document { descriptor, .. } => format!("document {}", descriptor.digest),
+        Question::Read { max, .. } => format!("read {max}"),
     }
 }
 

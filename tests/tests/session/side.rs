@@ -124,6 +124,7 @@ impl Side {
             ),
             Question::Held { .. } => Answer::Held(Held::Nothing),
             Question::Store { .. } => Answer::Stored,
+            Question::Document { .. } | Question::Read { .. } => panic!("nothing is sent"),
         }
     }
 

@@ -71,7 +71,14 @@ impl Awaiting {
         let settled = |outcome| Ok(Body::Unwanted(outcome));
         let error_bytes = self.bounds.error_bytes;
         let body = match (self.kind.classify(status), self.want) {
-            (Class::Content | Class::Done, Want::Head) => settled(Outcome::Head),
+            (
+                Class::Content | Class::Done | Class::Session | Class::Accepted | Class::Progress,
+                Want::Head,
+            ) => settled(Outcome::Head),
+            (Class::Content, Want::Body(limit)) => {
+                let refused = Coding::of(&headers).refuse();
+                refused.map(|()| Body::Content(Collected::new(limit))).map_err(Cause::from)
+            }
             (Class::Content, Want::Manifest(want)) => {
                 ManifestBody::new(want, &headers).map(|body| Body::Manifest(Box::new(body)))
             }

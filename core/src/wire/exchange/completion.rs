@@ -23,7 +23,7 @@ pub struct Completion {
     pub(crate) head: Option<(StatusCode, HeaderMap)>,
     pub(crate) outcome: Outcome,
     /// The progress of the payload, set when its [`Sending`](crate::Sending) is dropped.
-    sent: Arc<OnceLock<Sent>>,
+    pub(crate) sent: Arc<OnceLock<Sent>>,
     transcript: Option<Box<Transcript>>,
 }
 
@@ -71,6 +71,8 @@ impl fmt::Debug for Completion {
 pub(crate) enum Outcome {
     /// A success whose body is not read.
     Head,
+    /// A success, and its body.
+    Body(Bytes),
     /// A manifest, verified and parsed, and its digest.
     Manifest(Digest, Manifest),
     /// A whole blob, which the sink has received, verified.

@@ -44,6 +44,8 @@ pub(crate) enum Body {
     Manifest(Box<ManifestBody>),
     Blob(BlobBody),
     Token(Collected),
+    /// A list.
+    Content(Collected),
 }
 
 /// The limits on bodies that are not content, in bytes.
@@ -91,7 +93,7 @@ impl Receiving {
             Body::Unwanted(_) => RecordedBody::Unread,
             Body::Refusal(_) => RecordedBody::Refusal(Bytes::new()),
             Body::Token(_) => RecordedBody::Token(Bytes::new()),
-            Body::Manifest(_) => RecordedBody::Document(Bytes::new()),
+            Body::Manifest(_) | Body::Content(_) => RecordedBody::Document(Bytes::new()),
             Body::Blob(body) => RecordedBody::Blob { length: 0, digest: body.digest(), bytes: None },
         };
         self.recorder = Some(Box::new(BodyRecorder::new(keep, body)));
@@ -135,7 +137,7 @@ impl Receiving {
                 Body::Unwanted(_) => {}
                 // Only the part that is read: a longer text may be parsed differently.
                 Body::Refusal(body) => recorder.push(body.kept(chunk)),
-                Body::Token(_) | Body::Manifest(_) | Body::Blob(_) => recorder.push(chunk),
+                Body::Token(_) | Body::Manifest(_) | Body::Content(_) | Body::Blob(_) => recorder.push(chunk),
             }
         }
         let refusal = match &mut self.body {
@@ -154,6 +156,12 @@ impl Receiving {
                     return Ok(0..0);
                 }
                 LimitExceeded::TokenBytes(body.limit as u64).into()
+            }
+            Body::Content(body) => {
+                if body.push(chunk) {
+                    return Ok(0..0);
+                }
+                LimitExceeded::ListBytes(body.limit as u64).into()
             }
             Body::Manifest(body) => match body.push(chunk) {
                 Ok(()) => return Ok(0..0),
@@ -223,6 +231,7 @@ impl Receiving {
             Body::Refusal(body) => Outcome::Refused(body.bytes.into()),
             Body::Token(body) => TokenAnswer::parse(&body.bytes)
                 .map_or_else(|e| Outcome::Failed(Misbehaviour::Token(e).into()), Outcome::Token),
+            Body::Content(body) => Outcome::Body(body.bytes.into()),
             Body::Manifest(body) => body.finish(&self.headers).unwrap_or_else(Outcome::Failed),
             Body::Blob(body) => body.finish(),
         };
@@ -239,7 +248,7 @@ impl Receiving {
             }
             Body::Unwanted(outcome) => outcome,
             Body::Refusal(body) => Outcome::Refused(body.bytes.into()),
-            Body::Manifest(_) | Body::Token(_) => Outcome::Failed(fault.into()),
+            Body::Manifest(_) | Body::Token(_) | Body::Content(_) => Outcome::Failed(fault.into()),
             Body::Blob(body) => body.fail(fault.into()),
         };
         Completion::new(self.id, Some((self.status, self.headers)), outcome, self.sent, transcript)

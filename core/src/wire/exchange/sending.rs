@@ -1,6 +1,8 @@
 //! The check of a payload while it is sent.
 
 use std::fmt;
+use std::mem;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use crate::error::fault::{Fault, FaultKind};
@@ -9,9 +11,9 @@ use crate::wire::request::Payload;
 
 /// Counts and hashes the payload of a request while a driver sends it.
 ///
-/// The driver passes each chunk to [`push`](Self::push), and sends it only if that returns `Ok`. The last
-/// chunk of a whole content is accepted only if it matches its digest, so wrong content is never uploaded
-/// completely. A part without the bytes before it, and a digest with an unknown algorithm, cannot be checked.
+/// The driver passes each chunk that it reads to [`push`](Self::push), and sends the part of it that the
+/// method returns. The last chunk of a whole content is accepted only if it matches its digest, so wrong
+/// content is never uploaded completely. A digest with an unknown algorithm cannot be checked.
 /// After an error, the driver must close the connection and pass the fault to
 /// [`Awaiting::fail`](crate::Awaiting::fail). If the response arrives before the whole payload is sent, the
 /// driver stops sending and drops the `Sending`.
@@ -19,8 +21,13 @@ use crate::wire::request::Payload;
 /// The session learns how many bytes were sent, even if the `Sending` is dropped.
 #[must_use = "every chunk must be passed to it before it is sent"]
 pub struct Sending {
+    /// The number of bytes that are still read before the payload, and only hashed.
+    before: u64,
     sent: u64,
     length: u64,
+    /// The position in the content of the next byte.
+    position: u64,
+    marks: Marks,
     /// The digest of the whole content, and the hasher over the bytes sent so far, including those of
     /// earlier exchanges.
     whole: Option<(Digest, Hasher)>,
@@ -36,29 +43,84 @@ pub struct Sending {
 pub(crate) struct Sent {
     /// The number of bytes of this payload that were sent.
     pub(crate) bytes: u64,
-    /// The hasher over the content up to there, if all of it was hashed.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the prefix of the next chunk, once uploads are chunked")
-    )]
-    pub(crate) hasher: Option<Hasher>,
+    /// The hashers over the content up to some positions, in order, if all of it was hashed. The last one is
+    /// that of the end.
+    pub(crate) marks: Marks,
+}
+
+/// Hashers over the beginning of some content, up to several positions. An upload that resumes is verified
+/// from the last one before that position, so that the source need not be read from its start.
+///
+/// Their number is bounded: the distance between them grows with the content.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Marks {
+    marks: Vec<(u64, Hasher)>,
+    /// The distance between marks, or 0 at the start.
+    stride: u64,
+}
+
+impl Marks {
+    const MAX: usize = 32;
+    const FIRST_STRIDE: u64 = 1 << 20;
+
+    /// Returns the last mark at or before this position.
+    pub(crate) fn before(&self, position: u64) -> Option<&(u64, Hasher)> {
+        self.marks.iter().rev().find(|(at, _)| *at <= position)
+    }
+
+    /// Adds the marks of a later part. Marks of the same positions are replaced.
+    pub(crate) fn extend(&mut self, later: Self) {
+        if let Some((first, _)) = later.marks.first() {
+            self.marks.retain(|(at, _)| at < first);
+        }
+        self.stride = self.stride.max(later.stride);
+        self.marks.extend(later.marks);
+        self.thin();
+    }
+
+    fn add(&mut self, position: u64, hasher: &Hasher) {
+        let last = self.marks.last().map_or(0, |(at, _)| *at);
+        if position.saturating_sub(last) >= self.stride.max(Self::FIRST_STRIDE) {
+            self.marks.push((position, hasher.clone()));
+            self.thin();
+        }
+    }
+
+    fn end(&mut self, position: u64, hasher: Hasher) {
+        self.marks.retain(|(at, _)| *at < position);
+        self.marks.push((position, hasher));
+    }
+
+    fn thin(&mut self) {
+        while self.marks.len() > Self::MAX {
+            let mut number = 0;
+            let last = self.marks.len() - 1;
+            self.marks.retain(|_| {
+                number += 1;
+                number % 2 == 0 || number > last
+            });
+            self.stride = self.stride.max(Self::FIRST_STRIDE).saturating_mul(2);
+        }
+    }
 }
 
 impl Sending {
     /// Creates the check for a payload, or returns `None` for an empty one. `prefix` is the hasher over the
-    /// source's bytes before the payload's range, if those were hashed.
+    /// content's bytes before the source's start, if those were hashed.
     pub(crate) fn of(payload: &Payload, prefix: Option<Hasher>, report: Arc<OnceLock<Sent>>) -> Option<Self> {
-        let (length, whole, is_last) = match payload {
+        let (before, position, length, whole, is_last) = match payload {
             Payload::Empty => return None,
-            Payload::Bytes(bytes) => (bytes.len() as u64, None, false),
+            Payload::Bytes(bytes) => (0, 0, bytes.len() as u64, None, false),
             Payload::Source(source) => {
-                let fresh = || source.digest.algorithm().map(Hasher::new).filter(|_| source.range.start == 0);
+                let fresh = || source.digest.algorithm().map(Hasher::new).filter(|_| source.start == 0);
                 let hasher = prefix.or_else(fresh);
                 let whole = hasher.map(|hasher| (source.digest.clone(), hasher));
-                (source.length(), whole, source.range.end == source.size)
+                let before = source.range.start.saturating_sub(source.start);
+                (before, source.start, source.length(), whole, source.range.end == source.size)
             }
         };
-        Some(Self { sent: 0, length, whole, is_last, refused: None, report })
+        let marks = Marks::default();
+        Some(Self { before, sent: 0, length, position, marks, whole, is_last, refused: None, report })
     }
 
     /// Returns the length of the payload in bytes: its Content-Length.
@@ -71,27 +133,32 @@ impl Sending {
         self.sent
     }
 
-    /// Checks the next chunk of the payload. It may be sent only if this returns `Ok`.
+    /// Checks the next chunk that was read, and returns the part of it to send, which may be empty. Bytes
+    /// before the payload's range are only hashed.
     ///
     /// # Errors
     /// Returns a fault if the payload is too long, or if the chunk ends the content and the whole does not
-    /// match its digest.
-    pub fn push(&mut self, chunk: &[u8]) -> Result<(), Fault> {
+    /// match its digest. Nothing of the chunk may be sent then.
+    pub fn push(&mut self, chunk: &[u8]) -> Result<Range<usize>, Fault> {
         if let Some(fault) = &self.refused {
             return Err(fault.clone());
         }
-        let (length, sent) = (self.length, self.sent.saturating_add(chunk.len() as u64));
+        let skipped = usize::try_from(self.before).unwrap_or(usize::MAX).min(chunk.len());
+        let payload = chunk.len() - skipped;
+        let (length, sent) = (self.length, self.sent.saturating_add(payload as u64));
         if sent > length {
-            return self.refuse(format_args!("longer than {length} bytes"));
+            self.refuse(format_args!("longer than {length} bytes"))?;
         }
+        let position = self.position.saturating_add(chunk.len() as u64);
         if let Some((_, hasher)) = &mut self.whole {
             hasher.update(chunk);
+            self.marks.add(position, hasher);
         }
-        if sent == length {
+        if sent == length && payload > 0 {
             self.verify()?;
         }
-        self.sent = sent;
-        Ok(())
+        (self.before, self.sent, self.position) = (self.before - skipped as u64, sent, position);
+        Ok(skipped..chunk.len())
     }
 
     /// Counts bytes that were sent in a recorded conversation.
@@ -110,7 +177,7 @@ impl Sending {
             return Err(fault);
         }
         let (length, sent) = (self.length, self.sent);
-        if sent < length {
+        if self.before > 0 || sent < length {
             return self.refuse(format_args!("ended after {sent} of {length} bytes"));
         }
         // An empty payload is never passed to `push`.
@@ -142,9 +209,12 @@ impl Sending {
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        let hasher = self.whole.take().map(|(_, hasher)| hasher);
+        let mut marks = mem::take(&mut self.marks);
+        if let Some((_, hasher)) = self.whole.take() {
+            marks.end(self.position, hasher);
+        }
         // It is set only here.
-        let _ = self.report.set(Sent { bytes: self.sent, hasher });
+        let _ = self.report.set(Sent { bytes: self.sent, marks });
     }
 }
 
@@ -163,10 +233,15 @@ mod tests {
 
     const CONTENT: &[u8] = b"0123456789";
 
-    fn sending(range: std::ops::Range<u64>, prefix: Option<&[u8]>) -> (Sending, Arc<OnceLock<Sent>>) {
+    fn sending(range: Range<u64>, prefix: Option<&[u8]>) -> (Sending, Arc<OnceLock<Sent>>) {
         let digest = Digest::of(Algorithm::Sha256, CONTENT);
-        let payload =
-            Payload::Source(Source { op: Ids::new().op(), digest, size: CONTENT.len() as u64, range });
+        let payload = Payload::Source(Source {
+            op: Ids::new().op(),
+            digest,
+            size: CONTENT.len() as u64,
+            start: range.start,
+            range,
+        });
         let prefix = prefix.map(|bytes| {
             let mut hasher = Hasher::new(Algorithm::Sha256);
             hasher.update(bytes);
@@ -179,13 +254,13 @@ mod tests {
     #[test]
     fn the_last_chunk_is_accepted_only_if_the_digest_matches() {
         let (mut right, report) = sending(0..10, None);
-        assert_eq!(right.push(&CONTENT[..9]), Ok(()));
-        assert_eq!(right.push(&CONTENT[9..]), Ok(()));
+        assert!(right.push(&CONTENT[..9]).is_ok());
+        assert!(right.push(&CONTENT[9..]).is_ok());
         assert_eq!(right.finish(), Ok(()));
         assert_eq!(report.get().map(|sent| sent.bytes), Some(10));
 
         let (mut wrong, _) = sending(0..10, None);
-        assert_eq!(wrong.push(&CONTENT[..9]), Ok(()));
+        assert!(wrong.push(&CONTENT[..9]).is_ok());
         let fault = wrong.push(b"x").expect_err("the last byte is wrong");
         assert_eq!(fault.kind(), FaultKind::Storage);
         assert!(fault.message().contains("digest mismatch: computed sha256:"), "{fault}");
@@ -196,7 +271,7 @@ mod tests {
         let (mut long, _) = sending(0..10, None);
         assert!(long.push(b"0123456789a").is_err());
         let (mut short, _) = sending(0..10, None);
-        assert_eq!(short.push(b"0123"), Ok(()));
+        assert!(short.push(b"0123").is_ok());
         let fault = short.finish().expect_err("too short");
         assert!(fault.message().contains("ended after 4 of 10 bytes"), "{fault}");
     }
@@ -228,16 +303,18 @@ mod tests {
     #[test]
     fn the_last_range_is_verified_with_the_ranges_before_it() {
         let (mut first, report) = sending(0..4, None);
-        assert_eq!(first.push(b"0123"), Ok(()));
+        assert!(first.push(b"0123").is_ok());
         drop(first);
         let sent = report.get().expect("a dropped payload reports");
-        assert_eq!((sent.bytes, sent.hasher.is_some()), (4, true));
+        assert_eq!(sent.bytes, 4);
+        let (at, hasher) = sent.marks.before(9).expect("the end is marked");
+        assert_eq!((*at, hasher.clone().finish()), (4, Digest::of(Algorithm::Sha256, b"0123")));
         let (mut rest, _) = sending(4..10, Some(b"0123"));
-        assert_eq!(rest.push(b"456789"), Ok(()));
+        assert!(rest.push(b"456789").is_ok());
         let (mut rest, _) = sending(4..10, Some(b"0124"));
         assert!(rest.push(b"456789").is_err(), "the prefix is wrong");
         // Without a hashed prefix only the registry can verify the whole.
         let (mut rest, _) = sending(4..10, None);
-        assert_eq!(rest.push(b"xxxxxx"), Ok(()));
+        assert!(rest.push(b"xxxxxx").is_ok());
     }
 }

@@ -16,6 +16,8 @@ pub(crate) enum Want {
     Blob(Box<BlobWant>),
     /// A token response of at most this many bytes.
     Token(u64),
+    /// A body of at most this many bytes, which the core keeps.
+    Body(u64),
 }
 
 /// A blob. The sink has received all bytes before its offset.

@@ -46,11 +46,11 @@ fn table() -> Vec<(RequestKind, Method, bool, Rows)> {
             &[CONTENT, READ_REDIRECT, (&[400..=400, 404..=406], Class::Unsupported)],
         ),
         (Kind::ListRepositories, Method::GET, true, READ),
-        (Kind::BeginUpload, Method::POST, false, BEGIN),
+        (Kind::BeginUpload, Method::POST, true, BEGIN),
         (
             Kind::Mount,
             Method::POST,
-            false,
+            true,
             &[
                 (&[201..=201], Class::Done),
                 (&[200..=200, 202..=202, 204..=204], Class::Session),

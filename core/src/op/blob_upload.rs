@@ -1,0 +1,761 @@
+//! The upload of one blob: the conversation with a repository's uploads, and its recovery.
+//!
+//! ```text
+//!  Exists --404--> Mount --refused--> Begin --202--> Send <-----------+
+//!    |               |                               |  |             |
+//!    | 200           | 201                 Done <-201+  +-interrupted-> Status
+//!    +---> Done <----+                                                |
+//!                          Begin <--------- the session is gone ------+
+//! ```
+//!
+//! A blob is sent whole first. If its registry refuses that, it is sent in chunks; what a registry was found
+//! to accept is noted in its [`Habits`]. After a success, the position is what was sent: several registries
+//! report another one. A range that the registry reports counts only after a failure.
+//!
+//! Source: distribution-spec, "Pushing blobs"; end-4a, end-5, end-6, end-11, end-13.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, RANGE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+
+use crate::config::{Config, PlainHttp};
+use crate::error::{Cause, Error, InvalidRequest, Misbehaviour};
+use crate::op::event::Stored;
+use crate::op::habits::Habits;
+use crate::op::operation::{Call, Failed, Recipient, Reply};
+use crate::types::digest::{Algorithm, Digest, Hasher};
+use crate::types::id::OpId;
+use crate::types::reference::name::Repository;
+use crate::types::scope::Scope;
+use crate::wire::endpoint::{Begin, Endpoint};
+use crate::wire::exchange::sending::Marks;
+use crate::wire::head::announced_digest;
+use crate::wire::origin;
+use crate::wire::request::{Payload, Source};
+use crate::wire::status::{Class, RequestKind};
+use crate::wire::target::Target;
+
+/// The upload of one blob.
+#[derive(Debug)]
+pub(crate) struct BlobUpload {
+    op: OpId,
+    target: Arc<Target>,
+    content: Content,
+    /// The repository of the same registry to mount the blob from.
+    mount: Option<Repository>,
+    step: Step,
+    /// The newest URL of the upload session.
+    session: Option<Uri>,
+    /// The number of bytes that the session has.
+    offset: u64,
+    /// The end of the bytes that the last request sent.
+    sent: u64,
+    /// The largest number of bytes that a session had.
+    best: u64,
+    /// Hashers over the beginning of the content.
+    marks: Marks,
+    /// The maximum size of a chunk, once the blob must be sent in chunks.
+    chunk: Option<u64>,
+    /// The refusal of the whole blob, until a chunk is accepted.
+    not_whole: Option<Error>,
+    /// The failure that the next request follows, for its report.
+    after: Option<Failed>,
+    /// The number of failures since the last progress.
+    failed: u32,
+    /// The number of sessions that were begun.
+    begun: u32,
+    /// Whether the registry may have the whole content, although it did not say so.
+    may_exist: bool,
+    /// Whether a request is under way.
+    is_waiting: bool,
+    /// The number of bytes of a stream that are read at a time.
+    read_size: u64,
+    config: UploadConfig,
+}
+
+/// The settings of an upload.
+#[derive(Clone, Copy, Debug)]
+struct UploadConfig {
+    plain_http: PlainHttp,
+    chunk_bytes: u64,
+    max_attempts: u32,
+}
+
+/// The content of an upload.
+#[derive(Debug)]
+enum Content {
+    /// Content that the driver can read from any position.
+    Known { digest: Digest, size: u64 },
+    /// Content that is read once.
+    Stream(Stream),
+}
+
+#[derive(Debug)]
+struct Stream {
+    algorithm: Algorithm,
+    /// The hasher over all bytes that were read.
+    hasher: Hasher,
+    /// The position of the first held byte.
+    start: u64,
+    /// The bytes that are not acknowledged.
+    held: Bytes,
+    has_ended: bool,
+    /// Whether the next bytes were asked for.
+    is_asked: bool,
+}
+
+#[derive(Debug)]
+enum Step {
+    Exists,
+    Mount(Repository),
+    Begin,
+    Send,
+    Status,
+    Done(Stored),
+    Failed(Error),
+}
+
+/// The size of a chunk after a 413 response without another hint.
+const REDUCED: u64 = 4 << 20;
+/// The smallest chunk that is tried.
+const SMALLEST: u64 = 1 << 20;
+/// The largest chunk that is tried if chunks are refused as too small.
+const LARGEST: u64 = 64 << 20;
+
+const CHUNK_MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
+const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+impl BlobUpload {
+    /// Creates the upload of content that the driver can read from any position. With `mount`, the content is
+    /// first mounted from that repository of the same registry.
+    pub(crate) fn known(
+        op: OpId,
+        target: Arc<Target>,
+        digest: Digest,
+        size: u64,
+        mount: Option<Repository>,
+        config: &Config,
+    ) -> Self {
+        let step = match digest.algorithm() {
+            Some(_) => Step::Exists,
+            None => Step::Failed(Error::new(InvalidRequest::UnknownAlgorithm(digest.clone()))),
+        };
+        Self::new(op, target, Content::Known { digest, size }, mount, step, config)
+    }
+
+    /// Creates the upload of a stream, which is hashed while it is sent.
+    pub(crate) fn stream(op: OpId, target: Arc<Target>, algorithm: Algorithm, config: &Config) -> Self {
+        let stream = Stream {
+            algorithm,
+            hasher: Hasher::new(algorithm),
+            start: 0,
+            held: Bytes::new(),
+            has_ended: false,
+            is_asked: false,
+        };
+        Self::new(op, target, Content::Stream(stream), None, Step::Begin, config)
+    }
+
+    fn new(
+        op: OpId,
+        target: Arc<Target>,
+        content: Content,
+        mount: Option<Repository>,
+        step: Step,
+        config: &Config,
+    ) -> Self {
+        let config = UploadConfig {
+            plain_http: config.plain_http,
+            chunk_bytes: config.limits.chunk_bytes.max(1),
+            max_attempts: config.limits.max_attempts.max(1),
+        };
+        Self {
+            op,
+            target,
+            content,
+            mount,
+            step,
+            session: None,
+            offset: 0,
+            sent: 0,
+            best: 0,
+            marks: Marks::default(),
+            chunk: None,
+            not_whole: None,
+            after: None,
+            failed: 0,
+            begun: 0,
+            may_exist: false,
+            is_waiting: false,
+            read_size: config.chunk_bytes,
+            config,
+        }
+    }
+
+    /// Returns the next request, or `None` while one is under way or bytes of a stream are needed.
+    pub(crate) fn next_call(&mut self, habits: &Habits) -> Option<Call> {
+        if self.is_waiting {
+            return None;
+        }
+        let repository = self.target.repository.clone();
+        let endpoint = |begin| Recipient::Endpoint(Endpoint::Uploads(repository.clone(), begin));
+        let mut call = match &self.step {
+            Step::Exists => {
+                let Content::Known { digest, .. } = &self.content else { return None };
+                let blob = Endpoint::Blob(repository.clone(), digest.clone());
+                Call::new(RequestKind::HeadBlob, Recipient::Endpoint(blob))
+            }
+            Step::Mount(from) => {
+                let Content::Known { digest, .. } = &self.content else { return None };
+                let to = endpoint(Begin::Mount(digest.clone(), Some(from.clone())));
+                let scope = Some(Scope::pull(from));
+                Call { scope, ..Call::new(RequestKind::Mount, to) }
+            }
+            Step::Begin => {
+                // Registries that do not know the parameter accept the request without it.
+                let other = self.algorithm().filter(|algorithm| *algorithm != Algorithm::Sha256);
+                Call::new(RequestKind::BeginUpload, endpoint(Begin::Session(other)))
+            }
+            Step::Send => self.send(habits)?,
+            Step::Status => Call::new(RequestKind::UploadStatus, Recipient::Url(self.session.clone()?)),
+            Step::Done(_) | Step::Failed(_) => return None,
+        };
+        call.after = self.after.take();
+        self.is_waiting = true;
+        Some(call)
+    }
+
+    /// Returns the number of bytes of the stream that are needed next, if any, once.
+    pub(crate) fn wants(&mut self) -> Option<usize> {
+        if self.is_waiting || !matches!(self.step, Step::Send) {
+            return None;
+        }
+        let max = self.read_size;
+        let Content::Stream(stream) = &mut self.content else { return None };
+        if stream.is_asked || stream.has_ended || !stream.held.is_empty() {
+            return None;
+        }
+        stream.is_asked = true;
+        Some(usize::try_from(max).unwrap_or(usize::MAX))
+    }
+
+    /// Takes the next bytes of the stream.
+    pub(crate) fn read(&mut self, bytes: Bytes, is_last: bool) {
+        let Content::Stream(stream) = &mut self.content else { return };
+        if !stream.is_asked {
+            return;
+        }
+        stream.hasher.update(&bytes);
+        (stream.held, stream.has_ended, stream.is_asked) = (bytes, is_last, false);
+    }
+
+    /// Takes the outcome of the request.
+    pub(crate) fn settle(&mut self, outcome: Result<Reply, Error>, habits: &mut Habits) {
+        self.is_waiting = false;
+        let reply = match outcome {
+            Ok(reply) => reply,
+            Err(error) => return self.call_failed(error),
+        };
+        self.marks.extend(reply.marks.clone());
+        match (reply.kind, reply.class) {
+            (RequestKind::HeadBlob, Class::Content) => self.step = Step::Done(Stored::Existing),
+            // The registry's response to the upload decides.
+            (RequestKind::HeadBlob, _) => self.not_found(),
+            (RequestKind::Mount, Class::Done) => self.done(&reply, Stored::Mounted),
+            (RequestKind::Mount | RequestKind::BeginUpload, Class::Session)
+            // Without content there is nothing to store yet.
+            | (RequestKind::BeginUpload, Class::Done) => self.begun(&reply, habits),
+            (RequestKind::Mount, _) => self.step = Step::Begin,
+            (RequestKind::UploadStatus, Class::Progress) => self.resume_at(&reply),
+            (RequestKind::UploadStatus, _) => self.begin_again(reply.into_error()),
+            (RequestKind::PutWhole | RequestKind::CloseUpload, Class::Done) => {
+                self.note_success(habits);
+                self.done(&reply, Stored::Sent);
+            }
+            (RequestKind::SendChunk, Class::Accepted) => self.accepted(&reply, habits),
+            (RequestKind::PutWhole, Class::NotWhole) => self.refused_whole(reply, habits),
+            (RequestKind::SendChunk | RequestKind::CloseUpload, Class::TooLarge) => self.too_large(reply),
+            (RequestKind::SendChunk | RequestKind::CloseUpload, Class::WrongPosition) => {
+                self.wrong_position(reply);
+            }
+            (RequestKind::SendChunk | RequestKind::CloseUpload, Class::Gone) => {
+                self.begin_again(reply.into_error());
+            }
+            (RequestKind::PutWhole | RequestKind::SendChunk | RequestKind::CloseUpload, Class::Trouble) => {
+                self.interrupted(&reply.into_error());
+            }
+            // One half of a pair was not processed, and both are sent again.
+            (_, Class::Redirect) => self.redirected(&reply),
+            (_, Class::Challenge) if reply.error.is_some() => self.challenged(reply.into_error()),
+            (RequestKind::SendChunk | RequestKind::CloseUpload, Class::Final) => {
+                self.refused_chunk(reply, habits);
+            }
+            _ => self.step = Step::Failed(reply.into_error()),
+        }
+        self.read_size = self.chunk_size(habits).unwrap_or(self.config.chunk_bytes);
+    }
+
+    /// Returns how the upload ended, once it has.
+    pub(crate) fn ended(&self) -> Option<Result<Stored, &Error>> {
+        match &self.step {
+            Step::Done(stored) => Some(Ok(*stored)),
+            Step::Failed(error) => Some(Err(error)),
+            _ => None,
+        }
+    }
+
+    /// Returns the digest and the size of the content, once they are known.
+    pub(crate) fn content(&self) -> Option<(Digest, u64)> {
+        match &self.content {
+            Content::Known { digest, size } => Some((digest.clone(), *size)),
+            Content::Stream(stream) if stream.has_ended => {
+                Some((stream.hasher.clone().finish(), stream.end()))
+            }
+            Content::Stream(_) => None,
+        }
+    }
+
+    /// Returns the number of bytes that the registry has acknowledged.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        match (&self.step, self.content()) {
+            (Step::Done(_), Some((_, size))) => size,
+            _ => self.offset,
+        }
+    }
+
+    /// Returns the URL of the open upload session.
+    pub(crate) fn open_session(&self) -> Option<Uri> {
+        match self.step {
+            Step::Done(_) => None,
+            _ => self.session.clone(),
+        }
+    }
+
+    #[expect(dead_code, reason = "no operation mounts several blobs yet")]
+    /// Returns the repository that the blob was not mounted from, although it was tried.
+    pub(crate) fn take_refused_mount(&mut self) -> Option<Repository> {
+        match self.step {
+            Step::Exists | Step::Mount(_) | Step::Done(Stored::Existing | Stored::Mounted) => None,
+            _ => self.mount.take(),
+        }
+    }
+
+    fn algorithm(&self) -> Option<Algorithm> {
+        match &self.content {
+            Content::Known { digest, .. } => digest.algorithm(),
+            Content::Stream(stream) => Some(stream.algorithm),
+        }
+    }
+
+    fn not_found(&mut self) {
+        self.step = match (&self.mount, self.begun) {
+            (Some(from), 0) => Step::Mount(from.clone()),
+            _ => Step::Begin,
+        };
+    }
+
+    /// Opens the session at the URL in a response.
+    fn begun(&mut self, reply: &Reply, habits: &mut Habits) {
+        self.begun += 1;
+        match self.location(reply) {
+            Err(error) => self.step = Step::Failed(error),
+            Ok(None) => {
+                let problem = "it is missing, so the upload cannot continue".to_owned();
+                self.step =
+                    Step::Failed(reply.misbehaved(Misbehaviour::Header { name: "Location", problem }));
+            }
+            Ok(Some(session)) => {
+                if let Some(min) = number(&reply.headers, CHUNK_MIN_LENGTH) {
+                    habits.note(&self.target.origin, |habit| habit.min_chunk = min.min(LARGEST));
+                }
+                (self.session, self.offset, self.sent) = (Some(session), 0, 0);
+                self.step = Step::Send;
+            }
+        }
+    }
+
+    fn location(&self, reply: &Reply) -> Result<Option<Uri>, Error> {
+        origin::upload_session(&reply.url, &reply.headers, self.config.plain_http)
+            .map_err(|misbehaviour| reply.misbehaved(misbehaviour))
+    }
+
+    /// Returns the maximum number of bytes of a request, or `None` if the whole content is tried.
+    fn chunk_size(&self, habits: &Habits) -> Option<u64> {
+        let habit = habits.of(&self.target.origin);
+        let learnt = match (self.chunk, habit.takes_whole) {
+            (None, true) => return habit.max_bytes,
+            (Some(chunk), _) => chunk,
+            (None, false) => self.config.chunk_bytes,
+        };
+        Some(learnt.max(habit.min_chunk).min(habit.max_bytes.unwrap_or(u64::MAX)).max(1))
+    }
+
+    /// Builds the request that sends the next bytes.
+    fn send(&mut self, habits: &Habits) -> Option<Call> {
+        let session = self.session.clone()?;
+        let takes_whole = habits.of(&self.target.origin).takes_whole && self.chunk.is_none();
+        let limit = self.chunk_size(habits);
+        let (range, is_last, payload, prefix) = match &self.content {
+            Content::Known { digest, size } => {
+                let end = self.offset.saturating_add(limit.unwrap_or(u64::MAX)).min(*size);
+                let range = self.offset..end;
+                let is_last = end == *size;
+                let mark = self.marks.before(range.start);
+                let start = mark.map_or(0, |(at, _)| *at);
+                let source =
+                    Source { op: self.op, digest: digest.clone(), size: *size, start, range: range.clone() };
+                let payload = if range.is_empty() { Payload::Empty } else { Payload::Source(source) };
+                (range, is_last, payload, mark.map(|(_, hasher)| hasher.clone()))
+            }
+            Content::Stream(stream) => {
+                if stream.held.is_empty() && !stream.has_ended {
+                    return None;
+                }
+                let limit = limit.unwrap_or(self.config.chunk_bytes);
+                let end = self.offset.saturating_add(limit).min(stream.end());
+                let held = stream.slice(self.offset..end);
+                let payload = if held.is_empty() { Payload::Empty } else { Payload::Bytes(held) };
+                (self.offset..end, stream.has_ended && end == stream.end(), payload, None)
+            }
+        };
+        let is_whole = range.start == 0 && is_last && takes_whole;
+        let kind = match (is_whole, is_last) {
+            (true, _) => RequestKind::PutWhole,
+            (false, true) => RequestKind::CloseUpload,
+            (false, false) => RequestKind::SendChunk,
+        };
+        let url = match self.content().filter(|_| is_last) {
+            None => session,
+            Some((digest, _)) => match origin::closing(&session, &digest) {
+                Ok(url) => url,
+                Err(misbehaviour) => {
+                    self.step = Step::Failed(Error::new(misbehaviour));
+                    return None;
+                }
+            },
+        };
+        self.sent = range.end;
+        let mut call = Call { payload, prefix, ..Call::new(kind, Recipient::Url(url)) };
+        call.headers.insert(CONTENT_TYPE, OCTET_STREAM);
+        // Some registries take a whole blob with a range for a chunk, and refuse its size.
+        if !is_whole && !range.is_empty() {
+            call.headers.insert(CONTENT_RANGE, chunk_range(&range));
+        }
+        Some(call)
+    }
+
+    fn call_failed(&mut self, error: Error) {
+        self.step = match &self.step {
+            // The response to the upload explains why; it may even be accepted.
+            Step::Exists if error.status().is_some() => return self.not_found(),
+            Step::Mount(_) if error.status().is_some() => Step::Begin,
+            Step::Status if error.status().is_some() => return self.begin_again(error),
+            _ => Step::Failed(error),
+        };
+    }
+
+    /// Ends the upload, if the digest in the response agrees.
+    fn done(&mut self, reply: &Reply, stored: Stored) {
+        let expected = self.content().map(|(digest, _)| digest);
+        let announced = match announced_digest(&reply.headers) {
+            Ok(announced) => announced,
+            Err(misbehaviour) => return self.step = Step::Failed(reply.misbehaved(misbehaviour)),
+        };
+        self.step = match (expected, announced) {
+            // Registries announce the digest that they compute, which may be of another algorithm.
+            (Some(expected), Some(computed))
+                if expected.algorithm() == computed.algorithm() && expected != computed =>
+            {
+                Step::Failed(reply.misbehaved(Misbehaviour::WrongDigest { expected, computed }))
+            }
+            _ => Step::Done(stored),
+        };
+        self.session = None;
+    }
+
+    fn accepted(&mut self, reply: &Reply, habits: &mut Habits) {
+        match self.location(reply) {
+            Err(error) => return self.step = Step::Failed(error),
+            Ok(location) => {
+                if location.is_some() {
+                    self.session = location;
+                }
+            }
+        }
+        self.note_success(habits);
+        self.progress_to(self.sent);
+    }
+
+    /// Notes what the registry accepts after it refused something else.
+    fn note_success(&mut self, habits: &mut Habits) {
+        let (by_size, chunk) = match &self.not_whole {
+            None => return,
+            Some(error) => (error.status() == Some(StatusCode::PAYLOAD_TOO_LARGE), self.chunk),
+        };
+        habits.note(&self.target.origin, |habit| {
+            if by_size {
+                habit.max_bytes = chunk;
+            } else {
+                habit.takes_whole = false;
+            }
+        });
+        self.not_whole = None;
+    }
+
+    /// Continues at a position that the registry has acknowledged.
+    fn progress_to(&mut self, offset: u64) {
+        /// A connection that delivers this many bytes works.
+        const ENOUGH: u64 = 64 << 10;
+        let gained = offset.saturating_sub(self.best);
+        let end = self.content().map_or(u64::MAX, |(_, size)| size);
+        if gained >= ENOUGH.min(end.saturating_sub(self.best).div_ceil(2).max(1)) {
+            (self.failed, self.best) = (0, offset);
+        }
+        self.offset = offset;
+        if let Content::Stream(stream) = &mut self.content {
+            stream.acknowledge(offset);
+        }
+        self.step = Step::Send;
+    }
+
+    /// Continues where the registry's status says.
+    fn resume_at(&mut self, reply: &Reply) {
+        match self.location(reply) {
+            Err(error) => return self.step = Step::Failed(error),
+            Ok(Some(location)) => self.session = Some(location),
+            Ok(None) => {}
+        }
+        // Nothing and one byte are told apart by nobody: `0-0` stands for both.
+        let stored = stored_bytes(&reply.headers).filter(|stored| *stored != 1).unwrap_or(0);
+        let start = match &self.content {
+            Content::Known { .. } => 0,
+            Content::Stream(stream) => stream.start,
+        };
+        if stored < start || stored > self.sent {
+            let problem = format!("it says that {stored} bytes are stored, after {} were sent", self.sent);
+            let error = reply.misbehaved(Misbehaviour::Header { name: "Range", problem });
+            return self.begin_again(error);
+        }
+        self.progress_to(stored);
+    }
+
+    fn wrong_position(&mut self, reply: Reply) {
+        let location = self.location(&reply);
+        let stored = stored_bytes(&reply.headers);
+        let has_moved = stored.is_some_and(|stored| stored != self.offset && stored != 1);
+        let error = reply.into_error();
+        match location {
+            Err(error) => return self.step = Step::Failed(error),
+            Ok(Some(location)) => self.session = Some(location),
+            Ok(None) => {}
+        }
+        if !self.fails_again(&error) {
+            return;
+        }
+        let start = match &self.content {
+            Content::Known { .. } => 0,
+            Content::Stream(stream) => stream.start,
+        };
+        match stored {
+            Some(stored) if has_moved && stored >= start && stored <= self.sent => self.progress_to(stored),
+            _ if self.failed > 1 => self.restart(error),
+            _ => self.step = Step::Status,
+        }
+    }
+
+    /// Sends the blob in chunks.
+    fn refused_whole(&mut self, reply: Reply, habits: &Habits) {
+        let status = reply.error.as_ref().and_then(Error::status);
+        let location = self.location(&reply).ok().flatten();
+        let error = reply.into_error();
+        let is_empty = self.content().is_some_and(|(_, size)| size == 0);
+        if is_empty || is_about_content(&error) || self.not_whole.is_some() {
+            return self.step = Step::Failed(error);
+        }
+        let default = self.config.chunk_bytes.max(habits.of(&self.target.origin).min_chunk);
+        let chunk = match status {
+            Some(StatusCode::PAYLOAD_TOO_LARGE) => self.smaller(self.sent).map(|chunk| chunk.min(REDUCED)),
+            _ => Some(default),
+        };
+        let Some(chunk) = chunk else { return self.step = Step::Failed(error) };
+        self.chunk = Some(chunk);
+        self.after = Some(Failed { error: error.clone(), count: 0 });
+        self.not_whole = Some(error);
+        self.marks = Marks::default();
+        if status == Some(StatusCode::NOT_FOUND) {
+            self.step = Step::Begin;
+        } else {
+            self.session = location.or(self.session.take());
+            self.step = Step::Send;
+        }
+    }
+
+    /// Sends smaller chunks.
+    fn too_large(&mut self, reply: Reply) {
+        let error = reply.into_error();
+        let Some(chunk) = self.smaller(self.sent - self.offset) else {
+            return self.step = Step::Failed(error);
+        };
+        self.chunk = Some(chunk);
+        self.after = Some(Failed { error: error.clone(), count: 0 });
+        self.not_whole = Some(error);
+        self.step = Step::Send;
+    }
+
+    /// Returns the size of the chunks after one of this size was too large, or `None` if no smaller one is
+    /// tried.
+    fn smaller(&self, size: u64) -> Option<u64> {
+        (size > SMALLEST).then(|| (size / 2).clamp(SMALLEST, self.config.chunk_bytes.max(SMALLEST)))
+    }
+
+    /// Sends larger chunks in a new session, if the registry says that this one was too small.
+    fn refused_chunk(&mut self, reply: Reply, habits: &mut Habits) {
+        let min = number(&reply.headers, CHUNK_MIN_LENGTH);
+        let error = reply.into_error();
+        let size = self.sent - self.offset;
+        let used = self.chunk_size(habits).unwrap_or(size).max(size);
+        let grown = match min {
+            Some(min) if min > used => Some(min),
+            _ => is_too_small(&error).then(|| used.saturating_mul(2)),
+        };
+        if let Some(grown) = grown.filter(|grown| *grown <= LARGEST) {
+            self.chunk = Some(grown);
+            habits.note(&self.target.origin, |habit| habit.min_chunk = grown);
+            return self.begin_again(error);
+        }
+        // The registry takes neither the whole nor chunks, and the first refusal says why.
+        let is_unsupported = matches!(error.status().map(|status| status.as_u16()), Some(405 | 415 | 501));
+        let first = self.not_whole.take().filter(|_| is_unsupported);
+        self.step = Step::Failed(first.unwrap_or(error));
+    }
+
+    /// Asks for the position after a request whose bytes may have arrived.
+    fn interrupted(&mut self, error: &Error) {
+        self.may_exist = true;
+        if self.fails_again(error) {
+            self.step = Step::Status;
+        }
+    }
+
+    fn redirected(&mut self, reply: &Reply) {
+        // The target of a redirect replaces the URL for the repeated request alone, and a digest in its query is
+        // appended once.
+        let session = without_digest(&reply.url);
+        let error = reply.misbehaved(Misbehaviour::Unexpected);
+        if self.fails_again(&error) {
+            self.after = None;
+            self.session = Some(session);
+            self.step = Step::Send;
+        }
+    }
+
+    fn challenged(&mut self, error: Error) {
+        if self.fails_again(&error) {
+            self.after = Some(Failed { error, count: 0 });
+            self.step = Step::Send;
+        }
+    }
+
+    /// Begins a new session, since the old one is gone.
+    fn begin_again(&mut self, error: Error) {
+        if self.fails_again(&error) {
+            self.restart(error);
+        }
+    }
+
+    fn restart(&mut self, error: Error) {
+        let is_lost = match &self.content {
+            Content::Known { .. } => false,
+            Content::Stream(stream) => stream.start > 0,
+        };
+        if is_lost || self.begun > self.config.max_attempts.saturating_mul(4) {
+            return self.step = Step::Failed(error);
+        }
+        (self.session, self.offset, self.sent) = (None, 0, 0);
+        let is_known = matches!(self.content, Content::Known { .. });
+        self.step = if self.may_exist && is_known { Step::Exists } else { Step::Begin };
+        self.may_exist = false;
+    }
+
+    /// Counts a failure. Returns whether another attempt is left; otherwise the upload has failed.
+    fn fails_again(&mut self, error: &Error) -> bool {
+        self.failed += 1;
+        if self.failed >= self.config.max_attempts {
+            self.step = Step::Failed(error.clone());
+            return false;
+        }
+        self.after = Some(Failed { error: error.clone(), count: self.failed });
+        true
+    }
+}
+
+impl Stream {
+    fn end(&self) -> u64 {
+        self.start + self.held.len() as u64
+    }
+
+    /// Returns the held bytes in a range of the content.
+    fn slice(&self, range: Range<u64>) -> Bytes {
+        let at = |position: u64| {
+            usize::try_from(position.saturating_sub(self.start)).unwrap_or(usize::MAX).min(self.held.len())
+        };
+        self.held.slice(at(range.start)..at(range.end))
+    }
+
+    /// Drops the bytes before a position.
+    fn acknowledge(&mut self, position: u64) {
+        self.held = self.slice(position..self.end());
+        self.start = position;
+    }
+}
+
+/// Returns the value of Content-Range in a request: both ends inclusive, without a unit.
+///
+/// Source: distribution-spec, end-5.
+fn chunk_range(range: &Range<u64>) -> HeaderValue {
+    let text = format!("{}-{}", range.start, range.end.saturating_sub(1));
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("0-0"))
+}
+
+/// Returns the number of bytes in the Range header of a response, if it is valid and starts at 0.
+///
+/// Source: distribution-spec, end-13. Registries write `0--1` for no bytes, and some add a unit.
+fn stored_bytes(headers: &HeaderMap) -> Option<u64> {
+    let text = headers.get(RANGE)?.to_str().ok()?.trim();
+    let last = text.strip_prefix("bytes=").unwrap_or(text).strip_prefix("0-")?;
+    if last == "-1" {
+        return Some(0);
+    }
+    last.parse::<u64>().ok()?.checked_add(1)
+}
+
+fn number(headers: &HeaderMap, name: HeaderName) -> Option<u64> {
+    headers.get(name)?.to_str().ok()?.trim().parse().ok()
+}
+
+/// Returns whether the registry refused the content itself, which chunks do not change.
+fn is_about_content(error: &Error) -> bool {
+    let Cause::Answered(refusal) = error.cause() else { return false };
+    refusal.errors.iter().any(|error| error.code == "DIGEST_INVALID")
+}
+
+/// Returns whether the registry refused a chunk as too small. ECR calls that `LayerPartTooSmall`.
+fn is_too_small(error: &Error) -> bool {
+    let Cause::Answered(refusal) = error.cause() else { return false };
+    let says = |text: &str| {
+        let text: String = text.chars().filter(char::is_ascii_alphanumeric).collect();
+        text.to_ascii_lowercase().contains("toosmall")
+    };
+    refusal.errors.iter().any(|error| says(&error.code) || says(&error.message))
+}
+
+/// Returns a URL without the `digest` parameter at the end of its query.
+fn without_digest(url: &Uri) -> Uri {
+    let text = url.to_string();
+    let cut = text.rfind("digest=").filter(|at| !text[*at..].contains('&'));
+    let kept = cut.map_or(text.as_str(), |at| text[..at].trim_end_matches(['?', '&']));
+    kept.parse().unwrap_or_else(|_| url.clone())
+}
