@@ -370,6 +370,14 @@ pub enum Misbehaviour {
         /// The reason.
         why: &'static str,
     },
+    /// A list of tags, repositories or referrers is invalid, or its pages lead nowhere.
+    #[error("the list of {of} is unusable: {problem}")]
+    List {
+        /// The entries of the list: `tags`, `repositories` or `referrers`.
+        of: &'static str,
+        /// The reason.
+        problem: String,
+    },
     /// A token server's response has no usable token.
     #[error(transparent)]
     Token(#[from] InvalidToken),
@@ -419,8 +427,14 @@ pub enum LimitExceeded {
     /// [`Limits::token_bytes`](crate::Limits::token_bytes).
     #[error("the token server's response exceeds the limit of {0} bytes")]
     TokenBytes(u64),
+    /// [`Limits::list_pages`](crate::Limits::list_pages).
+    #[error("the list exceeds the limit of {0} pages")]
+    ListPages(u32),
+    /// [`Limits::list_entries`](crate::Limits::list_entries).
+    #[error("the list exceeds the limit of {0} entries")]
+    ListEntries(u64),
     /// [`Limits::list_bytes`](crate::Limits::list_bytes).
-    #[error("the page of the list exceeds the limit of {0} bytes")]
+    #[error("a page of the list exceeds the limit of {0} bytes")]
     ListBytes(u64),
     /// [`Limits::redirects`](crate::Limits::redirects).
     #[error("the request was redirected more than {0} times")]

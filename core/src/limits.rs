@@ -35,6 +35,15 @@ pub struct Limits {
     pub walk_bytes: u64,
     /// The maximum size of the manifests that a walk holds ahead of its order, in bytes.
     pub walk_ahead_bytes: u64,
+    /// The maximum number of pages of a list. Registries put 50 to 1,000 entries on a page, so this suffices for half
+    /// a million; and every page must have a new entry, so a list that leads nowhere ends far earlier.
+    pub list_pages: u32,
+    /// The maximum number of entries of a list: tags, repositories or referrers. The largest repositories have
+    /// some hundred thousand tags. To report each entry once, 16 bytes are remembered of it.
+    pub list_entries: u64,
+    /// The maximum size of a page of a list, in bytes. Some registries ignore the page size and return all entries
+    /// at once; this suffices for 300,000 tags of 24 characters, or 20,000 referrers.
+    pub list_bytes: u64,
     /// The maximum number of entries of an error body that are kept.
     pub error_entries: usize,
     /// The maximum number of attempts of a request that fails transiently, including the first; 1
@@ -56,9 +65,6 @@ pub struct Limits {
     /// The number of 401 responses at which a request fails. Up to three occur in practice: without
     /// credentials, with an expired token and with a new one.
     pub challenges: u32,
-    /// The maximum size of a page of a list, in bytes. A page of 10,000 tags takes 200 kB; a page of referrers is
-    /// an index.
-    pub list_bytes: u64,
     /// The maximum size of a chunk of an upload, in bytes. A blob is sent whole unless its registry refuses that
     /// or its size is unknown, and a chunk of a blob of unknown size is held in memory. ECR refuses chunks below
     /// 5 MiB.
@@ -92,6 +98,9 @@ impl Default for Limits {
             walk_nodes: 50_000,
             walk_bytes: 512 << 20,
             walk_ahead_bytes: 32 << 20,
+            list_pages: 10_000,
+            list_entries: 1_000_000,
+            list_bytes: 8 << 20,
             error_entries: 16,
             max_attempts: 5,
             backoff_first: Duration::from_millis(200),
@@ -100,7 +109,6 @@ impl Default for Limits {
             token_bytes: 1 << 20,
             tokens: 256,
             challenges: 4,
-            list_bytes: 8 << 20,
             chunk_bytes: 8 << 20,
             redirects: 10,
             warnings: 16,

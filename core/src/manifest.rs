@@ -15,7 +15,8 @@ use bytes::Bytes;
 
 use crate::manifest::error::InvalidManifest;
 use crate::manifest::evidence::Evidence;
-use crate::manifest::pass::Untyped;
+use crate::manifest::keys::{AnnotationKey, Key as _};
+use crate::manifest::pass::Purpose;
 use crate::manifest::table::{Entry, Property, Table};
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::Digest;
@@ -82,22 +83,33 @@ impl Manifest {
     /// # Errors
     /// Fails if conflicting document types or the document is invalid.
     pub fn read(raw: Bytes, evidence: Evidence<'_>) -> Result<Self, InvalidManifest> {
-        Self::read_with(raw, evidence, Untyped::Rejected)
+        Self::read_with(raw, evidence, Purpose::Manifest)
     }
 
     /// Parses the `index.json` of an image layout, whose entries may lack a media type.
     ///
     /// Source: image-spec, image-layout.md, "index.json file".
     pub(crate) fn read_layout_index(raw: Bytes) -> Result<Self, InvalidManifest> {
-        let manifest = Self::read_with(raw, Evidence::default(), Untyped::Accepted)?;
+        Self::read_index(raw, Evidence::default(), Purpose::LayoutIndex)
+    }
+
+    /// Parses a list of referrers. Only its entries have [`annotations`](DescriptorRef::annotations).
+    ///
+    /// Source: distribution-spec, "Listing Referrers".
+    pub(crate) fn read_referrers(raw: Bytes, evidence: Evidence<'_>) -> Result<Self, InvalidManifest> {
+        Self::read_index(raw, evidence, Purpose::Referrers)
+    }
+
+    fn read_index(raw: Bytes, evidence: Evidence<'_>, purpose: Purpose) -> Result<Self, InvalidManifest> {
+        let manifest = Self::read_with(raw, evidence, purpose)?;
         match manifest.kind() {
             Kind::Index => Ok(manifest),
             _ => Err(InvalidManifest::Kind { wanted: Kind::Index, media_type: manifest.media_type }),
         }
     }
 
-    fn read_with(raw: Bytes, evidence: Evidence<'_>, untyped: Untyped) -> Result<Self, InvalidManifest> {
-        let (media_type, table) = evidence::decide(&raw, evidence, untyped)?;
+    fn read_with(raw: Bytes, evidence: Evidence<'_>, purpose: Purpose) -> Result<Self, InvalidManifest> {
+        let (media_type, table) = evidence::decide(&raw, evidence, purpose)?;
         Ok(Self { raw, media_type, table: Arc::new(table) })
     }
 
@@ -223,6 +235,26 @@ impl<'a> DescriptorRef<'a> {
     /// `io.containerd.image.name`, such as `docker.io/library/alpine:3.20`.
     pub fn image_name(&self) -> Option<&'a str> {
         self.text(Property::ImageName)
+    }
+
+    /// Returns all annotations, in document order. Complete only for an entry of a
+    /// [list of referrers](Manifest::read_referrers).
+    pub(crate) fn annotations(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let Self { raw, table, entry } = *self;
+        let mut key = "";
+        table.notes(entry).iter().filter_map(move |note| {
+            let text = table.text(raw, note);
+            match note.property {
+                Property::RefName => Some((AnnotationKey::RefName.name(), text)),
+                Property::ImageName => Some((AnnotationKey::ImageName.name(), text)),
+                Property::AnnotationValue => Some((key, text)),
+                Property::AnnotationKey => {
+                    key = text;
+                    None
+                }
+                _ => None,
+            }
+        })
     }
 
     /// Builds an owned descriptor.

@@ -73,7 +73,9 @@ impl Misbehaviour {
             }
             Self::Contradiction { digest, .. } | Self::Missing(digest) => *digest = digest.map_text(change),
             Self::Manifest(invalid) => invalid.map_texts(change),
-            Self::Header { problem: text, .. } | Self::ContentEncoding(text) => *text = change(text),
+            Self::Header { problem: text, .. }
+            | Self::List { problem: text, .. }
+            | Self::ContentEncoding(text) => *text = change(text),
             Self::WrongSize { .. }
             | Self::TooLong { .. }
             | Self::TooShort { .. }
@@ -82,6 +84,31 @@ impl Misbehaviour {
             | Self::Token(_)
             | Self::Status(_)
             | Self::Unexpected => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn excerpts_of_responses_are_rewritten() {
+        for (misbehaviour, shown) in [
+            (
+                Misbehaviour::List { of: "tags", problem: "invalid type: string \"s3cret\"".into() },
+                "the list of tags is unusable: invalid type: string \"X\"",
+            ),
+            (
+                Misbehaviour::Header { name: "Link", problem: "it leads to https://s3cret/".into() },
+                "the Link header is unusable: it leads to https://X/",
+            ),
+        ] {
+            let rewritten = Error::new(misbehaviour).map_texts(|kind, text| {
+                assert_eq!(kind, TextKind::Excerpt);
+                text.replace("s3cret", "X")
+            });
+            assert_eq!(rewritten.to_string(), shown);
         }
     }
 }

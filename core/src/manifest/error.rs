@@ -232,7 +232,7 @@ impl InvalidManifest {
 }
 
 /// Shortens a message of the JSON parser, which may quote text of any length, by removing its middle.
-pub(super) fn shortened(message: &str) -> String {
+pub(crate) fn shortened(message: &str) -> String {
     const END: usize = 80;
     let tail = message.char_indices().rev().nth(END - 1).map_or(0, |(start, _)| start);
     match message.char_indices().nth(END) {

@@ -6,7 +6,7 @@ use serde::Deserializer as _;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 
 use crate::manifest::error::InvalidManifest;
-use crate::manifest::pass::{Document, Untyped};
+use crate::manifest::pass::{Document, Purpose};
 use crate::manifest::read::read;
 use crate::manifest::table::Table;
 use crate::types::media_type::{Kind, MediaType};
@@ -25,7 +25,7 @@ pub struct Evidence<'a> {
 pub(super) fn decide(
     raw: &[u8],
     evidence: Evidence<'_>,
-    untyped: Untyped,
+    purpose: Purpose,
 ) -> Result<(MediaType, Table), InvalidManifest> {
     let header = content_type(evidence.content_type, raw)?;
     let expected = evidence.expected.and_then(specific);
@@ -37,7 +37,7 @@ pub(super) fn decide(
         (None, Some(expected)) if expected.kind() == Kind::Other => {
             claims.with_document(own_type(raw).as_ref())?.leaf()
         }
-        _ => match read(raw, untyped) {
+        _ => match read(raw, purpose) {
             Ok(document) => claims.with_document(document.media_type.as_ref())?.check_structure(document),
             // The rules for images and indexes do not apply to a document that declares another type.
             Err(refused) => match own_type(raw).filter(|own| own.kind() == Kind::Other) {
@@ -217,7 +217,7 @@ mod tests {
         let expected = descriptor.map(|text| text.parse().unwrap());
         let evidence = Evidence { content_type: header, expected: expected.as_ref() };
         let document = document.replace("THING", THING).replace("BLOB", BLOB);
-        match decide(document.as_bytes(), evidence, Untyped::Rejected) {
+        match decide(document.as_bytes(), evidence, Purpose::Manifest) {
             Ok((media_type, _)) => media_type.to_string(),
             Err(error) => error.to_string(),
         }

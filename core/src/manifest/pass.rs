@@ -24,18 +24,22 @@ pub(super) struct Document {
     pub(super) table: Table,
 }
 
-/// Whether a descriptor may lack a media type.
+/// The purpose of a document, which relaxes some rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Untyped {
-    Rejected,
-    /// The media type defaults to [`MediaType::OCTET_STREAM`].
-    Accepted,
+pub(super) enum Purpose {
+    /// A manifest of a registry.
+    Manifest,
+    /// The `index.json` of an image layout. The media type of a descriptor defaults to
+    /// [`MediaType::OCTET_STREAM`].
+    LayoutIndex,
+    /// A list of referrers. All annotations of its descriptors are kept, and `manifests` may be null.
+    Referrers,
 }
 
 /// The shared state of the visitors.
 pub(super) struct Pass<'de> {
     pub(super) text: &'de str,
-    pub(super) untyped: Untyped,
+    pub(super) purpose: Purpose,
     pub(super) document: Document,
     /// Cache: consecutive descriptors usually have the same type.
     last_type: Option<(&'de str, TypeIndex)>,
@@ -46,10 +50,10 @@ pub(super) struct Pass<'de> {
 }
 
 impl<'de> Pass<'de> {
-    pub(super) fn new(text: &'de str, untyped: Untyped) -> Self {
+    pub(super) fn new(text: &'de str, purpose: Purpose) -> Self {
         Self {
             text,
-            untyped,
+            purpose,
             document: Document::default(),
             last_type: None,
             types: BTreeMap::new(),

@@ -6,7 +6,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 
 use crate::manifest::error::{InvalidManifest, PathSegment, Violation};
 use crate::manifest::keys::{DescriptorKey, Key as _, Seen, TopKey};
-use crate::manifest::pass::{Document, Pass, Untyped, narrow};
+use crate::manifest::pass::{Document, Pass, Purpose, narrow};
 use crate::manifest::read::optional::{InAnnotations, InPlatform, InUrls};
 use crate::manifest::read::values::{Number, SIZE, Text};
 use crate::manifest::table::{Entry, Property, TypeIndex};
@@ -37,7 +37,7 @@ pub(crate) const BYTE_ORDER_MARK_FOUND: &str =
     "it starts with a byte order mark, which JSON does not allow; save it as UTF-8 without one";
 
 /// Parses a document in one pass, borrowing its strings.
-pub(super) fn read(raw: &[u8], untyped: Untyped) -> Result<Document, InvalidManifest> {
+pub(super) fn read(raw: &[u8], purpose: Purpose) -> Result<Document, InvalidManifest> {
     if u32::try_from(raw.len()).is_err() {
         return Err(InvalidManifest::TooLarge(raw.len() as u64));
     }
@@ -48,7 +48,7 @@ pub(super) fn read(raw: &[u8], untyped: Untyped) -> Result<Document, InvalidMani
             problem: BYTE_ORDER_MARK_FOUND.to_owned(),
         });
     }
-    let mut pass = Pass::new(text, untyped);
+    let mut pass = Pass::new(text, purpose);
     let mut json = serde_json::Deserializer::from_str(text);
     let read = Top(&mut pass).deserialize(&mut json).and_then(|()| json.end());
     pass.finish(read)
@@ -123,7 +123,10 @@ impl<'de> Pass<'de> {
                 }
             }
             TopKey::Layers => self.document.has_layers = map.next_value_seed(List(self))?,
-            TopKey::Manifests => self.document.has_manifests = map.next_value_seed(List(self))?,
+            TopKey::Manifests => {
+                let is_list = map.next_value_seed(List(self))?;
+                self.document.has_manifests = is_list || self.purpose == Purpose::Referrers;
+            }
         }
         Ok(())
     }
@@ -183,7 +186,7 @@ impl<'de> Visitor<'de> for OneDescriptor<'_, 'de> {
             pass.within(PathSegment::Key(key.name()), read)?;
         }
         let Fields { mut media_type, digest, size, artifact_type } = fields;
-        if media_type.is_none() && pass.untyped == Untyped::Accepted {
+        if media_type.is_none() && pass.purpose == Purpose::LayoutIndex {
             media_type = pass.type_index(MediaType::OCTET_STREAM.as_str().to_owned().into())?;
         }
         let missing = |key: DescriptorKey| Violation::Missing(key.name());

@@ -52,6 +52,9 @@ pub(super) enum Property {
     OsVersion,
     RefName,
     ImageName,
+    /// The key of another annotation. Its value follows.
+    AnnotationKey,
+    AnnotationValue,
     Data,
     Url,
 }

@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 
-use http::header::LOCATION;
+use http::header::{LINK, LOCATION};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Uri};
 
 use crate::config::PlainHttp;
 use crate::error::Misbehaviour;
+use crate::header::link::Link;
 use crate::header::location::resolve;
 use crate::header::url::{UrlKind, redacted, unusable_shown};
 use crate::types::digest::Digest;
@@ -144,6 +145,31 @@ pub(crate) fn token_redirect(
     Ok(to)
 }
 
+/// Returns the URL of the next page of a list, if there is one. It must stay on the same origin.
+///
+/// `from` is the URL that answered. The next page is the first link with the relation `next`, in any of the Link
+/// headers; its query is used verbatim.
+///
+/// Source: RFC 8288, section 3; distribution-spec end-8b and end-12b.
+#[cfg_attr(not(test), expect(dead_code, reason = "the operations that list use it"))]
+pub(crate) fn next_page(from: &Uri, headers: &HeaderMap) -> Result<Option<Uri>, Misbehaviour> {
+    for value in headers.get_all(LINK) {
+        let links = Link::parse(value.as_bytes())?;
+        let Some(next) = links.iter().find(|link| link.has_rel("next")) else { continue };
+        let to = resolve(from, next.target().as_bytes()).map_err(|_| {
+            let shown = unusable_shown(next.target());
+            unusable("Link", &format_args!("its next page `{shown}` is not a valid http or https URL"))
+        })?;
+        if Origin::of(from) == Origin::of(&to) {
+            return Ok(Some(to));
+        }
+        let is_downgrade = from.scheme() != Some(&Scheme::HTTP) && to.scheme() == Some(&Scheme::HTTP);
+        let whereto = if is_downgrade { "from https to" } else { "to another server:" };
+        return Err(unusable("Link", &format_args!("its next page leads {whereto} {}", shown(&to))));
+    }
+    Ok(None)
+}
+
 /// Returns the URL of the token server in a registry's challenge, if requests to it are allowed. A relative
 /// URL is resolved against `from`, the URL that answered with the challenge.
 ///
@@ -270,5 +296,81 @@ mod tests {
         }
         let from = Uri::from_static("https://r.example/");
         assert!(redirect(&from, &HeaderMap::new(), Always).is_err());
+    }
+
+    #[test]
+    fn the_next_page_is_on_the_same_origin() {
+        const LIST: &str = "https://r.example/v2/a/tags/list?n=2";
+        const PLAIN: &str = "http://r.example:5000/v2/_catalog";
+        for (from, values, expected) in [
+            (LIST, &[][..], Ok(None)),
+            (LIST, &[""], Ok(None)),
+            (LIST, &["</b>; rel=prev"], Ok(None)),
+            (LIST, &["</b>; rel=next; anchor=\"/c\""], Ok(None)),
+            (
+                LIST,
+                &["</v2/a/tags/list?last=b&n=2>; rel=\"next\""],
+                Ok(Some("https://r.example/v2/a/tags/list?last=b&n=2")),
+            ),
+            (
+                LIST,
+                &["<?last=b%2Fc+d%20&x=;e>; rel=next"],
+                Ok(Some("https://r.example/v2/a/tags/list?last=b%2Fc+d%20&x=;e")),
+            ),
+            (LIST, &["<b>; rel=next"], Ok(Some("https://r.example/v2/a/tags/b"))),
+            (LIST, &["<>; rel=next"], Ok(Some(LIST))),
+            (LIST, &["<https://R.example:443/b?c>; rel=next"], Ok(Some("https://R.example:443/b?c"))),
+            (
+                LIST,
+                &["</a>; rel=first, </b>; rel=\"last Next\", </c>; rel=next"],
+                Ok(Some("https://r.example/b")),
+            ),
+            (LIST, &["</a>; rel=first", "", "</b>; rel=next"], Ok(Some("https://r.example/b"))),
+            (PLAIN, &["<http://r.example:5000/b>; rel=next"], Ok(Some("http://r.example:5000/b"))),
+            (
+                LIST,
+                &["<http://r.example/b?c=d>; rel=next"],
+                Err(
+                    "the Link header is unusable: its next page leads from https to http://r.example/b?c=REDACTED",
+                ),
+            ),
+            (
+                LIST,
+                &["<//cdn.example/b>; rel=next"],
+                Err(
+                    "the Link header is unusable: its next page leads to another server: https://cdn.example/b",
+                ),
+            ),
+            (LIST, &["<https://r.example:444/b>; rel=next"], Err("another server: https://r.example:444/b")),
+            (PLAIN, &["<https://r.example:5000/b>; rel=next"], Err("another server")),
+            (PLAIN, &["<http://r.example/b>; rel=next"], Err("another server")),
+            (
+                LIST,
+                &["<ftp://r.example/b?c=d>; rel=next"],
+                Err("its next page `ftp://r.example/b` is not a valid http or https URL"),
+            ),
+            (
+                LIST,
+                &["<https://me:pw@r.example/b>; rel=next"],
+                Err("its next page `https://r.example/b` is not"),
+            ),
+            (LIST, &["/b; rel=next"], Err("invalid Link header at byte 0")),
+            (LIST, &["</a>; rel=first", "</b; rel=next"], Err("invalid Link header at byte")),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append("link", value.parse().unwrap());
+            }
+            let found = next_page(&from.parse().unwrap(), &headers);
+            match (found, expected) {
+                (Ok(found), Ok(expected)) => {
+                    assert_eq!(found.map(|uri| uri.to_string()).as_deref(), expected, "{from} {values:?}");
+                }
+                (Err(error), Err(part)) => {
+                    assert!(error.to_string().contains(part), "{from} {values:?}: {error}");
+                }
+                (found, expected) => panic!("{from} {values:?}: {found:?} instead of {expected:?}"),
+            }
+        }
     }
 }

@@ -1,0 +1,82 @@
+//! The referrers of a manifest.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
+
+use crate::error::{LimitExceeded, Misbehaviour};
+use crate::manifest::evidence::Evidence;
+use crate::manifest::{DescriptorRef, Manifest};
+use crate::types::descriptor::Descriptor;
+use crate::types::media_type::MediaType;
+use crate::wire::head::content_type;
+use crate::wire::list::pages::Pages;
+
+/// A manifest whose subject is another one, as a list of referrers describes it.
+///
+/// Source: distribution-spec, "Listing Referrers".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Referrer {
+    /// The manifest. Its artifact type is that of the entry, without one of its config, which the list does not
+    /// have.
+    pub(crate) descriptor: Descriptor,
+    /// The manifest's annotations.
+    pub(crate) annotations: BTreeMap<String, String>,
+}
+
+impl From<DescriptorRef<'_>> for Referrer {
+    fn from(entry: DescriptorRef<'_>) -> Self {
+        let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+        Self { descriptor: entry.to_owned(), annotations: entry.annotations().map(owned).collect() }
+    }
+}
+
+/// One page of a list of referrers: an image index.
+#[derive(Debug)]
+pub(crate) struct ReferrersPage {
+    index: Manifest,
+    is_filtered: bool,
+}
+
+impl ReferrersPage {
+    /// What errors call the entries.
+    pub(crate) const OF: &'static str = "referrers";
+
+    /// Parses a response. As in all documents, an invalid entry makes the index invalid.
+    ///
+    /// # Errors
+    /// Fails if the document is invalid or not an index.
+    pub(crate) fn parse(body: Bytes, headers: &HeaderMap) -> Result<Self, Misbehaviour> {
+        let evidence = Evidence { content_type: content_type(headers)?, ..Evidence::default() };
+        Ok(Self { index: Manifest::read_referrers(body, evidence)?, is_filtered: is_filtered(headers) })
+    }
+
+    /// Returns the referrers that no earlier page has, of the artifact type `wanted`, if any, in document order.
+    ///
+    /// Only a page that the registry has not filtered is filtered here. All of its entries count as read: a page
+    /// that has only other types may well have a next page.
+    pub(crate) fn select<'a>(
+        &'a self,
+        pages: &'a mut Pages,
+        wanted: Option<&'a MediaType>,
+    ) -> impl Iterator<Item = Result<Referrer, LimitExceeded>> + 'a {
+        let wanted = wanted.filter(|_| !self.is_filtered);
+        self.index.entries().filter_map(move |entry| {
+            let has_type = wanted.is_none_or(|wanted| entry.artifact_type() == Some(wanted));
+            match pages.is_new(&entry.digest().to_string()) {
+                Ok(is_new) => (is_new && has_type).then(|| Ok(entry.into())),
+                Err(exceeded) => Some(Err(exceeded)),
+            }
+        })
+    }
+}
+
+/// Returns whether the registry has filtered a list of referrers by artifact type.
+///
+/// Source: distribution-spec, end-12b.
+fn is_filtered(headers: &HeaderMap) -> bool {
+    const FILTERS: HeaderName = HeaderName::from_static("oci-filters-applied");
+    let values = headers.get_all(FILTERS).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|name| name.trim().eq_ignore_ascii_case("artifactType"))
+}
