@@ -147,8 +147,8 @@
 //!   [`PlatformSelector`]; [`Checker`] with [`Item`], [`Role`], [`Finding`] and [`Problem`].
 //! - **Errors**: [`Error`], [`Cause`] and the types of its variants; `Invalid...`, one for each parse
 //!   function; [`VerifyError`].
-//! - **Modules**: [`header`] (grammars), [`layout`] (image layouts), [`server`] (a registry), [`record`]
-//!   (conversations recorded and replayed), [`driver`].
+//! - **Modules**: [`build`] (new manifests and indexes), [`header`] (grammars), [`layout`] (image layouts),
+//!   [`server`] (a registry), [`record`] (conversations recorded and replayed), [`driver`].
 //!
 //! # The pure layer
 //!
@@ -158,6 +158,7 @@
 //! index without HTTP: it requests each manifest by its descriptor, and takes the bytes from any source. So
 //! do [`PlatformSelector`], which finds the image that matches a platform best, and [`Checker`], which finds
 //! every problem in a tree. The names and the documents of an image layout are in [`layout`].
+//! [`build`] writes image manifests, artifacts and indexes.
 //!
 //! # Guarantees of a walk
 //!
@@ -210,6 +211,7 @@
 
 #[doc = include_str!("driver.md")]
 pub mod driver {}
+pub mod build;
 pub mod header;
 pub mod layout;
 pub mod record;

@@ -1,5 +1,6 @@
 //! Validated value types. Each is built by one parse function and depends on nothing above this module.
 
+pub(crate) mod annotations;
 pub(crate) mod descriptor;
 pub(crate) mod digest;
 pub(crate) mod id;

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use oci_proto::build::*;
 use oci_proto::header::*;
 use oci_proto::layout::*;
 use oci_proto::record::*;
@@ -97,6 +98,12 @@ fn every_public_type_is_send_and_sync() {
         Repository,
         Tag,
         VerifyError,
+        // New documents.
+        Annotations,
+        BuildError,
+        Child,
+        Document,
+        InvalidAnnotation,
         // Walks and checks.
         Checker,
         PlatformSelector,

@@ -9,6 +9,7 @@ const CORE: &[Layer<'_>] = &[
     Layer { name: "types", holds: &["core/src/types"] },
     Layer { name: "header", holds: &["core/src/header"] },
     Layer { name: "manifest", holds: &["core/src/manifest"] },
+    Layer { name: "build", holds: &["core/src/build"] },
     Layer { name: "layout", holds: &["core/src/layout"] },
     Layer { name: "config", holds: &["core/src/config", "core/src/limits"] },
     Layer { name: "error", holds: &["core/src/error"] },

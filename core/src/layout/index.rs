@@ -6,14 +6,16 @@ use std::fmt;
 use bytes::Bytes;
 use serde::Deserializer as _;
 use serde::de::{Error as _, MapAccess, Visitor};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
+use crate::build::child::Child;
 use crate::layout::ref_name::RefName;
 use crate::manifest::Manifest;
 use crate::manifest::error::InvalidManifest;
+use crate::types::annotations::Annotations;
 use crate::types::descriptor::Descriptor;
-use crate::types::descriptor::write::{descriptor_object, sorted};
+use crate::types::descriptor::write::json_text;
 use crate::types::media_type::MediaType;
 
 /// The annotation that names a root.
@@ -63,13 +65,13 @@ impl Entry {
 
     fn new(descriptor: &Descriptor, name: Option<&RefName>) -> Self {
         let descriptor = Descriptor { data: None, ..descriptor.clone() };
-        let mut object = descriptor_object(&descriptor);
+        let mut child = Child::from(&descriptor);
         if let Some(name) = name {
-            object["annotations"] = json!({ REF_NAME: name.as_str() });
+            child = child.annotations(Annotations::single(REF_NAME, name.as_str()));
         }
-        let json = raw(String::from_utf8_lossy(&sorted(object)).into_owned());
+        let verbatim = raw(json_text(&child.json()));
         let ref_name = name.map(|name| name.as_str().to_owned());
-        Self { descriptor, ref_name, image_name: None, verbatim: json }
+        Self { descriptor, ref_name, image_name: None, verbatim }
     }
 }
 

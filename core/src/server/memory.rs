@@ -110,10 +110,9 @@ impl Memory {
             .collect();
         // A diff_id is the digest of the uncompressed layer; these layers are not compressed.
         let diff_ids: Vec<&Value> = layers.iter().filter_map(|layer| layer.get("digest")).collect();
-        let mut config = platform.as_ref().map_or_else(
-            || json!({ "architecture": "unknown", "os": "unknown" }),
-            |platform| platform_object(platform).into(),
-        );
+        let mut config = platform
+            .as_ref()
+            .map_or_else(|| json!({ "architecture": "unknown", "os": "unknown" }), platform_object);
         config["rootfs"] = json!({ "diff_ids": diff_ids, "type": "layers" });
         let config = self.add_part(flavour, flavour.media_types().config, sorted(config));
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::types::digest::Digest;
+use crate::types::digest::{Algorithm, Digest};
 use crate::types::media_type::MediaType;
 use crate::types::platform::Platform;
 
@@ -29,8 +29,29 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
+    /// The content of the [empty descriptor](Self::empty).
+    pub(crate) const EMPTY_CONTENT: &[u8] = b"{}";
+
     /// Creates a descriptor with only the three required properties.
     pub fn new(media_type: MediaType, digest: Digest, size: u64) -> Self {
         Self { media_type, digest, size, platform: None, artifact_type: None, data: None }
+    }
+    /// Returns the empty descriptor, which embeds its content: the JSON object `{}`. It takes the place of a
+    /// config or a layer that an artifact does not have.
+    ///
+    /// Source: image-spec, manifest.md, "Guidance for an Empty Descriptor".
+    ///
+    /// ```
+    /// use oci_proto::{Descriptor, MediaType};
+    ///
+    /// let empty = Descriptor::empty();
+    /// assert_eq!(empty.media_type, MediaType::OCI_EMPTY);
+    /// assert_eq!(empty.data.as_deref(), Some(&b"{}"[..]));
+    /// ```
+    pub fn empty() -> Self {
+        let content = Bytes::from_static(Self::EMPTY_CONTENT);
+        let digest = Digest::of(Algorithm::Sha256, &content);
+        let size = content.len() as u64;
+        Self { data: Some(content), ..Self::new(MediaType::OCI_EMPTY, digest, size) }
     }
 }

@@ -2,6 +2,7 @@ use crate::layout::index::*;
 use crate::layout::root::{NoRoot, Root};
 use crate::manifest::evidence::Evidence;
 use crate::types::digest::{Algorithm, Digest};
+use serde_json::json;
 
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 
@@ -96,12 +97,12 @@ fn a_new_index_has_a_fixed_key_order() {
     index.set(&image, Some(&name("1.0")));
     let entry = format!(
         concat!(
-            r#"{{"annotations":{{"org.opencontainers.image.ref.name":"1.0"}},"artifactType":"text/x","#,
-            r#""digest":"{}","mediaType":"{}","platform":{{"architecture":"arm","os":"linux","variant":"v7"}},"#,
-            r#""size":1}}"#
+            r#"{{"mediaType":"{}","digest":"{}","size":1,"#,
+            r#""annotations":{{"org.opencontainers.image.ref.name":"1.0"}},"#,
+            r#""platform":{{"architecture":"arm","os":"linux","variant":"v7"}},"artifactType":"text/x"}}"#
         ),
-        digest("a"),
-        IMAGE
+        IMAGE,
+        digest("a")
     );
     assert!(text(&index).ends_with(&format!(r#""manifests":[{entry}]}}"#)), "{}", text(&index));
     let again = read(&text(&index)).unwrap();
