@@ -214,6 +214,14 @@ pub enum InvalidRequest {
     /// The digest's algorithm is not supported, so its content cannot be verified.
     #[error("`{0}` cannot be verified: its algorithm is not sha256, sha384 or sha512")]
     UnknownAlgorithm(Digest),
+    /// The destination's reference has a digest that is not the root's.
+    #[error("the destination is to be {named}, but the content to send is {root}")]
+    OtherDigest {
+        /// The digest in the reference.
+        named: Digest,
+        /// The digest of the root.
+        root: Digest,
+    },
     /// The reference to a blob has no digest.
     #[error("a blob requires a digest: REPOSITORY@DIGEST")]
     BlobWithoutDigest,
@@ -384,6 +392,14 @@ pub enum Misbehaviour {
     /// The status is not defined for the request.
     #[error("the status {0} is unexpected for this request")]
     Status(StatusCode),
+    /// The registry said that it stored content before it had received all of it.
+    #[error("the registry reported success after {sent} of {length} bytes were sent")]
+    Early {
+        /// The number of bytes that were sent.
+        sent: u64,
+        /// The length of the payload.
+        length: u64,
+    },
     /// The response does not answer the request.
     #[error("the response does not fit the request")]
     Unexpected,

@@ -245,6 +245,7 @@ pub use op::pull::PullOptions;
 #[cfg(feature = "scripted")]
 #[doc(hidden)]
 pub use op::scripted::ScriptStep;
+pub use op::transfer::PushOptions;
 pub use session::output::{Answer, Output, Question};
 pub use session::state::Session;
 pub use types::descriptor::Descriptor;

@@ -9,14 +9,18 @@ pub(crate) mod deliver;
 pub(crate) mod event;
 pub(crate) mod habits;
 pub(crate) mod lookup;
+pub(crate) mod manifest_upload;
 pub(crate) mod operation;
+pub(crate) mod order;
 pub(crate) mod rooted;
 
 pub(crate) mod blob;
 pub(crate) mod check;
 pub(crate) mod pull;
+pub(crate) mod put_manifest;
 pub(crate) mod resolve;
 #[cfg(feature = "scripted")]
 pub(crate) mod scripted;
+pub(crate) mod transfer;
 pub(crate) mod upload;
 pub(crate) mod walk;

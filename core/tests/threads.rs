@@ -98,6 +98,9 @@ fn every_public_type_is_send_and_sync() {
         Repository,
         Tag,
         VerifyError,
+        // Uploads.
+        PushOptions,
+        Stored,
         // New documents.
         Annotations,
         BuildError,

@@ -13,3 +13,4 @@ pub mod simulation;
 pub mod transcript;
 #[cfg(feature = "network")]
 mod wire;
+pub mod writable;

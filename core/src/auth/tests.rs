@@ -236,7 +236,7 @@ fn no_credential_is_sent_to_another_origin() {
     let request = flow.challenge(0, BASIC, 1);
     flow.log_in(0);
     let elsewhere = Origin::of(&"https://cdn.example/".parse().unwrap()).unwrap();
-    let authorization = flow.auth.authorize(request, &target(0), &elsewhere, &mut flow.ids, Time::ZERO);
+    let authorization = flow.auth.authorize(request, &target(0), None, &elsewhere, &mut flow.ids, Time::ZERO);
     assert!(matches!(authorization, Authorization::Send(None)), "{authorization:?}");
     assert!(matches!(flow.authorize(request, 0), Authorization::Send(Some(_))));
 }

@@ -59,7 +59,8 @@ impl InvalidRequest {
                     *platform = platform.map_texts(change);
                 }
             }
-            Self::BlobWithoutDigest => {}
+            // The caller supplied one of them, and the other is that of content.
+            Self::OtherDigest { .. } | Self::BlobWithoutDigest => {}
         }
     }
 }
@@ -83,6 +84,7 @@ impl Misbehaviour {
             | Self::Url { .. }
             | Self::Token(_)
             | Self::Status(_)
+            | Self::Early { .. }
             | Self::Unexpected => {}
         }
     }

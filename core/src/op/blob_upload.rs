@@ -26,6 +26,8 @@ use crate::error::{Cause, Error, InvalidRequest, Misbehaviour};
 use crate::op::event::Stored;
 use crate::op::habits::Habits;
 use crate::op::operation::{Call, Failed, Recipient, Reply};
+use crate::op::order::embedded;
+use crate::types::descriptor::Descriptor;
 use crate::types::digest::{Algorithm, Digest, Hasher};
 use crate::types::id::OpId;
 use crate::types::reference::name::Repository;
@@ -46,6 +48,7 @@ pub(crate) struct BlobUpload {
     content: Content,
     /// The repository of the same registry to mount the blob from.
     mount: Option<Repository>,
+    is_mount_refused: bool,
     step: Step,
     /// The newest URL of the upload session.
     session: Option<Uri>,
@@ -87,8 +90,8 @@ struct UploadConfig {
 /// The content of an upload.
 #[derive(Debug)]
 enum Content {
-    /// Content that the driver can read from any position.
-    Known { digest: Digest, size: u64 },
+    /// Content that the driver can read from any position, unless its bytes are here.
+    Known { digest: Digest, size: u64, bytes: Option<Bytes> },
     /// Content that is read once.
     Stream(Stream),
 }
@@ -134,16 +137,16 @@ impl BlobUpload {
     pub(crate) fn known(
         op: OpId,
         target: Arc<Target>,
-        digest: Digest,
-        size: u64,
+        descriptor: &Descriptor,
         mount: Option<Repository>,
         config: &Config,
     ) -> Self {
+        let (digest, size, bytes) = (descriptor.digest.clone(), descriptor.size, embedded(descriptor));
         let step = match digest.algorithm() {
             Some(_) => Step::Exists,
             None => Step::Failed(Error::new(InvalidRequest::UnknownAlgorithm(digest.clone()))),
         };
-        Self::new(op, target, Content::Known { digest, size }, mount, step, config)
+        Self::new(op, target, Content::Known { digest, size, bytes }, mount, step, config)
     }
 
     /// Creates the upload of a stream, which is hashed while it is sent.
@@ -177,6 +180,7 @@ impl BlobUpload {
             target,
             content,
             mount,
+            is_mount_refused: false,
             step,
             session: None,
             offset: 0,
@@ -268,9 +272,17 @@ impl BlobUpload {
             (RequestKind::Mount | RequestKind::BeginUpload, Class::Session)
             // Without content there is nothing to store yet.
             | (RequestKind::BeginUpload, Class::Done) => self.begun(&reply, habits),
-            (RequestKind::Mount, _) => self.step = Step::Begin,
+            (RequestKind::Mount, _) => self.mount_refused(),
             (RequestKind::UploadStatus, Class::Progress) => self.resume_at(&reply),
             (RequestKind::UploadStatus, _) => self.begin_again(reply.into_error()),
+            // The registry may have the content already, or have confused something.
+            (RequestKind::PutWhole | RequestKind::CloseUpload, Class::Done)
+                if reply.sent < self.sent - self.offset =>
+            {
+                let problem = Misbehaviour::Early { sent: reply.sent, length: self.sent - self.offset };
+                self.may_exist = true;
+                self.begin_again(reply.misbehaved(problem));
+            }
             (RequestKind::PutWhole | RequestKind::CloseUpload, Class::Done) => {
                 self.note_success(habits);
                 self.done(&reply, Stored::Sent);
@@ -298,6 +310,18 @@ impl BlobUpload {
         self.read_size = self.chunk_size(habits).unwrap_or(self.config.chunk_bytes);
     }
 
+    /// Handles the end of the download that fed the request: nothing more was sent, and what the registry has is
+    /// to be found out.
+    pub(crate) fn cut_off(&mut self, error: &Error) {
+        self.is_waiting = false;
+        self.interrupted(error);
+    }
+
+    /// Returns whether a request that sends content is under way.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.is_waiting && matches!(self.step, Step::Send)
+    }
+
     /// Returns how the upload ended, once it has.
     pub(crate) fn ended(&self) -> Option<Result<Stored, &Error>> {
         match &self.step {
@@ -310,7 +334,7 @@ impl BlobUpload {
     /// Returns the digest and the size of the content, once they are known.
     pub(crate) fn content(&self) -> Option<(Digest, u64)> {
         match &self.content {
-            Content::Known { digest, size } => Some((digest.clone(), *size)),
+            Content::Known { digest, size, .. } => Some((digest.clone(), *size)),
             Content::Stream(stream) if stream.has_ended => {
                 Some((stream.hasher.clone().finish(), stream.end()))
             }
@@ -334,13 +358,9 @@ impl BlobUpload {
         }
     }
 
-    #[expect(dead_code, reason = "no operation mounts several blobs yet")]
-    /// Returns the repository that the blob was not mounted from, although it was tried.
-    pub(crate) fn take_refused_mount(&mut self) -> Option<Repository> {
-        match self.step {
-            Step::Exists | Step::Mount(_) | Step::Done(Stored::Existing | Stored::Mounted) => None,
-            _ => self.mount.take(),
-        }
+    /// Returns the repository that the registry has refused to mount the blob from.
+    pub(crate) fn refused_mount(&self) -> Option<&Repository> {
+        self.mount.as_ref().filter(|_| self.is_mount_refused)
     }
 
     fn algorithm(&self) -> Option<Algorithm> {
@@ -350,9 +370,14 @@ impl BlobUpload {
         }
     }
 
+    fn mount_refused(&mut self) {
+        self.is_mount_refused = true;
+        self.step = Step::Begin;
+    }
+
     fn not_found(&mut self) {
         self.step = match (&self.mount, self.begun) {
-            (Some(from), 0) => Step::Mount(from.clone()),
+            (Some(from), 0) if !self.is_mount_refused => Step::Mount(from.clone()),
             _ => Step::Begin,
         };
     }
@@ -399,7 +424,7 @@ impl BlobUpload {
         let takes_whole = habits.of(&self.target.origin).takes_whole && self.chunk.is_none();
         let limit = self.chunk_size(habits);
         let (range, is_last, payload, prefix) = match &self.content {
-            Content::Known { digest, size } => {
+            Content::Known { digest, size, bytes } => {
                 let end = self.offset.saturating_add(limit.unwrap_or(u64::MAX)).min(*size);
                 let range = self.offset..end;
                 let is_last = end == *size;
@@ -407,7 +432,11 @@ impl BlobUpload {
                 let start = mark.map_or(0, |(at, _)| *at);
                 let source =
                     Source { op: self.op, digest: digest.clone(), size: *size, start, range: range.clone() };
-                let payload = if range.is_empty() { Payload::Empty } else { Payload::Source(source) };
+                let payload = match bytes {
+                    _ if range.is_empty() => Payload::Empty,
+                    Some(bytes) => Payload::Bytes(slice(bytes, 0, &range)),
+                    None => Payload::Source(source),
+                };
                 (range, is_last, payload, mark.map(|(_, hasher)| hasher.clone()))
             }
             Content::Stream(stream) => {
@@ -416,7 +445,7 @@ impl BlobUpload {
                 }
                 let limit = limit.unwrap_or(self.config.chunk_bytes);
                 let end = self.offset.saturating_add(limit).min(stream.end());
-                let held = stream.slice(self.offset..end);
+                let held = stream.slice(&(self.offset..end));
                 let payload = if held.is_empty() { Payload::Empty } else { Payload::Bytes(held) };
                 (self.offset..end, stream.has_ended && end == stream.end(), payload, None)
             }
@@ -451,7 +480,7 @@ impl BlobUpload {
         self.step = match &self.step {
             // The response to the upload explains why; it may even be accepted.
             Step::Exists if error.status().is_some() => return self.not_found(),
-            Step::Mount(_) if error.status().is_some() => Step::Begin,
+            Step::Mount(_) if error.status().is_some() => return self.mount_refused(),
             Step::Status if error.status().is_some() => return self.begin_again(error),
             _ => Step::Failed(error),
         };
@@ -698,18 +727,23 @@ impl Stream {
     }
 
     /// Returns the held bytes in a range of the content.
-    fn slice(&self, range: Range<u64>) -> Bytes {
-        let at = |position: u64| {
-            usize::try_from(position.saturating_sub(self.start)).unwrap_or(usize::MAX).min(self.held.len())
-        };
-        self.held.slice(at(range.start)..at(range.end))
+    fn slice(&self, range: &Range<u64>) -> Bytes {
+        slice(&self.held, self.start, range)
     }
 
     /// Drops the bytes before a position.
     fn acknowledge(&mut self, position: u64) {
-        self.held = self.slice(position..self.end());
+        self.held = self.slice(&(position..self.end()));
         self.start = position;
     }
+}
+
+/// Returns the bytes of a range of some content. The first of `bytes` has the position `start`.
+fn slice(bytes: &Bytes, start: u64, range: &Range<u64>) -> Bytes {
+    let at = |position: u64| {
+        usize::try_from(position.saturating_sub(start)).unwrap_or(usize::MAX).min(bytes.len())
+    };
+    bytes.slice(at(range.start)..at(range.end))
 }
 
 /// Returns the value of Content-Range in a request: both ends inclusive, without a unit.

@@ -82,7 +82,6 @@ pub(crate) enum OpOutput {
     /// Asks the driver to store this content.
     Store(Descriptor, StoreContent),
     /// Asks the driver for the bytes of this document.
-    #[expect(dead_code, reason = "no operation sends documents yet")]
     Document(Descriptor),
     /// Asks the driver for the next bytes of a stream, at most this many.
     Read(usize),
@@ -164,6 +163,8 @@ pub(crate) struct Call {
     pub(crate) prefix: Option<Hasher>,
     /// The maximum size of the body of a success, in bytes. With 0, the body is not read.
     pub(crate) body_limit: u64,
+    /// The content that it concerns, for an operation with several.
+    pub(crate) content: Option<Digest>,
     /// The access that it requires besides that of its target.
     pub(crate) scope: Option<Scope>,
     /// The failed attempts that it follows, if it is another attempt.
@@ -196,6 +197,7 @@ impl Call {
             payload: Payload::Empty,
             prefix: None,
             body_limit: 0,
+            content: None,
             scope: None,
             after: None,
         }
@@ -218,8 +220,9 @@ pub(crate) struct Reply {
     pub(crate) url: Uri,
     pub(crate) headers: HeaderMap,
     /// The body of a success, if it was wanted.
-    #[expect(dead_code, reason = "no operation reads lists yet")]
     pub(crate) body: Bytes,
+    /// The number of bytes of the payload that were sent.
+    pub(crate) sent: u64,
     /// The hashers over the content that was sent.
     pub(crate) marks: Marks,
     /// The error, unless the call succeeded.

@@ -6,16 +6,13 @@
 //! content.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-
-use bytes::Bytes;
 
 use crate::config::Config;
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::manifest::Manifest;
-use crate::manifest::children::Part;
 use crate::op::ask::{Held, StoreContent};
 use crate::op::event::Event;
 use crate::op::habits::Habits;
@@ -23,13 +20,14 @@ use crate::op::lookup::Lookup;
 use crate::op::operation::{
     Admission, BlobFetch, BlobLocation, Fetch, FetchKind, Fetched, OpOutput, Operation, supply,
 };
+use crate::op::order::{Leaf, Order, Visited, embedded};
 use crate::op::rooted::Rooted;
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::{Digest, Hasher};
 use crate::types::media_type::Kind;
 use crate::types::platform::Platform;
 use crate::types::reference::Reference;
-use crate::walker::node::{Found, Node, WalkOptions, WalkStep, Wanted};
+use crate::walker::node::{Node, WalkOptions, WalkStep, Wanted};
 use crate::walker::walk::Walker;
 use crate::wire::origin::Origin;
 use crate::wire::target::Target;
@@ -64,16 +62,7 @@ struct Pull {
     walker: Walker,
     /// Whether the walk has finished.
     walk_finished: bool,
-    /// The ancestors of the current node of the walk, root first.
-    ancestors: Vec<Digest>,
-    /// Documents that were read, but cannot be stored yet.
-    documents: BTreeMap<Digest, Document>,
-    /// Missing content, with the documents that wait for it, once per reference to it.
-    waiting: BTreeMap<Digest, Vec<Digest>>,
-    /// Content that the driver has stored, or that is skipped.
-    done: BTreeSet<Digest>,
-    /// Content that is skipped.
-    skipped: BTreeSet<Digest>,
+    order: Order,
     /// Blobs that are queued or being fetched into a sink.
     downloads: BTreeMap<Digest, Descriptor>,
     outputs: VecDeque<OpOutput>,
@@ -84,19 +73,6 @@ struct Pull {
     manifests: VecDeque<Wanted>,
     /// Blobs to fetch, the largest first.
     blobs: BTreeMap<(Reverse<u64>, Digest), BlobFetch>,
-}
-
-/// A document that was read.
-#[derive(Debug)]
-struct Document {
-    descriptor: Descriptor,
-    manifest: Manifest,
-    /// The number of references to content that is not stored yet.
-    missing: usize,
-    /// The number of its children that the walk has visited.
-    visited: usize,
-    /// Whether the walk is still inside it.
-    in_progress: bool,
 }
 
 impl Operation for Pull {
@@ -133,7 +109,11 @@ impl Operation for Pull {
         if self.outputs.is_empty() {
             self.advance_walk();
         }
-        self.outputs.pop_front()
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
+        let (descriptor, manifest) = self.order.next_ready()?;
+        Some(OpOutput::Store(descriptor, StoreContent::Document(manifest)))
     }
 
     fn held(&mut self, descriptor: &Descriptor, held: Held) {
@@ -148,14 +128,14 @@ impl Operation for Pull {
         }
         let Some((descriptor, locations)) = self.asked_blobs.remove(digest) else { return };
         match held {
-            Held::Whole => self.mark_done(digest),
+            Held::Whole => self.order.done(digest),
             Held::Part { offset, hasher } => self.queue(&descriptor, locations, Some((offset, hasher))),
             Held::Nothing | Held::Document(_) => self.queue(&descriptor, locations, None),
         }
     }
 
     fn stored(&mut self, digest: &Digest) {
-        self.mark_done(digest);
+        self.order.done(digest);
         if *digest == self.root {
             self.outputs.push_back(OpOutput::Event(Event::Done));
         }
@@ -181,11 +161,7 @@ impl Pull {
             root: root.digest,
             walker,
             walk_finished: false,
-            ancestors: Vec::new(),
-            documents: BTreeMap::new(),
-            waiting: BTreeMap::new(),
-            done: BTreeSet::new(),
-            skipped: BTreeSet::new(),
+            order: Order::default(),
             downloads: BTreeMap::new(),
             outputs: VecDeque::new(),
             asked_documents: BTreeMap::new(),
@@ -203,7 +179,7 @@ impl Pull {
                 Ok(WalkStep::Blocked) => break,
                 Ok(WalkStep::Finished) => {
                     self.walk_finished = true;
-                    self.leave(0);
+                    self.order.finish();
                 }
                 Err(error) => return self.fail(error),
             }
@@ -219,88 +195,25 @@ impl Pull {
     }
 
     fn visit(&mut self, node: Node) {
-        let Node { depth, descriptor, found, .. } = node;
-        self.leave(depth as usize);
-        let digest = descriptor.digest.clone();
-        let parent = self.ancestors.last().cloned();
-        // An earlier descriptor was skipped as non-distributable, but this one requires the content.
-        let is_wanted_after_all = matches!(found, Found::Repeated)
-            && !descriptor.media_type.is_nondistributable()
-            && self.skipped.remove(&digest);
-        if matches!(found, Found::Manifest(_)) || is_wanted_after_all {
-            // It may be stored as a blob although the content that it refers to is missing.
-            self.done.remove(&digest);
-        }
-        let document = parent.as_ref().and_then(|parent| self.documents.get_mut(parent));
-        let number = document.map_or(0, |document| {
-            document.visited += 1;
-            document.visited - 1
-        });
-        if let Some(parent) = &parent
-            && !self.done.contains(&digest)
-        {
-            self.waiting.entry(digest.clone()).or_default().push(parent.clone());
-            if let Some(document) = self.documents.get_mut(parent) {
-                document.missing += 1;
-            }
-        }
-        match found {
-            Found::Manifest(manifest) => {
-                self.ancestors.push(digest.clone());
-                let document = Document { descriptor, manifest, missing: 0, visited: 0, in_progress: true };
-                self.documents.insert(digest, document);
-            }
-            Found::Leaf => self.want_blob(descriptor, parent.as_ref(), number),
-            Found::Repeated if is_wanted_after_all => self.want_blob(descriptor, parent.as_ref(), number),
-            // Repeated content is already done or in progress. A strict walk fails if content is missing.
-            Found::Repeated | Found::Missing => {}
+        if let Visited::Leaf(leaf) = self.order.visit(node) {
+            self.want_blob(leaf);
         }
     }
 
-    /// Closes the documents that the walk has left: those at this level and below.
-    fn leave(&mut self, level: usize) {
-        while self.ancestors.len() > level
-            && let Some(digest) = self.ancestors.pop()
-        {
-            if let Some(document) = self.documents.get_mut(&digest) {
-                document.in_progress = false;
-            }
-            self.store_if_whole(&digest);
-        }
-    }
-
-    /// Wants a blob, which is the child of its parent with this number.
-    fn want_blob(&mut self, mut descriptor: Descriptor, parent: Option<&Digest>, number: usize) {
-        let Descriptor { digest, size, media_type, data, .. } = &mut descriptor;
-        let empty = (*size == 0).then(Bytes::new);
-        let embedded = data.take().into_iter().chain(empty).find(|bytes| {
-            let same = |algorithm| Digest::of(algorithm, bytes) == *digest;
-            bytes.len() as u64 == *size && digest.algorithm().is_some_and(same)
-        });
-        if let Some(bytes) = embedded {
+    fn want_blob(&mut self, leaf: Leaf) {
+        let (locations, mut descriptor) = (leaf.locations(), leaf.descriptor);
+        if let Some(bytes) = embedded(&descriptor) {
+            descriptor.data = None;
             self.outputs.push_back(OpOutput::Store(descriptor, StoreContent::Bytes(bytes)));
             return;
         }
-        let document = parent.and_then(|parent| self.documents.get(parent));
-        let mut locations = VecDeque::new();
-        if media_type.is_nondistributable()
-            && let Some(document) = document
-        {
-            let urls = urls(&document.manifest, number);
-            if !urls.is_empty() && !self.foreign {
-                let digest = digest.clone();
-                self.skipped.insert(digest.clone());
-                self.outputs.push_back(OpOutput::Event(Event::Skipped(descriptor)));
-                return self.mark_done(&digest);
-            }
-            locations.extend(urls.into_iter().map(BlobLocation::Url));
+        descriptor.data = None;
+        if !leaf.urls.is_empty() && !self.foreign {
+            let digest = descriptor.digest.clone();
+            self.outputs.push_back(OpOutput::Event(Event::Skipped(descriptor)));
+            return self.order.skip(&digest);
         }
-        // Registries store an entry of an index as a manifest, whatever its type, or as a blob.
-        if document.is_some_and(|document| document.manifest.kind() == Kind::Index) {
-            locations.push_back(BlobLocation::Manifests);
-        }
-        locations.push_back(BlobLocation::Blobs);
-        self.asked_blobs.insert(digest.clone(), (descriptor.clone(), locations));
+        self.asked_blobs.insert(descriptor.digest.clone(), (descriptor.clone(), locations));
         self.outputs.push_back(OpOutput::Held(descriptor));
     }
 
@@ -334,63 +247,7 @@ impl Pull {
         }
     }
 
-    /// Records that some content is stored or skipped, and stores the documents that waited for it. A
-    /// document that is yet to be stored is not done when it is stored as a blob.
-    fn mark_done(&mut self, digest: &Digest) {
-        if self.documents.contains_key(digest) || !self.done.insert(digest.clone()) {
-            return;
-        }
-        for parent in self.waiting.remove(digest).unwrap_or_default() {
-            if let Some(document) = self.documents.get_mut(&parent) {
-                document.missing -= 1;
-                self.store_if_whole(&parent);
-            }
-        }
-    }
-
-    fn store_if_whole(&mut self, digest: &Digest) {
-        if !self.documents.get(digest).is_some_and(|document| !document.in_progress && document.missing == 0)
-        {
-            return;
-        }
-        if let Some(Document { descriptor, manifest, .. }) = self.documents.remove(digest) {
-            self.outputs.push_back(OpOutput::Store(descriptor, StoreContent::Document(manifest)));
-        }
-    }
-
     fn fail(&mut self, error: Error) {
         self.outputs.push_back(OpOutput::Event(Event::Failed(error)));
-    }
-}
-
-/// The maximum number of external URLs that are tried for a layer. Documents have one or two; each costs a
-/// full set of attempts.
-const MAX_URLS: usize = 8;
-
-/// Returns the external URLs of a document's layer, up to [`MAX_URLS`].
-fn urls(manifest: &Manifest, number: usize) -> Vec<String> {
-    let layer = manifest.child(number).filter(|(part, _)| *part != Part::Config);
-    layer.map(|(_, layer)| layer.urls().take(MAX_URLS).map(str::to_owned).collect()).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::manifest::evidence::Evidence;
-
-    #[test]
-    fn a_layer_is_tried_at_a_limited_number_of_urls() {
-        let digest: Digest = format!("sha256:{}", "1".repeat(64)).parse().unwrap();
-        let urls_of = |count: usize| {
-            let named = vec!["\"https://h.example/\""; count].join(",");
-            let blob = format!(r#""mediaType":"a/b","digest":"{digest}","size":1"#);
-            let image = format!(
-                r#"{{"schemaVersion":2,"config":{{{blob}}},"layers":[{{{blob},"urls":[{named}]}}]}}"#
-            );
-            let content_type = Some("application/vnd.oci.image.manifest.v1+json");
-            let manifest = Manifest::read(image.into(), Evidence { content_type, ..Evidence::default() });
-            urls(&manifest.unwrap(), 1).len()
-        };
-        assert_eq!([0, 1, 8, 9, 1000].map(urls_of), [0, 1, 8, 8, 8]);
     }
 }

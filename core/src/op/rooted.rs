@@ -20,7 +20,11 @@ use crate::wire::target::Target;
 
 /// Resolves a reference, reports [`Event::Resolved`], and becomes the operation that `then` creates from
 /// the root, and from its manifest if the lookup has read it.
-pub(crate) struct Rooted(State);
+pub(crate) struct Rooted {
+    state: State,
+    /// All repositories that it may address.
+    targets: Vec<Arc<Target>>,
+}
 
 type Then = Box<dyn FnOnce(Descriptor, Option<Manifest>) -> Box<dyn Operation> + Send + Sync>;
 
@@ -34,27 +38,30 @@ impl Rooted {
         lookup: Lookup,
         then: impl FnOnce(Descriptor, Option<Manifest>) -> Box<dyn Operation> + Send + Sync + 'static,
     ) -> Self {
-        Self(State::Lookup(Box::new(lookup), Some(Box::new(then))))
+        let targets = vec![lookup.target().clone()];
+        Self { state: State::Lookup(Box::new(lookup), Some(Box::new(then))), targets }
+    }
+
+    /// Sets the repositories, if the operation that follows addresses more than that of the lookup.
+    pub(crate) fn with_targets(self, targets: Vec<Arc<Target>>) -> Self {
+        Self { targets, ..self }
     }
 }
 
 impl Operation for Rooted {
     fn targets(&self) -> &[Arc<Target>] {
-        match &self.0 {
-            State::Lookup(lookup, _) => std::slice::from_ref(lookup.target()),
-            State::Found(op) => op.targets(),
-        }
+        &self.targets
     }
 
     fn next_fetch(&mut self, origin: &Origin, habits: &Habits) -> Option<Admission> {
-        match &mut self.0 {
+        match &mut self.state {
             State::Lookup(lookup, _) => lookup.next_fetch().map(Admission::One),
             State::Found(op) => op.next_fetch(origin, habits),
         }
     }
 
     fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>, habits: &mut Habits) {
-        match &mut self.0 {
+        match &mut self.state {
             State::Lookup(lookup, _) => lookup.settle(fetch, outcome),
             // The operation numbers its own fetches.
             State::Found(_) if fetch.is_search => {}
@@ -63,7 +70,7 @@ impl Operation for Rooted {
     }
 
     fn next_output(&mut self) -> Option<OpOutput> {
-        let (lookup, then) = match &mut self.0 {
+        let (lookup, then) = match &mut self.state {
             State::Lookup(lookup, then) => (lookup, then),
             State::Found(op) => return op.next_output(),
         };
@@ -71,7 +78,7 @@ impl Operation for Rooted {
             Ok((root, manifest)) => {
                 // The lookup returns its result once.
                 let op = then.take()?(root.clone(), manifest);
-                self.0 = State::Found(op);
+                self.state = State::Found(op);
                 Event::Resolved(root)
             }
             Err(error) => Event::Failed(error),
@@ -79,25 +86,25 @@ impl Operation for Rooted {
     }
 
     fn held(&mut self, descriptor: &Descriptor, held: Held) {
-        if let State::Found(op) = &mut self.0 {
+        if let State::Found(op) = &mut self.state {
             op.held(descriptor, held);
         }
     }
 
     fn stored(&mut self, digest: &Digest) {
-        if let State::Found(op) = &mut self.0 {
+        if let State::Found(op) = &mut self.state {
             op.stored(digest);
         }
     }
 
     fn document(&mut self, descriptor: &Descriptor, bytes: Bytes) {
-        if let State::Found(op) = &mut self.0 {
+        if let State::Found(op) = &mut self.state {
             op.document(descriptor, bytes);
         }
     }
 
     fn open_uploads(&self) -> Vec<(Arc<Target>, Uri)> {
-        match &self.0 {
+        match &self.state {
             State::Lookup(..) => Vec::new(),
             State::Found(op) => op.open_uploads(),
         }
@@ -106,7 +113,7 @@ impl Operation for Rooted {
 
 impl fmt::Debug for Rooted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.state {
             State::Lookup(lookup, _) => f.debug_tuple("Rooted").field(lookup).finish(),
             State::Found(op) => op.fmt(f),
         }

@@ -161,6 +161,14 @@ impl Session {
         }
     }
 
+    /// Stops a task of an operation that does not learn of it.
+    pub(super) fn forget_task(&mut self, op: OpId, id: TaskId) {
+        if let Some(running) = self.ops.get_mut(&op) {
+            running.tasks.remove(&id);
+        }
+        self.stop(id);
+    }
+
     /// Stops a task, and aborts its exchange.
     pub(super) fn stop(&mut self, id: TaskId) {
         let Some(task) = self.remove_task(id) else { return };

@@ -144,29 +144,35 @@ impl Session {
                 self.lanes.push(origin, Job::Op(id));
                 match admission {
                     Admission::One(fetch) => {
-                        let task = self.begin_fetch(id, fetch)?;
-                        if self.tasks.get(&task)?.origin == *origin {
-                            return self.send(task);
+                        let id = self.begin_fetch(id, fetch)?;
+                        let task = self.tasks.get(&id)?;
+                        match task.state {
+                            TaskState::Asleep(_) => return None,
+                            _ if task.origin == *origin => return self.send(id),
+                            _ => {}
                         }
                         // A different origin has its own limits.
-                        self.queue(task);
+                        self.queue(id);
                         None
                     }
                     Admission::Pair(halves) => {
                         let (first, second) = *halves;
-                        let (first, second) = match [first, second].map(|half| self.begin_fetch(id, half)) {
-                            [Some(first), Some(second)] => (first, second),
-                            // If one half has failed, the other is an ordinary task.
-                            [left, right] => {
-                                left.or(right).into_iter().for_each(|half| self.queue(half));
-                                return None;
-                            }
+                        // If one half has failed, the other is of no use.
+                        let first = self.begin_fetch(id, first)?;
+                        let Some(second) = self.begin_fetch(id, second) else {
+                            self.forget_task(id, first);
+                            return None;
                         };
+                        let mut is_ready = true;
                         for (half, other) in [(first, second), (second, first)] {
                             let task = self.tasks.get_mut(&half)?;
-                            (task.half, task.state) = (Some(Half::of(other)), TaskState::Paired);
+                            task.half = Some(Half::of(other));
+                            match task.state {
+                                TaskState::Asleep(_) => is_ready = false,
+                                _ => task.state = TaskState::Paired,
+                            }
                         }
-                        self.send_pair(first, second)
+                        if is_ready { self.send_pair(first, second) } else { None }
                     }
                 }
             }
@@ -241,6 +247,7 @@ mod tests {
         target: Arc<Target>,
         locations: Option<[BlobLocation; 2]>,
         settled: usize,
+        has_failed: bool,
     }
 
     impl Operation for Both {
@@ -265,29 +272,30 @@ mod tests {
             Some(Admission::Pair(Box::new((first, second))))
         }
 
-        fn settle(&mut self, _: &Fetch, _: Result<Fetched, Error>, _: &mut Habits) {
+        fn settle(&mut self, _: &Fetch, outcome: Result<Fetched, Error>, _: &mut Habits) {
             self.settled += 1;
+            self.has_failed |= outcome.is_err();
         }
 
         fn next_output(&mut self) -> Option<OpOutput> {
-            (self.settled == 2).then_some(OpOutput::Event(Event::Done))
+            (self.settled == 2 || self.has_failed).then_some(OpOutput::Event(Event::Done))
         }
     }
 
     #[test]
-    fn a_half_is_fetched_even_if_the_other_one_cannot_begin() {
+    fn a_pair_ends_if_one_half_cannot_begin() {
         let invalid = || BlobLocation::Url("ftp://elsewhere.example/".to_owned());
         for (locations, requests) in [
             ([BlobLocation::Blobs, BlobLocation::Blobs], 2),
-            ([invalid(), BlobLocation::Blobs], 1),
-            ([BlobLocation::Blobs, invalid()], 1),
+            ([invalid(), BlobLocation::Blobs], 0),
+            ([BlobLocation::Blobs, invalid()], 0),
             ([invalid(), invalid()], 0),
         ] {
             let mut session = Session::new(Config::default(), 0);
             let reference: Reference = "registry.example/team/app:1".parse().unwrap();
             let target = Target::to_pull(reference.registry(), reference.repository(), PlainHttp::Never);
             let (target, locations) = (Arc::new(target), Some(locations));
-            session.start(Box::new(Both { target, locations, settled: 0 }));
+            session.start(Box::new(Both { target, locations, settled: 0, has_failed: false }));
             let mut sent = 0;
             loop {
                 match session.poll_output(Time::ZERO) {

@@ -31,7 +31,7 @@ use crate::wire::request::{self, Accepting};
 use crate::wire::status::RequestKind;
 
 impl Session {
-    /// Creates the task for a fetch.
+    /// Creates the task for a fetch. It is queued or asleep, or has ended at once.
     pub(super) fn begin_fetch(&mut self, op: OpId, fetch: Fetch) -> Option<TaskId> {
         let target = &fetch.target;
         let repository = || target.repository.clone();
@@ -107,7 +107,7 @@ impl Session {
         }
     }
 
-    /// Reports the attempts that a new task follows, and delays it. Returns it if it may be sent now.
+    /// Reports the attempts that a new task follows, and delays it. Returns it unless it has failed.
     fn delay_after(&mut self, id: TaskId, after: Failed) -> Option<TaskId> {
         let Failed { error, count } = after;
         let delay = match count {
@@ -126,7 +126,7 @@ impl Session {
         let task = self.tasks.get_mut(&id)?;
         task.state = TaskState::Asleep(at);
         self.timers.insert((at, id));
-        None
+        Some(id)
     }
 
     /// Creates the task for a token request.

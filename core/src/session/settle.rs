@@ -16,7 +16,7 @@ use crate::session::task::{Purpose, Task, TaskState};
 use crate::types::id::{OpId, TaskId};
 use crate::types::token::TokenAnswer;
 use crate::wire::exchange::completion::{Completion, Outcome};
-use crate::wire::exchange::sending::Marks;
+use crate::wire::exchange::sending::Sent;
 use crate::wire::exchange::want::BlobWant;
 use crate::wire::status::{self, Class, RequestKind};
 use crate::wire::{error_body, origin};
@@ -57,20 +57,22 @@ impl Session {
     /// Applies a completion to a call. The session repeats a call that may be repeated, follows redirects and
     /// answers challenges; everything else is for the operation to interpret.
     fn settle_call(&mut self, id: TaskId, completion: Completion) {
-        let marks = completion.sent.get().map(|sent| sent.marks.clone()).unwrap_or_default();
+        // A payload that was not dropped is complete.
+        let unknown = || Sent { bytes: u64::MAX, ..Sent::default() };
+        let sent = completion.sent.get().cloned().unwrap_or_else(unknown);
         let (status, headers) = match (&completion.head, &completion.outcome) {
             (Some((status, headers)), Outcome::Head | Outcome::Body(_) | Outcome::Refused(_)) => {
                 (*status, headers.clone())
             }
-            (_, Outcome::Failed(cause)) => return self.call_failed(id, cause.clone(), marks),
-            _ => return self.call_failed(id, Fault::new(FaultKind::Reset, "no head").into(), marks),
+            (_, Outcome::Failed(cause)) => return self.call_failed(id, cause.clone(), sent),
+            _ => return self.call_failed(id, Fault::new(FaultKind::Reset, "no head").into(), sent),
         };
         let Some(task) = self.tasks.get(&id) else { return };
         let class = task.kind.classify(status);
         match completion.outcome {
-            Outcome::Refused(body) => self.call_refused(id, class, status, headers, &body, marks),
-            Outcome::Body(body) => self.reply(id, Answered { class, headers, body, marks, error: None }),
-            _ => self.reply(id, Answered { class, headers, body: Bytes::new(), marks, error: None }),
+            Outcome::Refused(body) => self.call_refused(id, class, status, headers, &body, sent),
+            Outcome::Body(body) => self.reply(id, Answered { class, headers, body, sent, error: None }),
+            _ => self.reply(id, Answered { class, headers, body: Bytes::new(), sent, error: None }),
         }
     }
 
@@ -81,7 +83,7 @@ impl Session {
         status: StatusCode,
         headers: HeaderMap,
         body: &[u8],
-        marks: Marks,
+        sent: Sent,
     ) {
         let Some(task) = self.tasks.get(&id) else { return };
         let is_paired = task.half.is_some();
@@ -93,7 +95,7 @@ impl Session {
                 Ok(()) => {
                     self.remember(id);
                     let body = Bytes::new();
-                    self.reply(id, Answered { class, headers, body, marks, error: None });
+                    self.reply(id, Answered { class, headers, body, sent, error: None });
                 }
                 Err(cause) => self.fail_task(id, cause),
             },
@@ -124,13 +126,13 @@ impl Session {
                     self.lanes.close(&task.origin, self.now + delay, self.now);
                 }
                 let error = Some(task.error(refusal.into()));
-                self.reply(id, Answered { class, headers, body: Bytes::new(), marks, error });
+                self.reply(id, Answered { class, headers, body: Bytes::new(), sent, error });
             }
         }
     }
 
     /// Handles a call without a usable response.
-    fn call_failed(&mut self, id: TaskId, cause: Cause, marks: Marks) {
+    fn call_failed(&mut self, id: TaskId, cause: Cause, sent: Sent) {
         let Some(task) = self.tasks.get(&id) else { return };
         let is_paired = task.half.is_some();
         if retry::is_retryable(task.kind, &cause) && !is_paired {
@@ -143,15 +145,15 @@ impl Session {
         let Some(task) = self.tasks.get(&id) else { return };
         let (class, headers, body) = (Class::Trouble, HeaderMap::new(), Bytes::new());
         let error = Some(task.error(cause));
-        self.reply(id, Answered { class, headers, body, marks, error });
+        self.reply(id, Answered { class, headers, body, sent, error });
     }
 
     /// Hands the response to a call to its operation.
     fn reply(&mut self, id: TaskId, answered: Answered) {
         let Some(task) = self.tasks.get(&id) else { return };
-        let Answered { class, headers, body, marks, error } = answered;
+        let Answered { class, headers, body, sent: Sent { bytes: sent, marks }, error } = answered;
         let (kind, url) = (task.kind, task.uri.clone());
-        let reply = Reply { kind, class, url, headers, body, marks, error };
+        let reply = Reply { kind, class, url, headers, body, sent, marks, error };
         self.end(id, Ok(Fetched::Reply(Box::new(reply))));
     }
 
@@ -377,7 +379,7 @@ impl Session {
 
     /// Ends a fetch.
     pub(super) fn end(&mut self, id: TaskId, outcome: Result<Fetched, Error>) {
-        self.stop_source(id, &outcome);
+        self.stop_other_half(id, &outcome);
         let Some(task) = self.remove_task(id) else { return };
         let Purpose::Fetch { op, fetch } = &task.purpose else { return };
         if let Some(running) = self.ops.get_mut(op) {
@@ -388,24 +390,18 @@ impl Session {
         }
     }
 
-    /// Stops the download that feeds an upload which has failed. Its operation fetches the content again, from
-    /// the position at which the upload resumes.
-    fn stop_source(&mut self, id: TaskId, outcome: &Result<Fetched, Error>) {
+    /// Stops the other half of a pair, if one half has failed: no bytes flow any more. The operation learns only of
+    /// the half that has failed, and sends both again if that may help.
+    fn stop_other_half(&mut self, id: TaskId, outcome: &Result<Fetched, Error>) {
         let has_failed = match outcome {
             Ok(Fetched::Reply(reply)) => !matches!(reply.class, Class::Done | Class::Accepted),
             Ok(_) => false,
             Err(_) => true,
         };
-        let Some(task) = self.tasks.get(&id) else { return };
+        let Some(task) = self.tasks.get(&id).filter(|_| has_failed) else { return };
         let (Some(half), Some(op)) = (&task.half, task.op()) else { return };
-        let is_call = |task: &Task| task.fetch().is_some_and(|fetch| fetch.call().is_some());
         let other = half.other;
-        if has_failed && is_call(task) && self.tasks.get(&other).is_some_and(|other| !is_call(other)) {
-            if let Some(running) = self.ops.get_mut(&op) {
-                running.tasks.remove(&other);
-            }
-            self.stop(other);
-        }
+        self.forget_task(op, other);
     }
 
     fn warn(&mut self, op: OpId, headers: &HeaderMap) {
@@ -431,7 +427,7 @@ struct Answered {
     class: Class,
     headers: HeaderMap,
     body: Bytes,
-    marks: Marks,
+    sent: Sent,
     error: Option<Error>,
 }
 

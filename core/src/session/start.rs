@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use crate::manifest::Manifest;
 use crate::op::blob;
 use crate::op::blob_upload::BlobUpload;
 use crate::op::check::check;
 use crate::op::lookup::Lookup;
 use crate::op::operation::Operation;
 use crate::op::pull::{PullOptions, pull};
+use crate::op::put_manifest;
 use crate::op::resolve::{manifest, resolve};
+use crate::op::transfer::{self, PushOptions};
 use crate::op::upload::Upload;
 use crate::op::walk::walk;
 use crate::session::running::Running;
@@ -19,7 +22,7 @@ use crate::types::id::OpId;
 use crate::types::media_type::MediaType;
 use crate::types::platform::Platform;
 use crate::types::reference::Reference;
-use crate::types::reference::name::Repository;
+use crate::types::reference::name::{Repository, Tag};
 use crate::walker::node::WalkOptions;
 use crate::wire::target::Target;
 
@@ -133,8 +136,8 @@ impl Session {
         mount: Option<&Repository>,
     ) -> OpId {
         let (id, target) = (self.ids.op(), self.destination(reference));
-        let Descriptor { media_type, digest, size, .. } = descriptor.clone();
-        let upload = BlobUpload::known(id, target.clone(), digest, size, mount.cloned(), &self.config);
+        let upload = BlobUpload::known(id, target.clone(), descriptor, mount.cloned(), &self.config);
+        let media_type = descriptor.media_type.clone();
         self.start_as(id, Box::new(Upload::new(target, media_type, upload)))
     }
 
@@ -150,6 +153,64 @@ impl Session {
         let (id, target) = (self.ids.op(), self.destination(reference));
         let upload = BlobUpload::stream(id, target.clone(), algorithm, &self.config);
         self.start_as(id, Box::new(Upload::new(target, MediaType::OCTET_STREAM, upload)))
+    }
+
+    /// Pushes the tree under `root` to the repository of `reference`, and names the root with its tag, if it has
+    /// one.
+    ///
+    /// [`Question::Document`](crate::Question::Document) asks for each image and index, and the content of blobs
+    /// is read from the operation's source. Content that the repository has is not sent again. An
+    /// [`Event::Stored`](crate::Event::Stored) reports each content, the root last, before
+    /// [`Event::Done`](crate::Event::Done). A document is stored after everything that it refers to, so a push
+    /// that fails leaves nothing that refers to missing content.
+    ///
+    /// Source: distribution-spec, "Push".
+    pub fn push(&mut self, root: &Descriptor, reference: &Reference, options: PushOptions) -> OpId {
+        let (id, target) = (self.ids.op(), self.destination(reference));
+        let op = transfer::push(id, target, root.clone(), reference, options, &self.config);
+        self.start_as(id, Box::new(op))
+    }
+
+    /// Copies everything under `from` to the repository of `to`, and names the root with its tag, if it has one.
+    ///
+    /// The operation reports [`Event::Resolved`](crate::Event::Resolved) for the root, and then like
+    /// [`push`](Self::push). Within a registry, blobs are mounted. Between registries, the download of a blob and
+    /// its upload are sent together: the driver passes the bytes for the [`Sink`](crate::Sink) of one to the
+    /// [`Source`](crate::Source) of the other, which have the same operation and digest.
+    ///
+    /// Source: distribution-spec, "Pull" and "Push".
+    pub fn copy(&mut self, from: &Reference, to: &Reference, options: PushOptions) -> OpId {
+        let (id, targets) = (self.ids.op(), [self.target(from), self.destination(to)]);
+        let op = transfer::copy(id, targets, [from, to], options, &self.config);
+        self.start_as(id, Box::new(op))
+    }
+
+    /// Pushes one document to the repository of `reference`, under its tag and under further ones, or under its
+    /// digest alone.
+    ///
+    /// What the document refers to must be there: registries refuse a document otherwise. A tag that names the
+    /// document already is not set again. If the document has a subject and the registry does not list referrers,
+    /// it is added to the index of the subject's referrers. The operation ends with
+    /// [`Event::Stored`](crate::Event::Stored) and [`Event::Done`](crate::Event::Done).
+    ///
+    /// Source: distribution-spec, end-7, "Referrers Tag Schema".
+    pub fn push_manifest(&mut self, reference: &Reference, manifest: Manifest, tags: Vec<Tag>) -> OpId {
+        let target = self.destination(reference);
+        let op = put_manifest::put_manifest(target, reference, manifest, tags, &self.config);
+        self.start(op)
+    }
+
+    /// Sets tags for the document that `reference` names, in the same repository.
+    ///
+    /// The operation reports [`Event::Resolved`](crate::Event::Resolved) for the document, and ends with
+    /// [`Event::Stored`](crate::Event::Stored) and [`Event::Done`](crate::Event::Done).
+    ///
+    /// Source: distribution-spec, end-3 and end-7.
+    pub fn tag(&mut self, reference: &Reference, tags: Vec<Tag>) -> OpId {
+        let target = self.destination(reference);
+        let lookup = Lookup::new(target, reference, None, true, &self.config);
+        let op = put_manifest::tag(lookup, tags, &self.config);
+        self.start(Box::new(op))
     }
 
     /// Sends the requests of a script from the repository of `from` to that of `to`.

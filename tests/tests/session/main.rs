@@ -10,4 +10,5 @@ mod questions;
 mod shown;
 mod side;
 mod swapped;
+mod transfers;
 mod walks;

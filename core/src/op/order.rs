@@ -1,0 +1,230 @@
+//! The order in which the content of a tree may be stored: a document after everything that it refers to.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+
+use crate::manifest::Manifest;
+use crate::manifest::children::Part;
+use crate::op::operation::BlobLocation;
+use crate::types::descriptor::Descriptor;
+use crate::types::digest::Digest;
+use crate::types::media_type::Kind;
+use crate::walker::node::{Found, Node};
+
+/// The documents and blobs of a walk, with what each document waits for.
+#[derive(Debug, Default)]
+pub(crate) struct Order {
+    /// The ancestors of the current node of the walk, root first.
+    ancestors: Vec<Digest>,
+    /// Documents that were read, but cannot be stored yet.
+    documents: BTreeMap<Digest, Document>,
+    /// Missing content, with the documents that wait for it, once per reference to it.
+    waiting: BTreeMap<Digest, Vec<Digest>>,
+    /// Content that is stored, or that is skipped.
+    done: BTreeSet<Digest>,
+    /// Content that is skipped.
+    skipped: BTreeSet<Digest>,
+    /// Documents that can be stored.
+    ready: VecDeque<(Descriptor, Manifest)>,
+}
+
+/// A document that was read.
+#[derive(Debug)]
+struct Document {
+    descriptor: Descriptor,
+    manifest: Manifest,
+    /// The number of references to content that is not stored yet.
+    missing: usize,
+    /// The number of its children that the walk has visited.
+    visited: usize,
+    /// Whether the walk is still inside it.
+    in_progress: bool,
+}
+
+/// A blob that the walk has reached.
+#[derive(Debug)]
+pub(crate) struct Leaf {
+    pub(crate) descriptor: Descriptor,
+    pub(crate) parent: Option<Digest>,
+    /// Whether its parent is an index.
+    pub(crate) is_entry: bool,
+    /// The external URLs of a non-distributable layer.
+    pub(crate) urls: Vec<String>,
+}
+
+impl Leaf {
+    /// Returns the locations of the blob in a registry, in the order in which they are tried.
+    pub(crate) fn locations(&self) -> VecDeque<BlobLocation> {
+        let mut locations: VecDeque<_> = self.urls.iter().cloned().map(BlobLocation::Url).collect();
+        // Registries store an entry of an index as a manifest, whatever its type, or as a blob.
+        if self.is_entry {
+            locations.push_back(BlobLocation::Manifests);
+        }
+        locations.push_back(BlobLocation::Blobs);
+        locations
+    }
+}
+
+/// Returns the content of a descriptor that embeds it, or that is empty.
+pub(crate) fn embedded(descriptor: &Descriptor) -> Option<Bytes> {
+    let Descriptor { digest, size, data, .. } = descriptor;
+    let empty = (*size == 0).then(Bytes::new);
+    data.clone().into_iter().chain(empty).find(|bytes| {
+        let same = |algorithm| Digest::of(algorithm, bytes) == *digest;
+        bytes.len() as u64 == *size && digest.algorithm().is_some_and(same)
+    })
+}
+
+/// What the walk has reached.
+#[derive(Debug)]
+pub(crate) enum Visited {
+    /// A document, with its parent.
+    Document(Descriptor, Manifest),
+    Leaf(Leaf),
+    /// Content that is already done or in progress.
+    Nothing,
+}
+
+impl Order {
+    /// Takes the next node of a strict walk.
+    pub(crate) fn visit(&mut self, node: Node) -> Visited {
+        let Node { depth, descriptor, found, .. } = node;
+        self.leave(depth as usize);
+        let digest = descriptor.digest.clone();
+        let parent = self.ancestors.last().cloned();
+        // An earlier descriptor was skipped as non-distributable, but this one requires the content.
+        let is_wanted_after_all = matches!(found, Found::Repeated)
+            && !descriptor.media_type.is_nondistributable()
+            && self.skipped.remove(&digest);
+        if matches!(found, Found::Manifest(_)) || is_wanted_after_all {
+            // It may be stored as a blob although the content that it refers to is missing.
+            self.done.remove(&digest);
+        }
+        let document = parent.as_ref().and_then(|parent| self.documents.get_mut(parent));
+        let number = document.map_or(0, |document| {
+            document.visited += 1;
+            document.visited - 1
+        });
+        if let Some(parent) = &parent
+            && !self.done.contains(&digest)
+        {
+            self.waiting.entry(digest.clone()).or_default().push(parent.clone());
+            if let Some(document) = self.documents.get_mut(parent) {
+                document.missing += 1;
+            }
+        }
+        match found {
+            Found::Manifest(manifest) => {
+                self.ancestors.push(digest.clone());
+                let document = Document {
+                    descriptor: descriptor.clone(),
+                    manifest: manifest.clone(),
+                    missing: 0,
+                    visited: 0,
+                    in_progress: true,
+                };
+                self.documents.insert(digest, document);
+                Visited::Document(descriptor, manifest)
+            }
+            Found::Leaf => Visited::Leaf(self.leaf(descriptor, parent, number)),
+            Found::Repeated if is_wanted_after_all => Visited::Leaf(self.leaf(descriptor, parent, number)),
+            // A strict walk fails if content is missing.
+            Found::Repeated | Found::Missing => Visited::Nothing,
+        }
+    }
+
+    /// Ends the walk.
+    pub(crate) fn finish(&mut self) {
+        self.leave(0);
+    }
+
+    /// Records that some content is stored. A document that is yet to be stored is not done when it is stored as
+    /// a blob.
+    pub(crate) fn done(&mut self, digest: &Digest) {
+        if self.documents.contains_key(digest) || !self.done.insert(digest.clone()) {
+            return;
+        }
+        for parent in self.waiting.remove(digest).unwrap_or_default() {
+            if let Some(document) = self.documents.get_mut(&parent) {
+                document.missing -= 1;
+                self.check_if_whole(&parent);
+            }
+        }
+    }
+
+    /// Records that some content is skipped.
+    pub(crate) fn skip(&mut self, digest: &Digest) {
+        self.skipped.insert(digest.clone());
+        self.done(digest);
+    }
+
+    /// Returns the next document that can be stored.
+    pub(crate) fn next_ready(&mut self) -> Option<(Descriptor, Manifest)> {
+        self.ready.pop_front()
+    }
+
+    fn leaf(&self, descriptor: Descriptor, parent: Option<Digest>, number: usize) -> Leaf {
+        let document = parent.as_ref().and_then(|parent| self.documents.get(parent));
+        let urls = match document {
+            Some(document) if descriptor.media_type.is_nondistributable() => urls(&document.manifest, number),
+            _ => Vec::new(),
+        };
+        let is_entry = document.is_some_and(|document| document.manifest.kind() == Kind::Index);
+        Leaf { descriptor, parent, is_entry, urls }
+    }
+
+    /// Closes the documents that the walk has left: those at this level and below.
+    fn leave(&mut self, level: usize) {
+        while self.ancestors.len() > level
+            && let Some(digest) = self.ancestors.pop()
+        {
+            if let Some(document) = self.documents.get_mut(&digest) {
+                document.in_progress = false;
+            }
+            self.check_if_whole(&digest);
+        }
+    }
+
+    fn check_if_whole(&mut self, digest: &Digest) {
+        if !self.documents.get(digest).is_some_and(|document| !document.in_progress && document.missing == 0)
+        {
+            return;
+        }
+        if let Some(Document { descriptor, manifest, .. }) = self.documents.remove(digest) {
+            self.ready.push_back((descriptor, manifest));
+        }
+    }
+}
+
+/// The maximum number of external URLs that are tried for a layer. Documents have one or two; each costs a
+/// full set of attempts.
+const MAX_URLS: usize = 8;
+
+/// Returns the external URLs of a document's layer, up to [`MAX_URLS`].
+fn urls(manifest: &Manifest, number: usize) -> Vec<String> {
+    let layer = manifest.child(number).filter(|(part, _)| *part != Part::Config);
+    layer.map(|(_, layer)| layer.urls().take(MAX_URLS).map(str::to_owned).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::evidence::Evidence;
+
+    #[test]
+    fn a_layer_is_tried_at_a_limited_number_of_urls() {
+        let digest: Digest = format!("sha256:{}", "1".repeat(64)).parse().unwrap();
+        let urls_of = |count: usize| {
+            let named = vec!["\"https://h.example/\""; count].join(",");
+            let blob = format!(r#""mediaType":"a/b","digest":"{digest}","size":1"#);
+            let image = format!(
+                r#"{{"schemaVersion":2,"config":{{{blob}}},"layers":[{{{blob},"urls":[{named}]}}]}}"#
+            );
+            let content_type = Some("application/vnd.oci.image.manifest.v1+json");
+            let manifest = Manifest::read(image.into(), Evidence { content_type, ..Evidence::default() });
+            urls(&manifest.unwrap(), 1).len()
+        };
+        assert_eq!([0, 1, 8, 9, 1000].map(urls_of), [0, 1, 8, 8, 8]);
+    }
+}

@@ -1,0 +1,113 @@
+//! Push of one document, and further tags for one that a repository has.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::error::{Error, InvalidRequest};
+use crate::manifest::Manifest;
+use crate::op::deliver::Deliver;
+use crate::op::event::Event;
+use crate::op::habits::Habits;
+use crate::op::lookup::Lookup;
+use crate::op::manifest_upload::ManifestUpload;
+use crate::op::operation::{Admission, Fetch, Fetched, OpOutput, Operation};
+use crate::op::rooted::Rooted;
+use crate::types::descriptor::Descriptor;
+use crate::types::digest::{Algorithm, Digest};
+use crate::types::reference::Reference;
+use crate::types::reference::name::Tag;
+use crate::wire::origin::Origin;
+use crate::wire::target::Target;
+
+/// Pushes a document under the tag of a reference and under further tags, or under its digest alone.
+pub(crate) fn put_manifest(
+    target: Arc<Target>,
+    reference: &Reference,
+    manifest: Manifest,
+    more: Vec<Tag>,
+    config: &Config,
+) -> Box<dyn Operation> {
+    let algorithm = reference.digest().map_or(Some(Algorithm::Sha256), Digest::algorithm);
+    let computed = algorithm.map(|algorithm| Digest::of(algorithm, manifest.bytes()));
+    let error = match (reference.digest(), computed) {
+        (Some(named), Some(root)) if *named != root => {
+            InvalidRequest::OtherDigest { named: named.clone(), root }
+        }
+        (_, Some(digest)) => {
+            let size = manifest.bytes().len() as u64;
+            let descriptor = Descriptor::new(manifest.media_type().clone(), digest, size);
+            let tags = reference.tag().cloned().into_iter().chain(more).collect();
+            return Box::new(PutManifest::new(target, descriptor, manifest, tags, config));
+        }
+        (named, None) => match named {
+            Some(named) => InvalidRequest::UnknownAlgorithm(named.clone()),
+            None => return Box::new(Deliver::nothing()),
+        },
+    };
+    Box::new(Deliver::failed(Error::new(error)))
+}
+
+/// Sets further tags for the document that a lookup finds. The lookup must be one that reads the manifest.
+pub(crate) fn tag(lookup: Lookup, tags: Vec<Tag>, config: &Config) -> Rooted {
+    let (target, config) = (lookup.target().clone(), config.clone());
+    Rooted::new(lookup, move |root, manifest| match manifest {
+        Some(manifest) => Box::new(PutManifest::new(target, root, manifest, tags, &config)),
+        None => Box::new(Deliver::nothing()),
+    })
+}
+
+/// Pushes a document.
+#[derive(Debug)]
+struct PutManifest {
+    target: Arc<Target>,
+    descriptor: Descriptor,
+    upload: ManifestUpload,
+    events: VecDeque<Event>,
+}
+
+impl PutManifest {
+    fn new(
+        target: Arc<Target>,
+        descriptor: Descriptor,
+        manifest: Manifest,
+        tags: Vec<Tag>,
+        config: &Config,
+    ) -> Self {
+        let digest = descriptor.digest.clone();
+        let upload = ManifestUpload::new(target.clone(), digest, manifest, tags, config);
+        Self { target, descriptor, upload, events: VecDeque::new() }
+    }
+}
+
+impl Operation for PutManifest {
+    fn targets(&self) -> &[Arc<Target>] {
+        std::slice::from_ref(&self.target)
+    }
+
+    fn next_fetch(&mut self, _: &Origin, _: &Habits) -> Option<Admission> {
+        let call = self.upload.next_call(true)?;
+        Some(Admission::One(call.at(&self.target, None)))
+    }
+
+    fn settle(&mut self, _: &Fetch, outcome: Result<Fetched, Error>, _: &mut Habits) {
+        let outcome = match outcome {
+            Ok(Fetched::Reply(reply)) => Ok(*reply),
+            Ok(_) => return,
+            Err(error) => Err(error),
+        };
+        self.upload.settle(outcome);
+        match self.upload.ended() {
+            None => {}
+            Some(Err(error)) => self.events.push_back(Event::Failed(error.clone())),
+            Some(Ok(stored)) => {
+                self.events.push_back(Event::Stored(self.descriptor.clone(), stored));
+                self.events.push_back(Event::Done);
+            }
+        }
+    }
+
+    fn next_output(&mut self) -> Option<OpOutput> {
+        self.events.pop_front().map(OpOutput::Event)
+    }
+}

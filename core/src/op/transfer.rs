@@ -1,0 +1,533 @@
+//! Transfer: sends a tree to a repository, from the driver or from another repository.
+//!
+//! Documents are read ahead of the walk and in its order. An image that the destination has is not sent, and
+//! neither are its blobs, since a registry stores an image after them. The entries of an index are always
+//! looked at. A document is sent after all content that it refers to, and the root last, under its tags. If a
+//! transfer stops early, nothing at the destination refers to missing content.
+//!
+//! A blob of another registry is not stored in between: its download and its upload are a pair, and the driver
+//! passes the bytes of one to the other. Within a registry, blobs are mounted.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Uri;
+
+use crate::config::Config;
+use crate::error::{Error, InvalidRequest};
+use crate::manifest::Manifest;
+use crate::op::blob_upload::BlobUpload;
+use crate::op::event::{Event, Stored};
+use crate::op::habits::Habits;
+use crate::op::lookup::Lookup;
+use crate::op::manifest_upload::ManifestUpload;
+use crate::op::operation::{
+    Admission, BlobFetch, BlobLocation, Call, Fetch, FetchKind, Fetched, OpOutput, Operation, supply,
+};
+use crate::op::order::{Leaf, Order, Visited};
+use crate::op::rooted::Rooted;
+use crate::types::descriptor::Descriptor;
+use crate::types::digest::Digest;
+use crate::types::id::OpId;
+use crate::types::media_type::Kind;
+use crate::types::platform::Platform;
+use crate::types::reference::Reference;
+use crate::types::reference::name::{Repository, Tag};
+use crate::walker::node::{Node, Ticket, WalkOptions, WalkStep, Wanted};
+use crate::walker::walk::Walker;
+use crate::wire::origin::Origin;
+use crate::wire::request::Payload;
+use crate::wire::target::Target;
+
+/// The options of a push or a copy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PushOptions {
+    /// Copies only the best match for this platform. A push sends the root that it is given.
+    pub platform: Option<Platform>,
+    /// Also sends non-distributable layers.
+    pub foreign: bool,
+    /// Further tags of the root.
+    pub tags: Vec<Tag>,
+    /// A repository of the destination's registry that may have blobs of the tree.
+    pub mount: Option<Repository>,
+}
+
+/// Sends the tree under `root` from the driver to a repository.
+pub(crate) fn push(
+    id: OpId,
+    target: Arc<Target>,
+    root: Descriptor,
+    reference: &Reference,
+    options: PushOptions,
+    config: &Config,
+) -> Transfer {
+    let mount = options.mount.clone();
+    let ends = Ends { from: None, to: target, mount };
+    Transfer::new(id, ends, root, None, &Naming::of(reference, options.tags), options.foreign, config)
+}
+
+/// Sends the tree under `from` from one repository to another.
+pub(crate) fn copy(
+    id: OpId,
+    [source, target]: [Arc<Target>; 2],
+    [from, to]: [&Reference; 2],
+    options: PushOptions,
+    config: &Config,
+) -> Rooted {
+    let lookup = Lookup::new(source.clone(), from, options.platform.as_ref(), true, config);
+    let is_same = source.registry == target.registry;
+    let mount = if is_same { Some(source.repository.clone()) } else { options.mount.clone() };
+    let ends = Ends {
+        from: Some(source.clone()),
+        to: target.clone(),
+        mount: mount.filter(|mount| *mount != target.repository),
+    };
+    let (naming, foreign, config) = (Naming::of(to, options.tags), options.foreign, config.clone());
+    Rooted::new(lookup, move |root, manifest| {
+        Box::new(Transfer::new(id, ends, root, manifest, &naming, foreign, &config))
+    })
+    .with_targets(vec![source, target])
+}
+
+/// The ends of a transfer.
+#[derive(Debug)]
+struct Ends {
+    /// The source, or `None` for the driver.
+    from: Option<Arc<Target>>,
+    to: Arc<Target>,
+    /// The repository of the destination's registry to mount blobs from.
+    mount: Option<Repository>,
+}
+
+/// The names of the root at the destination.
+#[derive(Debug)]
+struct Naming {
+    digest: Option<Digest>,
+    tags: Vec<Tag>,
+}
+
+impl Naming {
+    fn of(reference: &Reference, more: Vec<Tag>) -> Self {
+        let mut tags: Vec<Tag> = Vec::new();
+        for tag in reference.tag().cloned().into_iter().chain(more) {
+            if !tags.contains(&tag) {
+                tags.push(tag);
+            }
+        }
+        Self { digest: reference.digest().cloned(), tags }
+    }
+}
+
+/// Sends a tree to a repository.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    id: OpId,
+    ends: Ends,
+    targets: Vec<Arc<Target>>,
+    config: Config,
+    foreign: bool,
+    root: Digest,
+    tags: Vec<Tag>,
+    walker: Walker,
+    walk_finished: bool,
+    order: Order,
+    /// Documents to read from the source's registry.
+    manifests: VecDeque<Wanted>,
+    /// Documents that the driver was asked for.
+    asked: BTreeMap<Digest, Wanted>,
+    /// Documents that the destination may lack, by their numbers.
+    documents: BTreeMap<Ticket, Document>,
+    numbers: BTreeMap<Digest, Ticket>,
+    /// Documents that may have a request.
+    runnable_documents: VecDeque<Ticket>,
+    /// Blobs that are being sent.
+    blobs: BTreeMap<Digest, Blob>,
+    runnable_blobs: VecDeque<Digest>,
+    /// Blobs to send, the largest first.
+    waiting: BTreeMap<(Reverse<u64>, Digest), Leaf>,
+    /// Requests of the same blob are never sent twice.
+    known_blobs: BTreeSet<Digest>,
+    outputs: VecDeque<OpOutput>,
+}
+
+/// A document on its way to the destination.
+#[derive(Debug)]
+struct Document {
+    descriptor: Descriptor,
+    upload: ManifestUpload,
+    /// Its blobs, until it is known whether the destination has the document.
+    blobs: Vec<Leaf>,
+    is_image: bool,
+    /// Whether everything that it refers to is stored.
+    may_store: bool,
+    has_ended: bool,
+}
+
+/// A blob on its way to the destination.
+#[derive(Debug)]
+struct Blob {
+    descriptor: Descriptor,
+    upload: BlobUpload,
+    /// The locations at the source that were not tried.
+    locations: VecDeque<BlobLocation>,
+    location: BlobLocation,
+    acknowledged: u64,
+}
+
+impl Operation for Transfer {
+    fn targets(&self) -> &[Arc<Target>] {
+        &self.targets
+    }
+
+    fn next_fetch(&mut self, origin: &Origin, habits: &Habits) -> Option<Admission> {
+        if let Some(from) = &self.ends.from
+            && from.origin == *origin
+            && let Some(wanted) = self.manifests.pop_front()
+        {
+            let fetch = Fetch::described(from, wanted.descriptor, Some(wanted.ticket));
+            return Some(Admission::One(fetch));
+        }
+        if self.ends.to.origin != *origin {
+            return None;
+        }
+        // Documents first: they end what was begun, or show that nothing else is needed.
+        while let Some(number) = self.runnable_documents.pop_front() {
+            let document = self.documents.get_mut(&number);
+            let call = document.and_then(|document| document.upload.next_call(document.may_store));
+            if let Some(call) = call {
+                return Some(Admission::One(call.at(&self.ends.to, Some(number))));
+            }
+        }
+        loop {
+            while let Some(digest) = self.runnable_blobs.pop_front() {
+                let call = self.blobs.get_mut(&digest).and_then(|blob| blob.upload.next_call(habits));
+                if let Some(call) = call {
+                    return Some(self.admit(&digest, call));
+                }
+            }
+            self.begin_blob()?;
+        }
+    }
+
+    fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>, habits: &mut Habits) {
+        match (&fetch.kind, fetch.ticket, outcome) {
+            (FetchKind::Blob(blob), _, Err(error)) => self.source_failed(blob, error),
+            (FetchKind::Blob(_), ..) => {}
+            (FetchKind::Call(call), number, outcome) => {
+                let outcome = match outcome {
+                    Ok(Fetched::Reply(reply)) => Ok(*reply),
+                    Ok(_) => return,
+                    Err(error) => Err(error),
+                };
+                if let Some(number) = number {
+                    if let Some(document) = self.documents.get_mut(&number) {
+                        document.upload.settle(outcome);
+                    }
+                    return self.document_settled(number);
+                }
+                let Some(digest) = call.content.clone() else { return };
+                if let Some(blob) = self.blobs.get_mut(&digest) {
+                    blob.upload.settle(outcome, habits);
+                }
+                self.blob_settled(&digest);
+            }
+            (_, ticket, outcome) => supply(&mut self.walker, ticket, outcome),
+        }
+    }
+
+    fn next_output(&mut self) -> Option<OpOutput> {
+        if self.outputs.is_empty() {
+            self.advance_walk();
+        }
+        while self.outputs.is_empty()
+            && let Some((descriptor, _)) = self.order.next_ready()
+        {
+            self.store(&descriptor.digest);
+        }
+        self.outputs.pop_front()
+    }
+
+    fn document(&mut self, descriptor: &Descriptor, bytes: Bytes) {
+        if let Some(wanted) = self.asked.remove(&descriptor.digest) {
+            self.walker.supply(wanted.ticket, bytes, None);
+        }
+    }
+
+    fn open_uploads(&self) -> Vec<(Arc<Target>, Uri)> {
+        let open = self.blobs.values().filter_map(|blob| blob.upload.open_session());
+        open.map(|url| (self.ends.to.clone(), url)).collect()
+    }
+}
+
+impl Transfer {
+    fn new(
+        id: OpId,
+        ends: Ends,
+        root: Descriptor,
+        manifest: Option<Manifest>,
+        naming: &Naming,
+        foreign: bool,
+        config: &Config,
+    ) -> Self {
+        let walk = WalkOptions { blobs: true, strict: true, platform: None };
+        let limits = &config.limits;
+        let mut walker = Walker::new(root.clone(), &walk, limits, limits.window());
+        if let Some(manifest) = manifest {
+            walker.supply_root(manifest);
+        }
+        let targets = ends.from.iter().chain([&ends.to]).cloned().collect();
+        let mut outputs = VecDeque::new();
+        if let Some(digest) = naming.digest.clone().filter(|digest| *digest != root.digest) {
+            let error = InvalidRequest::OtherDigest { named: digest, root: root.digest.clone() };
+            outputs.push_back(OpOutput::Event(Event::Failed(Error::new(error))));
+        }
+        Self {
+            id,
+            ends,
+            targets,
+            config: config.clone(),
+            foreign,
+            root: root.digest,
+            tags: naming.tags.clone(),
+            walker,
+            walk_finished: false,
+            order: Order::default(),
+            manifests: VecDeque::new(),
+            asked: BTreeMap::new(),
+            documents: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            runnable_documents: VecDeque::new(),
+            blobs: BTreeMap::new(),
+            runnable_blobs: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            known_blobs: BTreeSet::new(),
+            outputs,
+        }
+    }
+
+    /// Continues the walk as far as its documents are known, and requests the next ones.
+    fn advance_walk(&mut self) {
+        while !self.walk_finished {
+            match self.walker.next_step() {
+                Ok(WalkStep::Node(node)) => self.visit(*node),
+                Ok(WalkStep::Blocked) => break,
+                Ok(WalkStep::Finished) => {
+                    self.walk_finished = true;
+                    self.order.finish();
+                }
+                Err(error) => return self.fail(error),
+            }
+            if !self.outputs.is_empty() {
+                return;
+            }
+        }
+        while let Some(wanted) = self.walker.want() {
+            if self.ends.from.is_some() {
+                self.manifests.push_back(wanted);
+            } else {
+                let descriptor = wanted.descriptor.clone();
+                self.asked.insert(descriptor.digest.clone(), wanted);
+                self.outputs.push_back(OpOutput::Document(descriptor));
+            }
+        }
+    }
+
+    fn visit(&mut self, node: Node) {
+        match self.order.visit(node) {
+            Visited::Document(descriptor, manifest) => {
+                let is_root = descriptor.digest == self.root;
+                let tags = if is_root { self.tags.clone() } else { Vec::new() };
+                let is_image = manifest.kind() == Kind::Image;
+                let digest = descriptor.digest.clone();
+                let upload =
+                    ManifestUpload::new(self.ends.to.clone(), digest.clone(), manifest, tags, &self.config);
+                let number = Ticket(self.numbers.len() as u64);
+                self.numbers.insert(digest, number);
+                let document = Document {
+                    descriptor,
+                    upload,
+                    blobs: Vec::new(),
+                    is_image,
+                    may_store: false,
+                    has_ended: false,
+                };
+                self.documents.insert(number, document);
+                self.runnable_documents.push_back(number);
+            }
+            Visited::Leaf(leaf) => self.want_blob(leaf),
+            Visited::Nothing => {}
+        }
+    }
+
+    /// Sends a blob, once it is known that the destination lacks its image.
+    fn want_blob(&mut self, leaf: Leaf) {
+        if !leaf.urls.is_empty() && !self.foreign {
+            let digest = leaf.descriptor.digest.clone();
+            self.outputs.push_back(OpOutput::Event(Event::Skipped(leaf.descriptor)));
+            return self.order.skip(&digest);
+        }
+        let number = leaf.parent.as_ref().and_then(|parent| self.numbers.get(parent));
+        if let Some(document) = number.and_then(|number| self.documents.get_mut(number))
+            && document.is_image
+        {
+            match document.upload.exists() {
+                None => return document.blobs.push(leaf),
+                Some(true) => return self.blob_exists(leaf.descriptor),
+                Some(false) => {}
+            }
+        }
+        self.queue(leaf);
+    }
+
+    fn blob_exists(&mut self, descriptor: Descriptor) {
+        let digest = descriptor.digest.clone();
+        if self.known_blobs.contains(&digest) {
+            // It is being sent for another image.
+            return;
+        }
+        self.known_blobs.insert(digest.clone());
+        self.outputs.push_back(OpOutput::Event(Event::Stored(plain(descriptor), Stored::Existing)));
+        self.order.done(&digest);
+    }
+
+    fn queue(&mut self, leaf: Leaf) {
+        let digest = leaf.descriptor.digest.clone();
+        if self.known_blobs.insert(digest.clone()) {
+            self.waiting.insert((Reverse(leaf.descriptor.size), digest), leaf);
+        }
+    }
+
+    /// Begins to send the next blob. Their number is bounded, since a session may be at another origin.
+    fn begin_blob(&mut self) -> Option<()> {
+        let limit = self.config.limits.in_flight_per_origin.saturating_mul(2).max(1);
+        if self.blobs.len() >= limit {
+            return None;
+        }
+        let ((_, digest), leaf) = self.waiting.pop_first()?;
+        let mount = self.ends.mount.clone();
+        let upload = BlobUpload::known(self.id, self.ends.to.clone(), &leaf.descriptor, mount, &self.config);
+        let mut locations = leaf.locations();
+        let location = locations.pop_front()?;
+        let descriptor = leaf.descriptor;
+        self.blobs.insert(digest.clone(), Blob { descriptor, upload, locations, location, acknowledged: 0 });
+        self.runnable_blobs.push_back(digest);
+        Some(())
+    }
+
+    /// Pairs the upload of a blob with its download, if it comes from another registry.
+    fn admit(&self, digest: &Digest, mut call: Call) -> Admission {
+        call.content = Some(digest.clone());
+        let blob = self.blobs.get(digest);
+        let (Some(from), Some(blob), Payload::Source(source)) = (&self.ends.from, blob, &call.payload) else {
+            return Admission::One(call.at(&self.ends.to, None));
+        };
+        let resume = call.prefix.clone().map(|hasher| (source.start, hasher));
+        let get = BlobFetch {
+            digest: digest.clone(),
+            size: Some(source.size),
+            location: blob.location.clone(),
+            fallbacks: VecDeque::new(),
+            resume: resume.filter(|(start, _)| *start > 0),
+            may_restart: false,
+            discard: false,
+        };
+        let kind = FetchKind::Blob(Box::new(get));
+        let get = Fetch { target: from.clone(), kind, ticket: None, is_search: false };
+        Admission::Pair(Box::new((get, call.at(&self.ends.to, None))))
+    }
+
+    /// Handles the failure of a download, whose upload the session has stopped.
+    fn source_failed(&mut self, fetch: &BlobFetch, error: Error) {
+        let Some(blob) = self.blobs.get_mut(&fetch.digest) else { return };
+        // A download that fails after its upload has ended is of no interest.
+        if !blob.upload.is_sending() {
+            return;
+        }
+        let may_fall_back = error.is_not_found() || blob.location.is_url();
+        match blob.locations.pop_front().filter(|_| may_fall_back) {
+            Some(next) => {
+                blob.location = next;
+                blob.upload.cut_off(&error);
+                self.blob_settled(&fetch.digest);
+            }
+            None => self.fail(error),
+        }
+    }
+
+    fn blob_settled(&mut self, digest: &Digest) {
+        let Some(blob) = self.blobs.get_mut(digest) else { return };
+        let bytes = blob.upload.acknowledged();
+        if bytes != blob.acknowledged {
+            blob.acknowledged = bytes;
+            let event = Event::Acknowledged { digest: Some(digest.clone()), bytes };
+            self.outputs.push_back(OpOutput::Event(event));
+        }
+        // The next blobs would be refused too.
+        if blob.upload.refused_mount().is_some() {
+            self.ends.mount = None;
+        }
+        match blob.upload.ended() {
+            None => self.runnable_blobs.push_back(digest.clone()),
+            Some(Err(error)) => {
+                let error = error.clone();
+                self.fail(error);
+            }
+            Some(Ok(stored)) => {
+                if let Some(blob) = self.blobs.remove(digest) {
+                    let event = Event::Stored(plain(blob.descriptor), stored);
+                    self.outputs.push_back(OpOutput::Event(event));
+                }
+                self.order.done(digest);
+            }
+        }
+    }
+
+    /// Sends a document, all of whose content is at the destination.
+    fn store(&mut self, digest: &Digest) {
+        let Some(number) = self.numbers.get(digest).copied() else { return };
+        if let Some(document) = self.documents.get_mut(&number) {
+            document.may_store = true;
+        }
+        self.document_settled(number);
+    }
+
+    fn document_settled(&mut self, number: Ticket) {
+        let Some(document) = self.documents.get_mut(&number) else { return };
+        if let Some(exists) = document.upload.exists() {
+            for leaf in std::mem::take(&mut document.blobs) {
+                if exists { self.blob_exists(leaf.descriptor) } else { self.queue(leaf) }
+            }
+        }
+        let Some(document) = self.documents.get_mut(&number) else { return };
+        match document.upload.ended() {
+            Some(Err(error)) => {
+                let error = error.clone();
+                self.fail(error);
+            }
+            Some(Ok(stored)) if document.may_store && !document.has_ended => {
+                document.has_ended = true;
+                let descriptor = document.descriptor.clone();
+                let digest = descriptor.digest.clone();
+                self.documents.remove(&number);
+                self.outputs.push_back(OpOutput::Event(Event::Stored(plain(descriptor), stored)));
+                self.order.done(&digest);
+                if digest == self.root {
+                    self.outputs.push_back(OpOutput::Event(Event::Done));
+                }
+            }
+            _ => self.runnable_documents.push_back(number),
+        }
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.outputs.push_back(OpOutput::Event(Event::Failed(error)));
+    }
+}
+
+/// Returns a descriptor without the content that it embeds.
+fn plain(descriptor: Descriptor) -> Descriptor {
+    Descriptor { data: None, ..descriptor }
+}
