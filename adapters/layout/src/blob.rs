@@ -1,7 +1,6 @@
 //! Content that is verified as it is read.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -9,9 +8,9 @@ use std::path::PathBuf;
 use oci_proto::layout::blob_path;
 use oci_proto::{Digest, Hasher};
 
-use crate::directory::Directory;
+use crate::blob_file::BlobFile;
 use crate::error::{LayoutError, LayoutErrorKind};
-use crate::files;
+use crate::files::Files;
 
 /// The size of reads into a buffer of our own.
 const CHUNK: usize = 256 << 10;
@@ -23,7 +22,7 @@ const CHUNK: usize = 256 << 10;
 /// cannot be read, `read` fails with an [`io::Error`] whose inner error is a [`LayoutError`], and so does
 /// every later call.
 pub struct BlobReader {
-    file: File,
+    file: BlobFile,
     path: PathBuf,
     digest: Digest,
     size: u64,
@@ -38,11 +37,12 @@ enum State {
 }
 
 impl BlobReader {
-    pub(crate) fn open(layout: &Directory, digest: &Digest, size: Option<u64>) -> Result<Self, LayoutError> {
-        let path = layout.join(blob_path(digest));
+    pub(crate) fn open(files: &Files, digest: &Digest, size: Option<u64>) -> Result<Self, LayoutError> {
+        let path = files.join(blob_path(digest));
         let wrong = |kind| LayoutError::new(&path, kind);
         let algorithm = digest.algorithm().ok_or_else(|| wrong(LayoutErrorKind::Unverifiable))?;
-        let (file, found) = files::open_blob(layout, digest)?;
+        let file = files.open_blob(digest)?;
+        let found = file.size();
         let size = size.unwrap_or(found);
         if found != size {
             return Err(wrong(LayoutErrorKind::Size { expected: size, found }));
@@ -74,7 +74,7 @@ impl BlobReader {
             _ if buffer.is_empty() => Ok(0),
             State::Verified => Ok(0),
             State::Failed(error) => Err(error.clone()),
-            State::Reading(hasher) => match take(&mut self.file, self.size - self.read, buffer) {
+            State::Reading(hasher) => match self.file.read_at(buffer, self.read) {
                 Ok(0) => self.end(),
                 Ok(read) => {
                     hasher.update(&buffer[..read]);
@@ -103,17 +103,6 @@ impl BlobReader {
         let error = LayoutError::new(&self.path, kind);
         self.state = State::Failed(error.clone());
         error
-    }
-}
-
-/// Reads at most `left` bytes.
-fn take(file: &mut File, left: u64, buffer: &mut [u8]) -> io::Result<usize> {
-    let max = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-    loop {
-        match file.read(&mut buffer[..max]) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            read => return read,
-        }
     }
 }
 

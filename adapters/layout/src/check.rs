@@ -7,10 +7,12 @@ use std::path::Path;
 use oci_proto::layout::{BLOBS, INDEX, Index, MARKER, Root};
 use oci_proto::{Checker, Finding, Item, Role};
 
+use crate::archive::Archive;
 use crate::check::progress::{CheckProgress, OnProgress};
 use crate::check::verify::Verifying;
 use crate::directory::Directory;
 use crate::error::LayoutError;
+use crate::files::Files;
 use crate::layout::{Layout, read_index, read_marker};
 
 pub(crate) mod progress;
@@ -27,10 +29,22 @@ mod verify;
 /// # Errors
 /// The directory does not exist, has neither `oci-layout` nor `index.json`, or has no such root.
 pub fn check(directory: impl AsRef<Path>, root: Option<&Root>) -> Result<Check, LayoutError> {
-    let directory = Directory::open(directory.as_ref())?;
+    start(Directory::open(directory.as_ref())?.into(), root)
+}
+
+/// Checks every byte of the layout in an archive, as [`check()`] does.
+///
+/// # Errors
+/// The file is not a tar archive, is compressed, truncated or damaged; or it has neither `oci-layout` nor
+/// `index.json`, or has no such root.
+pub fn check_archive(file: impl AsRef<Path>, root: Option<&Root>) -> Result<Check, LayoutError> {
+    start(Archive::open(file.as_ref())?.into(), root)
+}
+
+fn start(files: Files, root: Option<&Root>) -> Result<Check, LayoutError> {
     let mut checker = Checker::new(&oci_proto::Limits::default());
-    let marker = read_marker(&directory);
-    let index = read_index(&directory, &oci_proto::Limits::default());
+    let marker = read_marker(&files);
+    let index = read_index(&files, &oci_proto::Limits::default());
     if let (Err(marker), Err(index)) = (&marker, &index)
         && marker.is_missing()
         && index.is_missing()
@@ -44,7 +58,7 @@ pub fn check(directory: impl AsRef<Path>, root: Option<&Root>) -> Result<Check, 
         }
     };
     note(MARKER, marker);
-    note(BLOBS, directory.directory(BLOBS).map(drop));
+    note(BLOBS, files.check_blobs());
     let index = match index {
         Ok(index) => index,
         Err(error) => {
@@ -52,7 +66,7 @@ pub fn check(directory: impl AsRef<Path>, root: Option<&Root>) -> Result<Check, 
             Index::new()
         }
     };
-    let layout = Layout::with_index(directory, index);
+    let layout = Layout::with_index(files, index);
     // Content with a digest does not depend on the index.
     let asked = root.filter(|root| matches!(root, Root::Digest(_)) || !layout.roots().is_empty());
     let mut named = false;
@@ -70,7 +84,7 @@ pub fn check(directory: impl AsRef<Path>, root: Option<&Root>) -> Result<Check, 
     Ok(Check { layout, checker, stage: Stage::Documents(Vec::new()), contents: 0, bytes: 0, progress: None })
 }
 
-/// The findings of a check, from [`check()`].
+/// The findings of a check, from [`check()`] or [`check_archive`].
 pub struct Check {
     layout: Layout,
     checker: Checker,

@@ -92,8 +92,9 @@ impl Directory {
     }
 
     /// The kind and size of a file, which is not opened.
-    pub(crate) fn found(&self, name: &str) -> Result<(FileKind, u64), LayoutError> {
-        self.handle.found(name.as_ref()).map_err(|error| self.wrong(name, error))
+    pub(crate) fn found(&self, name: impl AsRef<OsStr>) -> Result<(FileKind, u64), LayoutError> {
+        let name = name.as_ref();
+        self.handle.found(name).map_err(|error| self.wrong(name, error))
     }
 
     /// The size of a regular file, which is not opened.
@@ -162,8 +163,9 @@ impl Directory {
     }
 
     /// Moves a file to another directory, where it replaces a file or a link.
-    pub(crate) fn rename(&self, name: &str, to: &Self, new: &str) -> Result<(), LayoutError> {
-        let renamed = self.handle.rename(name.as_ref(), &to.handle, new.as_ref());
+    pub(crate) fn rename(&self, name: &str, to: &Self, new: impl AsRef<OsStr>) -> Result<(), LayoutError> {
+        let new = new.as_ref();
+        let renamed = self.handle.rename(name.as_ref(), &to.handle, new);
         renamed.map_err(|error| match to.found(new) {
             Ok((kind @ FileKind::Directory, _)) => to.wrong(new, LayoutErrorKind::NotAFile(kind.describe())),
             _ => to.wrong(new, error),
@@ -193,8 +195,8 @@ impl Directory {
     }
 
     /// An error of a name in this directory.
-    pub(crate) fn wrong(&self, name: &str, kind: impl Into<LayoutErrorKind>) -> LayoutError {
-        LayoutError::new(&self.join(name), kind)
+    pub(crate) fn wrong(&self, name: impl AsRef<OsStr>, kind: impl Into<LayoutErrorKind>) -> LayoutError {
+        LayoutError::new(&self.join(name.as_ref()), kind)
     }
 
     fn not_a_directory(&self, name: &str, error: io::Error) -> LayoutErrorKind {

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use oci_proto::layout::{InvalidMarker, NoRoot};
 use oci_proto::{Digest, InvalidManifest, Problem, VerifyError};
 
+use crate::archive::invalid::InvalidArchive;
+
 /// Why a layout cannot be read or written: a path and an error.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{}: {kind}", path.display())]
@@ -89,6 +91,15 @@ pub enum LayoutErrorKind {
     /// The directory is neither a layout nor empty. It is not made a layout.
     #[error("the directory is neither an image layout nor empty: it contains {0}")]
     Foreign(String),
+    /// The file is not an OCI archive that can be read.
+    #[error(transparent)]
+    Archive(#[from] InvalidArchive),
+    /// The archive to be written exists, and is not empty. It is not replaced.
+    #[error("the file exists and is not empty; remove it, or write to another file")]
+    Exists,
+    /// Content of the archive that is being written is not complete.
+    #[error("{0} is not complete")]
+    Incomplete(Digest),
     /// Another writer has locked the layout.
     #[error(
         "another writer, in this process or another one, has locked the layout; retry when it has finished"
@@ -120,10 +131,16 @@ impl LayoutErrorKind {
             Self::Content(_) => Problem::WrongContent,
             Self::TooLarge(_) => Problem::Limit,
             Self::Unverifiable => Problem::Unverifiable,
-            Self::Blank | Self::Marker(_) | Self::Document(_) | Self::Walk(_) => Problem::Malformed,
-            Self::Foreign(_) | Self::Locked | Self::Busy | Self::Order { .. } | Self::Io(_) => {
-                Problem::Unreadable
+            Self::Blank | Self::Marker(_) | Self::Document(_) | Self::Walk(_) | Self::Archive(_) => {
+                Problem::Malformed
             }
+            Self::Foreign(_)
+            | Self::Exists
+            | Self::Incomplete(_)
+            | Self::Locked
+            | Self::Busy
+            | Self::Order { .. }
+            | Self::Io(_) => Problem::Unreadable,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Reading a layout.
 
-use std::fs::{self, File};
+use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,19 +10,24 @@ use oci_proto::layout::{Entry, INDEX, Index, MARKER, MARKER_BYTES, Root, blob_pa
 use oci_proto::server::Content;
 use oci_proto::{Descriptor, Digest, Kind, Limits, Manifest, MediaType, Platform, PlatformSelector};
 
+use crate::archive::Archive;
 use crate::blob::BlobReader;
+use crate::blob_file::BlobFile;
 use crate::directory::Directory;
 use crate::directory::kind::FileKind;
 use crate::error::{LayoutError, LayoutErrorKind};
-use crate::files;
+use crate::files::Files;
 use crate::work::{WORK, is_partial};
 
-/// An image layout on disk, with its `index.json` as of opening.
+/// An image layout on disk, in a directory or in an archive, with its `index.json` as of opening.
+///
+/// An archive is an uncompressed tar file, and is read in place, without unpacking. The places of its files are
+/// those as of opening.
 ///
 /// Cloning is cheap. Methods block while they read files.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    directory: Directory,
+    files: Files,
     index: Arc<Index>,
     limits: Limits,
 }
@@ -33,7 +38,7 @@ impl Layout {
     /// # Errors
     /// The directory is not a layout, or one of the two files is invalid.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, LayoutError> {
-        Self::of(Directory::open(directory.as_ref())?)
+        Self::of(Directory::open(directory.as_ref())?.into())
     }
 
     /// Opens a layout to read one root. If that is a digest, `index.json` is not necessary: if it is missing
@@ -42,13 +47,27 @@ impl Layout {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_for(directory: impl AsRef<Path>, root: &Root) -> Result<Self, LayoutError> {
-        let directory = Directory::open(directory.as_ref())?;
-        read_marker(&directory)?;
-        let index = match (read_index(&directory, &Limits::default()), root) {
-            (Err(_), Root::Digest(_)) => Index::new(),
-            (index, _) => index?,
-        };
-        Ok(Self::with_index(directory, index))
+        Self::of_root(Directory::open(directory.as_ref())?.into(), root)
+    }
+
+    /// Opens the layout in an archive: reads all headers of the archive, `oci-layout` and `index.json`.
+    ///
+    /// Of several members with one name the last counts, as it does for programs that unpack the archive.
+    /// Members that are not files of a layout are ignored.
+    ///
+    /// # Errors
+    /// The file is not a tar archive, is compressed, truncated or damaged, or has more than 262,144 members; or
+    /// it is not a layout, or one of the two files is invalid.
+    pub fn open_archive(file: impl AsRef<Path>) -> Result<Self, LayoutError> {
+        Self::of(Archive::open(file.as_ref())?.into())
+    }
+
+    /// Opens the layout in an archive to read one root, as [`open_for`](Self::open_for) does.
+    ///
+    /// # Errors
+    /// As [`open_archive`](Self::open_archive).
+    pub fn open_archive_for(file: impl AsRef<Path>, root: &Root) -> Result<Self, LayoutError> {
+        Self::of_root(Archive::open(file.as_ref())?.into(), root)
     }
 
     /// Whether the directory has an `oci-layout` file.
@@ -56,9 +75,9 @@ impl Layout {
         fs::symlink_metadata(directory.as_ref().join(MARKER)).is_ok_and(|found| found.is_file())
     }
 
-    /// The directory of the layout.
-    pub fn directory(&self) -> &Path {
-        self.directory.path()
+    /// The path of the directory or archive.
+    pub fn path(&self) -> &Path {
+        self.files.path()
     }
 
     /// The roots, in the order of `index.json`.
@@ -85,7 +104,7 @@ impl Layout {
         let found = match (entry, root) {
             (entry, Root::Digest(digest)) => self.by_digest(digest, entry.ok())?,
             (Ok(entry), _) => self.known(entry.clone())?,
-            (Err(none), _) => return Err(self.directory.wrong(INDEX, none)),
+            (Err(none), _) => return Err(self.files.wrong(INDEX, none)),
         };
         match platform {
             Some(platform) if found.media_type.kind() != Kind::Other => self.select(found, platform),
@@ -120,16 +139,16 @@ impl Layout {
     /// # Errors
     /// It is missing, is not a file, has another size, or its digest cannot be verified.
     pub fn blob(&self, digest: &Digest, size: Option<u64>) -> Result<BlobReader, LayoutError> {
-        BlobReader::open(&self.directory, digest, size)
+        BlobReader::open(&self.files, digest, size)
     }
 
-    /// Opens the file of a blob without verification, and returns its size. For servers, whose clients
-    /// verify.
+    /// Opens the file of a blob without verification, to read it at offsets. For servers and uploads, whose
+    /// peers verify.
     ///
     /// # Errors
     /// It is missing, or is not a file.
-    pub fn open_unverified(&self, digest: &Digest) -> Result<(File, u64), LayoutError> {
-        files::open_blob(&self.directory, digest)
+    pub fn open_unverified(&self, digest: &Digest) -> Result<BlobFile, LayoutError> {
+        self.files.open_blob(digest)
     }
 
     /// Whether the layout has the content, with the right size.
@@ -146,10 +165,11 @@ impl Layout {
     }
 
     /// The partial blobs of interrupted writers. The next pull of the same content resumes them; nothing else
-    /// removes them. Errors of reading are ignored.
+    /// removes them. Errors of reading are ignored. An archive has none.
     pub fn leftovers(&self) -> Leftovers {
-        let mut found = Leftovers { blobs: 0, bytes: 0, directory: self.directory.join(WORK) };
-        let Ok(directory) = self.directory.directory(WORK) else { return found };
+        let mut found = Leftovers { blobs: 0, bytes: 0, directory: self.files.join(WORK) };
+        let Files::Directory(directory) = &self.files else { return found };
+        let Ok(directory) = directory.directory(WORK) else { return found };
         for name in directory.names().unwrap_or_default() {
             if let Some(name) = name.to_str().filter(|name| is_partial(name))
                 && let Ok((FileKind::File, size)) = directory.found(name)
@@ -165,32 +185,41 @@ impl Layout {
         &self.limits
     }
 
-    /// Opens the layout in a directory.
-    pub(crate) fn of(directory: Directory) -> Result<Self, LayoutError> {
-        read_marker(&directory)?;
-        let index = read_index(&directory, &Limits::default())?;
-        Ok(Self::with_index(directory, index))
+    /// Opens the layout that has these files.
+    pub(crate) fn of(files: Files) -> Result<Self, LayoutError> {
+        read_marker(&files)?;
+        let index = read_index(&files, &Limits::default())?;
+        Ok(Self::with_index(files, index))
+    }
+
+    fn of_root(files: Files, root: &Root) -> Result<Self, LayoutError> {
+        read_marker(&files)?;
+        let index = match (read_index(&files, &Limits::default()), root) {
+            (Err(_), Root::Digest(_)) => Index::new(),
+            (index, _) => index?,
+        };
+        Ok(Self::with_index(files, index))
     }
 
     /// A layout with an `index.json` that was read separately.
-    pub(crate) fn with_index(directory: Directory, index: Index) -> Self {
-        Self { directory, index: Arc::new(index), limits: Limits::default() }
+    pub(crate) fn with_index(files: Files, index: Index) -> Self {
+        Self { files, index: Arc::new(index), limits: Limits::default() }
     }
 
     /// Reads a document and checks its size, but not its digest.
     pub(crate) fn unverified(&self, descriptor: &Descriptor) -> Result<Bytes, LayoutError> {
         self.check_size(descriptor)?;
-        files::read_blob(&self.directory, &descriptor.digest, self.limits.manifest_bytes)
+        self.files.read_blob(&descriptor.digest, self.limits.manifest_bytes)
     }
 
     /// An error of the file of a digest.
     pub(crate) fn wrong(&self, digest: &Digest, kind: impl Into<LayoutErrorKind>) -> LayoutError {
-        LayoutError::new(&self.directory.join(blob_path(digest)), kind)
+        self.files.wrong(&blob_path(digest), kind)
     }
 
     /// The descriptor of any content, which is that of `index.json` only if the content agrees.
     fn by_digest(&self, digest: &Digest, entry: Option<&Descriptor>) -> Result<Descriptor, LayoutError> {
-        let size = files::blob_size(&self.directory, digest)?;
+        let size = self.files.blob_size(digest)?;
         let read = self.known(Descriptor::new(MediaType::OCTET_STREAM, digest.clone(), size))?;
         let agrees =
             |entry: &&Descriptor| entry.size == size && entry.media_type.kind() == read.media_type.kind();
@@ -212,7 +241,7 @@ impl Layout {
 
     fn check_size(&self, descriptor: &Descriptor) -> Result<(), LayoutError> {
         let (digest, expected) = (&descriptor.digest, descriptor.size);
-        match files::blob_size(&self.directory, digest)? {
+        match self.files.blob_size(digest)? {
             found if found != expected => Err(self.wrong(digest, LayoutErrorKind::Size { expected, found })),
             _ => Ok(()),
         }
@@ -222,7 +251,7 @@ impl Layout {
         let mut selector = PlatformSelector::new(root, platform, &self.limits, 1);
         loop {
             if let Some(selected) = selector.next_step() {
-                let selected = selected.map_err(|error| LayoutError::new(self.directory(), error))?;
+                let selected = selected.map_err(|error| LayoutError::new(self.path(), error))?;
                 self.check_size(&selected)?;
                 return Ok(selected);
             }
@@ -251,29 +280,30 @@ pub struct Leftovers {
 /// Lets [`Server::add`](oci_proto::server::Server::add) serve a layout.
 impl Content for Layout {
     fn bytes(&self, digest: &Digest) -> Option<Bytes> {
-        files::read_blob(&self.directory, digest, self.limits.manifest_bytes).ok()
+        self.files.read_blob(digest, self.limits.manifest_bytes).ok()
     }
 
     fn size(&self, digest: &Digest) -> Option<u64> {
-        files::blob_size(&self.directory, digest).ok()
+        self.files.blob_size(digest).ok()
     }
 }
 
-pub(crate) fn read_marker(directory: &Directory) -> Result<(), LayoutError> {
-    let marker = read_own(directory, MARKER, MARKER_BYTES)?;
-    check_marker(&marker).map_err(|invalid| directory.wrong(MARKER, invalid))
+pub(crate) fn read_marker(files: &Files) -> Result<(), LayoutError> {
+    let marker = read_own(files, MARKER, MARKER_BYTES)?;
+    check_marker(&marker).map_err(|invalid| files.wrong(MARKER, invalid))
 }
 
-pub(crate) fn read_index(directory: &Directory, limits: &Limits) -> Result<Index, LayoutError> {
-    let index = read_own(directory, INDEX, limits.layout_index_bytes)?;
-    Index::read(index).map_err(|invalid| directory.wrong(INDEX, invalid))
+pub(crate) fn read_index(files: &Files, limits: &Limits) -> Result<Index, LayoutError> {
+    let index = read_own(files, INDEX, limits.layout_index_bytes)?;
+    Index::read(index).map_err(|invalid| files.wrong(INDEX, invalid))
 }
 
 /// Reads one of the two files of a layout that are not blobs.
-fn read_own(directory: &Directory, name: &str, limit: u64) -> Result<Bytes, LayoutError> {
-    let bytes = directory.read(name, limit)?;
-    if is_blank(&bytes) {
-        return Err(directory.wrong(name, LayoutErrorKind::Blank));
+fn read_own(files: &Files, name: &str, limit: u64) -> Result<Bytes, LayoutError> {
+    let bytes = files.read(name, limit)?;
+    // Only in a directory can it be repaired.
+    if matches!(files, Files::Directory(_)) && is_blank(&bytes) {
+        return Err(files.wrong(name, LayoutErrorKind::Blank));
     }
     Ok(bytes)
 }

@@ -45,13 +45,17 @@
 //! By default, files are also synced before they are renamed, so that all of this holds for a crash of the
 //! machine too. See [`Durability`].
 
+mod archive;
+mod archive_writer;
 mod blob;
+mod blob_file;
 mod check;
 mod destination;
 mod directory;
 mod error;
 mod files;
 mod layout;
+mod positioned;
 mod reference;
 mod walk;
 mod work;
@@ -59,9 +63,13 @@ mod writer;
 
 pub use oci_proto;
 
+pub use archive::invalid::InvalidArchive;
+pub use archive_writer::blob::ArchiveBlob;
+pub use archive_writer::{ArchiveWriter, Existing};
 pub use blob::BlobReader;
+pub use blob_file::BlobFile;
 pub use check::progress::CheckProgress;
-pub use check::{Check, check};
+pub use check::{Check, check, check_archive};
 pub use destination::{LayoutDestination, Progress, PullError};
 pub use error::{LayoutError, LayoutErrorKind};
 pub use layout::{Layout, Leftovers};

@@ -38,8 +38,7 @@ impl<'a> Walk<'a> {
     fn step(&mut self) -> Result<Option<Node>, LayoutError> {
         let Some(walker) = &mut self.walker else { return Ok(None) };
         loop {
-            let step =
-                walker.next_step().map_err(|error| LayoutError::new(self.layout.directory(), error))?;
+            let step = walker.next_step().map_err(|error| LayoutError::new(self.layout.path(), error))?;
             match step {
                 WalkStep::Node(node) => return Ok(Some(*node)),
                 WalkStep::Finished => return Ok(None),

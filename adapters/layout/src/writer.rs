@@ -10,7 +10,7 @@ use oci_proto::{Descriptor, Digest, Limits};
 use crate::directory::Directory;
 use crate::directory::kind::{Access, FileKind};
 use crate::error::{LayoutError, LayoutErrorKind};
-use crate::files;
+use crate::files::{Files, blob_directory};
 use crate::layout::{Layout, is_blank, read_index, read_marker};
 use crate::work::{WORK, partial_name};
 use crate::writer::blob::BlobWriter;
@@ -80,7 +80,7 @@ impl LayoutWriter {
             shared.make_directory(&directory, BLOBS)?;
             shared.replace(MARKER, marker())?;
         }
-        let layout = Layout::of(directory)?;
+        let layout = Layout::of(directory.into())?;
         Ok(Self { layout, shared: Arc::new(shared), publisher: Publisher::new() })
     }
 
@@ -106,7 +106,7 @@ impl LayoutWriter {
     /// As [`begin`](Self::begin).
     pub fn resume(&self, descriptor: &Descriptor) -> Result<Option<BlobWriter>, LayoutError> {
         self.publisher.wait_for(&descriptor.digest)?;
-        match self.shared.work().found(&partial_name(&descriptor.digest)) {
+        match self.shared.work().found(partial_name(&descriptor.digest)) {
             Ok((FileKind::File, 0)) | Err(_) => Ok(None),
             Ok(_) => self.begin(descriptor).map(Some),
         }
@@ -129,7 +129,8 @@ impl LayoutWriter {
     pub fn set_root(&mut self, root: &Descriptor, name: Option<&RefName>) -> Result<(), LayoutError> {
         self.publisher.flush()?;
         let directory = self.shared.directory();
-        let found = files::blob_size(directory, &root.digest)?;
+        let files = Files::from(directory.clone());
+        let found = files.blob_size(&root.digest)?;
         if found != root.size {
             return Err(self
                 .layout
@@ -137,7 +138,7 @@ impl LayoutWriter {
         }
         self.sync_existing(directory, MARKER)?;
         self.shared.sync_directories()?;
-        let mut index = read_index(directory, self.layout.limits())?;
+        let mut index = read_index(&files, self.layout.limits())?;
         let before = index.clone();
         index.set(root, name);
         if index == before {
@@ -145,7 +146,7 @@ impl LayoutWriter {
         } else {
             self.shared.replace(INDEX, &index.to_bytes())?;
         }
-        self.layout = Layout::with_index(directory.clone(), index);
+        self.layout = Layout::with_index(files, index);
         Ok(())
     }
 
@@ -170,7 +171,7 @@ impl LayoutWriter {
         if !self.shared.is_durable() || cfg!(not(unix)) {
             return Ok(());
         }
-        let directory = files::blob_directory(self.shared.directory(), digest)?;
+        let directory = blob_directory(self.shared.directory(), digest)?;
         let (name, access) = (digest.encoded(), Access::Read);
         let (file, _) = directory.open_file(&name, access)?;
         self.publisher.sync((Arc::new(file), directory, name))
@@ -213,7 +214,7 @@ fn create(directory: &Path, durability: Durability) -> Result<(), LayoutError> {
 /// counts as empty.
 pub(crate) fn refuse_foreign(directory: &Directory) -> Result<(), LayoutError> {
     if directory.found(MARKER).is_ok() {
-        return if is_lost(directory, MARKER) { Ok(()) } else { read_marker(directory) };
+        return if is_lost(directory, MARKER) { Ok(()) } else { read_marker(&directory.clone().into()) };
     }
     for name in directory.names()? {
         let ours = match name.to_str() {

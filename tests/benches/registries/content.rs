@@ -158,7 +158,7 @@ fn zeros(writer: &mut LayoutWriter, size: u64) -> Fallible<Descriptor> {
     } else {
         Digest::of(Algorithm::Sha256, &vec![0; usize::try_from(size)?])
     };
-    let path = writer.layout().directory().join(blob_path(&digest));
+    let path = writer.layout().path().join(blob_path(&digest));
     fs::create_dir_all(path.parent().ok_or("the path of a blob has a folder")?)?;
     File::create(path)?.set_len(size)?;
 

@@ -35,7 +35,7 @@ struct InFile(PathBuf);
 
 impl Blobs for InFile {
     async fn open(&self, _: &Digest, _: Range<u64>) -> io::Result<Source> {
-        File::open(&self.0).map(Source::File)
+        Ok(Source::Blocking(Box::new(File::open(&self.0)?)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! A record of the calls that decide what a power failure leaves, for tests.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 /// Records calls in tests; otherwise empty.
@@ -12,10 +13,11 @@ pub(crate) struct Trace {
 impl Trace {
     #[cfg(not(test))]
     #[expect(clippy::unused_self, reason = "nothing is recorded outside of tests")]
-    pub(super) fn note(&self, _: &'static str, _: &Path, _: &str) {}
+    pub(super) fn note(&self, _: &'static str, _: &Path, _: impl AsRef<OsStr>) {}
 
     #[cfg(test)]
-    pub(super) fn note(&self, call: &'static str, directory: &Path, name: &str) {
+    pub(super) fn note(&self, call: &'static str, directory: &Path, name: impl AsRef<OsStr>) {
+        let name = name.as_ref();
         // Joining an empty name would append a slash.
         let path = if name.is_empty() { directory.to_owned() } else { directory.join(name) };
         self.calls.lock().unwrap().push((call, path));

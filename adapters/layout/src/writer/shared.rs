@@ -60,7 +60,7 @@ impl Shared {
     pub(super) fn publish(&self, digest: &Digest) -> Result<Directory, LayoutError> {
         let blobs = self.make_directory(&self.directory, BLOBS)?;
         let directory = self.make_directory(&blobs, digest.algorithm_name())?;
-        self.work().rename(&partial_name(digest), &directory, &digest.encoded())?;
+        self.work().rename(&partial_name(digest), &directory, digest.encoded())?;
         Ok(directory)
     }
 

@@ -1,7 +1,9 @@
 //! Layouts on a real file system.
 
+mod archives;
 mod damage;
 mod hostile;
+mod hostile_archives;
 mod killed;
 mod pulling;
 mod reading;

@@ -1,8 +1,7 @@
 //! The storage of blobs.
 
 use std::fmt;
-use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -33,8 +32,9 @@ pub enum Source {
     Bytes(Bytes),
     /// A reader that starts at the first byte of the range. Bytes after the range are not read.
     Reader(Pin<Box<dyn AsyncRead + Send>>),
-    /// A file whose cursor is at the first byte of the range. It is read on blocking threads.
-    File(File),
+    /// A reader that blocks, such as a file, and starts at the first byte of the range. It is read on blocking
+    /// threads. Bytes after the range are not read.
+    Blocking(Box<dyn Read + Send>),
 }
 
 /// The error returned when a blob that the server lists cannot be read.
@@ -85,7 +85,7 @@ impl fmt::Debug for Source {
         match self {
             Self::Bytes(bytes) => f.debug_tuple("Bytes").field(&bytes.len()).finish(),
             Self::Reader(_) => f.debug_tuple("Reader").finish_non_exhaustive(),
-            Self::File(file) => f.debug_tuple("File").field(file).finish(),
+            Self::Blocking(_) => f.debug_tuple("Blocking").finish_non_exhaustive(),
         }
     }
 }

@@ -1,11 +1,10 @@
 //! The body of a response that the server sends.
 
 use std::fmt;
-use std::fs::File;
 use std::future::poll_fn;
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -34,7 +33,7 @@ pub(super) type Report = Box<dyn FnOnce(io::Error) + Send>;
 enum Rest {
     Nothing,
     Reader(Pin<Box<dyn AsyncRead + Send>>, BytesMut),
-    File(FileChunks),
+    Blocking(BlockingChunks),
 }
 
 impl ResponseBody {
@@ -48,7 +47,9 @@ impl ResponseBody {
             Source::Bytes(bytes) if bytes.len() as u64 == size => return Ok(Self::bytes(bytes)),
             Source::Bytes(_) => return Err(io::Error::other("the size of the blob has changed")),
             Source::Reader(reader) => Rest::Reader(reader, BytesMut::new()),
-            Source::File(file) => Rest::File(FileChunks { file: Arc::new(file), next: None }),
+            Source::Blocking(reader) => {
+                Rest::Blocking(BlockingChunks { reader: Arc::new(Mutex::new(reader)), next: None })
+            }
         };
         let mut body = Self { first: None, left: size, rest, report: None };
         if size > 0 {
@@ -67,7 +68,7 @@ impl ResponseBody {
         let chunk = ready!(match &mut self.rest {
             Rest::Nothing => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
             Rest::Reader(reader, buffer) => poll_chunk(reader.as_mut(), buffer, left, cx),
-            Rest::File(chunks) => chunks.poll_next(left, cx),
+            Rest::Blocking(chunks) => chunks.poll_next(left, cx),
         })?;
         self.left -= chunk.len() as u64;
         Poll::Ready(Ok(chunk))
@@ -131,18 +132,21 @@ fn poll_chunk(
     })
 }
 
-/// A file that is read on blocking threads.
-struct FileChunks {
-    file: Arc<File>,
+/// A reader that is used on blocking threads, one at a time.
+struct BlockingChunks {
+    reader: Arc<Mutex<Box<dyn Read + Send>>>,
     next: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
-impl FileChunks {
+impl BlockingChunks {
     /// Reads at most `left` bytes. The end of the input is an error, since the head has announced more.
     fn poll_next(&mut self, left: u64, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         let next = self.next.get_or_insert_with(|| {
-            let file = self.file.clone();
-            spawn_blocking(move || read(&file, left.min(CHUNK as u64)))
+            let reader = self.reader.clone();
+            spawn_blocking(move || {
+                let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+                read(&mut **reader, left.min(CHUNK as u64))
+            })
         });
         let chunk = ready!(Pin::new(next).poll(cx));
         self.next = None;
@@ -150,9 +154,9 @@ impl FileChunks {
     }
 }
 
-fn read(file: &File, size: u64) -> io::Result<Bytes> {
+fn read(reader: &mut dyn Read, size: u64) -> io::Result<Bytes> {
     let mut chunk = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-    match file.take(size).read_to_end(&mut chunk)? {
+    match reader.take(size).read_to_end(&mut chunk)? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         _ => Ok(chunk.into()),
     }

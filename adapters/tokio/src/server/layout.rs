@@ -1,4 +1,4 @@
-//! Serves the blobs of layouts on disk.
+//! Serves the blobs of layouts on disk, in directories and in archives.
 
 use std::io::{self, Seek as _, SeekFrom};
 use std::ops::Range;
@@ -15,12 +15,13 @@ impl Blobs for Layout {
     async fn open(&self, digest: &Digest, range: Range<u64>) -> io::Result<Source> {
         let (layout, digest) = (self.clone(), digest.clone());
         let opened = spawn_blocking(move || {
-            let (mut file, size) = layout.open_unverified(&digest).map_err(|error| match error.kind() {
+            let mut file = layout.open_unverified(&digest).map_err(|error| match error.kind() {
                 LayoutErrorKind::Missing => io::Error::new(io::ErrorKind::NotFound, error),
                 _ => io::Error::other(error),
             })?;
+            let size = file.size();
             if size < range.end {
-                let path = layout.directory().join(blob_path(&digest));
+                let path = layout.path().join(blob_path(&digest));
                 let (path, end) = (path.display(), range.end);
                 return Err(io::Error::other(format!(
                     "{path}: {size} bytes, too few for byte range ..{end}"
@@ -30,6 +31,6 @@ impl Blobs for Layout {
             io::Result::Ok(file)
         });
         let file = opened.await.map_err(io::Error::other)??;
-        Ok(Source::File(file))
+        Ok(Source::Blocking(Box::new(file)))
     }
 }
