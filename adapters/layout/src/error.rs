@@ -95,7 +95,10 @@ pub enum LayoutErrorKind {
     #[error(transparent)]
     Archive(#[from] InvalidArchive),
     /// The archive to be written exists, and is not empty. It is not replaced.
-    #[error("the file exists and is not empty; remove it, or write to another file")]
+    #[error(
+        "the file exists and is not empty, and is kept (skopeo would replace it); remove it, or write to \
+         another file"
+    )]
     Exists,
     /// Content of the archive that is being written is not complete.
     #[error("{0} is not complete")]

@@ -73,7 +73,7 @@ pub use check::{Check, check, check_archive};
 pub use destination::{LayoutDestination, Progress, PullError};
 pub use error::{LayoutError, LayoutErrorKind};
 pub use layout::{Layout, Leftovers};
-pub use reference::{InvalidLayoutReference, LayoutReference};
+pub use reference::{ArchiveReference, InvalidLayoutReference, LayoutReference, ReferenceForm};
 pub use walk::Walk;
 pub use writer::LayoutWriter;
 pub use writer::blob::BlobWriter;

@@ -46,18 +46,8 @@ impl LayoutReference {
     /// # Errors
     /// It does not start with `oci:`, has no path, or has an invalid tag or digest.
     pub fn parse(text: &OsStr) -> Result<Self, InvalidLayoutReference> {
-        // On other systems the standard library cannot split texts that are not Unicode.
-        if cfg!(not(unix)) && text.to_str().is_none() {
-            return Err(InvalidLayoutReference::Encoding);
-        }
-        let rest = text
-            .as_encoded_bytes()
-            .strip_prefix(Self::PREFIX.as_bytes())
-            .ok_or(InvalidLayoutReference::Prefix)?;
-        match split(rest, cfg!(windows))? {
-            ([], _) => Err(InvalidLayoutReference::NoPath),
-            (directory, root) => Ok(Self { directory: path(directory), root }),
-        }
+        let (directory, root) = parse(text, Self::PREFIX, ReferenceForm::Directory)?;
+        Ok(Self { directory, root })
     }
 
     /// The directory of the layout.
@@ -73,38 +63,145 @@ impl LayoutReference {
 
 impl fmt::Display for LayoutReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "oci:{}", self.directory.display())?;
-        match &self.root {
-            Root::Only => Ok(()),
-            Root::Named(name) => write!(f, ":{name}"),
-            Root::Digest(digest) => write!(f, "@{digest}"),
+        write(f, Self::PREFIX, &self.directory, &self.root)
+    }
+}
+
+/// A reference to an archive and a root in it: `oci-archive:FILE`, `oci-archive:FILE:TAG` or
+/// `oci-archive:FILE@DIGEST`.
+///
+/// The path, the tag and the digest are as in a [`LayoutReference`]. skopeo uses the same syntax, without the
+/// digest.
+///
+/// ```
+/// use std::path::Path;
+/// use oci_proto_layout::ArchiveReference;
+/// use oci_proto_layout::oci_proto::layout::Root;
+///
+/// let named = ArchiveReference::parse("oci-archive:app.tar:1.0".as_ref())?;
+/// assert_eq!(named.file(), Path::new("app.tar"));
+/// assert_eq!(named.root(), &Root::Named("1.0".parse()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchiveReference {
+    file: PathBuf,
+    root: Root,
+}
+
+impl ArchiveReference {
+    /// The prefix of every archive reference.
+    pub const PREFIX: &str = "oci-archive:";
+
+    /// Makes a reference to a root in an archive, whose path may contain any characters.
+    pub fn new(file: impl Into<PathBuf>, root: Root) -> Self {
+        Self { file: file.into(), root }
+    }
+
+    /// Parses a reference. The path need not be Unicode.
+    ///
+    /// # Errors
+    /// It does not start with `oci-archive:`, has no path, or has an invalid tag or digest.
+    pub fn parse(text: &OsStr) -> Result<Self, InvalidLayoutReference> {
+        let (file, root) = parse(text, Self::PREFIX, ReferenceForm::Archive)?;
+        Ok(Self { file, root })
+    }
+
+    /// The file of the archive.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The root.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+}
+
+impl fmt::Display for ArchiveReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write(f, Self::PREFIX, &self.file, &self.root)
+    }
+}
+
+/// The form of a reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReferenceForm {
+    /// That of a [`LayoutReference`].
+    Directory,
+    /// That of an [`ArchiveReference`].
+    Archive,
+}
+
+impl ReferenceForm {
+    fn syntax(self) -> &'static str {
+        match self {
+            Self::Directory => "oci:DIR, oci:DIR:TAG or oci:DIR@DIGEST",
+            Self::Archive => "oci-archive:FILE, oci-archive:FILE:TAG or oci-archive:FILE@DIGEST",
         }
     }
 }
 
-/// Why a text is not a layout reference.
+impl fmt::Display for ReferenceForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Directory => "directory",
+            Self::Archive => "archive",
+        })
+    }
+}
+
+/// Why a text is not a reference to a layout in a directory or an archive.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidLayoutReference {
-    /// It does not start with `oci:`.
-    #[error("expected oci:DIR, oci:DIR:TAG or oci:DIR@DIGEST")]
-    Prefix,
+    /// It does not start with the prefix of its form.
+    #[error("expected {}", .0.syntax())]
+    Prefix(ReferenceForm),
     /// It has no path.
-    #[error("the directory is missing; expected oci:DIR, oci:DIR:TAG or oci:DIR@DIGEST")]
-    NoPath,
+    #[error("the {form} is missing; expected {syntax}", form = .0, syntax = .0.syntax())]
+    NoPath(ReferenceForm),
     /// The tag or digest is not Unicode; or, on systems other than Unix, the path is not.
-    #[error("the text after the directory is not Unicode")]
+    #[error("the text after the path is not Unicode")]
     Encoding,
     /// The tag is not a valid name.
-    #[error("{0}; the path of the directory must not contain a colon")]
-    Name(#[from] InvalidRefName),
+    #[error("{invalid}; the path of the {form} must not contain a colon")]
+    Name {
+        /// Why it is not a valid name.
+        #[source]
+        invalid: InvalidRefName,
+        /// The form of the reference.
+        form: ReferenceForm,
+    },
     /// The text after the `@` is not a digest.
     #[error(transparent)]
     Digest(#[from] InvalidDigest),
 }
 
+fn parse(text: &OsStr, prefix: &str, form: ReferenceForm) -> Result<(PathBuf, Root), InvalidLayoutReference> {
+    // On other systems the standard library cannot split texts that are not Unicode.
+    if cfg!(not(unix)) && text.to_str().is_none() {
+        return Err(InvalidLayoutReference::Encoding);
+    }
+    let rest = text.as_encoded_bytes().strip_prefix(prefix.as_bytes());
+    match split(rest.ok_or(InvalidLayoutReference::Prefix(form))?, form, cfg!(windows))? {
+        ([], _) => Err(InvalidLayoutReference::NoPath(form)),
+        (found, root) => Ok((path(found), root)),
+    }
+}
+
+fn write(f: &mut fmt::Formatter<'_>, prefix: &str, path: &Path, root: &Root) -> fmt::Result {
+    write!(f, "{prefix}{}", path.display())?;
+    match root {
+        Root::Only => Ok(()),
+        Root::Named(name) => write!(f, ":{name}"),
+        Root::Digest(digest) => write!(f, "@{digest}"),
+    }
+}
+
 /// Splits a path from its root.
-fn split(rest: &[u8], drives: bool) -> Result<(&[u8], Root), InvalidLayoutReference> {
+fn split(rest: &[u8], form: ReferenceForm, drives: bool) -> Result<(&[u8], Root), InvalidLayoutReference> {
     let start = if drives && rest.get(1) == Some(&b':') { 2 } else { 0 };
     let Some(colon) = rest.iter().skip(start).position(|b| *b == b':').map(|at| start + at) else {
         return Ok((rest, Root::Only));
@@ -117,7 +214,8 @@ fn split(rest: &[u8], drives: bool) -> Result<(&[u8], Root), InvalidLayoutRefere
         let digest: Digest = text(&rest[at + 1..])?.parse()?;
         return Ok((&rest[..at], Root::Digest(digest)));
     }
-    Ok((before, Root::Named(text(after)?.parse()?)))
+    let name = text(after)?.parse().map_err(|invalid| InvalidLayoutReference::Name { invalid, form })?;
+    Ok((before, Root::Named(name)))
 }
 
 fn text(bytes: &[u8]) -> Result<&str, InvalidLayoutReference> {
@@ -167,14 +265,18 @@ mod tests {
             let read = parse(text).unwrap();
             assert_eq!((read.directory(), read.root()), (Path::new(directory), &root), "{text}");
             assert_eq!(read.to_string(), text);
+            let text = text.replacen("oci:", "oci-archive:", 1);
+            let read = ArchiveReference::parse(text.as_ref()).unwrap();
+            assert_eq!((read.file(), read.root()), (Path::new(directory), &root), "{text}");
+            assert_eq!(read.to_string(), text);
         }
     }
 
     #[test]
     fn a_drive_is_part_of_a_path_on_windows() {
-        assert_eq!(split(b"C:\\a:1", true), Ok((&b"C:\\a"[..], named("1"))));
-        assert_eq!(split(b"C:\\a", true), Ok((&b"C:\\a"[..], Root::Only)));
-        assert_eq!(split(b"C:a", false), Ok((&b"C"[..], named("a"))));
+        assert_eq!(split(b"C:\\a:1", ReferenceForm::Directory, true), Ok((&b"C:\\a"[..], named("1"))));
+        assert_eq!(split(b"C:\\a", ReferenceForm::Directory, true), Ok((&b"C:\\a"[..], Root::Only)));
+        assert_eq!(split(b"C:a", ReferenceForm::Directory, false), Ok((&b"C"[..], named("a"))));
     }
 
     #[test]
@@ -190,6 +292,17 @@ mod tests {
             (&format!("oci:@{DIGEST}"), "directory is missing"),
         ] {
             let error = parse(text).expect_err(text);
+            assert!(error.contains(expected), "{text} gave {error:?}, which lacks {expected:?}");
+        }
+        for (text, expected) in [
+            ("app.tar", "expected oci-archive:FILE"),
+            ("oci:app.tar", "expected oci-archive:FILE"),
+            ("oci-archive:", "the archive is missing; expected oci-archive:FILE"),
+            ("oci-archive::1", "the archive is missing"),
+            ("oci-archive:app.tar:", "the path of the archive must not contain a colon"),
+            ("oci-archive:app.tar@sha256:12", "hexadecimal"),
+        ] {
+            let error = ArchiveReference::parse(text.as_ref()).expect_err(text).to_string();
             assert!(error.contains(expected), "{text} gave {error:?}, which lacks {expected:?}");
         }
     }

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use bytes::Bytes;
 use oci_proto::layout::{Index, RefName, Root, check_marker};
 use oci_proto::{Algorithm, Checker, Descriptor, Digest, Limits, MediaType};
-use oci_proto_layout::LayoutReference;
+use oci_proto_layout::{ArchiveReference, LayoutReference};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -72,7 +72,8 @@ pub fn layout_marker(data: &[u8]) {
     }
 }
 
-/// A layout reference prints as text that parses to the same value, and its path is a prefix of that text.
+/// A layout reference prints as text that parses to the same value, and its path is a prefix of that text. So
+/// does an archive reference.
 pub fn layout_reference(data: &[u8]) {
     if let Ok(text) = str::from_utf8(data) {
         let _: Option<RefName> = read_back(text);
@@ -91,6 +92,9 @@ pub fn layout_reference(data: &[u8]) {
         (Root::Digest(digest), [b'@', named @ ..]) => assert_eq!(digest.to_string().as_bytes(), named),
         (root, named) => panic!("{root:?} of {named:?}"),
     }
+    let text = os_text(&[b"oci-archive:", rest].concat()).expect("its parts are valid");
+    let archive = ArchiveReference::parse(&text).expect("the same text follows the prefix");
+    assert_eq!((archive.file(), archive.root()), (reference.directory(), reference.root()));
 }
 
 #[cfg(unix)]

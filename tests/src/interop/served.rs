@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use oci_proto::server::{Memory, Server};
-use oci_proto_tokio::server::serve;
+use oci_proto::server::Server;
+use oci_proto_tokio::server::{Blobs, serve};
 use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::sync::oneshot;
@@ -19,11 +19,11 @@ pub struct Served {
 }
 
 impl Served {
-    /// Serves `server`, whose blobs are in `memory`.
+    /// Serves `server`, whose content is in `blobs`.
     ///
     /// # Panics
     /// No port or no thread is available.
-    pub fn start(server: Server, memory: Memory) -> Self {
+    pub fn start(server: Server, blobs: impl Blobs) -> Self {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
         let listener = runtime
             .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
@@ -31,9 +31,7 @@ impl Served {
         let address = listener.local_addr().expect("a listener has an address");
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = thread::spawn(move || {
-            runtime
-                .block_on(serve(listener, Arc::new(server), memory, stopped))
-                .expect("the registry serves");
+            runtime.block_on(serve(listener, Arc::new(server), blobs, stopped)).expect("the registry serves");
         });
         Self { address, stop: Some(stop), thread: Some(thread) }
     }

@@ -1,6 +1,8 @@
 //! Interoperability with other programs: both adapters and `ocip` read from docker-registry, skopeo reads
-//! from the core's registry, and layouts are exchanged with skopeo and umoci.
+//! from the core's registry, and layouts are exchanged with skopeo and umoci, and
+//! archives with skopeo and tar.
 
+mod archives;
 mod docker_registry;
 mod layouts;
 mod login;
