@@ -100,6 +100,16 @@ impl ArchiveWriter {
         };
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = Directory::open(parent.unwrap_or(Path::new("."))).map_err(not_a_layout)?;
+        Self::create_in(directory, name, path, existing, durability)
+    }
+
+    fn create_in(
+        directory: Directory,
+        name: &OsStr,
+        path: &Path,
+        existing: Existing,
+        durability: Durability,
+    ) -> Result<Self, LayoutError> {
         check_existing(&directory, name, path, existing)?;
         let (file, partial) = create_partial(&directory, &name.to_string_lossy(), path)?;
         let shared = Shared::start(directory, partial, file, path)?;
@@ -269,5 +279,35 @@ fn not_a_layout(error: LayoutError) -> LayoutError {
             LayoutError::new(error.path(), LayoutErrorKind::NotADirectory(found))
         }
         _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::trace::Trace;
+
+    #[test]
+    fn a_durable_archive_is_on_disk_before_it_has_its_name_and_its_name_before_it_is_finished() {
+        for (durability, expected) in [
+            (Durability::Synced, &["create", "sync", "from", "to", "sync"][..]),
+            (Durability::Unsynced, &["create", "from", "to"]),
+        ] {
+            let home = tempfile::tempdir().unwrap();
+            let (name, path) = (OsStr::new("app.tar"), home.path().join("app.tar"));
+            let trace = Trace::default();
+            let directory = Directory::open(home.path()).unwrap().traced(trace.clone());
+            let writer =
+                ArchiveWriter::create_in(directory, name, &path, Existing::Keep, durability).unwrap();
+            writer.finish().unwrap();
+            let calls = trace.calls();
+            assert_eq!(calls.iter().map(|(call, _)| *call).collect::<Vec<_>>(), expected);
+            let named = calls.iter().find(|(call, _)| *call == "to").unwrap();
+            assert_eq!(named.1, path);
+            if durability == Durability::Synced {
+                assert_eq!(calls[1].1, calls[0].1, "the file");
+                assert_eq!(calls[4].1, home.path(), "the directory");
+            }
+        }
     }
 }

@@ -77,6 +77,26 @@ fn pax(key: &str, value: &str) -> Vec<u8> {
     raw(b"pax", b'x', records.len() as u64, &records)
 }
 
+/// A sparse file with some blocks of its map after the header.
+fn sparse(blocks: usize) -> Vec<u8> {
+    let mut header = Header::new_gnu();
+    header.set_path("sparse").unwrap();
+    header.set_entry_type(EntryType::GNUSparse);
+    header.set_size(3);
+    header.as_gnu_mut().unwrap().set_is_extended(blocks > 0);
+    header.set_cksum();
+    let mut member = header.as_bytes().to_vec();
+    for left in (0..blocks).rev() {
+        let mut map = tar::GnuExtSparseHeader::new();
+        map.sparse_mut()[0].set_length(3);
+        map.set_is_extended(left > 0);
+        member.extend_from_slice(map.as_bytes());
+    }
+    member.extend_from_slice(b"abc");
+    member.resize(member.len().next_multiple_of(512), 0);
+    member
+}
+
 /// An archive of a layout without roots, with other members.
 fn with(members: &[Vec<u8>]) -> Vec<u8> {
     let own = [member("oci-layout", marker()), member("index.json", INDEX)];
@@ -118,6 +138,8 @@ fn names_are_read_in_every_form() {
                 raw(b"tty", b'3', 0, b""),
                 raw(b"volume", b'V', 0, b""),
                 raw(b"sparse", b'S', 3, b"abc"),
+                sparse(0),
+                sparse(2),
                 raw(b"latin\xe9", b'0', 3, b"abc"),
                 member("../oci-layout", b"no"),
                 member("/oci-layout", b"no"),
@@ -205,6 +227,8 @@ fn errors_explain_what_is_wrong_with_a_file() {
         ("bzip2", b"BZh91AY".repeat(200), "`bzip2 -d`"),
         ("xz", b"\xfd7zXZ\0".repeat(200), "`xz -d`"),
         ("no members", vec![0; 1024], "not found"),
+        ("a large marker", with(&[member("oci-layout", &[b' '; 4097])]), "exceeds the limit of 4096 bytes"),
+        ("half of a sparse map", sparse(1)[..700].to_vec(), "within `sparse`"),
         (
             "docker save",
             [member("manifest.json", b"[]"), vec![0; 1024]].concat(),
@@ -291,6 +315,14 @@ fn a_truncated_archive_is_refused_wherever_it_ends() {
             }
             _ => panic!("{length}: {error}"),
         }
+    }
+    for (length, expected) in [
+        (end - 512, "within `index.json`"),
+        (end - 600, "before its end marker"),
+        (end, "before its end marker"),
+    ] {
+        let error = place.open(&bytes[..length]).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error:?} lacks {expected:?}");
     }
     // One block of zeros is an end, as for other programs.
     place.open(&bytes[..end + 512]).unwrap();
