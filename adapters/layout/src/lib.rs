@@ -1,4 +1,5 @@
-//! Reads, checks and writes OCI image layouts on disk with [`oci_proto`], using blocking file I/O.
+//! Reads, checks and writes OCI image layouts on disk with [`oci_proto`], using blocking file I/O: in
+//! directories, and in archives.
 //!
 //! ```
 //! use oci_proto_layout::oci_proto::layout::Root;
@@ -23,6 +24,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Archives
+//!
+//! An OCI archive is an uncompressed tar file with the files of a layout, as `skopeo copy ... oci-archive:FILE`,
+//! `docker buildx build --output type=oci` and `docker save` since Docker 25 write it.
+//! [`Layout::open_archive`] reads it in place, without unpacking: a [`Layout`] in an archive has the same methods
+//! as one in a directory, and [`check_archive`] is its [`check()`]. [`ArchiveWriter`] writes one, in one pass.
+//!
 //! # Security
 //!
 //! The content of a layout is not trusted. The path of its directory is chosen by the caller and may contain
@@ -36,14 +44,23 @@
 //! blob that is a link, or has a second name, is not written to, but replaced. (On other systems files are
 //! checked before they are opened, and a process that replaces them in between can lead writes elsewhere.)
 //!
+//! The headers of an archive are not trusted either. Nothing is unpacked: names only lead to places in the file
+//! itself. Links, sparse files and devices in place of a layout's files are errors, and any other members are
+//! ignored. Headers that programs read in different ways are errors, except that of several members with one
+//! name the last counts, as it does when an archive is unpacked. The number of members and the sizes of extended
+//! headers are limited.
+//!
 //! # Interrupted writers
 //!
-//! Everything is written under a temporary name, in one directory of the layout, and renamed when it is
+//! In a directory, everything is written under a temporary name, in one directory of the layout, and renamed when it is
 //! complete. At every moment the directory is a valid layout, or not a layout yet. The next writer resumes
 //! partial blobs; anything else under the name of a partial blob is removed.
 //!
 //! By default, files are also synced before they are renamed, so that all of this holds for a crash of the
 //! machine too. See [`Durability`].
+//!
+//! An archive has a temporary name beside its own until it is complete. It cannot be resumed: a writer that fails
+//! or is dropped removes it, and one that is killed leaves it behind.
 
 mod archive;
 mod archive_writer;

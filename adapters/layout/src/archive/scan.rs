@@ -153,33 +153,33 @@ fn read_header(file: &Positioned, at: u64, length: u64) -> Result<Option<Header>
     let mut header = Header::new_old();
     let block = header.as_mut_bytes();
     let read = file.fill_at(block, at)?;
-    if at == 0 {
-        for (magic, format, program) in COMPRESSED {
-            if block.starts_with(magic) {
-                return Err(InvalidArchive::Compressed { format, program }.into());
-            }
-        }
-    }
-    if read < block.len() {
-        return Err(if at == 0 {
-            InvalidArchive::NotTar.into()
-        } else {
-            InvalidArchive::Truncated { length, missing: "before its end marker".to_owned() }.into()
-        });
-    }
-    if block.iter().all(|byte| *byte == 0) {
+    let is_whole = read == block.len();
+    if is_whole && block.iter().all(|byte| *byte == 0) {
         return Ok(None);
     }
     // The checksum counts its own field as spaces.
     let others = block[..148].iter().chain(&block[156..]);
     let sum = others.map(|byte| u32::from(*byte)).sum::<u32>() + 8 * u32::from(b' ');
-    if header.cksum().is_ok_and(|stated| stated == sum) {
+    if is_whole && header.cksum().is_ok_and(|stated| stated == sum) {
         return Ok(Some(header));
     }
-    Err(match at {
-        0 => InvalidArchive::NotTar.into(),
-        _ => InvalidArchive::Header { at, problem: "has a wrong checksum" }.into(),
-    })
+    Err(if at == 0 {
+        not_tar(header.as_bytes())
+    } else if is_whole {
+        InvalidArchive::Header { at, problem: "has a wrong checksum" }
+    } else {
+        InvalidArchive::Truncated { length, missing: "before its end marker".to_owned() }
+    }
+    .into())
+}
+
+/// What a file is that does not start with a header.
+fn not_tar(start: &[u8]) -> InvalidArchive {
+    let compressed = COMPRESSED.into_iter().find(|(magic, ..)| start.starts_with(magic));
+    match compressed {
+        Some((_, format, program)) => InvalidArchive::Compressed { format, program },
+        None => InvalidArchive::NotTar,
+    }
 }
 
 /// Skips the blocks that list the parts of a sparse file. Returns the start of its content.

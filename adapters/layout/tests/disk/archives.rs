@@ -279,7 +279,14 @@ fn a_blob_that_failed_can_be_written_again() {
     assert!(matches!(order.kind(), LayoutErrorKind::Order { expected: 0, given: 3 }));
     begun.append(0, b"right").unwrap();
     begun.finish().unwrap();
-    // Whatever the reader has is not read again.
+    let other = blob(b"other");
+    let mut begun = writer.begin(&other).unwrap();
+    begun.append(0, b"oth").unwrap();
+    // The caller verifies, but the place of a blob has its size.
+    assert!(begun.take_hasher().is_some() && begun.take_hasher().is_none());
+    assert!(matches!(begun.finish().unwrap_err().kind(), LayoutErrorKind::Size { expected: 5, found: 3 }));
+    writer.put(&other, b"other").unwrap();
+    // Content that the archive has is not read again.
     writer.copy(&right, Failing).unwrap();
     assert!(matches!(writer.set_root(&blob(b"missing"), None).unwrap_err().kind(), LayoutErrorKind::Missing));
     writer.set_root(&right, None).unwrap();

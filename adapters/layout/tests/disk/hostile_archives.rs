@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use oci_proto::layout::{Root, blob_path, marker};
 use oci_proto::server::{Content as _, Memory};
@@ -278,6 +278,12 @@ fn errors_explain_what_is_wrong_with_a_file() {
 }
 
 #[test]
+fn an_archive_may_start_as_a_compressed_file_does() {
+    let place = Place::new();
+    place.open(&[member("BZh", b""), with(&[])].concat()).unwrap();
+}
+
+#[test]
 fn a_path_that_is_not_a_file_is_refused() {
     let place = Place::new();
     let error = Layout::open_archive(place.directory.path()).unwrap_err();
@@ -431,16 +437,11 @@ fn a_blob_may_be_larger_than_8_gib() {
         // The rest is a hole.
         file.set_len(end + 1024).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, b"last", end - 4).unwrap();
-        let layout = open(&place.file());
+        let layout = Layout::open_archive(place.file()).unwrap();
         let blob = layout.open_unverified(&digest()).unwrap();
         assert_eq!(blob.size(), SIZE, "{what}");
         let mut last = [0; 8];
         assert_eq!(blob.read_at(&mut last, SIZE - 4).unwrap(), 4);
         assert_eq!(&last[..4], b"last");
     }
-}
-
-#[cfg(unix)]
-fn open(file: &Path) -> Layout {
-    Layout::open_archive(file).unwrap()
 }
