@@ -1,7 +1,9 @@
-//! Settings, proxies, root certificates and login lookups, shared by the clients of [`oci_proto`].
+//! Settings, proxies, root certificates, login lookups and sources of content, shared by the clients of
+//! [`oci_proto`].
 //!
-//! Programs depend on a client, `oci-proto-tokio` or `oci-proto-ureq`, which re-exports [`Settings`] and
-//! [`BuildError`]:
+//! Programs depend on a client, `oci-proto-tokio` or `oci-proto-ureq`, which re-exports [`Settings`],
+//! [`BuildError`], and what uploads need: [`BlobSource`], [`TreeSource`], [`FileSource`], [`UploadOptions`],
+//! [`StreamOptions`], [`UploadProgress`]:
 //!
 //! ```
 //! use std::time::Duration;
@@ -17,16 +19,24 @@
 //!
 //! The rest is for authors of clients. A client builds its transport from [`Settings::network`], takes the
 //! other parts from [`Settings::into_parts`], and answers the session's queries for logins with [`look_up`]
-//! and [`end_look_ups`].
+//! and [`end_look_ups`]. Uploads read from a [`PayloadSource`] or a [`ChunkBuffer`].
+//!
+//! # Features
+//! - `layout`: image layouts on disk are a [`TreeSource`].
 
 mod awaited;
 mod error;
 mod hooks;
+#[cfg(feature = "layout")]
+mod layout;
 mod login;
 mod no_proxy;
+mod progress;
 mod proxy;
 mod roots;
+mod sending;
 mod settings;
+mod source;
 mod times;
 mod tls;
 
@@ -35,7 +45,10 @@ pub use error::BuildError;
 pub use hooks::Hooks;
 pub use login::{end_look_ups, look_up};
 pub use no_proxy::NoProxy;
+pub use progress::{ProgressHook, StreamOptions, UploadOptions, UploadProgress};
 pub use proxy::Proxies;
 pub use roots::Roots;
+pub use sending::{ChunkBuffer, OneBlob, PayloadSource, SentCounter};
 pub use settings::{Network, Parts, Settings};
+pub use source::{BlobSource, FileSource, TreeSource};
 pub use times::{DRAINING, IDLE_CONNECTION, LONGEST_TIMEOUT};

@@ -1,0 +1,112 @@
+//! The options of uploads, and the progress that they report.
+
+use std::fmt;
+use std::sync::Arc;
+
+use oci_proto::{Algorithm, Descriptor, Digest, Event, Repository, Stored};
+
+/// The options of an upload of a blob.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+#[must_use]
+pub struct UploadOptions {
+    /// A repository of the same registry that may have the blob. The registry is asked to mount it from there,
+    /// and nothing is sent if it does.
+    pub mount: Option<Repository>,
+    /// The hook for progress.
+    pub progress: ProgressHook,
+}
+
+impl UploadOptions {
+    /// Sets the repository of the same registry to mount the blob from.
+    pub fn mount_from(mut self, repository: Repository) -> Self {
+        self.mount = Some(repository);
+        self
+    }
+
+    /// Sets a hook for progress. The upload waits for it, so it should return quickly. The threads that send
+    /// call it, also several at the same time.
+    pub fn on_progress(mut self, hook: impl Fn(UploadProgress<'_>) + Send + Sync + 'static) -> Self {
+        self.progress = ProgressHook(Arc::new(hook));
+        self
+    }
+}
+
+/// The options of an upload of a stream.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[must_use]
+pub struct StreamOptions {
+    /// The algorithm of the blob's digest.
+    pub algorithm: Algorithm,
+    /// The hook for progress. It gets no [`UploadProgress::Sent`].
+    pub progress: ProgressHook,
+}
+
+impl Default for StreamOptions {
+    fn default() -> Self {
+        Self { algorithm: Algorithm::Sha256, progress: ProgressHook::default() }
+    }
+}
+
+impl StreamOptions {
+    /// Sets the algorithm of the blob's digest. [`Algorithm::Sha256`] by default, which every registry supports.
+    pub fn algorithm(mut self, algorithm: Algorithm) -> Self {
+        self.algorithm = algorithm;
+        self
+    }
+
+    /// Sets a hook for progress. The upload waits for it, so it should return quickly.
+    pub fn on_progress(mut self, hook: impl Fn(UploadProgress<'_>) + Send + Sync + 'static) -> Self {
+        self.progress = ProgressHook(Arc::new(hook));
+        self
+    }
+}
+
+/// An event in the upload of a blob.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum UploadProgress<'a> {
+    /// The blob was handed to the connection up to this position, in bytes. It may decrease: an upload that
+    /// was interrupted resumes at what the registry has.
+    Sent(&'a Digest, u64),
+    /// The registry has acknowledged the blob up to this position, in bytes. The digest is `None` for a stream
+    /// that has not ended. It may decrease if an upload begins again.
+    Acknowledged(Option<&'a Digest>, u64),
+    /// The blob is stored.
+    Stored(&'a Descriptor, Stored),
+}
+
+/// A hook for progress, which does nothing by default.
+#[derive(Clone)]
+pub struct ProgressHook(Arc<dyn Fn(UploadProgress<'_>) + Send + Sync>);
+
+impl ProgressHook {
+    /// Calls the hook.
+    pub fn report(&self, progress: UploadProgress<'_>) {
+        (self.0)(progress);
+    }
+
+    /// Calls the hook if the event is about progress.
+    pub fn report_event(&self, event: &Event) {
+        match event {
+            Event::Acknowledged { digest, bytes } => {
+                self.report(UploadProgress::Acknowledged(digest.as_ref(), *bytes));
+            }
+            Event::Stored(descriptor, stored) => self.report(UploadProgress::Stored(descriptor, *stored)),
+            _ => {}
+        }
+    }
+}
+
+impl Default for ProgressHook {
+    fn default() -> Self {
+        Self(Arc::new(|_| ()))
+    }
+}
+
+impl fmt::Debug for ProgressHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProgressHook").finish_non_exhaustive()
+    }
+}

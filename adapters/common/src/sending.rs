@@ -1,0 +1,248 @@
+//! What both clients do to send content, apart from I/O. For authors of clients.
+
+use std::io::{self, Read, Take};
+
+use bytes::Bytes;
+use oci_proto::{Answer, Descriptor, Digest, MediaType, Source};
+
+use crate::progress::{ProgressHook, UploadProgress};
+use crate::source::{BlobSource, TreeSource};
+
+/// A tree of one blob.
+pub struct OneBlob<S>(pub S);
+
+impl<S: BlobSource + Clone + 'static> TreeSource for OneBlob<S> {
+    fn document(&self, descriptor: &Descriptor) -> io::Result<Bytes> {
+        Err(io::Error::new(io::ErrorKind::NotFound, format!("{} is missing", descriptor.digest)))
+    }
+
+    fn blob(&self, _: &Descriptor) -> io::Result<Box<dyn BlobSource>> {
+        Ok(Box::new(self.0.clone()))
+    }
+}
+
+/// A reader of the bytes that a request needs from its source. Its errors name the content.
+pub struct PayloadSource {
+    reader: Take<Box<dyn Read + Send>>,
+    digest: Digest,
+}
+
+impl PayloadSource {
+    /// Opens the content, and blocks meanwhile.
+    ///
+    /// # Errors
+    /// Returns an error with the digest if the content cannot be opened.
+    pub fn open(tree: &dyn TreeSource, source: &Source) -> io::Result<Self> {
+        let digest = source.digest.clone();
+        let descriptor = Descriptor::new(MediaType::OCTET_STREAM, digest.clone(), source.size);
+        let range = source.read_range();
+        let length = range.end.saturating_sub(range.start);
+        let opened = tree.blob(&descriptor).and_then(|blob| blob.open(range));
+        let reader = opened.map_err(|error| named(&digest, &error))?;
+        Ok(Self { reader: reader.take(length), digest })
+    }
+
+    /// The number of bytes that may follow.
+    pub fn left(&self) -> u64 {
+        self.reader.limit()
+    }
+}
+
+impl Read for PayloadSource {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer).map_err(|error| named(&self.digest, &error))
+    }
+}
+
+fn named(digest: &Digest, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot read the source of {digest}: {error}"))
+}
+
+/// Counts the bytes of a payload that are sent, and reports them.
+pub struct SentCounter {
+    digest: Digest,
+    /// The position in the content of the next byte that is read.
+    position: u64,
+    /// The position of the first byte that is sent. Those before are only hashed.
+    start: u64,
+    progress: ProgressHook,
+}
+
+impl SentCounter {
+    /// Begins to count for a request.
+    pub fn new(source: &Source, progress: ProgressHook) -> Self {
+        Self { digest: source.digest.clone(), position: source.start, start: source.range.start, progress }
+    }
+
+    /// Counts the next bytes of the source.
+    pub fn add(&mut self, bytes: usize) {
+        self.position = self.position.saturating_add(bytes as u64);
+        if bytes > 0 && self.position > self.start {
+            self.progress.report(UploadProgress::Sent(&self.digest, self.position));
+        }
+    }
+}
+
+/// The bytes of a stream that are not sent yet, and are cut into chunks.
+///
+/// The answers to [`Question::Read`](oci_proto::Question::Read) come from here. A chunk is handed over only
+/// once the byte after it has come, or the stream has ended, so that the last chunk is known as such: some
+/// registries do not accept an empty one at the end.
+#[derive(Debug, Default)]
+pub struct ChunkBuffer {
+    bytes: Vec<u8>,
+    has_ended: bool,
+}
+
+impl ChunkBuffer {
+    const FIRST: usize = 64 << 10;
+
+    /// The number of bytes that may be added for chunks of at most `max` bytes.
+    pub fn room(&self, max: usize) -> usize {
+        if self.has_ended { 0 } else { max.saturating_add(1).saturating_sub(self.bytes.len()) }
+    }
+
+    /// Adds as many of these bytes as there is room for. Returns their number.
+    pub fn add(&mut self, bytes: &[u8], max: usize) -> usize {
+        let mut added = 0;
+        while added < bytes.len() && self.room(max) > 0 {
+            let space = self.grow(max).min(bytes.len() - added);
+            self.bytes.extend_from_slice(&bytes[added..added + space]);
+            added += space;
+        }
+        added
+    }
+
+    /// Reads once from `reader`, at most as much as there is room for. The end of the reader is that of the
+    /// stream.
+    ///
+    /// # Errors
+    /// Returns the error of the reader, except for an interrupted read.
+    pub fn read_from(&mut self, reader: &mut dyn Read, max: usize) -> io::Result<()> {
+        let space = self.grow(max);
+        if space == 0 {
+            return Ok(());
+        }
+        let length = self.bytes.len();
+        self.bytes.resize(length + space, 0);
+        let read = loop {
+            match reader.read(&mut self.bytes[length..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        self.bytes.truncate(length + read.as_ref().copied().unwrap_or(0).min(space));
+        self.has_ended = matches!(read, Ok(0));
+        read.map(drop)
+    }
+
+    /// Allocates space for more bytes. Returns how many, which is 0 only if there is no room.
+    pub fn grow(&mut self, max: usize) -> usize {
+        let space = (self.bytes.capacity() - self.bytes.len()).min(self.room(max));
+        if space > 0 || self.room(max) == 0 {
+            return space;
+        }
+        let more = self.bytes.len().max(Self::FIRST).min(self.room(max));
+        // Not more than a chunk.
+        self.bytes.reserve_exact(more);
+        more
+    }
+
+    /// The bytes, to which as many may be added as [`grow`](Self::grow) returned.
+    pub fn bytes_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Ends the stream.
+    pub fn end(&mut self) {
+        self.has_ended = true;
+    }
+
+    /// Whether the stream has ended.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Takes the next chunk, of at most `max` bytes. Returns `None` if more bytes are needed.
+    pub fn cut(&mut self, max: usize) -> Option<Answer> {
+        if self.bytes.len() > max {
+            let rest = self.bytes.split_off(max);
+            let bytes = std::mem::replace(&mut self.bytes, rest).into();
+            return Some(Answer::Read { bytes, is_last: false });
+        }
+        self.has_ended.then(|| Answer::Read { bytes: std::mem::take(&mut self.bytes).into(), is_last: true })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the chunks of a stream that is written or read in parts of these sizes.
+    fn chunks(size: usize, max: usize, part: usize, by_reader: bool) -> Vec<(Vec<u8>, bool)> {
+        let content: Vec<u8> = (0..=u8::MAX).cycle().take(size).collect();
+        let (mut buffer, mut at, mut chunks) = (ChunkBuffer::default(), 0, Vec::new());
+        loop {
+            if let Some(Answer::Read { bytes, is_last }) = buffer.cut(max) {
+                chunks.push((bytes.to_vec(), is_last));
+                if is_last {
+                    let all: Vec<u8> = chunks.iter().flat_map(|(bytes, _)| bytes.clone()).collect();
+                    assert_eq!(all, content, "{size}, {max}, {part}, {by_reader}");
+                    return chunks;
+                }
+                continue;
+            }
+            let given = &content[at..(at + part).min(size)];
+            if by_reader {
+                let mut reader = given;
+                buffer.read_from(&mut reader, max).unwrap();
+                at += given.len() - reader.len();
+            } else {
+                let added = buffer.add(given, max);
+                at += added;
+                if at == size {
+                    buffer.end();
+                }
+            }
+            assert!(buffer.bytes.len() <= max + 1 && buffer.bytes.capacity() <= (max + 1).max(part * 2));
+        }
+    }
+
+    #[test]
+    fn every_chunk_but_the_last_is_full_and_only_an_empty_stream_has_an_empty_one() {
+        let max = 300_000;
+        for (size, expected) in [
+            (0, vec![0]),
+            (1, vec![1]),
+            (max, vec![max]),
+            (max + 1, vec![max, 1]),
+            (2 * max, vec![max, max]),
+            (3 * max - 1, vec![max, max, max - 1]),
+        ] {
+            for part in [99_991, 1 << 20] {
+                for by_reader in [false, true] {
+                    let chunks = chunks(size, max, part, by_reader);
+                    let sizes: Vec<usize> = chunks.iter().map(|(bytes, _)| bytes.len()).collect();
+                    assert_eq!(sizes, expected, "{size} in parts of {part}, by a reader: {by_reader}");
+                    let lasts = chunks.iter().filter(|(_, is_last)| *is_last).count();
+                    assert_eq!((lasts, chunks.last().unwrap().1), (1, true));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn chunks_may_become_smaller() {
+        let mut buffer = ChunkBuffer::default();
+        assert_eq!(buffer.add(&[7; 10], 8), 9);
+        buffer.end();
+        let mut sizes = Vec::new();
+        while let Some(Answer::Read { bytes, is_last }) = buffer.cut(4) {
+            sizes.push(bytes.len());
+            if is_last {
+                break;
+            }
+        }
+        assert_eq!(sizes, [4, 4, 1]);
+    }
+}

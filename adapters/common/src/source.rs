@@ -1,0 +1,278 @@
+//! Content that is sent: one blob, or a tree.
+
+use std::fs::File;
+use std::io::{self, Cursor, Read};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use oci_proto::server::{Content as _, Memory};
+use oci_proto::{Algorithm, Descriptor, Hasher, MediaType};
+
+/// The content of a blob, which can be read from any position, several times.
+///
+/// An upload that resumes, or begins again, opens the content again. Bytes in memory are sources, and so are
+/// files as [`FileSource`]. The methods block: an asynchronous client calls them on blocking threads.
+pub trait BlobSource: Send + Sync {
+    /// Returns a reader of these bytes of the content.
+    ///
+    /// The client reads at most as many bytes as the range has. If the content ends before, so does the reader;
+    /// the upload then fails.
+    ///
+    /// # Errors
+    /// Returns an error if the content cannot be opened. It should name the content, for example by its path.
+    fn open(&self, range: Range<u64>) -> io::Result<Box<dyn Read + Send>>;
+}
+
+/// The documents and blobs of a tree, for example an image layout on disk.
+///
+/// The client verifies everything that it sends. The methods block, as those of [`BlobSource`].
+pub trait TreeSource: Send + Sync {
+    /// Returns the bytes of a manifest or an index.
+    ///
+    /// # Errors
+    /// Returns an error that names the document if it is missing or cannot be read.
+    fn document(&self, descriptor: &Descriptor) -> io::Result<Bytes>;
+
+    /// Returns the source of a blob. Only the digest and the size of the descriptor are certain to be those in
+    /// the document that refers to the blob; the media type may be generic.
+    ///
+    /// # Errors
+    /// Returns an error that names the blob if it is missing.
+    fn blob(&self, descriptor: &Descriptor) -> io::Result<Box<dyn BlobSource>>;
+}
+
+impl<S: BlobSource + ?Sized> BlobSource for Box<S> {
+    fn open(&self, range: Range<u64>) -> io::Result<Box<dyn Read + Send>> {
+        (**self).open(range)
+    }
+}
+
+impl<S: BlobSource + ?Sized> BlobSource for Arc<S> {
+    fn open(&self, range: Range<u64>) -> io::Result<Box<dyn Read + Send>> {
+        (**self).open(range)
+    }
+}
+
+impl<T: TreeSource + ?Sized> TreeSource for Arc<T> {
+    fn document(&self, descriptor: &Descriptor) -> io::Result<Bytes> {
+        (**self).document(descriptor)
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> io::Result<Box<dyn BlobSource>> {
+        (**self).blob(descriptor)
+    }
+}
+
+impl BlobSource for Bytes {
+    fn open(&self, range: Range<u64>) -> io::Result<Box<dyn Read + Send>> {
+        Ok(part(self.clone(), range))
+    }
+}
+
+impl BlobSource for Arc<[u8]> {
+    fn open(&self, range: Range<u64>) -> io::Result<Box<dyn Read + Send>> {
+        Ok(part(self.clone(), range))
+    }
+}
+
+impl BlobSource for &'static [u8] {
+    fn open(&self, range: Range<u64>) -> io::Result<Box<dyn Read + Send>> {
+        Ok(part(*self, range))
+    }
+}
+
+fn part(content: impl AsRef<[u8]> + Send + 'static, range: Range<u64>) -> Box<dyn Read + Send> {
+    let mut content = Cursor::new(content);
+    content.set_position(range.start);
+    Box::new(content.take(range.end.saturating_sub(range.start)))
+}
+
+/// Sends what was added to a registry in memory.
+impl TreeSource for Memory {
+    fn document(&self, descriptor: &Descriptor) -> io::Result<Bytes> {
+        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("{} is missing", descriptor.digest));
+        self.bytes(&descriptor.digest).ok_or_else(missing)
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> io::Result<Box<dyn BlobSource>> {
+        Ok(Box::new(self.document(descriptor)?))
+    }
+}
+
+/// A file as the content of a blob.
+///
+/// Reads state their position, so that several of them, also at other positions of the same handle, are
+/// independent. The file must not change while it is sent: if it does, the upload fails.
+#[derive(Clone, Debug)]
+pub struct FileSource(Arc<Opened>);
+
+#[derive(Debug)]
+struct Opened {
+    file: File,
+    path: PathBuf,
+}
+
+impl FileSource {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// Returns an error with the path if the file cannot be opened, or is a directory.
+    pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref();
+        let opened = Self::of(File::open(path).map_err(|error| named(path, &error))?, path);
+        if opened.metadata()?.is_dir() {
+            let error = io::Error::new(io::ErrorKind::IsADirectory, "it is a directory, not a file");
+            return Err(named(path, &error));
+        }
+        Ok(opened)
+    }
+
+    /// Takes an open file. Errors name it by `path`.
+    pub fn of(file: File, path: impl Into<PathBuf>) -> Self {
+        Self(Arc::new(Opened { file, path: path.into() }))
+    }
+
+    /// Reads the whole file, and returns its descriptor.
+    ///
+    /// # Errors
+    /// Returns an error with the path if the file cannot be read.
+    pub fn describe(&self, media_type: MediaType, algorithm: Algorithm) -> io::Result<Descriptor> {
+        let mut reader = FileReader { opened: self.0.clone(), position: 0, end: u64::MAX };
+        let mut hasher = Hasher::new(algorithm);
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok(Descriptor::new(media_type, hasher.finish(), reader.position)),
+                Ok(read) => hasher.update(&buffer[..read]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The current size of the file in bytes.
+    ///
+    /// # Errors
+    /// Returns an error with the path if the system does not state it.
+    pub fn size(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn metadata(&self) -> io::Result<std::fs::Metadata> {
+        self.0.file.metadata().map_err(|error| named(&self.0.path, &error))
+    }
+}
+
+impl BlobSource for FileSource {
+    fn open(&self, range: Range<u64>) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(FileReader { opened: self.0.clone(), position: range.start, end: range.end }))
+    }
+}
+
+struct FileReader {
+    opened: Arc<Opened>,
+    position: u64,
+    end: u64,
+}
+
+impl Read for FileReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end.saturating_sub(self.position)).unwrap_or(usize::MAX);
+        let length = buffer.len().min(left);
+        let read = read_at(&self.opened.file, &mut buffer[..length], self.position)
+            .map_err(|error| named(&self.opened.path, &error))?;
+        self.position += read as u64;
+        Ok(read)
+    }
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buffer, position)
+}
+
+/// Moves the cursor of the handle, but reads at the given position all the same.
+#[cfg(windows)]
+fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, buffer, position)
+}
+
+#[cfg(not(any(unix, windows)))]
+fn read_at(_: &File, _: &mut [u8], _: u64) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Adds the path of a file to an error.
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(source: &dyn BlobSource, range: Range<u64>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        source.open(range).unwrap().read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn every_source_is_read_from_any_position_up_to_the_end_of_the_range() {
+        const CONTENT: &[u8] = b"0123456789";
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("content");
+        std::fs::write(&path, CONTENT).unwrap();
+        let file = FileSource::open(&path).unwrap();
+        let sources: [(&str, &dyn BlobSource); 5] = [
+            ("Bytes", &Bytes::from_static(CONTENT)),
+            ("Arc<[u8]>", &Arc::<[u8]>::from(CONTENT)),
+            ("a static slice", &CONTENT),
+            ("a file", &file),
+            ("a shared source", &Arc::new(file.clone())),
+        ];
+        for (name, source) in sources {
+            for (range, expected) in [
+                (0..10, "0123456789"),
+                (3..7, "3456"),
+                (10..10, ""),
+                // The content is shorter than its descriptor says.
+                (8..20, "89"),
+                (15..20, ""),
+            ] {
+                assert_eq!(read(source, range.clone()), expected.as_bytes(), "{name}: {range:?}");
+            }
+        }
+        assert_eq!(file.size().unwrap(), 10);
+        let described = file.describe(MediaType::OCTET_STREAM, Algorithm::Sha512).unwrap();
+        assert_eq!(described.digest, oci_proto::Digest::of(Algorithm::Sha512, CONTENT));
+        assert_eq!(described.size, 10);
+    }
+
+    #[test]
+    fn readers_of_one_file_are_independent() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("content");
+        std::fs::write(&path, b"0123456789").unwrap();
+        let file = FileSource::open(&path).unwrap();
+        let mut readers = [file.open(0..10).unwrap(), file.open(5..10).unwrap()];
+        let mut buffer = [0; 2];
+        let mut taken = Vec::new();
+        for reader in [0, 1, 0, 1] {
+            readers[reader].read_exact(&mut buffer).unwrap();
+            taken.extend_from_slice(&buffer);
+        }
+        assert_eq!(taken, b"01562378");
+    }
+
+    #[test]
+    fn errors_of_files_have_the_path() {
+        let directory = tempfile::tempdir().unwrap();
+        for path in [directory.path().join("none"), directory.path().to_owned()] {
+            let error = FileSource::open(&path).unwrap_err();
+            assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+        }
+    }
+}
