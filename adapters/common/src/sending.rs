@@ -1,6 +1,7 @@
 //! What both clients do to send content, apart from I/O. For authors of clients.
 
 use std::io::{self, Read, Take};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use oci_proto::{Answer, Descriptor, Digest, MediaType, Source};
@@ -9,9 +10,16 @@ use crate::progress::{ProgressHook, UploadProgress};
 use crate::source::{BlobSource, TreeSource};
 
 /// A tree of one blob.
-pub struct OneBlob<S>(pub S);
+pub struct OneBlob(Arc<dyn BlobSource>);
 
-impl<S: BlobSource + Clone + 'static> TreeSource for OneBlob<S> {
+impl OneBlob {
+    /// Creates the tree, whose only blob has this source, whatever its descriptor.
+    pub fn new(source: impl BlobSource + 'static) -> Self {
+        Self(Arc::new(source))
+    }
+}
+
+impl TreeSource for OneBlob {
     fn document(&self, descriptor: &Descriptor) -> io::Result<Bytes> {
         Err(io::Error::new(io::ErrorKind::NotFound, format!("{} is missing", descriptor.digest)))
     }
@@ -97,9 +105,9 @@ pub struct ChunkBuffer {
 impl ChunkBuffer {
     const FIRST: usize = 64 << 10;
 
-    /// The number of bytes that may be added for chunks of at most `max` bytes.
+    /// The number of bytes that may be added for chunks of at most `max` bytes; none if that is 0.
     pub fn room(&self, max: usize) -> usize {
-        if self.has_ended { 0 } else { max.saturating_add(1).saturating_sub(self.bytes.len()) }
+        if self.has_ended || max == 0 { 0 } else { max.saturating_add(1).saturating_sub(self.bytes.len()) }
     }
 
     /// Adds as many of these bytes as there is room for. Returns their number.

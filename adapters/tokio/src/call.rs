@@ -2,13 +2,14 @@
 
 use std::future::poll_fn;
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 
 use oci_proto::{Answer, Error, Event, Fault, FaultKind, OpId, QueryId, Session};
 use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 
 use crate::driver::Shared;
 use crate::mailbox::{FULL, Mailbox, Message};
@@ -59,6 +60,20 @@ impl Call {
     /// Returns the next message. Pends forever after the last event.
     pub(crate) async fn message(&mut self) -> Message {
         poll_fn(|cx| self.poll_message(cx)).await
+    }
+
+    /// The same, for a call whose exchanges run in tasks. Resumes a panic of a task, which comes from the user's
+    /// code.
+    pub(crate) async fn message_beside(&mut self, tasks: &mut JoinSet<()>) -> Message {
+        poll_fn(|cx| {
+            while let Poll::Ready(Some(ended)) = tasks.poll_join_next(cx) {
+                if let Some(panic) = ended.err().and_then(|ended| ended.try_into_panic().ok()) {
+                    resume_unwind(panic);
+                }
+            }
+            self.poll_message(cx)
+        })
+        .await
     }
 
     /// Returns the next event of an operation without a sink. Pends forever after the last event.
@@ -177,7 +192,7 @@ impl Call {
 
     /// Fails the operation for a question that its call cannot answer.
     pub(crate) fn decline(&self, query: QueryId) {
-        let fault = Fault::new(FaultKind::Unsupported, "this call cannot store content");
+        let fault = Fault::new(FaultKind::Unsupported, "this call has no such content");
         self.answer(query, Answer::Failed(fault));
     }
 

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use http::HeaderValue;
 use oci_proto::{
     Answer, Descriptor, Error, Event, FaultKind, Finding, Manifest, Platform, Question, Reference, Session,
-    StoreContent, WalkOptions,
+    StoreContent, Stored, WalkOptions,
 };
-use oci_proto_common::{BuildError, Parts, Settings};
-use tokio::io::AsyncWrite;
+use oci_proto_common::{BlobSource, BuildError, OneBlob, Parts, Settings, StreamOptions, UploadOptions};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use crate::blob::{BlobReader, collect, write};
@@ -20,6 +20,7 @@ use crate::driver::{Shared, State};
 use crate::erased::erase;
 use crate::fault::Classify;
 use crate::mailbox::Message;
+use crate::stream::{self, BlobWriter};
 use crate::transfer::TransferContext;
 use crate::transport::{HyperTransport, Transport};
 use crate::walk::Walk;
@@ -305,6 +306,91 @@ impl Client {
     ) -> Result<Bytes, Error> {
         let call = Call::start(self.shared.clone(), |session| session.described_blob(reference, descriptor));
         collect(call, Some(descriptor.size), limit).await
+    }
+
+    /// Uploads a blob to the repository of `reference`. Returns how it came to be there.
+    ///
+    /// Nothing is sent if the repository has the blob, or if the registry mounts it from the repository in
+    /// `options`. The source is read on blocking threads and verified while it is sent: content that does not
+    /// match the descriptor is never stored. An interrupted upload resumes where the registry says.
+    ///
+    /// ```no_run
+    /// # async fn example(client: oci_proto_tokio::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use oci_proto_tokio::oci_proto::{Algorithm, MediaType, Stored};
+    /// use oci_proto_tokio::{FileSource, UploadOptions};
+    ///
+    /// let file = FileSource::open("layer.tar")?;
+    /// let descriptor = file.describe(MediaType::OCTET_STREAM, Algorithm::Sha256)?;
+    /// let repository = "registry.example/app".parse()?;
+    /// match client.upload(&repository, &descriptor, file, UploadOptions::default()).await? {
+    ///     Stored::Existing => println!("the registry has {} already", descriptor.digest),
+    ///     _ => println!("stored {}", descriptor.digest),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error if the registry refuses the blob, violates the protocol, or cannot be reached. If the
+    /// source cannot be read or is not what the descriptor says, the error is a [`FaultKind::Storage`] that
+    /// names the digest.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the upload, also at the registry if the client lives on. A read of the source
+    /// that is in progress ends later.
+    pub async fn upload(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        source: impl BlobSource + 'static,
+        options: UploadOptions,
+    ) -> Result<Stored, Error> {
+        let begin = |session: &mut Session| session.upload(reference, descriptor, options.mount.as_ref());
+        let call = Call::start(self.shared.clone(), begin);
+        crate::upload::upload(call, Arc::new(OneBlob::new(source)), options.progress).await
+    }
+
+    /// Uploads everything that `reader` returns, as one blob, to the repository of `reference`. Returns its
+    /// descriptor, whose media type is `application/octet-stream`.
+    ///
+    /// The bytes are hashed while they are sent, in chunks of
+    /// [`Limits::chunk_bytes`](oci_proto::Limits::chunk_bytes) or as much as the registry demands. One chunk is
+    /// held until the registry has acknowledged it, and the next one is read meanwhile.
+    ///
+    /// ```no_run
+    /// # async fn example(client: oci_proto_tokio::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use oci_proto_tokio::StreamOptions;
+    ///
+    /// let repository = "registry.example/app".parse()?;
+    /// let blob = client.upload_stream(&repository, tokio::io::empty(), StreamOptions::default()).await?;
+    /// println!("{} has {} bytes", blob.digest, blob.size);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error if the reader fails, as a [`FaultKind::Storage`], or if the registry refuses the blob,
+    /// violates the protocol, has lost bytes that it had acknowledged, or cannot be reached.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the upload, also at the registry if the client lives on. Bytes that were read
+    /// are lost.
+    pub async fn upload_stream(
+        &self,
+        reference: &Reference,
+        reader: impl AsyncRead,
+        options: StreamOptions,
+    ) -> Result<Descriptor, Error> {
+        let begin = |session: &mut Session| session.upload_stream(reference, options.algorithm);
+        stream::upload(Call::start(self.shared.clone(), begin), reader, options.progress).await
+    }
+
+    /// Returns a writer of a blob in the repository of `reference`. The blob exists once the writer is
+    /// [finished](BlobWriter::finish).
+    pub fn blob_writer(&self, reference: &Reference, options: StreamOptions) -> BlobWriter {
+        let (reference, algorithm) = (reference.clone(), options.algorithm);
+        let begin = move |session: &mut Session| session.upload_stream(&reference, algorithm);
+        BlobWriter::new(Call::later(self.shared.clone(), begin), options.progress)
     }
 
     /// Returns the number of HTTP requests that this client and its clones have sent.

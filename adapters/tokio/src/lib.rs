@@ -1,5 +1,5 @@
-//! Drives [`oci_proto`] on tokio: resolves references, reads manifests, walks index trees and fetches
-//! verified blobs from OCI registries.
+//! Drives [`oci_proto`] on tokio: resolves references, reads manifests, walks index trees, fetches verified blobs
+//! from OCI registries, and uploads blobs.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -29,7 +29,8 @@
 //! # Requests in flight
 //! If the body of a response goes to a writer or a reader, the call itself drives the request. A
 //! [`BlobReader`] that is not read, or a [`Client::blob_to`] future that is not polled, therefore occupies
-//! one of the requests that [`Limits`](oci_proto::Limits) allow. Spawned tasks drive all other requests.
+//! one of the requests that [`Limits`](oci_proto::Limits) allow. Spawned tasks drive all other requests. An
+//! upload that is dropped is cancelled at the registry by a task, too.
 //!
 //! # Settings
 //! [`Settings`] configures credentials, proxies, root certificates, timeouts and hooks.
@@ -43,7 +44,7 @@
 //! [`FaultKind::Unsupported`](oci_proto::FaultKind::Unsupported).
 //!
 //! # Features
-//! - `pull`: pulls whole trees into image layouts on disk.
+//! - `pull`: pulls whole trees into image layouts on disk, and lets uploads read from layouts.
 //! - `server`: serves the read-only registry of [`oci_proto`]; with `layout`, from an image layout on disk.
 //! - `oci-spec`: converts a [`Manifest`](oci_proto::Manifest) to the typed documents of the `oci-spec` crate.
 
@@ -60,14 +61,19 @@ mod payload;
 mod pull;
 #[cfg(feature = "server")]
 pub mod server;
+mod stream;
 mod timer;
 mod transfer;
 mod transport;
+mod upload;
 mod walk;
 
 pub use oci_proto;
 #[doc(inline)]
-pub use oci_proto_common::{BuildError, Settings};
+pub use oci_proto_common::{
+    BlobSource, BuildError, FileSource, ProgressHook, Settings, StreamOptions, TreeSource, UploadOptions,
+    UploadProgress,
+};
 pub use oci_proto_credentials as credentials;
 #[cfg(feature = "pull")]
 pub use oci_proto_layout as layout;
@@ -76,5 +82,6 @@ pub use blob::BlobReader;
 pub use client::Client;
 pub use fault::BoxError;
 pub use payload::Body;
+pub use stream::BlobWriter;
 pub use transport::{HyperTransport, Responding, Transport};
 pub use walk::Walk;

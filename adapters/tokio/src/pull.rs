@@ -57,7 +57,7 @@ async fn drive(mut call: Call, layout: Arc<Layout>, name: Option<RefName>) -> Re
     let mut tasks = JoinSet::new();
     let mut root = None;
     loop {
-        match next(&mut call, &mut tasks).await {
+        match call.message_beside(&mut tasks).await {
             Message::Exchange(transfer) => {
                 let guard = call.shared().guard(transfer.id());
                 tasks.spawn(run(transfer, Arc::downgrade(&layout), Arc::new(guard)));
@@ -81,19 +81,6 @@ async fn drive(mut call: Call, layout: Arc<Layout>, name: Option<RefName>) -> Re
             Message::Event(_) => {}
         }
     }
-}
-
-/// Returns the call's next message. Resumes a panic of a task, which comes from the user's code.
-async fn next(call: &mut Call, tasks: &mut JoinSet<()>) -> Message {
-    poll_fn(|cx| {
-        while let Poll::Ready(Some(ended)) = tasks.poll_join_next(cx) {
-            if let Some(panic) = ended.err().and_then(|ended| ended.try_into_panic().ok()) {
-                resume_unwind(panic);
-            }
-        }
-        call.poll_message(cx)
-    })
-    .await
 }
 
 /// The number of bytes that are written at a time. Switching to another thread costs as much as writing a

@@ -318,10 +318,7 @@ impl Transfer {
             }
         }
     }
-}
 
-#[cfg_attr(not(test), expect(dead_code, reason = "no operation sends content from a source yet"))]
-impl Transfer {
     /// Returns the source of the payload.
     pub(crate) fn source(&self) -> Option<&Source> {
         self.source.as_ref()
@@ -329,10 +326,10 @@ impl Transfer {
 
     /// Supplies the next chunk of the source, after [`Progress::NeedsData`]. Invalid content fails the
     /// exchange.
-    pub(crate) fn supply(&mut self, chunk: Bytes) {
+    pub(crate) fn supply(&mut self, chunk: &Bytes) {
         let Some(Upload { sending: Some(sending), sender, last }) = &mut self.upload else { return };
         self.timer.renew();
-        match sending.push(&chunk) {
+        match sending.push(chunk) {
             Ok(payload) if payload.is_empty() => {}
             // The request must not be completed before the source has ended.
             Ok(payload) if sending.sent() == sending.length() => *last = chunk.slice(payload),

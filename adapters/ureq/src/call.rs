@@ -35,9 +35,7 @@ impl Call {
     /// Waits for the next event of an operation that has no sink and stores nothing. Must not be called after
     /// the last event.
     pub(crate) fn event(&self) -> Event {
-        self.event_or(|_| {
-            Answer::Failed(Fault::new(FaultKind::Unsupported, "this call cannot store content"))
-        })
+        self.event_or(|_| cannot_answer())
     }
 
     /// Like [`event`](Self::event), for an operation whose questions `answer` answers.
@@ -78,9 +76,18 @@ impl Call {
         self.shared().lock().answer(self.shared().now(), query, answer);
     }
 
+    /// Fails the operation for a question that its call cannot answer.
+    pub(crate) fn decline(&self, query: QueryId) {
+        self.answer(query, cannot_answer());
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.driver.0
     }
+}
+
+fn cannot_answer() -> Answer {
+    Answer::Failed(Fault::new(FaultKind::Unsupported, "this call has no such content"))
 }
 
 impl Drop for Call {

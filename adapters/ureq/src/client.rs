@@ -1,7 +1,7 @@
 //! The client, with a method for each operation.
 
 use std::fmt;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,14 +9,16 @@ use bytes::Bytes;
 use http::HeaderValue;
 use oci_proto::{
     Answer, Descriptor, Error, Event, Fault, FaultKind, Finding, Manifest, OpId, Platform, Question,
-    Reference, Session, StoreContent, WalkOptions,
+    Reference, Session, StoreContent, Stored, WalkOptions,
 };
-use oci_proto_common::{BuildError, Settings};
+use oci_proto_common::{BlobSource, BuildError, OneBlob, Settings, StreamOptions, UploadOptions};
 
 use crate::blob::{self, BlobReader};
 use crate::call::{Call, Later};
 use crate::driver::{Driver, Shared};
+use crate::stream::{self, BlobWriter};
 use crate::transport::Transport;
+use crate::upload;
 use crate::walk::Walk;
 
 /// The User-Agent, unless the settings contain a session configuration.
@@ -26,7 +28,7 @@ const USER_AGENT: HeaderValue =
 /// A client of OCI registries.
 ///
 /// A client is cheap to clone, and clones share all state. Calls may run on several threads at the same time.
-/// When the last clone, [`Walk`] and [`BlobReader`] are dropped, the client's threads end and its connections
+/// When the last clone, [`Walk`], [`BlobReader`] and [`BlobWriter`] are dropped, the client's threads end and its connections
 /// are closed.
 #[derive(Clone)]
 pub struct Client {
@@ -231,6 +233,82 @@ impl Client {
     ) -> Result<Bytes, Error> {
         let call = self.call(|session| session.described_blob(reference, descriptor));
         blob::collect(call, Some(descriptor.size), limit)
+    }
+
+    /// Uploads a blob to the repository of `reference`. Returns how it came to be there.
+    ///
+    /// Nothing is sent if the repository has the blob, or if the registry mounts it from the repository in
+    /// `options`. The source is verified while it is sent: content that does not match the descriptor is never
+    /// stored. An interrupted upload resumes where the registry says.
+    ///
+    /// ```no_run
+    /// use oci_proto_ureq::oci_proto::{Algorithm, MediaType, Stored};
+    /// use oci_proto_ureq::{Client, FileSource, UploadOptions};
+    ///
+    /// let client = Client::new()?;
+    /// let file = FileSource::open("layer.tar")?;
+    /// let descriptor = file.describe(MediaType::OCTET_STREAM, Algorithm::Sha256)?;
+    /// let repository = "registry.example/app".parse()?;
+    /// match client.upload(&repository, &descriptor, file, UploadOptions::default())? {
+    ///     Stored::Existing => println!("the registry has {} already", descriptor.digest),
+    ///     _ => println!("stored {}", descriptor.digest),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error if the registry refuses the blob, violates the protocol, or cannot be reached. If the
+    /// source cannot be read or is not what the descriptor says, the error is a [`FaultKind::Storage`] that
+    /// names the digest. A failed upload is cancelled at the registry if the client lives on.
+    pub fn upload(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        source: impl BlobSource + 'static,
+        options: UploadOptions,
+    ) -> Result<Stored, Error> {
+        let UploadOptions { mount, progress, .. } = options;
+        let call = self.call(|session| session.upload(reference, descriptor, mount.as_ref()));
+        upload::upload(&call, &OneBlob::new(source), &progress)
+    }
+
+    /// Uploads everything that `reader` returns, as one blob, to the repository of `reference`. Returns its
+    /// descriptor, whose media type is `application/octet-stream`.
+    ///
+    /// The bytes are hashed and sent in chunks of [`Limits::chunk_bytes`](oci_proto::Limits::chunk_bytes) or as
+    /// much as the registry demands. One chunk is held until the registry has acknowledged it. The calling thread
+    /// reads and sends in turn. [`Settings::timeout`] does not interrupt a read.
+    ///
+    /// ```no_run
+    /// use oci_proto_ureq::{Client, StreamOptions};
+    ///
+    /// let repository = "registry.example/app".parse()?;
+    /// let blob = Client::new()?.upload_stream(&repository, std::io::stdin(), StreamOptions::default())?;
+    /// println!("{} has {} bytes", blob.digest, blob.size);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error if the reader fails, as a [`FaultKind::Storage`], or if the registry refuses the blob,
+    /// violates the protocol, has lost bytes that it had acknowledged, or cannot be reached. A failed upload is
+    /// cancelled at the registry if the client lives on.
+    pub fn upload_stream(
+        &self,
+        reference: &Reference,
+        reader: impl Read,
+        options: StreamOptions,
+    ) -> Result<Descriptor, Error> {
+        let StreamOptions { algorithm, progress, .. } = options;
+        let call = self.call(|session| session.upload_stream(reference, algorithm));
+        stream::upload(call, reader, progress)
+    }
+
+    /// Returns a writer of a blob in the repository of `reference`. The blob exists once the writer is
+    /// [finished](BlobWriter::finish).
+    pub fn blob_writer(&self, reference: &Reference, options: StreamOptions) -> BlobWriter {
+        let StreamOptions { algorithm, progress, .. } = options;
+        let reference = reference.clone();
+        BlobWriter::new(self.later(move |session| session.upload_stream(&reference, algorithm)), progress)
     }
 
     /// Returns the number of HTTP requests that this client and its clones have sent.

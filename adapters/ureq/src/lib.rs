@@ -19,8 +19,9 @@
 //! # Threads
 //! A call that needs one request at a time sends it from the calling thread. If a walk sends several requests
 //! at once, they run on a thread pool. The client starts its threads when they are first needed, up to
-//! [`Limits::in_flight`](oci_proto::Limits::in_flight). They end when the last clone, [`Walk`] and
-//! [`BlobReader`] of the client are dropped.
+//! [`Limits::in_flight`](oci_proto::Limits::in_flight). They end when the last clone, [`Walk`],
+//! [`BlobReader`] and [`BlobWriter`] of the client are dropped. An upload that fails or is dropped is cancelled at the
+//! registry by one of them.
 //!
 //! # Settings
 //! [`Settings`] configures credentials, proxies, root certificates, timeouts and hooks.
@@ -33,7 +34,7 @@
 //! `ureq` and `ureq_proto` if logs are stored.
 //!
 //! # Features
-//! - `pull`: pulls whole trees into image layouts on disk.
+//! - `pull`: pulls whole trees into image layouts on disk, and lets uploads read from layouts.
 //! - `oci-spec`: converts a [`Manifest`](oci_proto::Manifest) to the typed documents of the `oci-spec` crate.
 
 mod blob;
@@ -50,20 +51,26 @@ mod proxy;
 mod pull;
 mod reach;
 mod state;
+mod stream;
 mod tcp;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod transport;
+mod upload;
 mod walk;
 
 pub use oci_proto;
 #[doc(inline)]
-pub use oci_proto_common::{BuildError, Settings};
+pub use oci_proto_common::{
+    BlobSource, BuildError, FileSource, ProgressHook, Settings, StreamOptions, TreeSource, UploadOptions,
+    UploadProgress,
+};
 pub use oci_proto_credentials as credentials;
 #[cfg(feature = "pull")]
 pub use oci_proto_layout as layout;
 
 pub use blob::BlobReader;
 pub use client::Client;
+pub use stream::BlobWriter;
 pub use walk::Walk;

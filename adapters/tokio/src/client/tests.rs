@@ -58,7 +58,7 @@ async fn put<I: Iterator<Item = Bytes>>(
                     let Some((transfer, source, guard)) = &mut carried else { return Poll::Pending };
                     match std::task::ready!(transfer.poll(cx)) {
                         Progress::NeedsData => match source.next() {
-                            Some(chunk) => transfer.supply(chunk),
+                            Some(chunk) => transfer.supply(&chunk),
                             None => transfer.end(),
                         },
                         Progress::Chunk(_) => panic!("a PUT has no sink"),
