@@ -45,7 +45,7 @@ pub use error::BuildError;
 pub use hooks::Hooks;
 pub use login::{end_look_ups, look_up};
 pub use no_proxy::NoProxy;
-pub use progress::{ProgressHook, StreamOptions, UploadOptions, UploadProgress};
+pub use progress::{ProgressHook, StreamOptions, TransferOptions, UploadOptions, UploadProgress};
 pub use proxy::Proxies;
 pub use roots::Roots;
 pub use sending::{ChunkBuffer, OneBlob, PayloadSource, SentCounter};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use oci_proto::{Algorithm, Descriptor, Digest, Event, Repository, Stored};
+use oci_proto::{Algorithm, Descriptor, Digest, Event, PushOptions, Repository, Stored};
 
 /// The options of an upload of a blob.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +63,32 @@ impl StreamOptions {
     }
 }
 
+/// The options of a push or a copy of a tree.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+#[must_use]
+pub struct TransferOptions {
+    /// What is sent, and under which names.
+    pub push: PushOptions,
+    /// The hook for progress.
+    pub progress: ProgressHook,
+}
+
+impl TransferOptions {
+    /// Sets a hook for progress. The transfer waits for it, so it should return quickly. The threads that send
+    /// call it, also several at the same time.
+    pub fn on_progress(mut self, hook: impl Fn(UploadProgress<'_>) + Send + Sync + 'static) -> Self {
+        self.progress = ProgressHook(Arc::new(hook));
+        self
+    }
+}
+
+impl From<PushOptions> for TransferOptions {
+    fn from(push: PushOptions) -> Self {
+        Self { push, progress: ProgressHook::default() }
+    }
+}
+
 /// An event in the upload of a blob.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -73,8 +99,10 @@ pub enum UploadProgress<'a> {
     /// The registry has acknowledged the blob up to this position, in bytes. The digest is `None` for a stream
     /// that has not ended. It may decrease if an upload begins again.
     Acknowledged(Option<&'a Digest>, u64),
-    /// The blob is stored.
+    /// The blob or the document is stored.
     Stored(&'a Descriptor, Stored),
+    /// The non-distributable layer is not sent.
+    Skipped(&'a Descriptor),
 }
 
 /// A hook for progress, which does nothing by default.
@@ -94,6 +122,7 @@ impl ProgressHook {
                 self.report(UploadProgress::Acknowledged(digest.as_ref(), *bytes));
             }
             Event::Stored(descriptor, stored) => self.report(UploadProgress::Stored(descriptor, *stored)),
+            Event::Skipped(descriptor) => self.report(UploadProgress::Skipped(descriptor)),
             _ => {}
         }
     }

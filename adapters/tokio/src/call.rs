@@ -180,7 +180,7 @@ impl Call {
     /// Rejects a message that the call does not expect, so that the session does not wait for it.
     pub(crate) fn ignore(&self, message: Message) {
         match message {
-            Message::Event(_) => {}
+            Message::Event(_) | Message::Abort(_) => {}
             Message::Ask(query, _) => self.decline(query),
             Message::Exchange(mut transfer) => {
                 let fault = Fault::new(FaultKind::Unsupported, "this call has no sink and no source");

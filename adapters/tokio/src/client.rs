@@ -8,9 +8,12 @@ use bytes::Bytes;
 use http::HeaderValue;
 use oci_proto::{
     Answer, Descriptor, Error, Event, FaultKind, Finding, Manifest, Platform, Question, Reference, Session,
-    StoreContent, Stored, WalkOptions,
+    StoreContent, Stored, Tag, WalkOptions,
 };
-use oci_proto_common::{BlobSource, BuildError, OneBlob, Parts, Settings, StreamOptions, UploadOptions};
+use oci_proto_common::{
+    BlobSource, BuildError, OneBlob, Parts, ProgressHook, Settings, StreamOptions, TransferOptions,
+    TreeSource, UploadOptions,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
@@ -347,7 +350,120 @@ impl Client {
     ) -> Result<Stored, Error> {
         let begin = |session: &mut Session| session.upload(reference, descriptor, options.mount.as_ref());
         let call = Call::start(self.shared.clone(), begin);
-        crate::upload::upload(call, Arc::new(OneBlob::new(source)), options.progress).await
+        let sent = crate::upload::send(call, Some(Arc::new(OneBlob::new(source))), options.progress).await?;
+        let (_, stored) = sent.last.expect("a session stores content before it is done");
+        Ok(stored)
+    }
+
+    /// Pushes everything under `root` to the repository of `reference`, and names the root with its tag, if it has
+    /// one.
+    ///
+    /// Nothing that the repository has is sent again. The tree is read on blocking threads and verified while it is
+    /// sent. A document is stored after everything that it refers to, and the root last, so a push that fails leaves
+    /// nothing that refers to missing content.
+    ///
+    /// ```no_run
+    /// # async fn example(client: oci_proto_tokio::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use oci_proto_tokio::TransferOptions;
+    /// use oci_proto_tokio::oci_proto::server::Memory;
+    ///
+    /// let (tree, root) = Memory::sample();
+    /// client.push(&root, &"registry.example/app:1.0".parse()?, tree, TransferOptions::default()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error if content is missing in the tree or is not what its descriptor says, if the registry refuses
+    /// the content, violates the protocol, or cannot be reached, or if `reference` has another digest than the root.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the push, and its uploads at the registry if the client lives on. The next push
+    /// sends only what is missing.
+    pub async fn push(
+        &self,
+        root: &Descriptor,
+        reference: &Reference,
+        tree: impl TreeSource + 'static,
+        options: TransferOptions,
+    ) -> Result<(), Error> {
+        let TransferOptions { push, progress, .. } = options;
+        let call = Call::start(self.shared.clone(), |session| session.push(root, reference, push));
+        crate::upload::send(call, Some(Arc::new(tree)), progress).await.map(drop)
+    }
+
+    /// Copies everything under `from` to the repository of `to`, and names the root with its tag, if it has one.
+    /// Returns the root's descriptor.
+    ///
+    /// Within a registry, blobs are mounted. Between registries they are streamed, with flat memory; nothing is stored
+    /// on this machine. Nothing that the destination has is sent again.
+    ///
+    /// ```no_run
+    /// # async fn example(client: oci_proto_tokio::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use oci_proto_tokio::TransferOptions;
+    ///
+    /// let (from, to) = ("docker.io/library/alpine:3.20".parse()?, "registry.example/alpine:3.20".parse()?);
+    /// let root = client.copy(&from, &to, TransferOptions::default()).await?;
+    /// println!("copied {}", root.digest);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error if content under `from` is missing or invalid, if a registry refuses a request, violates the
+    /// protocol, or cannot be reached, or if `to` has another digest than the root.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the copy, and its uploads at the registry if the client lives on. The next copy
+    /// sends only what is missing.
+    pub async fn copy(
+        &self,
+        from: &Reference,
+        to: &Reference,
+        options: TransferOptions,
+    ) -> Result<Descriptor, Error> {
+        let TransferOptions { push, progress, .. } = options;
+        let call = Call::start(self.shared.clone(), |session| session.copy(from, to, push));
+        let sent = crate::upload::send(call, None, progress).await?;
+        Ok(sent.root.expect("a session resolves before it is done"))
+    }
+
+    /// Pushes one document to the repository of `reference`, under its tag and under `tags`, or under its digest
+    /// alone. Returns its descriptor, and whether it was sent.
+    ///
+    /// Registries refuse a document if they lack what it refers to. A tag that names the document already is not set
+    /// again. If the document has a subject and the registry does not list referrers, it is added to the index of the
+    /// subject's referrers.
+    ///
+    /// # Errors
+    /// See [`push`](Self::push).
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the operation. The document may be stored.
+    pub async fn push_manifest(
+        &self,
+        reference: &Reference,
+        manifest: &Manifest,
+        tags: Vec<Tag>,
+    ) -> Result<(Descriptor, Stored), Error> {
+        let begin = |session: &mut Session| session.push_manifest(reference, manifest.clone(), tags);
+        let sent =
+            crate::upload::send(Call::start(self.shared.clone(), begin), None, ProgressHook::default());
+        Ok(sent.await?.last.expect("a session stores content before it is done"))
+    }
+
+    /// Sets tags for the document that `reference` names, in the same repository. Returns its descriptor.
+    ///
+    /// # Errors
+    /// Returns an error if the repository does not have the document, or if the registry refuses a tag, violates the
+    /// protocol, or cannot be reached.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the operation. Some tags may be set.
+    pub async fn tag(&self, reference: &Reference, tags: Vec<Tag>) -> Result<Descriptor, Error> {
+        let call = Call::start(self.shared.clone(), |session| session.tag(reference, tags));
+        let sent = crate::upload::send(call, None, ProgressHook::default()).await?;
+        Ok(sent.root.expect("a session resolves before it is done"))
     }
 
     /// Uploads everything that `reader` returns, as one blob, to the repository of `reference`. Returns its

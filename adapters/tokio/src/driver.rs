@@ -40,6 +40,8 @@ pub(crate) struct State {
     pub(crate) wait: Option<Time>,
     /// The tasks that run exchanges. `None` until the task is spawned and its handle is known.
     tasks: BTreeMap<ExchangeId, Option<AbortHandle>>,
+    /// The operations of the exchanges that calls run.
+    owners: BTreeMap<ExchangeId, OpId>,
     /// The open queries for credentials.
     look_ups: Vec<QueryId>,
     /// The runtime of the latest call.
@@ -52,6 +54,7 @@ struct Effects {
     wake: Vec<Waker>,
     spawn: Vec<Transfer>,
     look_up: Vec<(QueryId, CredentialsQuery)>,
+    dropped: Vec<Message>,
 }
 
 impl Shared {
@@ -116,8 +119,8 @@ impl Shared {
 
 impl State {
     pub(crate) fn new(session: Session) -> Self {
-        let (mailboxes, tasks) = (BTreeMap::new(), BTreeMap::new());
-        Self { session, mailboxes, wait: None, tasks, look_ups: Vec::new(), runtime: None }
+        let (mailboxes, tasks, owners) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { session, mailboxes, wait: None, tasks, owners, look_ups: Vec::new(), runtime: None }
     }
 
     /// Returns the current runtime, or else that of the latest call.
@@ -133,7 +136,8 @@ impl State {
                     let (sink, source) = (exchange.sink(), exchange.source());
                     let op = sink.map(|sink| sink.op).or_else(|| source.map(|source| source.op));
                     let transfer = Transfer::new(exchange, context.clone());
-                    if let Some(mailbox) = op.and_then(|op| self.mailboxes.get_mut(&op)) {
+                    if let Some((op, mailbox)) = op.and_then(|op| Some((op, self.mailboxes.get_mut(&op)?))) {
+                        self.owners.insert(transfer.id(), op);
                         mailbox.put(Message::Exchange(Box::new(transfer)), &mut effects.wake);
                     } else {
                         self.tasks.insert(transfer.id(), None);
@@ -150,9 +154,18 @@ impl State {
                     }
                 }
                 Output::Abort(id) => {
-                    // An exchange that a call runs ends with its operation, and so with the call.
                     if let Some(Some(task)) = self.tasks.remove(&id) {
                         task.abort();
+                    }
+                    // An exchange that a call runs usually ends with its operation, and so with the call.
+                    let owner = self.owners.remove(&id);
+                    if let Some(mailbox) = owner.and_then(|op| self.mailboxes.get_mut(&op)) {
+                        let is_it =
+                            |message: &Message| matches!(message, Message::Exchange(sent) if sent.id() == id);
+                        match mailbox.messages.iter().position(is_it) {
+                            Some(unsent) => effects.dropped.extend(mailbox.messages.remove(unsent)),
+                            None => mailbox.put(Message::Abort(id), &mut effects.wake),
+                        }
                     }
                 }
                 Output::Event(op, event) => self.tell(op, Message::Event(event), effects),
@@ -209,6 +222,7 @@ impl CompletionGuard {
         if let Some(shared) = self.shared.upgrade() {
             shared.step(|state, now| {
                 state.tasks.remove(&self.id);
+                state.owners.remove(&self.id);
                 tell(state, now);
             });
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
-use oci_proto::{Event, QueryId, Question};
+use oci_proto::{Event, ExchangeId, QueryId, Question};
 
 use crate::transfer::Transfer;
 
@@ -29,6 +29,8 @@ pub(crate) enum Message {
     Ask(QueryId, Question),
     /// An exchange that the call must run, since it owns the sink or the source.
     Exchange(Box<Transfer>),
+    /// An exchange that the call runs, and that must be stopped.
+    Abort(ExchangeId),
 }
 
 impl Mailbox {

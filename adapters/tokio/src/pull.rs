@@ -78,7 +78,7 @@ async fn drive(mut call: Call, layout: Arc<Layout>, name: Option<RefName>) -> Re
                 wherever_polled(&layout, done).await??;
                 return Ok(root);
             }
-            Message::Event(_) => {}
+            Message::Event(_) | Message::Abort(_) => {}
         }
     }
 }

@@ -1,5 +1,6 @@
-//! The upload of content that can be read from any position.
+//! The upload of content: from sources that can be read from any position, or from another registry.
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io::Read as _;
 use std::mem;
@@ -8,40 +9,93 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use oci_proto::{Error, Event, Fault, FaultKind, Source, Stored};
+use oci_proto::{Answer, Descriptor, Digest, Error, Event, Fault, FaultKind, Question, Sink, Source, Stored};
 use oci_proto_common::{PayloadSource, ProgressHook, SentCounter, TreeSource};
-use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinHandle, JoinSet, spawn_blocking};
 
 use crate::call::Call;
 use crate::driver::CompletionGuard;
 use crate::mailbox::Message;
 use crate::transfer::{Progress, Transfer};
 
-/// Sends a blob.
-pub(crate) async fn upload(
+/// The end of an operation that sends content.
+#[derive(Default)]
+pub(crate) struct Sent {
+    /// The root that the operation resolved.
+    pub(crate) root: Option<Descriptor>,
+    /// The content that was stored last, and how.
+    pub(crate) last: Option<(Descriptor, Stored)>,
+}
+
+/// Sends content: from a tree, or from the downloads of the same operation.
+pub(crate) async fn send(
     call: Call,
-    tree: Arc<dyn TreeSource>,
+    tree: Option<Arc<dyn TreeSource>>,
     progress: ProgressHook,
-) -> Result<Stored, Error> {
+) -> Result<Sent, Error> {
     let mut tasks = JoinSet::new();
+    let mut pipes = Pipes::default();
+    let mut running = BTreeMap::new();
     // If this future is dropped, the operation is cancelled before its requests are, and so repeats none.
     let mut call = call;
-    let mut how = None;
+    let mut sent = Sent::default();
     loop {
         match call.message_beside(&mut tasks).await {
-            Message::Exchange(transfer) => match transfer.source().cloned() {
-                Some(source) => {
-                    let guard = call.shared().guard(transfer.id());
-                    tasks.spawn(run(transfer, source, tree.clone(), progress.clone(), guard));
+            Message::Exchange(transfer) => {
+                let id = transfer.id();
+                let guard = call.shared().guard(id);
+                let (source, sink) = (transfer.source().cloned(), transfer.sink().cloned());
+                let task = match (source, sink, &tree) {
+                    (Some(source), _, Some(tree)) => {
+                        let reader = Feed::Tree(Reader::start(tree.clone(), source.clone()));
+                        tasks.spawn(run(transfer, source, reader, progress.clone(), guard))
+                    }
+                    (Some(source), _, None) => {
+                        let reader = Feed::Pipe(pipes.reader(&source));
+                        tasks.spawn(run(transfer, source, reader, progress.clone(), guard))
+                    }
+                    (None, Some(sink), None) => tasks.spawn(fill(transfer, pipes.writer(&sink), guard)),
+                    (None, ..) => {
+                        call.ignore(Message::Exchange(transfer));
+                        continue;
+                    }
+                };
+                running.retain(|_, task: &mut AbortHandle| !task.is_finished());
+                running.insert(id, task);
+            }
+            Message::Abort(id) => {
+                if let Some(task) = running.remove(&id) {
+                    task.abort();
                 }
-                None => call.ignore(Message::Exchange(transfer)),
-            },
+            }
+            Message::Ask(query, Question::Document { descriptor, .. }) if tree.is_some() => {
+                let (tree, shared) = (tree.clone(), Arc::downgrade(call.shared()));
+                tasks.spawn(async move {
+                    let read = spawn_blocking(move || tree.map(|tree| tree.document(&descriptor))).await;
+                    let answer = match read {
+                        Ok(Some(Ok(bytes))) => Answer::Document(bytes),
+                        Ok(Some(Err(error))) => Answer::Failed(Fault::new(FaultKind::Storage, error)),
+                        Ok(None) => return,
+                        Err(ended) => match ended.try_into_panic() {
+                            Ok(panic) => resume_unwind(panic),
+                            Err(_) => {
+                                Answer::Failed(Fault::new(FaultKind::Storage, "the runtime has shut down"))
+                            }
+                        },
+                    };
+                    if let Some(shared) = shared.upgrade() {
+                        shared.answer(query, answer);
+                    }
+                });
+            }
             Message::Event(event) => {
                 progress.report_event(&event);
                 match event {
-                    Event::Stored(_, stored) => how = Some(stored),
+                    Event::Resolved(descriptor) => sent.root = Some(descriptor),
+                    Event::Stored(descriptor, stored) => sent.last = Some((descriptor, stored)),
                     Event::Failed(error) => return Err(error),
-                    Event::Done => return Ok(how.expect("a session stores content before it is done")),
+                    Event::Done => return Ok(sent),
                     _ => {}
                 }
             }
@@ -50,16 +104,100 @@ pub(crate) async fn upload(
     }
 }
 
+/// Runs an exchange whose body is the source of another one.
+async fn fill(mut transfer: Box<Transfer>, pipe: mpsc::Sender<Bytes>, guard: CompletionGuard) {
+    loop {
+        match poll_fn(|cx| transfer.poll(cx)).await {
+            Progress::Chunk(bytes) => {
+                // The core has counted the bytes, so they must be in the pipe before the exchange ends.
+                if pipe.send(bytes).await.is_err() {
+                    transfer.fail(Fault::new(FaultKind::Reset, "the upload of the blob has ended"));
+                    break;
+                }
+            }
+            Progress::NeedsData => {
+                transfer.fail(Fault::new(FaultKind::Unsupported, "a download has no source"));
+            }
+            Progress::Ended => break,
+        }
+    }
+    guard.settle(transfer.settle());
+}
+
+/// The pipes between the downloads and the uploads of an operation, by digest.
+///
+/// A download that is repeated continues in the pipe of its upload. A pair that is sent again has a new pipe.
+#[derive(Default)]
+struct Pipes(BTreeMap<Digest, (mpsc::Sender<Bytes>, Option<mpsc::Receiver<Bytes>>)>);
+
+impl Pipes {
+    /// The number of chunks in a pipe. Each has at most [`CHUNK`](crate::transfer) bytes.
+    const CHUNKS: usize = 2;
+
+    /// Returns the end for the download. Its exchange comes before that of the upload.
+    fn writer(&mut self, sink: &Sink) -> mpsc::Sender<Bytes> {
+        match self.0.get(&sink.digest) {
+            Some((writer, _)) if !writer.is_closed() => writer.clone(),
+            _ => {
+                self.0.retain(|_, (writer, _)| !writer.is_closed());
+                let (writer, reader) = mpsc::channel(Self::CHUNKS);
+                self.0.insert(sink.digest.clone(), (writer.clone(), Some(reader)));
+                writer
+            }
+        }
+    }
+
+    /// Returns the end for the upload.
+    fn reader(&mut self, source: &Source) -> PipeReader {
+        let reader = self.0.get_mut(&source.digest).and_then(|(_, reader)| reader.take());
+        let range = source.read_range();
+        PipeReader { reader, left: range.end.saturating_sub(range.start) }
+    }
+}
+
+/// Reads the bytes of a download.
+struct PipeReader {
+    reader: Option<mpsc::Receiver<Bytes>>,
+    left: u64,
+}
+
+impl PipeReader {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+        let Some(reader) = self.reader.as_mut().filter(|_| self.left > 0) else {
+            return Poll::Ready(Some(Ok(Bytes::new())));
+        };
+        Poll::Ready(ready!(reader.poll_recv(cx)).map(|chunk| {
+            self.left = self.left.saturating_sub(chunk.len() as u64);
+            Ok(chunk)
+        }))
+    }
+}
+
+/// The bytes of a payload.
+enum Feed {
+    Tree(Reader),
+    Pipe(PipeReader),
+}
+
+impl Feed {
+    /// Returns the next bytes, none at the end, or `None` if there is nobody left who could supply them.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+        match self {
+            Self::Tree(reader) => reader.poll_next(cx),
+            Self::Pipe(reader) => reader.poll_next(cx),
+        }
+    }
+}
+
 /// Runs an exchange whose payload comes from a source.
 async fn run(
     mut transfer: Box<Transfer>,
     source: Source,
-    tree: Arc<dyn TreeSource>,
+    mut reader: Feed,
     progress: ProgressHook,
     guard: CompletionGuard,
 ) {
     let mut sent = SentCounter::new(&source, progress);
-    let mut reader = Reader::start(tree, source);
     let ended = poll_fn(|cx| {
         loop {
             match ready!(transfer.poll(cx)) {
@@ -79,6 +217,8 @@ async fn run(
         }
     })
     .await;
+    // Before the session learns of the end, and begins another pair for the same content.
+    drop(reader);
     // Otherwise the guard reports the exchange as lost.
     if ended {
         guard.settle(transfer.settle());

@@ -9,9 +9,12 @@ use bytes::Bytes;
 use http::HeaderValue;
 use oci_proto::{
     Answer, Descriptor, Error, Event, Fault, FaultKind, Finding, Manifest, OpId, Platform, Question,
-    Reference, Session, StoreContent, Stored, WalkOptions,
+    Reference, Session, StoreContent, Stored, Tag, WalkOptions,
 };
-use oci_proto_common::{BlobSource, BuildError, OneBlob, Settings, StreamOptions, UploadOptions};
+use oci_proto_common::{
+    BlobSource, BuildError, OneBlob, ProgressHook, Settings, StreamOptions, TransferOptions, TreeSource,
+    UploadOptions,
+};
 
 use crate::blob::{self, BlobReader};
 use crate::call::{Call, Later};
@@ -269,7 +272,100 @@ impl Client {
     ) -> Result<Stored, Error> {
         let UploadOptions { mount, progress, .. } = options;
         let call = self.call(|session| session.upload(reference, descriptor, mount.as_ref()));
-        upload::upload(&call, &OneBlob::new(source), &progress)
+        let sent = upload::send(call, Some(&OneBlob::new(source)), &progress)?;
+        let (_, stored) = sent.last.expect("a session stores content before it is done");
+        Ok(stored)
+    }
+
+    /// Pushes everything under `root` to the repository of `reference`, and names the root with its tag, if it has
+    /// one.
+    ///
+    /// Nothing that the repository has is sent again. The tree is verified while it is sent. A document is stored after everything that it refers to, and the root last, so a push that fails leaves
+    /// nothing that refers to missing content.
+    ///
+    /// ```no_run
+    /// use oci_proto_ureq::{Client, TransferOptions};
+    /// use oci_proto_ureq::oci_proto::server::Memory;
+    ///
+    /// let (tree, root) = Memory::sample();
+    /// Client::new()?.push(&root, &"registry.example/app:1.0".parse()?, &tree, TransferOptions::default())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error if content is missing in the tree or is not what its descriptor says, if the registry refuses
+    /// the content, violates the protocol, or cannot be reached, or if `reference` has another digest than the root.
+    pub fn push(
+        &self,
+        root: &Descriptor,
+        reference: &Reference,
+        tree: &impl TreeSource,
+        options: TransferOptions,
+    ) -> Result<(), Error> {
+        let TransferOptions { push, progress, .. } = options;
+        let call = self.call(|session| session.push(root, reference, push));
+        upload::send(call, Some(tree), &progress).map(drop)
+    }
+
+    /// Copies everything under `from` to the repository of `to`, and names the root with its tag, if it has one.
+    /// Returns the root's descriptor.
+    ///
+    /// Within a registry, blobs are mounted. Between registries they are streamed, with flat memory; nothing is stored
+    /// on this machine. Nothing that the destination has is sent again.
+    ///
+    /// ```no_run
+    /// use oci_proto_ureq::{Client, TransferOptions};
+    ///
+    /// let (from, to) = ("docker.io/library/alpine:3.20".parse()?, "registry.example/alpine:3.20".parse()?);
+    /// let root = Client::new()?.copy(&from, &to, TransferOptions::default())?;
+    /// println!("copied {}", root.digest);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error if content under `from` is missing or invalid, if a registry refuses a request, violates the
+    /// protocol, or cannot be reached, or if `to` has another digest than the root.
+    pub fn copy(
+        &self,
+        from: &Reference,
+        to: &Reference,
+        options: TransferOptions,
+    ) -> Result<Descriptor, Error> {
+        let TransferOptions { push, progress, .. } = options;
+        let call = self.call(|session| session.copy(from, to, push));
+        let sent = upload::send(call, None, &progress)?;
+        Ok(sent.root.expect("a session resolves before it is done"))
+    }
+
+    /// Pushes one document to the repository of `reference`, under its tag and under `tags`, or under its digest
+    /// alone. Returns its descriptor, and whether it was sent.
+    ///
+    /// Registries refuse a document if they lack what it refers to. A tag that names the document already is not set
+    /// again. If the document has a subject and the registry does not list referrers, it is added to the index of the
+    /// subject's referrers.
+    ///
+    /// # Errors
+    /// See [`push`](Self::push).
+    pub fn push_manifest(
+        &self,
+        reference: &Reference,
+        manifest: &Manifest,
+        tags: Vec<Tag>,
+    ) -> Result<(Descriptor, Stored), Error> {
+        let call = self.call(|session| session.push_manifest(reference, manifest.clone(), tags));
+        let sent = upload::send(call, None, &ProgressHook::default())?;
+        Ok(sent.last.expect("a session stores content before it is done"))
+    }
+
+    /// Sets tags for the document that `reference` names, in the same repository. Returns its descriptor.
+    ///
+    /// # Errors
+    /// Returns an error if the repository does not have the document, or if the registry refuses a tag, violates the
+    /// protocol, or cannot be reached.
+    pub fn tag(&self, reference: &Reference, tags: Vec<Tag>) -> Result<Descriptor, Error> {
+        let call = self.call(|session| session.tag(reference, tags));
+        let sent = upload::send(call, None, &ProgressHook::default())?;
+        Ok(sent.root.expect("a session resolves before it is done"))
     }
 
     /// Uploads everything that `reader` returns, as one blob, to the repository of `reference`. Returns its

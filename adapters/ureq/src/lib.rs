@@ -63,8 +63,8 @@ mod walk;
 pub use oci_proto;
 #[doc(inline)]
 pub use oci_proto_common::{
-    BlobSource, BuildError, FileSource, ProgressHook, Settings, StreamOptions, TreeSource, UploadOptions,
-    UploadProgress,
+    BlobSource, BuildError, FileSource, ProgressHook, Settings, StreamOptions, TransferOptions, TreeSource,
+    UploadOptions, UploadProgress,
 };
 pub use oci_proto_credentials as credentials;
 #[cfg(feature = "pull")]

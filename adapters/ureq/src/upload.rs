@@ -1,58 +1,244 @@
-//! The upload of content that can be read from any position.
+//! The upload of content: from sources that can be read from any position, or from another registry.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::{self, Scope};
+use std::time::Duration;
 
-use oci_proto::{Completion, Error, Event, Fault, FaultKind, Stored};
+use oci_proto::{
+    Answer, Completion, Descriptor, Digest, Error, Event, Fault, FaultKind, Question, Source, Stored,
+};
 use oci_proto_common::{PayloadSource, ProgressHook, SentCounter, TreeSource};
 
 use crate::call::Call;
 use crate::driver::Shared;
 use crate::exchange::Job;
-use crate::state::Message;
+use crate::link::Link;
+use crate::state::{Message, Poller};
 
-/// Sends a blob. The calling thread runs its requests, since there is one at a time.
-pub(crate) fn upload(call: &Call, tree: &dyn TreeSource, progress: &ProgressHook) -> Result<Stored, Error> {
-    let mut how = None;
-    loop {
-        match call.message() {
-            Message::Exchange(job) => call.complete(run(*job, call.shared(), tree, progress)),
-            Message::Ask(query, _) => call.decline(query),
-            Message::Event(event) => {
-                progress.report_event(&event);
-                match event {
-                    Event::Stored(_, stored) => how = Some(stored),
-                    Event::Failed(error) => return Err(error),
-                    Event::Done => return Ok(how.expect("a session stores content before it is done")),
-                    _ => {}
+/// The end of an operation that sends content.
+#[derive(Default)]
+pub(crate) struct Sent {
+    /// The root that the operation resolved.
+    pub(crate) root: Option<Descriptor>,
+    /// The content that was stored last, and how.
+    pub(crate) last: Option<(Descriptor, Stored)>,
+}
+
+/// Sends content: from a tree, or from the downloads of the same operation.
+pub(crate) fn send(
+    call: Call,
+    tree: Option<&dyn TreeSource>,
+    progress: &ProgressHook,
+) -> Result<Sent, Error> {
+    let shared = Arc::clone(call.shared());
+    let sending = Sending { shared: &shared, tree, progress };
+    // The scope waits for its threads. Once the operation has failed or its call is dropped, its exchanges are
+    // aborted: each thread ends at its next read or write.
+    thread::scope(|scope| {
+        let call = call;
+        sending.drive(&call, scope)
+    })
+}
+
+/// The state that the threads of an operation share.
+struct Sending<'a> {
+    shared: &'a Arc<Shared>,
+    tree: Option<&'a dyn TreeSource>,
+    progress: &'a ProgressHook,
+}
+
+impl Sending<'_> {
+    fn drive<'scope>(&'scope self, call: &Call, scope: &'scope Scope<'scope, '_>) -> Result<Sent, Error> {
+        let mut sent = Sent::default();
+        let mut pipes = Pipes::default();
+        loop {
+            match call.message() {
+                // The limit on requests in flight bounds the number of threads.
+                Message::Exchange(job) => match (job.exchange.source().cloned(), job.exchange.sink()) {
+                    (Some(source), _) if self.tree.is_some() => {
+                        scope.spawn(move || self.run(*job, |job| self.upload(job, &source)));
+                    }
+                    (Some(source), _) => {
+                        let pipe = pipes.reader(&source, Arc::clone(&job.link));
+                        scope.spawn(move || self.run(*job, |job| self.empty(job, &source, pipe)));
+                    }
+                    (None, Some(sink)) => {
+                        let pipe = pipes.writer(&sink.digest);
+                        scope.spawn(move || self.run(*job, |job| self.fill(job, &pipe)));
+                    }
+                    (None, None) => {
+                        let fault = Fault::new(FaultKind::Unsupported, "this call has no such content");
+                        call.complete(job.refuse(fault));
+                    }
+                },
+                Message::Ask(query, Question::Document { descriptor, .. }) => match self.tree {
+                    Some(tree) => call.answer(
+                        query,
+                        match tree.document(&descriptor) {
+                            Ok(bytes) => Answer::Document(bytes),
+                            Err(error) => Answer::Failed(Fault::new(FaultKind::Storage, error)),
+                        },
+                    ),
+                    None => call.decline(query),
+                },
+                Message::Ask(query, _) => call.decline(query),
+                Message::Event(event) => {
+                    self.progress.report_event(&event);
+                    match event {
+                        Event::Resolved(descriptor) => sent.root = Some(descriptor),
+                        Event::Stored(descriptor, stored) => sent.last = Some((descriptor, stored)),
+                        Event::Failed(error) => return Err(error),
+                        Event::Done => return Ok(sent),
+                        _ => {}
+                    }
                 }
             }
         }
     }
+
+    /// Runs an exchange, and reports its end to the session.
+    fn run(&self, job: Job, carry: impl FnOnce(Job) -> Completion) {
+        let id = job.id();
+        // A source or a hook may panic. The operation must not wait for this exchange then.
+        let ended = panic::catch_unwind(AssertUnwindSafe(|| carry(job)));
+        let (ended, panic) = match ended {
+            Ok(completion) => (Ok(completion), None),
+            Err(panic) => (Err(Fault::new(FaultKind::Storage, "reading the source panicked")), Some(panic)),
+        };
+        let mut state = self.shared.end(id, ended);
+        self.shared.drive(&mut state, Poller::Other);
+        drop(state);
+        if let Some(panic) = panic {
+            panic::resume_unwind(panic);
+        }
+    }
+
+    /// Runs an exchange whose payload comes from the tree.
+    fn upload(&self, job: Job, source: &Source) -> Completion {
+        let opened = self.tree.map(|tree| PayloadSource::open(tree, source));
+        match opened {
+            Some(Ok(reader)) => self.send_from(job, source, reader),
+            Some(Err(error)) => job.refuse(Fault::new(FaultKind::Storage, error)),
+            None => job.refuse(Fault::new(FaultKind::Unsupported, "this call has no such content")),
+        }
+    }
+
+    /// Runs an exchange whose payload comes from a pipe.
+    fn empty(&self, job: Job, source: &Source, pipe: PipeReader) -> Completion {
+        // The pipe is closed before the session learns of the end, and begins another pair for the same content.
+        self.send_from(job, source, pipe)
+    }
+
+    fn send_from(&self, job: Job, source: &Source, reader: impl Read) -> Completion {
+        let mut counted = Counted { reader, sent: SentCounter::new(source, self.progress.clone()) };
+        job.run(&self.shared.transport, self.shared.now(), Some(&mut counted))
+    }
+
+    /// Runs an exchange whose body goes into a pipe.
+    fn fill(&self, job: Job, pipe: &SyncSender<Vec<u8>>) -> Completion {
+        let transport = &self.shared.transport;
+        let mut open = match job.open(transport, self.shared.now(), None) {
+            ControlFlow::Continue(open) => open,
+            ControlFlow::Break(completion) => return completion,
+        };
+        let mut buffer = vec![0; CHUNK];
+        while let Some(read) = open.read(transport, &mut buffer) {
+            // The core has counted the bytes, so they must be in the pipe before the exchange ends.
+            if read > 0 && pipe.send(buffer[..read].to_vec()).is_err() {
+                return open.refuse(Fault::new(FaultKind::Reset, "the upload of the blob has ended"));
+            }
+        }
+        open.end()
+    }
 }
 
-/// Runs an exchange whose payload comes from a source.
-fn run(job: Job, shared: &Shared, tree: &dyn TreeSource, progress: &ProgressHook) -> Completion {
-    let Some(source) = job.exchange.source() else {
-        return job.refuse(Fault::new(FaultKind::Unsupported, "this call has no sink and no other source"));
-    };
-    let reader = match PayloadSource::open(tree, source) {
-        Ok(reader) => reader,
-        Err(error) => return job.refuse(Fault::new(FaultKind::Storage, error)),
-    };
-    let mut counted = Counted { reader, sent: SentCounter::new(source, progress.clone()) };
-    job.run(&shared.transport, shared.now(), Some(&mut counted))
-}
+/// The size of the chunks in which a blob is read from a registry, in bytes.
+const CHUNK: usize = 128 << 10;
 
 /// A source whose bytes are sent as they are read.
-struct Counted {
-    reader: PayloadSource,
+struct Counted<R> {
+    reader: R,
     sent: SentCounter,
 }
 
-impl Read for Counted {
+impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.reader.read(buffer)?;
         self.sent.add(read);
         Ok(read)
+    }
+}
+
+/// The pipes between the downloads and the uploads of an operation, by digest.
+///
+/// A download that is repeated continues in the pipe of its upload. A pair that is sent again has a new pipe.
+#[derive(Default)]
+struct Pipes(BTreeMap<Digest, Pipe>);
+
+struct Pipe {
+    writer: SyncSender<Vec<u8>>,
+    reader: Option<Receiver<Vec<u8>>>,
+    /// Lives as long as the reader.
+    is_read: std::sync::Weak<()>,
+    kept: Option<Arc<()>>,
+}
+
+impl Pipes {
+    /// The number of chunks in a pipe.
+    const CHUNKS: usize = 2;
+
+    /// Returns the end for the download. Its exchange comes before that of the upload.
+    fn writer(&mut self, digest: &Digest) -> SyncSender<Vec<u8>> {
+        self.0.retain(|_, pipe| pipe.is_read.strong_count() > 0);
+        let pipe = self.0.entry(digest.clone()).or_insert_with(|| {
+            let (writer, reader) = sync_channel(Self::CHUNKS);
+            let kept = Arc::new(());
+            Pipe { writer, reader: Some(reader), is_read: Arc::downgrade(&kept), kept: Some(kept) }
+        });
+        pipe.writer.clone()
+    }
+
+    /// Returns the end for the upload, which ends when its link is abandoned.
+    fn reader(&mut self, source: &Source, link: Arc<Link>) -> PipeReader {
+        let pipe = self.0.get_mut(&source.digest);
+        let (reader, kept) = pipe.map_or((None, None), |pipe| (pipe.reader.take(), pipe.kept.take()));
+        let range = source.read_range();
+        let left = range.end.saturating_sub(range.start);
+        PipeReader { reader, chunk: Vec::new(), at: 0, left, link, _kept: kept }
+    }
+}
+
+/// Reads the bytes of a download.
+struct PipeReader {
+    reader: Option<Receiver<Vec<u8>>>,
+    chunk: Vec<u8>,
+    at: usize,
+    left: u64,
+    link: Arc<Link>,
+    _kept: Option<Arc<()>>,
+}
+
+impl Read for PipeReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        /// The time between looks at the link.
+        const LOOK: Duration = Duration::from_millis(50);
+        let Some(reader) = self.reader.as_ref().filter(|_| self.left > 0) else { return Ok(0) };
+        while self.at == self.chunk.len() {
+            match reader.recv_timeout(LOOK) {
+                Ok(chunk) => (self.chunk, self.at) = (chunk, 0),
+                Err(RecvTimeoutError::Timeout) if self.link.is_wanted() => {}
+                Err(_) => return Err(io::Error::other("the download of the blob was stopped")),
+            }
+        }
+        let length = buffer.len().min(self.chunk.len() - self.at);
+        buffer[..length].copy_from_slice(&self.chunk[self.at..self.at + length]);
+        self.at += length;
+        self.left = self.left.saturating_sub(length as u64);
+        Ok(length)
     }
 }

@@ -376,8 +376,10 @@ impl BlobUpload {
     }
 
     fn not_found(&mut self) {
+        // distribution says that it has mounted content of any digest, and then has only that of sha256.
+        let is_canonical = self.algorithm() == Some(Algorithm::Sha256);
         self.step = match (&self.mount, self.begun) {
-            (Some(from), 0) if !self.is_mount_refused => Step::Mount(from.clone()),
+            (Some(from), 0) if is_canonical && !self.is_mount_refused => Step::Mount(from.clone()),
             _ => Step::Begin,
         };
     }

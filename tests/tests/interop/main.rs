@@ -7,6 +7,7 @@ mod docker_registry;
 mod layouts;
 mod login;
 mod pull;
+mod push;
 mod skopeo;
 mod support;
 mod tls;
