@@ -265,7 +265,10 @@ impl BlobUpload {
         };
         self.marks.extend(reply.marks.clone());
         match (reply.kind, reply.class) {
-            (RequestKind::HeadBlob, Class::Content) => self.step = Step::Done(Stored::Existing),
+            (RequestKind::HeadBlob, Class::Content) => {
+                // After an upload whose response was lost, it is that upload which stored the blob.
+                self.step = Step::Done(if self.begun > 0 { Stored::Sent } else { Stored::Existing });
+            }
             // The registry's response to the upload decides.
             (RequestKind::HeadBlob, _) => self.not_found(),
             (RequestKind::Mount, Class::Done) => self.done(&reply, Stored::Mounted),
