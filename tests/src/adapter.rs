@@ -1,14 +1,19 @@
 //! Both adapters behind one trait, so that each test covers both.
 
 use std::fmt;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
-use oci_proto::{Descriptor, Error, Finding, Manifest, Node, Platform, PullOptions, Reference, WalkOptions};
-use oci_proto_common::Settings;
+use oci_proto::{
+    Descriptor, Error, Finding, Manifest, Node, Platform, PullOptions, Reference, Stored, WalkOptions,
+};
+use oci_proto_common::{BlobSource, Settings, StreamOptions, UploadOptions};
 use oci_proto_tokio::credentials::Store;
 use oci_proto_tokio::layout::{LayoutDestination, PullError};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime::{self, Runtime};
 
 /// The operations of both adapters.
@@ -83,6 +88,47 @@ pub trait Adapter: fmt::Debug + Send + Sync {
     /// The reader's.
     fn blob_read(&self, of: Blob<'_>) -> io::Result<Vec<u8>>;
 
+    /// Uploads a blob from a source.
+    ///
+    /// # Errors
+    /// The adapter's.
+    fn upload(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        source: Arc<dyn BlobSource>,
+        options: UploadOptions,
+    ) -> Result<Stored, Error>;
+
+    /// Uploads a stream from a reader.
+    ///
+    /// # Errors
+    /// The adapter's.
+    fn upload_stream(
+        &self,
+        reference: &Reference,
+        reader: &mut dyn Reader,
+        options: StreamOptions,
+    ) -> Result<Descriptor, Error>;
+
+    /// Uploads a stream through a writer, in parts.
+    ///
+    /// # Errors
+    /// The writer's.
+    fn blob_write(
+        &self,
+        reference: &Reference,
+        parts: &mut dyn Iterator<Item = Vec<u8>>,
+        options: StreamOptions,
+    ) -> io::Result<Descriptor>;
+
+    /// Writes to the writer of a blob and drops it. The client then lives on until `until` is true, or for ten
+    /// seconds.
+    ///
+    /// # Errors
+    /// The writer's.
+    fn blob_abandon(&self, reference: &Reference, bytes: &[u8], until: &dyn Fn() -> bool) -> io::Result<()>;
+
     /// The number of requests sent, as counted by the adapter.
     fn requests(&self) -> u64;
 
@@ -120,6 +166,10 @@ pub enum Blob<'a> {
 /// A writer for either adapter.
 pub trait Writer: io::Write + tokio::io::AsyncWrite + Send + Unpin {}
 impl<W: io::Write + tokio::io::AsyncWrite + Send + Unpin> Writer for W {}
+
+/// A reader for either adapter.
+pub trait Reader: io::Read + AsyncRead + Send + Unpin {}
+impl<R: io::Read + AsyncRead + Send + Unpin> Reader for R {}
 
 /// Builds a new client.
 pub type Make = fn(&Settings) -> Box<dyn Adapter>;
@@ -250,6 +300,55 @@ impl Adapter for Tokio {
         }))
     }
 
+    fn upload(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        source: Arc<dyn BlobSource>,
+        options: UploadOptions,
+    ) -> Result<Stored, Error> {
+        self.runtime.block_on(self.client.upload(reference, descriptor, source, options))
+    }
+
+    fn upload_stream(
+        &self,
+        reference: &Reference,
+        reader: &mut dyn Reader,
+        options: StreamOptions,
+    ) -> Result<Descriptor, Error> {
+        self.runtime.block_on(self.client.upload_stream(reference, reader, options))
+    }
+
+    fn blob_write(
+        &self,
+        reference: &Reference,
+        parts: &mut dyn Iterator<Item = Vec<u8>>,
+        options: StreamOptions,
+    ) -> io::Result<Descriptor> {
+        self.runtime.block_on(async {
+            let mut writer = self.client.blob_writer(reference, options);
+            for part in parts {
+                writer.write_all(&part).await?;
+            }
+            writer.finish().await.map_err(io::Error::other)
+        })
+    }
+
+    fn blob_abandon(&self, reference: &Reference, bytes: &[u8], until: &dyn Fn() -> bool) -> io::Result<()> {
+        self.runtime.block_on(async {
+            let mut writer = self.client.blob_writer(reference, StreamOptions::default());
+            writer.write_all(bytes).await?;
+            drop(writer);
+            for _ in 0..1000 {
+                if until() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Ok(())
+        })
+    }
+
     fn requests(&self) -> u64 {
         self.client.requests()
     }
@@ -331,6 +430,51 @@ impl Adapter for Ureq {
         let mut bytes = Vec::new();
         reader.read_to_end(&mut bytes)?;
         Ok(bytes)
+    }
+
+    fn upload(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        source: Arc<dyn BlobSource>,
+        options: UploadOptions,
+    ) -> Result<Stored, Error> {
+        self.client.upload(reference, descriptor, source, options)
+    }
+
+    fn upload_stream(
+        &self,
+        reference: &Reference,
+        reader: &mut dyn Reader,
+        options: StreamOptions,
+    ) -> Result<Descriptor, Error> {
+        self.client.upload_stream(reference, reader, options)
+    }
+
+    fn blob_write(
+        &self,
+        reference: &Reference,
+        parts: &mut dyn Iterator<Item = Vec<u8>>,
+        options: StreamOptions,
+    ) -> io::Result<Descriptor> {
+        let mut writer = self.client.blob_writer(reference, options);
+        for part in parts {
+            writer.write_all(&part)?;
+        }
+        writer.finish().map_err(io::Error::other)
+    }
+
+    fn blob_abandon(&self, reference: &Reference, bytes: &[u8], until: &dyn Fn() -> bool) -> io::Result<()> {
+        let mut writer = self.client.blob_writer(reference, StreamOptions::default());
+        writer.write_all(bytes)?;
+        drop(writer);
+        for _ in 0..1000 {
+            if until() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     fn requests(&self) -> u64 {

@@ -14,6 +14,7 @@ pub(crate) mod push;
 pub(crate) mod sample;
 pub(crate) mod served;
 pub(crate) mod token_server;
+pub(crate) mod uploads;
 
 pub use crate::wire::Reply;
 pub use built::{example, ocip};
@@ -28,3 +29,4 @@ pub use sample::{Sample, flat};
 pub use served::Served;
 pub use token_server::TokenServer;
 pub use token_server::issuer::{Requester, Rules, TokenRequest};
+pub use uploads::{Fate, UploadRegistry};

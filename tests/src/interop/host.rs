@@ -9,7 +9,7 @@ use std::thread;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 
-use crate::wire::{Reply, read_head, write_reply};
+use crate::wire::{Head, Reply, read_head, write_reply};
 
 /// A server that listens until it is dropped.
 #[derive(Debug)]
@@ -28,8 +28,10 @@ pub struct Asked {
     pub target: String,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body.
+    /// The body, or its beginning if the host cuts it.
     pub body: Bytes,
+    /// The length of the whole body.
+    pub length: usize,
 }
 
 impl Asked {
@@ -63,17 +65,26 @@ impl Host {
         listener: TcpListener,
         answer: impl Fn(&Asked, &mut TcpStream) -> io::Result<bool> + Send + Sync + 'static,
     ) -> Self {
+        Self::cutting(listener, |asked| asked.length, answer)
+    }
+
+    /// The same, but reads only as many bytes of a body as `length` returns.
+    pub(super) fn cutting(
+        listener: TcpListener,
+        length: impl Fn(&Asked) -> usize + Send + Sync + 'static,
+        answer: impl Fn(&Asked, &mut TcpStream) -> io::Result<bool> + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().expect("a listener has an address");
         let over = Arc::new(AtomicBool::new(false));
-        let (is_over, answer) = (over.clone(), Arc::new(answer));
+        let (is_over, length, answer) = (over.clone(), Arc::new(length), Arc::new(answer));
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 if is_over.load(Ordering::SeqCst) {
                     break;
                 }
-                let answer = answer.clone();
+                let (length, answer) = (length.clone(), answer.clone());
                 // Broken connections are visible to the client, and often intended by the test.
-                thread::spawn(move || converse(stream, &*answer));
+                thread::spawn(move || converse(stream, &*length, &*answer));
             }
         });
         Self { address, over }
@@ -100,16 +111,19 @@ pub(super) fn bind() -> TcpListener {
 
 fn converse(
     stream: TcpStream,
+    length: &dyn Fn(&Asked) -> usize,
     answer: &dyn Fn(&Asked, &mut TcpStream) -> io::Result<bool>,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
     while let Some(head) = read_head(&mut stream)? {
-        let mut body = vec![0; head.length];
+        let Head { method, target, headers, length: whole } = head;
+        let mut asked = Asked { method, target, headers, body: Bytes::new(), length: whole };
+        let mut body = vec![0; length(&asked).min(whole)];
         stream.read_exact(&mut body)?;
-        let asked =
-            Asked { method: head.method, target: head.target, headers: head.headers, body: body.into() };
-        if !answer(&asked, stream.get_mut())? {
+        asked.body = body.into();
+        // After an incomplete request, the start of the next one is unknown.
+        if !answer(&asked, stream.get_mut())? || asked.body.len() < whole {
             break;
         }
     }

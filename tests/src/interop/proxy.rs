@@ -5,13 +5,13 @@ pub(crate) mod disruption;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use disruption::{Disruption, Disruptor, Outcome, Port};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST};
-use http::{Method, Request};
+use http::{Method, Request, StatusCode};
 use socket2::SockRef;
 use ureq::Agent;
 
@@ -75,7 +75,10 @@ impl Seen {
 
     /// The number of requests that a client has to retry.
     pub fn failures(&self) -> u64 {
-        ["unavailable", "closed", "reset", "throttled", "cut"].iter().map(|outcome| self.of(outcome)).sum()
+        ["unavailable", "closed", "reset", "throttled", "cut", "cut body"]
+            .iter()
+            .map(|outcome| self.of(outcome))
+            .sum()
     }
 }
 
@@ -104,8 +107,9 @@ impl Proxy {
             seen: Mutex::default(),
         });
         let host = |listener, port| {
-            let state = state.clone();
-            Host::on(listener, move |asked, stream| state.answer(port, asked, stream))
+            let (deciding, state) = (state.clone(), state.clone());
+            let length = move |asked: &Asked| deciding.disruptor().length(asked);
+            Host::cutting(listener, length, move |asked, stream| state.answer(port, asked, stream))
         };
         let (registry, elsewhere) = (host(registry, Port::Registry), host(elsewhere, Port::Elsewhere));
         Self { registry, _elsewhere: elsewhere, _tokens: host(tokens, Port::Tokens), state }
@@ -132,8 +136,7 @@ impl State {
     fn answer(&self, port: Port, asked: &Asked, stream: &mut TcpStream) -> io::Result<bool> {
         let scope = scope(asked.path());
         let allowed = self.issuer.allows(asked.header("authorization"), &scope);
-        let outcome =
-            self.disruption.lock().unwrap_or_else(PoisonError::into_inner).outcome(port, asked, allowed);
+        let outcome = self.disruptor().outcome(port, asked, allowed);
         let mut seen = self.seen();
         seen.count(&outcome);
         match port {
@@ -164,13 +167,17 @@ impl State {
             Outcome::Served if port == Port::Tokens => self.issuer.answer(asked),
             Outcome::Served => return self.pass_on(asked, false, stream),
             Outcome::Cut => return self.pass_on(asked, true, stream),
+            Outcome::CutBody => return self.pass_half_on(asked),
         };
         write_reply(stream, &asked.method, &reply)
     }
 
     /// Forwards a request, and returns the response or half of it.
     fn pass_on(&self, asked: &Asked, half: bool, stream: &mut TcpStream) -> io::Result<bool> {
-        let url = format!("http://{}{}", self.target, asked.path());
+        // The query of a redirect's target is the proxy's own.
+        let is_read = [Method::GET, Method::HEAD].contains(&asked.method);
+        let path = if is_read && !asked.target.contains("_state=") { asked.path() } else { &asked.target };
+        let url = format!("http://{}{path}", self.target);
         let mut request = Request::new(());
         *request.method_mut() = asked.method.clone();
         *request.uri_mut() = url.parse().map_err(io::Error::other)?;
@@ -178,11 +185,14 @@ impl State {
         for name in [CONNECTION, HOST] {
             request.headers_mut().remove(name);
         }
-        let (head, body) = self.agent.run(request).map_err(io::Error::other)?.into_parts();
+        let sends = [Method::POST, Method::PUT, Method::PATCH].contains(&asked.method);
+        let response =
+            if sends { self.agent.run(request.map(|()| &asked.body[..])) } else { self.agent.run(request) };
+        let (head, body) = response.map_err(io::Error::other)?.into_parts();
         let mut message = start(head.status, &head.headers);
         message.extend_from_slice(b"\r\n");
         stream.write_all(&message)?;
-        if asked.method == Method::HEAD {
+        if asked.method == Method::HEAD || head.status == StatusCode::NO_CONTENT {
             return Ok(true);
         }
         let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
@@ -194,6 +204,24 @@ impl State {
         }
         let body = body.into_with_config().limit(u64::MAX).reader();
         Ok(io::copy(&mut body.take(sent), stream)? == length)
+    }
+
+    /// Forwards the beginning of a request, closes that connection, and waits for the registry to notice.
+    fn pass_half_on(&self, asked: &Asked) -> io::Result<bool> {
+        let mut registry = TcpStream::connect(self.target)?;
+        write!(registry, "{} {} HTTP/1.1\r\n", asked.method, asked.target)?;
+        for (name, value) in &asked.headers {
+            write!(registry, "{name}: {}\r\n", value.to_str().map_err(io::Error::other)?)?;
+        }
+        registry.write_all(b"\r\n")?;
+        registry.write_all(&asked.body)?;
+        registry.shutdown(Shutdown::Write)?;
+        io::copy(&mut registry, &mut io::sink())?;
+        Ok(false)
+    }
+
+    fn disruptor(&self) -> MutexGuard<'_, Disruptor> {
+        self.disruption.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {

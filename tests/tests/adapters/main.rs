@@ -11,3 +11,4 @@ mod notices;
 mod pull;
 mod slow;
 mod transcripts;
+mod uploads;

@@ -1,6 +1,6 @@
-//! Interoperability with other programs: both adapters and `ocip` read from docker-registry, skopeo reads
-//! from the core's registry, and layouts are exchanged with skopeo and umoci, and
-//! archives with skopeo and tar.
+//! Interoperability with other programs: both adapters and `ocip` read from docker-registry, the adapters upload to
+//! it, skopeo reads from the core's registry, layouts are exchanged with skopeo and umoci, and archives with skopeo
+//! and tar.
 
 mod archives;
 mod docker_registry;
@@ -12,3 +12,4 @@ mod skopeo;
 mod support;
 mod tls;
 mod unreliable;
+mod uploads;

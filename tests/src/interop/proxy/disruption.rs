@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::net::SocketAddr;
 
+use http::Method;
+
 use crate::interop::host::Asked;
 
 /// A kind of disruption.
@@ -18,12 +20,14 @@ pub enum Disruption {
     WantsToken,
     /// Each response with a blob ends after half of its bytes.
     CutsBlobs,
+    /// The connection of a request with a large body is closed after half of that body, once for each digest.
+    CutsBodies,
     /// Some requests at each port get 429 with a Retry-After of 0 or 1 seconds.
     Throttles,
 }
 
 impl Disruption {
-    /// All kinds.
+    /// All kinds that concern reading.
     pub const ALL: [Self; 5] =
         [Self::FailsFirst, Self::Redirects, Self::WantsToken, Self::CutsBlobs, Self::Throttles];
 }
@@ -59,6 +63,8 @@ pub(super) enum Outcome {
     Served,
     /// Half of the response.
     Cut,
+    /// The registry got a part of the request, and the connection closes.
+    CutBody,
 }
 
 impl Outcome {
@@ -73,6 +79,7 @@ impl Outcome {
             Self::Expired => "expired",
             Self::Served => "served",
             Self::Cut => "cut",
+            Self::CutBody => "cut body",
         }
     }
 }
@@ -92,12 +99,25 @@ pub(super) struct Disruptor {
     throttled: BTreeMap<String, u32>,
     /// The unused URLs of the second origin.
     good: BTreeSet<String>,
+    /// The digests of bodies that were cut.
+    cut: BTreeSet<String>,
 }
 
 impl Disruptor {
     pub(super) fn new(disruptions: &[Disruption], seed: u64, elsewhere: SocketAddr) -> Self {
-        let (visits, throttled, good) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        Self { disruptions: disruptions.to_vec(), seed, elsewhere, visits, throttled, good }
+        let (visits, throttled) = (BTreeMap::new(), BTreeMap::new());
+        let (good, cut) = (BTreeSet::new(), BTreeSet::new());
+        Self { disruptions: disruptions.to_vec(), seed, elsewhere, visits, throttled, good, cut }
+    }
+
+    /// Decides how many bytes of a request's body are read.
+    pub(super) fn length(&mut self, asked: &Asked) -> usize {
+        const LARGE: usize = 256 << 10;
+        let digest = asked.query().split("digest=").nth(1).unwrap_or_default();
+        let cuts = self.disruptions.contains(&Disruption::CutsBodies)
+            && asked.length >= LARGE
+            && self.cut.insert(digest.to_owned());
+        if cuts { asked.length / 2 } else { asked.length }
     }
 
     /// Decides on a request. `allowed` is whether it carries a sufficient token.
@@ -131,7 +151,14 @@ impl Disruptor {
             _ => {}
         }
         self.throttled.remove(path);
-        if has(Disruption::CutsBlobs) && path.contains("/blobs/") { Outcome::Cut } else { Outcome::Served }
+        if asked.body.len() < asked.length {
+            return Outcome::CutBody;
+        }
+        if has(Disruption::CutsBlobs) && asked.method == Method::GET && path.contains("/blobs/") {
+            Outcome::Cut
+        } else {
+            Outcome::Served
+        }
     }
 }
 

@@ -1,0 +1,162 @@
+//! Uploads that are interrupted, refused or cancelled.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use oci_proto::{Algorithm, Config, Credentials, Descriptor, Digest, MediaType, Reference, Stored};
+use oci_proto_common::{Settings, StreamOptions, UploadOptions};
+use oci_proto_tests::adapter::{Adapter, MAKERS, settings};
+use oci_proto_tests::interop::{Fate, Reply, UploadRegistry};
+use oci_proto_tokio::credentials::Store;
+
+/// A registry with a script, a repository in it, and a client with short delays and small chunks.
+fn start(
+    make: fn(&Settings) -> Box<dyn Adapter>,
+    script: &[Fate],
+) -> (UploadRegistry, Reference, Box<dyn Adapter>) {
+    let registry = UploadRegistry::start(script.to_vec());
+    let reference = format!("{}/demo", registry.address()).parse().unwrap();
+    let mut config = Config::default();
+    config.limits.backoff_first = Duration::from_millis(5);
+    config.limits.chunk_bytes = 300_000;
+    (registry, reference, make(&settings().config(config)))
+}
+
+fn content(size: usize) -> (Bytes, Descriptor) {
+    let bytes: Vec<u8> = (0_u32..).flat_map(u32::to_le_bytes).take(size).collect();
+    let digest = Digest::of(Algorithm::Sha256, &bytes);
+    (bytes.into(), Descriptor::new(MediaType::OCTET_STREAM, digest, size as u64))
+}
+
+const SIZE: usize = 1_000_000;
+
+/// Uploads content in each way.
+fn in_every_way(
+    adapter: &dyn Adapter,
+    reference: &Reference,
+    way: &str,
+    bytes: &Bytes,
+    descriptor: &Descriptor,
+) -> Result<(), oci_proto::Error> {
+    match way {
+        "source" => {
+            let source = Arc::new(bytes.clone());
+            let stored = adapter.upload(reference, descriptor, source, UploadOptions::default())?;
+            assert_eq!(stored, Stored::Sent);
+        }
+        "reader" => {
+            let found = adapter.upload_stream(reference, &mut &bytes[..], StreamOptions::default())?;
+            assert_eq!(found, *descriptor);
+        }
+        _ => {
+            let mut parts = bytes.chunks(77_777).map(<[u8]>::to_vec);
+            let found = adapter.blob_write(reference, &mut parts, StreamOptions::default());
+            let found = found.map_err(|error| error.downcast::<oci_proto::Error>().unwrap())?;
+            assert_eq!(found, *descriptor);
+        }
+    }
+    Ok(())
+}
+
+const WAYS: [&str; 3] = ["source", "reader", "writer"];
+
+#[test]
+fn an_upload_that_is_cut_at_any_point_resumes() {
+    let (bytes, descriptor) = content(SIZE);
+    for script in [
+        vec![Fate::Cut(0)],
+        vec![Fate::Cut(2)],
+        vec![Fate::Cut(150_000), Fate::Cut(70_000), Fate::Cut(0), Fate::Cut(10_000)],
+        vec![Fate::Whole, Fate::Cut(100_000), Fate::Cut(299_999)],
+        vec![Fate::Cut(299_999), Fate::Cut(0), Fate::Whole, Fate::Whole, Fate::Cut(1)],
+        vec![Fate::Unanswered, Fate::Unanswered],
+    ] {
+        for (name, make) in MAKERS {
+            for way in WAYS {
+                let (registry, reference, adapter) = start(make, &script);
+                let label = format!("{name}, {way}, {script:?}");
+                in_every_way(&*adapter, &reference, way, &bytes, &descriptor)
+                    .unwrap_or_else(|error| panic!("{label}: {error}: {:?}", registry.take()));
+                assert!(registry.blob(&descriptor.digest).is_some_and(|stored| stored == bytes), "{label}");
+                // A whole blob needs no further request.
+                let met = if way == "source" { 1 } else { script.len() };
+                assert!(registry.left() <= script.len() - met, "{label}: {:?}", registry.take());
+            }
+        }
+    }
+}
+
+#[test]
+fn an_interrupted_upload_resumes_with_what_the_registry_lacks() {
+    let (bytes, descriptor) = content(SIZE);
+    for (name, make) in MAKERS {
+        let (registry, reference, adapter) = start(make, &[Fate::Cut(SIZE - 10)]);
+        in_every_way(&*adapter, &reference, "source", &bytes, &descriptor).unwrap();
+        assert_eq!(registry.take(), ["HEAD", "POST", "PUT", "GET", "PUT"], "{name}");
+    }
+}
+
+#[test]
+fn an_early_refusal_is_acted_on() {
+    let (bytes, descriptor) = content(20_000_000);
+    let too_large = Reply::new(413, &[("connection", "close")], "too large");
+    for (name, make) in MAKERS {
+        let (registry, reference, adapter) = start(make, &[Fate::Early(too_large.clone())]);
+        in_every_way(&*adapter, &reference, "source", &bytes, &descriptor)
+            .unwrap_or_else(|error| panic!("{name}: {error}: {:?}", registry.take()));
+        assert!(registry.blob(&descriptor.digest).is_some_and(|stored| stored == bytes), "{name}");
+        let methods = registry.take();
+        assert_eq!(methods[..4], ["HEAD", "POST", "PUT", "PATCH"], "{name}: {methods:?}");
+    }
+}
+
+#[test]
+fn an_early_challenge_is_answered_if_there_is_a_login() {
+    let (bytes, descriptor) = content(20_000_000);
+    let headers = [("www-authenticate", "Basic realm=\"x\""), ("connection", "close")];
+    let challenge = Fate::Early(Reply::new(401, &headers, ""));
+    for (name, make) in MAKERS {
+        let (_registry, reference, adapter) = start(make, std::slice::from_ref(&challenge));
+        let error = in_every_way(&*adapter, &reference, "source", &bytes, &descriptor).unwrap_err();
+        assert_eq!(error.status().map(|status| status.as_u16()), Some(401), "{name}: {error}");
+
+        let (registry, reference, _) = start(make, std::slice::from_ref(&challenge));
+        let login = Credentials::login("somebody", "correct horse").unwrap();
+        let adapter = make(&settings().credentials(Store::none().login(reference.registry().clone(), login)));
+        in_every_way(&*adapter, &reference, "source", &bytes, &descriptor)
+            .unwrap_or_else(|error| panic!("{name}: {error}: {:?}", registry.take()));
+        assert!(registry.blob(&descriptor.digest).is_some_and(|stored| stored == bytes), "{name}");
+    }
+}
+
+#[test]
+fn an_early_refusal_that_is_final_is_reported_and_the_session_cancelled() {
+    let (bytes, descriptor) = content(20_000_000);
+    let body = r#"{"errors":[{"code":"DENIED","message":"the quota is used up"}]}"#;
+    let json = [("content-type", "application/json"), ("connection", "close")];
+    for (name, make) in MAKERS {
+        let (registry, reference, adapter) = start(make, &[Fate::Early(Reply::new(403, &json, body))]);
+        let error = in_every_way(&*adapter, &reference, "source", &bytes, &descriptor).unwrap_err();
+        assert!(error.to_string().contains("the quota is used up"), "{name}: {error}");
+        // The client lives on.
+        adapter.blob_abandon(&reference, b"", &|| registry.open_sessions() == 0).unwrap();
+        assert_eq!(registry.open_sessions(), 0, "{name}: {:?}", registry.take());
+    }
+}
+
+#[test]
+fn a_dropped_writer_cancels_its_session() {
+    let (bytes, _) = content(SIZE);
+    for (name, make) in MAKERS {
+        // Before a chunk is full, and after several.
+        for length in [10, SIZE] {
+            let (registry, reference, adapter) = start(make, &[]);
+            let is_cancelled = || registry.open_sessions() == 0;
+            adapter.blob_abandon(&reference, &bytes[..length], &is_cancelled).unwrap();
+            let methods = registry.take();
+            assert!(is_cancelled(), "{name}, {length}: {methods:?}");
+            assert_eq!((&*methods[0], &**methods.last().unwrap()), ("POST", "DELETE"), "{name}: {methods:?}");
+        }
+    }
+}
