@@ -1,13 +1,16 @@
-//! Image layouts on disk as sources of trees.
+//! Image layouts on disk, and archives of them, as sources of trees.
 
-use std::io;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use oci_proto::Descriptor;
 use oci_proto::layout::blob_path;
-use oci_proto_layout::{Layout, LayoutError, LayoutErrorKind};
+use oci_proto_layout::{BlobFile, Layout, LayoutError, LayoutErrorKind};
 
-use crate::source::{BlobSource, FileSource, TreeSource};
+use crate::source::{BlobSource, TreeSource, named};
 
 /// Errors have the path of the file.
 impl TreeSource for Layout {
@@ -17,13 +20,41 @@ impl TreeSource for Layout {
     }
 
     fn blob(&self, descriptor: &Descriptor) -> io::Result<Box<dyn BlobSource>> {
-        let (file, found) = self.open_unverified(&descriptor.digest).map_err(error)?;
-        let path = self.directory().join(blob_path(&descriptor.digest));
-        if found != descriptor.size {
-            let why = LayoutErrorKind::Size { expected: descriptor.size, found };
+        let file = self.open_unverified(&descriptor.digest).map_err(error)?;
+        let path = self.path().join(blob_path(&descriptor.digest));
+        if file.size() != descriptor.size {
+            let why = LayoutErrorKind::Size { expected: descriptor.size, found: file.size() };
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{}: {why}", path.display())));
         }
-        Ok(Box::new(FileSource::of(file, path)))
+        Ok(Box::new(LayoutBlob { file, path: path.into() }))
+    }
+}
+
+struct LayoutBlob {
+    file: BlobFile,
+    path: Arc<Path>,
+}
+
+impl BlobSource for LayoutBlob {
+    fn open(&self, range: Range<u64>) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(LayoutReader { file: self.file.clone(), path: self.path.clone(), range }))
+    }
+}
+
+struct LayoutReader {
+    file: BlobFile,
+    path: Arc<Path>,
+    range: Range<u64>,
+}
+
+impl Read for LayoutReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.range.end.saturating_sub(self.range.start);
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.file.read_at(&mut buffer[..length], self.range.start);
+        let read = read.map_err(|error| named(&self.path, &error))?;
+        self.range.start += read as u64;
+        Ok(read)
     }
 }
 

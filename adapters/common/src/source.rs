@@ -205,7 +205,7 @@ fn read_at(_: &File, _: &mut [u8], _: u64) -> io::Result<usize> {
 }
 
 /// Adds the path of a file to an error.
-fn named(path: &Path, error: &io::Error) -> io::Error {
+pub(crate) fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
