@@ -2,6 +2,8 @@
 
 use http::Uri;
 
+use crate::types::digest::Digest;
+
 /// Replaces a secret in a reported text.
 pub(crate) const MARK: &str = "REDACTED";
 
@@ -10,6 +12,8 @@ pub(crate) const MARK: &str = "REDACTED";
 pub(crate) enum UrlKind {
     /// A token request, whose `scope` and `service` name what is requested.
     TokenRequest,
+    /// A request of an upload, whose `digest` or `mount` names the content.
+    Upload,
     /// Any other URL. All values may be secret.
     Other,
 }
@@ -101,6 +105,10 @@ pub(crate) fn map_secret_values(
 fn secret_value(pair: &str, kind: UrlKind) -> Option<&str> {
     match pair.split_once('=') {
         Some(("scope" | "service", _)) if kind == UrlKind::TokenRequest => None,
+        // A registry could use the name for something else.
+        Some(("digest" | "mount", value)) if kind == UrlKind::Upload && value.parse::<Digest>().is_ok() => {
+            None
+        }
         Some((_, value)) => Some(value),
         None => Some(pair),
     }
@@ -150,6 +158,21 @@ mod tests {
             ("https://h/a@b, x://", "https://h/a@b, x://"),
         ] {
             assert_eq!(redact_all(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_request_of_an_upload_shows_the_digest_of_its_content() {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        for (query, shown) in [
+            (format!("_state=abc&digest={digest}"), format!("_state=REDACTED&digest={digest}")),
+            (format!("mount={digest}&from=a"), format!("mount={digest}&from=REDACTED")),
+            ("digest=secret".to_owned(), "digest=REDACTED".to_owned()),
+        ] {
+            let uri = format!("https://h/v2/a/blobs/uploads/1?{query}").parse().unwrap();
+            let shown = format!("https://h/v2/a/blobs/uploads/1?{shown}");
+            assert_eq!(redacted(&uri, UrlKind::Upload), shown);
+            assert_eq!(redacted(&uri, UrlKind::Other).matches(&digest).count(), 0);
         }
     }
 

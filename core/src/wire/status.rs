@@ -131,6 +131,7 @@ impl RequestKind {
     pub(crate) fn url_kind(self) -> UrlKind {
         match self {
             Self::GetToken | Self::PostToken => UrlKind::TokenRequest,
+            Self::Mount | Self::PutWhole | Self::CloseUpload => UrlKind::Upload,
             _ => UrlKind::Other,
         }
     }
