@@ -1,6 +1,7 @@
 //! Layouts on a real file system.
 
 mod archives;
+mod copying;
 mod damage;
 mod hostile;
 mod hostile_archives;

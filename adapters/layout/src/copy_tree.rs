@@ -1,0 +1,198 @@
+//! Copying a tree from a layout to a layout or an archive.
+
+use std::io::{self, Read};
+
+use oci_proto::layout::{RefName, Root};
+use oci_proto::{Descriptor, Found, Kind, Manifest, Node, Platform, WalkOptions};
+
+use crate::archive_writer::ArchiveWriter;
+use crate::error::LayoutError;
+use crate::layout::Layout;
+use crate::writer::LayoutWriter;
+
+/// The destination of [`copy_tree`]: a [`LayoutWriter`] or an [`ArchiveWriter`].
+pub trait TreeWriter: sealed::Write {}
+
+impl TreeWriter for LayoutWriter {}
+
+impl TreeWriter for ArchiveWriter {}
+
+/// Some content that [`copy_tree`] has dealt with.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Copied<'a> {
+    /// The destination had it.
+    Existing(&'a Descriptor),
+    /// It was copied.
+    Written(&'a Descriptor),
+    /// This non-distributable layer is not in the source, and is not copied.
+    Skipped(&'a Descriptor),
+}
+
+/// Copies everything under a root of `from`, or under the best match for a platform, to a layout or an archive, and
+/// makes it a root there, with or without a name. Returns the root's descriptor.
+///
+/// All content is verified while it is copied, each once. A document is written after everything that it refers to.
+/// An archive must still be [finished](ArchiveWriter::finish).
+///
+/// ```
+/// # use oci_proto_layout::oci_proto::{Algorithm, Descriptor, Digest, MediaType};
+/// use oci_proto_layout::oci_proto::layout::Root;
+/// use oci_proto_layout::{ArchiveWriter, Layout, LayoutWriter, copy_tree};
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let (layout, file) = (directory.path().join("layout"), directory.path().join("layout.tar"));
+/// # let mut writer = LayoutWriter::open(&layout)?;
+/// # let document = br#"{"schemaVersion":2,"manifests":[]}"#;
+/// # let digest = Digest::of(Algorithm::Sha256, document);
+/// # let root = Descriptor::new(MediaType::OCI_INDEX, digest, document.len() as u64);
+/// # writer.put(&root, document)?;
+/// # writer.set_root(&root, Some(&"1.0".parse()?))?;
+/// # drop(writer);
+/// let mut archive = ArchiveWriter::create(&file)?;
+/// let name = "1.0".parse()?;
+/// copy_tree(&Layout::open(&layout)?, &Root::Named("1.0".parse()?), None, &mut archive, Some(&name), |_| ())?;
+/// archive.finish()?;
+/// assert_eq!(Layout::open_archive(&file)?.roots().len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// The source has no such root, content is missing in it or is not what its descriptor says, or the destination cannot
+/// be written. What was written stays in a layout, without a root.
+pub fn copy_tree(
+    from: &Layout,
+    root: &Root,
+    platform: Option<&Platform>,
+    to: &mut impl TreeWriter,
+    name: Option<&RefName>,
+    mut copied: impl FnMut(Copied<'_>),
+) -> Result<Descriptor, LayoutError> {
+    let root = from.resolve(root, platform)?;
+    let mut options = WalkOptions::default();
+    (options.blobs, options.strict) = (true, true);
+    // The documents above the current node, root first.
+    let mut ancestors: Vec<(Descriptor, Manifest)> = Vec::new();
+    for node in from.walk(&Root::Digest(root.digest.clone()), &options)? {
+        let Node { depth, descriptor, found, .. } = node?;
+        leave(&mut ancestors, depth as usize, to, &mut copied)?;
+        match found {
+            Found::Manifest(manifest) => ancestors.push((descriptor, manifest)),
+            Found::Leaf => copied(copy_blob(from, &descriptor, to)?),
+            _ => {}
+        }
+    }
+    leave(&mut ancestors, 0, to, &mut copied)?;
+    to.root(&root, name)?;
+    Ok(root)
+}
+
+/// Writes the documents that the walk has left: those at this level and below.
+fn leave(
+    ancestors: &mut Vec<(Descriptor, Manifest)>,
+    level: usize,
+    to: &impl TreeWriter,
+    copied: &mut impl FnMut(Copied<'_>),
+) -> Result<(), LayoutError> {
+    while ancestors.len() > level
+        && let Some((descriptor, manifest)) = ancestors.pop()
+    {
+        let existed = to.holds(&descriptor);
+        to.copy_from(&descriptor, &mut &manifest.bytes()[..])?;
+        copied(if existed { Copied::Existing(&descriptor) } else { Copied::Written(&descriptor) });
+    }
+    Ok(())
+}
+
+fn copy_blob<'a>(
+    from: &Layout,
+    descriptor: &'a Descriptor,
+    to: &impl TreeWriter,
+) -> Result<Copied<'a>, LayoutError> {
+    if to.holds(descriptor) {
+        return Ok(Copied::Existing(descriptor));
+    }
+    match from.blob(&descriptor.digest, Some(descriptor.size)) {
+        Ok(mut blob) => to.copy_from(descriptor, &mut blob)?,
+        Err(error) if error.is_missing() => match &descriptor.data {
+            // The writer verifies it.
+            Some(data) => to.copy_from(descriptor, &mut &data[..])?,
+            None if descriptor.size == 0 => to.copy_from(descriptor, &mut io::empty())?,
+            None if descriptor.media_type.is_nondistributable() => return Ok(Copied::Skipped(descriptor)),
+            None => return Err(error),
+        },
+        Err(error) => return Err(error),
+    }
+    Ok(Copied::Written(descriptor))
+}
+
+mod sealed {
+    use std::io::Read;
+
+    use oci_proto::Descriptor;
+    use oci_proto::layout::RefName;
+
+    use crate::error::LayoutError;
+
+    /// What a copy needs of its destination.
+    pub trait Write {
+        /// Whether it has the content, whole.
+        fn holds(&self, descriptor: &Descriptor) -> bool;
+
+        /// Writes content up to the end of the reader, verified, unless the destination has it.
+        fn copy_from(&self, descriptor: &Descriptor, from: &mut dyn Read) -> Result<(), LayoutError>;
+
+        /// Makes content a root.
+        fn root(&mut self, root: &Descriptor, name: Option<&RefName>) -> Result<(), LayoutError>;
+    }
+}
+
+impl sealed::Write for ArchiveWriter {
+    fn holds(&self, descriptor: &Descriptor) -> bool {
+        self.has(descriptor)
+    }
+
+    fn copy_from(&self, descriptor: &Descriptor, from: &mut dyn Read) -> Result<(), LayoutError> {
+        self.copy(descriptor, from)
+    }
+
+    fn root(&mut self, root: &Descriptor, name: Option<&RefName>) -> Result<(), LayoutError> {
+        self.set_root(root, name)
+    }
+}
+
+impl sealed::Write for LayoutWriter {
+    fn holds(&self, descriptor: &Descriptor) -> bool {
+        match descriptor.media_type.kind() {
+            // Its size does not show whether a document is whole.
+            Kind::Index | Kind::Image => self.layout().manifest(descriptor).is_ok(),
+            Kind::Other => self.layout().has(descriptor),
+        }
+    }
+
+    fn copy_from(&self, descriptor: &Descriptor, from: &mut dyn Read) -> Result<(), LayoutError> {
+        if self.holds(descriptor) {
+            return self.keep(&descriptor.digest);
+        }
+        let mut blob = self.begin(descriptor)?;
+        if blob.offset() > 0 {
+            blob.restart()?;
+        }
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            match from.read(&mut buffer) {
+                Ok(0) => return self.publish(blob),
+                Ok(read) => blob.append(blob.offset(), &buffer[..read])?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    let path = self.layout().path();
+                    return Err(error.downcast().unwrap_or_else(|error| LayoutError::new(path, error)));
+                }
+            }
+        }
+    }
+
+    fn root(&mut self, root: &Descriptor, name: Option<&RefName>) -> Result<(), LayoutError> {
+        self.set_root(root, name)
+    }
+}
