@@ -223,6 +223,62 @@ fn the_number_of_interim_responses_is_limited() {
     assert!(error.contains("too many 1xx responses"), "{error}");
 }
 
+#[test]
+fn a_file_is_uploaded_over_tcp_and_resumed_after_its_connection_broke() {
+    let content: Vec<u8> = (0..=u8::MAX).cycle().take(300_000).collect();
+    let file = std::env::temp_dir().join(format!("oci-proto-upload-{}", std::process::id()));
+    std::fs::write(&file, &content).unwrap();
+    let (sent, requests) = mpsc::channel();
+    let stored = std::sync::Mutex::new(Vec::new());
+    let registry = Loopback::start_raw(move |stream| {
+        let mut reader = io::BufReader::new(stream.try_clone()?);
+        loop {
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                if io::BufRead::read_line(&mut reader, &mut head)? == 0 {
+                    return Ok(());
+                }
+            }
+            let first = head.lines().next().unwrap_or_default().to_owned();
+            let method = first.split(' ').next().unwrap_or_default().to_owned();
+            let header = |name: &str| {
+                head.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
+            };
+            let length = header("content-length:").map_or(0, |length| length.parse().unwrap());
+            let mut stored = stored.lock().unwrap();
+            sent.send(format!("{method} {}", header("content-range:").unwrap_or_default())).unwrap();
+            let answer = match &*method {
+                "HEAD" => "404 Not Found\r\n".to_owned(),
+                "POST" => "202 Accepted\r\nLocation: /upload?state=1\r\n".to_owned(),
+                "GET" => format!("204 No Content\r\nRange: 0-{}\r\n", stored.len() - 1),
+                "PUT" if stored.is_empty() => {
+                    // The connection breaks in the middle.
+                    stored.resize(length / 2, 0);
+                    return reader.read_exact(&mut stored);
+                }
+                _ => {
+                    let start = stored.len();
+                    stored.resize(start + length, 0);
+                    reader.read_exact(&mut stored[start..])?;
+                    sent.send(Digest::of(Algorithm::Sha256, &stored).to_string()).unwrap();
+                    "201 Created\r\n".to_owned()
+                }
+            };
+            let body = if answer.starts_with("204") { "" } else { "Content-Length: 0\r\n" };
+            stream.write_all(format!("HTTP/1.1 {answer}{body}\r\n").as_bytes())?;
+        }
+    });
+    let mut out = Vec::new();
+    let uploaded = walk_over_tcp::upload(&registry.reference("demo"), &file, &mut out);
+    std::fs::remove_file(&file).unwrap();
+    uploaded.unwrap();
+    let digest = Digest::of(Algorithm::Sha256, &content).to_string();
+    assert_eq!(String::from_utf8(out).unwrap(), format!("{digest} 300000 Sent\n"));
+    let requests: Vec<String> = requests.try_iter().collect();
+    let expected = ["HEAD ", "POST ", "PUT ", "GET ", "PUT 150000-299999", &digest];
+    assert_eq!(requests, expected);
+}
+
 mod payloads {
     use std::iter;
 
