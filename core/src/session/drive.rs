@@ -61,22 +61,27 @@ impl Session {
     pub fn lost(&mut self, now: Time, exchange: ExchangeId, fault: Fault) {
         self.advance(now);
         if let Some(task) = self.end_exchange(exchange) {
-            self.attempt_failed(task, fault.into());
+            self.lost_attempt(task, fault);
         }
     }
 
     /// Forgets all exchanges in flight, and sends each request again. For a session whose driver was
-    /// replaced, when no exchange of the old one is still running. Unanswered questions are asked again.
+    /// replaced, when no exchange of the old one is still running. Unanswered questions are asked again. An
+    /// upload whose bytes may have arrived first asks the registry for its position.
     ///
     /// The bytes that a sink has received from an abandoned exchange are requested again, as after
     /// [`lost`](Self::lost).
     pub fn abandon_in_flight(&mut self, now: Time) {
         self.advance(now);
-        for (_, id) in mem::take(&mut self.in_flight) {
-            self.release_slot(id);
-            self.queue(id);
-        }
+        let abandoned: Vec<TaskId> = mem::take(&mut self.in_flight).into_values().collect();
         self.outbox.clear();
+        for id in &abandoned {
+            self.release_slot(*id);
+            self.queue(*id);
+        }
+        for id in abandoned {
+            self.abandoned_attempt(id);
+        }
         let asking: BTreeSet<OpId> = self.asked.values().filter_map(Question::op).collect();
         for op in asking {
             if let Some(running) = self.ops.get_mut(&op) {

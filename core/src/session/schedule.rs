@@ -165,6 +165,7 @@ impl Session {
                         };
                         let mut is_ready = true;
                         for (half, other) in [(first, second), (second, first)] {
+                            let is_download = self.tasks.get(&other).is_some_and(|other| !other.is_call());
                             let task = self.tasks.get_mut(&half)?;
                             task.half = Some(Half::of(other));
                             match task.state {

@@ -119,13 +119,11 @@ impl Session {
             return None;
         };
         self.report(id, &error, delay, count);
-        if count == 0 {
-            return Some(id);
+        if count > 0 {
+            let at = self.now + delay;
+            self.tasks.get_mut(&id)?.state = TaskState::Asleep(at);
+            self.timers.insert((at, id));
         }
-        let at = self.now + delay;
-        let task = self.tasks.get_mut(&id)?;
-        task.state = TaskState::Asleep(at);
-        self.timers.insert((at, id));
         Some(id)
     }
 

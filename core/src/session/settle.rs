@@ -32,7 +32,7 @@ impl Session {
             let message = "the completion belongs to another exchange";
             return self.fail_task(id, Fault::new(FaultKind::Unsupported, message).into());
         }
-        if self.tasks.get(&id).is_some_and(|task| task.fetch().is_some_and(|fetch| fetch.call().is_some())) {
+        if self.tasks.get(&id).is_some_and(Task::is_call) {
             return self.settle_call(id, completion);
         }
         match (completion.outcome, completion.head) {
@@ -86,11 +86,11 @@ impl Session {
         sent: Sent,
     ) {
         let Some(task) = self.tasks.get(&id) else { return };
-        let is_paired = task.half.is_some();
-        let repeats = task.kind.may_repeat() && !is_paired;
+        let is_fed = task.is_fed;
+        let repeats = task.kind.may_repeat() && !is_fed && task.op().is_some();
         match class {
             Class::Trouble if repeats => self.refused(id, status, &headers, body),
-            Class::Redirect | Class::Challenge if !is_paired => self.refused(id, status, &headers, body),
+            Class::Redirect | Class::Challenge if !is_fed => self.refused(id, status, &headers, body),
             Class::Redirect => match self.redirect_target(id, &headers) {
                 Ok(()) => {
                     self.remember(id);
@@ -111,7 +111,7 @@ impl Session {
                     && let Some((target, uri)) =
                         task.fetch().map(|fetch| (fetch.target.clone(), task.uri.clone()))
                 {
-                    // The other half has begun, so both must be sent again.
+                    // The download has begun, so both must be sent again.
                     let challenged =
                         self.auth.challenged(id, &target, &uri, refusal.clone(), &headers, self.targets);
                     if let Err(cause) = challenged {
@@ -131,11 +131,29 @@ impl Session {
         }
     }
 
+    /// Handles the loss of an exchange.
+    pub(super) fn lost_attempt(&mut self, id: TaskId, fault: Fault) {
+        if self.tasks.get(&id).is_some_and(Task::is_call) {
+            self.call_failed(id, fault.into(), Sent::default());
+        } else {
+            self.attempt_failed(id, fault.into());
+        }
+    }
+
+    /// Handles an exchange whose driver is gone, after its task was queued again. A request that must not be
+    /// repeated counts as interrupted.
+    pub(super) fn abandoned_attempt(&mut self, id: TaskId) {
+        if self.tasks.get(&id).is_some_and(|task| task.is_call() && !task.kind.may_repeat()) {
+            let fault = Fault::new(FaultKind::Reset, "the request was abandoned");
+            self.call_failed(id, fault.into(), Sent::default());
+        }
+    }
+
     /// Handles a call without a usable response.
     fn call_failed(&mut self, id: TaskId, cause: Cause, sent: Sent) {
         let Some(task) = self.tasks.get(&id) else { return };
-        let is_paired = task.half.is_some();
-        if retry::is_retryable(task.kind, &cause) && !is_paired {
+        let is_repeated = !task.is_fed && task.op().is_some();
+        if is_repeated && retry::is_retryable(task.kind, &cause) {
             return self.attempt_failed(id, cause);
         }
         if !cause.is_interruption() {

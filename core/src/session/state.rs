@@ -104,9 +104,10 @@ impl Session {
         Self { is_replay: true, ..Self::new(config, seed) }
     }
 
-    /// Returns whether the session has no operation and no exchange in flight.
+    /// Returns whether the session has no operation and no request, including those that cancel the uploads of
+    /// operations that have ended.
     pub fn is_idle(&self) -> bool {
-        self.ops.is_empty() && self.in_flight.is_empty()
+        self.ops.is_empty() && self.tasks.is_empty()
     }
 
     /// Returns the number of exchanges whose completions the session waits for.

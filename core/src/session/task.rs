@@ -33,6 +33,8 @@ pub(crate) struct Task {
     pub(crate) part: Option<Box<BlobWant>>,
     /// Set for one half of a pair.
     pub(crate) half: Option<Half>,
+    /// Whether a download supplied its payload, which is therefore sent once.
+    pub(crate) is_fed: bool,
 }
 
 pub(crate) enum Purpose {
@@ -98,6 +100,7 @@ impl Task {
             authorization: None,
             part,
             half: None,
+            is_fed: false,
         }
     }
 
@@ -114,6 +117,11 @@ impl Task {
             Purpose::Fetch { fetch, .. } | Purpose::Cleanup(fetch) => Some(fetch),
             Purpose::Token(_) => None,
         }
+    }
+
+    /// Returns whether its operation interprets the response.
+    pub(crate) fn is_call(&self) -> bool {
+        self.fetch().is_some_and(|fetch| fetch.call().is_some())
     }
 
     /// Creates the error of a request.

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderName, StatusCode};
 use oci_proto::{
-    Algorithm, Answer, Config, Credentials, Digest, Event, Exchange, Fault, FaultKind, OpId, Output, QueryId,
-    Question, Reference, ScriptStep, Session, Time,
+    Algorithm, Answer, Config, Credentials, Digest, Event, Exchange, ExchangeId, Fault, FaultKind, OpId,
+    Output, QueryId, Question, Reference, ScriptStep, Session, Time,
 };
 use oci_proto_tests::simulation::Choices;
 use proptest::collection::vec;
@@ -75,6 +75,8 @@ struct Driver<'c> {
     paused: BTreeSet<OpId>,
     out: Vec<(Name, Exchange)>,
     questions: Vec<QueryId>,
+    /// The GETs whose PUT has failed.
+    to_abort: BTreeSet<ExchangeId>,
     /// The remaining arbitrary actions of the driver.
     actions_left: usize,
     tokens: usize,
@@ -110,6 +112,7 @@ impl<'c> Driver<'c> {
             paused: BTreeSet::new(),
             out: Vec::new(),
             questions: Vec::new(),
+            to_abort: BTreeSet::new(),
             actions_left: 6,
             tokens: 0,
         };
@@ -187,6 +190,12 @@ impl<'c> Driver<'c> {
                     }
                     self.out.push((name, exchange));
                 }
+                Output::Abort(id) => {
+                    let index = self.out.iter().position(|(_, exchange)| exchange.id() == id);
+                    let (name, _) = self.out.swap_remove(index.expect("it is in flight"));
+                    // A stopped GET may have been the only one to wait for a token.
+                    assert!(self.to_abort.remove(&id) || name == Name::Token, "{name:?} is needed");
+                }
                 Output::Ask(query, Question::Credentials(_)) => self.questions.push(query),
                 Output::Event(op, Event::Done) => _ = self.alive.remove(&op),
                 Output::Event(_, Event::Failed(error)) => panic!("an operation fails: {error}"),
@@ -197,6 +206,7 @@ impl<'c> Driver<'c> {
                         other.is_none_or(|other| other.was_sent)
                     };
                     assert!(first.iter().all(other_is_sent), "only half of a pair is sent: {first:?}");
+                    assert!(self.to_abort.is_empty(), "a GET without its PUT continues: {:?}", self.to_abort);
                     assert_eq!(self.session.in_flight(), self.out.len());
                     assert_eq!(self.session.unanswered(), self.questions.len());
                     return until;
@@ -279,7 +289,10 @@ impl<'c> Driver<'c> {
             }
             1 => self.resume(),
             _ => {
-                self.out.clear();
+                for (name, _) in std::mem::take(&mut self.out) {
+                    self.begin_again(&name);
+                }
+                self.to_abort.clear();
                 self.questions.clear();
                 self.session.abandon_in_flight(self.now);
             }
@@ -317,6 +330,9 @@ impl<'c> Driver<'c> {
         let half = self.halves.entry(name.clone()).or_default();
         let is_failure = reply == Reply::Success && half.failures < 3 && self.choices.once_in(4);
         half.failures += usize::from(is_failure);
+        if is_failure || reply == Reply::Challenge {
+            self.begin_again(&name);
+        }
         if is_failure {
             return self.failure(&name, exchange);
         }
@@ -347,6 +363,16 @@ impl<'c> Driver<'c> {
 
     fn end(&mut self, name: &Name) {
         self.halves.get_mut(name).expect("the half is in flight").is_over = true;
+    }
+
+    /// After a PUT has failed, both halves are sent again.
+    fn begin_again(&mut self, name: &Name) {
+        let (Name::Put(..), Some(get)) = (name, name.other()) else { return };
+        self.to_abort.extend(self.out.iter().filter(|(name, _)| *name == get).map(|(_, get)| get.id()));
+        for half in [name, &get] {
+            let half = self.halves.get_mut(half).expect("a PUT has a GET");
+            (half.was_sent, half.is_over) = (false, false);
+        }
     }
 
     /// A transient failure.
