@@ -59,6 +59,7 @@ fn every_public_type_is_send_and_sync() {
         Sink,
         Source,
         StoreContent,
+        Stored,
         Time,
         TokenAnswer,
         // Recordings.

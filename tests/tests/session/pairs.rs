@@ -211,7 +211,7 @@ impl<'c> Driver<'c> {
                     assert_eq!(self.session.unanswered(), self.questions.len());
                     return until;
                 }
-                other => panic!("{other:?}"),
+                other @ Output::Ask(..) => panic!("{other:?}"),
             }
         }
         panic!("the session does not wait");
