@@ -168,6 +168,7 @@ impl Session {
                             let is_download = self.tasks.get(&other).is_some_and(|other| !other.is_call());
                             let task = self.tasks.get_mut(&half)?;
                             task.half = Some(Half::of(other));
+                            task.is_fed = task.is_call() && is_download;
                             match task.state {
                                 TaskState::Asleep(_) => is_ready = false,
                                 _ => task.state = TaskState::Paired,
