@@ -71,6 +71,8 @@ struct RequestState {
     scope: Option<Scope>,
     /// The time of the last 401, and the response.
     challenged: Option<(u64, Refusal)>,
+    /// Whether it requires more access than other requests to its target. Its failure says nothing about theirs.
+    requires_more: bool,
 }
 
 /// The credential in an Authorization header, with the time at which it was obtained.
@@ -131,7 +133,7 @@ impl Auth {
             return Authorization::Send(None);
         };
         let state = self.requests.entry(request).or_insert_with(|| RequestState::new(space.clone()));
-        state.proof = None;
+        (state.proof, state.requires_more) = (None, extra.is_some());
         match credential {
             Credential::Unknown => {
                 let query = ids.query();
@@ -200,7 +202,7 @@ impl Auth {
         let new = || RequestState::new(ProtectionSpace::of(target));
         let state = self.requests.entry(request).or_insert_with(new);
         let space = &state.space;
-        let scheme = Scheme::of_challenge(from, headers, self.plain_http)?;
+        let mut scheme = Scheme::of_challenge(from, headers, self.plain_http)?;
         let is_newer = |obtained| state.challenged.as_ref().is_some_and(|(last, _)| *last < obtained);
         let fresh_is_refused = match state.proof {
             Some(Proof::Token(obtained)) => {
@@ -214,15 +216,21 @@ impl Auth {
         // A 401 without a supported scheme may follow an earlier challenge.
         if fresh_is_refused || scheme.is_none() && !self.logins.is_challenged(space) {
             refusal.with_login = self.logins.has_login(space);
-            self.logins.forget(space);
+            if !state.requires_more {
+                self.logins.forget(space);
+            }
             return Err(refusal.into());
         }
         let refused = match state.proof {
             Some(Proof::Login(obtained)) => Some(obtained),
             _ => None,
         };
-        if let Some(Scheme::Bearer { scope, .. }) = &scheme {
+        if let Some(Scheme::Bearer { scope, .. }) = &mut scheme {
             state.scope = Some(scope.clone());
+            if state.requires_more {
+                // Other requests do not need that access.
+                *scope = Scope::default();
+            }
         }
         self.logins.challenged(space, scheme, refused, now, in_use);
         state.challenges += 1;
@@ -306,7 +314,7 @@ impl Auth {
             Err(error) => {
                 self.tokens.abandon(fetch);
                 let failed = waiting.map(|request| {
-                    if let Some(state) = self.requests.get(&request) {
+                    if let Some(state) = self.requests.get(&request).filter(|state| !state.requires_more) {
                         self.logins.forget(&state.space);
                     }
                     (request, Err(error.clone()))
@@ -375,6 +383,6 @@ impl Auth {
 
 impl RequestState {
     fn new(space: ProtectionSpace) -> Self {
-        Self { space, proof: None, challenges: 0, scope: None, challenged: None }
+        Self { space, proof: None, challenges: 0, scope: None, challenged: None, requires_more: false }
     }
 }

@@ -61,6 +61,12 @@ impl Error {
         Self(Box::new(Inner { context: Some(context), cause: cause.into() }))
     }
 
+    /// Returns the error with another cause.
+    pub(crate) fn with_cause(mut self, cause: impl Into<Cause>) -> Self {
+        self.0.cause = cause.into();
+        self
+    }
+
     /// Returns the cause, classified by the party at fault.
     pub fn cause(&self) -> &Cause {
         &self.0.cause
@@ -399,6 +405,12 @@ pub enum Misbehaviour {
         sent: u64,
         /// The length of the payload.
         length: u64,
+    },
+    /// The registry has lost part of a stream.
+    #[error("the upload is gone, with {acknowledged} bytes of a stream, which cannot be read again")]
+    StreamLost {
+        /// The number of bytes that the registry had acknowledged.
+        acknowledged: u64,
     },
     /// The response does not answer the request.
     #[error("the response does not fit the request")]

@@ -7,17 +7,22 @@
 //! document NAME MEDIA/TYPE            a document; its text follows, indented by two spaces
 //! blob NAME COUNT x TEXT              bytes: TEXT repeated COUNT times
 //! config KEY VALUE                    a setting of the session; before the first start
-//! start [LABEL] OPERATION REFERENCE   resolve, manifest, walk, pull, check or blob; then options: blobs, strict,
-//!                                     nondistributable, platform=P, size=N, data=TEXT (the data embedded in the
-//!                                     blob's descriptor)
+//! start [LABEL] OPERATION REFERENCE   resolve, manifest, walk, pull, check, blob, upload or upload_stream; then
+//!                                     options: blobs, strict, nondistributable, platform=P, size=N, data=TEXT (the
+//!                                     data embedded in the blob's descriptor), mount=REPOSITORY, and sha512 (the
+//!                                     algorithm of a stream's digest). An upload requires a digest and size=N
+//! source [LABEL] NAME                 the upload's source has this content, instead of that of its digest
 //! > [LABEL] METHOD URL                expects a request; indented: headers that it must have,
-//!                                     or must not have (`Name: (none)`), and `payload TEXT` for its body
+//!                                     or must not have (`Name: (none)`), and `payload TEXT` for its body, or
+//!                                     `content NAME`, `content NAME A-B` or `content none` for what it uploads
 //! < [LABEL] STATUS                    its response; indented: headers, then `body NAME` or `text TEXT`;
 //!                                     `cut N KIND MESSAGE` breaks the body off after N bytes with a fault,
 //!                                     `drop N` drops the driver after N bytes, and
 //!                                     `rest wanted|drain N|close` is the expected instruction for the rest of
-//!                                     the body
-//! fault [LABEL] KIND MESSAGE          the request fails
+//!                                     the body; with `sent N`, it arrives when only the first N bytes of the
+//!                                     request's payload are sent
+//! fault [LABEL] KIND MESSAGE          the request fails; indented: `sent N` or `sent all`, by default `sent 0`
+//! refused [LABEL]                     the session must refuse to send the payload, since its source is wrong
 //! lost [LABEL] KIND MESSAGE           the driver loses the request; it may still be completed later
 //! ? REGISTRY REPOSITORY               expects a question for credentials
 //! login none                          its answer: none, `as USER PASSWORD`, `identity TOKEN`,
@@ -30,6 +35,8 @@
 //!                                     `data TEXT`, or the bytes in the `sink`
 //! stored [LABEL] [NAME]               its answer, by default to the first one; `fail KIND MESSAGE` after the
 //!                                     NAME makes it a failure
+//! ? [LABEL] read MAX                  expects a question for the next bytes of a stream
+//! read [LABEL] NAME [A-B] [last]      its answer; `nothing` instead of a name and a range
 //! = [LABEL] EVENT                     expects an event
 //! wait never|DURATION|FROM..TO        expects the session to wait for a completion or an answer, and for this
 //!                                     long at most

@@ -85,6 +85,7 @@ impl Misbehaviour {
             | Self::Token(_)
             | Self::Status(_)
             | Self::Early { .. }
+            | Self::StreamLost { .. }
             | Self::Unexpected => {}
         }
     }

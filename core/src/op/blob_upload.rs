@@ -14,10 +14,11 @@
 //!
 //! Source: distribution-spec, "Pushing blobs"; end-4a, end-5, end-6, end-11, end-13.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 
@@ -52,6 +53,10 @@ pub(crate) struct BlobUpload {
     step: Step,
     /// The newest URL of the upload session.
     session: Option<Uri>,
+    /// Earlier sessions that may still be open.
+    abandoned: Vec<Uri>,
+    /// Whether the session's position is one that the registry reported after a failure.
+    was_resumed: bool,
     /// The number of bytes that the session has.
     offset: u64,
     /// The end of the bytes that the last request sent.
@@ -74,8 +79,8 @@ pub(crate) struct BlobUpload {
     may_exist: bool,
     /// Whether a request is under way.
     is_waiting: bool,
-    /// The number of bytes of a stream that are read at a time.
-    read_size: u64,
+    /// The minimum and maximum numbers of bytes of a stream in a chunk that is not the last one.
+    stream_chunk: RangeInclusive<u64>,
     config: UploadConfig,
 }
 
@@ -85,6 +90,7 @@ struct UploadConfig {
     plain_http: PlainHttp,
     chunk_bytes: u64,
     max_attempts: u32,
+    retry_after_max: Duration,
 }
 
 /// The content of an upload.
@@ -127,6 +133,8 @@ const REDUCED: u64 = 4 << 20;
 const SMALLEST: u64 = 1 << 20;
 /// The largest chunk that is tried if chunks are refused as too small.
 const LARGEST: u64 = 64 << 20;
+/// The number of abandoned sessions that are cancelled at the end. Others expire.
+const MAX_ABANDONED: usize = 8;
 
 const CHUNK_MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
 const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -174,6 +182,7 @@ impl BlobUpload {
             plain_http: config.plain_http,
             chunk_bytes: config.limits.chunk_bytes.max(1),
             max_attempts: config.limits.max_attempts.max(1),
+            retry_after_max: config.limits.retry_after_max,
         };
         Self {
             op,
@@ -183,6 +192,8 @@ impl BlobUpload {
             is_mount_refused: false,
             step,
             session: None,
+            abandoned: Vec::new(),
+            was_resumed: false,
             offset: 0,
             sent: 0,
             best: 0,
@@ -194,7 +205,7 @@ impl BlobUpload {
             begun: 0,
             may_exist: false,
             is_waiting: false,
-            read_size: config.chunk_bytes,
+            stream_chunk: 1..=config.chunk_bytes,
             config,
         }
     }
@@ -237,13 +248,14 @@ impl BlobUpload {
         if self.is_waiting || !matches!(self.step, Step::Send) {
             return None;
         }
-        let max = self.read_size;
+        let (least, most) = (*self.stream_chunk.start(), *self.stream_chunk.end());
         let Content::Stream(stream) = &mut self.content else { return None };
-        if stream.is_asked || stream.has_ended || !stream.held.is_empty() {
+        if stream.is_asked || stream.has(least) {
             return None;
         }
         stream.is_asked = true;
-        Some(usize::try_from(max).unwrap_or(usize::MAX))
+        let missing = most.saturating_sub(stream.held.len() as u64);
+        Some(usize::try_from(missing).unwrap_or(usize::MAX))
     }
 
     /// Takes the next bytes of the stream.
@@ -253,7 +265,8 @@ impl BlobUpload {
             return;
         }
         stream.hasher.update(&bytes);
-        (stream.held, stream.has_ended, stream.is_asked) = (bytes, is_last, false);
+        stream.held = joined(std::mem::take(&mut stream.held), bytes);
+        (stream.has_ended, stream.is_asked) = (is_last, false);
     }
 
     /// Takes the outcome of the request.
@@ -277,14 +290,18 @@ impl BlobUpload {
             | (RequestKind::BeginUpload, Class::Done) => self.begun(&reply, habits),
             (RequestKind::Mount, _) => self.mount_refused(),
             (RequestKind::UploadStatus, Class::Progress) => self.resume_at(&reply),
-            (RequestKind::UploadStatus, _) => self.begin_again(reply.into_error()),
+            (RequestKind::UploadStatus, class) => self.begin_again(reply.into_error(), class == Class::Gone),
             // The registry may have the content already, or have confused something.
             (RequestKind::PutWhole | RequestKind::CloseUpload, Class::Done)
                 if reply.sent < self.sent - self.offset =>
             {
                 let problem = Misbehaviour::Early { sent: reply.sent, length: self.sent - self.offset };
                 self.may_exist = true;
-                self.begin_again(reply.misbehaved(problem));
+                self.begin_again(reply.misbehaved(problem), true);
+            }
+            (RequestKind::SendChunk, Class::Accepted) if reply.sent < self.sent - self.offset => {
+                let problem = Misbehaviour::Early { sent: reply.sent, length: self.sent - self.offset };
+                self.interrupted(&reply.misbehaved(problem));
             }
             (RequestKind::PutWhole | RequestKind::CloseUpload, Class::Done) => {
                 self.note_success(habits);
@@ -297,7 +314,7 @@ impl BlobUpload {
                 self.wrong_position(reply);
             }
             (RequestKind::SendChunk | RequestKind::CloseUpload, Class::Gone) => {
-                self.begin_again(reply.into_error());
+                self.begin_again(reply.into_error(), true);
             }
             (RequestKind::PutWhole | RequestKind::SendChunk | RequestKind::CloseUpload, Class::Trouble) => {
                 self.interrupted(&reply.into_error());
@@ -310,7 +327,8 @@ impl BlobUpload {
             }
             _ => self.step = Step::Failed(reply.into_error()),
         }
-        self.read_size = self.chunk_size(habits).unwrap_or(self.config.chunk_bytes);
+        let most = self.chunk_size(habits).unwrap_or(self.config.chunk_bytes);
+        self.stream_chunk = habits.of(&self.target.origin).min_chunk.clamp(1, most)..=most;
     }
 
     /// Handles the end of the download that fed the request: nothing more was sent, and what the registry has is
@@ -353,12 +371,9 @@ impl BlobUpload {
         }
     }
 
-    /// Returns the URL of the open upload session.
-    pub(crate) fn open_session(&self) -> Option<Uri> {
-        match self.step {
-            Step::Done(_) => None,
-            _ => self.session.clone(),
-        }
+    /// Returns the URLs of the upload sessions that may be open.
+    pub(crate) fn open_sessions(&self) -> impl Iterator<Item = &Uri> {
+        self.abandoned.iter().chain(&self.session)
     }
 
     /// Returns the repository that the registry has refused to mount the blob from.
@@ -401,7 +416,7 @@ impl BlobUpload {
                 if let Some(min) = number(&reply.headers, CHUNK_MIN_LENGTH) {
                     habits.note(&self.target.origin, |habit| habit.min_chunk = min.min(LARGEST));
                 }
-                (self.session, self.offset, self.sent) = (Some(session), 0, 0);
+                (self.session, self.offset, self.sent, self.was_resumed) = (Some(session), 0, 0, false);
                 self.step = Step::Send;
             }
         }
@@ -445,7 +460,7 @@ impl BlobUpload {
                 (range, is_last, payload, mark.map(|(_, hasher)| hasher.clone()))
             }
             Content::Stream(stream) => {
-                if stream.held.is_empty() && !stream.has_ended {
+                if !stream.has(*self.stream_chunk.start()) {
                     return None;
                 }
                 let limit = limit.unwrap_or(self.config.chunk_bytes);
@@ -463,13 +478,7 @@ impl BlobUpload {
         };
         let url = match self.content().filter(|_| is_last) {
             None => session,
-            Some((digest, _)) => match origin::closing(&session, &digest) {
-                Ok(url) => url,
-                Err(misbehaviour) => {
-                    self.step = Step::Failed(Error::new(misbehaviour));
-                    return None;
-                }
-            },
+            Some((digest, _)) => origin::closing(&session, &digest),
         };
         self.sent = range.end;
         let mut call = Call { payload, prefix, ..Call::new(kind, Recipient::Url(url)) };
@@ -486,7 +495,7 @@ impl BlobUpload {
             // The response to the upload explains why; it may even be accepted.
             Step::Exists if error.status().is_some() => return self.not_found(),
             Step::Mount(_) if error.status().is_some() => return self.mount_refused(),
-            Step::Status if error.status().is_some() => return self.begin_again(error),
+            Step::Status if error.status().is_some() => return self.begin_again(error, false),
             _ => Step::Failed(error),
         };
     }
@@ -562,18 +571,30 @@ impl BlobUpload {
             Ok(Some(location)) => self.session = Some(location),
             Ok(None) => {}
         }
-        // Nothing and one byte are told apart by nobody: `0-0` stands for both.
-        let stored = stored_bytes(&reply.headers).filter(|stored| *stored != 1).unwrap_or(0);
+        let problem = match stored_bytes(&reply.headers) {
+            // `0-0` stands for no bytes too, since a range cannot be empty.
+            Some(1) if self.is_possible(0) => return self.continue_at(0),
+            Some(stored) if self.is_possible(stored) => return self.continue_at(stored),
+            Some(stored) => format!("it says that {stored} bytes are stored, after {} were sent", self.sent),
+            None => "it does not say how many bytes are stored".to_owned(),
+        };
+        let error = reply.misbehaved(Misbehaviour::Header { name: "Range", problem });
+        self.begin_again(error, false);
+    }
+
+    /// Returns whether this many bytes can be stored: no more than were sent, and of a stream no fewer than were
+    /// acknowledged.
+    fn is_possible(&self, stored: u64) -> bool {
         let start = match &self.content {
             Content::Known { .. } => 0,
             Content::Stream(stream) => stream.start,
         };
-        if stored < start || stored > self.sent {
-            let problem = format!("it says that {stored} bytes are stored, after {} were sent", self.sent);
-            let error = reply.misbehaved(Misbehaviour::Header { name: "Range", problem });
-            return self.begin_again(error);
-        }
-        self.progress_to(stored);
+        (start..=self.sent).contains(&stored)
+    }
+
+    fn continue_at(&mut self, offset: u64) {
+        self.was_resumed = true;
+        self.progress_to(offset);
     }
 
     fn wrong_position(&mut self, reply: Reply) {
@@ -589,13 +610,9 @@ impl BlobUpload {
         if !self.fails_again(&error) {
             return;
         }
-        let start = match &self.content {
-            Content::Known { .. } => 0,
-            Content::Stream(stream) => stream.start,
-        };
         match stored {
-            Some(stored) if has_moved && stored >= start && stored <= self.sent => self.progress_to(stored),
-            _ if self.failed > 1 => self.restart(error),
+            Some(stored) if has_moved && self.is_possible(stored) => self.continue_at(stored),
+            _ if self.failed > 1 => self.restart(error, false),
             _ => self.step = Step::Status,
         }
     }
@@ -606,6 +623,9 @@ impl BlobUpload {
         let location = self.location(&reply).ok().flatten();
         let error = reply.into_error();
         let is_empty = self.content().is_some_and(|(_, size)| size == 0);
+        if self.was_resumed && is_about_content(&error) {
+            return self.begin_again(error, false);
+        }
         if is_empty || is_about_content(&error) || self.not_whole.is_some() {
             return self.step = Step::Failed(error);
         }
@@ -620,7 +640,7 @@ impl BlobUpload {
         self.not_whole = Some(error);
         self.marks = Marks::default();
         if status == Some(StatusCode::NOT_FOUND) {
-            self.step = Step::Begin;
+            (self.session, self.step) = (None, Step::Begin);
         } else {
             self.session = location.or(self.session.take());
             self.step = Step::Send;
@@ -642,10 +662,12 @@ impl BlobUpload {
     /// Returns the size of the chunks after one of this size was too large, or `None` if no smaller one is
     /// tried.
     fn smaller(&self, size: u64) -> Option<u64> {
-        (size > SMALLEST).then(|| (size / 2).clamp(SMALLEST, self.config.chunk_bytes.max(SMALLEST)))
+        let smallest = SMALLEST.min(self.config.chunk_bytes);
+        (size > smallest).then(|| (size / 2).clamp(smallest, self.config.chunk_bytes))
     }
 
-    /// Sends larger chunks in a new session, if the registry says that this one was too small.
+    /// Begins again in another form, if the refusal of a part of the content is about that: in larger chunks if
+    /// the registry says that this one was too small, or whole if the rest of a whole was refused.
     fn refused_chunk(&mut self, reply: Reply, habits: &mut Habits) {
         let min = number(&reply.headers, CHUNK_MIN_LENGTH);
         let error = reply.into_error();
@@ -658,10 +680,16 @@ impl BlobUpload {
         if let Some(grown) = grown.filter(|grown| *grown <= LARGEST) {
             self.chunk = Some(grown);
             habits.note(&self.target.origin, |habit| habit.min_chunk = grown);
-            return self.begin_again(error);
+            self.after = Some(Failed { error: error.clone(), count: 0 });
+            return self.restart(error, false);
+        }
+        let status = error.status().map(|status| status.as_u16());
+        let is_about_form = self.chunk.is_none() && matches!(status, Some(400 | 405 | 411 | 415 | 501));
+        if self.was_resumed && (is_about_form || is_about_content(&error)) {
+            return self.begin_again(error, false);
         }
         // The registry takes neither the whole nor chunks, and the first refusal says why.
-        let is_unsupported = matches!(error.status().map(|status| status.as_u16()), Some(405 | 415 | 501));
+        let is_unsupported = matches!(status, Some(405 | 415 | 501));
         let first = self.not_whole.take().filter(|_| is_unsupported);
         self.step = Step::Failed(first.unwrap_or(error));
     }
@@ -693,22 +721,24 @@ impl BlobUpload {
         }
     }
 
-    /// Begins a new session, since the old one is gone.
-    fn begin_again(&mut self, error: Error) {
+    /// Begins a new session after a failure. `is_gone` says whether the old one has ended.
+    fn begin_again(&mut self, error: Error, is_gone: bool) {
         if self.fails_again(&error) {
-            self.restart(error);
+            self.restart(error, is_gone);
         }
     }
 
-    fn restart(&mut self, error: Error) {
-        let is_lost = match &self.content {
-            Content::Known { .. } => false,
-            Content::Stream(stream) => stream.start > 0,
-        };
-        if is_lost || self.begun > self.config.max_attempts.saturating_mul(4) {
+    fn restart(&mut self, error: Error, is_gone: bool) {
+        if let Content::Stream(Stream { start: acknowledged @ 1.., .. }) = self.content {
+            self.step = Step::Failed(error.with_cause(Misbehaviour::StreamLost { acknowledged }));
+            return;
+        }
+        if self.begun > self.config.max_attempts.saturating_mul(4) {
             return self.step = Step::Failed(error);
         }
-        (self.session, self.offset, self.sent) = (None, 0, 0);
+        let old = self.session.take().filter(|_| !is_gone && self.abandoned.len() < MAX_ABANDONED);
+        self.abandoned.extend(old);
+        (self.offset, self.sent) = (0, 0);
         let is_known = matches!(self.content, Content::Known { .. });
         self.step = if self.may_exist && is_known { Step::Exists } else { Step::Begin };
         self.may_exist = false;
@@ -717,7 +747,9 @@ impl BlobUpload {
     /// Counts a failure. Returns whether another attempt is left; otherwise the upload has failed.
     fn fails_again(&mut self, error: &Error) -> bool {
         self.failed += 1;
-        if self.failed >= self.config.max_attempts {
+        let is_delayed_too_long =
+            error.retry_after().is_some_and(|delay| delay > self.config.retry_after_max);
+        if self.failed >= self.config.max_attempts || is_delayed_too_long {
             self.step = Step::Failed(error.clone());
             return false;
         }
@@ -731,6 +763,11 @@ impl Stream {
         self.start + self.held.len() as u64
     }
 
+    /// Returns whether it holds at least this many bytes, or all.
+    fn has(&self, least: u64) -> bool {
+        self.has_ended || self.held.len() as u64 >= least
+    }
+
     /// Returns the held bytes in a range of the content.
     fn slice(&self, range: &Range<u64>) -> Bytes {
         slice(&self.held, self.start, range)
@@ -741,6 +778,16 @@ impl Stream {
         self.held = self.slice(&(position..self.end()));
         self.start = position;
     }
+}
+
+fn joined(first: Bytes, second: Bytes) -> Bytes {
+    if first.is_empty() {
+        return second;
+    }
+    let mut both = BytesMut::with_capacity(first.len() + second.len());
+    both.extend_from_slice(&first);
+    both.extend_from_slice(&second);
+    both.freeze()
 }
 
 /// Returns the bytes of a range of some content. The first of `bytes` has the position `start`.

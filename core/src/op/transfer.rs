@@ -146,12 +146,17 @@ pub(crate) struct Transfer {
     /// Blobs that are being sent.
     blobs: BTreeMap<Digest, Blob>,
     runnable_blobs: VecDeque<Digest>,
+    /// Upload sessions that may still be open, although their blobs are stored.
+    abandoned: Vec<Uri>,
     /// Blobs to send, the largest first.
     waiting: BTreeMap<(Reverse<u64>, Digest), Leaf>,
     /// Requests of the same blob are never sent twice.
     known_blobs: BTreeSet<Digest>,
     outputs: VecDeque<OpOutput>,
 }
+
+/// The number of abandoned sessions that are cancelled at the end. Others expire.
+const MAX_ABANDONED: usize = 8;
 
 /// A document on its way to the destination.
 #[derive(Debug)]
@@ -257,8 +262,8 @@ impl Operation for Transfer {
     }
 
     fn open_uploads(&self) -> Vec<(Arc<Target>, Uri)> {
-        let open = self.blobs.values().filter_map(|blob| blob.upload.open_session());
-        open.map(|url| (self.ends.to.clone(), url)).collect()
+        let open = self.blobs.values().flat_map(|blob| blob.upload.open_sessions()).chain(&self.abandoned);
+        open.map(|url| (self.ends.to.clone(), url.clone())).collect()
     }
 }
 
@@ -303,6 +308,7 @@ impl Transfer {
             blobs: BTreeMap::new(),
             runnable_blobs: VecDeque::new(),
             waiting: BTreeMap::new(),
+            abandoned: Vec::new(),
             known_blobs: BTreeSet::new(),
             outputs,
         }
@@ -477,6 +483,8 @@ impl Transfer {
             }
             Some(Ok(stored)) => {
                 if let Some(blob) = self.blobs.remove(digest) {
+                    let room = MAX_ABANDONED.saturating_sub(self.abandoned.len());
+                    self.abandoned.extend(blob.upload.open_sessions().take(room).cloned());
                     let event = Event::Stored(plain(blob.descriptor), stored);
                     self.outputs.push_back(OpOutput::Event(event));
                 }

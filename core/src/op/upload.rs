@@ -93,6 +93,6 @@ impl Operation for Upload {
     }
 
     fn open_uploads(&self) -> Vec<(Arc<Target>, Uri)> {
-        self.blob.open_session().map(|url| (self.target.clone(), url)).into_iter().collect()
+        self.blob.open_sessions().map(|url| (self.target.clone(), url.clone())).collect()
     }
 }

@@ -95,8 +95,13 @@ pub(crate) fn redirect(from: &Uri, headers: &HeaderMap, plain_http: PlainHttp) -
     Ok(to)
 }
 
+/// The maximum length of the path and query of an upload session, in bytes.
+const MAX_SESSION_LEN: usize = 16 << 10;
+
 /// Returns the URL of an upload session in a response from `from`, if requests to it are allowed, or `None` if
 /// the response has none. Its query is opaque.
+///
+/// Relative URLs could grow with each response, so their length is bounded.
 ///
 /// Source: distribution-spec, "Pushing a blob in chunks"; RFC 9110, section 10.2.2.
 pub(crate) fn upload_session(
@@ -106,6 +111,9 @@ pub(crate) fn upload_session(
 ) -> Result<Option<Uri>, Misbehaviour> {
     let Some(location) = single(headers, LOCATION, "Location")? else { return Ok(None) };
     let to = resolve(from, location.as_bytes())?;
+    if to.path_and_query().is_some_and(|path| path.as_str().len() > MAX_SESSION_LEN) {
+        return Err(unusable("Location", &"the URL of the upload is longer than 16 KiB"));
+    }
     let registry = Origin::of(from);
     no_weaker(registry.as_ref(), to, plain_http)
         .map(Some)
@@ -115,7 +123,7 @@ pub(crate) fn upload_session(
 /// Returns the URL that closes an upload session: the session's own, with the digest appended to its query.
 ///
 /// Source: distribution-spec, end-6.
-pub(crate) fn closing(session: &Uri, digest: &Digest) -> Result<Uri, Misbehaviour> {
+pub(crate) fn closing(session: &Uri, digest: &Digest) -> Uri {
     let separator = match session.query() {
         None => "?",
         Some("") => "",
@@ -125,9 +133,9 @@ pub(crate) fn closing(session: &Uri, digest: &Digest) -> Result<Uri, Misbehaviou
     // A digest consists of characters that a query may contain; registries do not decode a colon everywhere.
     let path = session.path_and_query().map_or("/", PathAndQuery::as_str);
     let mut parts = session.clone().into_parts();
-    let longer = PathAndQuery::try_from(format!("{path}{separator}digest={digest}"));
-    parts.path_and_query = Some(longer.map_err(|_| unusable("Location", &"it is too long"))?);
-    Uri::from_parts(parts).map_err(|_| unusable("Location", &"it is too long"))
+    parts.path_and_query = PathAndQuery::try_from(format!("{path}{separator}digest={digest}")).ok();
+    // The session's URL and the digest are short enough, and consist of URL characters.
+    Uri::from_parts(parts).unwrap_or_else(|_| session.clone())
 }
 
 /// Returns the target of a token request's redirect, if it may be followed. It must stay on the same

@@ -114,6 +114,34 @@ impl Transcript {
         Ok(expanded)
     }
 
+    /// The bytes that `NAME` or `NAME A-B` describes. Both ends of the range are inclusive.
+    ///
+    /// # Errors
+    ///
+    /// There is no such content.
+    pub fn range(&self, text: &str) -> Result<Bytes, String> {
+        let (name, range) = text.split_once(' ').unwrap_or((text, ""));
+        let content = self.contents.get(name).ok_or(format!("no content is named `{name}`"))?;
+        if range.is_empty() {
+            return Ok(content.clone());
+        }
+        let parse = |text: &str| text.parse::<u64>().map_err(|_| format!("`{text}` is not a position"));
+        let (first, last) = range.split_once('-').ok_or(format!("`{range}` is not a range"))?;
+        slice(content, parse(first)?, parse(last)? + 1)
+    }
+
+    /// The content with a digest, of any algorithm.
+    ///
+    /// # Errors
+    ///
+    /// There is no such content.
+    pub fn content_of(&self, digest: &Digest) -> Result<Bytes, String> {
+        let algorithm = digest.algorithm().ok_or("the digest has an unknown algorithm")?;
+        let mut contents = self.contents.values();
+        let found = contents.find(|bytes| Digest::of(algorithm, bytes) == *digest);
+        found.cloned().ok_or(format!("no content has the digest {digest}"))
+    }
+
     /// The response that a `<` step describes.
     ///
     /// # Errors
@@ -128,6 +156,7 @@ impl Transcript {
             cut: None,
             drop: None,
             rest: None,
+            sent: u64::MAX,
         };
         for line in &step.below {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -141,6 +170,7 @@ impl Transcript {
                     let (at, fault) = rest.split_once(' ').ok_or("cut N KIND MESSAGE")?;
                     answer.cut = Some((at.parse().map_err(|_| "cut N KIND MESSAGE")?, parse_fault(fault)?));
                 }
+                "sent" => answer.sent = parse_sent(&step.below, u64::MAX)?,
                 "rest" => answer.rest = Some(parse_rest(rest)?),
                 "drop" => answer.drop = Some(rest.parse().map_err(|_| "drop N")?),
                 _ => {
@@ -173,12 +203,14 @@ pub struct Answer {
     pub drop: Option<usize>,
     /// The session's expected instruction for the rest of the body.
     pub rest: Option<Rest>,
+    /// The number of bytes of the request's payload that are sent before the response.
+    pub sent: u64,
 }
 
 impl Answer {
     /// A complete response.
     pub fn new(status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
-        Self { status, headers, body, cut: None, drop: None, rest: None }
+        Self { status, headers, body, cut: None, drop: None, rest: None, sent: u64::MAX }
     }
 }
 
@@ -189,6 +221,24 @@ fn parse_rest(text: &str) -> Result<Rest, String> {
         ("close", "") => Ok(Rest::Close),
         _ => Err(format!("`{text}` is not `wanted`, `drain N` or `close`")),
     }
+}
+
+/// The number of bytes of a payload that are sent before its step, by the line `sent N` or `sent all`.
+pub(super) fn parse_sent(below: &[String], default: u64) -> Result<u64, String> {
+    match below.iter().find_map(|line| line.strip_prefix("sent ")) {
+        None => Ok(default),
+        Some("all") => Ok(u64::MAX),
+        Some(count) => count.parse().map_err(|_| "sent N".to_owned()),
+    }
+}
+
+/// A range of some content, up to, but not including, `end`.
+pub(super) fn slice(content: &Bytes, start: u64, end: u64) -> Result<Bytes, String> {
+    let at = |position: u64| usize::try_from(position).unwrap_or(usize::MAX);
+    if start > end || at(end) > content.len() {
+        return Err(format!("{start}..{end} is not within the content's {} bytes", content.len()));
+    }
+    Ok(content.slice(at(start)..at(end)))
 }
 
 pub(super) fn parse_fault(text: &str) -> Result<Fault, String> {

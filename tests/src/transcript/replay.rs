@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use oci_proto::{
     Algorithm, Awaiting, Completion, Digest, Event, ExchangeId, Fault, FaultKind, Hasher, Held, OpId, Output,
-    Payload, QueryId, Question, Rest, Session, Sink, StoreContent, Time,
+    Payload, QueryId, Question, Rest, Sending, Session, Sink, StoreContent, Time,
 };
 
 use crate::transcript::describe::{describe, describe_question};
-use crate::transcript::parse::{Answer, Step, Transcript, parse_duration, parse_fault, parse_login};
+use crate::transcript::parse::{
+    Answer, Step, Transcript, parse_duration, parse_fault, parse_login, parse_sent, slice,
+};
 use crate::transcript::start::{Operation, Start, config};
 
 impl Transcript {
@@ -44,14 +47,23 @@ struct Replay<'a> {
     sinks: BTreeMap<OpId, Vec<u8>>,
     /// The bytes of each blob that pulls received.
     pulled: BTreeMap<OpId, BTreeMap<Digest, Vec<u8>>>,
+    /// The sources of uploads that differ from the content that they should have.
+    sources: BTreeMap<OpId, Bytes>,
     /// Requests without a response: label, exchange.
-    asked: Vec<(String, ExchangeId, Awaiting)>,
+    asked: Vec<(String, ExchangeId, Asking)>,
     /// Aborted, abandoned or lost requests.
-    stale: Vec<(String, ExchangeId, Awaiting)>,
+    stale: Vec<(String, ExchangeId, Asking)>,
     /// Requests with a response.
     answered: Vec<(String, ExchangeId)>,
     /// All questions asked, in order.
     questions: Vec<Asked>,
+}
+
+/// A request without a response.
+struct Asking {
+    awaiting: Awaiting,
+    payload: Payload,
+    sending: Option<Sending>,
 }
 
 /// A question of the session.
@@ -74,6 +86,7 @@ impl<'a> Replay<'a> {
             started: BTreeMap::new(),
             sinks: BTreeMap::new(),
             pulled: BTreeMap::new(),
+            sources: BTreeMap::new(),
             asked: Vec::new(),
             stale: Vec::new(),
             answered: Vec::new(),
@@ -117,14 +130,37 @@ impl<'a> Replay<'a> {
             }
             "<" => {
                 let answer = self.transcript.answer(step)?;
-                let awaiting = self.take_asked(label)?;
-                self.answered.push((label.clone(), awaiting.id()));
+                let asking = self.take_asked(label)?;
+                self.answered.push((label.clone(), asking.awaiting.id()));
+                let awaiting = self.send(asking, answer.sent)?.map_err(|fault| format!("{fault}"))?;
                 self.deliver(awaiting, answer)?;
             }
             "fault" => {
                 let fault = parse_fault(rest)?;
-                let completion = self.take_asked(label)?.fail(fault);
-                self.session.complete(self.now, completion);
+                let asking = self.take_asked(label)?;
+                let sent = parse_sent(&step.below, 0)?;
+                let awaiting = self.send(asking, sent)?.map_err(|fault| format!("{fault}"))?;
+                self.session.complete(self.now, awaiting.fail(fault));
+            }
+            "refused" => {
+                let asking = self.take_asked(label)?;
+                let id = asking.awaiting.id();
+                let Err((fault, awaiting)) = self.send_checked(asking, u64::MAX)? else {
+                    return Err(format!("the payload of {id:?} is accepted"));
+                };
+                self.session.complete(self.now, awaiting.fail(fault));
+            }
+            "source" => {
+                let bytes =
+                    self.transcript.contents.get(rest).ok_or(format!("no content is named `{rest}`"))?;
+                self.sources.insert(self.op(label)?, bytes.clone());
+            }
+            "read" => {
+                let (range, is_last) =
+                    rest.strip_suffix(" last").map_or((rest.as_str(), false), |r| (r, true));
+                let bytes = if range == "nothing" { Bytes::new() } else { self.transcript.range(range)? };
+                let query = self.question(label, |question| matches!(question, Question::Read { .. }))?;
+                self.session.answer(self.now, query, oci_proto::Answer::Read { bytes, is_last });
             }
             "login" => {
                 let query = self.question("", |question| matches!(question, Question::Credentials(_)))?;
@@ -261,12 +297,16 @@ impl<'a> Replay<'a> {
         match (step.verb.as_str(), output) {
             (">", Output::Send(exchange)) => {
                 let id = exchange.id();
-                let (request, _sending, awaiting) = exchange.split();
+                let (request, sending, awaiting) = exchange.split();
                 let asked = format!("{} {}", request.method(), request.uri());
                 if asked != step.rest {
                     return Err(format!("the session sends {asked}"));
                 }
                 for line in &step.below {
+                    if let Some(range) = line.strip_prefix("content ") {
+                        self.check_content(range, request.body())?;
+                        continue;
+                    }
                     if let Some(expected) = line.strip_prefix("payload ") {
                         match request.body() {
                             Payload::Bytes(bytes) if bytes == expected => continue,
@@ -283,7 +323,8 @@ impl<'a> Replay<'a> {
                         return Err(format!("the request's {name} is {has:?}"));
                     }
                 }
-                self.asked.push((step.label.clone(), id, awaiting));
+                let payload = request.into_body();
+                self.asked.push((step.label.clone(), id, Asking { awaiting, payload, sending }));
                 Ok(())
             }
             ("=", Output::Event(op, event)) => {
@@ -352,13 +393,67 @@ impl<'a> Replay<'a> {
         found.map(|(_, id)| id).ok_or(format!("request [{label}] is not in flight"))
     }
 
-    fn take_asked(&mut self, label: &str) -> Result<Awaiting, String> {
+    fn take_asked(&mut self, label: &str) -> Result<Asking, String> {
         for asked in [&mut self.asked, &mut self.stale] {
             if let Some(index) = asked.iter().position(|(asked, ..)| asked == label) {
                 return Ok(asked.remove(index).2);
             }
         }
         Err(format!("no request [{label}] waits for an answer"))
+    }
+
+    /// The request's payload must be this content.
+    fn check_content(&self, range: &str, payload: &Payload) -> Result<(), String> {
+        let found = match payload {
+            Payload::Empty if range == "none" => return Ok(()),
+            Payload::Empty => return Err("the payload is empty".to_owned()),
+            Payload::Bytes(bytes) => bytes.clone(),
+            Payload::Source(source) => {
+                let content = self.transcript.content_of(&source.digest)?;
+                slice(&content, source.range.start, source.range.end)?
+            }
+        };
+        let expected = if range == "none" { Bytes::new() } else { self.transcript.range(range)? };
+        if found == expected { Ok(()) } else { Err(format!("the payload has other content: {payload:?}")) }
+    }
+
+    /// Sends the first bytes of a request's payload, or all with the maximum.
+    fn send(&self, asking: Asking, sent: u64) -> Result<Result<Awaiting, Fault>, String> {
+        Ok(self.send_checked(asking, sent)?.map_err(|(fault, _)| fault))
+    }
+
+    fn send_checked(
+        &self,
+        Asking { awaiting, payload, sending }: Asking,
+        sent: u64,
+    ) -> Result<Result<Awaiting, (Fault, Awaiting)>, String> {
+        let Some(mut sending) = sending else { return Ok(Ok(awaiting)) };
+        let (bytes, before) = match &payload {
+            Payload::Empty => return Err("an empty payload is checked".to_owned()),
+            Payload::Bytes(bytes) => (bytes.clone(), 0),
+            Payload::Source(source) => {
+                let content = match self.sources.get(&source.op) {
+                    Some(other) => other.clone(),
+                    None => self.transcript.content_of(&source.digest)?,
+                };
+                // A source that has more bytes than it should is read to its end by a careless driver.
+                let is_last = source.range.end == source.size;
+                let end = if is_last { content.len() as u64 } else { source.range.end };
+                (slice(&content, source.start, end)?, source.range.start - source.start)
+            }
+        };
+        let all = before.saturating_add(sent) >= bytes.len() as u64;
+        let end = usize::try_from(before.saturating_add(sent)).unwrap_or(usize::MAX).min(bytes.len());
+        let chunk = if end > 1 << 16 { 1 << 16 } else { self.chunk.max(1) };
+        for chunk in bytes[..end].chunks(chunk) {
+            if let Err(fault) = sending.push(chunk) {
+                return Ok(Err((fault, awaiting)));
+            }
+        }
+        if all && let Err(fault) = sending.finish() {
+            return Ok(Err((fault, awaiting)));
+        }
+        Ok(Ok(awaiting))
     }
 
     /// Delivers a response to the session, with its body in chunks, and content to the sinks.

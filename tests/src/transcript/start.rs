@@ -1,6 +1,8 @@
 //! The settings and operations of a transcript.
 
-use oci_proto::{Config, Descriptor, OpId, PlainHttp, PullOptions, Reference, Session, WalkOptions};
+use oci_proto::{
+    Algorithm, Config, Descriptor, OpId, PlainHttp, PullOptions, Reference, Repository, Session, WalkOptions,
+};
 
 use crate::transcript::parse::{Transcript, parse_duration};
 
@@ -20,6 +22,10 @@ pub struct Start {
     pub size: Option<u64>,
     /// The descriptor of a blob, with embedded data.
     pub descriptor: Option<Descriptor>,
+    /// The repository to mount an uploaded blob from.
+    pub mount: Option<Repository>,
+    /// The algorithm of a stream's digest.
+    pub algorithm: Algorithm,
 }
 
 /// The operations of a session.
@@ -38,6 +44,10 @@ pub enum Operation {
     Check,
     /// `blob`.
     Blob,
+    /// `upload`.
+    Upload,
+    /// `upload_stream`.
+    UploadStream,
 }
 
 impl Start {
@@ -58,13 +68,15 @@ impl Start {
             "pull" => Operation::Pull,
             "check" => Operation::Check,
             "blob" => Operation::Blob,
+            "upload" => Operation::Upload,
+            "upload_stream" => Operation::UploadStream,
             other => return Err(format!("`{other}` is not an operation")),
         };
         let reference: Reference = reference.parse().map_err(|e| format!("{e}"))?;
         let mut walk = WalkOptions::default();
         let mut size = None;
         let mut nondistributable = false;
-        let mut data = None;
+        let (mut data, mut mount, mut algorithm) = (None, None, Algorithm::Sha256);
         for option in options {
             match option.split_once('=').unwrap_or((option, "")) {
                 ("blobs", _) => walk.blobs = true,
@@ -72,12 +84,17 @@ impl Start {
                 ("strict", _) => walk.strict = true,
                 ("platform", value) => walk.platform = Some(value.parse().map_err(|e| format!("{e}"))?),
                 ("size", value) => size = Some(value.parse().map_err(|e| format!("{e}"))?),
+                ("mount", value) => mount = Some(value.parse().map_err(|e| format!("{e}"))?),
+                ("sha512", _) => algorithm = Algorithm::Sha512,
                 ("data", value) => data = Some(value.to_owned()),
                 (other, _) => return Err(format!("`{other}` is not an option")),
             }
         }
-        let descriptor = data.map(|data| described(&reference, size, data)).transpose()?;
-        Ok(Self { operation, reference, walk, nondistributable, size, descriptor })
+        let descriptor = match operation {
+            Operation::Upload => Some(described(&reference, size)?),
+            _ => data.map(|data| embedding(&reference, size, data)).transpose()?,
+        };
+        Ok(Self { operation, reference, walk, nondistributable, size, descriptor, mount, algorithm })
     }
 
     /// Starts the operation.
@@ -94,17 +111,28 @@ impl Start {
                 options.foreign = self.nondistributable;
                 session.pull(&self.reference, options)
             }
+            (Operation::Upload, Some(descriptor)) => {
+                session.upload(&self.reference, descriptor, self.mount.as_ref())
+            }
+            (Operation::Upload | Operation::UploadStream, _) => {
+                session.upload_stream(&self.reference, self.algorithm)
+            }
             (Operation::Blob, None) => session.blob(&self.reference, self.size),
             (Operation::Blob, Some(descriptor)) => session.described_blob(&self.reference, descriptor),
         }
     }
 }
 
-/// The descriptor of a blob with embedded data.
-fn described(reference: &Reference, size: Option<u64>, data: String) -> Result<Descriptor, String> {
-    let digest = reference.digest().ok_or("data requires a digest")?.clone();
+/// The descriptor of a blob.
+fn described(reference: &Reference, size: Option<u64>) -> Result<Descriptor, String> {
+    let digest = reference.digest().ok_or("a digest is required")?.clone();
     let media_type = "application/octet-stream".parse().map_err(|e| format!("{e}"))?;
-    let mut descriptor = Descriptor::new(media_type, digest, size.unwrap_or(data.len() as u64));
+    Ok(Descriptor::new(media_type, digest, size.ok_or("size=N is required")?))
+}
+
+/// The descriptor of a blob with embedded data.
+fn embedding(reference: &Reference, size: Option<u64>, data: String) -> Result<Descriptor, String> {
+    let mut descriptor = described(reference, Some(size.unwrap_or(data.len() as u64)))?;
     descriptor.data = Some(data.into());
     Ok(descriptor)
 }
@@ -120,6 +148,7 @@ pub(super) fn config(transcript: &Transcript) -> Result<Config, String> {
             "in_flight" => limits.in_flight = number()? as usize,
             "in_flight_per_origin" => limits.in_flight_per_origin = number()? as usize,
             "manifest_bytes" => limits.manifest_bytes = number()?.into(),
+            "chunk_bytes" => limits.chunk_bytes = number()?.into(),
             "blob_bytes" => limits.blob_bytes = number()?.into(),
             "walk_depth" => limits.walk_depth = number()?,
             "walk_nodes" => limits.walk_nodes = number()?.into(),

@@ -64,7 +64,10 @@ fn every_transcript_has_the_same_outcome_on_both_adapters() {
         let transcript = Transcript::parse(&fs::read_to_string(folder.join(name)).unwrap()).unwrap();
         if let Some(reason) = transcript.core_only().unwrap() {
             println!("{name}: skipped, because {reason}");
-            left_out.push(name.as_str());
+            // Once adapters play uploads, the list contains those that they cannot play.
+            if !name.starts_with("upload_") {
+                left_out.push(name.as_str());
+            }
             continue;
         }
         for (adapter, make) in MAKERS {
