@@ -49,7 +49,8 @@ pub(crate) struct BlobUpload {
     content: Content,
     /// The repository of the same registry to mount the blob from.
     mount: Option<Repository>,
-    is_mount_refused: bool,
+    /// The same, once the registry has refused that.
+    refused_mount: Option<Repository>,
     step: Step,
     /// The newest URL of the upload session.
     session: Option<Uri>,
@@ -189,7 +190,7 @@ impl BlobUpload {
             target,
             content,
             mount,
-            is_mount_refused: false,
+            refused_mount: None,
             step,
             session: None,
             abandoned: Vec::new(),
@@ -265,7 +266,13 @@ impl BlobUpload {
             return;
         }
         stream.hasher.update(&bytes);
-        stream.held = joined(std::mem::take(&mut stream.held), bytes);
+        if stream.held.is_empty() {
+            stream.held = bytes;
+        } else {
+            let mut held = BytesMut::from(std::mem::take(&mut stream.held));
+            held.extend_from_slice(&bytes);
+            stream.held = held.freeze();
+        }
         (stream.has_ended, stream.is_asked) = (is_last, false);
     }
 
@@ -327,8 +334,9 @@ impl BlobUpload {
             }
             _ => self.step = Step::Failed(reply.into_error()),
         }
-        let most = self.chunk_size(habits).unwrap_or(self.config.chunk_bytes);
-        self.stream_chunk = habits.of(&self.target.origin).min_chunk.clamp(1, most)..=most;
+        let least = habits.of(&self.target.origin).min_chunk.max(1);
+        let most = self.chunk_size(habits).unwrap_or(self.config.chunk_bytes.max(least));
+        self.stream_chunk = least.min(most)..=most;
     }
 
     /// Handles the end of the download that fed the request: nothing more was sent, and what the registry has is
@@ -378,7 +386,7 @@ impl BlobUpload {
 
     /// Returns the repository that the registry has refused to mount the blob from.
     pub(crate) fn refused_mount(&self) -> Option<&Repository> {
-        self.mount.as_ref().filter(|_| self.is_mount_refused)
+        self.refused_mount.as_ref()
     }
 
     fn algorithm(&self) -> Option<Algorithm> {
@@ -389,7 +397,7 @@ impl BlobUpload {
     }
 
     fn mount_refused(&mut self) {
-        self.is_mount_refused = true;
+        self.refused_mount = self.mount.take();
         self.step = Step::Begin;
     }
 
@@ -397,7 +405,7 @@ impl BlobUpload {
         // distribution says that it has mounted content of any digest, and then has only that of sha256.
         let is_canonical = self.algorithm() == Some(Algorithm::Sha256);
         self.step = match (&self.mount, self.begun) {
-            (Some(from), 0) if is_canonical && !self.is_mount_refused => Step::Mount(from.clone()),
+            (Some(from), 0) if is_canonical => Step::Mount(from.clone()),
             _ => Step::Begin,
         };
     }
@@ -463,7 +471,7 @@ impl BlobUpload {
                 if !stream.has(*self.stream_chunk.start()) {
                     return None;
                 }
-                let limit = limit.unwrap_or(self.config.chunk_bytes);
+                let limit = limit.unwrap_or(*self.stream_chunk.end());
                 let end = self.offset.saturating_add(limit).min(stream.end());
                 let held = stream.slice(&(self.offset..end));
                 let payload = if held.is_empty() { Payload::Empty } else { Payload::Bytes(held) };
@@ -778,16 +786,6 @@ impl Stream {
         self.held = self.slice(&(position..self.end()));
         self.start = position;
     }
-}
-
-fn joined(first: Bytes, second: Bytes) -> Bytes {
-    if first.is_empty() {
-        return second;
-    }
-    let mut both = BytesMut::with_capacity(first.len() + second.len());
-    both.extend_from_slice(&first);
-    both.extend_from_slice(&second);
-    both.freeze()
 }
 
 /// Returns the bytes of a range of some content. The first of `bytes` has the position `start`.

@@ -86,7 +86,11 @@ impl Session {
 impl Task {
     /// Adds what its last request has shown.
     pub(super) fn add_to(&self, redactor: &mut Redactor) {
-        redactor.add(self.authorization.as_ref(), &self.uri, self.kind.url_kind());
+        if self.has_own_url() {
+            self.authorization.iter().for_each(|header| redactor.add_header(header));
+        } else {
+            redactor.add(self.authorization.as_ref(), &self.uri, self.kind.url_kind());
+        }
         if let Purpose::Token(token) = &self.purpose
             && let Some(header) = token.login().and_then(Credentials::header)
         {

@@ -124,21 +124,22 @@ impl Task {
         self.fetch().is_some_and(|fetch| fetch.call().is_some())
     }
 
+    /// Returns whether the session built the URL of the next request from an endpoint. Otherwise a server or a
+    /// document supplied it.
+    pub(crate) fn has_own_url(&self) -> bool {
+        let is_endpoint = |fetch: &Fetch| !fetch.has_supplied_url() && self.kind != RequestKind::GetElsewhere;
+        self.redirects == 0 && matches!(&self.purpose, Purpose::Fetch { fetch, .. } if is_endpoint(fetch))
+    }
+
     /// Creates the error of a request.
     pub(crate) fn error(&self, cause: Cause) -> Error {
         let url = url::redacted(&self.uri, self.kind.url_kind());
-        let own = match &self.purpose {
-            Purpose::Fetch { fetch, .. }
-                if self.redirects == 0
-                    && self.kind != RequestKind::GetElsewhere
-                    && !fetch.has_supplied_url() =>
-            {
-                // The value of a digest may come from a document.
-                let name = url.rfind('/').unwrap_or_default();
-                url[name..].find(':').map_or(url.len(), |at| name + at + 1)
-            }
-            // A server supplied the URL.
-            _ => 0,
+        let own = if self.has_own_url() {
+            // The value of a digest may come from a document.
+            let name = url.rfind('/').unwrap_or_default();
+            url[name..].find(':').map_or(url.len(), |at| name + at + 1)
+        } else {
+            0
         };
         Error::of_request(&self.kind.method(), url, own, cause)
     }

@@ -118,12 +118,11 @@ impl<'c> World<'c> {
             Payload::Source(source) => {
                 let range = source.read_range();
                 let at = |position: u64| usize::try_from(position).expect("it is small");
-                match self.memory.bytes(&source.digest) {
-                    Some(bytes) => bytes.slice(at(range.start)..at(range.end)),
-                    None => {
-                        let (start, bytes) = &self.pipes[&source.digest];
-                        Bytes::copy_from_slice(&bytes[at(range.start - start)..at(range.end - start)])
-                    }
+                if let Some(bytes) = self.memory.bytes(&source.digest) {
+                    bytes.slice(at(range.start)..at(range.end))
+                } else {
+                    let (start, bytes) = &self.pipes[&source.digest];
+                    Bytes::copy_from_slice(&bytes[at(range.start - start)..at(range.end - start)])
                 }
             }
         };
