@@ -14,16 +14,20 @@
 //!
 //! Source: distribution-spec, "Pushing blobs"; end-4a, end-5, end-6, end-11, end-13.
 
-use std::ops::{Range, RangeInclusive};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_RANGE, CONTENT_TYPE, RANGE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, StatusCode, Uri};
 
 use crate::config::{Config, PlainHttp};
-use crate::error::{Cause, Error, InvalidRequest, Misbehaviour};
+use crate::error::{Error, InvalidRequest, Misbehaviour};
+use crate::op::blob_upload::headers::{
+    chunk_range, is_about_content, is_too_small, number, stored_bytes, without_digest,
+};
+use crate::op::blob_upload::stream::{Stream, slice};
 use crate::op::event::Stored;
 use crate::op::habits::Habits;
 use crate::op::operation::{Call, Failed, Recipient, Reply};
@@ -40,6 +44,9 @@ use crate::wire::origin;
 use crate::wire::request::{Payload, Source};
 use crate::wire::status::{Class, RequestKind};
 use crate::wire::target::Target;
+
+mod headers;
+mod stream;
 
 /// The upload of one blob.
 #[derive(Debug)]
@@ -101,20 +108,6 @@ enum Content {
     Known { digest: Digest, size: u64, bytes: Option<Bytes> },
     /// Content that is read once.
     Stream(Stream),
-}
-
-#[derive(Debug)]
-struct Stream {
-    algorithm: Algorithm,
-    /// The hasher over all bytes that were read.
-    hasher: Hasher,
-    /// The position of the first held byte.
-    start: u64,
-    /// The bytes that are not acknowledged.
-    held: Bytes,
-    has_ended: bool,
-    /// Whether the next bytes were asked for.
-    is_asked: bool,
 }
 
 #[derive(Debug)]
@@ -764,82 +757,4 @@ impl BlobUpload {
         self.after = Some(Failed { error: error.clone(), count: self.failed });
         true
     }
-}
-
-impl Stream {
-    fn end(&self) -> u64 {
-        self.start + self.held.len() as u64
-    }
-
-    /// Returns whether it holds at least this many bytes, or all.
-    fn has(&self, least: u64) -> bool {
-        self.has_ended || self.held.len() as u64 >= least
-    }
-
-    /// Returns the held bytes in a range of the content.
-    fn slice(&self, range: &Range<u64>) -> Bytes {
-        slice(&self.held, self.start, range)
-    }
-
-    /// Drops the bytes before a position.
-    fn acknowledge(&mut self, position: u64) {
-        self.held = self.slice(&(position..self.end()));
-        self.start = position;
-    }
-}
-
-/// Returns the bytes of a range of some content. The first of `bytes` has the position `start`.
-fn slice(bytes: &Bytes, start: u64, range: &Range<u64>) -> Bytes {
-    let at = |position: u64| {
-        usize::try_from(position.saturating_sub(start)).unwrap_or(usize::MAX).min(bytes.len())
-    };
-    bytes.slice(at(range.start)..at(range.end))
-}
-
-/// Returns the value of Content-Range in a request: both ends inclusive, without a unit.
-///
-/// Source: distribution-spec, end-5.
-fn chunk_range(range: &Range<u64>) -> HeaderValue {
-    let text = format!("{}-{}", range.start, range.end.saturating_sub(1));
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("0-0"))
-}
-
-/// Returns the number of bytes in the Range header of a response, if it is valid and starts at 0.
-///
-/// Source: distribution-spec, end-13. Registries write `0--1` for no bytes, and some add a unit.
-fn stored_bytes(headers: &HeaderMap) -> Option<u64> {
-    let text = headers.get(RANGE)?.to_str().ok()?.trim();
-    let last = text.strip_prefix("bytes=").unwrap_or(text).strip_prefix("0-")?;
-    if last == "-1" {
-        return Some(0);
-    }
-    last.parse::<u64>().ok()?.checked_add(1)
-}
-
-fn number(headers: &HeaderMap, name: HeaderName) -> Option<u64> {
-    headers.get(name)?.to_str().ok()?.trim().parse().ok()
-}
-
-/// Returns whether the registry refused the content itself, which chunks do not change.
-fn is_about_content(error: &Error) -> bool {
-    let Cause::Answered(refusal) = error.cause() else { return false };
-    refusal.errors.iter().any(|error| error.code == "DIGEST_INVALID")
-}
-
-/// Returns whether the registry refused a chunk as too small. ECR calls that `LayerPartTooSmall`.
-fn is_too_small(error: &Error) -> bool {
-    let Cause::Answered(refusal) = error.cause() else { return false };
-    let says = |text: &str| {
-        let text: String = text.chars().filter(char::is_ascii_alphanumeric).collect();
-        text.to_ascii_lowercase().contains("toosmall")
-    };
-    refusal.errors.iter().any(|error| says(&error.code) || says(&error.message))
-}
-
-/// Returns a URL without the `digest` parameter at the end of its query.
-fn without_digest(url: &Uri) -> Uri {
-    let text = url.to_string();
-    let cut = text.rfind("digest=").filter(|at| !text[*at..].contains('&'));
-    let kept = cut.map_or(text.as_str(), |at| text[..at].trim_end_matches(['?', '&']));
-    kept.parse().unwrap_or_else(|_| url.clone())
 }

@@ -11,4 +11,5 @@ mod shown;
 mod side;
 mod swapped;
 mod transfers;
+mod uploads;
 mod walks;

@@ -91,14 +91,19 @@ impl Marks {
         self.marks.push((position, hasher));
     }
 
+    /// Removes marks that are too close to earlier ones, except for the last, until few enough are left.
     fn thin(&mut self) {
-        while self.marks.len() > Self::MAX {
-            let mut number = 0;
-            let last = self.marks.len() - 1;
-            self.marks.retain(|_| {
-                number += 1;
-                number % 2 == 0 || number > last
+        let Some(last) = self.marks.last().map(|(at, _)| *at) else { return };
+        loop {
+            let (stride, mut kept) = (self.stride, 0);
+            self.marks.retain(|(at, _)| {
+                let is_kept = at.saturating_sub(kept) >= stride || *at == last;
+                kept = if is_kept { *at } else { kept };
+                is_kept
             });
+            if self.marks.len() <= Self::MAX {
+                return;
+            }
             self.stride = self.stride.max(Self::FIRST_STRIDE).saturating_mul(2);
         }
     }
@@ -316,5 +321,58 @@ mod tests {
         // Without a hashed prefix only the registry can verify the whole.
         let (mut rest, _) = sending(4..10, None);
         assert!(rest.push(b"xxxxxx").is_ok());
+    }
+
+    #[test]
+    fn marks_are_bounded_and_hold_the_hashers_of_their_positions() {
+        // Of a content whose bytes are all equal, the digest shows the length.
+        const STEP: usize = 300 << 10;
+        let chunk = vec![7; STEP];
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        let (mut marks, mut expected) = (Marks::default(), Vec::new());
+        for number in 1..=400_u64 {
+            hasher.update(&chunk);
+            let position = number * STEP as u64;
+            expected.push((position, hasher.clone().finish()));
+            // Every tenth request resumes a little before the end of the last one.
+            let mut later = Marks::default();
+            later.add(position, &hasher);
+            if number % 10 == 0 {
+                later.end(position, hasher.clone());
+            }
+            marks.extend(later);
+            assert!(marks.marks.len() <= Marks::MAX, "{} marks", marks.marks.len());
+        }
+        for (position, hasher) in &marks.marks {
+            let digest = &expected[(position / STEP as u64) as usize - 1];
+            assert_eq!((*position, hasher.clone().finish()), *digest);
+        }
+        let is_ascending = marks.marks.is_sorted_by(|(first, _), (second, _)| first < second);
+        assert!(is_ascending);
+        let (last, _) = marks.before(u64::MAX).expect("there are marks");
+        assert_eq!(*last, 400 * STEP as u64);
+        assert!(marks.before(STEP as u64 / 2).is_none());
+        // They are spread over the content, so that little is read again.
+        let middle = marks.before(200 * STEP as u64).expect("the first half is marked");
+        assert!(middle.0 > 150 * STEP as u64, "{}", middle.0);
+    }
+
+    #[test]
+    fn bytes_before_the_range_are_hashed_and_not_sent() {
+        let digest = Digest::of(Algorithm::Sha256, CONTENT);
+        for (last, is_right) in [(&b"89"[..], true), (b"8x", false)] {
+            let source =
+                Source { op: Ids::new().op(), digest: digest.clone(), size: 10, start: 2, range: 5..10 };
+            let mut prefix = Hasher::new(Algorithm::Sha256);
+            prefix.update(b"01");
+            let report = Arc::new(OnceLock::new());
+            let mut sending =
+                Sending::of(&Payload::Source(source), Some(prefix), report.clone()).expect("a payload");
+            assert_eq!((sending.length(), sending.push(b"23")), (5, Ok(2..2)));
+            assert_eq!(sending.push(b"4567"), Ok(1..4));
+            assert_eq!(sending.push(last).is_ok(), is_right);
+            drop(sending);
+            assert_eq!(report.get().map(|sent| sent.bytes), Some(if is_right { 5 } else { 3 }));
+        }
     }
 }
