@@ -3,7 +3,7 @@
 //!
 //! Programs depend on a client, `oci-proto-tokio` or `oci-proto-ureq`, which re-exports [`Settings`],
 //! [`BuildError`], and what uploads need: [`BlobSource`], [`TreeSource`], [`FileSource`], [`UploadOptions`],
-//! [`StreamOptions`], [`UploadProgress`]:
+//! [`StreamOptions`], [`TransferOptions`], [`UploadProgress`]:
 //!
 //! ```
 //! use std::time::Duration;
@@ -48,7 +48,7 @@ pub use no_proxy::NoProxy;
 pub use progress::{ProgressHook, StreamOptions, TransferOptions, UploadOptions, UploadProgress};
 pub use proxy::Proxies;
 pub use roots::Roots;
-pub use sending::{ChunkBuffer, OneBlob, PayloadSource, SentCounter};
+pub use sending::{ChunkBuffer, OneBlob, PayloadSource, SentCounter, read_document};
 pub use settings::{Network, Parts, Settings};
 pub use source::{BlobSource, FileSource, TreeSource};
 pub use times::{DRAINING, IDLE_CONNECTION, LONGEST_TIMEOUT};

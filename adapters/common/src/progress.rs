@@ -24,10 +24,9 @@ impl UploadOptions {
         self
     }
 
-    /// Sets a hook for progress. The upload waits for it, so it should return quickly. The threads that send
-    /// call it, also several at the same time.
+    /// Sets a [hook](ProgressHook::new) for progress.
     pub fn on_progress(mut self, hook: impl Fn(UploadProgress<'_>) + Send + Sync + 'static) -> Self {
-        self.progress = ProgressHook(Arc::new(hook));
+        self.progress = ProgressHook::new(hook);
         self
     }
 }
@@ -56,9 +55,9 @@ impl StreamOptions {
         self
     }
 
-    /// Sets a hook for progress. The upload waits for it, so it should return quickly.
+    /// Sets a [hook](ProgressHook::new) for progress.
     pub fn on_progress(mut self, hook: impl Fn(UploadProgress<'_>) + Send + Sync + 'static) -> Self {
-        self.progress = ProgressHook(Arc::new(hook));
+        self.progress = ProgressHook::new(hook);
         self
     }
 }
@@ -75,10 +74,9 @@ pub struct TransferOptions {
 }
 
 impl TransferOptions {
-    /// Sets a hook for progress. The transfer waits for it, so it should return quickly. The threads that send
-    /// call it, also several at the same time.
+    /// Sets a [hook](ProgressHook::new) for progress.
     pub fn on_progress(mut self, hook: impl Fn(UploadProgress<'_>) + Send + Sync + 'static) -> Self {
-        self.progress = ProgressHook(Arc::new(hook));
+        self.progress = ProgressHook::new(hook);
         self
     }
 }
@@ -89,7 +87,7 @@ impl From<PushOptions> for TransferOptions {
     }
 }
 
-/// An event in the upload of a blob.
+/// An event in the upload of a blob or a tree.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum UploadProgress<'a> {
@@ -110,6 +108,12 @@ pub enum UploadProgress<'a> {
 pub struct ProgressHook(Arc<dyn Fn(UploadProgress<'_>) + Send + Sync>);
 
 impl ProgressHook {
+    /// Creates a hook. The upload waits for it, so it should return quickly. The threads that send call it, also
+    /// several at the same time.
+    pub fn new(hook: impl Fn(UploadProgress<'_>) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(hook))
+    }
+
     /// Calls the hook.
     pub fn report(&self, progress: UploadProgress<'_>) {
         (self.0)(progress);

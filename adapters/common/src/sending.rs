@@ -4,7 +4,7 @@ use std::io::{self, Read, Take};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use oci_proto::{Answer, Descriptor, Digest, MediaType, Source};
+use oci_proto::{Answer, Descriptor, Digest, Fault, FaultKind, MediaType, Source};
 
 use crate::progress::{ProgressHook, UploadProgress};
 use crate::source::{BlobSource, TreeSource};
@@ -64,6 +64,14 @@ impl Read for PayloadSource {
 
 fn named(digest: &Digest, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot read the source of {digest}: {error}"))
+}
+
+/// Answers [`Question::Document`](oci_proto::Question::Document), and blocks meanwhile. An error names the content.
+pub fn read_document(tree: &dyn TreeSource, descriptor: &Descriptor) -> Answer {
+    match tree.document(descriptor) {
+        Ok(bytes) => Answer::Document(bytes),
+        Err(error) => Answer::Failed(Fault::new(FaultKind::Storage, named(&descriptor.digest, &error))),
+    }
 }
 
 /// Counts the bytes of a payload that are sent, and reports them.

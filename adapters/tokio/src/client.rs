@@ -358,8 +358,8 @@ impl Client {
     /// Pushes everything under `root` to the repository of `reference`, and names the root with its tag, if it has
     /// one.
     ///
-    /// Nothing that the repository has is sent again. The tree is read on blocking threads and verified while it is
-    /// sent. A document is stored after everything that it refers to, and the root last, so a push that fails leaves
+    /// Nothing that the repository has is sent again. The tree, such as an image layout on disk, is read on blocking
+    /// threads and verified while it is sent. A document is stored after everything that it refers to, and the root last, so a push that fails leaves
     /// nothing that refers to missing content.
     ///
     /// ```no_run
@@ -435,6 +435,15 @@ impl Client {
     /// again. If the document has a subject and the registry does not list referrers, it is added to the index of the
     /// subject's referrers.
     ///
+    /// ```no_run
+    /// # async fn example(client: oci_proto_tokio::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let (_, manifest) = client.manifest(&"registry.example/app:1.0".parse()?, None).await?;
+    /// let tags = vec!["1".parse()?];
+    /// client.push_manifest(&"registry.example/app:1.0.1".parse()?, &manifest, tags).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// See [`push`](Self::push).
     ///
@@ -453,6 +462,13 @@ impl Client {
     }
 
     /// Sets tags for the document that `reference` names, in the same repository. Returns its descriptor.
+    ///
+    /// ```no_run
+    /// # async fn example(client: oci_proto_tokio::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.tag(&"registry.example/app:1.0".parse()?, vec!["latest".parse()?]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Returns an error if the repository does not have the document, or if the registry refuses a tag, violates the

@@ -10,9 +10,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use oci_proto::{Answer, Descriptor, Digest, Error, Event, Fault, FaultKind, Question, Sink, Source, Stored};
-use oci_proto_common::{PayloadSource, ProgressHook, SentCounter, TreeSource};
+use oci_proto_common::{PayloadSource, ProgressHook, SentCounter, TreeSource, read_document};
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinHandle, JoinSet, spawn_blocking};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet, spawn_blocking, yield_now};
 
 use crate::call::Call;
 use crate::driver::CompletionGuard;
@@ -69,26 +69,13 @@ pub(crate) async fn send(
                     task.abort();
                 }
             }
-            Message::Ask(query, Question::Document { descriptor, .. }) if tree.is_some() => {
-                let (tree, shared) = (tree.clone(), Arc::downgrade(call.shared()));
-                tasks.spawn(async move {
-                    let read = spawn_blocking(move || tree.map(|tree| tree.document(&descriptor))).await;
-                    let answer = match read {
-                        Ok(Some(Ok(bytes))) => Answer::Document(bytes),
-                        Ok(Some(Err(error))) => Answer::Failed(Fault::new(FaultKind::Storage, error)),
-                        Ok(None) => return,
-                        Err(ended) => match ended.try_into_panic() {
-                            Ok(panic) => resume_unwind(panic),
-                            Err(_) => {
-                                Answer::Failed(Fault::new(FaultKind::Storage, "the runtime has shut down"))
-                            }
-                        },
-                    };
-                    if let Some(shared) = shared.upgrade() {
-                        shared.answer(query, answer);
-                    }
-                });
-            }
+            Message::Ask(query, Question::Document { descriptor, .. }) => match &tree {
+                Some(tree) => {
+                    let answer = document(tree, &descriptor).await;
+                    call.answer(query, answer);
+                }
+                None => call.decline(query),
+            },
             Message::Event(event) => {
                 progress.report_event(&event);
                 match event {
@@ -102,6 +89,25 @@ pub(crate) async fn send(
             message @ Message::Ask(..) => call.ignore(message),
         }
     }
+}
+
+/// Reads a document on a blocking thread. If the runtime shuts down before, it is read on the one that polls the
+/// future next.
+async fn document(tree: &Arc<dyn TreeSource>, descriptor: &Descriptor) -> Answer {
+    for _ in 0..2 {
+        let (tree, descriptor) = (tree.clone(), descriptor.clone());
+        match spawn_blocking(move || read_document(&*tree, &descriptor)).await {
+            Ok(answer) => return answer,
+            Err(ended) => {
+                if let Ok(panic) = ended.try_into_panic() {
+                    resume_unwind(panic);
+                }
+            }
+        }
+        yield_now().await;
+    }
+    let why = "the runtime that polls the push has shut down";
+    Answer::Failed(Fault::new(FaultKind::Unsupported, why))
 }
 
 /// Runs an exchange whose body is the source of another one.

@@ -280,8 +280,9 @@ impl Client {
     /// Pushes everything under `root` to the repository of `reference`, and names the root with its tag, if it has
     /// one.
     ///
-    /// Nothing that the repository has is sent again. The tree is verified while it is sent. A document is stored after everything that it refers to, and the root last, so a push that fails leaves
-    /// nothing that refers to missing content.
+    /// Nothing that the repository has is sent again. The tree, such as an image layout on disk, is verified while it is
+    /// sent. A document is stored after everything that it refers to, and the root last, so a push that fails leaves
+    /// nothing that refers to missing content. The call starts its own threads, one per blob that is sent.
     ///
     /// ```no_run
     /// use oci_proto_ureq::{Client, TransferOptions};
@@ -344,6 +345,15 @@ impl Client {
     /// again. If the document has a subject and the registry does not list referrers, it is added to the index of the
     /// subject's referrers.
     ///
+    /// ```no_run
+    /// use oci_proto_ureq::Client;
+    ///
+    /// let client = Client::new()?;
+    /// let (_, manifest) = client.manifest(&"registry.example/app:1.0".parse()?, None)?;
+    /// client.push_manifest(&"registry.example/app:1.0.1".parse()?, &manifest, vec!["1".parse()?])?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// See [`push`](Self::push).
     pub fn push_manifest(
@@ -358,6 +368,13 @@ impl Client {
     }
 
     /// Sets tags for the document that `reference` names, in the same repository. Returns its descriptor.
+    ///
+    /// ```no_run
+    /// use oci_proto_ureq::Client;
+    ///
+    /// Client::new()?.tag(&"registry.example/app:1.0".parse()?, vec!["latest".parse()?])?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Returns an error if the repository does not have the document, or if the registry refuses a tag, violates the

@@ -18,7 +18,8 @@
 //!
 //! # Threads
 //! A call that needs one request at a time sends it from the calling thread. If a walk sends several requests
-//! at once, they run on a thread pool. The client starts its threads when they are first needed, up to
+//! at once, they run on a thread pool. A pull, a push, a copy and an upload start a thread of their own for each blob
+//! that is transferred. The client starts its threads when they are first needed, up to
 //! [`Limits::in_flight`](oci_proto::Limits::in_flight). They end when the last clone, [`Walk`],
 //! [`BlobReader`] and [`BlobWriter`] of the client are dropped. An upload that fails or is dropped is cancelled at the
 //! registry by one of them.

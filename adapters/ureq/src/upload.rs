@@ -9,10 +9,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, Scope};
 use std::time::Duration;
 
-use oci_proto::{
-    Answer, Completion, Descriptor, Digest, Error, Event, Fault, FaultKind, Question, Source, Stored,
-};
-use oci_proto_common::{PayloadSource, ProgressHook, SentCounter, TreeSource};
+use oci_proto::{Completion, Descriptor, Digest, Error, Event, Fault, FaultKind, Question, Source, Stored};
+use oci_proto_common::{PayloadSource, ProgressHook, SentCounter, TreeSource, read_document};
 
 use crate::call::Call;
 use crate::driver::Shared;
@@ -77,13 +75,7 @@ impl Sending<'_> {
                     }
                 },
                 Message::Ask(query, Question::Document { descriptor, .. }) => match self.tree {
-                    Some(tree) => call.answer(
-                        query,
-                        match tree.document(&descriptor) {
-                            Ok(bytes) => Answer::Document(bytes),
-                            Err(error) => Answer::Failed(Fault::new(FaultKind::Storage, error)),
-                        },
-                    ),
+                    Some(tree) => call.answer(query, read_document(tree, &descriptor)),
                     None => call.decline(query),
                 },
                 Message::Ask(query, _) => call.decline(query),
