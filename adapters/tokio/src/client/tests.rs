@@ -1,14 +1,15 @@
-//! Uploads over loopback, whose payload is read from a source. A session's script sends them.
+//! Uploads over loopback, whose payload is read from a source.
 
+use std::io::{self, Read};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use oci_proto::{Algorithm, Config, Digest, Error, Event, FaultKind, Hasher, ScriptStep, Source};
-use oci_proto_common::Settings;
+use oci_proto::{Algorithm, Config, Descriptor, Digest, Error, FaultKind, Hasher, MediaType};
+use oci_proto_common::{BlobSource, Settings, UploadOptions};
 use oci_proto_credentials::Store;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,10 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::call::Call;
 use crate::client::Client;
-use crate::mailbox::Message;
-use crate::transfer::Progress;
 
-const CHUNK: usize = 64 << 10;
 const CREATED: &[u8] = b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n";
 
 /// Settings without retries and without credentials.
@@ -30,71 +28,54 @@ fn once() -> Settings {
     Settings::default().config(config).credentials(Store::none())
 }
 
-/// Uploads some content. `open` returns its chunks for each exchange.
-async fn put<I: Iterator<Item = Bytes>>(
+/// Uploads some content.
+async fn put(
     client: &Client,
     to: SocketAddr,
     digest: &Digest,
     size: u64,
-    mut open: impl FnMut(&Source) -> I,
+    source: impl BlobSource + 'static,
 ) -> Result<(), Error> {
     let repository = format!("{to}/demo").parse().unwrap();
-    let steps = vec![ScriptStep::Put { digest: digest.clone(), size }];
-    let mut call =
-        Call::start(client.shared.clone(), |session| session.script(&repository, &repository, steps));
-    let mut carried = None;
-    let sending = std::future::poll_fn(|cx| {
-        loop {
-            match call.poll_message(cx) {
-                Poll::Ready(Message::Event(Event::Done)) => return Poll::Ready(Ok(())),
-                Poll::Ready(Message::Event(Event::Failed(error))) => return Poll::Ready(Err(error)),
-                Poll::Ready(Message::Exchange(transfer)) => {
-                    let source = open(transfer.source().expect("a script's exchange has a source"));
-                    let guard = call.shared().guard(transfer.id());
-                    carried = Some((transfer, source, guard));
-                }
-                Poll::Ready(message) => call.ignore(message),
-                Poll::Pending => {
-                    let Some((transfer, source, guard)) = &mut carried else { return Poll::Pending };
-                    match std::task::ready!(transfer.poll(cx)) {
-                        Progress::NeedsData => match source.next() {
-                            Some(chunk) => transfer.supply(&chunk),
-                            None => transfer.end(),
-                        },
-                        Progress::Chunk(_) => panic!("a PUT has no sink"),
-                        Progress::Ended => {
-                            guard.settle(transfer.settle());
-                            carried = None;
-                        }
-                    }
-                }
+    let descriptor = Descriptor::new(MediaType::OCTET_STREAM, digest.clone(), size);
+    let sending = client.upload(&repository, &descriptor, source, UploadOptions::default());
+    timeout(Duration::from_secs(30), sending).await.expect("the upload hangs").map(drop)
+}
+
+/// A source of zeros, which counts the bytes that are read.
+#[derive(Clone)]
+struct Zeros(Arc<AtomicU64>);
+
+impl Zeros {
+    /// Returns the digest of `size` zeros, and their source.
+    fn new(size: u64) -> (Digest, Self) {
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        for _ in 0..size >> 20 {
+            hasher.update(&[0; 1 << 20]);
+        }
+        (hasher.finish(), Self(Arc::default()))
+    }
+
+    fn read(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+impl BlobSource for Zeros {
+    fn open(&self, range: Range<u64>) -> io::Result<Box<dyn Read + Send>> {
+        struct Counted(Zeros, io::Take<io::Repeat>);
+        impl Read for Counted {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                let read = self.1.read(buffer)?;
+                self.0.0.fetch_add(read as u64, Relaxed);
+                Ok(read)
             }
         }
-    });
-    timeout(Duration::from_secs(30), sending).await.expect("the upload hangs")
-}
-
-/// Returns the digest of `size` zeros, a counter of the bytes that were read, and a source of them.
-fn zeros(size: u64) -> (Digest, Arc<AtomicU64>, impl FnMut(&Source) -> Box<dyn Iterator<Item = Bytes>>) {
-    let mut hasher = Hasher::new(Algorithm::Sha256);
-    let (chunk, count) = (Bytes::from(vec![0; CHUNK]), size / CHUNK as u64);
-    for _ in 0..count {
-        hasher.update(&chunk);
+        Ok(Box::new(Counted(self.clone(), io::repeat(0).take(range.end - range.start))))
     }
-    let read = Arc::new(AtomicU64::new(0));
-    let counter = read.clone();
-    let open = move |_: &Source| {
-        let (counter, chunk) = (counter.clone(), chunk.clone());
-        let chunks = (0..count).map(move |_| {
-            counter.fetch_add(chunk.len() as u64, Relaxed);
-            chunk.clone()
-        });
-        Box::new(chunks) as Box<dyn Iterator<Item = Bytes>>
-    };
-    (hasher.finish(), read, open)
 }
 
-/// Starts a server for one connection, which calls `treat` after the head of a request.
+/// Starts a server that calls `treat` after the head of the request with the payload.
 async fn server<R>(
     treat: impl FnOnce(TcpStream, String) -> R + Send + 'static,
 ) -> (SocketAddr, JoinHandle<R::Output>)
@@ -104,12 +85,21 @@ where
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let task = tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.unwrap());
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+            let start = match head.split(' ').next() {
+                Some("head") => "404 Not Found\r\n",
+                Some("post") => "202 Accepted\r\nLocation: /v2/demo/blobs/uploads/1?state=x\r\n",
+                _ => return treat(stream, head).await,
+            };
+            let answer = format!("HTTP/1.1 {start}Content-Length: 0\r\nConnection: close\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
         }
-        treat(stream, String::from_utf8(head).unwrap().to_ascii_lowercase()).await
     });
     (address, task)
 }
@@ -137,13 +127,9 @@ async fn content_is_streamed_with_its_length() {
     })
     .await;
     let client = Client::with_settings(once()).unwrap();
-    let chunks = |source: &Source| {
-        assert_eq!((source.size, source.range.clone()), (10, 0..10));
-        CONTENT.chunks(3).map(Bytes::from_static)
-    };
-    put(&client, address, &Digest::of(Algorithm::Sha256, CONTENT), 10, chunks).await.unwrap();
+    put(&client, address, &Digest::of(Algorithm::Sha256, CONTENT), 10, CONTENT).await.unwrap();
     let (head, body) = served.await.unwrap();
-    assert!(head.starts_with("put /v2/demo/blobs/uploads/?digest=sha256"), "{head}");
+    assert!(head.starts_with("put /v2/demo/blobs/uploads/1?state=x&digest=sha256:"), "{head}");
     assert_eq!(head.matches("content-length: 10\r\n").count(), 1, "{head}");
     assert!(!head.contains("transfer-encoding"), "{head}");
     assert_eq!(body, CONTENT);
@@ -152,28 +138,34 @@ async fn content_is_streamed_with_its_length() {
 #[tokio::test]
 async fn an_upload_with_wrong_content_is_never_completed() {
     let digest = Digest::of(Algorithm::Sha256, b"0123456789");
-    for chunks in [
-        vec!["01234", "5678x"],
-        vec!["0123456789a"],
-        // Too long by a separate chunk.
-        vec!["01234", "56789", "a"],
-        vec!["01234"],
-        vec![],
-    ] {
+    for content in ["012345678x", "x123456789", "01234", ""] {
         let (address, served) = server(|mut stream, _| async move { until_closed(&mut stream).await }).await;
         let client = Client::with_settings(once()).unwrap();
-        let source = |_: &Source| chunks.clone().into_iter().map(Bytes::from);
-        let error = put(&client, address, &digest, 10, source).await.unwrap_err();
-        assert_eq!(kind(&error), Some(FaultKind::Storage), "{chunks:?}: {error}");
+        let error = put(&client, address, &digest, 10, content.as_bytes()).await.unwrap_err();
+        assert_eq!(kind(&error), Some(FaultKind::Storage), "{content}: {error}");
         let body = served.await.unwrap();
-        assert!(body.len() < 10, "{chunks:?}: the server got {body:?}");
-        assert_eq!(client.requests(), 1, "{chunks:?}: the request was retried");
+        assert!(body.len() < 10, "{content}: the server got {body:?}");
     }
 }
 
 #[tokio::test]
+async fn the_range_of_a_source_is_sent_and_nothing_after_it() {
+    let digest = Digest::of(Algorithm::Sha256, b"0123456789");
+    let (address, served) = server(|mut stream, _| async move {
+        let mut body = [0; 10];
+        stream.read_exact(&mut body).await.unwrap();
+        stream.write_all(CREATED).await.unwrap();
+        (body, until_closed(&mut stream).await)
+    })
+    .await;
+    put(&Client::with_settings(once()).unwrap(), address, &digest, 10, &b"0123456789abc"[..]).await.unwrap();
+    let (body, after) = served.await.unwrap();
+    assert_eq!((&body, &*after), (b"0123456789", &b""[..]));
+}
+
+#[tokio::test]
 async fn an_early_response_ends_the_upload_and_is_read() {
-    for (status, says) in [("413 Content Too Large", "SIZE_INVALID"), ("401 Unauthorized", "UNAUTHORIZED")] {
+    for (status, says) in [("403 Forbidden", "DENIED"), ("401 Unauthorized", "UNAUTHORIZED")] {
         let (address, served) = server(move |mut stream, _| async move {
             let body = format!(r#"{{"errors":[{{"code":"{says}","message":"no"}}]}}"#);
             let length = body.len();
@@ -189,13 +181,13 @@ async fn an_early_response_ends_the_upload_and_is_read() {
             until_closed(&mut stream).await.len() as u64
         })
         .await;
-        let (digest, read, open) = zeros(256 << 20);
+        let (digest, zeros) = Zeros::new(256 << 20);
         let client = Client::with_settings(once()).unwrap();
-        let error = put(&client, address, &digest, 256 << 20, open).await.unwrap_err();
+        let error = put(&client, address, &digest, 256 << 20, zeros.clone()).await.unwrap_err();
         assert!(error.to_string().contains(says), "{error}");
         let sent = served.await.unwrap();
         assert!(sent < 16 << 20, "{sent} bytes were sent");
-        let read = read.load(Relaxed);
+        let read = zeros.read();
         assert!(read < sent + (2 << 20), "{read} bytes were read, and {sent} sent");
     }
 }
@@ -204,15 +196,14 @@ async fn an_early_response_ends_the_upload_and_is_read() {
 async fn an_early_response_is_read_although_the_server_closes_the_connection() {
     for size in [1 << 20, 64 << 20] {
         let (address, served) = server(|mut stream, _| async move {
-            let answer =
-                b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno";
+            let answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno";
             stream.write_all(answer).await.unwrap();
         })
         .await;
-        let (digest, _, open) = zeros(size);
-        let error =
-            put(&Client::with_settings(once()).unwrap(), address, &digest, size, open).await.unwrap_err();
-        assert!(error.to_string().contains("413"), "{size}: {error}");
+        let (digest, zeros) = Zeros::new(size);
+        let client = Client::with_settings(once()).unwrap();
+        let error = put(&client, address, &digest, size, zeros).await.unwrap_err();
+        assert_eq!(error.status().map(|status| status.as_u16()), Some(403), "{size}: {error}");
         served.await.unwrap();
     }
 }
@@ -220,21 +211,21 @@ async fn an_early_response_is_read_although_the_server_closes_the_connection() {
 #[tokio::test]
 async fn a_large_payload_is_streamed_in_little_memory() {
     const SIZE: u64 = 64 << 20;
-    let (digest, read, open) = zeros(SIZE);
-    let counter = read.clone();
+    let (digest, zeros) = Zeros::new(SIZE);
+    let counter = zeros.clone();
     let (address, served) = server(move |mut stream, _| async move {
         let (mut received, mut most) = (0, 0);
         let mut buffer = vec![0; 256 << 10];
         while received < SIZE {
             received += stream.read(&mut buffer).await.unwrap() as u64;
-            most = most.max(counter.load(Relaxed).saturating_sub(received));
+            most = most.max(counter.read().saturating_sub(received));
         }
         stream.write_all(CREATED).await.unwrap();
         most
     })
     .await;
-    put(&Client::with_settings(once()).unwrap(), address, &digest, SIZE, open).await.unwrap();
-    assert_eq!(read.load(Relaxed), SIZE);
+    put(&Client::with_settings(once()).unwrap(), address, &digest, SIZE, zeros.clone()).await.unwrap();
+    assert_eq!(zeros.read(), SIZE);
     let most = served.await.unwrap();
     // Most of these bytes are in the buffers of the sockets.
     assert!(most < 12 << 20, "{most} bytes were buffered");
@@ -243,7 +234,7 @@ async fn a_large_payload_is_streamed_in_little_memory() {
 #[tokio::test]
 async fn only_an_upload_without_progress_times_out() {
     const SIZE: u64 = 48 << 20;
-    let (digest, _, mut open) = zeros(SIZE);
+    let (digest, zeros) = Zeros::new(SIZE);
     let client = Client::with_settings(once().idle_timeout(Duration::from_millis(1500))).unwrap();
     let (address, served) = server(|mut stream, _| async move {
         let mut buffer = vec![0; 1 << 20];
@@ -254,7 +245,7 @@ async fn only_an_upload_without_progress_times_out() {
         stream.write_all(CREATED).await.unwrap();
     })
     .await;
-    put(&client, address, &digest, SIZE, &mut open).await.unwrap();
+    put(&client, address, &digest, SIZE, zeros.clone()).await.unwrap();
     served.await.unwrap();
 
     let (address, _served) = server(|stream, _| async move {
@@ -262,7 +253,7 @@ async fn only_an_upload_without_progress_times_out() {
         drop(stream);
     })
     .await;
-    let error = put(&client, address, &digest, SIZE, &mut open).await.unwrap_err();
+    let error = put(&client, address, &digest, SIZE, zeros).await.unwrap_err();
     assert_eq!(kind(&error), Some(FaultKind::Timeout), "{error}");
 }
 
@@ -271,10 +262,85 @@ async fn a_payload_without_a_source_is_an_error() {
     let (address, _served) = server(|mut stream, _| async move { until_closed(&mut stream).await }).await;
     let client = Client::with_settings(once()).unwrap();
     let repository = format!("{address}/demo").parse().unwrap();
-    let steps = vec![ScriptStep::Put { digest: Digest::of(Algorithm::Sha256, b"x"), size: 1 }];
+    let descriptor = Descriptor::new(MediaType::OCTET_STREAM, Digest::of(Algorithm::Sha256, b"x"), 1);
     let mut call =
-        Call::start(client.shared.clone(), |session| session.script(&repository, &repository, steps));
+        Call::start(client.shared.clone(), |session| session.upload(&repository, &descriptor, None));
     let error = call.event().await.unwrap_err();
     assert_eq!(kind(&error), Some(FaultKind::Unsupported), "{error}");
-    assert_eq!(client.requests(), 0);
+    // Those before the payload.
+    assert_eq!(client.requests(), 2);
+}
+
+/// A source that panics.
+struct Panicking;
+
+impl BlobSource for Panicking {
+    fn open(&self, _: Range<u64>) -> io::Result<Box<dyn Read + Send>> {
+        panic!("the source panics")
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_a_source_reaches_the_caller() {
+    let (address, _served) = server(|mut stream, _| async move { until_closed(&mut stream).await }).await;
+    let client = Client::with_settings(once()).unwrap();
+    let digest = Digest::of(Algorithm::Sha256, b"x");
+    let running = client.clone();
+    let ended = tokio::spawn(async move { put(&running, address, &digest, 1, Panicking).await }).await;
+    let panic = ended.unwrap_err().into_panic();
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"the source panics"));
+    // The client is usable.
+    assert!(client.resolve(&"127.0.0.1:1/demo".parse().unwrap(), None).await.is_err());
+}
+
+/// The server takes the first chunk and does not answer.
+#[tokio::test]
+async fn a_writer_holds_at_most_two_chunks() {
+    let (address, _served) = server(|mut stream, _| async move { until_closed(&mut stream).await }).await;
+    let mut config = Config::default();
+    config.limits.chunk_bytes = 1 << 20;
+    let client = Client::with_settings(once().config(config)).unwrap();
+    let repository = format!("{address}/demo").parse().unwrap();
+    let mut writer = client.blob_writer(&repository, oci_proto_common::StreamOptions::default());
+    let mut written = 0;
+    while let Ok(write) = timeout(Duration::from_secs(1), writer.write(&[0; 30_000])).await {
+        written += write.unwrap();
+    }
+    assert_eq!(
+        written,
+        (2 << 20) + 1,
+        "one chunk in flight, the next one, and the byte that shows it is full"
+    );
+}
+
+/// A source that takes longer than the idle timeout for each part.
+struct Slow(Bytes);
+
+impl BlobSource for Slow {
+    fn open(&self, range: Range<u64>) -> io::Result<Box<dyn Read + Send>> {
+        struct Slowly(Box<dyn Read + Send>);
+        impl Read for Slowly {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                std::thread::sleep(Duration::from_millis(400));
+                let part = buffer.len().min(100_000);
+                self.0.read(&mut buffer[..part])
+            }
+        }
+        Ok(Box::new(Slowly(self.0.open(range)?)))
+    }
+}
+
+#[tokio::test]
+async fn a_slow_source_does_not_time_out() {
+    let content = Bytes::from(vec![7; 300_000]);
+    let digest = Digest::of(Algorithm::Sha256, &content);
+    let (address, served) = server(|mut stream, _| async move {
+        let mut body = vec![0; 300_000];
+        stream.read_exact(&mut body).await.unwrap();
+        stream.write_all(CREATED).await.unwrap();
+    })
+    .await;
+    let client = Client::with_settings(once().idle_timeout(Duration::from_millis(200))).unwrap();
+    put(&client, address, &digest, 300_000, Slow(content)).await.unwrap();
+    served.await.unwrap();
 }
