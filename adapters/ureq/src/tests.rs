@@ -1,4 +1,4 @@
-//! Tests of internals: uploads, which no method of the client uses yet, and lost exchanges.
+//! Tests of uploads over loopback, some of which use internals, and of lost exchanges.
 
 mod early_response;
 mod lost;

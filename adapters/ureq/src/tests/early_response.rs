@@ -1,7 +1,8 @@
 //! Responses that come before the end of an upload.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Cursor, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -10,21 +11,23 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::client::Client;
-use crate::tests::upload::{CREATED, body, client, content, head, put, put_with, serve, settings};
+use crate::tests::upload::{
+    CREATED, begin, body, client, content, head, put, put_with, serve, serve_until, settings,
+};
 
 const PROCESSING: &str = "HTTP/1.1 102 Processing\r\n\r\n";
-const TOO_LARGE: &[u8] = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+const FORBIDDEN: &[u8] = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 /// A source that counts the bytes that were read.
-struct Counted<'a> {
-    bytes: &'a [u8],
-    read: &'a mut usize,
+struct Counted {
+    bytes: Cursor<Vec<u8>>,
+    read: Arc<AtomicUsize>,
 }
 
-impl Read for Counted<'_> {
+impl Read for Counted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.bytes.read(buffer)?;
-        *self.read += read;
+        self.read.fetch_add(read, Ordering::Relaxed);
         Ok(read)
     }
 }
@@ -53,14 +56,14 @@ fn an_early_response_ends_the_payload() {
             stream.get_mut().write_all(interim.as_bytes()).unwrap();
             // The final response may arrive later than the interim ones.
             body(&mut stream, 1_000_000);
-            stream.get_mut().write_all(TOO_LARGE).unwrap();
+            stream.get_mut().write_all(FORBIDDEN).unwrap();
             after(stream, &wait);
         });
-        let mut read = 0;
-        let source = Counted { bytes: &bytes, read: &mut read };
+        let read = Arc::default();
+        let source = Counted { bytes: Cursor::new(bytes.clone()), read: Arc::clone(&read) };
         let error = put(&server.reference, &digest, bytes.len(), source).unwrap_err();
-        assert_eq!(error.status().map(|status| status.as_u16()), Some(413), "{error}");
-        assert!(read < bytes.len(), "the source was read to its end");
+        assert_eq!(error.status().map(|status| status.as_u16()), Some(403), "{error}");
+        assert!(read.load(Ordering::Relaxed) < bytes.len(), "the source was read to its end");
         drop(over);
         server.thread.join().unwrap();
     }
@@ -77,22 +80,31 @@ fn an_early_response_over_tls_ends_the_payload() {
         .with_no_client_auth()
         .with_single_cert(vec![signed.cert.der().clone()], key)
         .unwrap();
-    let server = serve(move |stream| {
-        let connection = ServerConnection::new(Arc::new(tls)).unwrap();
+    let (tls, mut before) = (Arc::new(tls), 2);
+    let server = serve_until(move |stream| {
+        let connection = ServerConnection::new(tls.clone()).unwrap();
         let mut stream = BufReader::new(StreamOwned::new(connection, stream));
+        if before > 0 {
+            before -= 1;
+            begin(&mut stream);
+            stream.get_mut().conn.send_close_notify();
+            stream.get_mut().flush().unwrap();
+            return None;
+        }
         head(&mut stream);
-        stream.get_mut().write_all(TOO_LARGE).unwrap();
+        stream.get_mut().write_all(FORBIDDEN).unwrap();
         stream.get_mut().flush().unwrap();
         stream.get_ref().sock.shutdown(Shutdown::Both).unwrap();
+        Some(())
     });
     let trusting = settings(PlainHttp::Never).add_root_certificates_pem(signed.cert.pem().as_bytes());
     let client = Client::with_settings(trusting.unwrap()).unwrap();
     let (bytes, digest) = content(30_000_000);
-    let mut read = 0;
-    let source = Counted { bytes: &bytes, read: &mut read };
+    let read = Arc::default();
+    let source = Counted { bytes: Cursor::new(bytes.clone()), read: Arc::clone(&read) };
     let error = put_with(&client, &server.reference, &digest, bytes.len(), source).unwrap_err();
-    assert_eq!(error.status().map(|status| status.as_u16()), Some(413), "{error}");
-    assert!(read < bytes.len(), "the source was read to its end");
+    assert_eq!(error.status().map(|status| status.as_u16()), Some(403), "{error}");
+    assert!(read.load(Ordering::Relaxed) < bytes.len(), "the source was read to its end");
     server.thread.join().unwrap();
 }
 
@@ -105,13 +117,13 @@ fn an_early_response_closes_its_connection() {
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         let mut stream = BufReader::new(stream);
         head(&mut stream);
-        stream.get_mut().write_all(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n").unwrap();
+        stream.get_mut().write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").unwrap();
         io::copy(&mut stream, &mut io::sink())
     });
     // Dropping the client would close the connection too.
     let client = client();
-    let error = put_with(&client, &server.reference, &digest, size, &bytes[..]).unwrap_err();
-    assert_eq!(error.status().map(|status| status.as_u16()), Some(413), "{error}");
+    let error = put_with(&client, &server.reference, &digest, size, Cursor::new(bytes)).unwrap_err();
+    assert_eq!(error.status().map(|status| status.as_u16()), Some(403), "{error}");
     match server.thread.join().unwrap() {
         Ok(came) => assert!(came < size as u64, "the payload was completed"),
         Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{error}"),
@@ -122,11 +134,11 @@ fn an_early_response_closes_its_connection() {
 /// The source of one payload sends another, whose response comes early.
 #[test]
 fn an_early_response_ends_only_its_own_payload() {
-    struct Nesting<'a>(&'a [u8], &'a Reference, &'a Digest);
-    impl Read for Nesting<'_> {
+    struct Nesting(Cursor<Vec<u8>>, Reference, Digest);
+    impl Read for Nesting {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            if self.0.len() == SIZE {
-                put(self.1, self.2, SIZE, self.0).unwrap_err();
+            if self.0.position() == 0 {
+                put(&self.1, &self.2, SIZE, self.0.clone()).unwrap_err();
             }
             self.0.read(buffer)
         }
@@ -136,7 +148,7 @@ fn an_early_response_ends_only_its_own_payload() {
     let refusing = serve(move |stream| {
         let mut stream = BufReader::new(stream);
         head(&mut stream);
-        stream.get_mut().write_all(TOO_LARGE).unwrap();
+        stream.get_mut().write_all(FORBIDDEN).unwrap();
         io::copy(&mut stream, &mut io::sink()).is_ok()
     });
     let server = serve(move |stream| {
@@ -146,7 +158,8 @@ fn an_early_response_ends_only_its_own_payload() {
         stream.get_mut().write_all(CREATED).unwrap();
         body
     });
-    put(&server.reference, &digest, SIZE, Nesting(&bytes, &refusing.reference, &digest)).unwrap();
+    let source = Nesting(Cursor::new(bytes.clone()), refusing.reference.clone(), digest.clone());
+    put(&server.reference, &digest, SIZE, source).unwrap();
     assert!(server.thread.join().unwrap() == bytes, "other bytes were sent");
     refusing.thread.join().unwrap();
 }
@@ -163,6 +176,6 @@ fn an_interim_response_does_not_end_the_payload() {
         stream.get_mut().write_all(CREATED).unwrap();
         came
     });
-    put(&server.reference, &digest, size, &bytes[..]).unwrap();
+    put(&server.reference, &digest, size, Cursor::new(bytes)).unwrap();
     assert_eq!(server.thread.join().unwrap(), size);
 }

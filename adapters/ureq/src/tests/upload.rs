@@ -1,32 +1,77 @@
 //! Uploads from a source to a server.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::ops::ControlFlow;
-use std::sync::mpsc;
+use std::ops::Range;
+use std::sync::{Mutex, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use oci_proto::{
-    Algorithm, Config, Digest, Error, Event, Fault, FaultKind, Hasher, PlainHttp, Reference, ScriptStep,
+    Algorithm, Config, Descriptor, Digest, Error, Event, Fault, FaultKind, Hasher, MediaType, PlainHttp,
+    Reference,
 };
-use oci_proto_common::Settings;
+use oci_proto_common::{BlobSource, Settings, UploadOptions};
 
 use crate::client::Client;
-use crate::state::{Message, Poller};
+use crate::state::Message;
 
 pub(super) const CREATED: &[u8] = b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n";
 
-/// A server for one connection, whose thread returns a result.
+/// A server whose thread returns a result.
 pub(super) struct Server<T> {
     pub(super) reference: Reference,
     pub(super) thread: JoinHandle<T>,
 }
 
-pub(super) fn serve<T: Send + 'static>(answer: impl FnOnce(TcpStream) -> T + Send + 'static) -> Server<T> {
+/// Serves connections until `answer` returns a result.
+pub(super) fn serve_until<T: Send + 'static>(
+    mut answer: impl FnMut(TcpStream) -> Option<T> + Send + 'static,
+) -> Server<T> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let reference = format!("{}/demo:latest", listener.local_addr().unwrap()).parse().unwrap();
-    Server { reference, thread: thread::spawn(move || answer(listener.accept().unwrap().0)) }
+    let serving = move || {
+        loop {
+            if let Some(result) = answer(listener.accept().unwrap().0) {
+                return result;
+            }
+        }
+    };
+    Server { reference, thread: thread::spawn(serving) }
+}
+
+/// Serves an upload, whose payload is for `answer`.
+pub(super) fn serve<T: Send + 'static>(answer: impl FnOnce(TcpStream) -> T + Send + 'static) -> Server<T> {
+    let mut answer = Some(answer);
+    serve_until(move |stream| {
+        let mut start = [0; 2];
+        while stream.peek(&mut start).unwrap() < 2 {}
+        if &start == b"PU" {
+            return answer.take().map(|answer| answer(stream));
+        }
+        begin(&mut BufReader::new(stream));
+        None
+    })
+}
+
+/// Answers the requests before the payload.
+pub(super) fn begin<S: Read + Write>(stream: &mut BufReader<S>) {
+    let start = match head(stream)[0].split(' ').next() {
+        Some("head") => "404 Not Found\r\n",
+        _ => "202 Accepted\r\nLocation: /v2/demo/blobs/uploads/1?state=x\r\n",
+    };
+    let answer = format!("HTTP/1.1 {start}Content-Length: 0\r\nConnection: close\r\n\r\n");
+    stream.get_mut().write_all(answer.as_bytes()).unwrap();
+    stream.get_mut().flush().unwrap();
+}
+
+/// A source that can be read once.
+struct Once(Mutex<Option<Box<dyn Read + Send>>>);
+
+impl BlobSource for Once {
+    fn open(&self, _: Range<u64>) -> io::Result<Box<dyn Read + Send>> {
+        Ok(self.0.lock().unwrap().take().expect("the payload is sent again"))
+    }
 }
 
 /// Reads the lines of a request's head, in lower case.
@@ -72,8 +117,17 @@ pub(super) fn client() -> Client {
     Client::with_settings(settings(PlainHttp::Loopback)).unwrap()
 }
 
+pub(super) fn describe(digest: &Digest, size: usize) -> Descriptor {
+    Descriptor::new(MediaType::OCTET_STREAM, digest.clone(), size as u64)
+}
+
 /// Uploads content from a source, with a client of its own.
-pub(super) fn put(to: &Reference, digest: &Digest, size: usize, source: impl Read) -> Result<(), Error> {
+pub(super) fn put(
+    to: &Reference,
+    digest: &Digest,
+    size: usize,
+    source: impl Read + Send + 'static,
+) -> Result<(), Error> {
     put_with(&client(), to, digest, size, source)
 }
 
@@ -82,24 +136,10 @@ pub(super) fn put_with(
     to: &Reference,
     digest: &Digest,
     size: usize,
-    mut source: impl Read,
+    source: impl Read + Send + 'static,
 ) -> Result<(), Error> {
-    let step = ScriptStep::Put { digest: digest.clone(), size: size as u64 };
-    let call = client.call(|session| session.script(to, to, vec![step]));
-    loop {
-        match call.message() {
-            Message::Exchange(job) => {
-                let described = job.exchange.source().unwrap();
-                assert_eq!((&described.digest, described.length()), (digest, size as u64));
-                let shared = call.shared();
-                call.complete(job.run(&shared.transport, shared.now(), Some(&mut source)));
-            }
-            Message::Event(Event::Done) => return Ok(()),
-            Message::Event(Event::Failed(error)) => return Err(error),
-            Message::Event(_) => {}
-            Message::Ask(_, question) => panic!("{question:?}"),
-        }
-    }
+    let source = Once(Mutex::new(Some(Box::new(source))));
+    client.upload(to, &describe(digest, size), source, UploadOptions::default()).map(drop)
 }
 
 fn storage_fault(outcome: Result<(), Error>) -> String {
@@ -119,9 +159,9 @@ fn a_payload_is_sent_with_its_length_and_unchunked() {
             stream.get_mut().write_all(CREATED).unwrap();
             (head, body)
         });
-        put(&server.reference, &digest, size, &bytes[..]).unwrap();
+        put(&server.reference, &digest, size, Cursor::new(bytes.clone())).unwrap();
         let (head, body) = server.thread.join().unwrap();
-        assert!(head[0].starts_with("put /v2/demo/blobs/uploads/?digest="), "{head:?}");
+        assert!(head[0].starts_with("put /v2/demo/blobs/uploads/1?state=x&digest="), "{head:?}");
         let framing: Vec<_> =
             head.iter().filter(|line| line.contains("length") || line.contains("encoding:")).collect();
         assert_eq!(framing, ["accept-encoding: identity", &format!("content-length: {size}")], "{head:?}");
@@ -136,25 +176,20 @@ fn the_end_of_a_wrong_payload_is_never_sent() {
         let (mut bytes, digest) = content(size);
         bytes[wrong] ^= 1;
         let server = count(size);
-        let error = storage_fault(put(&server.reference, &digest, size, &bytes[..]));
+        let error = storage_fault(put(&server.reference, &digest, size, Cursor::new(bytes)));
         assert!(error.contains("digest mismatch: computed"), "{error}");
         assert!(server.thread.join().unwrap() < size, "the request was completed");
     }
 }
 
 #[test]
-fn a_source_of_the_wrong_length_is_never_sent_to_its_end() {
+fn a_source_that_is_too_short_is_never_sent_to_its_end() {
     // The sizes include that of the write buffer.
     for size in [1000, 64 << 10, 200_000] {
         let (bytes, digest) = content(size + 1);
-        let exact = Digest::of(Algorithm::Sha256, &bytes[..size]);
-        let server = count(size);
-        let error = storage_fault(put(&server.reference, &exact, size, &bytes[..]));
-        assert!(error.contains("longer than"), "{error}");
-        assert!(server.thread.join().unwrap() < size, "the request was completed");
-
         let server = count(size + 1);
-        let error = storage_fault(put(&server.reference, &digest, size + 1, &bytes[..size]));
+        let short = Cursor::new(bytes[..size].to_vec());
+        let error = storage_fault(put(&server.reference, &digest, size + 1, short));
         assert!(error.contains(&format!("ended after {size} of {} bytes", size + 1)), "{error}");
         assert!(server.thread.join().unwrap() <= size, "the request was completed");
     }
@@ -170,7 +205,7 @@ fn a_failing_source_ends_the_request() {
     }
     let (bytes, digest) = content(100_000);
     let server = count(bytes.len());
-    let source = bytes[..70_000].chain(Failing);
+    let source = Cursor::new(bytes[..70_000].to_vec()).chain(Failing);
     let error = storage_fault(put(&server.reference, &digest, bytes.len(), source));
     assert!(error.contains("the disk is gone"), "{error}");
     assert!(server.thread.join().unwrap() <= 70_000);
@@ -195,7 +230,7 @@ fn a_slow_upload_with_progress_does_not_time_out() {
             stream.get_mut().write_all(CREATED).unwrap();
         });
         let began = Instant::now();
-        put(&server.reference, &digest, size, &bytes[..]).unwrap();
+        put(&server.reference, &digest, size, Cursor::new(bytes)).unwrap();
         assert!(began.elapsed() > Duration::from_secs(2), "took {:?}", began.elapsed());
         server.thread.join().unwrap();
     }
@@ -211,7 +246,7 @@ fn an_upload_times_out_if_the_server_stops_reading() {
         let _ = wait.recv();
     });
     let began = Instant::now();
-    let error = put(&server.reference, &digest, bytes.len(), &bytes[..]).unwrap_err();
+    let error = put(&server.reference, &digest, bytes.len(), Cursor::new(bytes)).unwrap_err();
     assert_eq!(error.fault().map(Fault::kind), Some(FaultKind::Timeout), "{error}");
     assert!(began.elapsed() < Duration::from_secs(5), "took {:?}", began.elapsed());
     drop(over);
@@ -230,8 +265,8 @@ fn the_end_of_a_call_ends_its_payload() {
         let _ = wait.recv();
     });
     let client = Client::new().unwrap();
-    let step = ScriptStep::Put { digest, size: bytes.len() as u64 };
-    let call = client.call(|session| session.script(&server.reference, &server.reference, vec![step]));
+    let descriptor = describe(&digest, bytes.len());
+    let call = client.call(|session| session.upload(&server.reference, &descriptor, None));
     let job = loop {
         if let Message::Exchange(job) = call.message() {
             break job;
@@ -252,76 +287,57 @@ fn the_end_of_a_call_ends_its_payload() {
 
 #[test]
 fn a_call_without_a_source_rejects_a_payload() {
-    let reference = "127.0.0.1:1/demo:latest".parse().unwrap();
     let (_, digest) = content(10);
-    let step = ScriptStep::Put { digest, size: 10 };
+    let server = count(10);
     let client = client();
-    let call = client.call(|session| session.script(&reference, &reference, vec![step]));
-    let Event::Failed(error) = call.event() else { panic!("it was sent") };
+    let call = client.call(|session| session.upload(&server.reference, &describe(&digest, 10), None));
+    let error = loop {
+        match call.event() {
+            Event::Failed(error) => break error,
+            Event::Done => panic!("it was sent"),
+            _ => {}
+        }
+    };
     assert_eq!(error.fault().map(Fault::kind), Some(FaultKind::Unsupported), "{error}");
-    assert_eq!(client.requests(), 0);
+    // Those before the payload.
+    assert_eq!(client.requests(), 2);
 }
 
-/// Both halves are sent to the call, which streams one into the other.
 #[test]
-fn a_copy_streams_through_its_call() {
-    let (bytes, digest) = content(1_000_000);
-    let (size, sent) = (bytes.len(), bytes.clone());
-    let from = serve(move |stream| {
-        let mut stream = BufReader::new(stream);
-        head(&mut stream);
-        write!(stream.get_mut(), "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", sent.len()).unwrap();
-        stream.get_mut().write_all(&sent).unwrap();
-    });
-    let to = serve(move |stream| {
-        let mut stream = BufReader::new(stream);
-        head(&mut stream);
-        let body = body(&mut stream, size);
-        stream.get_mut().write_all(CREATED).unwrap();
-        body
-    });
-    let step = ScriptStep::Copy { digest, size: size as u64 };
-    let client = client();
-    let call = client.call(|session| session.script(&from.reference, &to.reference, vec![step]));
-    let (reader, writer) = io::pipe().unwrap();
-    let (mut reader, mut writer) = (Some(reader), Some(writer));
-    let shared = call.shared();
-    thread::scope(|scope| {
-        loop {
-            match call.message() {
-                Message::Exchange(job) if job.exchange.sink().is_some() => {
-                    let mut writer = writer.take().unwrap();
-                    scope.spawn(move || {
-                        let id = job.id();
-                        let opened = job.open(&shared.transport, shared.now(), None);
-                        let ControlFlow::Continue(mut open) = opened else { panic!("it has no body") };
-                        let mut buffer = [0; 8 << 10];
-                        while let Some(read) = open.read(&shared.transport, &mut buffer) {
-                            writer.write_all(&buffer[..read]).unwrap();
-                        }
-                        drop(writer);
-                        let mut state = shared.end(id, Ok(open.end()));
-                        shared.drive(&mut state, Poller::Other);
-                    });
-                }
-                Message::Exchange(job) => {
-                    let mut reader = reader.take().unwrap();
-                    scope.spawn(move || {
-                        let id = job.id();
-                        let ended = job.run(&shared.transport, shared.now(), Some(&mut reader));
-                        let mut state = shared.end(id, Ok(ended));
-                        shared.drive(&mut state, Poller::Other);
-                    });
-                }
-                Message::Event(Event::Done) => break,
-                Message::Event(Event::Failed(error)) => panic!("{error}"),
-                Message::Event(_) => {}
-                Message::Ask(_, question) => panic!("{question:?}"),
-            }
+fn a_panic_of_a_source_reaches_the_caller() {
+    struct Panicking;
+    impl Read for Panicking {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            panic!("the source panics")
         }
-    });
-    assert!(to.thread.join().unwrap() == bytes);
-    from.thread.join().unwrap();
+    }
+    let (_, digest) = content(10);
+    let server = count(10);
+    let client = client();
+    let running = client.clone();
+    let putting = thread::spawn(move || put_with(&running, &server.reference, &digest, 10, Panicking));
+    assert!(putting.join().is_err());
+    // The client is usable.
+    assert!(client.resolve(&"127.0.0.1:1/demo".parse().unwrap(), None).is_err());
+}
+
+#[test]
+fn a_slow_source_does_not_time_out() {
+    struct Slow(Cursor<Vec<u8>>);
+    impl Read for Slow {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            thread::sleep(Duration::from_millis(400));
+            let part = buffer.len().min(100_000);
+            self.0.read(&mut buffer[..part])
+        }
+    }
+    let (bytes, digest) = content(300_000);
+    let server = count(bytes.len());
+    let client =
+        Client::with_settings(settings(PlainHttp::Loopback).idle_timeout(Duration::from_millis(200)))
+            .unwrap();
+    put_with(&client, &server.reference, &digest, bytes.len(), Slow(Cursor::new(bytes))).unwrap();
+    assert_eq!(server.thread.join().unwrap(), 300_000);
 }
 
 /// A payload is sent through buffers of a fixed size.
