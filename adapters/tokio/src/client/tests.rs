@@ -51,7 +51,7 @@ impl Zeros {
     fn new(size: u64) -> (Digest, Self) {
         let mut hasher = Hasher::new(Algorithm::Sha256);
         for _ in 0..size >> 20 {
-            hasher.update(&[0; 1 << 20]);
+            hasher.update(&vec![0; 1 << 20]);
         }
         (hasher.finish(), Self(Arc::default()))
     }
@@ -302,8 +302,8 @@ async fn a_writer_holds_at_most_two_chunks() {
     let client = Client::with_settings(once().config(config)).unwrap();
     let repository = format!("{address}/demo").parse().unwrap();
     let mut writer = client.blob_writer(&repository, oci_proto_common::StreamOptions::default());
-    let mut written = 0;
-    while let Ok(write) = timeout(Duration::from_secs(1), writer.write(&[0; 30_000])).await {
+    let (part, mut written) = (vec![0; 30_000], 0);
+    while let Ok(write) = timeout(Duration::from_secs(1), writer.write(&part)).await {
         written += write.unwrap();
     }
     assert_eq!(
