@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use oci_proto::{
-    Descriptor, Error, Finding, Manifest, Node, Platform, PullOptions, Reference, Stored, WalkOptions,
+    Descriptor, Error, Finding, Manifest, Node, Platform, PullOptions, Reference, Stored, Tag, WalkOptions,
 };
-use oci_proto_common::{BlobSource, Settings, StreamOptions, UploadOptions};
+use oci_proto_common::{BlobSource, Settings, StreamOptions, TransferOptions, TreeSource, UploadOptions};
 use oci_proto_tokio::credentials::Store;
 use oci_proto_tokio::layout::{LayoutDestination, PullError};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
@@ -121,6 +121,41 @@ pub trait Adapter: fmt::Debug + Send + Sync {
         parts: &mut dyn Iterator<Item = Vec<u8>>,
         options: StreamOptions,
     ) -> io::Result<Descriptor>;
+
+    /// Pushes a tree.
+    ///
+    /// # Errors
+    /// The adapter's.
+    fn push(
+        &self,
+        root: &Descriptor,
+        reference: &Reference,
+        tree: Arc<dyn TreeSource>,
+        options: TransferOptions,
+    ) -> Result<(), Error>;
+
+    /// Copies a tree.
+    ///
+    /// # Errors
+    /// The adapter's.
+    fn copy(&self, from: &Reference, to: &Reference, options: TransferOptions) -> Result<Descriptor, Error>;
+
+    /// Pushes a document.
+    ///
+    /// # Errors
+    /// The adapter's.
+    fn push_manifest(
+        &self,
+        reference: &Reference,
+        manifest: &Manifest,
+        tags: Vec<Tag>,
+    ) -> Result<(Descriptor, Stored), Error>;
+
+    /// Sets tags.
+    ///
+    /// # Errors
+    /// The adapter's.
+    fn tag(&self, reference: &Reference, tags: Vec<Tag>) -> Result<Descriptor, Error>;
 
     /// Writes to the writer of a blob and drops it. The client then lives on until `until` is true, or for ten
     /// seconds.
@@ -334,6 +369,33 @@ impl Adapter for Tokio {
         })
     }
 
+    fn push(
+        &self,
+        root: &Descriptor,
+        reference: &Reference,
+        tree: Arc<dyn TreeSource>,
+        options: TransferOptions,
+    ) -> Result<(), Error> {
+        self.runtime.block_on(self.client.push(root, reference, tree, options))
+    }
+
+    fn copy(&self, from: &Reference, to: &Reference, options: TransferOptions) -> Result<Descriptor, Error> {
+        self.runtime.block_on(self.client.copy(from, to, options))
+    }
+
+    fn push_manifest(
+        &self,
+        reference: &Reference,
+        manifest: &Manifest,
+        tags: Vec<Tag>,
+    ) -> Result<(Descriptor, Stored), Error> {
+        self.runtime.block_on(self.client.push_manifest(reference, manifest, tags))
+    }
+
+    fn tag(&self, reference: &Reference, tags: Vec<Tag>) -> Result<Descriptor, Error> {
+        self.runtime.block_on(self.client.tag(reference, tags))
+    }
+
     fn blob_abandon(&self, reference: &Reference, bytes: &[u8], until: &dyn Fn() -> bool) -> io::Result<()> {
         self.runtime.block_on(async {
             let mut writer = self.client.blob_writer(reference, StreamOptions::default());
@@ -462,6 +524,33 @@ impl Adapter for Ureq {
             writer.write_all(&part)?;
         }
         writer.finish().map_err(io::Error::other)
+    }
+
+    fn push(
+        &self,
+        root: &Descriptor,
+        reference: &Reference,
+        tree: Arc<dyn TreeSource>,
+        options: TransferOptions,
+    ) -> Result<(), Error> {
+        self.client.push(root, reference, &tree, options)
+    }
+
+    fn copy(&self, from: &Reference, to: &Reference, options: TransferOptions) -> Result<Descriptor, Error> {
+        self.client.copy(from, to, options)
+    }
+
+    fn push_manifest(
+        &self,
+        reference: &Reference,
+        manifest: &Manifest,
+        tags: Vec<Tag>,
+    ) -> Result<(Descriptor, Stored), Error> {
+        self.client.push_manifest(reference, manifest, tags)
+    }
+
+    fn tag(&self, reference: &Reference, tags: Vec<Tag>) -> Result<Descriptor, Error> {
+        self.client.tag(reference, tags)
     }
 
     fn blob_abandon(&self, reference: &Reference, bytes: &[u8], until: &dyn Fn() -> bool) -> io::Result<()> {

@@ -1,62 +1,28 @@
 //! Both adapters push to docker-registry, and copy between two of them.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
-use oci_proto::server::Memory;
-use oci_proto::{Descriptor, Error, Reference, Stored};
-use oci_proto_common::{TransferOptions, UploadProgress};
-use oci_proto_tests::adapter::adapters;
-use oci_proto_tests::interop::{DockerRegistry, Program, Proxy, Sample, Settings};
+use bytes::Bytes;
+use oci_proto::layout::Root;
+use oci_proto::server::{Content as _, Flavour, Memory};
+use oci_proto::{Config, Descriptor, Digest, FaultKind, PullOptions, Reference, Stored};
+use oci_proto_common::{BlobSource, TransferOptions, TreeSource, UploadProgress};
+use oci_proto_layout::{Durability, Layout, LayoutDestination};
+use oci_proto_tests::adapter::{Adapter, MAKERS, adapters, settings};
+use oci_proto_tests::interop::{Disruption, DockerRegistry, Program, Proxy, Rules, Sample, Settings};
+use serde_json::json;
 
 use crate::support::{downloads, walks};
 
 fn registry() -> Option<DockerRegistry> {
     let program = Program::find("docker-registry", "docker-registry")?;
-    Some(DockerRegistry::start(&program, &Settings::new()))
-}
-
-/// The two clients.
-#[derive(Clone, Copy, Debug)]
-enum Client {
-    Tokio,
-    Ureq,
-}
-
-const CLIENTS: [Client; 2] = [Client::Tokio, Client::Ureq];
-
-impl Client {
-    fn push(
-        self,
-        root: &Descriptor,
-        reference: &Reference,
-        tree: &Memory,
-        options: TransferOptions,
-    ) -> Result<(), Error> {
-        match self {
-            Self::Tokio => block_on(async {
-                let client = oci_proto_tokio::Client::new().expect("a client");
-                client.push(root, reference, tree.clone(), options).await
-            }),
-            Self::Ureq => {
-                oci_proto_ureq::Client::new().expect("a client").push(root, reference, tree, options)
-            }
-        }
-    }
-
-    fn copy(self, from: &Reference, to: &Reference) -> Result<Descriptor, Error> {
-        let options = TransferOptions::default();
-        match self {
-            Self::Tokio => block_on(async {
-                oci_proto_tokio::Client::new().expect("a client").copy(from, to, options).await
-            }),
-            Self::Ureq => oci_proto_ureq::Client::new().expect("a client").copy(from, to, options),
-        }
-    }
-}
-
-fn block_on<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
+    // Otherwise the URLs of uploads lead around a proxy.
+    let settings = Settings::new().with(&["http", "relativeurls"], json!(true));
+    Some(DockerRegistry::start(&program, &settings))
 }
 
 fn reference(address: impl std::fmt::Display, name: &str) -> Reference {
@@ -67,35 +33,128 @@ fn reference(address: impl std::fmt::Display, name: &str) -> Reference {
 fn tree() -> (Memory, Descriptor) {
     let mut sample = Sample::nested();
     let large: Vec<u8> = (0..6_000_000_u32).flat_map(u32::to_le_bytes).collect();
-    let image = sample.memory.add_image(oci_proto::server::Flavour::OCI, None, &[&large]);
-    let root = sample.memory.add_index(oci_proto::server::Flavour::OCI, [&sample.root, &image]);
+    let image = sample.memory.add_image(Flavour::OCI, None, &[&large]);
+    let root = sample.memory.add_index(Flavour::OCI, [&sample.root, &image]);
     (sample.memory, root)
+}
+
+/// Verifies everything under a reference, with each adapter.
+#[track_caller]
+fn is_whole(label: &str, reference: &Reference) {
+    for adapter in adapters() {
+        let mut findings = Vec::new();
+        adapter.check(reference, None, &mut |finding| findings.push(finding)).unwrap();
+        assert!(findings.is_empty(), "{label}: {reference}: {findings:?}");
+    }
 }
 
 #[test]
 fn a_pushed_tree_is_read_back_and_sent_once() {
     let Some(registry) = registry() else { return };
     let sample = Sample::nested();
-    for client in CLIENTS {
+    let memory: Arc<dyn TreeSource> = Arc::new(sample.memory.clone());
+    for client in adapters() {
+        let label = client.name();
         let proxy = Proxy::before(registry.address());
-        let name = format!("pushed/{client:?}:latest").to_lowercase();
-        let to = reference(registry.address(), &name);
-        let how: Arc<std::sync::Mutex<Vec<Stored>>> = Arc::default();
-        let noted = how.clone();
+        let name = format!("pushed/{label}:latest");
+        let to = reference(proxy.address(), &name);
+        let stored: Arc<Mutex<Vec<(Digest, Stored)>>> = Arc::default();
+        let noted = stored.clone();
         let options = TransferOptions::default().on_progress(move |progress| {
-            if let UploadProgress::Stored(_, stored) = progress {
-                noted.lock().unwrap().push(stored);
+            if let UploadProgress::Stored(descriptor, how) = progress {
+                noted.lock().unwrap().push((descriptor.digest.clone(), how));
             }
         });
-        client.push(&sample.root, &to, &sample.memory, options).unwrap_or_else(|e| panic!("{client:?}: {e}"));
-        assert!(how.lock().unwrap().iter().all(|stored| *stored == Stored::Sent), "{client:?}: {how:?}");
-        let again = reference(proxy.address(), &name);
-        client.push(&sample.root, &again, &sample.memory, TransferOptions::default()).unwrap();
+        client.push(&sample.root, &to, memory.clone(), options).unwrap();
+        let stored = stored.lock().unwrap();
+        assert!(stored.iter().all(|(_, how)| *how == Stored::Sent), "{label}: {stored:?}");
+        assert_eq!(stored.last().map(|(digest, _)| digest), Some(&sample.root.digest), "{label}");
+        let distinct: BTreeSet<_> = stored.iter().map(|(digest, _)| digest).collect();
+        assert_eq!(distinct.len(), stored.len(), "{label}: {stored:?}");
+
+        proxy.take();
+        client.push(&sample.root, &to, memory.clone(), TransferOptions::default()).unwrap();
         let again = proxy.take().asked;
-        assert!(again.iter().all(|request| request.starts_with("HEAD")), "{client:?}: {again:?}");
+        assert!(again.iter().all(|request| request.starts_with("HEAD")), "{label}: {again:?}");
         for adapter in adapters() {
             walks(&*adapter, &to, &sample);
             downloads(&*adapter, &to, &sample);
+        }
+    }
+}
+
+#[test]
+fn a_layout_is_pushed_as_it_was_pulled() {
+    let Some(registry) = registry() else { return };
+    let sample = Sample::nested_with(100_000);
+    let memory: Arc<dyn TreeSource> = Arc::new(sample.memory.clone());
+    for client in adapters() {
+        let directory = tempfile::tempdir().unwrap();
+        let to = |name: &str| reference(registry.address(), &format!("{name}/{}:latest", client.name()));
+        client.push(&sample.root, &to("first"), memory.clone(), TransferOptions::default()).unwrap();
+        let destination = LayoutDestination::at(directory.path(), Durability::Unsynced).unwrap();
+        client.pull(&to("first"), destination, PullOptions::default()).unwrap();
+
+        let layout = Layout::open(directory.path()).unwrap();
+        let root = layout.resolve(&Root::Named("latest".parse().unwrap()), None).unwrap();
+        client.push(&root, &to("second"), Arc::new(layout), TransferOptions::default()).unwrap();
+        walks(&*client, &to("second"), &sample);
+        downloads(&*client, &to("second"), &sample);
+    }
+}
+
+/// A tree that lacks some content.
+struct Without(Memory, Digest);
+
+impl Without {
+    fn has(&self, descriptor: &Descriptor) -> io::Result<()> {
+        if descriptor.digest == self.1 { Err(io::ErrorKind::NotFound.into()) } else { Ok(()) }
+    }
+}
+
+impl TreeSource for Without {
+    fn document(&self, descriptor: &Descriptor) -> io::Result<Bytes> {
+        self.has(descriptor).and_then(|()| self.0.document(descriptor))
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> io::Result<Box<dyn BlobSource>> {
+        self.has(descriptor).and_then(|()| self.0.blob(descriptor))
+    }
+}
+
+#[test]
+fn missing_content_is_named_and_the_tag_is_not_set() {
+    let Some(registry) = registry() else { return };
+    let sample = Sample::nested_with(1000);
+    for client in adapters() {
+        let to = reference(registry.address(), &format!("holes/{}:latest", client.name()));
+        for missing in [&sample.deepest.digest, &sample.blobs[1].digest] {
+            let source = Arc::new(Without(sample.memory.clone(), missing.clone()));
+            let error = client.push(&sample.root, &to, source, TransferOptions::default()).unwrap_err();
+            let label = format!("{}: {error}", client.name());
+            assert_eq!(error.fault().map(oci_proto::Fault::kind), Some(FaultKind::Storage), "{label}");
+            assert!(error.to_string().contains(&missing.to_string()), "{label}");
+            assert!(client.resolve(&to, None).is_err_and(|error| error.is_not_found()), "{label}");
+        }
+    }
+}
+
+#[test]
+fn a_document_is_pushed_under_several_tags() {
+    let Some(registry) = registry() else { return };
+    let sample = Sample::nested_with(1000);
+    let memory: Arc<dyn TreeSource> = Arc::new(sample.memory.clone());
+    for client in adapters() {
+        let at = |tag: &str| reference(registry.address(), &format!("tags/{}:{tag}", client.name()));
+        client.push(&sample.deepest, &at("1.0"), memory.clone(), TransferOptions::default()).unwrap();
+        let (descriptor, manifest) = client.manifest(&at("1.0"), None).unwrap();
+        assert_eq!(Some(manifest.bytes()), sample.memory.bytes(&descriptor.digest).as_ref());
+        client.push_manifest(&at("1.0.1"), &manifest, vec!["1.0.2".parse().unwrap()]).unwrap();
+        let tagged = client.tag(&at("1.0"), vec!["latest".parse().unwrap()]).unwrap();
+        assert_eq!(tagged.digest, descriptor.digest, "{}", client.name());
+        for tag in ["1.0.1", "1.0.2", "latest"] {
+            let found = client.resolve(&at(tag), None).unwrap();
+            assert_eq!(found.digest, descriptor.digest, "{}: {tag}", client.name());
         }
     }
 }
@@ -105,22 +164,57 @@ fn a_tree_is_copied_between_registries_and_within_one() {
     let (Some(first), Some(second)) = (registry(), registry()) else { return };
     let (memory, root) = tree();
     let from = reference(first.address(), "team/source:1");
-    Client::Tokio.push(&root, &from, &memory, TransferOptions::default()).unwrap();
+    adapters()[0].push(&root, &from, Arc::new(memory), TransferOptions::default()).unwrap();
     thread::scope(|scope| {
-        for client in CLIENTS {
+        for client in adapters() {
             let (from, first, second, root) = (&from, &first, &second, &root);
             scope.spawn(move || {
-                let name = format!("copied/{client:?}:1").to_lowercase();
+                let name = format!("copied/{}:1", client.name());
                 for to in [reference(second.address(), &name), reference(first.address(), &name)] {
-                    let copied = client.copy(from, &to).unwrap_or_else(|e| panic!("{client:?}: {to}: {e}"));
+                    let copied = client.copy(from, &to, TransferOptions::default()).unwrap();
                     assert_eq!(copied.digest, root.digest);
-                    for adapter in adapters() {
-                        let mut findings = Vec::new();
-                        adapter.check(&to, None, &mut |finding| findings.push(finding)).unwrap();
-                        assert!(findings.is_empty(), "{client:?}: {to}: {findings:?}");
-                    }
+                    is_whole(client.name(), &to);
                 }
             });
         }
     });
+}
+
+/// Each download ends after half of the rest, and each upload breaks once.
+#[test]
+fn a_copy_through_unreliable_networks_is_equal() {
+    let (Some(first), Some(second)) = (registry(), registry()) else { return };
+    let (memory, root) = tree();
+    let from = reference(first.address(), "team/source:1");
+    adapters()[0].push(&root, &from, Arc::new(memory), TransferOptions::default()).unwrap();
+    for (sources, destinations) in [
+        (&[Disruption::CutsBlobs][..], &[][..]),
+        (&[], &[Disruption::CutsBodies]),
+        (&[Disruption::CutsBlobs, Disruption::Redirects], &[Disruption::CutsBodies]),
+    ] {
+        thread::scope(|scope| {
+            for (label, make) in MAKERS {
+                let (first, second, root) = (&first, &second, &root);
+                scope.spawn(move || {
+                    let mut config = Config::default();
+                    config.limits.backoff_first = Duration::from_millis(5);
+                    let client: Box<dyn Adapter> = make(&settings().config(config));
+                    let source = Proxy::with(first.address(), sources, 3, Rules::default());
+                    let destination = Proxy::with(second.address(), destinations, 3, Rules::default());
+                    let from = reference(source.address(), "team/source:1");
+                    let name = format!("unreliable{}{}/{label}:1", sources.len(), destinations.len());
+                    let to = reference(destination.address(), &name);
+                    let copied = client.copy(&from, &to, TransferOptions::default());
+                    let copied = copied.unwrap_or_else(|error| {
+                        panic!("{label}: {sources:?}, {destinations:?}: {error}: {:?}", destination.take())
+                    });
+                    assert_eq!(copied.digest, root.digest);
+                    let (read, written) = (source.take(), destination.take());
+                    assert_eq!(read.of("cut") > 0, !sources.is_empty(), "{label}: {read:?}");
+                    assert_eq!(written.of("cut body") > 0, !destinations.is_empty(), "{label}: {written:?}");
+                    is_whole(label, &reference(second.address(), &name));
+                });
+            }
+        });
+    }
 }
