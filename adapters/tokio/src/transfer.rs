@@ -73,13 +73,15 @@ enum Wire {
     Closed,
 }
 
-/// A payload that is read from a source.
+/// A payload that is handed to the transport in chunks.
 struct Upload {
     /// `None` once the payload has ended or was stopped.
     sending: Option<Sending>,
     sender: BodySender,
     /// The last chunk, held back until the source has ended.
     last: Bytes,
+    /// The rest of a payload in memory, or `None` if it comes from a source.
+    memory: Option<Bytes>,
 }
 
 /// The result of polling an exchange.
@@ -102,6 +104,12 @@ impl Transfer {
         let mut upload = None;
         let body = match payload {
             Payload::Empty => Body::default(),
+            // In chunks, so that progress is noticed: a slow network takes longer for it than the idle timeout.
+            Payload::Bytes(bytes) if bytes.len() > CHUNK => {
+                let (body, sender) = Body::streamed(bytes.len() as u64);
+                upload = Some(Upload { sending, sender, last: Bytes::new(), memory: Some(bytes) });
+                body
+            }
             Payload::Bytes(bytes) => {
                 // Cannot fail: this is the whole payload.
                 let _ = sending.as_mut().map(|sending| sending.push(&bytes));
@@ -109,7 +117,7 @@ impl Transfer {
             }
             Payload::Source(source) => {
                 let (body, sender) = Body::streamed(source.length());
-                upload = Some(Upload { sending, sender, last: Bytes::new() });
+                upload = Some(Upload { sending, sender, last: Bytes::new(), memory: None });
                 body
             }
         };
@@ -157,7 +165,14 @@ impl Transfer {
                 Wire::Response(response) => match response.as_mut().poll(cx) {
                     Poll::Ready(Ok(response)) => self.begin(response),
                     Poll::Ready(Err(error)) => self.fail_with(&*error),
-                    Poll::Pending if self.wants_source(cx) => return Poll::Ready(Progress::NeedsData),
+                    Poll::Pending if self.wants_source(cx) => {
+                        let memory = self.upload.as_mut().and_then(|upload| upload.memory.as_mut());
+                        match memory.map(|rest| rest.split_to(rest.len().min(CHUNK))) {
+                            None => return Poll::Ready(Progress::NeedsData),
+                            Some(chunk) if chunk.is_empty() => self.end(),
+                            Some(chunk) => self.supply(&chunk),
+                        }
+                    }
                     Poll::Pending if self.timer.poll_over(cx).is_ready() => self.time_out(),
                     Poll::Pending => return Poll::Pending,
                 },
@@ -327,7 +342,7 @@ impl Transfer {
     /// Supplies the next chunk of the source, after [`Progress::NeedsData`]. Invalid content fails the
     /// exchange.
     pub(crate) fn supply(&mut self, chunk: &Bytes) {
-        let Some(Upload { sending: Some(sending), sender, last }) = &mut self.upload else { return };
+        let Some(Upload { sending: Some(sending), sender, last, .. }) = &mut self.upload else { return };
         self.timer.renew();
         match sending.push(chunk) {
             Ok(payload) if payload.is_empty() => {}

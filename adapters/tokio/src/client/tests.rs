@@ -231,20 +231,22 @@ async fn a_large_payload_is_streamed_in_little_memory() {
     assert!(most < 12 << 20, "{most} bytes were buffered");
 }
 
+/// Reads a payload of this size in longer than the idle timeout of the test.
+async fn slowly(mut stream: TcpStream, size: u64) {
+    let mut buffer = vec![0; 1 << 20];
+    for _ in 0..size >> 20 {
+        sleep(Duration::from_millis(50)).await;
+        stream.read_exact(&mut buffer).await.unwrap();
+    }
+    stream.write_all(CREATED).await.unwrap();
+}
+
 #[tokio::test]
 async fn only_an_upload_without_progress_times_out() {
     const SIZE: u64 = 48 << 20;
     let (digest, zeros) = Zeros::new(SIZE);
     let client = Client::with_settings(once().idle_timeout(Duration::from_millis(1500))).unwrap();
-    let (address, served) = server(|mut stream, _| async move {
-        let mut buffer = vec![0; 1 << 20];
-        for _ in 0..SIZE >> 20 {
-            sleep(Duration::from_millis(50)).await;
-            stream.read_exact(&mut buffer).await.unwrap();
-        }
-        stream.write_all(CREATED).await.unwrap();
-    })
-    .await;
+    let (address, served) = server(|stream, _| slowly(stream, SIZE)).await;
     put(&client, address, &digest, SIZE, zeros.clone()).await.unwrap();
     served.await.unwrap();
 
@@ -255,6 +257,22 @@ async fn only_an_upload_without_progress_times_out() {
     .await;
     let error = put(&client, address, &digest, SIZE, zeros).await.unwrap_err();
     assert_eq!(kind(&error), Some(FaultKind::Timeout), "{error}");
+}
+
+/// The chunks of a stream are in memory.
+#[tokio::test]
+async fn a_slow_upload_of_a_large_chunk_does_not_time_out() {
+    const SIZE: u64 = 48 << 20;
+    let mut config = Config::default();
+    (config.limits.chunk_bytes, config.limits.max_attempts) = (SIZE, 1);
+    let settings = once().config(config).idle_timeout(Duration::from_millis(1500));
+    let client = Client::with_settings(settings).unwrap();
+    let (address, served) = server(|stream, _| slowly(stream, SIZE)).await;
+    let repository = format!("{address}/demo").parse().unwrap();
+    let options = oci_proto_common::StreamOptions::default();
+    let found = client.upload_stream(&repository, tokio::io::repeat(0).take(SIZE), options).await.unwrap();
+    assert_eq!((found.digest, found.size), (Zeros::new(SIZE).0, SIZE));
+    served.await.unwrap();
 }
 
 #[tokio::test]
