@@ -11,7 +11,7 @@ use oci_proto::{
     Algorithm, Config, Descriptor, Digest, Error, Event, Fault, FaultKind, Hasher, MediaType, PlainHttp,
     Reference,
 };
-use oci_proto_common::{BlobSource, Settings, UploadOptions};
+use oci_proto_common::{BlobSource, Settings, StreamOptions, UploadOptions};
 
 use crate::client::Client;
 use crate::state::Message;
@@ -215,7 +215,12 @@ fn a_failing_source_ends_the_request() {
 #[test]
 fn a_slow_upload_with_progress_does_not_time_out() {
     // The second payload would fit into the default buffers of the kernel.
-    for (size, step, pause) in [(12_000_000, 256 << 10, 50), (2_000_000, 64 << 10, 100)] {
+    // The third is a chunk in memory.
+    for (size, step, pause, is_stream) in [
+        (12_000_000, 256 << 10, 50, false),
+        (2_000_000, 64 << 10, 100, false),
+        (2_000_000, 64 << 10, 100, true),
+    ] {
         let (bytes, digest) = content(size);
         let server = serve(move |stream| {
             let mut stream = BufReader::with_capacity(1 << 10, stream);
@@ -230,7 +235,12 @@ fn a_slow_upload_with_progress_does_not_time_out() {
             stream.get_mut().write_all(CREATED).unwrap();
         });
         let began = Instant::now();
-        put(&server.reference, &digest, size, Cursor::new(bytes)).unwrap();
+        if is_stream {
+            let found = client().upload_stream(&server.reference, &bytes[..], StreamOptions::default());
+            assert_eq!(found.unwrap(), describe(&digest, size));
+        } else {
+            put(&server.reference, &digest, size, Cursor::new(bytes)).unwrap();
+        }
         assert!(began.elapsed() > Duration::from_secs(2), "took {:?}", began.elapsed());
         server.thread.join().unwrap();
     }
