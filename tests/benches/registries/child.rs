@@ -7,6 +7,7 @@ mod blobs;
 mod clients;
 mod manifests;
 mod pull;
+mod push;
 mod walk;
 
 use std::fs;
@@ -17,7 +18,7 @@ use oci_proto_tokio::layout::Layout;
 
 use crate::fallible::Fallible;
 use crate::task::Place;
-use crate::{content, core_alone, serve};
+use crate::{content, core_alone, serve, sink};
 
 pub(crate) fn main(words: &[String]) -> Fallible<()> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -27,6 +28,7 @@ pub(crate) fn main(words: &[String]) -> Fallible<()> {
         ["serve", folder, delay] => {
             return serve::serve(folder.as_ref(), Duration::from_millis(delay.parse()?));
         }
+        ["sink", delay] => return sink::serve(Duration::from_millis(delay.parse()?)),
         ["core", what, length] => return core_alone::play(what, length == "twice"),
         _ => {}
     }
@@ -39,6 +41,8 @@ pub(crate) fn main(words: &[String]) -> Fallible<()> {
         ("walk", []) => walk::run(client, &place)?,
         ("blobs", [tag]) => blobs::one_by_one(client, &place, tag)?,
         ("blobs-at-once", [tag]) => blobs::at_once(client, &place, tag)?,
+        ("push", [tag]) => push::push(client, &place, tag)?,
+        ("copy", [tag, destination]) => push::copy(client, &place, tag, destination)?,
         ("pull", [tag, out]) => pull::run(client, &place, tag, Path::new(out))?,
         _ => return Err(format!("no such task: {words:?}").into()),
     }

@@ -2,7 +2,6 @@
 
 use std::env;
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use oci_proto_tests::interop::{DockerRegistry, Program, Settings};
@@ -16,6 +15,10 @@ pub(crate) struct Counterparts {
     pub(crate) ours: OurServer,
     /// Ours, with each response delayed by 20 ms.
     pub(crate) late: OurServer,
+    /// A registry that takes everything and keeps nothing.
+    pub(crate) sink: OurServer,
+    /// The same, with each response delayed by 20 ms.
+    pub(crate) late_sink: OurServer,
     /// None if it is not installed.
     pub(crate) docker: Option<DockerRegistry>,
     pub(crate) content: TempDir,
@@ -38,9 +41,18 @@ impl Counterparts {
         if !filled.success() {
             return Err(format!("the content could not be created: {filled}").into());
         }
-        let ours = OurServer::start(content.path(), 0)?;
-        let late = OurServer::start(content.path(), DELAY)?;
-        Ok(Self { ours, late, docker, content })
+        let serve = |delay: u32| {
+            let mut command = this_program()?;
+            command.arg("serve").arg(content.path()).arg(delay.to_string());
+            OurServer::start(command)
+        };
+        let take = |delay: u32| {
+            let mut command = this_program()?;
+            command.arg("sink").arg(delay.to_string());
+            OurServer::start(command)
+        };
+        let (ours, late, sink, late_sink) = (serve(0)?, serve(DELAY)?, take(0)?, take(DELAY)?);
+        Ok(Self { ours, late, sink, late_sink, docker, content })
     }
 }
 
@@ -51,9 +63,7 @@ pub(crate) struct OurServer {
 }
 
 impl OurServer {
-    fn start(content: &Path, delay: u32) -> Fallible<Self> {
-        let mut command = this_program()?;
-        command.arg("serve").arg(content).arg(delay.to_string());
+    fn start(mut command: Command) -> Fallible<Self> {
         // It exits when its stdin closes, at the latest with this process.
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut address = String::new();

@@ -15,6 +15,7 @@ mod fallible;
 mod report;
 mod run;
 mod serve;
+mod sink;
 mod task;
 mod workloads;
 

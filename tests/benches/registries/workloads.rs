@@ -1,5 +1,6 @@
 //! The workloads and their targets.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -7,7 +8,7 @@ use std::thread;
 use oci_proto_tests::interop::Program;
 use tempfile::TempDir;
 
-use crate::content::{CHILDREN, LARGE, REPOSITORY, SMALL, TEN_GIB, TEN_MIB};
+use crate::content::{CHILDREN, INDEX, LARGE, REPOSITORY, SMALL, TEN_GIB, TEN_MIB};
 use crate::core_alone;
 use crate::counterpart::{Counterparts, DELAY, this_program};
 use crate::fallible::Fallible;
@@ -15,7 +16,7 @@ use crate::report::{Report, mebibytes};
 use crate::run::{Client, Round, Rounds};
 
 /// The names of the workloads.
-const WORDS: [&str; 6] = ["core", "manifests", "walk", "blobs", "pull", "memory"];
+const WORDS: [&str; 8] = ["core", "manifests", "walk", "blobs", "pull", "push", "copy", "memory"];
 
 /// Rounds with our server, and with docker-registry, which is slower.
 const ROUNDS: usize = 5;
@@ -50,6 +51,12 @@ pub(crate) fn run(words: &[String]) -> Fallible<()> {
         }
         if asked("pull") {
             bench.pull()?;
+        }
+        if asked("push") {
+            bench.push()?;
+        }
+        if asked("copy") {
+            bench.copy()?;
         }
         if asked("memory") {
             bench.memory()?;
@@ -195,23 +202,109 @@ impl Bench<'_> {
         Ok(())
     }
 
+    /// Registries to write to.
+    fn destinations(&self) -> Vec<Registry> {
+        let sink = self.counterparts.sink.address.clone();
+        let mut all = vec![Registry { name: "a registry that keeps nothing", address: sink, rounds: ROUNDS }];
+        all.extend(self.counterparts.docker.as_ref().map(|docker| Registry {
+            name: "docker-registry",
+            address: docker.address().to_string(),
+            rounds: DOCKER_ROUNDS,
+        }));
+        all
+    }
+
+    fn push(&self) -> Fallible<()> {
+        let home = TempDir::with_prefix("registries-home-")?;
+        let skopeo = Program::find("skopeo", "skopeo");
+        let content = self.counterparts.content.path().display().to_string();
+        for (tag, what) in [(SMALL, "60 layers of 100 KiB"), (LARGE, "3 layers of 300 MiB")] {
+            for Registry { name, address, rounds } in &self.destinations() {
+                let mut clients: Vec<Client> =
+                    ["tokio", "ureq", "hyper alone", "hyper and sha2", "oci-client"]
+                        .map(|client| self.client("push", client, address, &[tag]))
+                        .into();
+                if let Some(skopeo) = skopeo.clone() {
+                    let (home, from) = (home.path().to_owned(), format!("oci:{content}:{tag}"));
+                    let to = format!("docker://{address}/skopeo");
+                    let number = Cell::new(0);
+                    let command = Box::new(move || {
+                        number.set(number.get() + 1);
+                        Ok(copy_to(&skopeo, &home, &from, &format!("{to}-{tag}-{}:1", number.get())))
+                    });
+                    clients.push(Client { name: "skopeo", command, leaves: None });
+                }
+                let done = Rounds::of(&clients, *rounds)?;
+                Report::rounds(&format!("An image of {what} pushed, {name}"), &done);
+                for ours in ADAPTERS {
+                    self.report.ratio(&format!("wall of {ours} : hyper and sha2"), &done, 1.0, |round| {
+                        round.wall(ours) / round.wall("hyper and sha2")
+                    });
+                }
+            }
+        }
+        let address = &self.counterparts.late_sink.address;
+        let clients = ADAPTERS.map(|client| self.client("push", client, address, &[INDEX]));
+        let done = Rounds::of(&clients, DOCKER_ROUNDS)?;
+        Report::rounds(
+            &format!("An index of {CHILDREN} images pushed, {DELAY} ms added to each answer"),
+            &done,
+        );
+        let in_flight = oci_proto::Limits::default().in_flight_per_origin;
+        // A HEAD and a PUT each.
+        let waves = f64::from(u32::try_from((2 * CHILDREN).div_ceil(in_flight))?);
+        let least = waves * f64::from(DELAY) / 1e3;
+        for ours in ADAPTERS {
+            let what = format!("wall of {ours} : 2 x {CHILDREN} / {in_flight} in flight x {DELAY} ms");
+            self.report.ratio(&what, &done, 1.2, |round| round.wall(ours) / least);
+        }
+        Ok(())
+    }
+
+    fn copy(&self) -> Fallible<()> {
+        let (from, to) = (&self.counterparts.ours.address, &self.counterparts.sink.address);
+        for (tag, what) in [(SMALL, "60 layers of 100 KiB"), (LARGE, "3 layers of 300 MiB")] {
+            let copies = ADAPTERS.map(|client| self.client("copy", client, from, &[tag, to]));
+            let pushes = [("tokio", "tokio, push"), ("ureq", "ureq, push")]
+                .map(|(client, name)| Client { name, ..self.client("push", client, to, &[tag]) });
+            let pulls = [("tokio", "tokio, blobs"), ("ureq", "ureq, blobs")]
+                .map(|(client, name)| Client { name, ..self.client("blobs-at-once", client, from, &[tag]) });
+            let clients: Vec<Client> = copies.into_iter().chain(pushes).chain(pulls).collect();
+            let done = Rounds::of(&clients, ROUNDS)?;
+            Report::rounds(&format!("An image of {what} copied, from our server to nowhere"), &done);
+            for ours in ADAPTERS {
+                let (push, blobs) = (format!("{ours}, push"), format!("{ours}, blobs"));
+                self.report.ratio(&format!("wall of {ours} : the slower side alone"), &done, 1.15, |round| {
+                    round.wall(ours) / round.wall(&push).max(round.wall(&blobs))
+                });
+            }
+        }
+        self.memory_of("copy", &[to])
+    }
+
     fn memory(&self) -> Fallible<()> {
+        self.memory_of("blobs", &[])
+    }
+
+    /// Compares the memory for a large blob with that for a small one.
+    fn memory_of(&self, task: &str, more: &[&str]) -> Fallible<()> {
         let address = &self.counterparts.ours.address;
         let of = |tag: &str, rounds| {
-            let clients = ADAPTERS.map(|client| self.client("blobs", client, address, &[tag]));
+            let words: Vec<&str> = [tag].iter().chain(more).copied().collect();
+            let clients = ADAPTERS.map(|client| self.client(task, client, address, &words));
             Rounds::of(&clients, rounds)
         };
         let (small, large) = (of(TEN_MIB, DOCKER_ROUNDS)?, of(TEN_GIB, 1)?);
-        Report::rounds("A blob of 10 MiB to nowhere, our server", &small);
-        Report::rounds("A blob of 10 GiB to nowhere, our server", &large);
+        Report::rounds(&format!("{task}: a blob of 10 MiB to nowhere, our server"), &small);
+        Report::rounds(&format!("{task}: a blob of 10 GiB to nowhere, our server"), &large);
         for (ours, most) in [("tokio", 24), ("ureq", 16)] {
             #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
             let peak = |rounds: &Rounds| rounds.median(|round| round.run(ours).peak as f64);
             let (small, large) = (peak(&small), peak(&large));
             let more = large - small;
-            let what = format!("memory of {ours}: 10 GiB more than 10 MiB by");
+            let what = format!("memory of {ours}, {task}: 10 GiB more than 10 MiB by");
             self.report.figure(&what, mebibytes(more), "at most 1 MiB", Some(more <= f64::from(1 << 20)));
-            let what = format!("memory of {ours}: in all");
+            let what = format!("memory of {ours}, {task}: in all");
             let is_little = large < f64::from(most << 20);
             self.report.figure(&what, mebibytes(large), format_args!("under {most} MiB"), Some(is_little));
         }
@@ -234,6 +327,14 @@ impl Bench<'_> {
 /// The shortest wall time of these clients.
 fn fastest(round: Round<'_>, names: &[&str]) -> f64 {
     names.iter().map(|name| round.wall(name)).fold(f64::INFINITY, f64::min)
+}
+
+fn copy_to(skopeo: &Program, home: &Path, from: &str, to: &str) -> Command {
+    let mut command = skopeo.command(home);
+    command
+        .args(["copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false", "--preserve-digests"])
+        .args([from, to]);
+    command
 }
 
 fn copy(skopeo: &Program, home: &Path, from: &str, to: &str) -> Command {
