@@ -9,7 +9,7 @@
 //! |---|---|
 //! | the start of an operation, a deadline, a cancellation | its arguments |
 //! | [`poll_output`](crate::Session::poll_output) | its output: [`Secrets::describe`] |
-//! | [`answer`](crate::Session::answer) | the [`Answer`](crate::Answer), with [`Secrets::credentials`]; for [`Held::Part`](crate::Held::Part) the digest so far, from which [`Hasher::assumed`](crate::Hasher::assumed) creates the hasher |
+//! | [`answer`](crate::Session::answer) | the [`Answer`](crate::Answer), with [`Secrets::credentials`]; for [`Held::Part`](crate::Held::Part) the digest so far, from which [`Hasher::assumed`](crate::Hasher::assumed) creates the hasher; for [`Answer::Document`](crate::Answer::Document) and [`Answer::Read`](crate::Answer::Read) the bytes, which the session parses or hashes |
 //! | [`complete`](crate::Session::complete) | the exchange's [`Transcript`], with [`Secrets::transcript`]; [`Transcript::play`] plays it to the new session's exchange |
 //! | [`lost`](crate::Session::lost), [`fail`](crate::Session::fail), [`Answer::Failed`](crate::Answer::Failed) | the [`Fault`](crate::Fault), with [`Secrets::fault`] |
 //!
@@ -25,7 +25,8 @@
 //! Documents are recorded whole, since a session parses them. The bytes of blobs are recorded only with
 //! [`Keep::Everything`]. Without them, a session for replay accepts a blob by the digest that was computed
 //! during the recording. In any other session such an exchange fails, so that no unverified content is
-//! reported as verified.
+//! reported as verified. The same holds for payloads that are read from a source: the transcript has the number of bytes
+//! that were sent.
 //!
 //! ```
 //! use oci_proto::record::{Keep, Secrets, Transcript};

@@ -56,6 +56,12 @@ impl Link {
         &self.target
     }
 
+    /// Returns the link with another target, of visible ASCII without angle brackets.
+    pub(crate) fn with_target(mut self, target: String) -> Self {
+        self.target = target;
+        self
+    }
+
     /// Returns whether the link has this relation type, ignoring case.
     pub fn has_rel(&self, rel: &str) -> bool {
         self.rels().any(|own| own.eq_ignore_ascii_case(rel))

@@ -54,7 +54,11 @@ impl Secrets {
             uri.path(),
         );
         if let Some(query) = uri.query() {
-            push(&mut text, format_args!("?{}", self.query(query, exchange.awaiting.kind.url_kind())));
+            let query = match exchange.has_own_url {
+                true => query.to_owned(),
+                false => self.query(query, exchange.awaiting.kind.url_kind()),
+            };
+            push(&mut text, format_args!("?{query}"));
         }
         let form = is_form(request).then(|| self.form(request));
         for (name, value) in request.headers() {

@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER, WARNING,
-    WWW_AUTHENTICATE,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, LINK, LOCATION, RANGE,
+    RETRY_AFTER, WARNING, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use serde_json::Value;
@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::auth::credentials::Credentials;
 use crate::error::fault::Fault;
 use crate::header::challenge::Challenge;
+use crate::header::link::Link;
 use crate::header::location::resolve;
 use crate::header::url::{UrlKind, map_secret_values};
 use crate::header::warning::Warning;
@@ -26,9 +27,23 @@ use crate::types::token;
 use crate::wire::exchange::transcript::{RecordedBody, Transcript};
 
 /// The headers that a session reads and that contain no secret. Any other header may contain one.
-const KEPT: [HeaderName; 5] = [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_RANGE, DATE, RETRY_AFTER];
+const KEPT: [HeaderName; 10] = [
+    CONTENT_LENGTH,
+    CONTENT_TYPE,
+    CONTENT_RANGE,
+    DATE,
+    // A condition of a later request repeats it.
+    ETAG,
+    RANGE,
+    RETRY_AFTER,
+    HeaderName::from_static("oci-chunk-min-length"),
+    HeaderName::from_static("oci-filters-applied"),
+    HeaderName::from_static("oci-tag"),
+];
 
-const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+/// The headers with a digest.
+const DIGESTS: [HeaderName; 2] =
+    [HeaderName::from_static("docker-content-digest"), HeaderName::from_static("oci-subject")];
 
 impl Secrets {
     /// Returns credentials with a name in place of the password or the token.
@@ -88,7 +103,8 @@ impl Secrets {
             let values = match name {
                 name if KEPT.contains(name) => vec![value.clone()],
                 name if *name == CONTENT_ENCODING => vec![self.text_value(value)],
-                name if *name == DIGEST => self.digest(value).into_iter().collect(),
+                name if DIGESTS.contains(name) => self.digest(value).into_iter().collect(),
+                name if *name == LINK => vec![self.links(value)],
                 name if *name == LOCATION => vec![self.location(value)],
                 name if *name == WWW_AUTHENTICATE => vec![self.challenges(value)],
                 name if *name == WARNING => self.warnings(value),
@@ -119,6 +135,18 @@ impl Secrets {
             Ok(text) => header_value(&self.url(text, UrlKind::Other), value),
             Err(_) => masked_value(value, masked_url),
         }
+    }
+
+    /// Returns links with names in place of the values of their queries. A value that is not valid is not shown,
+    /// and stays invalid at the same byte.
+    fn links(&mut self, value: &HeaderValue) -> HeaderValue {
+        let Ok(links) = Link::parse(value.as_bytes()) else { return masked_value(value, masked_links) };
+        let replaced = links.into_iter().map(|link| {
+            let target = self.url(link.target(), UrlKind::Other);
+            link.with_target(target).to_string()
+        });
+        let text = replaced.collect::<Vec<_>>().join(", ");
+        HeaderValue::from_bytes(text.as_bytes()).unwrap_or_else(|_| masked_value(value, masked_links))
     }
 
     fn challenges(&mut self, value: &HeaderValue) -> HeaderValue {
@@ -224,6 +252,11 @@ fn masked_url(value: &[u8]) -> Vec<u8> {
     masked(value, |at| at > query || (user..host).contains(&at))
 }
 
+/// Returns unusable links with all letters and digits masked. Length and punctuation are kept.
+fn masked_links(value: &[u8]) -> Vec<u8> {
+    masked(value, |_| true)
+}
+
 /// Returns unusable challenges with the letters and digits of their credentials and of the values of their
 /// parameters masked. Length and punctuation are kept, and so are the schemes and the names of parameters.
 fn masked_challenges(value: &[u8]) -> Vec<u8> {
@@ -290,6 +323,44 @@ mod tests {
             ("https://h/a@b", "https://h/a@b"),
         ] {
             assert_eq!(header(&mut secrets, LOCATION, value.as_bytes()), shown);
+        }
+    }
+
+    #[test]
+    fn links_keep_everything_but_secrets() {
+        let mut secrets = Secrets::new();
+        for (value, shown) in [
+            (
+                r#"</v2/a/tags/list?last=s3cret&n=2>; rel="next""#,
+                r#"</v2/a/tags/list?last=SECRET-1&n=SECRET-2>; rel="next""#,
+            ),
+            (
+                r#"<?a=b>; rel=prev; title="s3cret", </c>; rel=next"#,
+                r#"<?a=SECRET-3>; rel="prev", </c>; rel="next""#,
+            ),
+            ("", ""),
+        ] {
+            assert_eq!(header(&mut secrets, LINK, value.as_bytes()), shown);
+        }
+        for value in ["</v2/?a=s3cret; rel=next", "</a?s3cret>; rel=next, s3cret", "/a?s3cret"] {
+            let shown = header(&mut secrets, LINK, value.as_bytes());
+            assert!(!shown.contains("s3cret"), "{shown}");
+            assert_eq!(Link::parse(shown.as_bytes()), Link::parse(value.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn headers_of_uploads_are_kept() {
+        let mut secrets = Secrets::new();
+        for (name, value) in [
+            ("range", "0-99"),
+            ("range", "0--1"),
+            ("oci-chunk-min-length", "5242880"),
+            ("oci-tag", "a, b"),
+            ("oci-filters-applied", "artifactType"),
+            ("etag", "\"abc\""),
+        ] {
+            assert_eq!(header(&mut secrets, name.parse().unwrap(), value.as_bytes()), value, "{name}");
         }
     }
 
@@ -422,9 +493,10 @@ mod tests {
         let sha256 = format!("sha256:{}", "0".repeat(64));
         for (name, value, shown) in [
             (CONTENT_ENCODING, "S3CRET", "SECRET-1"),
-            (DIGEST, "no s3cret", "no SECRET-1"),
-            (DIGEST, "s3cret:0", ""),
-            (DIGEST, &sha256, &sha256),
+            (DIGESTS[0].clone(), "no s3cret", "no SECRET-1"),
+            (DIGESTS[0].clone(), "s3cret:0", ""),
+            (DIGESTS[0].clone(), &sha256, &sha256),
+            (DIGESTS[1].clone(), &sha256, &sha256),
         ] {
             assert_eq!(header(&mut secrets, name, value.as_bytes()), shown);
         }

@@ -255,7 +255,8 @@ impl Session {
         let kept = task.half.as_mut().and_then(|half| half.slot.take());
         self.lanes.sent(&task.origin, kept.as_ref(), self.now);
         self.in_flight.insert(exchange, id);
-        Some(Exchange { request, sending, awaiting, is_replay: self.is_replay })
+        let (is_replay, has_own_url) = (self.is_replay, task.has_own_url());
+        Some(Exchange { request, sending, awaiting, is_replay, has_own_url })
     }
 }
 

@@ -43,6 +43,8 @@ pub struct Exchange {
     pub(crate) awaiting: Awaiting,
     /// Whether its session replays a recording, and accepts omitted bytes by their recorded digest.
     pub(crate) is_replay: bool,
+    /// Whether the session built the URL, so that no server chose the values in its query.
+    pub(crate) has_own_url: bool,
 }
 
 impl Exchange {

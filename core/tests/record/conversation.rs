@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use oci_proto::record::Keep;
 use oci_proto::{
     Algorithm, Descriptor, Exchange, Fault, FaultKind, Hasher, Held, Output, Payload, Question, Time,
 };
 
-use crate::recorder::Recorder;
+use crate::recorder::{Recorder, UPLOADED};
 use crate::recording::{Recording, Task};
 use crate::registry::{Registry, Reply, Scheme};
 
@@ -22,7 +23,7 @@ pub(crate) fn record_with(mut registry: Registry, task: Task, reference: &str, k
     session.start(task, &reference.parse().expect("a reference"));
     let mut now = Time::ZERO;
     let mut sent: VecDeque<Exchange> = VecDeque::new();
-    let mut is_lost = false;
+    let (mut is_lost, mut read) = (false, 0);
     while !session.is_idle() {
         match session.poll_output(now) {
             Output::Send(exchange) => sent.push_back(exchange),
@@ -31,7 +32,12 @@ pub(crate) fn record_with(mut registry: Registry, task: Task, reference: &str, k
                 session.held(now, query, held(&registry, &descriptor));
             }
             Output::Ask(query, Question::Store { .. }) => session.stored(now, query),
-            Output::Ask(_, question) => panic!("nothing is sent: {question:?}"),
+            Output::Ask(query, Question::Read { max, .. }) => {
+                let bytes = UPLOADED.get(read..UPLOADED.len().min(read + max)).expect("it was read once");
+                read += bytes.len();
+                session.read(now, query, Bytes::from_static(bytes), read == UPLOADED.len());
+            }
+            Output::Ask(_, question) => panic!("no document is sent: {question:?}"),
             Output::Abort(exchange) => sent.retain(|other| other.id() != exchange),
             Output::Event(..) => {}
             Output::Wait(until) => match sent.pop_front() {
@@ -53,8 +59,17 @@ pub(crate) fn record_with(mut registry: Registry, task: Task, reference: &str, k
 
 fn carry(session: &mut Recorder, now: Time, exchange: Exchange, reply: &Reply) {
     let (request, sending, awaiting) = exchange.split();
-    if let (Some(mut sending), Payload::Bytes(bytes)) = (sending, request.body()) {
-        sending.push(bytes).and_then(|_| sending.finish()).expect("the payload is valid");
+    let payload = match request.body() {
+        Payload::Empty => &[],
+        Payload::Bytes(bytes) => &bytes[..],
+        Payload::Source(source) => {
+            let at = |position: u64| usize::try_from(position).expect("a small number");
+            let range = source.read_range();
+            &UPLOADED[at(range.start)..at(range.end)]
+        }
+    };
+    if let Some(mut sending) = sending {
+        sending.push(payload).and_then(|_| sending.finish()).expect("the payload is valid");
     }
     let mut receiving = awaiting.head(reply.status, reply.headers.clone());
     let body = &reply.body[..reply.breaks_after.unwrap_or(reply.body.len())];

@@ -54,6 +54,10 @@ pub(crate) fn play(recording: &Recording, mut session: Session) -> Result<(), Di
                 session.answer(now, queries[query], Answer::Held(held));
             }
             Input::Stored(query) => session.answer(now, queries[query], Answer::Stored),
+            Input::Read(query, bytes, is_last) => {
+                let (bytes, is_last) = (bytes.clone(), *is_last);
+                session.answer(now, queries[query], Answer::Read { bytes, is_last });
+            }
             Input::Complete(number, transcript) => {
                 let exchange = exchanges.remove(number).expect("the exchange was sent");
                 session.complete(now, transcript.play(exchange));

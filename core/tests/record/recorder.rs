@@ -1,12 +1,16 @@
 //! A recorder between a driver and its session. It records inputs and outputs without secrets.
 
+use bytes::Bytes;
 use oci_proto::record::{Keep, Secrets};
 use oci_proto::{
-    Answer, Completion, Config, Credentials, Fault, Held, OpId, Output, Platform, PullOptions, QueryId,
-    Reference, Session, Time, WalkOptions,
+    Algorithm, Answer, Completion, Config, Credentials, Descriptor, Digest, Fault, Held, OpId, Output,
+    Platform, PullOptions, QueryId, Reference, Session, Time, WalkOptions,
 };
 
 use crate::recording::{Holding, Input, Recording, Step, Task};
+
+/// The content of uploads.
+pub(crate) const UPLOADED: &[u8] = b"0123456789abcdefghij01234";
 
 pub(crate) struct Recorder {
     session: Session,
@@ -74,6 +78,11 @@ impl Recorder {
         self.session.answer(now, query, Answer::Stored);
     }
 
+    pub(crate) fn read(&mut self, now: Time, query: QueryId, bytes: Bytes, is_last: bool) {
+        self.note(now, Input::Read(query.number(), bytes.clone(), is_last));
+        self.session.answer(now, query, Answer::Read { bytes, is_last });
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.session.is_idle()
     }
@@ -87,6 +96,7 @@ impl Recorder {
 pub(crate) fn config() -> Config {
     let mut config = Config::default();
     config.limits.max_attempts = 3;
+    config.limits.chunk_bytes = 10;
     config.user_agent = Some(http::HeaderValue::from_static("recorder"));
     config
 }
@@ -102,5 +112,12 @@ pub(crate) fn start(session: &mut Session, task: Task, reference: &Reference) ->
         }
         Task::Pull => session.pull(reference, PullOptions::default()),
         Task::Check => session.check(reference, None),
+        Task::Upload => {
+            let digest = Digest::of(Algorithm::Sha256, UPLOADED);
+            let media_type = "application/octet-stream".parse().expect("a media type");
+            let descriptor = Descriptor::new(media_type, digest, UPLOADED.len() as u64);
+            session.upload(reference, &descriptor, Some(&"team/base".parse().expect("a repository")))
+        }
+        Task::UploadStream => session.upload_stream(reference, Algorithm::Sha256),
     }
 }

@@ -29,6 +29,8 @@ pub(crate) enum Input {
     Credentials(u64, Option<Credentials>),
     Held(u64, Holding),
     Stored(u64),
+    /// The bytes of a stream, and whether they are its last ones.
+    Read(u64, Bytes, bool),
     Complete(u64, Transcript),
     Lost(u64, Fault),
 }
@@ -39,6 +41,9 @@ pub(crate) enum Task {
     Walk,
     Pull,
     Check,
+    /// Of some content, under a tag that is ignored.
+    Upload,
+    UploadStream,
 }
 
 /// The part of some content that the driver held.
@@ -48,8 +53,14 @@ pub(crate) enum Holding {
     Part(u64, Digest),
 }
 
-const TASKS: [(Task, &str); 4] =
-    [(Task::Resolve, "resolve"), (Task::Walk, "walk"), (Task::Pull, "pull"), (Task::Check, "check")];
+const TASKS: [(Task, &str); 6] = [
+    (Task::Resolve, "resolve"),
+    (Task::Walk, "walk"),
+    (Task::Pull, "pull"),
+    (Task::Check, "check"),
+    (Task::Upload, "upload"),
+    (Task::UploadStream, "upload-stream"),
+];
 
 const FAULTS: [(FaultKind, &str); 8] = [
     (FaultKind::Connect, "connect"),
@@ -78,6 +89,9 @@ impl Recording {
                     writeln!(text, "held {query} part {offset} {digest}")
                 }
                 Input::Stored(query) => writeln!(text, "stored {query}"),
+                Input::Read(query, bytes, is_last) => {
+                    writeln!(text, "read {query} {is_last} {}", bytes.escape_ascii())
+                }
                 Input::Lost(exchange, fault) => writeln!(text, "lost {exchange} {}", fault_text(fault)),
                 Input::Complete(exchange, transcript) => {
                     write!(text, "complete {exchange}\n{}", transcript_text(transcript))
@@ -107,6 +121,10 @@ impl Recording {
                 "credentials" => Input::Credentials(number(), read_credentials(rest_of_it)),
                 "held" => Input::Held(number(), read_holding(rest_of_it)),
                 "stored" => Input::Stored(number()),
+                "read" => {
+                    let (is_last, bytes) = rest_of_it.split_once(' ').unwrap();
+                    Input::Read(number(), unescaped(bytes), is_last.parse().unwrap())
+                }
                 "lost" => Input::Lost(number(), read_fault(rest_of_it)),
                 "complete" => Input::Complete(number(), read_transcript(&more)),
                 task => Input::Start(of_word(&TASKS, task), rest.parse().unwrap()),

@@ -143,6 +143,12 @@ impl Registry {
             reply.set(WWW_AUTHENTICATE, &challenge);
             return reply;
         }
+        if path.contains("/blobs/uploads/") {
+            return self.upload(request);
+        }
+        if *request.method() == Method::HEAD && path.contains("/blobs/") {
+            return Reply::new(404, "");
+        }
         if path.contains("/blobs/") {
             let mut reply = Reply::new(307, "");
             let at = format!("https://cdn.example{path}?sig={SIGNATURE}&expires=300&scope=x#{CLIENT}");
@@ -160,6 +166,35 @@ impl Registry {
         }
         reply.set(WARNING, &format!("299 - \"the end of `{wanted}` is near\", 299 - \"slow\""));
         reply.set(http::header::SET_COOKIE, "session=session-cookie");
+        reply
+    }
+
+    /// Takes uploads in chunks only, and breaks off the first one after 5 bytes.
+    fn upload(&mut self, request: &Request<Payload>) -> Reply {
+        let asked = self.asked.entry(request.method().to_string()).or_default();
+        *asked += 1;
+        let is_chunk = request.headers().contains_key(CONTENT_RANGE);
+        let mut reply = match (request.method().as_str(), *asked) {
+            ("POST", _) if request.uri().query().is_some_and(|query| query.contains("mount=")) => {
+                return Reply::new(403, "");
+            }
+            ("POST", _) => {
+                let mut reply = Reply::new(202, "");
+                reply.set(http::HeaderName::from_static("oci-chunk-min-length"), "12");
+                reply
+            }
+            ("PATCH", 1) => Reply::new(503, format!("try {} again", request.uri())),
+            ("PATCH", _) => Reply::new(202, ""),
+            ("GET", _) => {
+                let mut reply = Reply::new(204, "");
+                reply.set(RANGE, "0-4");
+                reply
+            }
+            ("PUT", _) if is_chunk => return Reply::new(201, ""),
+            ("PUT", _) => return Reply::new(415, ""),
+            (other, _) => panic!("{other}"),
+        };
+        reply.set(LOCATION, &format!("/v2/team/app/blobs/uploads/1?_state={SIGNATURE}"));
         reply
     }
 

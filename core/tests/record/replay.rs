@@ -12,7 +12,8 @@ use crate::registry::{Registry, Scheme, secrets};
 
 const TREE: &str = "registry.example/team/app:1.0";
 const SCHEMES: [Scheme; 4] = [Scheme::Nothing, Scheme::Basic, Scheme::Token, Scheme::TokenByGet];
-const TASKS: [Task; 4] = [Task::Resolve, Task::Walk, Task::Pull, Task::Check];
+const TASKS: [Task; 6] =
+    [Task::Resolve, Task::Walk, Task::Pull, Task::Check, Task::Upload, Task::UploadStream];
 
 /// The conversations of these tests, with descriptions.
 fn conversations() -> impl Iterator<Item = (String, Recording)> {
@@ -34,6 +35,18 @@ fn a_recording_is_replayed_byte_for_byte_from_its_text() {
         assert_eq!(read, recording, "{what}");
         assert_eq!(read.to_text(), text, "{what}");
         assert_eq!(replay(&read), Ok(()), "{what}");
+    }
+}
+
+#[test]
+fn a_recording_of_an_upload_has_its_position_and_its_minimum_length() {
+    for (task, read) in [(Task::Upload, ""), (Task::UploadStream, "read ")] {
+        let text = record(task, TREE, Scheme::Token, Keep::Documents).to_text();
+        for part in ["range 0-4", "oci-chunk-min-length 12", "PATCH", "content-range: 5-16", "event of", read]
+        {
+            assert!(text.contains(part), "{task:?}: no {part} in\n{text}");
+        }
+        assert!(text.contains(": done"), "{task:?}\n{text}");
     }
 }
 
