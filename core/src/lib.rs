@@ -13,7 +13,7 @@
 //! # Driving a session
 //!
 //! ```text
-//!      resolve, manifest, walk, blob, pull, check, cancel, ...
+//!      resolve, manifest, walk, blob, pull, check, upload, push, copy, cancel, ...
 //!                            |
 //!                            v
 //!  now -- poll_output --> [Session] <---------------- answer, complete, lost
@@ -182,6 +182,10 @@
 //!   blob is requested, once, and the sink still takes only the rest. A request that is not idempotent is retried only
 //!   if none of it was sent ([`FaultKind::NotSent`], [`FaultKind::Connect`]) or the server rejected it
 //!   without processing it.
+//! - **Uploads.** A blob is sent whole, or in chunks if its registry refuses that; what a registry accepts is
+//!   remembered for the next blob. After an interruption, the registry says how much it has stored, and the rest
+//!   follows. A source is verified before its last chunk is sent. The session cancels the uploads of operations that
+//!   fail, in the background.
 //!
 //! # Permitted destinations
 //!
@@ -192,9 +196,10 @@
 //! | `Authorization` for the registry (Basic, a token) | the registry's origin, and nowhere else |
 //! | a login (name and password, refresh token) | the registry's origin, as Basic; the realm in its challenge, over https, or over http if the registry itself is accessed over http |
 //! | the request for a layer outside of its registry | the URL in its descriptor, without credentials; https, or http if the registry itself is accessed over http |
+//! | an upload | the URL in the Location of the response that began it, or of a later one; https, or http if the server that responded is accessed over http; credentials only to the registry's origin |
 //! | a token request | the realm; https, or http if the registry itself is accessed over http; redirected only within the realm's origin |
 //! | a retry with credentials, after a 401 | the registry's origin; a 401 from another origin is final |
-//! | a URL in an error | anywhere, but without the values of its query, except `scope` and `service` of a token request |
+//! | a URL in an error | anywhere, but without the values of its query, except `scope` and `service` of a token request and the digest of an upload |
 //!
 //! An origin is scheme, host and port (RFC 6454, section 4).
 //!

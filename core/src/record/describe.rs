@@ -54,9 +54,10 @@ impl Secrets {
             uri.path(),
         );
         if let Some(query) = uri.query() {
-            let query = match exchange.has_own_url {
-                true => query.to_owned(),
-                false => self.query(query, exchange.awaiting.kind.url_kind()),
+            let query = if exchange.has_own_url {
+                query.to_owned()
+            } else {
+                self.query(query, exchange.awaiting.kind.url_kind())
             };
             push(&mut text, format_args!("?{query}"));
         }

@@ -290,31 +290,32 @@ impl Registry {
             self.sessions.insert(self.begun, Vec::new());
             return (202, located(self.begun, choices));
         }
-        let Some((session, had)) =
+        let Some((session, stored)) =
             session.and_then(|session| Some((session, self.sessions.get_mut(&session)?)))
         else {
             return (404, none);
         };
-        let stored = |had: &[u8]| format!("0-{}", had.len().saturating_sub(1)).parse().expect("a value");
+        let reported =
+            |stored: &[u8]| format!("0-{}", stored.len().saturating_sub(1)).parse().expect("a value");
         let range = head.headers.get(CONTENT_RANGE).map(|value| value.to_str().expect("text").to_owned());
         if let Some((first, last)) = range.as_deref().and_then(|range| range.split_once('-')) {
             let (first, last): (usize, usize) =
                 (first.parse().expect("a number"), last.parse().expect("a number"));
             assert_eq!(last + 1 - first, bytes.len());
-            if first != had.len() {
+            if first != stored.len() {
                 let mut headers = located(session, choices);
-                headers.insert(RANGE, stored(had));
+                headers.insert(RANGE, reported(stored));
                 return (416, headers);
             }
         }
         match head.method {
             Method::GET => {
                 let mut headers = located(session, choices);
-                headers.insert(RANGE, stored(had));
+                headers.insert(RANGE, reported(stored));
                 (204, headers)
             }
             Method::PATCH => {
-                had.extend_from_slice(bytes);
+                stored.extend_from_slice(bytes);
                 (202, if choices.flip() { none } else { located(session, choices) })
             }
             Method::DELETE => {
@@ -322,8 +323,8 @@ impl Registry {
                 (204, none)
             }
             _ => {
-                had.extend_from_slice(bytes);
-                let content = had.clone();
+                stored.extend_from_slice(bytes);
+                let content = stored.clone();
                 let wanted = head.uri.query().and_then(|query| query.rsplit_once("digest="));
                 let (_, wanted) = wanted.expect("a digest");
                 let digest: Digest = wanted.parse().expect("a digest");

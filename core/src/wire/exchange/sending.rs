@@ -344,8 +344,8 @@ mod tests {
             assert!(marks.marks.len() <= Marks::MAX, "{} marks", marks.marks.len());
         }
         for (position, hasher) in &marks.marks {
-            let digest = &expected[(position / STEP as u64) as usize - 1];
-            assert_eq!((*position, hasher.clone().finish()), *digest);
+            let mark = (*position, hasher.clone().finish());
+            assert!(expected.contains(&mark), "{mark:?}");
         }
         let is_ascending = marks.marks.is_sorted_by(|(first, _), (second, _)| first < second);
         assert!(is_ascending);
