@@ -362,3 +362,44 @@ async fn a_slow_source_does_not_time_out() {
     put(&client, address, &digest, 300_000, Slow(content)).await.unwrap();
     served.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_writer_that_is_shut_down_has_a_descriptor_and_takes_no_more() {
+    let (address, _served) = server(|mut stream, _| async move {
+        stream.read_exact(&mut [0; 10]).await.unwrap();
+        stream.write_all(CREATED).await.unwrap();
+    })
+    .await;
+    let client = Client::with_settings(once()).unwrap();
+    let repository = format!("{address}/demo").parse().unwrap();
+    let mut writer = client.blob_writer(&repository, oci_proto_common::StreamOptions::default());
+    tokio::io::copy(&mut &b"0123456789"[..], &mut writer).await.unwrap();
+    assert_eq!(writer.descriptor(), None);
+    for _ in 0..2 {
+        writer.shutdown().await.unwrap();
+        let descriptor = writer.descriptor().expect("it is stored");
+        assert_eq!(descriptor.digest, Digest::of(Algorithm::Sha256, b"0123456789"));
+    }
+    assert_eq!(writer.write(b"x").await.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    assert_eq!(writer.finish().await.unwrap().size, 10);
+}
+
+#[tokio::test]
+async fn a_writer_repeats_its_error() {
+    let (address, _served) = server(|mut stream, _| async move {
+        stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        until_closed(&mut stream).await
+    })
+    .await;
+    let mut config = Config::default();
+    (config.limits.chunk_bytes, config.limits.max_attempts) = (1000, 1);
+    let client = Client::with_settings(once().config(config)).unwrap();
+    let repository = format!("{address}/demo").parse().unwrap();
+    let mut writer = client.blob_writer(&repository, oci_proto_common::StreamOptions::default());
+    for _ in 0..2 {
+        let error = writer.write_all(&[0; 10_000]).await.unwrap_err();
+        let error = error.downcast::<Error>().expect("an error of the session");
+        assert_eq!(error.status().map(|status| status.as_u16()), Some(403), "{error}");
+    }
+    assert!(writer.finish().await.is_err());
+}
