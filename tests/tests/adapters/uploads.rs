@@ -1,11 +1,14 @@
 //! Uploads that are interrupted, refused or cancelled.
 
+use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
 use oci_proto::{Algorithm, Config, Credentials, Descriptor, Digest, MediaType, Reference, Stored};
-use oci_proto_common::{Settings, StreamOptions, UploadOptions};
+use oci_proto_common::{BlobSource, Settings, StreamOptions, UploadOptions};
 use oci_proto_tests::adapter::{Adapter, MAKERS, settings};
 use oci_proto_tests::interop::{Fate, Reply, UploadRegistry};
 use oci_proto_tokio::credentials::Store;
@@ -159,4 +162,38 @@ fn a_dropped_writer_cancels_its_session() {
             assert_eq!((&*methods[0], &**methods.last().unwrap()), ("POST", "DELETE"), "{name}: {methods:?}");
         }
     }
+}
+
+/// A source that takes a while for each part.
+struct Slow(Bytes);
+
+impl BlobSource for Slow {
+    fn open(&self, range: Range<u64>) -> io::Result<Box<dyn Read + Send>> {
+        struct Slowly(Box<dyn Read + Send>);
+        impl Read for Slowly {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                thread::sleep(Duration::from_millis(50));
+                let part = buffer.len().min(50_000);
+                self.0.read(&mut buffer[..part])
+            }
+        }
+        Ok(Box::new(Slowly(self.0.open(range)?)))
+    }
+}
+
+#[test]
+fn an_upload_goes_on_after_its_runtime_has_shut_down() {
+    let (bytes, descriptor) = content(SIZE);
+    let registry = UploadRegistry::start([]);
+    let reference: Reference = format!("{}/demo", registry.address()).parse().unwrap();
+    let client = oci_proto_tokio::Client::with_settings(settings()).unwrap();
+    let options = UploadOptions::default();
+    let mut upload = Box::pin(client.upload(&reference, &descriptor, Slow(bytes.clone()), options));
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = runtime();
+    let ended = first.block_on(async { tokio::time::timeout(Duration::from_millis(500), &mut upload).await });
+    assert!(ended.is_err(), "it ended before its runtime");
+    drop(first);
+    assert_eq!(runtime().block_on(upload).unwrap(), Stored::Sent);
+    assert!(registry.blob(&descriptor.digest).is_some_and(|stored| stored == bytes));
 }
