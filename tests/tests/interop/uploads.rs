@@ -292,6 +292,28 @@ fn an_upload_whose_session_breaks_begins_again() {
 }
 
 #[test]
+fn a_first_failure_of_each_request_is_retried() {
+    let Some((registry, ..)) = start(&[]) else { return };
+    for seed in 0..6 {
+        for (number, adapter) in (seed * 10..).zip(patient()) {
+            let proxy = Proxy::with(registry.address(), &[Disruption::FailsFirst], seed, Rules::default());
+            let reference: Reference = format!("{}/team/app{seed}", proxy.address()).parse().unwrap();
+            let content = bytes(70 + number, 300_000);
+            let descriptor = describe(Algorithm::Sha256, &content);
+            let source = Arc::new(bytes::Bytes::from(content.clone()));
+            let stored = adapter.upload(&reference, &descriptor, source, UploadOptions::default());
+            let seen = proxy.take();
+            let stored =
+                stored.unwrap_or_else(|error| panic!("{}, {seed}: {error}: {seen:?}", adapter.name()));
+            assert_eq!(stored, Stored::Sent, "{}, {seed}: {seen:?}", adapter.name());
+            // Those of the blob, the beginning of the upload and its session.
+            assert!(seen.failures() >= 3, "{}, {seed}: {seen:?}", adapter.name());
+            holds(&*adapter, &reference, &descriptor, &content);
+        }
+    }
+}
+
+#[test]
 fn a_throttled_upload_waits() {
     let Some((_registry, proxy, reference)) = start(&[Disruption::Throttles]) else { return };
     for (seed, adapter) in (50..).zip(patient()) {

@@ -36,7 +36,8 @@ impl Client {
     /// # Errors
     /// Returns an error if the registry refuses the blob, violates the protocol, or cannot be reached. If the
     /// source cannot be read or is not what the descriptor says, the error is a
-    /// [`FaultKind::Storage`](oci_proto::FaultKind::Storage) that names the digest. A failed upload is cancelled at the registry if the client lives on.
+    /// [`FaultKind::Storage`](oci_proto::FaultKind::Storage) that names the digest. A failed upload is
+    /// cancelled at the registry if the client lives on.
     pub fn upload(
         &self,
         reference: &Reference,
