@@ -367,7 +367,8 @@ impl Auth {
 
     fn ask(&mut self, query: QueryId, target: &Target, space: &ProtectionSpace) {
         self.logins.asked(space, query);
-        let question = CredentialsQuery::new(target.registry.clone(), target.repository.clone());
+        let (registry, repository) = (target.registry.clone(), target.repository.clone());
+        let question = CredentialsQuery { registry, repository };
         self.asked.insert(query, (space.clone(), question));
         self.to_ask.push_back(query);
     }

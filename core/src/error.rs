@@ -108,6 +108,19 @@ impl Error {
         matches!(self.status(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
     }
 
+    /// Returns whether the registry does not implement or does not allow the request at all: the response was 405,
+    /// or 400 with the code `UNSUPPORTED`. Some registries allow no one to delete content, or only manifests, or
+    /// only tags.
+    ///
+    /// Source: distribution-spec, "Deleting tags" and "Error Codes".
+    pub fn is_unsupported(&self) -> bool {
+        self.refusal().is_some_and(|refusal| match refusal.status {
+            _ if refusal.by != Responder::Registry => false,
+            StatusCode::BAD_REQUEST => refusal.errors.iter().any(|error| error.code == "UNSUPPORTED"),
+            status => status == StatusCode::METHOD_NOT_ALLOWED,
+        })
+    }
+
     /// Returns whether a server's rate limit was reached.
     pub fn is_rate_limited(&self) -> bool {
         self.status() == Some(StatusCode::TOO_MANY_REQUESTS)

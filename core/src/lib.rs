@@ -281,4 +281,5 @@ pub use wire::exchange::reach::Reach;
 pub use wire::exchange::receiving::{Receiving, Refused, Rest};
 pub use wire::exchange::sending::Sending;
 pub use wire::exchange::sink::Sink;
+pub use wire::list::referrers::Referrer;
 pub use wire::request::{Payload, Source};

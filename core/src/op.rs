@@ -12,12 +12,17 @@ pub(crate) mod lookup;
 pub(crate) mod manifest_upload;
 pub(crate) mod operation;
 pub(crate) mod order;
+pub(crate) mod paging;
 pub(crate) mod rooted;
 
 pub(crate) mod blob;
 pub(crate) mod check;
+pub(crate) mod delete;
+pub(crate) mod exists;
+pub(crate) mod names;
 pub(crate) mod pull;
 pub(crate) mod put_manifest;
+pub(crate) mod referrers;
 pub(crate) mod resolve;
 #[cfg(feature = "scripted")]
 pub(crate) mod scripted;

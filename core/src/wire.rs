@@ -4,7 +4,6 @@ pub(crate) mod endpoint;
 pub(crate) mod error_body;
 pub(crate) mod exchange;
 pub(crate) mod head;
-#[cfg_attr(not(test), expect(dead_code, reason = "the operations that list use it"))]
 pub(crate) mod list;
 pub(crate) mod origin;
 pub(crate) mod percent;

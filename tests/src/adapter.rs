@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use oci_proto::{
-    Descriptor, Error, Finding, Manifest, Node, Platform, PullOptions, Reference, Stored, Tag, WalkOptions,
+    Descriptor, Error, Finding, Manifest, MediaType, Node, Platform, PullOptions, Reference, Referrer,
+    Registry, Repository, Stored, Tag, WalkOptions,
 };
 use oci_proto_common::{BlobSource, Settings, StreamOptions, TransferOptions, TreeSource, UploadOptions};
 use oci_proto_tokio::credentials::Store;
@@ -164,6 +166,51 @@ pub trait Adapter: fmt::Debug + Send + Sync {
     /// The writer's.
     fn blob_abandon(&self, reference: &Reference, bytes: &[u8], until: &dyn Fn() -> bool) -> io::Result<()>;
 
+    /// Lists the tags of a repository, and returns the number of entries that were left out.
+    ///
+    /// # Errors
+    /// The adapter's.
+    fn tags(
+        &self,
+        reference: &Reference,
+        page_size: Option<NonZeroUsize>,
+        take: &mut dyn FnMut(Tag),
+    ) -> Result<u64, Error>;
+
+    /// Lists the repositories of a registry, and returns the number of entries that were left out.
+    ///
+    /// # Errors
+    /// The adapter's.
+    fn repositories(
+        &self,
+        registry: &Registry,
+        page_size: Option<NonZeroUsize>,
+        take: &mut dyn FnMut(Repository),
+    ) -> Result<u64, Error>;
+
+    /// Lists the referrers of a manifest.
+    ///
+    /// # Errors
+    /// The adapter's.
+    fn referrers(
+        &self,
+        reference: &Reference,
+        artifact_type: Option<&MediaType>,
+        take: &mut dyn FnMut(Referrer),
+    ) -> Result<(), Error>;
+
+    /// Deletes a tag or a manifest, or a blob.
+    ///
+    /// # Errors
+    /// The adapter's.
+    fn delete(&self, reference: &Reference, is_blob: bool) -> Result<(), Error>;
+
+    /// Returns whether the registry has a manifest, or a blob.
+    ///
+    /// # Errors
+    /// The adapter's.
+    fn exists(&self, reference: &Reference, is_blob: bool) -> Result<bool, Error>;
+
     /// The number of requests sent, as counted by the adapter.
     fn requests(&self) -> u64;
 
@@ -248,6 +295,21 @@ fn ureq(settings: &Settings) -> Box<dyn Adapter> {
 struct Tokio {
     client: oci_proto_tokio::Client,
     runtime: Runtime,
+}
+
+impl Tokio {
+    fn list<T: Unpin>(
+        &self,
+        mut list: oci_proto_tokio::List<T>,
+        take: &mut dyn FnMut(T),
+    ) -> Result<u64, Error> {
+        self.runtime.block_on(async {
+            while let Some(entry) = list.try_next().await? {
+                take(entry);
+            }
+            Ok(list.left_out())
+        })
+    }
 }
 
 impl Adapter for Tokio {
@@ -411,6 +473,53 @@ impl Adapter for Tokio {
         })
     }
 
+    fn tags(
+        &self,
+        reference: &Reference,
+        page_size: Option<NonZeroUsize>,
+        take: &mut dyn FnMut(Tag),
+    ) -> Result<u64, Error> {
+        self.list(self.client.tags(reference, page_size), take)
+    }
+
+    fn repositories(
+        &self,
+        registry: &Registry,
+        page_size: Option<NonZeroUsize>,
+        take: &mut dyn FnMut(Repository),
+    ) -> Result<u64, Error> {
+        self.list(self.client.repositories(registry, page_size), take)
+    }
+
+    fn referrers(
+        &self,
+        reference: &Reference,
+        artifact_type: Option<&MediaType>,
+        take: &mut dyn FnMut(Referrer),
+    ) -> Result<(), Error> {
+        self.list(self.client.referrers(reference, artifact_type), take).map(drop)
+    }
+
+    fn delete(&self, reference: &Reference, is_blob: bool) -> Result<(), Error> {
+        self.runtime.block_on(async {
+            if is_blob {
+                self.client.delete_blob(reference).await
+            } else {
+                self.client.delete(reference).await
+            }
+        })
+    }
+
+    fn exists(&self, reference: &Reference, is_blob: bool) -> Result<bool, Error> {
+        self.runtime.block_on(async {
+            if is_blob {
+                self.client.blob_exists(reference).await
+            } else {
+                self.client.exists(reference).await
+            }
+        })
+    }
+
     fn requests(&self) -> u64 {
         self.client.requests()
     }
@@ -566,7 +675,49 @@ impl Adapter for Ureq {
         Ok(())
     }
 
+    fn tags(
+        &self,
+        reference: &Reference,
+        page_size: Option<NonZeroUsize>,
+        take: &mut dyn FnMut(Tag),
+    ) -> Result<u64, Error> {
+        take_all(self.client.tags(reference, page_size), take)
+    }
+
+    fn repositories(
+        &self,
+        registry: &Registry,
+        page_size: Option<NonZeroUsize>,
+        take: &mut dyn FnMut(Repository),
+    ) -> Result<u64, Error> {
+        take_all(self.client.repositories(registry, page_size), take)
+    }
+
+    fn referrers(
+        &self,
+        reference: &Reference,
+        artifact_type: Option<&MediaType>,
+        take: &mut dyn FnMut(Referrer),
+    ) -> Result<(), Error> {
+        take_all(self.client.referrers(reference, artifact_type), take).map(drop)
+    }
+
+    fn delete(&self, reference: &Reference, is_blob: bool) -> Result<(), Error> {
+        if is_blob { self.client.delete_blob(reference) } else { self.client.delete(reference) }
+    }
+
+    fn exists(&self, reference: &Reference, is_blob: bool) -> Result<bool, Error> {
+        if is_blob { self.client.blob_exists(reference) } else { self.client.exists(reference) }
+    }
+
     fn requests(&self) -> u64 {
         self.client.requests()
     }
+}
+
+fn take_all<T>(mut list: oci_proto_ureq::List<T>, take: &mut dyn FnMut(T)) -> Result<u64, Error> {
+    for entry in &mut list {
+        take(entry?);
+    }
+    Ok(list.left_out())
 }

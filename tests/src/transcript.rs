@@ -7,10 +7,12 @@
 //! document NAME MEDIA/TYPE            a document; its text follows, indented by two spaces
 //! blob NAME COUNT x TEXT              bytes: TEXT repeated COUNT times
 //! config KEY VALUE                    a setting of the session; before the first start
-//! start [LABEL] OPERATION REFERENCE   resolve, manifest, walk, pull, check, blob, upload or upload_stream; then
-//!                                     options: blobs, strict, nondistributable, platform=P, size=N, data=TEXT (the
-//!                                     data embedded in the blob's descriptor), mount=REPOSITORY, and sha512 (the
-//!                                     algorithm of a stream's digest). An upload requires a digest and size=N
+//! start [LABEL] OPERATION REFERENCE   resolve, manifest, walk, pull, check, blob, upload, upload_stream, tags,
+//!                                     repositories (of the reference's registry), referrers, delete, delete-blob,
+//!                                     exists or blob-exists; then options: blobs, strict, nondistributable,
+//!                                     platform=P, size=N, data=TEXT (the data embedded in the blob's descriptor),
+//!                                     mount=REPOSITORY, sha512 (the algorithm of a stream's digest), n=N (the size
+//!                                     of a list's pages), artifact-type=TYPE. An upload requires a digest and size=N
 //! source [LABEL] NAME                 the upload's source has this content, instead of that of its digest
 //! > [LABEL] METHOD URL                expects a request; indented: headers that it must have,
 //!                                     or must not have (`Name: (none)`), and `payload TEXT` for its body, or
@@ -24,7 +26,7 @@
 //! fault [LABEL] KIND MESSAGE          the request fails; indented: `sent N` or `sent all`, by default `sent 0`
 //! refused [LABEL]                     the session must refuse to send the payload, since its source is wrong
 //! lost [LABEL] KIND MESSAGE           the driver loses the request; it may still be completed later
-//! ? REGISTRY REPOSITORY               expects a question for credentials
+//! ? REGISTRY [REPOSITORY]             expects a question for credentials
 //! login none                          its answer: none, `as USER PASSWORD`, `identity TOKEN`,
 //!                                     `bearer TOKEN` or `fail MESSAGE`
 //! ? [LABEL] wanted DIGEST             expects a question for held content

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use oci_proto::{CredentialsQuery, Registry};
+use oci_proto::{CredentialsQuery, Registry, Repository};
 
 use crate::entry::Object;
 
@@ -44,7 +44,7 @@ impl<'a> Key<'a> {
             path => path.strip_suffix('/').unwrap_or(path),
         };
         let same_registry = host.parse::<Registry>().is_ok_and(|registry| registry == query.registry);
-        let below = query.repository.as_str().strip_prefix(path)?;
+        let below = query.repository.as_ref().map_or("", Repository::as_str).strip_prefix(path)?;
         let same_path = path.is_empty() || below.is_empty() || below.starts_with('/');
         (same_registry && same_path).then_some(Self { text, path })
     }

@@ -24,6 +24,7 @@ use crate::transfer::TransferContext;
 use crate::transport::{HyperTransport, Transport};
 use crate::walk::Walk;
 
+mod lists;
 #[cfg(test)]
 mod tests;
 mod writing;

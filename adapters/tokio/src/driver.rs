@@ -184,8 +184,9 @@ impl State {
     /// Puts a message into the mailbox of an operation, and pauses the operation if the mailbox is full.
     fn tell(&mut self, op: OpId, message: Message, effects: &mut Effects) {
         let Some(mailbox) = self.mailboxes.get_mut(&op) else { return };
+        let is_page = message.is_page();
         mailbox.put(message, &mut effects.wake);
-        if mailbox.messages.len() >= FULL && !mailbox.paused {
+        if (is_page || mailbox.messages.len() >= FULL) && !mailbox.paused {
             mailbox.paused = true;
             self.session.pause(op);
         }

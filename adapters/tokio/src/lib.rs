@@ -55,6 +55,7 @@ mod connector;
 mod driver;
 mod erased;
 mod fault;
+mod list;
 mod mailbox;
 mod payload;
 #[cfg(feature = "pull")]
@@ -81,6 +82,7 @@ pub use oci_proto_layout as layout;
 pub use blob::BlobReader;
 pub use client::Client;
 pub use fault::BoxError;
+pub use list::List;
 pub use payload::Body;
 pub use stream::BlobWriter;
 pub use transport::{HyperTransport, Responding, Transport};

@@ -9,7 +9,8 @@ use oci_proto::{Event, ExchangeId, QueryId, Question};
 
 use crate::transfer::Transfer;
 
-/// The number of messages at which an operation is paused, until its mailbox is less than half full.
+/// The number of messages at which an operation is paused, until its mailbox is less than half full. One page of a
+/// list counts as many.
 pub(crate) const FULL: usize = 64;
 
 /// The messages for one operation, and the waker of its call.
@@ -31,6 +32,13 @@ pub(crate) enum Message {
     Exchange(Box<Transfer>),
     /// An exchange that the call runs, and that must be stopped.
     Abort(ExchangeId),
+}
+
+impl Message {
+    /// Returns whether it fills a mailbox, because it is a page of a list.
+    pub(crate) fn is_page(&self) -> bool {
+        matches!(self, Self::Event(Event::Tags(_) | Event::Repositories(_) | Event::Referrers(_)))
+    }
 }
 
 impl Mailbox {

@@ -19,6 +19,7 @@ use crate::driver::{Driver, Shared};
 use crate::transport::Transport;
 use crate::walk::Walk;
 
+mod lists;
 mod writing;
 
 /// The User-Agent, unless the settings contain a session configuration.

@@ -45,6 +45,7 @@ mod connecting;
 mod driver;
 mod exchange;
 mod link;
+mod list;
 mod payload;
 mod pool;
 mod proxy;
@@ -73,5 +74,6 @@ pub use oci_proto_layout as layout;
 
 pub use blob::BlobReader;
 pub use client::Client;
+pub use list::List;
 pub use stream::BlobWriter;
 pub use walk::Walk;

@@ -11,7 +11,8 @@ use crate::exchange::Job;
 use crate::link::Link;
 use crate::pool::Pool;
 
-/// The number of messages at which an operation is paused, until its mailbox is less than half full.
+/// The number of messages at which an operation is paused, until its mailbox is less than half full. One page of a
+/// list counts as many.
 const FULL: usize = 64;
 
 /// The session and its mailboxes.
@@ -121,11 +122,13 @@ impl State {
     /// Puts a message into the mailbox of an operation. Drops it if the call is gone.
     pub(crate) fn post(&mut self, op: OpId, message: Message) {
         let Some(mailbox) = self.mailboxes.get_mut(&op) else { return };
+        let is_page =
+            matches!(message, Message::Event(Event::Tags(_) | Event::Repositories(_) | Event::Referrers(_)));
         mailbox.messages.push_back(message);
         if mailbox.waiting {
             mailbox.wake.notify_one();
         }
-        if mailbox.messages.len() >= FULL && !mailbox.paused {
+        if (is_page || mailbox.messages.len() >= FULL) && !mailbox.paused {
             mailbox.paused = true;
             self.session.pause(op);
         }

@@ -74,14 +74,19 @@ pub struct InvalidUsername;
 pub struct CredentialsQuery {
     /// The registry that requires a login.
     pub registry: Registry,
-    /// The repository of the request.
-    pub repository: Repository,
+    /// The repository of the request, or `None` if it concerns the registry as a whole.
+    pub repository: Option<Repository>,
 }
 
 impl CredentialsQuery {
     /// Creates a query for the credentials to use with `repository` on `registry`.
     pub fn new(registry: Registry, repository: Repository) -> Self {
-        Self { registry, repository }
+        Self { registry, repository: Some(repository) }
+    }
+
+    /// Creates a query for the credentials to use with a registry as a whole.
+    pub fn of_registry(registry: Registry) -> Self {
+        Self { registry, repository: None }
     }
 }
 

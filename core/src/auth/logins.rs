@@ -18,14 +18,14 @@ use crate::wire::origin;
 use crate::wire::origin::Origin;
 use crate::wire::target::Target;
 
-/// The protection space of a challenge and a login: one repository of one registry.
+/// The protection space of a challenge and a login: one repository of one registry, or the registry itself.
 ///
 /// Source: RFC 9110, section 11.5, which lets the server partition its resources; registries grant
 /// access by repository.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ProtectionSpace {
     pub(crate) origin: Origin,
-    pub(crate) repository: Repository,
+    pub(crate) repository: Option<Repository>,
 }
 
 impl ProtectionSpace {

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use http::Method;
+
 use crate::error::fault::FaultKind;
 use crate::error::{Cause, Error, Refusal, Responder};
 
@@ -11,11 +13,55 @@ impl Error {
     /// Returns a hint for the user on how to resolve the error, if one is known.
     pub fn hint(&self) -> Option<Cow<'static, str>> {
         match self.cause() {
-            Cause::Answered(refusal) => of_refusal(refusal),
+            Cause::Answered(refusal) => match self.of_endpoint(refusal) {
+                Some(hint) => Some(hint.into()),
+                None => of_refusal(refusal),
+            },
             Cause::Transport(fault) => of_fault(fault.kind()).map(Cow::Borrowed),
             _ => None,
         }
     }
+}
+
+impl Error {
+    /// Returns the hint for a request that many registries do not support.
+    fn of_endpoint(&self, refusal: &Refusal) -> Option<&'static str> {
+        if refusal.by != Responder::Registry {
+            return None;
+        }
+        let (method, url) = self.request()?;
+        let path = url.split('?').next().unwrap_or_default();
+        if *method == Method::GET && path.ends_with("/v2/_catalog") {
+            return match refusal.status.as_u16() {
+                401 | 403 if refusal.with_login => {
+                    Some("the registry offers no list of its repositories, or not to this login")
+                }
+                401 | 403 => Some("the registry offers no list of its repositories, or only with a login"),
+                404 | 405 => Some("the registry offers no list of its repositories"),
+                _ => None,
+            };
+        }
+        if *method != Method::DELETE {
+            return None;
+        }
+        match path.rsplit_once("/manifests/") {
+            // Older versions of Docker's registry read the tag as a digest.
+            Some((_, tag))
+                if !tag.contains(':') && (self.is_unsupported() || has_code(refusal, "DIGEST_INVALID")) =>
+            {
+                Some(
+                    "the registry does not delete single tags; deleting the manifest by its digest also removes \
+                     all other tags that name it",
+                )
+            }
+            _ if self.is_unsupported() => Some("the registry does not allow this to be deleted"),
+            _ => None,
+        }
+    }
+}
+
+fn has_code(refusal: &Refusal, code: &str) -> bool {
+    refusal.errors.iter().any(|error| error.code == code)
 }
 
 fn of_fault(kind: FaultKind) -> Option<&'static str> {
@@ -113,6 +159,39 @@ mod tests {
                 assert!(hint(status, by, None, false).contains("log"), "{status} {by:?}");
             }
             assert!(!hint(status, Responder::Elsewhere, None, false).contains("log"), "{status}");
+        }
+    }
+
+    #[test]
+    fn requests_that_many_registries_do_not_support_have_their_own_hints() {
+        let (tag, digest) = ("/v2/a/manifests/1", "/v2/a/manifests/sha256:00");
+        let (delete, get) = (Method::DELETE, Method::GET);
+        let single = "does not delete single tags";
+        for (method, path, status, code, expected) in [
+            (&delete, tag, 405, "", single),
+            (&delete, tag, 400, "UNSUPPORTED", single),
+            (&delete, tag, 400, "DIGEST_INVALID", single),
+            (&delete, tag, 404, "", "check the repository"),
+            (&delete, digest, 405, "", "does not allow this to be deleted"),
+            (&delete, digest, 400, "UNSUPPORTED", "does not allow this to be deleted"),
+            (&delete, digest, 400, "DIGEST_INVALID", ""),
+            (&delete, "/v2/a/blobs/sha256:00", 405, "", "does not allow this to be deleted"),
+            (&get, tag, 405, "", ""),
+            (&get, "/v2/_catalog?n=***", 404, "", "offers no list of its repositories"),
+            (&get, "/v2/_catalog", 401, "", "or only with a login"),
+            (&get, "/v2/_catalog", 500, "", "server error"),
+        ] {
+            let refusal = Refusal {
+                status: StatusCode::from_u16(status).unwrap(),
+                by: Responder::Registry,
+                errors: vec![crate::error::RegistryError { code: code.to_owned(), message: String::new() }],
+                retry_after: None,
+                challenged: false,
+                with_login: false,
+            };
+            let error = Error::of_request(method, format!("https://h{path}"), 0, refusal);
+            let hint = error.hint().unwrap_or_default();
+            assert!(hint.contains(expected) && hint.is_empty() == expected.is_empty(), "{error}: {hint}");
         }
     }
 

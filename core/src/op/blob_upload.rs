@@ -209,7 +209,7 @@ impl BlobUpload {
         if self.is_waiting {
             return None;
         }
-        let repository = self.target.repository.clone();
+        let repository = self.target.repository.clone()?;
         let endpoint = |begin| Recipient::Endpoint(Endpoint::Uploads(repository.clone(), begin));
         let mut call = match &self.step {
             Step::Exists => {

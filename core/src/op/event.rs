@@ -6,8 +6,10 @@ use crate::error::Error;
 use crate::header::warning::Warning;
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::Digest;
+use crate::types::reference::name::{Repository, Tag};
 use crate::walker::finding::Finding;
 use crate::walker::node::Node;
+use crate::wire::list::referrers::Referrer;
 
 /// An event of an operation.
 ///
@@ -33,6 +35,17 @@ pub enum Event {
     },
     /// A check found this problem.
     Finding(Finding),
+    /// The next tags of a list: those of a page that no earlier page has.
+    Tags(Vec<Tag>),
+    /// The next repositories of a list: those of a page that no earlier page has.
+    Repositories(Vec<Repository>),
+    /// The next referrers of a list: those of a page that no earlier page has, of the requested type.
+    Referrers(Vec<Referrer>),
+    /// The list had this many entries that are not valid names, which were left out. It is reported before
+    /// [`Done`](Self::Done), unless there are none.
+    LeftOut(u64),
+    /// Whether the registry has the content.
+    Exists(bool),
     /// A request failed and will be retried.
     Retry(Retry),
     /// The registry sent this warning for the user. Each text is reported once.

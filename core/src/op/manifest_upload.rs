@@ -26,6 +26,7 @@ use crate::types::reference::name::Tag;
 use crate::types::reference::tag_or_digest::TagOrDigest;
 use crate::wire::endpoint::Endpoint;
 use crate::wire::head::{announced_digest, content_type};
+use crate::wire::list::referrers::fallback_tag;
 use crate::wire::request::Payload;
 use crate::wire::status::{Class, RequestKind};
 use crate::wire::target::Target;
@@ -126,7 +127,7 @@ impl ManifestUpload {
         let mut call = match &self.step {
             Step::Look => {
                 let name = self.unchecked.front().map_or_else(digest, |tag| TagOrDigest::Tag(tag.clone()));
-                Call::new(RequestKind::HeadManifest, self.manifest_at(name, Vec::new()))
+                Call::new(RequestKind::HeadManifest, self.manifest_at(name, Vec::new())?)
             }
             Step::Put => {
                 let tag = self.tags.front().map(|tag| TagOrDigest::Tag(tag.clone()));
@@ -137,26 +138,26 @@ impl ManifestUpload {
                     Some(_) => (digest(), self.tags.iter().take(Endpoint::MAX_TAGS).cloned().collect()),
                     None => (digest(), Vec::new()),
                 };
-                let mut call = Call::new(RequestKind::PutManifest, self.manifest_at(name, tags));
+                let mut call = Call::new(RequestKind::PutManifest, self.manifest_at(name, tags)?);
                 call.payload = Payload::Bytes(self.manifest.bytes().clone());
                 set_type(&mut call.headers, self.manifest.media_type());
                 call
             }
             Step::AskForReferrers => {
                 let subject = self.subject.clone()?;
-                let endpoint = Endpoint::Referrers(self.target.repository.clone(), subject, None);
+                let endpoint = Endpoint::Referrers(self.target.repository.clone()?, subject, None);
                 let body_limit = self.limits.list_bytes;
                 Call { body_limit, ..Call::new(RequestKind::ListReferrers, Recipient::Endpoint(endpoint)) }
             }
             Step::ReadIndex => {
-                let tag = fallback_tag(self.subject.as_ref()?)?;
-                let to = self.manifest_at(TagOrDigest::Tag(tag), Vec::new());
+                let tag = fallback_tag(self.subject.as_ref()?);
+                let to = self.manifest_at(TagOrDigest::Tag(tag), Vec::new())?;
                 Call { body_limit: self.limits.manifest_bytes, ..Call::new(RequestKind::GetManifest, to) }
             }
             Step::WriteIndex(index, version) => {
-                let tag = fallback_tag(self.subject.as_ref()?)?;
+                let tag = fallback_tag(self.subject.as_ref()?);
                 let mut call =
-                    Call::new(RequestKind::PutManifest, self.manifest_at(TagOrDigest::Tag(tag), Vec::new()));
+                    Call::new(RequestKind::PutManifest, self.manifest_at(TagOrDigest::Tag(tag), Vec::new())?);
                 call.payload = Payload::Bytes(index.clone());
                 set_type(&mut call.headers, &MediaType::OCI_INDEX);
                 if let Some(version) = version {
@@ -216,8 +217,8 @@ impl ManifestUpload {
         }
     }
 
-    fn manifest_at(&self, name: TagOrDigest, tags: Vec<Tag>) -> Recipient {
-        Recipient::Endpoint(Endpoint::Manifest(self.target.repository.clone(), name, tags))
+    fn manifest_at(&self, name: TagOrDigest, tags: Vec<Tag>) -> Option<Recipient> {
+        Some(Recipient::Endpoint(Endpoint::Manifest(self.target.repository.clone()?, name, tags)))
     }
 
     /// Takes the result of a look at the first unchecked tag, or at the digest.
@@ -389,17 +390,6 @@ impl Index {
         }
         index.to_string().into()
     }
-}
-
-/// Returns the tag of the index of a subject's referrers, for registries that do not list referrers.
-///
-/// Source: distribution-spec, "Referrers Tag Schema".
-pub(crate) fn fallback_tag(subject: &Digest) -> Option<Tag> {
-    let text = subject.to_string();
-    let (algorithm, encoded) = text.split_once(':')?;
-    let kept = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') { c } else { '-' };
-    let cut = |text: &str, length: usize| text.chars().take(length).map(kept).collect::<String>();
-    format!("{}-{}", cut(algorithm, 32), cut(encoded, 64)).parse().ok()
 }
 
 fn set_type(headers: &mut HeaderMap, media_type: &MediaType) {

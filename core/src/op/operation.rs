@@ -218,6 +218,8 @@ pub(crate) struct Reply {
     pub(crate) class: Class,
     /// The URL that responded. After a redirect of one half of a pair, the target of the redirect.
     pub(crate) url: Uri,
+    /// Whether it answers a retry. An earlier attempt may have been processed.
+    pub(crate) is_repeated: bool,
     pub(crate) headers: HeaderMap,
     /// The body of a success, if it was wanted.
     pub(crate) body: Bytes,

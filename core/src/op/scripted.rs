@@ -82,19 +82,19 @@ impl Scripted {
         }
     }
 
-    fn copy(&mut self, again: Again) -> Admission {
+    fn copy(&mut self, again: Again) -> Option<Admission> {
         self.in_flight += 2;
         self.copies.insert(again.digest.clone(), true);
         let get = self.get(again.digest.clone(), again.size);
-        Admission::Pair(Box::new((get, self.put(again))))
+        Some(Admission::Pair(Box::new((get, self.put(again)?))))
     }
 
-    fn put(&self, Again { digest, size, to: url, after }: Again) -> Fetch {
+    fn put(&self, Again { digest, size, to: url, after }: Again) -> Option<Fetch> {
         let [_, to] = &self.targets;
-        let endpoint = Endpoint::Uploads(to.repository.clone(), Begin::Whole(digest.clone()));
+        let endpoint = Endpoint::Uploads(to.repository.clone()?, Begin::Whole(digest.clone()));
         let payload = Payload::Source(Source { op: self.id, digest, size, start: 0, range: 0..size });
         let recipient = url.map_or(Recipient::Endpoint(endpoint), Recipient::Url);
-        Call { payload, after, ..Call::new(RequestKind::PutWhole, recipient) }.at(to, None)
+        Some(Call { payload, after, ..Call::new(RequestKind::PutWhole, recipient) }.at(to, None))
     }
 
     fn get(&self, digest: Digest, size: u64) -> Fetch {
@@ -149,7 +149,7 @@ impl Operation for Scripted {
         if from.origin == *origin
             && let Some(again) = self.again.pop_front()
         {
-            return Some(self.copy(again));
+            return self.copy(again);
         }
         let at = match self.steps.front()? {
             ScriptStep::Put { .. } => to,
@@ -161,9 +161,9 @@ impl Operation for Scripted {
         Some(match self.steps.pop_front()? {
             ScriptStep::Put { digest, size } => {
                 self.in_flight += 1;
-                Admission::One(self.put(Again { digest, size, to: None, after: None }))
+                Admission::One(self.put(Again { digest, size, to: None, after: None })?)
             }
-            ScriptStep::Copy { digest, size } => self.copy(Again { digest, size, to: None, after: None }),
+            ScriptStep::Copy { digest, size } => self.copy(Again { digest, size, to: None, after: None })?,
         })
     }
 

@@ -79,11 +79,11 @@ pub(crate) fn copy(
 ) -> Rooted {
     let lookup = Lookup::new(source.clone(), from, options.platform.as_ref(), true, config);
     let is_same = source.registry == target.registry;
-    let mount = if is_same { Some(source.repository.clone()) } else { options.mount.clone() };
+    let mount = if is_same { source.repository.clone() } else { options.mount.clone() };
     let ends = Ends {
         from: Some(source.clone()),
         to: target.clone(),
-        mount: mount.filter(|mount| *mount != target.repository),
+        mount: mount.filter(|mount| Some(mount) != target.repository.as_ref()),
     };
     let (naming, foreign, config) = (Naming::of(to, options.tags), options.foreign, config.clone());
     Rooted::new(lookup, move |root, manifest| {

@@ -1,6 +1,6 @@
 //! The outputs of a session as text.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -17,10 +17,12 @@ use crate::session::output::{Output, Question};
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::{Algorithm, Digest};
 use crate::types::id::OpId;
+use crate::types::reference::name::Repository;
 use crate::types::time::Time;
 use crate::walker::node::{Found, Node};
 use crate::wire::exchange::Exchange;
 use crate::wire::exchange::reach::Reach;
+use crate::wire::list::referrers::Referrer;
 use crate::wire::percent;
 use crate::wire::request::Payload;
 
@@ -152,6 +154,11 @@ impl Secrets {
                 let digest = known.map(|digest| format!(" {digest}")).unwrap_or_default();
                 format!("finding {}{digest}", finding.problem)
             }
+            Event::Tags(tags) => format!("tags{}", words(tags)),
+            Event::Repositories(repositories) => format!("repositories{}", words(repositories)),
+            Event::Referrers(referrers) => referrers_text(referrers),
+            Event::LeftOut(count) => format!("left out {count}"),
+            Event::Exists(exists) => format!("exists: {exists}"),
             Event::Retry(Retry { error, delay, failed }) => {
                 format!("retry in {} after {failed} failed: {}", seconds(*delay), self.error(error))
             }
@@ -177,7 +184,8 @@ impl Secrets {
 fn question_text(question: &Question) -> String {
     match question {
         Question::Credentials(query) => {
-            format!("for credentials: {}, {}", query.registry.as_str(), query.repository.as_str())
+            let of = query.repository.as_ref().map_or("the registry", Repository::as_str);
+            format!("for credentials: {}, {of}", query.registry.as_str())
         }
         Question::Held { op, descriptor } => {
             format!("for {}: held {}", operation(Some(*op)), described(descriptor))
@@ -205,6 +213,21 @@ fn node_text(node: &Node) -> String {
         Found::Missing => "missing".to_owned(),
     };
     format!("node {} {} {}, {found}", node.depth, node.kind, described(&node.descriptor))
+}
+
+fn words(names: &[impl fmt::Display]) -> String {
+    let mut text = String::new();
+    for name in names {
+        push(&mut text, format_args!(" {name}"));
+    }
+    text
+}
+
+fn referrers_text(referrers: &[Referrer]) -> String {
+    let one = |Referrer { descriptor, annotations }: &Referrer| {
+        format!("{}, annotations {annotations:?}", described(descriptor))
+    };
+    format!("referrers: {}", referrers.iter().map(one).collect::<Vec<_>>().join("; "))
 }
 
 fn described(descriptor: &Descriptor) -> String {
@@ -252,7 +275,7 @@ fn line(text: &str) -> String {
     shown
 }
 
-fn push(text: &mut String, more: std::fmt::Arguments<'_>) {
+fn push(text: &mut String, more: fmt::Arguments<'_>) {
     // Writing to a string cannot fail.
     let _ = text.write_fmt(more);
 }

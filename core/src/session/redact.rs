@@ -15,7 +15,7 @@ use crate::wire::percent;
 use crate::wire::redact::{Forms, Redactor};
 
 impl Session {
-    /// Redacts the texts of an event. Descriptors and documents are content, which is not changed.
+    /// Redacts the texts of an event. Descriptors, documents and lists are content, which is not changed.
     pub(super) fn redact(&mut self, op: OpId, event: &mut Event) {
         match event {
             Event::Failed(error) | Event::Retry(Retry { error, .. }) => {
@@ -35,6 +35,11 @@ impl Session {
             | Event::Skipped(_)
             | Event::Stored(..)
             | Event::Acknowledged { .. }
+            | Event::Tags(_)
+            | Event::Repositories(_)
+            | Event::Referrers(_)
+            | Event::LeftOut(_)
+            | Event::Exists(_)
             | Event::Warning(_)
             | Event::Done => {}
         }

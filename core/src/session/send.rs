@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, Uri};
 
 use crate::auth::Authorization;
 use crate::auth::token_request::TokenRequest;
-use crate::error::Error;
+use crate::config::Config;
+use crate::error::{Error, Misbehaviour};
 use crate::op::operation::{BlobLocation, Call, Failed, Fetch, FetchKind, Recipient};
 use crate::session::lists::is_pair;
 use crate::session::retry;
@@ -33,64 +34,16 @@ use crate::wire::status::RequestKind;
 impl Session {
     /// Creates the task for a fetch. It is queued or asleep, or has ended at once.
     pub(super) fn begin_fetch(&mut self, op: OpId, fetch: Fetch) -> Option<TaskId> {
-        let target = &fetch.target;
-        let repository = || target.repository.clone();
-        let (kind, start_uri, part) = match &fetch.kind {
-            FetchKind::Manifest { method, name, .. } => {
-                let endpoint = Endpoint::Manifest(repository(), name.clone(), Vec::new());
-                (endpoint.request(method)?, target.base.uri(&endpoint), None)
-            }
-            FetchKind::Config(config) => {
-                let endpoint = Endpoint::Blob(repository(), config.digest.clone());
-                (RequestKind::GetBlob, target.base.uri(&endpoint), None)
-            }
-            FetchKind::Blob(blob) => {
-                let digest = &blob.digest;
-                let (kind, start_uri) = match &blob.location {
-                    BlobLocation::Blobs => {
-                        let endpoint = Endpoint::Blob(repository(), digest.clone());
-                        (RequestKind::GetBlob, Ok(target.base.uri(&endpoint)))
-                    }
-                    BlobLocation::Manifests => {
-                        let name = TagOrDigest::Digest(digest.clone());
-                        let endpoint = Endpoint::Manifest(repository(), name, Vec::new());
-                        (RequestKind::GetManifest, Ok(target.base.uri(&endpoint)))
-                    }
-                    BlobLocation::Url(url) => {
-                        let elsewhere = origin::elsewhere(&target.origin, url, self.config.plain_http);
-                        (RequestKind::GetElsewhere, elsewhere)
-                    }
-                };
-                let start_uri = match start_uri {
-                    Ok(start_uri) => start_uri,
-                    Err(misbehaviour) => {
-                        let error = Error::new(misbehaviour);
-                        self.ops.get_mut(&op)?.op.settle(&fetch, Err(error), &mut self.habits);
-                        self.wake(op);
-                        return None;
-                    }
-                };
-                let fresh = || (0, Hasher::new(digest.algorithm().unwrap_or(Algorithm::Sha256)));
-                let (offset, hasher) = blob.resume.clone().unwrap_or_else(fresh);
-                let part = BlobWant {
-                    sink: Sink { op, digest: digest.clone(), size: blob.size, offset },
-                    whole: false,
-                    skipped: 0,
-                    hasher,
-                    announced: None,
-                    limit: self.config.limits.blob_bytes,
-                    discard: blob.discard,
-                };
-                (kind, start_uri, Some(Box::new(part)))
-            }
-            FetchKind::Call(call) => {
-                let uri = match &call.to {
-                    Recipient::Endpoint(endpoint) => target.base.uri(endpoint),
-                    Recipient::Url(uri) => uri.clone(),
-                };
-                (call.kind, uri, None)
+        let (kind, start_uri, part) = match first_request(op, &fetch, &self.config) {
+            Ok(first) => first,
+            Err(misbehaviour) => {
+                let error = Error::new(misbehaviour);
+                self.ops.get_mut(&op)?.op.settle(&fetch, Err(error), &mut self.habits);
+                self.wake(op);
+                return None;
             }
         };
+        let target = &fetch.target;
         let origin = match kind {
             RequestKind::GetElsewhere => Origin::of(&start_uri)?,
             _ if fetch.has_supplied_url() => Origin::of(&start_uri)?,
@@ -258,6 +211,66 @@ impl Session {
         let (is_replay, has_own_url) = (self.is_replay, task.has_own_url());
         Some(Exchange { request, sending, awaiting, is_replay, has_own_url })
     }
+}
+
+/// Returns the kind and the URL of a fetch's first request, and the progress of a blob.
+fn first_request(
+    op: OpId,
+    fetch: &Fetch,
+    config: &Config,
+) -> Result<(RequestKind, Uri, Option<Box<BlobWant>>), Misbehaviour> {
+    let target = &fetch.target;
+    // A registry as a whole has no content.
+    let repository = || target.repository.clone().ok_or(Misbehaviour::Unexpected);
+    Ok(match &fetch.kind {
+        FetchKind::Manifest { method, name, .. } => {
+            let endpoint = Endpoint::Manifest(repository()?, name.clone(), Vec::new());
+            let kind = endpoint.request(method).ok_or(Misbehaviour::Unexpected)?;
+            (kind, target.base.uri(&endpoint), None)
+        }
+        FetchKind::Config(content) => (
+            RequestKind::GetBlob,
+            target.base.uri(&Endpoint::Blob(repository()?, content.digest.clone())),
+            None,
+        ),
+        FetchKind::Blob(blob) => {
+            let digest = &blob.digest;
+            let (kind, start_uri) = match &blob.location {
+                BlobLocation::Blobs => {
+                    let endpoint = Endpoint::Blob(repository()?, digest.clone());
+                    (RequestKind::GetBlob, target.base.uri(&endpoint))
+                }
+                BlobLocation::Manifests => {
+                    let name = TagOrDigest::Digest(digest.clone());
+                    let endpoint = Endpoint::Manifest(repository()?, name, Vec::new());
+                    (RequestKind::GetManifest, target.base.uri(&endpoint))
+                }
+                BlobLocation::Url(url) => {
+                    let elsewhere = origin::elsewhere(&target.origin, url, config.plain_http)?;
+                    (RequestKind::GetElsewhere, elsewhere)
+                }
+            };
+            let fresh = || (0, Hasher::new(digest.algorithm().unwrap_or(Algorithm::Sha256)));
+            let (offset, hasher) = blob.resume.clone().unwrap_or_else(fresh);
+            let part = BlobWant {
+                sink: Sink { op, digest: digest.clone(), size: blob.size, offset },
+                whole: false,
+                skipped: 0,
+                hasher,
+                announced: None,
+                limit: config.limits.blob_bytes,
+                discard: blob.discard,
+            };
+            (kind, start_uri, Some(Box::new(part)))
+        }
+        FetchKind::Call(call) => {
+            let uri = match &call.to {
+                Recipient::Endpoint(endpoint) => target.base.uri(endpoint),
+                Recipient::Url(uri) => uri.clone(),
+            };
+            (call.kind, uri, None)
+        }
+    })
 }
 
 fn call_accepting(kind: RequestKind) -> Accepting {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::WARNING;
+use http::header::{WARNING, WWW_AUTHENTICATE};
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::error::fault::{Fault, FaultKind};
@@ -68,7 +68,15 @@ impl Session {
             _ => return self.call_failed(id, Fault::new(FaultKind::Reset, "no head").into(), sent),
         };
         let Some(task) = self.tasks.get(&id) else { return };
-        let class = task.kind.classify(status);
+        let class = match task.kind.classify(status) {
+            // Harbor before 2.8 answers so, whatever the login.
+            Class::Challenge
+                if task.kind == RequestKind::ListReferrers && !headers.contains_key(WWW_AUTHENTICATE) =>
+            {
+                Class::Unsupported
+            }
+            class => class,
+        };
         match completion.outcome {
             Outcome::Refused(body) => self.call_refused(id, class, status, headers, &body, sent),
             Outcome::Body(body) => self.reply(id, Answered { class, headers, body, sent, error: None }),
@@ -170,8 +178,8 @@ impl Session {
     fn reply(&mut self, id: TaskId, answered: Answered) {
         let Some(task) = self.tasks.get(&id) else { return };
         let Answered { class, headers, body, sent: Sent { bytes: sent, marks }, error } = answered;
-        let (kind, url) = (task.kind, task.uri.clone());
-        let reply = Reply { kind, class, url, headers, body, sent, marks, error };
+        let (kind, url, is_repeated) = (task.kind, task.uri.clone(), task.failed > 0);
+        let reply = Reply { kind, class, url, is_repeated, headers, body, sent, marks, error };
         self.end(id, Ok(Fetched::Reply(Box::new(reply))));
     }
 

@@ -1,16 +1,24 @@
 //! The operations that a session can start: one constructor each.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use crate::error::{Error, InvalidRequest};
 use crate::manifest::Manifest;
 use crate::op::blob;
 use crate::op::blob_upload::BlobUpload;
 use crate::op::check::check;
+use crate::op::delete::Delete;
+use crate::op::deliver::Deliver;
+use crate::op::exists::Exists;
 use crate::op::lookup::Lookup;
+use crate::op::names::{repositories, tags};
 use crate::op::operation::Operation;
 use crate::op::pull::{PullOptions, pull};
 use crate::op::put_manifest;
+use crate::op::referrers::Referrers;
 use crate::op::resolve::{manifest, resolve};
+use crate::op::rooted::Rooted;
 use crate::op::transfer::{self, PushOptions};
 use crate::op::upload::Upload;
 use crate::op::walk::walk;
@@ -23,7 +31,10 @@ use crate::types::media_type::MediaType;
 use crate::types::platform::Platform;
 use crate::types::reference::Reference;
 use crate::types::reference::name::{Repository, Tag};
+use crate::types::reference::registry::Registry;
+use crate::types::reference::tag_or_digest::TagOrDigest;
 use crate::walker::node::WalkOptions;
+use crate::wire::endpoint::Endpoint;
 use crate::wire::target::Target;
 
 #[cfg(feature = "scripted")]
@@ -213,6 +224,106 @@ impl Session {
         self.start(Box::new(op))
     }
 
+    /// Lists the tags of the repository of `reference`.
+    ///
+    /// The operation reports [`Event::Tags`](crate::Event::Tags) for each page, then
+    /// [`Event::LeftOut`](crate::Event::LeftOut) if entries are not valid tags, and
+    /// [`Event::Done`](crate::Event::Done). Each tag is reported once, in the registry's order. The next page is
+    /// requested once the tags of the last one were reported. `page_size` is the maximum number of tags on a page;
+    /// `None` leaves it to the registry, which may also ignore it.
+    ///
+    /// Source: distribution-spec, end-8a and end-8b.
+    pub fn tags(&mut self, reference: &Reference, page_size: Option<NonZeroUsize>) -> OpId {
+        let n = page_size.map(NonZeroUsize::get);
+        let op = tags(self.target(reference), reference.repository(), n, &self.config.limits);
+        self.start(Box::new(op))
+    }
+
+    /// Lists the repositories of a registry. Many registries do not offer this, or only to administrators.
+    ///
+    /// The operation reports [`Event::Repositories`](crate::Event::Repositories) for each page, and otherwise
+    /// behaves like [`tags`](Self::tags).
+    ///
+    /// Source: Docker's registry API, "Listing Repositories"; it is not in the specification.
+    pub fn repositories(&mut self, registry: &Registry, page_size: Option<NonZeroUsize>) -> OpId {
+        let target = Arc::new(Target::to_registry(registry, self.config.plain_http));
+        let op = repositories(target, page_size.map(NonZeroUsize::get), &self.config.limits);
+        self.start(Box::new(op))
+    }
+
+    /// Lists the manifests whose subject is the manifest of `reference`, all of them or those of one artifact
+    /// type.
+    ///
+    /// A tag is resolved first, which reports [`Event::Resolved`](crate::Event::Resolved). The operation then
+    /// reports [`Event::Referrers`](crate::Event::Referrers) for each page, and
+    /// [`Event::Done`](crate::Event::Done). If the registry does not list referrers, the index under the fallback
+    /// tag is read. A manifest without referrers, or that does not exist, has an empty list.
+    ///
+    /// Source: distribution-spec, end-12a and end-12b, and "Referrers Tag Schema".
+    pub fn referrers(&mut self, reference: &Reference, artifact_type: Option<&MediaType>) -> OpId {
+        let (target, repository) = (self.target(reference), reference.repository().clone());
+        let (artifact_type, limits) = (artifact_type.cloned(), self.config.limits.clone());
+        if let Some(subject) = reference.digest() {
+            let op = Referrers::new(target, repository, subject.clone(), artifact_type, &limits);
+            return self.start(Box::new(op));
+        }
+        let lookup = self.lookup(reference, None, false);
+        self.start(Box::new(Rooted::new(lookup, move |root, _| {
+            Box::new(Referrers::new(target, repository, root.digest, artifact_type, &limits))
+        })))
+    }
+
+    /// Deletes the tag of `reference`, or the manifest if the reference has a digest.
+    ///
+    /// Deleting a manifest also removes all tags that name it. Deleting a tag removes nothing else; many registries
+    /// do not allow it, and the operation then fails, without deleting the manifest. The operation ends with
+    /// [`Event::Done`](crate::Event::Done), or fails with an error for which
+    /// [`is_not_found`](crate::Error::is_not_found) is true if there is nothing to delete.
+    ///
+    /// Source: distribution-spec, end-9.
+    pub fn delete(&mut self, reference: &Reference) -> OpId {
+        let endpoint = manifest_of(reference);
+        let op = Delete::new(self.target(reference), endpoint);
+        self.start(Box::new(op))
+    }
+
+    /// Deletes the blob with the digest of `reference`.
+    ///
+    /// Manifests that refer to the blob stay. The operation ends like [`delete`](Self::delete).
+    ///
+    /// Source: distribution-spec, end-10.
+    pub fn delete_blob(&mut self, reference: &Reference) -> OpId {
+        let op = match blob_of(reference) {
+            Ok(endpoint) => Box::new(Delete::new(self.target(reference), endpoint)) as Box<dyn Operation>,
+            Err(error) => Box::new(Deliver::failed(error)),
+        };
+        self.start(op)
+    }
+
+    /// Finds out whether the registry has the manifest of `reference`, without fetching it.
+    ///
+    /// The operation reports [`Event::Exists`](crate::Event::Exists) and [`Event::Done`](crate::Event::Done).
+    /// Content of a repository that does not exist does not exist either.
+    ///
+    /// Source: distribution-spec, end-3.
+    pub fn exists(&mut self, reference: &Reference) -> OpId {
+        let op = Exists::manifest(self.target(reference), manifest_of(reference));
+        self.start(Box::new(op))
+    }
+
+    /// Finds out whether the repository of `reference` has the blob with its digest, without fetching it.
+    ///
+    /// Like [`exists`](Self::exists).
+    ///
+    /// Source: distribution-spec, end-2.
+    pub fn blob_exists(&mut self, reference: &Reference) -> OpId {
+        let op = match blob_of(reference) {
+            Ok(endpoint) => Box::new(Exists::blob(self.target(reference), endpoint)) as Box<dyn Operation>,
+            Err(error) => Box::new(Deliver::failed(error)),
+        };
+        self.start(op)
+    }
+
     /// Sends the requests of a script from the repository of `from` to that of `to`.
     #[cfg(feature = "scripted")]
     #[doc(hidden)]
@@ -248,4 +359,19 @@ impl Session {
         self.wake(id);
         id
     }
+}
+
+/// Returns the endpoint of a manifest, by its digest if the reference has one.
+fn manifest_of(reference: &Reference) -> Endpoint {
+    let name = match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => TagOrDigest::Digest(digest.clone()),
+        (None, tag) => TagOrDigest::Tag(tag.cloned().unwrap_or_else(Tag::latest)),
+    };
+    Endpoint::Manifest(reference.repository().clone(), name, Vec::new())
+}
+
+/// Returns the endpoint of the blob with the digest of a reference.
+fn blob_of(reference: &Reference) -> Result<Endpoint, Error> {
+    let digest = reference.digest().ok_or_else(|| Error::new(InvalidRequest::BlobWithoutDigest))?;
+    Ok(Endpoint::Blob(reference.repository().clone(), digest.clone()))
 }

@@ -159,7 +159,6 @@ pub(crate) fn token_redirect(
 /// headers; its query is used verbatim.
 ///
 /// Source: RFC 8288, section 3; distribution-spec end-8b and end-12b.
-#[cfg_attr(not(test), expect(dead_code, reason = "the operations that list use it"))]
 pub(crate) fn next_page(from: &Uri, headers: &HeaderMap) -> Result<Option<Uri>, Misbehaviour> {
     for value in headers.get_all(LINK) {
         let links = Link::parse(value.as_bytes())?;

@@ -29,7 +29,8 @@
 //! | any | other 3xx, 4xx and 5xx | [`Final`](Class::Final) |
 //! | any | any other | [`Meaningless`](Class::Meaningless) |
 //!
-//! Two cases depend on more than the status. A 400 response to a DELETE with the code `UNSUPPORTED`
+//! Three cases depend on more than the status. A 401 response to a GET of referrers without a challenge means the
+//! same as 404. A 400 response to a DELETE with the code `UNSUPPORTED`
 //! means the same as 405, and a 401 response to a mount means that the mount is rejected if no login is
 //! available.
 //!

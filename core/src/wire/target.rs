@@ -1,4 +1,4 @@
-//! The repository that a request addresses.
+//! The repository or the registry that a request addresses.
 
 use crate::config::PlainHttp;
 use crate::types::reference::name::Repository;
@@ -6,11 +6,12 @@ use crate::types::reference::registry::Registry;
 use crate::types::scope::Scope;
 use crate::wire::origin::{Base, Origin};
 
-/// A repository of a registry, with the data for requests to it.
+/// A repository of a registry, or the registry itself, with the data for requests to it.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) registry: Registry,
-    pub(crate) repository: Repository,
+    /// `None` for a request to the registry as a whole, such as for the list of its repositories.
+    pub(crate) repository: Option<Repository>,
     pub(crate) origin: Origin,
     pub(crate) base: Base,
     /// Whether its operation writes.
@@ -20,8 +21,13 @@ pub(crate) struct Target {
 impl Target {
     /// Creates the target of a pull.
     pub(crate) fn to_pull(registry: &Registry, repository: &Repository, plain_http: PlainHttp) -> Self {
+        Self { repository: Some(repository.clone()), ..Self::to_registry(registry, plain_http) }
+    }
+
+    /// Creates the target of a request to a registry as a whole.
+    pub(crate) fn to_registry(registry: &Registry, plain_http: PlainHttp) -> Self {
         let (origin, base) = Origin::of_registry(registry, plain_http);
-        Self { registry: registry.clone(), repository: repository.clone(), origin, base, is_written: false }
+        Self { registry: registry.clone(), repository: None, origin, base, is_written: false }
     }
 
     /// Creates the target of a push.
@@ -35,10 +41,10 @@ impl Target {
     /// Only a registry with tokens needs it.
     pub(crate) fn scope(&self, challenged: &Scope) -> Scope {
         let mut scope = challenged.clone();
-        if self.is_written {
-            scope.merge(&Scope::push(&self.repository));
-        } else if scope.is_empty() {
-            scope = Scope::pull(&self.repository);
+        match &self.repository {
+            Some(repository) if self.is_written => scope.merge(&Scope::push(repository)),
+            Some(repository) if scope.is_empty() => scope = Scope::pull(repository),
+            Some(_) | None => {}
         }
         scope
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use oci_proto::{Descriptor, Event, Found, Node, Question, StoreContent};
+use oci_proto::{Descriptor, Event, Found, Node, Question, Referrer, StoreContent};
 
 /// An event in the notation of transcripts.
 pub fn describe(event: &Event) -> String {
@@ -23,16 +23,37 @@ pub fn describe(event: &Event) -> String {
         }
         Event::Acknowledged { bytes, .. } => format!("acknowledged {bytes}"),
         Event::Finding(finding) => format!("finding {} {}", finding.problem, finding.detail),
+        Event::Tags(tags) => format!("tags{}", words(tags)),
+        Event::Repositories(repositories) => format!("repositories{}", words(repositories)),
+        Event::Referrers(referrers) => format!("referrers{}", words(referrers.iter().map(describe_referrer))),
+        Event::LeftOut(count) => format!("left out {count}"),
+        Event::Exists(exists) => format!("exists {exists}"),
         Event::Done => "done".to_owned(),
         Event::Failed(error) => format!("failed {error}"),
         other => format!("{other:?}"),
     }
 }
 
+/// A referrer in the notation of transcripts.
+fn describe_referrer(referrer: &Referrer) -> String {
+    let Descriptor { digest, artifact_type, .. } = &referrer.descriptor;
+    match artifact_type {
+        Some(artifact_type) => format!("{digest}={artifact_type}"),
+        None => digest.to_string(),
+    }
+}
+
+fn words(names: impl IntoIterator<Item: ToString>) -> String {
+    names.into_iter().map(|name| " ".to_owned() + &name.to_string()).collect()
+}
+
 /// A question in the notation of transcripts.
 pub fn describe_question(question: &Question) -> String {
     match question {
-        Question::Credentials(asked) => format!("{} {}", asked.registry, asked.repository),
+        Question::Credentials(asked) => match &asked.repository {
+            Some(repository) => format!("{} {repository}", asked.registry),
+            None => asked.registry.to_string(),
+        },
         Question::Held { descriptor, .. } => format!("wanted {}", descriptor.digest),
         Question::Store { descriptor, content, .. } => describe_store(descriptor, content),
         Question::Document { descriptor, .. } => format!("document {}", descriptor.digest),

@@ -280,8 +280,8 @@ impl Play<'_> {
                 self.internet.left()
             ));
         };
-        let expected: Vec<&String> =
-            running.expected.iter().filter(|event| shows(running.operation, event)).collect();
+        let shown = running.expected.iter().filter(|event| shows(running.operation, event));
+        let expected: Vec<String> = shown.flat_map(|event| entries(event)).collect();
         let agree = expected.len() == outcome.events.len()
             && expected.iter().zip(&outcome.events).all(|(said, shown)| self.lenience.agree(said, shown));
         if !agree {
@@ -327,10 +327,20 @@ fn auth_json(registry: &str, login: &str) -> Result<String, String> {
 fn shows(operation: Operation, event: &str) -> bool {
     match event.split(' ').next() {
         // A walk reports its root as the first node; a check returns it at the end.
-        Some("resolved") => !matches!(operation, Operation::Walk | Operation::Check),
+        Some("resolved") => !matches!(operation, Operation::Walk | Operation::Check | Operation::Referrers),
         // Other content is compared with the sink.
         Some("store") => operation == Operation::Manifest,
         _ => true,
+    }
+}
+
+/// The events that an adapter reports for one of a session. Adapters report the entries of a list one by one.
+fn entries(event: &str) -> Vec<String> {
+    match event.split_once(' ') {
+        Some((of @ ("tags" | "repositories" | "referrers"), entries)) => {
+            entries.split(' ').map(|entry| format!("{of} {entry}")).collect()
+        }
+        _ => vec![event.to_owned()],
     }
 }
 
@@ -345,7 +355,12 @@ fn show(event: &Event) {
 
 /// Runs an operation to its end.
 fn run(adapter: &dyn Adapter, start: Start) -> Outcome {
-    let Start { operation, reference, walk, size, descriptor, .. } = start;
+    let Start { operation, reference, walk, size, descriptor, page_size, artifact_type, .. } = start;
+    let show_left_out = |left_out| {
+        if left_out > 0 {
+            show(&Event::LeftOut(left_out));
+        }
+    };
     let mut sink = Vec::new();
     let result = match operation {
         Operation::Resolve => adapter
@@ -372,6 +387,22 @@ fn run(adapter: &dyn Adapter, start: Start) -> Outcome {
             };
             adapter.blob_to(of, &mut sink).map(|_| ())
         }
+        Operation::Tags => {
+            let show_tag = &mut |tag| show(&Event::Tags(vec![tag]));
+            adapter.tags(&reference, page_size, show_tag).map(show_left_out)
+        }
+        Operation::Repositories => {
+            let show_name = &mut |name| show(&Event::Repositories(vec![name]));
+            adapter.repositories(reference.registry(), page_size, show_name).map(show_left_out)
+        }
+        Operation::Referrers => {
+            let show_referrer = &mut |referrer| show(&Event::Referrers(vec![referrer]));
+            adapter.referrers(&reference, artifact_type.as_ref(), show_referrer)
+        }
+        Operation::Delete => adapter.delete(&reference, false),
+        Operation::DeleteBlob => adapter.delete(&reference, true),
+        Operation::Exists => adapter.exists(&reference, false).map(|found| show(&Event::Exists(found))),
+        Operation::BlobExists => adapter.exists(&reference, true).map(|found| show(&Event::Exists(found))),
     };
     show(&match result {
         Ok(()) => Event::Done,

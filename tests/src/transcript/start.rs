@@ -1,7 +1,10 @@
 //! The settings and operations of a transcript.
 
+use std::num::NonZeroUsize;
+
 use oci_proto::{
-    Algorithm, Config, Descriptor, OpId, PlainHttp, PullOptions, Reference, Repository, Session, WalkOptions,
+    Algorithm, Config, Descriptor, MediaType, OpId, PlainHttp, PullOptions, Reference, Repository, Session,
+    WalkOptions,
 };
 
 use crate::transcript::parse::{Transcript, parse_duration};
@@ -26,6 +29,10 @@ pub struct Start {
     pub mount: Option<Repository>,
     /// The algorithm of a stream's digest.
     pub algorithm: Algorithm,
+    /// The size of a list's pages.
+    pub page_size: Option<NonZeroUsize>,
+    /// The artifact type of the referrers to list.
+    pub artifact_type: Option<MediaType>,
 }
 
 /// The operations of a session.
@@ -48,6 +55,20 @@ pub enum Operation {
     Upload,
     /// `upload_stream`.
     UploadStream,
+    /// `tags`.
+    Tags,
+    /// `repositories`, of the reference's registry.
+    Repositories,
+    /// `referrers`.
+    Referrers,
+    /// `delete`.
+    Delete,
+    /// `delete-blob`.
+    DeleteBlob,
+    /// `exists`.
+    Exists,
+    /// `blob-exists`.
+    BlobExists,
 }
 
 impl Start {
@@ -70,6 +91,13 @@ impl Start {
             "blob" => Operation::Blob,
             "upload" => Operation::Upload,
             "upload_stream" => Operation::UploadStream,
+            "tags" => Operation::Tags,
+            "repositories" => Operation::Repositories,
+            "referrers" => Operation::Referrers,
+            "delete" => Operation::Delete,
+            "delete-blob" => Operation::DeleteBlob,
+            "exists" => Operation::Exists,
+            "blob-exists" => Operation::BlobExists,
             other => return Err(format!("`{other}` is not an operation")),
         };
         let reference: Reference = reference.parse().map_err(|e| format!("{e}"))?;
@@ -77,6 +105,7 @@ impl Start {
         let mut size = None;
         let mut nondistributable = false;
         let (mut data, mut mount, mut algorithm) = (None, None, Algorithm::Sha256);
+        let (mut page_size, mut artifact_type) = (None, None);
         for option in options {
             match option.split_once('=').unwrap_or((option, "")) {
                 ("blobs", _) => walk.blobs = true,
@@ -86,6 +115,10 @@ impl Start {
                 ("size", value) => size = Some(value.parse().map_err(|e| format!("{e}"))?),
                 ("mount", value) => mount = Some(value.parse().map_err(|e| format!("{e}"))?),
                 ("sha512", _) => algorithm = Algorithm::Sha512,
+                ("n", value) => page_size = Some(value.parse().map_err(|e| format!("{e}"))?),
+                ("artifact-type", value) => {
+                    artifact_type = Some(value.parse().map_err(|e| format!("{e}"))?);
+                }
                 ("data", value) => data = Some(value.to_owned()),
                 (other, _) => return Err(format!("`{other}` is not an option")),
             }
@@ -94,7 +127,18 @@ impl Start {
             Operation::Upload => Some(described(&reference, size)?),
             _ => data.map(|data| embedding(&reference, size, data)).transpose()?,
         };
-        Ok(Self { operation, reference, walk, nondistributable, size, descriptor, mount, algorithm })
+        Ok(Self {
+            operation,
+            reference,
+            walk,
+            nondistributable,
+            size,
+            descriptor,
+            mount,
+            algorithm,
+            page_size,
+            artifact_type,
+        })
     }
 
     /// Starts the operation.
@@ -119,6 +163,13 @@ impl Start {
             }
             (Operation::Blob, None) => session.blob(&self.reference, self.size),
             (Operation::Blob, Some(descriptor)) => session.described_blob(&self.reference, descriptor),
+            (Operation::Tags, _) => session.tags(&self.reference, self.page_size),
+            (Operation::Repositories, _) => session.repositories(self.reference.registry(), self.page_size),
+            (Operation::Referrers, _) => session.referrers(&self.reference, self.artifact_type.as_ref()),
+            (Operation::Delete, _) => session.delete(&self.reference),
+            (Operation::DeleteBlob, _) => session.delete_blob(&self.reference),
+            (Operation::Exists, _) => session.exists(&self.reference),
+            (Operation::BlobExists, _) => session.blob_exists(&self.reference),
         }
     }
 }

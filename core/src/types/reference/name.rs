@@ -69,6 +69,18 @@ impl Tag {
         Self("latest".into())
     }
 
+    /// Returns a tag of at most [`MAX_LEN`](Self::MAX_LEN) of these characters. Those that a tag cannot contain
+    /// are replaced by `-`, and one that it cannot start with by `_`.
+    pub(crate) fn replacing(text: impl Iterator<Item = char>) -> Self {
+        let allowed = |c: char| if is_tag_char(c) { c } else { '-' };
+        let mut tag: String = text.map(allowed).take(Self::MAX_LEN).collect();
+        if !tag.starts_with(is_word) {
+            // All characters are ASCII.
+            tag.replace_range(..tag.len().min(1), "_");
+        }
+        Self(tag.into())
+    }
+
     /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -86,9 +98,7 @@ impl FromStr for Tag {
         if text.len() > Self::MAX_LEN {
             return invalid(Problem::TagTooLong);
         }
-        let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-        let first = text.bytes().next().is_some_and(word);
-        if !first || !text.bytes().all(|b| word(b) || b == b'.' || b == b'-') {
+        if !text.starts_with(is_word) || !text.chars().all(is_tag_char) {
             return invalid(Problem::TagGrammar);
         }
         Ok(Self(text.into()))
@@ -99,6 +109,14 @@ impl fmt::Display for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
     }
+}
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
+fn is_tag_char(c: char) -> bool {
+    is_word(c) || matches!(c, '.' | '-')
 }
 
 /// Returns whether `text` matches `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
@@ -126,6 +144,18 @@ mod tests {
             "a b", "a:b", "a@b", "\u{e9}", "a%2fb", "../a", "a/../b", "a/./b", "A",
         ] {
             assert!(text.parse::<Repository>().is_err(), "{text:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn other_characters_are_replaced_in_a_tag() {
+        let long = "x".repeat(Tag::MAX_LEN + 1);
+        for (text, expected) in
+            [("a+b=c.d_e-f", "a-b-c.d_e-f"), ("\u{e9}a", "_a"), (".a", "_a"), ("", "_"), (&long, &long[1..])]
+        {
+            let tag = Tag::replacing(text.chars());
+            assert_eq!(tag.as_str(), expected, "{text}");
+            assert_eq!(tag.as_str().parse(), Ok(tag), "{text}");
         }
     }
 

@@ -9,7 +9,9 @@ use crate::error::{LimitExceeded, Misbehaviour};
 use crate::manifest::evidence::Evidence;
 use crate::manifest::{DescriptorRef, Manifest};
 use crate::types::descriptor::Descriptor;
+use crate::types::digest::Digest;
 use crate::types::media_type::MediaType;
+use crate::types::reference::name::Tag;
 use crate::wire::head::content_type;
 use crate::wire::list::pages::Pages;
 
@@ -17,12 +19,12 @@ use crate::wire::list::pages::Pages;
 ///
 /// Source: distribution-spec, "Listing Referrers".
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Referrer {
-    /// The manifest. Its artifact type is that of the entry, without one of its config, which the list does not
-    /// have.
-    pub(crate) descriptor: Descriptor,
+#[non_exhaustive]
+pub struct Referrer {
+    /// The manifest. Its artifact type is the one in the list.
+    pub descriptor: Descriptor,
     /// The manifest's annotations.
-    pub(crate) annotations: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
 }
 
 impl From<DescriptorRef<'_>> for Referrer {
@@ -52,6 +54,20 @@ impl ReferrersPage {
         Ok(Self { index: Manifest::read_referrers(body, evidence)?, is_filtered: is_filtered(headers) })
     }
 
+    /// Parses the index under the fallback tag, which the registry has not filtered.
+    ///
+    /// # Errors
+    /// Fails if the document is invalid or not an index, or if it is itself a referrer.
+    pub(crate) fn parse_fallback(body: Bytes, headers: &HeaderMap) -> Result<Self, Misbehaviour> {
+        let page = Self { is_filtered: false, ..Self::parse(body, headers)? };
+        if page.index.subject().is_some() {
+            let problem =
+                "the index under the fallback tag has a subject, so it is itself a referrer".to_owned();
+            return Err(Misbehaviour::List { of: Self::OF, problem });
+        }
+        Ok(page)
+    }
+
     /// Returns the referrers that no earlier page has, of the artifact type `wanted`, if any, in document order.
     ///
     /// Only a page that the registry has not filtered is filtered here. All of its entries count as read: a page
@@ -70,6 +86,19 @@ impl ReferrersPage {
             }
         })
     }
+}
+
+/// Returns the tag of the index of a subject's referrers, on registries that do not list them.
+///
+/// Source: distribution-spec, "Referrers Tag Schema".
+pub(crate) fn fallback_tag(subject: &Digest) -> Tag {
+    const MAX_ALGORITHM_LEN: usize = 32;
+    const MAX_ENCODED_LEN: usize = 64;
+    let text = subject.to_string();
+    let (algorithm, encoded) = text.split_once(':').unwrap_or(("", &text));
+    let algorithm = algorithm.chars().take(MAX_ALGORITHM_LEN);
+    let encoded = encoded.chars().take(MAX_ENCODED_LEN);
+    Tag::replacing(algorithm.chain(['-']).chain(encoded))
 }
 
 /// Returns whether the registry has filtered a list of referrers by artifact type.

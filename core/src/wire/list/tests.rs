@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::limits::Limits;
 use crate::wire::list::pages::Pages;
-use crate::wire::list::referrers::{Referrer, ReferrersPage};
+use crate::wire::list::referrers::{Referrer, ReferrersPage, fallback_tag};
 
 const MAX: u64 = 100;
 
@@ -265,6 +265,18 @@ fn referrers_are_filtered_unless_the_registry_has_done_so() {
         pages.turn(&url("?2")).unwrap();
         let error = pages.turn(&url("?2")).unwrap_err().to_string();
         assert!(error.starts_with("the list of referrers is unusable: "), "{error}");
+    }
+}
+
+#[test]
+fn the_fallback_tag_is_that_of_the_specification() {
+    let long = format!("alg+{}:{}", "a".repeat(40), "E=".repeat(40));
+    for (digest, expected) in [
+        (format!("sha256:{}", "a".repeat(64)), format!("sha256-{}", "a".repeat(64))),
+        (format!("sha512:{}", "b".repeat(128)), format!("sha512-{}", "b".repeat(64))),
+        (long, format!("alg-{}-{}", "a".repeat(28), "E-".repeat(32))),
+    ] {
+        assert_eq!(fallback_tag(&digest.parse().unwrap()).as_str(), expected);
     }
 }
 

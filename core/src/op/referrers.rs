@@ -1,0 +1,155 @@
+//! Referrers: reports the manifests whose subject is a manifest, page by page.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::error::{Cause, Error, Misbehaviour};
+use crate::limits::Limits;
+use crate::manifest::error::InvalidManifest;
+use crate::op::event::Event;
+use crate::op::habits::Habits;
+use crate::op::operation::{Admission, Call, Fetch, Fetched, OpOutput, Operation, Recipient, Reply};
+use crate::op::paging::Paging;
+use crate::types::digest::{Algorithm, Digest};
+use crate::types::media_type::MediaType;
+use crate::types::reference::name::{Repository, Tag};
+use crate::types::reference::tag_or_digest::TagOrDigest;
+use crate::wire::endpoint::Endpoint;
+use crate::wire::list::referrers::{ReferrersPage, fallback_tag};
+use crate::wire::origin::Origin;
+use crate::wire::status::{Class, RequestKind};
+use crate::wire::target::Target;
+
+/// Reports the referrers of a manifest. If the registry does not implement the list of referrers, reads the
+/// index under the fallback tag instead.
+///
+/// Source: distribution-spec, "Listing Referrers" and "Referrers Tag Schema".
+#[derive(Debug)]
+pub(crate) struct Referrers {
+    target: Arc<Target>,
+    repository: Repository,
+    subject: Digest,
+    artifact_type: Option<MediaType>,
+    paging: Paging,
+    /// The request for the fallback tag, unless it is under way.
+    fallback: Option<Box<Call>>,
+    events: VecDeque<Event>,
+}
+
+impl Referrers {
+    pub(crate) fn new(
+        target: Arc<Target>,
+        repository: Repository,
+        subject: Digest,
+        artifact_type: Option<MediaType>,
+        limits: &Limits,
+    ) -> Self {
+        let endpoint = Endpoint::Referrers(repository.clone(), subject.clone(), artifact_type.clone());
+        let paging = Paging::new(ReferrersPage::OF, RequestKind::ListReferrers, endpoint, limits);
+        let events = VecDeque::new();
+        Self { target, repository, subject, artifact_type, paging, fallback: None, events }
+    }
+
+    fn settle_page(&mut self, reply: Reply) -> Result<(), Error> {
+        let can_fall_back = self.paging.is_at_start();
+        match reply.class {
+            Class::Unsupported if can_fall_back => self.fall_back(),
+            Class::Content => match ReferrersPage::parse(reply.body.clone(), &reply.headers) {
+                Ok(page) => {
+                    self.take(&page, &reply)?;
+                    if !self.paging.turn(&reply)? {
+                        self.events.push_back(Event::Done);
+                    }
+                }
+                Err(Misbehaviour::Manifest(invalid)) if can_fall_back && is_no_list(&invalid) => {
+                    self.fall_back();
+                }
+                Err(misbehaviour) => return Err(reply.misbehaved(misbehaviour)),
+            },
+            _ => return Err(reply.into_error()),
+        }
+        Ok(())
+    }
+
+    /// Requests the index under the fallback tag.
+    fn fall_back(&mut self) {
+        let name = TagOrDigest::Tag(self.fallback_tag());
+        let endpoint = Endpoint::Manifest(self.repository.clone(), name, Vec::new());
+        let call = Call::new(RequestKind::GetManifest, Recipient::Endpoint(endpoint));
+        self.fallback = Some(Box::new(Call { body_limit: self.paging.limits.list_bytes, ..call }));
+    }
+
+    fn fallback_tag(&self) -> Tag {
+        fallback_tag(&self.subject)
+    }
+
+    fn settle_fallback(&mut self, reply: Reply) -> Result<(), Error> {
+        match reply.class {
+            Class::Content => {
+                let page = ReferrersPage::parse_fallback(reply.body.clone(), &reply.headers);
+                let page = page.map_err(|misbehaviour| reply.misbehaved(misbehaviour))?;
+                let algorithm = self.subject.algorithm().unwrap_or(Algorithm::Sha256);
+                if Digest::of(algorithm, &reply.body) == self.subject {
+                    let problem = format!(
+                        "the tag {} names the subject itself, not an index of its referrers",
+                        self.fallback_tag()
+                    );
+                    return Err(reply.misbehaved(Misbehaviour::List { of: ReferrersPage::OF, problem }));
+                }
+                self.take(&page, &reply)?;
+            }
+            _ if reply.error.as_ref().is_some_and(Error::is_not_found) => {}
+            _ => return Err(reply.into_error()),
+        }
+        self.events.push_back(Event::Done);
+        Ok(())
+    }
+
+    fn take(&mut self, page: &ReferrersPage, reply: &Reply) -> Result<(), Error> {
+        let pages = self.paging.pages(reply);
+        let referrers: Result<Vec<_>, _> = page.select(pages, self.artifact_type.as_ref()).collect();
+        let referrers = referrers.map_err(|exceeded| reply.misbehaved(Cause::from(exceeded)))?;
+        if !referrers.is_empty() {
+            self.events.push_back(Event::Referrers(referrers));
+        }
+        Ok(())
+    }
+}
+
+impl Operation for Referrers {
+    fn targets(&self) -> &[Arc<Target>] {
+        std::slice::from_ref(&self.target)
+    }
+
+    fn next_fetch(&mut self, _: &Origin, _: &Habits) -> Option<Admission> {
+        if !self.events.is_empty() {
+            return None;
+        }
+        let call = self.fallback.take().map(|call| *call).or_else(|| self.paging.next_call())?;
+        Some(Admission::One(call.at(&self.target, None)))
+    }
+
+    fn settle(&mut self, _: &Fetch, outcome: Result<Fetched, Error>, _: &mut Habits) {
+        let settled = match outcome {
+            Ok(Fetched::Reply(reply)) if reply.kind == RequestKind::ListReferrers => self.settle_page(*reply),
+            Ok(Fetched::Reply(reply)) => self.settle_fallback(*reply),
+            Ok(_) => return,
+            Err(error) => Err(error),
+        };
+        self.events.extend(settled.err().map(Event::Failed));
+    }
+
+    fn next_output(&mut self) -> Option<OpOutput> {
+        self.events.pop_front().map(OpOutput::Event)
+    }
+}
+
+/// Returns whether a document is something else than a list of referrers, such as a login page, because the
+/// registry does not implement the list. A list with an invalid entry is an error.
+fn is_no_list(invalid: &InvalidManifest) -> bool {
+    use InvalidManifest::{Encoding, Kind, SchemaVersion, Syntax, Unrecognised, WebPage};
+    matches!(
+        invalid,
+        WebPage | Syntax { .. } | Encoding(_) | Unrecognised | Kind { .. } | SchemaVersion(None)
+    )
+}
