@@ -95,6 +95,7 @@ fn every_public_type_is_send_and_sync() {
         Platform,
         Rank,
         Reference,
+        Referrer,
         Registry,
         Repository,
         Tag,

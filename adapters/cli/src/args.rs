@@ -12,12 +12,14 @@ use oci_proto::{Platform, Repository};
 use oci_proto_layout::LayoutReference;
 
 use crate::args::reference::AnyReference;
+use crate::args::registry::{DeleteArgs, ReferrersArgs, TagsArgs};
 use crate::args::values::{bytes, integer_in, listen, seconds};
 use crate::login::LoginArgs;
 
 pub(crate) mod mistake;
 pub(crate) mod pull_source;
 pub(crate) mod reference;
+pub(crate) mod registry;
 mod usage_error;
 mod values;
 
@@ -78,6 +80,9 @@ pub(crate) enum Command {
     Blob(BlobArgs),
     Pull(PullArgs),
     Check(CheckArgs),
+    Tags(TagsArgs),
+    Referrers(ReferrersArgs),
+    Delete(DeleteArgs),
     Serve(ServeArgs),
     Demo(DemoArgs),
     Completions(CompletionsArgs),

@@ -5,12 +5,13 @@ use std::fs;
 use std::future::poll_fn;
 use std::io::{self, Read};
 use std::iter;
+use std::pin::Pin;
 use std::time::Instant;
 
-use futures_core::Stream as _;
+use futures_core::Stream;
 use oci_proto::{
-    Cause, Config, Descriptor, Error, Finding, Manifest, Node, PlainHttp, Platform, PullOptions, Reference,
-    Responder, WalkOptions,
+    Cause, Config, Descriptor, Error, Finding, Manifest, MediaType, Node, PlainHttp, Platform, PullOptions,
+    Reference, Referrer, Responder, Tag, WalkOptions,
 };
 use oci_proto_common::Settings;
 use oci_proto_credentials::Store;
@@ -83,10 +84,8 @@ impl Client {
     ) -> impl Iterator<Item = Result<Node, Failure>> {
         let nodes: Box<dyn Iterator<Item = Result<Node, Error>>> = match &self.driver {
             Driver::Tokio(runtime, client) => {
-                let mut walk = Box::pin(client.walk(name, options));
-                Box::new(iter::from_fn(move || {
-                    runtime.block_on(poll_fn(|context| walk.as_mut().poll_next(context)))
-                }))
+                let mut walk = client.walk(name, options);
+                Box::new(iter::from_fn(move || next(runtime, &mut walk)))
             }
             Driver::Ureq(client) => Box::new(client.walk(name, options)),
         };
@@ -123,6 +122,65 @@ impl Client {
             PullError::Layout(error) => Failure::of_writing(&error),
             error => Failure::failed(error),
         })
+    }
+
+    /// Lists the tags of a repository, and passes each to `take`. Returns the number of entries that were left out.
+    pub(crate) fn tags(
+        &self,
+        name: &Reference,
+        take: &mut dyn FnMut(Tag) -> Result<(), Failure>,
+    ) -> Result<u64, Failure> {
+        match &self.driver {
+            Driver::Tokio(runtime, client) => {
+                let mut tags = client.tags(name, None);
+                self.each(name, || next(runtime, &mut tags), take)?;
+                Ok(tags.left_out())
+            }
+            Driver::Ureq(client) => {
+                let mut tags = client.tags(name, None);
+                self.each(name, || tags.next(), take)?;
+                Ok(tags.left_out())
+            }
+        }
+    }
+
+    /// Lists the referrers of a manifest, and passes each to `take`.
+    pub(crate) fn referrers(
+        &self,
+        name: &Reference,
+        artifact_type: Option<&MediaType>,
+        take: &mut dyn FnMut(Referrer) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        match &self.driver {
+            Driver::Tokio(runtime, client) => {
+                let mut referrers = client.referrers(name, artifact_type);
+                self.each(name, || next(runtime, &mut referrers), take)
+            }
+            Driver::Ureq(client) => {
+                let mut referrers = client.referrers(name, artifact_type);
+                self.each(name, || referrers.next(), take)
+            }
+        }
+    }
+
+    fn each<T>(
+        &self,
+        name: &Reference,
+        next: impl FnMut() -> Option<Result<T, Error>>,
+        take: &mut dyn FnMut(T) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        iter::from_fn(next).try_for_each(|entry| take(entry.map_err(|error| self.failure(&error, name))?))
+    }
+
+    /// Deletes a tag, a manifest or a blob.
+    pub(crate) fn delete(&self, name: &Reference, is_blob: bool) -> Result<(), Failure> {
+        let deleted = match &self.driver {
+            Driver::Tokio(runtime, client) if is_blob => runtime.block_on(client.delete_blob(name)),
+            Driver::Tokio(runtime, client) => runtime.block_on(client.delete(name)),
+            Driver::Ureq(client) if is_blob => client.delete_blob(name),
+            Driver::Ureq(client) => client.delete(name),
+        };
+        deleted.map_err(|error| self.failure(&error, name))
     }
 
     /// Reads a blob as it arrives. The end of file is reached only after verification.
@@ -169,6 +227,11 @@ impl Client {
         };
         format!("{}, {} ms", count(requests, "request"), self.since.elapsed().as_millis())
     }
+}
+
+/// Waits for the next item of a stream.
+fn next<S: Stream + Unpin>(runtime: &Runtime, stream: &mut S) -> Option<S::Item> {
+    runtime.block_on(poll_fn(|context| Pin::new(&mut *stream).poll_next(context)))
 }
 
 fn settings(common: &CommonArgs, logins: Store) -> Result<Settings, Failure> {

@@ -3,16 +3,22 @@
 mod blob;
 mod check;
 mod completions;
+mod delete;
 mod demo;
 mod leftovers;
 mod manifest;
 mod pull;
+mod referrers;
 mod resolve;
 mod serve;
+mod tags;
 mod tree;
+
+use oci_proto::Reference;
 
 use crate::args::reference::AnyReference;
 use crate::args::{Cli, Command, CommonArgs};
+use crate::client::Client;
 use crate::content_source::ContentSource;
 use crate::output::Failure;
 use crate::terminal::Stdout;
@@ -40,10 +46,31 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
         }
         Command::Pull(command) => pull::run(command, common, out),
         Command::Check(command) => check::run(command, common, out),
+        Command::Tags(command) => {
+            with_client(&command.name, common, |client| tags::run(command, common, client, out))
+        }
+        Command::Referrers(command) => {
+            with_client(&command.name, common, |client| referrers::run(command, client, out))
+        }
+        Command::Delete(command) => {
+            with_client(&command.name, common, |client| delete::run(command, common, client))
+        }
         Command::Serve(command) => serve::run(command, common, out),
         Command::Demo(command) => demo::run(command, common, out),
         Command::Completions(command) => completions::run(command, out),
     }
+}
+
+fn with_client(
+    name: &Reference,
+    common: &CommonArgs,
+    command: impl FnOnce(&Client) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let client = Client::new(common.adapter, common, common.login.store(name.registry())?)?;
+    let result = command(&client);
+    common.detail(format_args!("{}: {}", common.adapter.as_str(), client.spent()));
+    client.close();
+    result
 }
 
 fn ask(

@@ -28,8 +28,15 @@ pub(crate) fn hint(error: &Error, name: &Reference) -> Option<Cow<'static, str>>
 
 /// A hint for content that the registry does not have, if its name may be meant otherwise.
 fn of_missing(error: &Error, name: &Reference) -> Option<String> {
-    let (_, url) = error.request().filter(|_| error.is_not_found())?;
+    let (method, url) = error.request().filter(|_| error.is_not_found())?;
     let private = "otherwise check the repository and the digest; it may also be private";
+    if method.as_str() == "DELETE" {
+        return Some(match name.digest() {
+            Some(_) if url.contains("/blobs/") => format!("if it is a manifest, omit --blob; {private}"),
+            Some(_) => format!("if it is a blob, delete it with --blob; {private}"),
+            None => "check the repository and the tag; it may also be private".to_owned(),
+        });
+    }
     match (name.digest(), name.tag()) {
         // It may also be content under the reference.
         (Some(digest), _) if !url.contains(&digest.to_string()) => None,

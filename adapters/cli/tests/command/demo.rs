@@ -47,7 +47,20 @@ fn each_shell_has_completions() {
 
 #[test]
 fn each_command_has_help_with_examples() {
-    for command in ["resolve", "manifest", "tree", "blob", "pull", "check", "serve", "demo", "completions"] {
+    for command in [
+        "resolve",
+        "manifest",
+        "tree",
+        "blob",
+        "pull",
+        "check",
+        "tags",
+        "referrers",
+        "delete",
+        "serve",
+        "demo",
+        "completions",
+    ] {
         let ran = ocip(&["help", command]).succeeded();
         assert!(ran.text().contains(&format!("\nExamples:\n  ocip {command}")), "{}", ran.text());
         for line in ran.text().lines() {

@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod failures;
 mod layouts;
+mod lists;
 mod login;
 mod mistakes;
 mod names;
