@@ -8,6 +8,7 @@ mod documents;
 mod drive;
 mod headers;
 mod indexes;
+mod lists;
 mod measure;
 mod network;
 mod registry;

@@ -12,6 +12,8 @@ pub(crate) type Pieces = Box<dyn Iterator<Item = Bytes>>;
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) nodes: usize,
+    /// The entries of a list.
+    pub(crate) entries: usize,
     /// The last event.
     pub(crate) end: String,
     pub(crate) requests: usize,
@@ -50,7 +52,16 @@ pub(crate) fn drive(
             }
             Output::Event(of, event) => {
                 assert_eq!(of, op);
-                seen.end = describe(&event);
+                let entries = match &event {
+                    Event::Tags(tags) => tags.len(),
+                    Event::Repositories(repositories) => repositories.len(),
+                    Event::Referrers(referrers) => referrers.len(),
+                    event => {
+                        seen.end = describe(event);
+                        0
+                    }
+                };
+                seen.entries += entries;
                 match event {
                     Event::Node(_) => seen.nodes += 1,
                     Event::Done | Event::Failed(_) => return seen,

@@ -7,4 +7,5 @@ mod documents;
 mod drive;
 mod endless;
 mod headers;
+mod lists;
 mod registries;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::error::fault::{Fault, FaultKind};
-use crate::error::{Cause, Misbehaviour};
+use crate::error::{Cause, LimitExceeded, Misbehaviour};
 use crate::types::id::{ExchangeId, OpId};
 use crate::wire::exchange::blob::BlobBody;
 use crate::wire::exchange::completion::{Completion, Outcome};
@@ -18,7 +18,7 @@ use crate::wire::exchange::sending::Sent;
 use crate::wire::exchange::sink::Sink;
 use crate::wire::exchange::transcript::{Keep, Transcript};
 use crate::wire::exchange::want::Want;
-use crate::wire::head::Coding;
+use crate::wire::head::{Coding, content_length};
 use crate::wire::status::{Class, RequestKind};
 
 /// An exchange whose response has not begun.
@@ -75,6 +75,11 @@ impl Awaiting {
                 Class::Content | Class::Done | Class::Session | Class::Accepted | Class::Progress,
                 Want::Head,
             ) => settled(Outcome::Head),
+            (Class::Content, Want::Body(limit))
+                if content_length(&headers).is_some_and(|length| length > limit) =>
+            {
+                Err(LimitExceeded::ListBytes(limit).into())
+            }
             (Class::Content, Want::Body(limit)) => {
                 let refused = Coding::of(&headers).refuse();
                 refused.map(|()| Body::Content(Collected::new(limit))).map_err(Cause::from)
