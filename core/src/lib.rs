@@ -13,7 +13,7 @@
 //! # Driving a session
 //!
 //! ```text
-//!      resolve, manifest, walk, blob, pull, check, upload, push, copy, cancel, ...
+//!  resolve, walk, pull, check, upload, push, copy, tags, delete, cancel, ...
 //!                            |
 //!                            v
 //!  now -- poll_output --> [Session] <---------------- answer, complete, lost
@@ -137,7 +137,7 @@
 //!   [`Retry`]; [`Question`], [`Answer`], [`Held`] and [`StoreContent`]; [`Credentials`],
 //!   [`CredentialsQuery`] and [`Secret`]; [`TokenAnswer`]; [`Time`]; [`OpId`], [`ExchangeId`] and
 //!   [`QueryId`].
-//! - **Operations**: the methods of [`Session`], with [`PullOptions`] and [`WalkOptions`].
+//! - **Operations**: the methods of [`Session`], with [`Referrer`], [`PullOptions`] and [`WalkOptions`].
 //! - **One round trip**: [`Exchange`], [`Sending`], [`Awaiting`], [`Receiving`] and [`Completion`];
 //!   [`Payload`], [`Source`] and [`Sink`]; [`Rest`] and [`Refused`]; [`Reach`]; [`Fault`] and [`FaultKind`].
 //! - **Names and documents**: [`Reference`], [`Registry`], [`Repository`] and [`Tag`]; [`Digest`],
@@ -197,6 +197,7 @@
 //! | a login (name and password, refresh token) | the registry's origin, as Basic; the realm in its challenge, over https, or over http if the registry itself is accessed over http |
 //! | the request for a layer outside of its registry | the URL in its descriptor, without credentials; https, or http if the registry itself is accessed over http |
 //! | an upload | the URL in the Location of the response that began it, or of a later one; https, or http if the server that responded is accessed over http; credentials only to the registry's origin |
+//! | the next page of a list (`Link`) | the origin that answered with the page before it; its query is used verbatim |
 //! | a token request | the realm; https, or http if the registry itself is accessed over http; redirected only within the realm's origin |
 //! | a retry with credentials, after a 401 | the registry's origin; a 401 from another origin is final |
 //! | a URL in an error | anywhere, but without the values of its query, except `scope` and `service` of a token request and the digest of an upload |

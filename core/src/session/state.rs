@@ -20,8 +20,9 @@ use crate::wire::exchange::Exchange;
 ///
 /// It has four families of methods:
 ///
-/// - [`resolve`](Self::resolve), [`manifest`](Self::manifest), [`walk`](Self::walk), [`blob`](Self::blob),
-///   [`pull`](Self::pull) and [`check`](Self::check) start an operation and return its id.
+/// - [`resolve`](Self::resolve), [`manifest`](Self::manifest), [`walk`](Self::walk), [`pull`](Self::pull),
+///   [`tags`](Self::tags), [`delete`](Self::delete) and all other methods that return an [`OpId`] start an
+///   operation and return its id.
 ///   [`set_deadline`](Self::set_deadline), [`pause`](Self::pause), [`resume`](Self::resume),
 ///   [`cancel`](Self::cancel) and [`fail`](Self::fail) control it by that id.
 /// - [`poll_output`](Self::poll_output) returns the next instruction to the driver.
