@@ -6,6 +6,7 @@ mod cut_short;
 mod environment;
 mod failures;
 mod hints;
+mod lists;
 mod login;
 mod notices;
 mod pull;
