@@ -5,6 +5,7 @@
 mod archives;
 mod docker_registry;
 mod layouts;
+mod lists;
 mod login;
 mod pull;
 mod push;
