@@ -97,6 +97,8 @@
 //!             let answer = match question {
 //!                 // Only after a 401, which this registry never sends.
 //!                 Question::Credentials(_) => Answer::Credentials(None),
+//!                 // Only in operations that send content.
+//!                 Question::Document { .. } | Question::Read { .. } => unreachable!(),
 //!                 // Only in a pull, which skips content that the driver has.
 //!                 Question::Held { .. } => Answer::Held(Held::Nothing),
 //!                 Question::Store { descriptor, content, .. } => {

@@ -9,7 +9,7 @@ use oci_proto_tests::internet::Authority;
 use oci_proto_tests::transcript::Transcript;
 
 /// Transcripts that only a session can play: see [`Transcript::core_only`].
-const CORE_ONLY: [&str; 37] = [
+const CORE_ONLY: [&str; 38] = [
     "abandoned_blob_request_is_repeated_from_its_start.txt",
     "abandoned_content_questions_are_asked_again.txt",
     "abandoned_credentials_question_is_asked_again.txt",
@@ -22,6 +22,7 @@ const CORE_ONLY: [&str; 37] = [
     "failed_credentials_lookup_is_an_error.txt",
     "limits_apply_to_nondistributable_layers.txt",
     "lost_request_is_retried_if_transient.txt",
+    "paused_list_requests_no_page.txt",
     "paused_operation_accepts_answers.txt",
     "paused_operation_is_not_retried.txt",
     "paused_operation_is_silent.txt",
