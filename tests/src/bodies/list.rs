@@ -11,6 +11,7 @@ use crate::transcript::start::Start;
 
 const PAGES: u32 = 6;
 const ENTRIES: u64 = 40;
+const SUBJECT: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
 
 /// A list ends, whatever its pages: within its limits, at its own origin, and with each entry once.
 ///
@@ -21,7 +22,6 @@ const ENTRIES: u64 = 40;
 /// The list does not end, or exceeds its limits.
 pub fn list(data: &[u8]) {
     let Some((selected, data)) = data.split_first() else { return };
-    const SUBJECT: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
     let start = match selected % 4 {
         0 => "tags registry.example/team/app".to_owned(),
         1 => "repositories registry.example/team/app n=3".to_owned(),
