@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, StatusCode};
 use crate::error::fault::{Fault, FaultKind};
 use crate::error::{Cause, Error, LimitExceeded, Misbehaviour, Responder};
 use crate::op::event::{Event, Retry};
-use crate::op::operation::{FetchKind, Fetched, Reply};
+use crate::op::operation::{Fetch, FetchKind, Fetched, Reply};
 use crate::session::retry;
 use crate::session::state::Session;
 use crate::session::task::{Purpose, Task, TaskState};
@@ -416,18 +416,22 @@ impl Session {
         }
     }
 
-    /// Stops the other half of a pair, if one half has failed: no bytes flow any more. The operation learns only of
-    /// the half that has failed, and sends both again if that may help.
+    /// Stops the other half of a pair if no bytes flow any more, because one half has failed, or because its upload
+    /// has ended without the whole content. The operation learns only of the half that has ended, and sends both
+    /// again if that may help, or a pair for the next chunk.
     fn stop_other_half(&mut self, id: TaskId, outcome: &Result<Fetched, Error>) {
-        let has_failed = match outcome {
-            Ok(Fetched::Reply(reply)) => !matches!(reply.class, Class::Done | Class::Accepted),
-            Ok(_) => false,
-            Err(_) => true,
-        };
-        let Some(task) = self.tasks.get(&id).filter(|_| has_failed) else { return };
+        let Some(task) = self.tasks.get(&id) else { return };
         let (Some(half), Some(op)) = (&task.half, task.op()) else { return };
-        let other = half.other;
-        self.forget_task(op, other);
+        let length = || task.fetch().and_then(Fetch::call).map_or(0, |call| call.payload.length());
+        let continues = match outcome {
+            Ok(Fetched::Reply(reply)) => reply.class == Class::Done && reply.sent >= length(),
+            Ok(_) => true,
+            Err(_) => false,
+        };
+        if !continues {
+            let other = half.other;
+            self.forget_task(op, other);
+        }
     }
 
     fn warn(&mut self, op: OpId, headers: &HeaderMap) {
