@@ -103,8 +103,10 @@ impl Session {
             Some(Half { other, admitted: false, .. }) => {
                 let other = *other;
                 task.state = TaskState::Paired;
+                // A driver opens the way for the bytes with the download.
+                let (first, second) = if task.is_fed { (other, id) } else { (id, other) };
                 if self.tasks.get(&other).is_some_and(|other| matches!(other.state, TaskState::Paired)) {
-                    self.lanes.push(&origin, Job::Pair(id, other));
+                    self.lanes.push(&origin, Job::Pair(first, second));
                 }
                 return;
             }
