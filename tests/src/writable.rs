@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use http::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
-use oci_proto::{Algorithm, Digest, Evidence, Manifest};
+use oci_proto::{Algorithm, Digest, Evidence, Kind, Manifest};
 
 /// What a registry accepts and how it answers.
 #[derive(Clone, Debug, Default)]
@@ -28,11 +28,33 @@ pub struct Habits {
     pub relative_locations: bool,
     /// It knows neither subjects nor referrers.
     pub without_referrers: bool,
+    /// It lists referrers, but does not say so when a document with a subject is stored.
+    pub without_subject_header: bool,
+    /// It sets the tags in the query of a PUT by digest.
+    pub tag_parameters: bool,
+    /// It sends an `ETag` with manifests, and checks `If-Match`.
+    pub etags: bool,
+    /// Its uploads are at this host.
+    pub upload_host: Option<&'static str>,
+    /// It says that it has stored what it has not: the first of its blobs, or of its manifests.
+    pub forgets: Option<Forgets>,
+}
+
+/// What a registry does not store, although it says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a registry stores nothing else")]
+pub enum Forgets {
+    /// A blob. It also does not check whether the content of a manifest is there.
+    Blobs,
+    /// Manifests.
+    Manifests,
+    /// Tags.
+    Tags,
 }
 
 /// A response.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_structs, reason = "tests build their own")]
 pub struct Response {
     /// The status.
     pub status: StatusCode,
@@ -221,7 +243,9 @@ impl WritableRegistry {
                 response
                     .headers
                     .insert("docker-content-digest", digest.to_string().parse().expect("a header"));
-                self.blobs.insert((repository.to_owned(), digest), bytes.into());
+                if self.habits.forgets != Some(Forgets::Blobs) {
+                    self.blobs.insert((repository.to_owned(), digest), bytes.into());
+                }
                 response
             }
         }
@@ -240,27 +264,46 @@ impl WritableRegistry {
             let evidence = Evidence { content_type: Some(&content_type), ..Evidence::default() };
             let manifest =
                 Manifest::read(Bytes::copy_from_slice(payload), evidence).expect("a valid manifest");
-            for (_, child) in manifest.children() {
-                let key = (repository.to_owned(), child.digest().clone());
-                let is_there = self.blobs.contains_key(&key) || self.manifests.contains_key(&key);
-                if !is_there && !child.media_type().is_nondistributable() {
-                    return error(404, "MANIFEST_BLOB_UNKNOWN");
-                }
+            if self.habits.forgets.is_none() && !self.has_children(repository, &manifest) {
+                return error(404, "MANIFEST_BLOB_UNKNOWN");
+            }
+            if let Some(version) = request.headers().get(IF_MATCH)
+                && self.habits.etags
+                && named.as_ref().map(etag).as_deref() != version.to_str().ok()
+            {
+                return error(412, "DENIED");
+            }
+            if request.headers().contains_key(IF_NONE_MATCH) && self.habits.etags && named.is_some() {
+                return error(412, "DENIED");
             }
             let mut response = ok(201);
             response.headers.insert("docker-content-digest", digest.to_string().parse().expect("a header"));
             if let Some(subject) = manifest.subject()
                 && !self.habits.without_referrers
+                && !self.habits.without_subject_header
             {
                 let subject = subject.digest().to_string();
                 response.headers.insert("oci-subject", subject.parse().expect("a header"));
+            }
+            if self.habits.forgets == Some(Forgets::Manifests) {
+                return response;
             }
             self.manifests.insert(
                 (repository.to_owned(), digest.clone()),
                 (content_type, Bytes::copy_from_slice(payload)),
             );
+            let mut tags: Vec<&str> = Vec::new();
             if !name.contains(':') {
-                self.tags.push((repository.to_owned(), name.to_owned(), digest));
+                tags.push(name);
+            } else if self.habits.tag_parameters {
+                let pairs = request.uri().query().unwrap_or_default().split('&');
+                tags.extend(pairs.filter_map(|pair| pair.strip_prefix("tag=")));
+                response.headers.insert("oci-tag", tags.join(", ").parse().expect("a header"));
+            }
+            if self.habits.forgets != Some(Forgets::Tags) {
+                let tags =
+                    tags.into_iter().map(|tag| (repository.to_owned(), tag.to_owned(), digest.clone()));
+                self.tags.extend(tags);
             }
             return response;
         }
@@ -273,8 +316,27 @@ impl WritableRegistry {
         response.headers.insert(CONTENT_TYPE, content_type.parse().expect("a header"));
         response.headers.insert("docker-content-digest", digest.to_string().parse().expect("a header"));
         response.headers.insert(http::header::CONTENT_LENGTH, bytes.len().into());
+        if self.habits.etags {
+            response.headers.insert(ETAG, etag(&digest).parse().expect("a header"));
+        }
         response.body = bytes;
         response
+    }
+
+    /// Whether everything that a manifest refers to is there: documents as manifests, and all else as blobs.
+    fn has_children(&self, repository: &str, manifest: &Manifest) -> bool {
+        manifest.children().all(|(_, child)| {
+            let key = (repository.to_owned(), child.digest().clone());
+            let is_manifest = self.manifests.contains_key(&key);
+            match child.media_type().kind() {
+                Kind::Image | Kind::Index => is_manifest,
+                Kind::Other => {
+                    self.blobs.contains_key(&key)
+                        || child.media_type().is_nondistributable()
+                        || manifest.kind() == Kind::Index && is_manifest
+                }
+            }
+        })
     }
 
     fn referrers(&self, repository: &str, subject: &str) -> Response {
@@ -306,7 +368,9 @@ impl WritableRegistry {
     fn located(&self, status: u16, repository: &str, id: u64, length: usize) -> Response {
         let mut response = ok(status);
         let state = length * 7 + 1;
-        let location = if self.habits.relative_locations {
+        let location = if let Some(host) = self.habits.upload_host {
+            format!("https://{host}/v2/{repository}/blobs/uploads/{id}?_state={state}")
+        } else if self.habits.relative_locations {
             format!("{id}?_state={state}")
         } else {
             format!("/v2/{repository}/blobs/uploads/{id}?_state={state}")
@@ -326,15 +390,7 @@ impl WritableRegistry {
         for ((repository, digest), (content_type, bytes)) in &self.manifests {
             let evidence = Evidence { content_type: Some(content_type), ..Evidence::default() };
             let manifest = Manifest::read(bytes.clone(), evidence).expect("it was valid");
-            for (_, child) in manifest.children() {
-                let key = (repository.clone(), child.digest().clone());
-                assert!(
-                    self.blobs.contains_key(&key)
-                        || self.manifests.contains_key(&key)
-                        || child.media_type().is_nondistributable(),
-                    "{digest} refers to missing content"
-                );
-            }
+            assert!(self.has_children(repository, &manifest), "{digest} refers to missing content");
         }
         let known: BTreeSet<_> =
             self.tags.iter().map(|(of, _, digest)| (of.clone(), digest.clone())).collect();
@@ -346,6 +402,10 @@ impl WritableRegistry {
 
 fn upload_id(path: &str) -> Option<u64> {
     path.split_once("/blobs/uploads/")?.1.parse().ok()
+}
+
+fn etag(digest: &Digest) -> String {
+    format!("\"{digest}\"")
 }
 
 fn decoded(text: &str) -> String {
