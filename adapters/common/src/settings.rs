@@ -107,8 +107,9 @@ impl Settings {
         self
     }
 
-    /// Sets the time limit for the whole head of a response, for the next bytes of its body, and from the last
-    /// ones to its end. 30 s by default.
+    /// Sets the time limit for the next part of a request, for the whole head of its response, for the next bytes of
+    /// its body, and from the last ones to its end. 30 s by default. The head may take longer after a request that
+    /// completes a blob; see [`Exchange::processing_time`](oci_proto::Exchange::processing_time).
     ///
     /// A request that exceeds it fails with a fault, and may be retried.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {

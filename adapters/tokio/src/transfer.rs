@@ -48,6 +48,8 @@ pub(crate) struct Transfer {
     wire: Wire,
     upload: Option<Upload>,
     timer: IdleTimer,
+    /// The time limit for the head of the response, after the request was sent.
+    head_limit: Duration,
     /// The number of bytes received since a poll was last pending.
     turn: usize,
     context: Arc<TransferContext>,
@@ -99,6 +101,7 @@ impl Transfer {
     /// Creates the state of an exchange. The first poll sends the request.
     pub(crate) fn new(exchange: Exchange, context: Arc<TransferContext>) -> Self {
         let (id, source) = (exchange.id(), exchange.source().cloned());
+        let head_limit = context.idle.saturating_add(exchange.processing_time());
         let (request, mut sending, awaiting) = exchange.split();
         let (head, payload) = request.into_parts();
         let mut upload = None;
@@ -121,13 +124,15 @@ impl Transfer {
                 body
             }
         };
+        let first = if upload.is_some() { context.idle } else { head_limit };
         Self {
             id,
             source,
             stage: Stage::Awaiting(awaiting),
             wire: Wire::Request(Request::from_parts(head, body)),
             upload,
-            timer: IdleTimer::new(context.idle),
+            timer: IdleTimer::new(first),
+            head_limit,
             turn: 0,
             context,
         }
@@ -244,7 +249,7 @@ impl Transfer {
 
     /// Takes the head of the response.
     fn begin(&mut self, response: Response<ErasedBody>) {
-        self.timer.renew();
+        self.timer.renew_with(self.context.idle);
         let (head, body) = response.into_parts();
         let Stage::Awaiting(awaiting) = mem::replace(&mut self.stage, Stage::Taken) else { return };
         // Only a direct connection of the default transport reports its address, and only now, after the
@@ -298,12 +303,13 @@ impl Transfer {
     }
 
     fn time_out(&mut self) {
-        let awaited = match (&self.stage, &self.upload) {
-            (Stage::Awaiting(_), Some(Upload { sending: Some(_), .. })) => Awaited::Request,
-            (Stage::Awaiting(_), _) => Awaited::Head,
-            _ => Awaited::Body,
+        let idle = self.context.idle;
+        let (awaited, limit) = match (&self.stage, &self.upload) {
+            (Stage::Awaiting(_), Some(Upload { sending: Some(_), .. })) => (Awaited::Request, idle),
+            (Stage::Awaiting(_), _) => (Awaited::Head, self.head_limit),
+            _ => (Awaited::Body, idle),
         };
-        self.fail(awaited.timed_out(self.context.idle));
+        self.fail(awaited.timed_out(limit));
     }
 
     /// Releases the connection. It is reused if the request and the response are complete.
@@ -357,7 +363,10 @@ impl Transfer {
     pub(crate) fn end(&mut self) {
         let Some(upload) = &mut self.upload else { return };
         match upload.sending.take().map(Sending::finish) {
-            Some(Ok(())) => upload.sender.complete(mem::take(&mut upload.last)),
+            Some(Ok(())) => {
+                upload.sender.complete(mem::take(&mut upload.last));
+                self.timer.renew_with(self.head_limit);
+            }
             Some(Err(fault)) => self.fail(fault),
             None => {}
         }

@@ -12,7 +12,7 @@ use ureq::BodyReader;
 
 use crate::link::Link;
 use crate::payload::PayloadReader;
-use crate::transport::Transport;
+use crate::transport::{RequestLimits, Transport};
 
 /// The size of the buffer for manifests, tokens and error bodies, in bytes. Most are smaller.
 const SMALL: usize = 8 << 10;
@@ -62,6 +62,7 @@ impl Job {
     ) -> ControlFlow<Completion, Open> {
         let time: Option<Duration> = self.deadline.map(|at| at.saturating_since(now));
         let reach = self.exchange.reach();
+        let limits = RequestLimits { exchange: time, processing: self.exchange.processing_time() };
         let (request, sending, awaiting) = self.exchange.split();
         let (head, payload) = request.into_parts();
         let (mut nothing, mut bytes);
@@ -83,7 +84,7 @@ impl Job {
         let link = self.link;
         let reader = sending.map(|sending| PayloadReader::new(source, sending, Arc::clone(&link)));
         let request = Request::from_parts(head, ());
-        let response = match link.call(|| transport.send(request, reader, reach, time)) {
+        let response = match link.call(|| transport.send(request, reader, reach, limits)) {
             Ok(response) => response,
             Err(fault) => return ControlFlow::Break(awaiting.fail(fault)),
         };

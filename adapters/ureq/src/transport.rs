@@ -106,13 +106,13 @@ impl Transport {
         self.idle_timeout
     }
 
-    /// Sends a request and waits for the head of its response. `time` limits the whole exchange.
+    /// Sends a request and waits for the head of its response.
     pub(crate) fn send(
         &self,
         request: Request<()>,
         mut payload: Option<PayloadReader<'_>>,
         reach: Reach,
-        time: Option<Duration>,
+        limits: RequestLimits,
     ) -> Result<Response<Body>, Fault> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let proxy = self.proxied.of(request.uri());
@@ -122,12 +122,18 @@ impl Transport {
             (None, Reach::Public) => &self.public,
         };
         // The core has set Content-Length, which ureq uses for framing.
+        let head_limit = self.idle_timeout.saturating_add(limits.processing);
         let sent = match &mut payload {
-            None => run(agent, request, time),
-            Some(payload) => run(agent, request.map(|()| SendBody::from_reader(payload)), time),
+            None => run(agent, request, limits.exchange, head_limit),
+            Some(payload) => {
+                run(agent, request.map(|()| SendBody::from_reader(payload)), limits.exchange, head_limit)
+            }
         };
         sent.map_err(|error| {
-            let fault = self.fault(error);
+            let fault = match error {
+                Error::Timeout(Timeout::RecvResponse) => Awaited::Head.timed_out(head_limit),
+                error => self.fault(error),
+            };
             match proxy {
                 Some(ProxyAgent { name, .. }) if fault.kind() == FaultKind::Connect => Fault::new(
                     FaultKind::Connect,
@@ -194,16 +200,24 @@ impl Transport {
     }
 }
 
+/// The time limits of one request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RequestLimits {
+    /// The limit of the whole exchange.
+    pub(crate) exchange: Option<Duration>,
+    /// The time that the server may take to process the request, besides the idle timeout.
+    pub(crate) processing: Duration,
+}
+
 fn run(
     agent: &Agent,
     request: Request<impl AsSendBody>,
     time: Option<Duration>,
+    head_limit: Duration,
 ) -> Result<Response<Body>, Error> {
-    let request = match time {
-        None => request,
-        time => agent.configure_request(request).timeout_global(time).build(),
-    };
-    agent.run(request)
+    let configured = agent.configure_request(request).timeout_recv_response(Some(head_limit));
+    let configured = if time.is_some() { configured.timeout_global(time) } else { configured };
+    agent.run(configured.build())
 }
 
 #[cfg(test)]
@@ -241,7 +255,8 @@ mod tests {
         // A label of more than 63 bytes is never looked up.
         for authority in [unused.to_string(), format!("{}.invalid", "x".repeat(64))] {
             let request = Request::get(format!("http://{authority}/")).body(()).unwrap();
-            let fault = transport().send(request, None, Reach::Anywhere, None).unwrap_err();
+            let fault =
+                transport().send(request, None, Reach::Anywhere, RequestLimits::default()).unwrap_err();
             assert_eq!(fault.kind(), FaultKind::Connect, "{fault}");
         }
     }
@@ -250,7 +265,7 @@ mod tests {
     fn messages_contain_no_query() {
         let transport = transport();
         let request = Request::get("ftp://cdn.example/blob?signature=secret").body(()).unwrap();
-        let fault = transport.send(request, None, Reach::Anywhere, None).unwrap_err();
+        let fault = transport.send(request, None, Reach::Anywhere, RequestLimits::default()).unwrap_err();
         assert!(!fault.message().contains("secret"), "{}", fault.message());
     }
 
@@ -261,7 +276,7 @@ mod tests {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             let port = listener.local_addr().unwrap().port();
             let request = Request::get(format!("http://{host}:{port}/")).body(()).unwrap();
-            let fault = transport.send(request, None, Reach::Public, None).unwrap_err();
+            let fault = transport.send(request, None, Reach::Public, RequestLimits::default()).unwrap_err();
             assert_eq!(fault.kind(), FaultKind::Unsupported, "{host}: {fault}");
             listener.set_nonblocking(true).unwrap();
             assert!(listener.accept().is_err(), "{host} was connected to");

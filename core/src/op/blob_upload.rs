@@ -482,7 +482,8 @@ impl BlobUpload {
             Some((digest, _)) => origin::closing(&session, &digest),
         };
         self.sent = range.end;
-        let mut call = Call { payload, prefix, ..Call::new(kind, Recipient::Url(url)) };
+        let completes = if is_last { range.end } else { 0 };
+        let mut call = Call { payload, completes, prefix, ..Call::new(kind, Recipient::Url(url)) };
         call.headers.insert(CONTENT_TYPE, OCTET_STREAM);
         // Some registries take a whole blob with a range for a chunk, and refuse its size.
         if !is_whole && !range.is_empty() {

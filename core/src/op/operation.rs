@@ -159,6 +159,8 @@ pub(crate) struct Call {
     /// Headers that describe the payload, and conditions.
     pub(crate) headers: HeaderMap,
     pub(crate) payload: Payload,
+    /// The size of the blob that it completes, or 0.
+    pub(crate) completes: u64,
     /// The hasher over the content before the payload's source, if there is one.
     pub(crate) prefix: Option<Hasher>,
     /// The maximum size of the body of a success, in bytes. With 0, the body is not read.
@@ -195,6 +197,7 @@ impl Call {
             to,
             headers: HeaderMap::new(),
             payload: Payload::Empty,
+            completes: 0,
             prefix: None,
             body_limit: 0,
             content: None,

@@ -160,7 +160,7 @@ impl Session {
     fn dispatch(&mut self, id: TaskId, authorization: Option<HeaderValue>) -> Option<Exchange> {
         let limits = &self.config.limits;
         let task = self.tasks.get_mut(&id)?;
-        let mut prefix = None;
+        let (mut prefix, mut completes) = (None, 0);
         let (request, want) = match &task.purpose {
             Purpose::Token(token) => {
                 (token.build(&self.config, task.uri.clone()), Want::Token(limits.token_bytes))
@@ -181,6 +181,7 @@ impl Session {
                     let described = call.headers.iter().map(|(name, value)| (name.clone(), value.clone()));
                     request.headers_mut().extend(described);
                     prefix.clone_from(&call.prefix);
+                    completes = call.completes;
                 }
                 task.authorization.clone_from(&authorization);
                 if let Some(value) = authorization {
@@ -200,6 +201,7 @@ impl Session {
             kind: task.kind,
             want,
             reach: Reach::Anywhere,
+            completes,
             bounds: BodyBounds { error_bytes: limits.error_bytes, drain_bytes: limits.drain_bytes },
             sent,
             keep: None,

@@ -12,6 +12,7 @@
 //! ```
 
 use std::fmt;
+use std::time::Duration;
 
 use http::Request;
 use http::uri::Authority;
@@ -82,6 +83,14 @@ impl Exchange {
     /// Returns the addresses that the driver may connect to. [`Awaiting::connected`] checks an address.
     pub fn reach(&self) -> Reach {
         self.awaiting.reach
+    }
+
+    /// Returns the time that the server may take to process the request before it responds, besides the driver's
+    /// own limit. It is not zero for a request that completes a blob, since registries check the digest of all of it.
+    pub fn processing_time(&self) -> Duration {
+        /// The bytes of a blob that a registry checks or moves within a second, at least.
+        const PER_SECOND: u64 = 32 << 20;
+        Duration::from_secs(self.awaiting.completes / PER_SECOND)
     }
 
     /// Keeps a transcript of the response, for

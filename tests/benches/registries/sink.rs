@@ -56,8 +56,7 @@ async fn respond(request: Request<Incoming>, delay: Duration) -> Result<Response
     }
     let mut response = Response::new(Empty::new());
     *response.status_mut() = status;
-    if status == StatusCode::ACCEPTED {
-        response.headers_mut().insert(LOCATION, http::HeaderValue::from_static("/v2/upload?state=1"));
-    }
+    // oci-client requires it of every success.
+    response.headers_mut().insert(LOCATION, http::HeaderValue::from_static("/v2/upload?state=1"));
     Ok(response)
 }

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
@@ -18,6 +20,8 @@ use crate::wire::{Reply, write_reply};
 pub enum Fate {
     /// It is processed.
     Whole,
+    /// It is processed, and answered after this time.
+    Slow(Duration),
     /// The connection closes after this many bytes of the body, which are stored.
     Cut(usize),
     /// The connection closes after the body was processed, without a response.
@@ -56,7 +60,7 @@ impl UploadRegistry {
         let length = move |asked: &Asked| match lock(&before).script.front() {
             Some(Fate::Cut(length)) => *length,
             Some(Fate::Early(_)) => 0,
-            Some(Fate::Whole | Fate::Unanswered) | None => asked.length,
+            Some(Fate::Whole | Fate::Slow(_) | Fate::Unanswered) | None => asked.length,
         };
         let answer = move |asked: &Asked, stream: &mut TcpStream| lock(&after).answer(asked, stream);
         Self { host: Host::cutting(bind(), length, answer), state }
@@ -101,6 +105,10 @@ impl State {
             Some(Fate::Cut(_)) => {
                 self.append(asked);
                 return Ok(false);
+            }
+            Some(Fate::Slow(time)) => {
+                thread::sleep(*time);
+                self.process(asked)
             }
             Some(Fate::Whole | Fate::Unanswered) | None => self.process(asked),
         };

@@ -62,6 +62,28 @@ fn in_every_way(
     Ok(())
 }
 
+/// A registry checks the digest of a large blob before it responds.
+#[test]
+fn a_large_blob_may_take_longer_to_be_stored_than_a_small_one() {
+    let (large, descriptor) = content(100 << 20);
+    for (name, make) in MAKERS {
+        let slow = Fate::Slow(Duration::from_millis(2_500));
+        let registry = UploadRegistry::start([slow.clone(), slow]);
+        let reference: Reference = format!("{}/demo", registry.address()).parse().unwrap();
+        let mut config = Config::default();
+        config.limits.max_attempts = 1;
+        let adapter = make(&settings().config(config).idle_timeout(Duration::from_secs(1)));
+        let source = Arc::new(large.clone());
+        let stored = adapter.upload(&reference, &descriptor, source, UploadOptions::default());
+        assert_eq!(stored.unwrap_or_else(|error| panic!("{name}: {error}")), Stored::Sent);
+        let (small, descriptor) = content(1);
+        let error = adapter
+            .upload(&reference, &descriptor, Arc::new(small), UploadOptions::default())
+            .expect_err("the time for a small blob is short");
+        assert!(error.to_string().contains("no complete response head within 1s"), "{name}: {error}");
+    }
+}
+
 const WAYS: [&str; 3] = ["source", "reader", "writer"];
 
 #[test]
