@@ -12,7 +12,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, ETAG, IF_MATCH};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::error::{Error, Misbehaviour};
@@ -20,6 +19,7 @@ use crate::manifest::Manifest;
 use crate::manifest::evidence::Evidence;
 use crate::op::event::Stored;
 use crate::op::operation::{Call, Failed, Recipient, Reply};
+use crate::op::referrers_index::ReferrersIndex;
 use crate::types::digest::{Algorithm, Digest};
 use crate::types::media_type::{Kind, MediaType};
 use crate::types::reference::name::Tag;
@@ -295,7 +295,8 @@ impl ManifestUpload {
             _ if not_found => (None, None),
             _ => return self.step = Step::Failed(reply.into_error()),
         };
-        let index = match body.map(|body| Index::read(&body, &reply.headers)).transpose() {
+        let read = |body| ReferrersIndex::read(&body, &reply.headers);
+        let index = match body.map(read).transpose() {
             Ok(index) => index.unwrap_or_default(),
             Err(problem) => return self.step = Step::Failed(reply.misbehaved(problem)),
         };
@@ -307,8 +308,10 @@ impl ManifestUpload {
             let problem = "other clients overwrite the entry of this document".to_owned();
             return self.step = Step::Failed(reply.misbehaved(Misbehaviour::List { of, problem }));
         }
-        let bytes = index.with(&self.entry());
-        self.step = Step::WriteIndex(bytes, version);
+        self.step = match index.with(&self.digest, &self.manifest) {
+            Ok(bytes) => Step::WriteIndex(bytes, version),
+            Err(problem) => Step::Failed(reply.misbehaved(problem)),
+        };
     }
 
     fn wrote_index(&mut self, reply: Reply) {
@@ -328,67 +331,6 @@ impl ManifestUpload {
         }
         // Another client may have written it at the same time.
         self.step = Step::ReadIndex;
-    }
-
-    /// Returns the entry of the document in an index of referrers.
-    fn entry(&self) -> Value {
-        let manifest = &self.manifest;
-        let mut entry = json!({
-            "mediaType": manifest.media_type().as_str(),
-            "digest": self.digest.to_string(),
-            "size": manifest.bytes().len(),
-        });
-        let config = || manifest.config().map(|config| config.media_type().clone());
-        if let Some(artifact_type) = manifest.artifact_type().cloned().or_else(config) {
-            entry["artifactType"] = artifact_type.as_str().into();
-        }
-        let document: Option<Value> = serde_json::from_slice(manifest.bytes()).ok();
-        if let Some(annotations) = document.as_ref().and_then(|document| document.get("annotations"))
-            && annotations.is_object()
-        {
-            entry["annotations"] = annotations.clone();
-        }
-        entry
-    }
-}
-
-/// An index of referrers under a fall-back tag, with everything that other clients wrote.
-#[derive(Debug, Default)]
-struct Index(Option<Value>);
-
-impl Index {
-    fn read(bytes: &Bytes, headers: &HeaderMap) -> Result<Self, Misbehaviour> {
-        let content_type = content_type(headers)?;
-        let evidence = Evidence { content_type, ..Evidence::default() };
-        let index = Manifest::read_referrers(bytes.clone(), evidence)?;
-        let of = "index of referrers";
-        if index.kind() != Kind::Index || index.subject().is_some() {
-            let problem = "the tag for it names another document".to_owned();
-            return Err(Misbehaviour::List { of, problem });
-        }
-        let value = serde_json::from_slice(bytes).map_err(|_| {
-            let problem = "it is not JSON".to_owned();
-            Misbehaviour::List { of, problem }
-        })?;
-        Ok(Self(Some(value)))
-    }
-
-    fn has(&self, digest: &Digest) -> bool {
-        let digest = digest.to_string();
-        let entries = self.0.as_ref().and_then(|index| index.get("manifests")).and_then(Value::as_array);
-        entries.into_iter().flatten().any(|entry| entry.get("digest").is_some_and(|named| *named == *digest))
-    }
-
-    /// Returns the index with another entry.
-    fn with(self, entry: &Value) -> Bytes {
-        let fresh =
-            || json!({ "schemaVersion": 2, "mediaType": MediaType::OCI_INDEX.as_str(), "manifests": [] });
-        let mut index = self.0.unwrap_or_else(fresh);
-        match index.get_mut("manifests").and_then(Value::as_array_mut) {
-            Some(entries) => entries.push(entry.clone()),
-            None => index["manifests"] = json!([entry]),
-        }
-        index.to_string().into()
     }
 }
 
