@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use http::HeaderValue;
+use http::header::{LINK, LOCATION};
+use http::{HeaderMap, HeaderValue, Uri};
 
 use crate::auth::credentials::{Credentials, basic};
+use crate::header::link::Link;
+use crate::header::location::resolve;
+use crate::header::url::UrlKind;
 use crate::op::event::{Event, Retry};
 use crate::session::state::Session;
 use crate::session::task::{Purpose, Task};
@@ -78,6 +82,15 @@ impl Session {
         redactor
     }
 
+    /// Remembers the URLs that a response supplies, since it may repeat the values of their queries elsewhere, and
+    /// they are requested later or never.
+    pub(super) fn remember_urls(&mut self, op: OpId, from: &Uri, headers: &HeaderMap) {
+        let Some(running) = self.ops.get_mut(&op) else { return };
+        for url in supplied_urls(from, headers) {
+            running.shown.add(None, &url, UrlKind::Upload);
+        }
+    }
+
     /// Remembers what the last request of a task has shown, for the operations that it serves.
     pub(super) fn remember(&mut self, id: TaskId) {
         for op in self.ops_of(id) {
@@ -102,6 +115,21 @@ impl Task {
             redactor.add_header(&header);
         }
     }
+}
+
+/// Returns the URLs in the Location and Link headers of a response from `from`: of each, as many as a server has reason
+/// to send, so that they do not displace others.
+fn supplied_urls(from: &Uri, headers: &HeaderMap) -> impl Iterator<Item = Uri> {
+    const MOST: usize = 2;
+    let locations = headers.get_all(LOCATION).iter().map(|value| value.as_bytes().to_vec());
+    let links =
+        headers.get_all(LINK).iter().flat_map(|value| Link::parse(value.as_bytes()).unwrap_or_default());
+    let links = links.map(|link| link.target().as_bytes().to_vec());
+    locations.take(MOST).chain(links.take(MOST)).filter_map(|target| {
+        // The query of a URL that cannot be used may be secret too.
+        let query = || target.iter().position(|byte| *byte == b'?').map(|at| [b"/", &target[at..]].concat());
+        resolve(from, &target).ok().or_else(|| Uri::try_from(query()?).ok())
+    })
 }
 
 /// Returns the login in a proxy's URL, in the form in which the proxy receives it.

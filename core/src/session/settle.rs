@@ -26,6 +26,8 @@ impl Session {
     pub(super) fn settle(&mut self, id: TaskId, completion: Completion) {
         let Some(task) = self.tasks.get(&id) else { return };
         if let (Some((_, headers)), Some(op)) = (&completion.head, task.op()) {
+            let url = task.uri.clone();
+            self.remember_urls(op, &url, headers);
             self.warn(op, headers);
         }
         if !self.tasks.get(&id).is_some_and(|task| matches_task(task, &completion.outcome)) {
