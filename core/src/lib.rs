@@ -250,9 +250,6 @@ pub use manifest::{DescriptorRef, Manifest};
 pub use op::ask::{Held, StoreContent};
 pub use op::event::{Event, Retry, Stored};
 pub use op::pull::PullOptions;
-#[cfg(feature = "scripted")]
-#[doc(hidden)]
-pub use op::scripted::ScriptStep;
 pub use op::transfer::PushOptions;
 pub use session::output::{Answer, Output, Question};
 pub use session::state::Session;

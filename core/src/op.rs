@@ -25,8 +25,6 @@ pub(crate) mod pull;
 pub(crate) mod put_manifest;
 pub(crate) mod referrers;
 pub(crate) mod resolve;
-#[cfg(feature = "scripted")]
-pub(crate) mod scripted;
 pub(crate) mod transfer;
 pub(crate) mod upload;
 pub(crate) mod walk;

@@ -52,7 +52,6 @@ fn every_public_type_is_send_and_sync() {
         Rest,
         Retry,
         Scope,
-        ScriptStep,
         Secret,
         Sending,
         Session,

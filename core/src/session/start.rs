@@ -37,9 +37,6 @@ use crate::walker::node::WalkOptions;
 use crate::wire::endpoint::Endpoint;
 use crate::wire::target::Target;
 
-#[cfg(feature = "scripted")]
-use crate::op::scripted::{ScriptStep, Scripted};
-
 impl Session {
     /// Resolves `reference` to its descriptor, with a HEAD request if that is enough.
     ///
@@ -322,15 +319,6 @@ impl Session {
             Err(error) => Box::new(Deliver::failed(error)),
         };
         self.start(op)
-    }
-
-    /// Sends the requests of a script from the repository of `from` to that of `to`.
-    #[cfg(feature = "scripted")]
-    #[doc(hidden)]
-    pub fn script(&mut self, from: &Reference, to: &Reference, steps: Vec<ScriptStep>) -> OpId {
-        let (from, to) = (self.target(from), self.target(to));
-        let id = self.ids.op();
-        self.start_as(id, Box::new(Scripted::new(id, from, to, steps)))
     }
 
     fn target(&self, reference: &Reference) -> Arc<Target> {

@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use oci_proto::{Algorithm, Answer, Config, Credentials, Digest, Error, Event, Held, OpId, Output, Question};
-use oci_proto::{Session, Sink, Source, Time};
+use oci_proto::{Algorithm, Answer, Config, Credentials, Digest, Error, Event, Exchange, Held, OpId, Output};
+use oci_proto::{Question, Session, Sink, Source, Time};
 
 use crate::walk_over_tcp::connection::{Connection, Contents};
 
@@ -17,6 +17,8 @@ pub(crate) struct Driver {
     pub(crate) contents: Stored,
     pub(crate) login: Option<Credentials>,
     start: Instant,
+    /// Called before each request.
+    pub(crate) before: Box<dyn FnMut(&Exchange)>,
     /// The reasons of retries.
     pub(crate) retried: Vec<String>,
 }
@@ -38,6 +40,7 @@ impl Driver {
             contents: Stored::default(),
             login: None,
             start: Instant::now(),
+            before: Box::new(|_| {}),
             retried: Vec::new(),
         }
     }
@@ -47,6 +50,7 @@ impl Driver {
             let now = Time::from_epoch(self.start.elapsed());
             match self.session.poll_output(now) {
                 Output::Send(exchange) => {
+                    (self.before)(&exchange);
                     let completion = self.connection.carry(exchange, &mut self.contents);
                     self.session.complete(now, completion);
                 }

@@ -89,6 +89,15 @@ impl Loopback {
 }
 
 pub(crate) fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
+    let Some(mut request) = read_head(reader)? else { return Ok(None) };
+    let length = request.headers.get("content-length").map_or("0", |value| value.to_str().unwrap());
+    request.body = vec![0; length.parse().unwrap_or(0)];
+    reader.read_exact(&mut request.body)?;
+    Ok(Some(request))
+}
+
+/// Reads a request up to its body.
+pub(crate) fn read_head(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
     let mut line = || {
         let mut line = String::new();
         reader.read_line(&mut line)?;
@@ -106,9 +115,7 @@ pub(crate) fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Reque
     }
     let text = |name: &str| headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
     let host = text("host");
-    let mut body = vec![0; text("content-length").parse().unwrap_or(0)];
-    reader.read_exact(&mut body)?;
-    Ok(Some(Request { method, target, host, headers, body }))
+    Ok(Some(Request { method, target, host, headers, body: Vec::new() }))
 }
 
 /// The response of this crate's registry.

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "the examples do I/O")]
 
 use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use driver::Driver;
 use http::{Method, Response};
-use loopback::{Framed, Loopback, PATIENCE, Request, respond, write_response};
+use loopback::{Framed, Loopback, PATIENCE, Request, read_head, respond, write_response};
 use oci_proto::server::{Memory, Server};
 use oci_proto::{Algorithm, Credentials, Digest, Error};
 
@@ -282,16 +283,37 @@ fn a_file_is_uploaded_over_tcp_and_resumed_after_its_connection_broke() {
 mod payloads {
     use std::iter;
 
-    use oci_proto::ScriptStep;
+    use oci_proto::{Descriptor, MediaType, Reference};
 
     use super::*;
 
-    fn put(driver: &mut Driver, registry: &Loopback, content: &[u8]) -> Result<(), Error> {
+    fn upload(driver: &mut Driver, to: &Reference, content: &[u8]) -> Result<(), Error> {
         let digest = Digest::of(Algorithm::Sha256, content);
-        let step = ScriptStep::Put { digest, size: content.len() as u64 };
-        let to = registry.reference("demo");
-        let op = driver.session.script(&to, &to, vec![step]);
+        let blob = Descriptor::new(MediaType::OCTET_STREAM, digest, content.len() as u64);
+        let op = driver.session.upload(to, &blob, None);
         driver.run(op)
+    }
+
+    /// Responds to the requests of an upload. The blob does not exist yet.
+    fn respond_to(method: &Method, stream: &mut TcpStream) -> io::Result<()> {
+        let response = match *method {
+            Method::HEAD => Response::builder().status(404),
+            Method::POST => Response::builder().status(202).header("location", "/upload"),
+            _ => Response::builder().status(201),
+        };
+        write_response(stream, &response.body(Bytes::new()).unwrap(), Framed::Length)
+    }
+
+    /// Responds to the requests before the one with the content, and reads the head of that one.
+    fn until_content(stream: &mut TcpStream) -> io::Result<io::BufReader<TcpStream>> {
+        let mut reader = io::BufReader::new(stream.try_clone()?);
+        loop {
+            let request = read_head(&mut reader)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+            if [Method::PUT, Method::PATCH].contains(&request.method) {
+                return Ok(reader);
+            }
+            respond_to(&request.method, stream)?;
+        }
     }
 
     #[test]
@@ -299,16 +321,14 @@ mod payloads {
         let content: Vec<u8> = iter::repeat_n(*b"0123456789", 10_000).flatten().collect();
         let (put_content, (sent, received)) = (content.clone(), mpsc::channel());
         let registry = Loopback::start(move |request, stream| {
-            sent.send((request.headers["content-length"].clone(), request.body.clone())).unwrap();
-            write_response(
-                stream,
-                &Response::builder().status(201).body(Bytes::new()).unwrap(),
-                Framed::Length,
-            )
+            if request.method == Method::PUT {
+                sent.send((request.headers["content-length"].clone(), request.body.clone())).unwrap();
+            }
+            respond_to(&request.method, stream)
         });
         let mut driver = Driver::default();
         driver.contents.add_source(put_content);
-        put(&mut driver, &registry, &content).unwrap();
+        upload(&mut driver, &registry.reference("demo"), &content).unwrap();
         let (length, body) = received.recv_timeout(PATIENCE).unwrap();
         assert_eq!(length, "100000");
         assert_eq!(body, content);
@@ -320,7 +340,7 @@ mod payloads {
         let (sent, received) = mpsc::channel();
         let registry = Loopback::start_raw(move |stream| {
             let mut bytes = Vec::new();
-            stream.read_to_end(&mut bytes)?;
+            until_content(stream)?.read_to_end(&mut bytes)?;
             sent.send(bytes).map_err(io::Error::other)
         });
         let mut driver = Driver::default();
@@ -328,48 +348,57 @@ mod payloads {
         let mut other = content.clone();
         other[5] = b'x';
         driver.contents.sources.insert(digest, other);
-        let error = put(&mut driver, &registry, &content).unwrap_err().to_string();
+        let error = upload(&mut driver, &registry.reference("demo"), &content).unwrap_err().to_string();
         assert!(error.contains("digest mismatch: computed"), "{error}");
         drop(driver);
-        let bytes = received.recv_timeout(PATIENCE).unwrap();
-        let head = bytes.windows(4).position(|end| end == b"\r\n\r\n").expect("the request's head is sent");
-        assert!(bytes.len() - head - 4 < content.len());
+        let bytes = received.recv_timeout(PATIENCE).expect("the request's head is sent");
+        assert!(bytes.len() < content.len());
     }
 
+    /// After the whole blob, chunks are refused too.
     #[test]
     fn an_early_response_stops_the_payload() {
         let content = vec![0; 64 << 20];
         let (sent, received) = mpsc::channel();
         let registry = Loopback::start_raw(move |stream| {
+            let mut reader = until_content(stream)?;
             stream.write_all(b"HTTP/1.1 103 Early Hints\r\n\r\n")?;
             stream.write_all(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")?;
-            let read = io::copy(stream, &mut io::sink())?;
+            let read = io::copy(&mut reader, &mut io::sink())?;
             sent.send(read).map_err(io::Error::other)
         });
         let mut driver = Driver::default();
         driver.contents.add_source(content.clone());
-        let error = put(&mut driver, &registry, &content).unwrap_err().to_string();
+        let error = upload(&mut driver, &registry.reference("demo"), &content).unwrap_err().to_string();
         assert!(error.contains("413"), "{error}");
         let read = received.recv_timeout(PATIENCE).unwrap();
         assert!(read < content.len() as u64, "{read} bytes were sent");
     }
 
-    /// A PUT is not retried if it may have arrived.
+    /// The session does not ask for the status of an upload whose PUT cannot have arrived.
     #[test]
     fn any_request_is_retried_if_it_was_not_sent() {
-        let content = b"content".to_vec();
-        let registry = Loopback::start(|_, stream| {
-            let created = Response::builder().status(201).body(Bytes::new()).unwrap();
-            write_response(stream, &created, Framed::Length)?;
-            Err(io::ErrorKind::ConnectionAborted.into())
+        let (content, (sent, requests)) = (b"content".to_vec(), mpsc::channel());
+        let registry = Loopback::start(move |request, stream| {
+            sent.send(request.method.clone()).map_err(io::Error::other)?;
+            respond_to(&request.method, stream)?;
+            // The response does not announce this.
+            let closes = request.method == Method::POST;
+            if closes { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
         });
+        let to = registry.reference("demo");
         let mut driver = Driver::default();
         driver.contents.add_source(content.clone());
-        for _ in 0..2 {
-            put(&mut driver, &registry, &content).unwrap();
-            registry.closed();
-        }
+        let mut is_first = true;
+        driver.before = Box::new(move |exchange| {
+            if exchange.request().method() == Method::PUT && std::mem::take(&mut is_first) {
+                registry.closed();
+            }
+        });
+        upload(&mut driver, &to, &content).unwrap();
         assert_eq!(driver.retried, ["the request was not sent"]);
+        let requests: Vec<Method> = requests.try_iter().collect();
+        assert_eq!(requests, [Method::HEAD, Method::POST, Method::PUT]);
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 
+use http::StatusCode;
 use http::header::RANGE;
 use oci_proto::record::{Keep, RecordedBody, Transcript};
 use oci_proto::{
     Algorithm, Answer, Descriptor, Digest, Event, Exchange, Hasher, Held, Misbehaviour, Output, Question,
     Reference, Session, StoreContent, Time,
 };
-use oci_proto::{Cause, FaultKind};
+use oci_proto::{Cause, FaultKind, MediaType};
 
 use crate::conversation::record;
 use crate::player::play;
@@ -42,7 +43,7 @@ fn blob(session: &mut Session) -> Exchange {
 fn answered(bytes: Option<&'static [u8]>) -> Transcript {
     let digest = Digest::of(Algorithm::Sha256, CONTENT);
     let body = RecordedBody::Blob { length: CONTENT.len() as u64, digest, bytes: bytes.map(Into::into) };
-    Transcript::answered(http::StatusCode::OK, http::HeaderMap::new(), body)
+    Transcript::answered(StatusCode::OK, http::HeaderMap::new(), body)
 }
 
 fn outcome(mut session: Session, transcript: &Transcript) -> Result<(), Cause> {
@@ -194,7 +195,7 @@ fn real_bytes_after_an_assumed_part_are_not_verified() {
     let mut headers = http::HeaderMap::new();
     let range = format!("bytes {}-{}/{size}", size - 1, size - 1);
     headers.insert(http::header::CONTENT_RANGE, range.parse().unwrap());
-    let mut receiving = awaiting.head(http::StatusCode::PARTIAL_CONTENT, headers);
+    let mut receiving = awaiting.head(StatusCode::PARTIAL_CONTENT, headers);
     assert_eq!(receiving.push(b"\n"), Ok(0..1));
     session.complete(Time::ZERO, receiving.finish());
     let Output::Send(exchange) = next_of(&mut session, &sink.digest) else { panic!("the blob was accepted") };
@@ -202,23 +203,37 @@ fn real_bytes_after_an_assumed_part_are_not_verified() {
 }
 
 /// A recording omits payloads.
-#[cfg(feature = "scripted")]
 #[test]
 fn only_a_replay_accepts_a_payload_without_its_bytes() {
-    let digest = Digest::of(Algorithm::Sha256, CONTENT);
-    let size = CONTENT.len() as u64;
-    let step = || oci_proto::ScriptStep::Put { digest: digest.clone(), size };
-    let mut transcript =
-        Transcript::answered(http::StatusCode::CREATED, http::HeaderMap::new(), RecordedBody::Unread);
-    transcript.sent = size;
+    let (digest, size) = (Digest::of(Algorithm::Sha256, CONTENT), CONTENT.len() as u64);
+    let blob = Descriptor::new(MediaType::OCTET_STREAM, digest, size);
+    let answered = |status, body| Transcript::answered(status, http::HeaderMap::new(), body);
+    let absent = answered(StatusCode::NOT_FOUND, RecordedBody::Refusal(Vec::new().into()));
+    let mut begun = answered(StatusCode::ACCEPTED, RecordedBody::Unread);
+    let Some((_, headers)) = &mut begun.head else { unreachable!() };
+    headers.insert(http::header::LOCATION, "/upload".parse().unwrap());
+    let mut created = answered(StatusCode::CREATED, RecordedBody::Unread);
+    created.sent = size;
     let reference: Reference = "registry.example/team/app:1.0".parse().unwrap();
     for (mut session, sent) in [(Session::for_replay(config(), 0), size), (Session::new(config(), 0), 0)] {
-        session.script(&reference, &reference, vec![step()]);
+        session.upload(&reference, &blob, None);
+        for transcript in [&absent, &begun] {
+            let Output::Send(exchange) = next(&mut session) else { panic!("nothing is sent") };
+            session.complete(Time::ZERO, transcript.play(exchange));
+        }
         let Output::Send(exchange) = next(&mut session) else { panic!("nothing is sent") };
-        let completion = transcript.play(exchange);
+        assert_eq!(exchange.source().map(|source| source.length()), Some(size));
+        let completion = created.play(exchange);
         assert_eq!(completion.sent(), sent);
         session.complete(Time::ZERO, completion);
-        let is_done = matches!(next(&mut session), Output::Event(_, Event::Done));
+        let is_done = loop {
+            match next(&mut session) {
+                Output::Event(_, Event::Done) => break true,
+                Output::Event(_, Event::Failed(_)) => break false,
+                Output::Event(..) => {}
+                output => panic!("the upload continues: {output:?}"),
+            }
+        };
         assert_eq!(is_done, sent == size);
     }
 }

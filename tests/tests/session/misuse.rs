@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, StatusCode};
 use oci_proto::server::Memory;
 use oci_proto::{
     Algorithm, Answer, Config, Descriptor, DescriptorRef, Digest, Event, Exchange, Fault, FaultKind, Held,
-    Limits, MediaType, OpId, Output, PullOptions, QueryId, Question, Reference, ScriptStep, Session,
+    Limits, MediaType, OpId, Output, PullOptions, PushOptions, QueryId, Question, Reference, Session,
     StoreContent, Time, WalkOptions,
 };
 use oci_proto_tests::simulation::Registry;
@@ -213,34 +213,76 @@ fn many_foreign_layers_take_no_longer_each_than_few() {
     assert!((0..4).any(is_even), "the time grows faster than the number of layers");
 }
 
+/// The two halves of a copy within a registry that mounts no blobs.
+fn halves(session: &mut Session, contents: &Contents) -> [Exchange; 2] {
+    let mut halves = Vec::new();
+    while halves.len() < 2 {
+        let exchange = match session.poll_output(Time::ZERO) {
+            Output::Send(exchange) => exchange,
+            Output::Event(_, Event::Resolved(_)) => continue,
+            output => panic!("two halves are sent: {output:?}"),
+        };
+        if exchange.sink().is_some() || exchange.source().is_some() {
+            halves.push(exchange);
+            continue;
+        }
+        let uri = exchange.request().uri();
+        let is_mount = uri.query().is_some_and(|query| query.contains("mount="));
+        let mut headers = HeaderMap::new();
+        let (status, body) = match exchange.request().method().as_str() {
+            "GET" => {
+                headers.insert(CONTENT_TYPE, MediaType::OCI_MANIFEST.to_string().parse().expect("a value"));
+                let digest: Digest =
+                    uri.path().rsplit('/').next().expect("a path").parse().expect("a digest");
+                (StatusCode::OK, contents.0[&digest].1.clone())
+            }
+            "POST" if !is_mount => {
+                headers.insert(LOCATION, "/upload".parse().expect("a value"));
+                (StatusCode::ACCEPTED, Bytes::new())
+            }
+            "POST" => (StatusCode::METHOD_NOT_ALLOWED, Bytes::new()),
+            _ => (StatusCode::NOT_FOUND, Bytes::new()),
+        };
+        let mut receiving = exchange.split().2.head(status, headers);
+        if !body.is_empty() {
+            receiving.push(&body).expect("a body that is wanted");
+        }
+        session.complete(Time::ZERO, receiving.finish());
+    }
+    halves.try_into().expect("there are two")
+}
+
 /// A copy within a registry takes both of its slots, fails for now, and is paused.
 #[test]
 fn a_paused_copy_holds_up_no_other_operation() {
-    let mut config = Config::default();
-    config.limits.in_flight_per_origin = 2;
-    let mut session = Session::new(config, 1);
-    let digest = Digest::of(Algorithm::Sha256, b"content");
+    let mut contents = Contents::default();
+    let root = contents.image("content", &[]);
     let reference: Reference = "registry.example/team/app:1".parse().expect("a reference");
-    let copy = session.script(&reference, &reference, vec![ScriptStep::Copy { digest, size: 7 }]);
-    let mut send = || match session.poll_output(Time::ZERO) {
-        Output::Send(exchange) => exchange,
-        output => panic!("two halves are sent: {output:?}"),
-    };
-    for exchange in [send(), send()] {
-        let fault = Fault::new(FaultKind::NotSent, "stale");
-        session.complete(Time::ZERO, exchange.split().2.fail(fault));
-    }
-    session.pause(copy);
-    let other = session.resolve(&reference, None);
-    let mut now = Time::ZERO;
-    loop {
-        match session.poll_output(now) {
-            Output::Send(exchange) => {
-                assert_eq!(exchange.op(), Some(other));
-                return;
+    let to: Reference = "registry.example/team/copy:1".parse().expect("a reference");
+    for upload_first in [false, true] {
+        let mut config = Config::default();
+        config.limits.in_flight_per_origin = 2;
+        let mut session = Session::new(config, 1);
+        let copy = session.copy(&reference.at(root.digest.clone()), &to, PushOptions::default());
+        let mut halves = halves(&mut session, &contents);
+        halves.sort_by_key(|exchange| exchange.source().is_some() != upload_first);
+        for exchange in halves {
+            let fault = Fault::new(FaultKind::NotSent, "stale");
+            session.complete(Time::ZERO, exchange.split().2.fail(fault));
+        }
+        session.pause(copy);
+        let other = session.resolve(&reference, None);
+        let mut now = Time::ZERO;
+        loop {
+            match session.poll_output(now) {
+                Output::Send(exchange) => {
+                    assert_eq!(exchange.op(), Some(other));
+                    break;
+                }
+                Output::Abort(_) if upload_first => {}
+                Output::Wait(Some(until)) => now = until,
+                output => panic!("the other operation hangs: {output:?}"),
             }
-            Output::Wait(Some(until)) => now = until,
-            output => panic!("the other operation hangs: {output:?}"),
         }
     }
 }

@@ -1,13 +1,13 @@
-//! Pairs of a GET and a PUT that depend on each other, under arbitrary limits, challenges, redirects and
-//! failures.
+//! Copies, whose downloads and uploads are pairs that depend on each other, under arbitrary limits, challenges,
+//! redirects and failures.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH};
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use oci_proto::{
-    Algorithm, Answer, Config, Credentials, Digest, Event, Exchange, ExchangeId, Fault, FaultKind, OpId,
-    Output, QueryId, Question, Reference, ScriptStep, Session, Time,
+    Algorithm, Answer, Config, Credentials, Digest, Event, Exchange, ExchangeId, Fault, FaultKind, MediaType,
+    OpId, Output, Payload, PushOptions, QueryId, Question, Reference, Sending, Session, Time,
 };
 use oci_proto_tests::simulation::Choices;
 use proptest::collection::vec;
@@ -23,15 +23,22 @@ const ROUTES: [(&str, &str); 5] = [
 ];
 /// Targets of redirects: a storage server, and registries with their own limits.
 const ELSEWHERE: [&str; 3] = ["cdn.example", "a.example", "b.example"];
-/// More steps than any script needs.
-const MAX_STEPS: usize = 3_000;
+/// More steps than any copy needs.
+const MAX_STEPS: usize = 20_000;
+/// The size of a blob in bytes.
+const SIZE: usize = 250;
+/// The size of a chunk, if a registry refuses whole blobs.
+const CHUNK: u64 = 100;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Name {
     Get(OpId, Digest),
+    /// A PUT or PATCH of the content that the GET supplies.
     Put(OpId, Digest),
     /// A token request.
     Token,
+    /// A request alone, by its method and URL.
+    Alone(Option<OpId>, String),
 }
 
 impl Name {
@@ -39,7 +46,11 @@ impl Name {
         match (exchange.sink(), exchange.source()) {
             (Some(sink), None) => Self::Get(sink.op, sink.digest.clone()),
             (None, Some(source)) => Self::Put(source.op, source.digest.clone()),
-            _ => Self::Token,
+            _ if exchange.request().uri().path() == "/token" => Self::Token,
+            _ => {
+                let request = exchange.request();
+                Self::Alone(exchange.op(), format!("{} {}", request.method(), request.uri()))
+            }
         }
     }
 
@@ -47,12 +58,12 @@ impl Name {
         match self {
             Self::Get(op, digest) => Some(Self::Put(*op, digest.clone())),
             Self::Put(op, digest) => Some(Self::Get(*op, digest.clone())),
-            Self::Token => None,
+            Self::Token | Self::Alone(..) => None,
         }
     }
 }
 
-/// One half of a pair, or a GET alone.
+/// One half of a pair, or a request alone.
 #[derive(Debug, Default)]
 struct Half {
     was_sent: bool,
@@ -69,7 +80,16 @@ struct Driver<'c> {
     per_origin: usize,
     /// Registries that require a token, with the realm in their challenge.
     realms: BTreeMap<&'static str, String>,
+    /// Registries that refuse whole blobs.
+    only_chunks: BTreeSet<&'static str>,
     contents: BTreeMap<Digest, Vec<u8>>,
+    /// The documents to copy, by their paths.
+    manifests: BTreeMap<String, String>,
+    /// The bytes in each upload session, by its number.
+    uploads: BTreeMap<String, Vec<u8>>,
+    begun: usize,
+    /// The blobs at each destination, and the documents, by their paths.
+    stored: BTreeSet<String>,
     halves: BTreeMap<Name, Half>,
     alive: BTreeSet<OpId>,
     paused: BTreeSet<OpId>,
@@ -91,12 +111,16 @@ impl<'c> Driver<'c> {
         limits.in_flight_per_origin = 1 + choices.below(8);
         limits.tokens = 1 + choices.below(2);
         (limits.max_attempts, limits.challenges, limits.redirects) = (50, 50, 50);
+        limits.chunk_bytes = CHUNK;
         let (all, per_origin) = (limits.in_flight, limits.in_flight_per_origin);
-        let mut realms = BTreeMap::new();
+        let (mut realms, mut only_chunks) = (BTreeMap::new(), BTreeSet::new());
         for registry in ["a.example", "b.example", "c.example", "d.example"] {
             let realm = choices.pick(&["", "auth.example", registry, "a.example", "b.example"]);
             if !realm.is_empty() {
                 realms.insert(registry, format!("https://{realm}/token"));
+            }
+            if choices.once_in(4) {
+                only_chunks.insert(registry);
             }
         }
         let mut driver = Self {
@@ -106,7 +130,12 @@ impl<'c> Driver<'c> {
             all,
             per_origin,
             realms,
+            only_chunks,
             contents: BTreeMap::new(),
+            manifests: BTreeMap::new(),
+            uploads: BTreeMap::new(),
+            begun: 0,
+            stored: BTreeSet::new(),
             halves: BTreeMap::new(),
             alive: BTreeSet::new(),
             paused: BTreeSet::new(),
@@ -123,42 +152,49 @@ impl<'c> Driver<'c> {
         driver
     }
 
-    /// Starts a script of several copies, perhaps with a blob download beside it.
+    /// Starts a copy of an image with several blobs, perhaps with blob downloads beside it.
     fn start(&mut self, least: usize) {
         let (from, to) = self.choices.pick(&ROUTES);
+        let number = self.manifests.len();
         let reference = |host: &str, name: &str| -> Reference {
-            format!("{host}/team/{name}:1").parse().expect("a reference")
+            format!("{host}/team/{name}{number}:1").parse().expect("a reference")
         };
-        let copies: Vec<(Digest, u64)> = (0..least + self.choices.below(5)).map(|_| self.content()).collect();
-        let step = |(digest, size): &(Digest, u64)| ScriptStep::Copy { digest: digest.clone(), size: *size };
-        let steps = copies.iter().map(step).collect();
-        let op = self.session.script(&reference(from, "from"), &reference(to, "to"), steps);
+        let copies: Vec<Digest> = (0..least + self.choices.below(5)).map(|_| self.content()).collect();
+        let media_type = MediaType::OCTET_STREAM;
+        let blob = |digest| format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{SIZE}}}"#);
+        let (config, layers) = copies.split_first().expect("there are several");
+        let layers: Vec<String> = layers.iter().map(blob).collect();
+        let manifest =
+            format!(r#"{{"schemaVersion":2,"config":{},"layers":[{}]}}"#, blob(config), layers.join(","));
+        self.manifests.insert(format!("{from}/v2/team/from{number}/manifests/1"), manifest);
+        let op = self.session.copy(&reference(from, "from"), &reference(to, "to"), PushOptions::default());
         self.alive.insert(op);
-        for (digest, _) in copies {
+        for digest in copies {
             self.halves.insert(Name::Get(op, digest.clone()), Half::default());
             self.halves.insert(Name::Put(op, digest), Half::default());
         }
         for _ in 0..self.choices.below(3) {
-            let (digest, size) = self.content();
-            let op = self.session.blob(&reference(from, "other").at(digest.clone()), Some(size));
+            let digest = self.content();
+            let op = self.session.blob(&reference(from, "other").at(digest.clone()), Some(SIZE as u64));
             self.alive.insert(op);
             self.halves.insert(Name::Get(op, digest), Half::default());
         }
     }
 
-    fn content(&mut self) -> (Digest, u64) {
-        let content = format!("content {}", self.contents.len()).into_bytes();
-        let (digest, size) = (Digest::of(Algorithm::Sha256, &content), content.len() as u64);
+    fn content(&mut self) -> Digest {
+        let text = format!("content {} ", self.contents.len());
+        let content: Vec<u8> = text.bytes().cycle().take(SIZE).collect();
+        let digest = Digest::of(Algorithm::Sha256, &content);
         self.contents.insert(digest.clone(), content);
-        (digest, size)
+        digest
     }
 
     /// Drives all operations to completion.
     fn run(mut self) {
         for _ in 0..MAX_STEPS {
             let until = self.poll();
-            if self.alive.is_empty() {
-                assert!(self.session.is_idle() && self.session.in_flight() == 0, "{:?}", self.session);
+            if self.alive.is_empty() && self.session.is_idle() {
+                assert_eq!(self.session.in_flight(), 0, "{:?}", self.session);
                 return;
             }
             self.act(until);
@@ -194,10 +230,18 @@ impl<'c> Driver<'c> {
                     let index = self.out.iter().position(|(_, exchange)| exchange.id() == id);
                     let (name, _) = self.out.swap_remove(index.expect("it is in flight"));
                     // A stopped GET may have been the only one to wait for a token.
-                    assert!(self.to_abort.remove(&id) || name == Name::Token, "{name:?} is needed");
+                    let is_expected = self.to_abort.remove(&id) || name == Name::Token;
+                    assert!(is_expected || self.is_needless(&name), "{name:?} is needed");
                 }
                 Output::Ask(query, Question::Credentials(_)) => self.questions.push(query),
-                Output::Event(op, Event::Done) => _ = self.alive.remove(&op),
+                Output::Event(op, Event::Done) => {
+                    self.alive.remove(&op);
+                    let missing = self
+                        .halves
+                        .iter()
+                        .find(|(name, half)| matches!(name, Name::Put(of, _) if *of == op) && !half.is_over);
+                    assert!(missing.is_none(), "it is done without {missing:?}");
+                }
                 Output::Event(_, Event::Failed(error)) => panic!("an operation fails: {error}"),
                 Output::Event(..) => {}
                 Output::Wait(until) => {
@@ -240,6 +284,13 @@ impl<'c> Driver<'c> {
         );
     }
 
+    /// Whether it is the GET of an operation that has stored all content.
+    fn is_needless(&self, name: &Name) -> bool {
+        let Name::Get(op, _) = name else { return false };
+        !self.alive.contains(op)
+            && name.other().and_then(|put| self.halves.get(&put)).is_some_and(|put| put.is_over)
+    }
+
     fn is_half(&self, name: &Name) -> bool {
         name.other().is_some_and(|other| self.halves.contains_key(&other))
     }
@@ -252,7 +303,7 @@ impl<'c> Driver<'c> {
     }
 
     fn act(&mut self, until: Option<Time>) {
-        if self.actions_left > 0 && self.choices.once_in(10) {
+        if self.actions_left > 0 && !self.alive.is_empty() && self.choices.once_in(10) {
             self.actions_left -= 1;
             return self.act_arbitrarily();
         }
@@ -261,7 +312,8 @@ impl<'c> Driver<'c> {
         let ways = self.questions.len() + ready.len() + usize::from(until.is_some());
         if ways == 0 {
             // A paused operation does not hold up others, nor its own exchanges in flight.
-            assert!(self.alive.is_subset(&self.paused), "deadlock: {:?}", self.out);
+            let is_paused = !self.alive.is_empty() && self.alive.is_subset(&self.paused);
+            assert!(is_paused, "deadlock: {:?}", self.out);
             assert!(self.out.is_empty(), "a paused operation does not continue: {:?}", self.out);
             return self.resume();
         }
@@ -343,21 +395,136 @@ impl<'c> Driver<'c> {
                 let body = format!(r#"{{"token":"t{}"}}"#, self.tokens);
                 self.answer(exchange, 200, &[], body.as_bytes());
             }
-            Reply::Success => {
-                self.end(&name);
-                let content = match &name {
-                    Name::Get(_, digest) => Some(self.contents[digest].clone()),
-                    _ => None,
-                };
-                match content {
-                    Some(content) => self.answer(exchange, 200, &[], &content),
-                    None => self.answer(exchange, 201, &[], b""),
+            Reply::Success => match &name {
+                Name::Get(_, digest) => {
+                    self.end(&name);
+                    self.deliver(exchange, &digest.clone(), SIZE);
                 }
-            }
+                Name::Put(..) => self.receive(&name, exchange),
+                Name::Token | Name::Alone(..) => self.answer_alone(exchange),
+            },
             Reply::None => unreachable!("it has to wait"),
         }
         if name == Name::Token {
             self.halves.remove(&name);
+        }
+    }
+
+    /// Sends a blob, or the part of it that was asked for, up to this position.
+    fn deliver(&mut self, exchange: Exchange, digest: &Digest, end: usize) {
+        let range = exchange.request().headers().get(RANGE).map(|range| {
+            let text = range.to_str().expect("text");
+            text.trim_start_matches("bytes=").trim_end_matches('-').parse::<usize>().expect("an open range")
+        });
+        let start = range.unwrap_or(0);
+        let of = format!("bytes {start}-{}/{SIZE}", SIZE - 1);
+        let headers: &[(&str, &str)] = if range.is_some() { &[("content-range", &of)] } else { &[] };
+        let mut receiving =
+            exchange.split().2.head(status(if range.is_some() { 206 } else { 200 }), all(headers));
+        let content = self.contents[digest].get(start..end).unwrap_or_default();
+        if !content.is_empty() {
+            receiving.push(content).expect("the body is wanted");
+        }
+        let completion = if end == SIZE {
+            receiving.finish()
+        } else {
+            receiving.fail(Fault::new(FaultKind::Reset, "cut off"))
+        };
+        self.session.complete(self.now, completion);
+    }
+
+    /// Takes content, whole or as a chunk.
+    fn receive(&mut self, name: &Name, exchange: Exchange) {
+        let request = exchange.request();
+        if self.refuses(&exchange) {
+            self.begin_again(name);
+            return self.answer(exchange, 405, &[], b"");
+        }
+        let is_last = *request.method() == Method::PUT;
+        let (path, id) = (request.uri().path().to_owned(), upload_of(&exchange));
+        let Name::Put(_, digest) = name else { unreachable!("only a PUT has content") };
+        let (request, sending, awaiting) = exchange.split();
+        let mut sending = sending.expect("a payload is checked");
+        let length = request.headers()[CONTENT_LENGTH].to_str().expect("text").parse::<u64>();
+        assert_eq!(length.expect("a number"), sending.length());
+        self.take(&id, request.headers(), request.body(), &mut sending, SIZE);
+        sending.finish().expect("the content is complete");
+        if is_last {
+            let upload = self.uploads.remove(&id).expect("the session is open");
+            assert_eq!(upload, self.contents[digest], "{path} has other content");
+            self.stored.insert(digest.to_string());
+            self.end(name);
+        } else {
+            self.begin_again(name);
+        }
+        let receiving = awaiting.head(status(if is_last { 201 } else { 202 }), HeaderMap::new());
+        self.session.complete(self.now, receiving.finish());
+    }
+
+    /// Whether it sends a whole blob to a registry that takes chunks alone.
+    fn refuses(&self, exchange: &Exchange) -> bool {
+        self.only_chunks.contains(host(exchange)) && !exchange.request().headers().contains_key(CONTENT_RANGE)
+    }
+
+    /// Reads the content from its source, and stores it up to this position.
+    fn take(&mut self, id: &str, headers: &HeaderMap, payload: &Payload, sending: &mut Sending, end: usize) {
+        let Payload::Source(source) = payload else { unreachable!("a pair has a source") };
+        let at = |position: u64| usize::try_from(position).expect("it is small");
+        let range = source.read_range();
+        let content = self.contents[&source.digest][at(range.start)..at(range.end)].to_vec();
+        let upload = self.uploads.get_mut(id).expect("the session is open");
+        if headers.contains_key(CONTENT_RANGE) {
+            assert_eq!(upload.len() as u64, source.range.start, "it is sent from another position");
+        } else {
+            upload.clear();
+        }
+        let count = end.saturating_sub(at(range.start)).min(content.len());
+        let sent = sending.push(&content[..count]).expect("the content has the right digest");
+        upload.extend_from_slice(&content[..count][sent]);
+    }
+
+    /// Answers a request that is not one half of a pair.
+    fn answer_alone(&mut self, exchange: Exchange) {
+        let request = exchange.request();
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let at = format!("{}{path}", host(&exchange));
+        let is_upload = path.contains("/blobs/uploads/");
+        match method.as_str() {
+            "GET" if is_upload => match self.uploads.get(&upload_of(&exchange)).map(Vec::len) {
+                Some(length) if !self.choices.once_in(3) => {
+                    let range = format!("0-{}", length.max(1) - 1);
+                    self.answer(exchange, 204, &[("range", &range)], b"");
+                }
+                _ => {
+                    self.uploads.remove(&upload_of(&exchange));
+                    self.answer(exchange, 404, &[], b"");
+                }
+            },
+            "GET" => {
+                let manifest = self.manifests[&at].clone();
+                let media_type = MediaType::OCI_MANIFEST.to_string();
+                self.answer(exchange, 200, &[(CONTENT_TYPE.as_str(), &media_type)], manifest.as_bytes());
+            }
+            "HEAD" => {
+                let digest = path.rsplit('/').next().expect("a path");
+                let found = self.stored.contains(digest);
+                self.answer(exchange, if found { 200 } else { 404 }, &[], b"");
+            }
+            "POST" if request.uri().query().is_some_and(|query| query.contains("mount=")) => {
+                self.answer(exchange, 405, &[], b"");
+            }
+            "POST" => {
+                self.begun += 1;
+                self.uploads.insert(self.begun.to_string(), Vec::new());
+                let location = format!("{path}{}", self.begun);
+                self.answer(exchange, 202, &[("location", &location)], b"");
+            }
+            "DELETE" => {
+                self.uploads.remove(&upload_of(&exchange));
+                self.answer(exchange, 204, &[], b"");
+            }
+            "PUT" => self.answer(exchange, 201, &[], b""),
+            other => panic!("{other} {path}"),
         }
     }
 
@@ -377,19 +544,33 @@ impl<'c> Driver<'c> {
 
     /// A transient failure.
     fn failure(&mut self, name: &Name, exchange: Exchange) {
-        let is_get = matches!(name, Name::Get(..));
         let path = exchange.request().uri().path().to_owned();
         let elsewhere = format!("https://{}/elsewhere{path}", self.choices.pick(&ELSEWHERE));
-        match self.choices.below(8) {
-            0..3 => self.answer(exchange, 307, &[("location", &elsewhere)], b""),
-            3 => self.answer(exchange, 503, &[], b""),
-            4 => self.answer(exchange, 429, &[("retry-after", "2")], b""),
-            5 if !self.halves[name].was_challenged && self.wants_token(&exchange) => {
+        match (self.choices.below(9), name) {
+            (0..3, Name::Get(..) | Name::Put(..)) => {
+                self.answer(exchange, 307, &[("location", &elsewhere)], b"");
+            }
+            (3, _) => self.answer(exchange, 503, &[], b""),
+            (4, _) => self.answer(exchange, 429, &[("retry-after", "2")], b""),
+            (5, _) if !self.halves[name].was_challenged && self.wants_token(&exchange) => {
                 self.challenge(name, exchange);
             }
-            6 => self.session.lost(self.now, exchange.id(), Fault::new(FaultKind::NotSent, "lost")),
+            (6, _) => self.session.lost(self.now, exchange.id(), Fault::new(FaultKind::NotSent, "lost")),
+            // A part is transferred.
+            (7, Name::Get(_, digest)) => {
+                let end = 10 * self.choices.below(SIZE / 10);
+                self.deliver(exchange, digest, end);
+            }
+            (7, Name::Put(..)) if !self.refuses(&exchange) => {
+                let (id, end) = (upload_of(&exchange), 10 * self.choices.below(SIZE / 10));
+                let (request, sending, awaiting) = exchange.split();
+                let mut sending = sending.expect("a payload is checked");
+                self.take(&id, request.headers(), request.body(), &mut sending, end);
+                drop(sending);
+                self.session.complete(self.now, awaiting.fail(Fault::new(FaultKind::Reset, "cut off")));
+            }
             _ => {
-                let kind = if is_get { FaultKind::Reset } else { FaultKind::NotSent };
+                let kind = if matches!(name, Name::Get(..)) { FaultKind::Reset } else { FaultKind::NotSent };
                 let completion = exchange.split().2.fail(Fault::new(kind, "failed"));
                 self.session.complete(self.now, completion);
             }
@@ -403,30 +584,35 @@ impl<'c> Driver<'c> {
         self.answer(exchange, 401, &[("www-authenticate", &challenge)], b"");
     }
 
-    /// Responds: after the whole payload in case of success, otherwise before.
-    fn answer(&mut self, exchange: Exchange, status: u16, headers: &[(&str, &str)], body: &[u8]) {
+    /// Responds without reading content from a source.
+    fn answer(&mut self, exchange: Exchange, code: u16, headers: &[(&str, &str)], body: &[u8]) {
         let (request, sending, awaiting) = exchange.split();
-        if let Some(mut sending) = sending.filter(|_| status < 300) {
-            let length: u64 =
-                request.headers()[CONTENT_LENGTH].to_str().expect("text").parse().expect("a number");
-            assert_eq!(length, sending.length());
-            if let oci_proto::Payload::Source(source) = request.body() {
-                sending.push(&self.contents[&source.digest]).expect("the content has the right digest");
-            }
-            sending.finish().expect("the content is complete");
+        if let (Some(mut sending), Payload::Bytes(bytes)) = (sending, request.body()) {
+            sending.push(bytes).expect("the payload is not checked");
+            sending.finish().expect("the payload is complete");
         }
-        let headers: HeaderMap = headers
-            .iter()
-            .map(|(name, value)| {
-                (name.parse::<HeaderName>().expect("a name"), value.parse().expect("a value"))
-            })
-            .collect();
-        let mut receiving = awaiting.head(StatusCode::from_u16(status).expect("a status"), headers);
+        let mut receiving = awaiting.head(status(code), all(headers));
         if !body.is_empty() {
             receiving.push(body).expect("the body is wanted");
         }
         self.session.complete(self.now, receiving.finish());
     }
+}
+
+fn status(code: u16) -> StatusCode {
+    StatusCode::from_u16(code).expect("a status")
+}
+
+fn all(headers: &[(&str, &str)]) -> HeaderMap {
+    let header = |(name, value): &(&str, &str)| {
+        (name.parse::<HeaderName>().expect("a name"), value.parse().expect("a value"))
+    };
+    headers.iter().map(header).collect()
+}
+
+/// The number of the upload session of a request.
+fn upload_of(exchange: &Exchange) -> String {
+    exchange.request().uri().path().rsplit('/').next().unwrap_or_default().to_owned()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
