@@ -9,13 +9,14 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use oci_proto::{Platform, Repository};
-use oci_proto_layout::LayoutReference;
 
+use crate::args::layout_name::LayoutName;
 use crate::args::reference::AnyReference;
 use crate::args::registry::{DeleteArgs, ReferrersArgs, TagsArgs};
 use crate::args::values::{bytes, integer_in, listen, seconds};
 use crate::login::LoginArgs;
 
+pub(crate) mod layout_name;
 pub(crate) mod mistake;
 pub(crate) mod pull_source;
 pub(crate) mod reference;
@@ -172,7 +173,7 @@ Examples:
   ocip blob registry.example/team/app@sha256:0123...cdef | tar -tz
   ocip blob oci:mirror@sha256:0123...cdef | tar -tz")]
 pub(crate) struct BlobArgs {
-    /// Repository (or layout, as `oci:DIR`) and digest of the blob.
+    /// Repository (or layout, as `oci:DIR` or `oci-archive:FILE`) and digest of the blob.
     #[arg(value_name = "REPOSITORY@DIGEST", value_parser = OsStringValueParser::new().try_map(AnyReference::of_blob))]
     pub(crate) name: AnyReference,
     /// Write to FILE; "-" means stdout, even if it is a terminal, where control characters are escaped.
@@ -248,7 +249,7 @@ Examples:
   ocip check oci:mirror
   ocip check --json oci:mirror:1.0 | jq -r .digest")]
 pub(crate) struct CheckArgs {
-    /// `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`, `oci:DIR[:TAG]`, `oci:DIR[@DIGEST]`, or a layout's directory.
+    /// `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`, `oci:DIR[:TAG]`, `oci:DIR[@DIGEST]`, `oci-archive:FILE[:TAG]`, or a layout's directory.
     #[arg(value_name = "REF|DIR", value_parser = OsStringValueParser::new().try_map(reference::to_check))]
     pub(crate) name: AnyReference,
     /// In a registry's index, check only the best match for this platform: os/arch[/variant].
@@ -274,9 +275,9 @@ Examples:
   ocip serve --listen localhost:8080 mirror
   ocip serve --listen 0.0.0.0:80 --repository team/app oci:mirror:1.0")]
 pub(crate) struct ServeArgs {
-    /// Directory of the layout, or `oci:DIR[:TAG]` to serve only one of its roots.
+    /// Directory of the layout, or `oci:DIR:TAG` to serve only one of its roots, or `oci-archive:FILE[:TAG]`.
     #[arg(value_name = "DIR", value_parser = OsStringValueParser::new().try_map(reference::layout))]
-    pub(crate) layout: LayoutReference,
+    pub(crate) layout: LayoutName,
     /// IP address, or localhost, to listen on; port 0 selects a free port.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000", value_parser = listen)]
     pub(crate) listen: SocketAddr,
@@ -315,7 +316,7 @@ pub(crate) struct CompletionsArgs {
 /// The arguments that select the content for most commands.
 #[derive(Args, Debug)]
 pub(crate) struct ReferenceArgs {
-    /// `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`, or `oci:DIR[:TAG]` or `oci:DIR[@DIGEST]` in an image layout.
+    /// `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`, or `oci:DIR[:TAG]`, `oci:DIR[@DIGEST]` or `oci-archive:FILE[:TAG]` on disk.
     #[arg(value_name = "REF", value_parser = OsStringValueParser::new().try_map(AnyReference::parse))]
     pub(crate) name: AnyReference,
     /// In an index, select the best match for this platform: os/arch[/variant].

@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use oci_proto::layout::Root;
 use oci_proto::{Descriptor, Manifest, Node, Platform, Reference, WalkOptions};
-use oci_proto_layout::{Layout, LayoutError, LayoutReference};
+use oci_proto_layout::{Layout, LayoutError};
 
 use crate::args::CommonArgs;
+use crate::args::layout_name::LayoutName;
 use crate::args::reference::AnyReference;
 use crate::client::Client;
 use crate::output::Failure;
@@ -15,7 +16,7 @@ use crate::output::Failure;
 /// An opened registry or layout, and a reference into it.
 pub(crate) enum ContentSource<'a> {
     Registry { client: Client, name: &'a Reference },
-    Layout { layout: Layout, name: &'a LayoutReference, since: Instant },
+    Layout { layout: Layout, name: &'a LayoutName, since: Instant },
 }
 
 impl<'a> ContentSource<'a> {
@@ -27,8 +28,7 @@ impl<'a> ContentSource<'a> {
             }
             AnyReference::Layout(name) => {
                 let since = Instant::now();
-                let layout = Layout::open_for(name.directory(), name.root())
-                    .map_err(|error| Failure::of_opening(&error, name.directory()))?;
+                let layout = name.open().map_err(|error| Failure::of_opening(&error, name.path()))?;
                 Ok(Self::Layout { layout, name, since })
             }
         }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use oci_proto::layout::{INDEX, MARKER, NoRoot};
 use oci_proto::{Cause, Error, InvalidRequest, Reference};
-use oci_proto_layout::{LayoutError, LayoutErrorKind};
+use oci_proto_layout::{InvalidArchive, LayoutError, LayoutErrorKind};
 
 use crate::args::mistake::Mistake;
 use crate::hint::hint;
@@ -72,12 +72,13 @@ impl Failure {
     /// Converts an error of a layout.
     pub(crate) fn of_layout(error: &LayoutError) -> Self {
         let failure = Self::failed(error);
+        let layout = if is_in_archive(error) { "oci-archive:FILE" } else { "oci:DIR" };
         match error.kind() {
             LayoutErrorKind::Root(NoRoot::Several(_) | NoRoot::Unknown(_)) => {
-                failure.with_hint("select one of these with oci:DIR:TAG or oci:DIR@DIGEST")
+                failure.with_hint(format!("select one of these with {layout}:TAG or {layout}@DIGEST"))
             }
             LayoutErrorKind::Root(NoRoot::Ambiguous { .. }) => {
-                failure.with_hint("select one of these with oci:DIR:NAME or oci:DIR@DIGEST")
+                failure.with_hint(format!("select one of these with {layout}:NAME or {layout}@DIGEST"))
             }
             LayoutErrorKind::TooLarge(_) if error.path().ends_with(INDEX) => {
                 failure.with_hint("remove roots from it, or move some of them to another layout")
@@ -88,8 +89,19 @@ impl Failure {
             LayoutErrorKind::Size { .. }
             | LayoutErrorKind::Content(_)
             | LayoutErrorKind::NotAFile(_)
-            | LayoutErrorKind::NotADirectory(_) => {
-                failure.with_hint("the layout is damaged; run `ocip check oci:DIR` to list all problems")
+            | LayoutErrorKind::NotADirectory(_) => failure
+                .with_hint(format!("the layout is damaged; run `ocip check {layout}` to list all problems")),
+            LayoutErrorKind::NotALayout(found) if found.contains("file") => {
+                failure.with_hint("an OCI archive is named oci-archive:FILE")
+            }
+            LayoutErrorKind::Archive(InvalidArchive::NotTar) => {
+                failure.with_hint("an OCI archive is an uncompressed tar file; a directory is named oci:DIR")
+            }
+            LayoutErrorKind::Archive(InvalidArchive::Header { .. } | InvalidArchive::TooMany(_)) => failure
+                .with_hint("write the archive again, for example with `ocip copy REF oci-archive:FILE`"),
+            LayoutErrorKind::Exists => failure.with_hint("use another name, or remove the file first"),
+            LayoutErrorKind::Incomplete(_) => {
+                failure.with_hint("run the command again; the archive was not written")
             }
             LayoutErrorKind::Walk(error) => match error.hint() {
                 Some(hint) => failure.with_hint(hint),
@@ -116,12 +128,15 @@ impl Failure {
         }
     }
 
-    /// Converts an error of opening the layout in a directory.
-    pub(crate) fn of_opening(error: &LayoutError, directory: &Path) -> Self {
+    /// Converts an error of opening the layout in a directory or an archive.
+    pub(crate) fn of_opening(error: &LayoutError, path: &Path) -> Self {
         let failure = Self::of_layout(error);
         match error.kind() {
-            LayoutErrorKind::Missing if error.path() == directory => {
+            LayoutErrorKind::Missing if error.path() == path => {
                 failure.with_hint("check the path; `ocip pull REF DIR` creates an image layout")
+            }
+            LayoutErrorKind::NotAFile(_) if error.path() == path && path.is_dir() => {
+                failure.with_hint("an image layout in a directory is named oci:DIR")
             }
             _ => failure,
         }
@@ -170,6 +185,13 @@ impl From<io::Error> for Failure {
             _ => Self::failed(format_args!("could not write to stdout: {error}")),
         }
     }
+}
+
+/// Whether the error is of an archive, or of a file in one.
+fn is_in_archive(error: &LayoutError) -> bool {
+    let of_root = matches!(error.kind(), LayoutErrorKind::Root(_)) && !error.path().ends_with(INDEX);
+    let inner = usize::from(!of_root);
+    error.path().ancestors().skip(inner).any(Path::is_file)
 }
 
 /// A number with its noun, singular or plural.

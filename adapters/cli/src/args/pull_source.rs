@@ -6,19 +6,23 @@ use std::path::{Path, PathBuf};
 use oci_proto::Reference;
 use oci_proto_layout::LayoutReference;
 
+use crate::args::layout_name::LayoutName;
 use crate::args::mistake::Mistake;
-use crate::args::reference::{is_layout, is_path, layout_at, plain_name, registry_reference};
+use crate::args::reference::{is_path, layout_at, plain_name, registry_reference};
 
-const COPY: &str = "copy a layout's directory, for example with `cp -r`";
+const COPY: &str = "`ocip copy` copies from a layout, and `ocip push` sends one to a registry";
 
 /// Parses the reference of a pull into a directory.
 pub(crate) fn pull_source(name: &OsStr, directory: &Path) -> Result<Reference, Mistake> {
     let target = directory.as_os_str();
-    if is_layout(target) {
+    if LayoutName::has_prefix(target) {
         let mistake =
             Mistake::new("the destination is a directory, without `oci:`, and the reference gives the tag");
-        return Err(match LayoutReference::parse(target) {
-            Ok(layout) => mistake.instead(target, layout.directory()),
+        return Err(match LayoutName::parse(target) {
+            Ok(LayoutName::Directory(layout)) => mistake.instead(target, layout.directory()),
+            Ok(LayoutName::Archive(_)) => {
+                mistake.with_hint("`ocip copy` writes archives, and names the root")
+            }
             Err(_) => mistake,
         });
     }
@@ -28,7 +32,7 @@ pub(crate) fn pull_source(name: &OsStr, directory: &Path) -> Result<Reference, M
                 .instead(name, target)
                 .instead(target, layout));
         }
-        if is_layout(name) || name.to_str().is_some_and(is_path) {
+        if LayoutName::has_prefix(name) || name.to_str().is_some_and(is_path) {
             let error = format!("pull copies from a registry, but {} is a path", name.display());
             return Err(Mistake::new(error).with_hint(COPY));
         }
@@ -66,8 +70,8 @@ fn with_colon(directory: &Path) -> Option<Mistake> {
 
 /// The path that a text means if it is not a reference.
 fn path_of(name: &OsStr) -> Option<PathBuf> {
-    if is_layout(name) {
-        return LayoutReference::parse(name).ok().map(|layout| layout.directory().to_owned());
+    if LayoutName::has_prefix(name) {
+        return LayoutName::parse(name).ok().map(|layout| layout.path().to_owned());
     }
     if let Some(layout) = layout_at(name) {
         return Some(layout.directory().to_owned());

@@ -7,21 +7,25 @@ use std::path::{Path, is_separator};
 
 use oci_proto::layout::Root;
 use oci_proto::{Digest, InvalidReference, Reference};
-use oci_proto_layout::{InvalidLayoutReference, Layout, LayoutReference};
+use oci_proto_layout::{ArchiveReference, InvalidLayoutReference, Layout, LayoutReference};
 
+use crate::args::layout_name::LayoutName;
 use crate::args::mistake::Mistake;
 
 /// A reference to content in a registry or in an image layout.
 #[derive(Clone, Debug)]
 pub(crate) enum AnyReference {
     Registry(Reference),
-    Layout(LayoutReference),
+    Layout(LayoutName),
 }
 
 impl AnyReference {
     pub(crate) fn parse(text: OsString) -> Result<Self, Mistake> {
-        if is_layout(&text) {
+        if LayoutName::has_prefix(&text) {
             return layout_reference(&text).map(Self::Layout);
+        }
+        if let Some(archive) = archive_at(&text) {
+            return Err(archive);
         }
         match layout_at(&text) {
             Some(layout) => Err(on_disk(&text, &layout)),
@@ -54,9 +58,12 @@ impl fmt::Display for AnyReference {
 }
 
 /// Parses a layout reference, or the path of a layout's directory.
-pub(super) fn layout(text: OsString) -> Result<LayoutReference, Mistake> {
-    if is_layout(&text) {
+pub(super) fn layout(text: OsString) -> Result<LayoutName, Mistake> {
+    if LayoutName::has_prefix(&text) {
         return layout_reference(&text);
+    }
+    if let Some(archive) = archive_at(&text) {
+        return Err(archive);
     }
     if !Path::new(&text).exists() {
         if let Some(layout) = layout_at(&text) {
@@ -70,13 +77,13 @@ pub(super) fn layout(text: OsString) -> Result<LayoutReference, Mistake> {
                 .with_hint(format!("copy it to one first: ocip pull {reference} DIR")));
         }
     }
-    Ok(LayoutReference::new(text, Root::Only))
+    Ok(LayoutName::Directory(LayoutReference::new(text, Root::Only)))
 }
 
 /// Parses a layout reference, the path of a layout, or a registry reference. A path needs no `oci:` prefix, and
 /// neither does a name without a registry, tag or digest.
 pub(super) fn to_check(text: OsString) -> Result<AnyReference, Mistake> {
-    if is_layout(&text) || Layout::is_at(&text) || text.to_str().is_some_and(is_path) {
+    if LayoutName::has_prefix(&text) || Layout::is_at(&text) || text.to_str().is_some_and(is_path) {
         return layout(text).map(AnyReference::Layout);
     }
     if let Some(reference) = text.to_str().and_then(plain_name) {
@@ -88,10 +95,6 @@ pub(super) fn to_check(text: OsString) -> Result<AnyReference, Mistake> {
         return Err(Mistake::new(error).instead(text, reference.to_string()));
     }
     AnyReference::parse(text)
-}
-
-pub(super) fn is_layout(text: &OsStr) -> bool {
-    text.as_encoded_bytes().starts_with(LayoutReference::PREFIX.as_bytes())
 }
 
 /// Whether a text can only be a path.
@@ -123,6 +126,19 @@ pub(super) fn layout_at(text: &OsStr) -> Option<LayoutReference> {
     LayoutReference::parse(&prefixed).ok().filter(|layout| Layout::is_at(layout.directory()))
 }
 
+/// The mistake of an archive without its prefix.
+fn archive_at(text: &OsStr) -> Option<Mistake> {
+    let is_tar = Path::new(text).extension().is_some_and(|extension| extension == "tar");
+    if !is_tar || !Path::new(text).is_file() {
+        return None;
+    }
+    let mut prefixed = OsString::from(ArchiveReference::PREFIX);
+    prefixed.push(text);
+    let mistake =
+        Mistake::new(format!("`{}` is a file; an OCI archive follows `oci-archive:`", text.display()));
+    Some(mistake.instead(text, prefixed))
+}
+
 /// A layout on disk without its prefix.
 fn on_disk(text: &OsStr, layout: &LayoutReference) -> Mistake {
     let on_docker_hub = text.to_str().and_then(|text| text.parse::<Reference>().ok());
@@ -134,8 +150,8 @@ fn on_disk(text: &OsStr, layout: &LayoutReference) -> Mistake {
 }
 
 /// Parses a layout reference, and suggests a correction for common mistakes.
-fn layout_reference(text: &OsStr) -> Result<LayoutReference, Mistake> {
-    let layout = LayoutReference::parse(text).map_err(|invalid| {
+fn layout_reference(text: &OsStr) -> Result<LayoutName, Mistake> {
+    let layout = LayoutName::parse(text).map_err(|invalid| {
         let mistake = match invalid {
             InvalidLayoutReference::Digest(invalid) => Mistake::new(invalid.to_string()),
             invalid => Mistake::new(format!("`{}`: {invalid}", text.display())),
@@ -143,7 +159,7 @@ fn layout_reference(text: &OsStr) -> Result<LayoutReference, Mistake> {
         let after = text.to_str().and_then(|text| text.rsplit_once('@')).map(|(_, digest)| digest);
         if after.is_some_and(is_abbreviated) { mistake.with_hint(WHOLE_DIGESTS) } else { mistake }
     })?;
-    if layout.directory().exists() {
+    if layout.path().exists() {
         return Ok(layout);
     }
     if let Some(rest) = text.to_str().and_then(|text| text.strip_prefix("oci://"))
@@ -152,7 +168,7 @@ fn layout_reference(text: &OsStr) -> Result<LayoutReference, Mistake> {
         return Err(Mistake::new("`oci:` is the prefix of an image layout on disk; a registry has none")
             .instead(text, rest));
     }
-    let path = layout.directory().to_str().and_then(|path| path.rsplit_once('@'));
+    let path = layout.path().to_str().and_then(|path| path.rsplit_once('@'));
     if let Some((_, digest)) = path.filter(|(_, digest)| is_abbreviated(digest)) {
         return Err(
             Mistake::new(format!("`{digest}` is only the start of a digest")).with_hint(WHOLE_DIGESTS)
@@ -234,12 +250,13 @@ fn mistake(text: &str) -> Option<Mistake> {
         let error = format!("`{text}` is a path, not a reference; that of an image layout follows `oci:`");
         return Some(Mistake::new(error).instead(text, format!("{}{text}", LayoutReference::PREFIX)));
     }
-    let prefix = LayoutReference::PREFIX;
-    if let Some((start, directory)) = text.split_at_checked(prefix.len())
-        && start.eq_ignore_ascii_case(prefix)
-    {
-        let error = format!("the prefix of an image layout is `{prefix}`, in lower case");
-        return Some(Mistake::new(error).instead(text, format!("{prefix}{directory}")));
+    for prefix in [LayoutReference::PREFIX, ArchiveReference::PREFIX] {
+        if let Some((start, path)) = text.split_at_checked(prefix.len())
+            && start.eq_ignore_ascii_case(prefix)
+        {
+            let error = format!("the prefix of an image layout is `{prefix}`, in lower case");
+            return Some(Mistake::new(error).instead(text, format!("{prefix}{path}")));
+        }
     }
     let whole = if text.contains(':') { text.to_owned() } else { format!("sha256:{text}") };
     if whole.parse().is_ok_and(|digest: Digest| digest.algorithm().is_some()) {
@@ -253,11 +270,20 @@ fn mistake(text: &str) -> Option<Mistake> {
         return Some(Mistake::new(error).with_hint(WHOLE_DIGESTS));
     }
     // The transports of skopeo and podman.
-    let transports = ["containers-storage:", "dir:", "docker-archive:", "docker-daemon:", "oci-archive:"];
+    let transports = ["containers-storage:", "dir:", "docker-archive:", "docker-daemon:"];
     if let Some(transport) = transports.iter().find(|transport| text.starts_with(**transport)) {
-        return Some(Mistake::new(format!(
-            "`{transport}` is not supported; only registries and image layouts (`oci:DIR`) are"
-        )));
+        let mistake = Mistake::new(format!(
+            "`{transport}` is not supported; only registries, image layouts (`oci:DIR`) and archives of them \
+             (`oci-archive:FILE`) are"
+        ));
+        return Some(if *transport == "docker-archive:" {
+            mistake.with_hint(
+                "`docker save` writes OCI archives since Docker 25; skopeo converts older ones: skopeo copy \
+                 docker-archive:FILE oci-archive:NEW",
+            )
+        } else {
+            mistake
+        });
     }
     let registry = text.split('@').next().unwrap_or_default().trim_end_matches(':');
     let host = registry.split(':').next().unwrap_or_default();

@@ -4,11 +4,11 @@ use std::io::Write;
 use std::time::Instant;
 
 use indicatif::DecimalBytes;
-use oci_proto::layout::Root;
 use oci_proto::{Finding, Reference};
-use oci_proto_layout::{CheckProgress, LayoutReference};
+use oci_proto_layout::CheckProgress;
 use serde::Serialize;
 
+use crate::args::layout_name::LayoutName;
 use crate::args::reference::AnyReference;
 use crate::args::{CheckArgs, CommonArgs};
 use crate::client::Client;
@@ -57,7 +57,7 @@ fn registry(
 
 /// Checks a layout, and returns the number of problems.
 fn layout(
-    name: &LayoutReference,
+    name: &LayoutName,
     command: &CheckArgs,
     common: &CommonArgs,
     out: &mut impl Write,
@@ -66,10 +66,7 @@ fn layout(
         return Err(Failure::usage("--platform applies only to registries; a layout is checked in full"));
     }
     let since = Instant::now();
-    // Without a name, all roots are checked.
-    let root = Some(name.root()).filter(|root| **root != Root::Only);
-    let check = oci_proto_layout::check(name.directory(), root)
-        .map_err(|error| Failure::of_opening(&error, name.directory()))?;
+    let check = name.check().map_err(|error| Failure::of_opening(&error, name.path()))?;
     let progress = draw_alone(Some(0), common.quiet);
     let bar = progress.clone();
     let mut check = check.on_progress(move |CheckProgress { read, of, .. }| {

@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use oci_proto_layout::Layout;
 use oci_proto_tokio::server::Options;
 use tokio::net::TcpListener;
 use tokio::runtime;
@@ -19,8 +18,8 @@ mod load;
 mod stop;
 
 pub(crate) fn run(command: &ServeArgs, common: &CommonArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let layout = Layout::open_for(command.layout.directory(), command.layout.root())
-        .map_err(|error| Failure::of_opening(&error, command.layout.directory()))?;
+    let path = command.layout.path();
+    let layout = command.layout.open().map_err(|error| Failure::of_opening(&error, path))?;
     let Loaded { server, roots, missing } = load(&layout, command.layout.root(), &command.repository)?;
     if !missing.is_empty() {
         common.note(format_args!("{}", note(&missing)));
@@ -39,7 +38,7 @@ pub(crate) fn run(command: &ServeArgs, common: &CommonArgs, out: &mut impl Write
         let address = listener.local_addr().map_err(no_listener)?;
         // Before the address is printed: its reader may send a signal at once.
         let mut stop = Stop::new().map_err(no_listener)?;
-        writeln!(out, "http://{address} serves {} until Ctrl-C:", command.layout.directory().display())?;
+        writeln!(out, "http://{address} serves {} until Ctrl-C:", path.display())?;
         for ServedRoot { repository, tag, root } in &roots {
             match tag {
                 Some(tag) => writeln!(out, "  {address}/{repository}:{tag}")?,
