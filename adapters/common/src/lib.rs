@@ -2,8 +2,8 @@
 //! [`oci_proto`].
 //!
 //! Programs depend on a client, `oci-proto-tokio` or `oci-proto-ureq`, which re-exports [`Settings`],
-//! [`BuildError`], and what uploads need: [`BlobSource`], [`TreeSource`], [`FileSource`], [`UploadOptions`],
-//! [`StreamOptions`], [`TransferOptions`], [`UploadProgress`]:
+//! [`BuildError`], and what uploads need: [`BlobSource`], [`TreeSource`], [`FileSource`], [`Artifact`],
+//! [`UploadOptions`], [`StreamOptions`], [`TransferOptions`], [`UploadProgress`]:
 //!
 //! ```
 //! use std::time::Duration;
@@ -24,9 +24,11 @@
 //! # Features
 //! - `layout`: image layouts on disk are a [`TreeSource`].
 
+mod artifact;
 mod awaited;
 mod error;
 mod hooks;
+mod image_config;
 #[cfg(feature = "layout")]
 mod layout;
 mod login;
@@ -40,9 +42,11 @@ mod source;
 mod times;
 mod tls;
 
+pub use artifact::{Artifact, ArtifactTree, AttachError};
 pub use awaited::Awaited;
 pub use error::BuildError;
 pub use hooks::Hooks;
+pub use image_config::{ImageConfigError, MAX_CONFIG_LEN, config_of};
 pub use login::{end_look_ups, look_up};
 pub use no_proxy::NoProxy;
 pub use progress::{ProgressHook, StreamOptions, TransferOptions, UploadOptions, UploadProgress};

@@ -10,7 +10,7 @@ use oci_proto::{
     Answer, Descriptor, Error, Event, FaultKind, Finding, Manifest, Platform, Question, Reference, Session,
     StoreContent, WalkOptions,
 };
-use oci_proto_common::{BuildError, Parts, Settings};
+use oci_proto_common::{BuildError, ImageConfigError, MAX_CONFIG_LEN, Parts, Settings, config_of};
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
@@ -156,6 +156,28 @@ impl Client {
                 message => call.ignore(message),
             }
         }
+    }
+
+    /// Fetches and verifies the config of an image. Returns its descriptor and its bytes, which are JSON unless the
+    /// image is an artifact. With a platform, an index resolves to the image that matches the platform best.
+    ///
+    /// `ImageConfiguration::from_reader` of the crate `oci-spec` parses the bytes.
+    ///
+    /// # Errors
+    /// Returns an error if the reference names an index and there is no platform, if the config is larger than 16 MiB,
+    /// if the registry does not have the content, refuses a request, violates the protocol, or cannot be reached.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the operation. No state is lost.
+    pub async fn image_config(
+        &self,
+        reference: &Reference,
+        platform: Option<&Platform>,
+    ) -> Result<(Descriptor, Bytes), ImageConfigError> {
+        let (root, manifest) = self.manifest(reference, platform).await?;
+        let config = config_of(&root, &manifest)?;
+        let bytes = self.described_blob_bytes(reference, &config, MAX_CONFIG_LEN).await?;
+        Ok((config, bytes))
     }
 
     /// Walks everything under a reference. Returns a stream of nodes, in depth-first pre-order.

@@ -72,8 +72,8 @@ mod walk;
 pub use oci_proto;
 #[doc(inline)]
 pub use oci_proto_common::{
-    BlobSource, BuildError, FileSource, ProgressHook, Settings, StreamOptions, TransferOptions, TreeSource,
-    UploadOptions, UploadProgress,
+    Artifact, ArtifactTree, AttachError, BlobSource, BuildError, FileSource, ImageConfigError, ProgressHook,
+    Settings, StreamOptions, TransferOptions, TreeSource, UploadOptions, UploadProgress,
 };
 pub use oci_proto_credentials as credentials;
 #[cfg(feature = "pull")]

@@ -11,7 +11,7 @@ use oci_proto::{
     Answer, Descriptor, Error, Event, Fault, FaultKind, Finding, Manifest, OpId, Platform, Question,
     Reference, Session, StoreContent, WalkOptions,
 };
-use oci_proto_common::{BuildError, Settings};
+use oci_proto_common::{BuildError, ImageConfigError, MAX_CONFIG_LEN, Settings, config_of};
 
 use crate::blob::{self, BlobReader};
 use crate::call::{Call, Later};
@@ -108,6 +108,25 @@ impl Client {
                 _ => {}
             }
         }
+    }
+
+    /// Fetches and verifies the config of an image. Returns its descriptor and its bytes, which are JSON unless the
+    /// image is an artifact. With a platform, an index resolves to the image that matches the platform best.
+    ///
+    /// `ImageConfiguration::from_reader` of the crate `oci-spec` parses the bytes.
+    ///
+    /// # Errors
+    /// Returns an error if the reference names an index and there is no platform, if the config is larger than 16 MiB,
+    /// if the registry does not have the content, refuses a request, violates the protocol, or cannot be reached.
+    pub fn image_config(
+        &self,
+        reference: &Reference,
+        platform: Option<&Platform>,
+    ) -> Result<(Descriptor, Bytes), ImageConfigError> {
+        let (root, manifest) = self.manifest(reference, platform)?;
+        let config = config_of(&root, &manifest)?;
+        let bytes = self.described_blob_bytes(reference, &config, MAX_CONFIG_LEN)?;
+        Ok((config, bytes))
     }
 
     /// Walks everything under a reference. Returns an iterator of nodes, in depth-first pre-order.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use oci_proto::{Descriptor, Error, Manifest, Reference, Session, Stored, Tag};
 use oci_proto_common::{
-    BlobSource, OneBlob, ProgressHook, StreamOptions, TransferOptions, TreeSource, UploadOptions,
+    Artifact, AttachError, BlobSource, OneBlob, ProgressHook, StreamOptions, TransferOptions, TreeSource,
+    UploadOptions,
 };
 use tokio::io::AsyncRead;
 
@@ -182,6 +183,43 @@ impl Client {
         let call = Call::start(self.shared.clone(), |session| session.tag(reference, tags));
         let sent = upload::send(call, None, ProgressHook::default()).await?;
         Ok(sent.root.expect("a session resolves before it is done"))
+    }
+
+    /// Pushes an artifact with the document that `subject` names as its subject, to the same repository, by its digest.
+    /// Returns its descriptor, with which registries list it among the referrers of the subject. With a platform in
+    /// the options, the subject is the image in an index that matches it best.
+    ///
+    /// If the registry does not list referrers, the artifact is added to the index of the subject's referrers.
+    ///
+    /// ```no_run
+    /// # async fn example(client: oci_proto_tokio::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use oci_proto_tokio::{Artifact, TransferOptions};
+    ///
+    /// let mut sbom = Artifact::new("application/spdx+json".parse()?);
+    /// sbom.add_file("sbom.spdx.json", "application/spdx+json".parse()?)?;
+    /// let image = "registry.example/app:1.0".parse()?;
+    /// let attached = client.attach(&image, sbom, TransferOptions::default()).await?;
+    /// println!("attached {}", attached.digest);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error if the repository does not have the subject, if a file of the artifact has changed, if its
+    /// manifest would be too large, or if the registry refuses it, violates the protocol, or cannot be reached.
+    ///
+    /// # Cancel safety
+    /// See [`push`](Self::push).
+    pub async fn attach(
+        &self,
+        subject: &Reference,
+        artifact: Artifact,
+        options: TransferOptions,
+    ) -> Result<Descriptor, AttachError> {
+        let resolved = self.resolve(subject, options.push.platform.as_ref()).await?;
+        let (root, tree) = artifact.build(Some(&resolved))?;
+        self.push(&root, &subject.at(root.digest.clone()), tree, options).await?;
+        Ok(root)
     }
 
     /// Uploads everything that `reader` returns, as one blob, to the repository of `reference`. Returns its
