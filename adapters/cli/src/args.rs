@@ -14,8 +14,11 @@ use crate::args::layout_name::LayoutName;
 use crate::args::reference::AnyReference;
 use crate::args::registry::{DeleteArgs, ReferrersArgs, TagsArgs};
 use crate::args::values::{bytes, integer_in, listen, seconds};
+use crate::args::writing::{ArtifactCommandArgs, AttachArgs, ConfigArgs, CopyArgs, PushArgs, TagArgs};
 use crate::login::LoginArgs;
 
+pub(crate) mod ends;
+pub(crate) mod file;
 pub(crate) mod layout_name;
 pub(crate) mod mistake;
 pub(crate) mod pull_source;
@@ -23,6 +26,7 @@ pub(crate) mod reference;
 pub(crate) mod registry;
 mod usage_error;
 mod values;
+pub(crate) mod writing;
 
 /// Read, copy, check and serve container images, all verified by digest.
 #[derive(Debug, Parser)]
@@ -84,6 +88,12 @@ pub(crate) enum Command {
     Tags(TagsArgs),
     Referrers(ReferrersArgs),
     Delete(DeleteArgs),
+    Config(ConfigArgs),
+    Copy(CopyArgs),
+    Push(PushArgs),
+    Tag(TagArgs),
+    Attach(AttachArgs),
+    Artifact(ArtifactCommandArgs),
     Serve(ServeArgs),
     Demo(DemoArgs),
     Completions(CompletionsArgs),

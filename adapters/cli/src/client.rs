@@ -6,21 +6,27 @@ use std::future::poll_fn;
 use std::io::{self, Read};
 use std::iter;
 use std::pin::Pin;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_core::Stream;
 use oci_proto::{
-    Cause, Config, Descriptor, Error, Finding, Manifest, MediaType, Node, PlainHttp, Platform, PullOptions,
-    Reference, Referrer, Responder, Tag, WalkOptions,
+    Cause, Config, Descriptor, Error, Finding, InvalidRequest, Manifest, MediaType, Node, PlainHttp,
+    Platform, PullOptions, Reference, Referrer, Responder, Scope, Tag, WalkOptions,
 };
-use oci_proto_common::Settings;
+use oci_proto_common::{Artifact, AttachError, ImageConfigError, Settings, TransferOptions, TreeSource};
 use oci_proto_credentials::Store;
 use oci_proto_layout::{LayoutDestination, PullError};
 use tokio::io::AsyncReadExt as _;
 use tokio::runtime::{self, Runtime};
 
 use crate::args::{Adapter, CommonArgs};
+use crate::interrupt::Interrupt;
 use crate::output::{Failure, count};
+
+/// The longest time for which a transfer that failed waits until its uploads are cancelled.
+const CANCELLING: Duration = Duration::from_secs(2);
 
 /// A client on either adapter.
 pub(crate) struct Client {
@@ -183,6 +189,113 @@ impl Client {
         deleted.map_err(|error| self.failure(&error, name))
     }
 
+    /// Sends a tree to a repository.
+    pub(crate) fn push(
+        &self,
+        root: &Descriptor,
+        to: &Reference,
+        tree: impl TreeSource + 'static,
+        options: TransferOptions,
+        interrupt: &Interrupt,
+    ) -> Result<(), Failure> {
+        let pushed = match &self.driver {
+            Driver::Tokio(runtime, client) => {
+                until_interrupt(runtime, interrupt, client.push(root, to, tree, options))
+            }
+            Driver::Ureq(client) => interrupt.run(|| client.push(root, to, &tree, options)),
+        };
+        self.ended(pushed, |error| self.write_failure(&error, to))
+    }
+
+    /// Copies a tree from one repository to another.
+    pub(crate) fn copy(
+        &self,
+        from: &Reference,
+        to: &Reference,
+        options: TransferOptions,
+        interrupt: &Interrupt,
+    ) -> Result<Descriptor, Failure> {
+        let copied = match &self.driver {
+            Driver::Tokio(runtime, client) => {
+                until_interrupt(runtime, interrupt, client.copy(from, to, options))
+            }
+            Driver::Ureq(client) => interrupt.run(|| client.copy(from, to, options)),
+        };
+        self.ended(copied, |error| {
+            if concerns(&error, to) { self.write_failure(&error, to) } else { self.failure(&error, from) }
+        })
+    }
+
+    /// Attaches an artifact to what `subject` names.
+    pub(crate) fn attach(
+        &self,
+        subject: &Reference,
+        artifact: Artifact,
+        options: TransferOptions,
+        interrupt: &Interrupt,
+    ) -> Result<Descriptor, Failure> {
+        let attached = match &self.driver {
+            Driver::Tokio(runtime, client) => {
+                until_interrupt(runtime, interrupt, client.attach(subject, artifact, options))
+            }
+            Driver::Ureq(client) => interrupt.run(|| client.attach(subject, artifact, options)),
+        };
+        self.ended(attached, |error| match error {
+            AttachError::Registry(error) => self.write_failure(&error, subject),
+            error => Failure::failed(error),
+        })
+    }
+
+    /// Sets tags for what `name` names.
+    pub(crate) fn tag(&self, name: &Reference, tags: Vec<Tag>) -> Result<Descriptor, Failure> {
+        let tagged = match &self.driver {
+            Driver::Tokio(runtime, client) => runtime.block_on(client.tag(name, tags)),
+            Driver::Ureq(client) => client.tag(name, tags),
+        };
+        tagged.map_err(|error| self.write_failure(&error, name))
+    }
+
+    /// Fetches the config of an image.
+    pub(crate) fn image_config(
+        &self,
+        name: &Reference,
+        platform: Option<&Platform>,
+    ) -> Result<Bytes, Failure> {
+        let config = match &self.driver {
+            Driver::Tokio(runtime, client) => runtime.block_on(client.image_config(name, platform)),
+            Driver::Ureq(client) => client.image_config(name, platform),
+        };
+        config.map(|(_, bytes)| bytes).map_err(|error| match error {
+            ImageConfigError::Registry(error) => self.failure(&error, name),
+            error => Failure::of_config(&error),
+        })
+    }
+
+    /// Converts the end of a transfer. If it did not succeed, its uploads are cancelled in the background.
+    fn ended<T, E>(
+        &self,
+        ended: Option<Result<T, E>>,
+        convert: impl FnOnce(E) -> Failure,
+    ) -> Result<T, Failure> {
+        let failure = match ended {
+            Some(Ok(done)) => return Ok(done),
+            Some(Err(error)) => convert(error),
+            None => Failure::failed("interrupted"),
+        };
+        let until = Instant::now() + CANCELLING;
+        while !self.is_idle() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(5));
+        }
+        Err(failure)
+    }
+
+    fn is_idle(&self) -> bool {
+        match &self.driver {
+            Driver::Tokio(_, client) => client.is_idle(),
+            Driver::Ureq(client) => client.is_idle(),
+        }
+    }
+
     /// Reads a blob as it arrives. The end of file is reached only after verification.
     pub(crate) fn blob(&self, name: &Reference, size: Option<u64>) -> Box<dyn Read + '_> {
         match &self.driver {
@@ -194,18 +307,37 @@ impl Client {
     /// Converts the error of an operation on `name`. Says where a login that was refused comes from.
     pub(crate) fn failure(&self, error: &Error, name: &Reference) -> Failure {
         let failure = Failure::of(error, name);
-        let is_refused = match error.cause() {
-            Cause::Answered(refusal) => {
-                error.is_unauthorized() && refusal.with_login && refusal.by != Responder::Elsewhere
-            }
-            _ => false,
-        };
-        match self.logins.source(name.registry()).filter(|_| is_refused) {
+        match self.refused_login(error, name) {
             Some(source) => failure.with_hint(format!(
                 "the login from {source} is wrong, or you lack permission, or it does not exist"
             )),
             None => failure,
         }
+    }
+
+    /// Converts the error of an operation that sends content to `name`. Says which permission it needs.
+    fn write_failure(&self, error: &Error, name: &Reference) -> Failure {
+        let failure = Failure::of(error, name);
+        if !is_permission(error) {
+            return failure;
+        }
+        let scope = Scope::push(name.repository());
+        failure.with_hint(match self.refused_login(error, name) {
+            Some(source) => {
+                format!("the login from {source} is wrong, or lacks permission to push, which is {scope}")
+            }
+            None => format!(
+                "log in with `docker login` or `podman login`, or use --username NAME with \
+                 --password-stdin; to push, the login needs the permission {scope}"
+            ),
+        })
+    }
+
+    /// The source of a login that the registry refuses.
+    fn refused_login(&self, error: &Error, name: &Reference) -> Option<String> {
+        let with_login = matches!(error.cause(), Cause::Answered(refusal) if refusal.with_login);
+        let is_refused = with_login && is_permission(error);
+        self.logins.source(name.registry()).filter(|_| is_refused)
     }
 
     /// Shuts down without waiting for abandoned work, such as a DNS lookup.
@@ -265,6 +397,37 @@ fn config(common: &CommonArgs) -> Config {
     config.limits.in_flight = common.in_flight.into();
     config.limits.in_flight_per_origin = common.in_flight.into();
     config
+}
+
+/// Whether a registry or its token server refuses permission.
+fn is_permission(error: &Error) -> bool {
+    let by_registry = matches!(error.cause(), Cause::Answered(refusal) if refusal.by != Responder::Elsewhere);
+    by_registry && error.is_unauthorized()
+}
+
+/// Whether the error of a copy concerns its destination.
+fn concerns(error: &Error, to: &Reference) -> bool {
+    if matches!(error.cause(), Cause::Request(InvalidRequest::OtherDigest { .. })) {
+        return true;
+    }
+    error.request().is_some_and(|(method, url)| {
+        !matches!(method.as_str(), "GET" | "HEAD")
+            || url.contains(&format!("//{}/v2/{}/", to.registry(), to.repository()))
+    })
+}
+
+/// Runs a transfer until a signal comes. Returns `None` if it was interrupted.
+fn until_interrupt<T>(
+    runtime: &Runtime,
+    interrupt: &Interrupt,
+    transfer: impl Future<Output = T>,
+) -> Option<T> {
+    runtime.block_on(async {
+        tokio::select! {
+            ended = transfer => Some(ended),
+            () = interrupt.requested() => None,
+        }
+    })
 }
 
 struct Blocking<'a, R> {

@@ -1,8 +1,12 @@
 //! The commands, one file each.
 
+mod artifact;
+mod bar;
 mod blob;
 mod check;
 mod completions;
+mod config;
+mod copy;
 mod delete;
 mod demo;
 mod leftovers;
@@ -10,7 +14,9 @@ mod manifest;
 mod pull;
 mod referrers;
 mod resolve;
+mod sending;
 mod serve;
+mod tag;
 mod tags;
 mod tree;
 
@@ -55,6 +61,14 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Delete(command) => {
             with_client(&command.name, common, |client| delete::run(command, common, client))
         }
+        Command::Config(command) => {
+            ask(&command.asked.name, common, |source| config::run(command, source, out))
+        }
+        Command::Copy(command) => copy::run(command, common, out),
+        Command::Push(command) => copy::run_push(command, common, out),
+        Command::Tag(command) => tag::run(command, common),
+        Command::Attach(command) => artifact::attach(command, common, out),
+        Command::Artifact(command) => artifact::run(command, common, out),
         Command::Serve(command) => serve::run(command, common, out),
         Command::Demo(command) => demo::run(command, common, out),
         Command::Completions(command) => completions::run(command, out),

@@ -3,8 +3,10 @@
 use std::io::{self, Read};
 use std::time::Instant;
 
+use bytes::Bytes;
 use oci_proto::layout::Root;
 use oci_proto::{Descriptor, Manifest, Node, Platform, Reference, WalkOptions};
+use oci_proto_common::{MAX_CONFIG_LEN, config_of};
 use oci_proto_layout::{Layout, LayoutError};
 
 use crate::args::CommonArgs;
@@ -64,6 +66,32 @@ impl<'a> ContentSource<'a> {
                 Ok(Box::new(walk.map(|node| node.map_err(|error| Failure::of_layout(&error)))))
             }
         }
+    }
+
+    /// Reads the config of an image.
+    pub(crate) fn config(&self, platform: Option<&Platform>) -> Result<Bytes, Failure> {
+        let (layout, name) = match self {
+            Self::Registry { client, name } => return client.image_config(name, platform),
+            Self::Layout { layout, name, .. } => (layout, name),
+        };
+        let failure = |error| Failure::of_layout(&error);
+        let root = layout.resolve(name.root(), platform).map_err(failure)?;
+        let manifest = layout.manifest(&root).map_err(failure)?;
+        let config = config_of(&root, &manifest).map_err(|error| Failure::of_config(&error))?;
+        if config.size > MAX_CONFIG_LEN {
+            let error = format!(
+                "the config {} has {} bytes; the limit is {MAX_CONFIG_LEN}",
+                config.digest, config.size
+            );
+            return Err(Failure::failed(error));
+        }
+        if let Some(data) = config.data {
+            return Ok(data);
+        }
+        let mut bytes = Vec::new();
+        let mut blob = layout.blob(&config.digest, Some(config.size)).map_err(failure)?;
+        blob.read_to_end(&mut bytes).map_err(|error| self.read_failure(error))?;
+        Ok(bytes.into())
     }
 
     /// Reads a blob. The end of file is reached only after verification.

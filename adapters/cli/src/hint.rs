@@ -13,6 +13,9 @@ pub(crate) fn hint(error: &Error, name: &Reference) -> Option<Cow<'static, str>>
     if let Some(hint) = of_missing(error, name) {
         return Some(hint.into());
     }
+    if let Cause::Request(InvalidRequest::OtherDigest { root, .. }) = error.cause() {
+        return Some(format!("use {}, or a tag", name.at(root.clone())).into());
+    }
     let in_plain_text = error.request().is_some_and(|(_, url)| url.starts_with("http:"));
     let specific = match error.cause() {
         Cause::Transport(fault) => of_fault(fault, in_plain_text),

@@ -7,6 +7,7 @@ mod commands;
 mod content_source;
 mod embedded_registry;
 mod hint;
+mod interrupt;
 mod login;
 mod notices;
 mod output;

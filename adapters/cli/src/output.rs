@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use oci_proto::layout::{INDEX, MARKER, NoRoot};
 use oci_proto::{Cause, Error, InvalidRequest, Reference};
+use oci_proto_common::ImageConfigError;
 use oci_proto_layout::{InvalidArchive, LayoutError, LayoutErrorKind};
 
 use crate::args::mistake::Mistake;
@@ -58,14 +59,27 @@ impl Failure {
             Cause::Request(InvalidRequest::UnknownAlgorithm(_)) if error.document().is_some() => {
                 Self::failed(text)
             }
-            Cause::Request(InvalidRequest::UnknownAlgorithm(_) | InvalidRequest::BlobWithoutDigest) => {
-                Self::usage(text)
-            }
+            Cause::Request(
+                InvalidRequest::UnknownAlgorithm(_)
+                | InvalidRequest::BlobWithoutDigest
+                | InvalidRequest::OtherDigest { .. },
+            ) => Self::usage(text),
             _ => Self::failed(text),
         };
         match hint(error, name) {
             Some(hint) => failure.with_hint(hint),
             None => failure,
+        }
+    }
+
+    /// Converts an error of looking for the config of an image.
+    pub(crate) fn of_config(error: &ImageConfigError) -> Self {
+        let failure = Self::failed(error);
+        match error {
+            ImageConfigError::NotAnImage { .. } => {
+                failure.with_hint("select an image with --platform; `ocip tree REF` lists them")
+            }
+            _ => failure,
         }
     }
 
@@ -99,7 +113,8 @@ impl Failure {
             }
             LayoutErrorKind::Archive(InvalidArchive::Header { .. } | InvalidArchive::TooMany(_)) => failure
                 .with_hint("write the archive again, for example with `ocip copy REF oci-archive:FILE`"),
-            LayoutErrorKind::Exists => failure.with_hint("use another name, or remove the file first"),
+            LayoutErrorKind::Exists => failure
+                .with_hint("nothing is added to an archive; a directory, oci:DIR, may have several roots"),
             LayoutErrorKind::Incomplete(_) => {
                 failure.with_hint("run the command again; the archive was not written")
             }

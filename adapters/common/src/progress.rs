@@ -91,9 +91,15 @@ impl From<PushOptions> for TransferOptions {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum UploadProgress<'a> {
-    /// The blob was handed to the connection up to this position, in bytes. It may decrease: an upload that
-    /// was interrupted resumes at what the registry has.
-    Sent(&'a Digest, u64),
+    /// The blob was handed to the connection up to a position.
+    Sent {
+        /// The digest of the blob.
+        digest: &'a Digest,
+        /// The position, in bytes. It may decrease: an upload that was interrupted resumes at what the registry has.
+        position: u64,
+        /// The size of the blob, in bytes.
+        size: u64,
+    },
     /// The registry has acknowledged the blob up to this position, in bytes. The digest is `None` for a stream
     /// that has not ended. It may decrease if an upload begins again.
     Acknowledged(Option<&'a Digest>, u64),

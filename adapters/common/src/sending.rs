@@ -79,6 +79,7 @@ pub fn read_document(tree: &dyn TreeSource, descriptor: &Descriptor) -> Answer {
 /// Counts the bytes of a payload that are sent, and reports them.
 pub struct SentCounter {
     digest: Digest,
+    size: u64,
     /// The position in the content of the next byte that is read.
     position: u64,
     /// The position of the first byte that is sent. Those before are only hashed.
@@ -89,14 +90,20 @@ pub struct SentCounter {
 impl SentCounter {
     /// Begins to count for a request.
     pub fn new(source: &Source, progress: ProgressHook) -> Self {
-        Self { digest: source.digest.clone(), position: source.start, start: source.range.start, progress }
+        let Source { digest, size, start: position, .. } = source;
+        let start = source.range.start;
+        Self { digest: digest.clone(), size: *size, position: *position, start, progress }
     }
 
     /// Counts the next bytes of the source.
     pub fn add(&mut self, bytes: usize) {
         self.position = self.position.saturating_add(bytes as u64);
         if bytes > 0 && self.position > self.start {
-            self.progress.report(UploadProgress::Sent(&self.digest, self.position));
+            self.progress.report(UploadProgress::Sent {
+                digest: &self.digest,
+                position: self.position,
+                size: self.size,
+            });
         }
     }
 }

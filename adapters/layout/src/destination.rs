@@ -34,7 +34,14 @@ pub struct LayoutDestination {
     blobs: Mutex<BTreeMap<Digest, Blob>>,
     /// The first error. Later ones are consequences of it, or equivalent to it.
     error: OnceLock<LayoutError>,
+    name: RootName,
     progress: Box<dyn Fn(Progress<'_>) + Send + Sync>,
+}
+
+/// The name of the root.
+enum RootName {
+    OfReference,
+    Given(Option<RefName>),
 }
 
 /// A blob in progress; `None` once it is published.
@@ -99,6 +106,7 @@ impl LayoutDestination {
             verifies: false,
             blobs: Mutex::default(),
             error: OnceLock::new(),
+            name: RootName::OfReference,
             progress: Box::new(|_| ()),
         }
     }
@@ -107,6 +115,13 @@ impl LayoutDestination {
     #[must_use]
     pub fn verifying(mut self) -> Self {
         self.verifies = true;
+        self
+    }
+
+    /// Names the root, or leaves it without a name, whatever the tag of the pull's reference is.
+    #[must_use]
+    pub fn named(mut self, name: Option<RefName>) -> Self {
+        self.name = RootName::Given(name);
         self
     }
 
@@ -152,12 +167,17 @@ impl LayoutDestination {
         self.report(Progress::Skipped(descriptor));
     }
 
-    /// Makes the pulled content a root of the layout, with or without a name. This is the last step, after
+    /// Makes the pulled content a root of the layout, with or without a name, unless another one was
+    /// [set](Self::named). This is the last step, after
     /// which all content has its name and, if the writer is durable, is on disk.
     ///
     /// # Errors
     /// A file cannot be read or written.
     pub fn done(&self, root: &Descriptor, name: Option<&RefName>) -> Result<(), LayoutError> {
+        let name = match &self.name {
+            RootName::OfReference => name,
+            RootName::Given(given) => given.as_ref(),
+        };
         self.opened()?.write().unwrap_or_else(PoisonError::into_inner).set_root(root, name)
     }
 

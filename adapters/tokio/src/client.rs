@@ -331,6 +331,14 @@ impl Client {
         collect(call, Some(descriptor.size), limit).await
     }
 
+    /// Returns whether no operation and no request is in progress.
+    ///
+    /// An upload that failed or was dropped is cancelled at the registry in the background. A program that is about to
+    /// exit may wait, for a short time, until the client is idle.
+    pub fn is_idle(&self) -> bool {
+        self.shared.lock().session.is_idle()
+    }
+
     /// Returns the number of HTTP requests that this client and its clones have sent.
     pub fn requests(&self) -> u64 {
         self.shared.context.requests.load(Ordering::Relaxed)

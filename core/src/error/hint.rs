@@ -41,6 +41,9 @@ impl Error {
                 _ => None,
             };
         }
+        if [Method::POST, Method::PUT, Method::PATCH].contains(method) {
+            return of_refused_write(refusal);
+        }
         if *method != Method::DELETE {
             return None;
         }
@@ -62,6 +65,28 @@ impl Error {
 
 fn has_code(refusal: &Refusal, code: &str) -> bool {
     refusal.errors.iter().any(|error| error.code == code)
+}
+
+/// A hint for a registry that refuses an upload or a document.
+fn of_refused_write(refusal: &Refusal) -> Option<&'static str> {
+    let is_immutable = refusal.errors.iter().any(|error| {
+        let text = error.message.to_ascii_lowercase();
+        text.contains("immutable") || text.contains("already exist")
+    });
+    match refusal.status.as_u16() {
+        // Registries with immutable tags answer 400, 403, 409 or 412.
+        400 | 403 | 409 | 412 if is_immutable || has_code(refusal, "TAG_INVALID") => {
+            Some("the tag may be immutable, and name other content already; choose another tag")
+        }
+        409 => Some("it conflicts with what the registry has; if the tag is immutable, choose another one"),
+        405 => Some("the registry is read-only, or accepts no content in this repository"),
+        _ if has_code(refusal, "UNSUPPORTED") => {
+            Some("the registry does not support this; it may be read-only, or accept no content of this type")
+        }
+        413 => Some("the registry, or a proxy in front of it, limits the size of requests"),
+        404 => Some("the repository may not exist; some registries require that it is created first"),
+        _ => None,
+    }
 }
 
 fn of_fault(kind: FaultKind) -> Option<&'static str> {
@@ -124,6 +149,7 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
+    use crate::error::RegistryError;
 
     fn hint(status: u16, by: Responder, retry_after: Option<u64>, with_login: bool) -> String {
         let refusal = Refusal {
@@ -193,6 +219,40 @@ mod tests {
             let hint = error.hint().unwrap_or_default();
             assert!(hint.contains(expected) && hint.is_empty() == expected.is_empty(), "{error}: {hint}");
         }
+    }
+
+    #[test]
+    fn refused_content_has_hints_of_its_own() {
+        let hint = |method: &Method, status: u16, by, code: &str, message: &str| {
+            let error = RegistryError { code: code.to_owned(), message: message.to_owned() };
+            let refusal = Refusal {
+                status: StatusCode::from_u16(status).unwrap(),
+                by,
+                errors: vec![error],
+                retry_after: None,
+                challenged: false,
+                with_login: true,
+            };
+            let error = Error::of_request(method, "https://r.example/v2/a".to_owned(), 0, refusal);
+            error.hint().unwrap_or_default().into_owned()
+        };
+        let (registry, ecr) =
+            (Responder::Registry, "the tag '1' cannot be overwritten because it is immutable");
+        for (method, status, code, message, expected) in [
+            (Method::PUT, 400, "TAG_INVALID", ecr, "the tag may be immutable"),
+            (Method::PUT, 412, "PRECONDITION", "configured as Immutable", "the tag may be immutable"),
+            (Method::PUT, 409, "DENIED", "no", "if the tag is immutable, choose another one"),
+            (Method::POST, 405, "UNSUPPORTED", "", "read-only"),
+            (Method::PATCH, 413, "", "", "limits the size"),
+            (Method::POST, 404, "NAME_UNKNOWN", "", "created first"),
+            (Method::POST, 403, "DENIED", "", "you lack permission"),
+            (Method::HEAD, 404, "", "", "check the repository and the tag"),
+            (Method::PUT, 400, "MANIFEST_INVALID", "", ""),
+        ] {
+            let found = hint(&method, status, registry, code, message);
+            assert!(found.contains(expected) && found.is_empty() == expected.is_empty(), "{status}: {found}");
+        }
+        assert_eq!(hint(&Method::PUT, 405, Responder::Elsewhere, "", ""), "");
     }
 
     #[test]

@@ -35,6 +35,12 @@ impl Mistake {
         self
     }
 
+    /// Explains this mistake, and corrects another one too.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.corrections.extend(other.corrections);
+        self
+    }
+
     pub(crate) fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }

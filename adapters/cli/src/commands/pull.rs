@@ -1,13 +1,12 @@
 //! `ocip pull`.
 
-mod bar;
 mod progress;
 
 use std::io::Write;
 use std::sync::Arc;
 
 use indicatif::DecimalBytes;
-use oci_proto::PullOptions;
+use oci_proto::{Descriptor, PullOptions, Reference};
 use oci_proto_layout::{Durability, Layout, LayoutDestination};
 
 use crate::args::pull_source::pull_source;
@@ -22,22 +21,40 @@ pub(crate) fn run(command: &PullArgs, common: &CommonArgs, out: &mut impl Write)
     let name = &pull_source(&command.name, &command.directory).map_err(|mistake| Failure::from(&mistake))?;
     let store = common.login.store(name.registry())?;
     let client = Client::new(common.adapter, common, store)?;
-    let display = Arc::new(ProgressDisplay::new(common.quiet));
-    let reported = display.clone();
     let durability = if command.no_sync { Durability::Unsynced } else { Durability::Synced };
-    let mut destination = LayoutDestination::at(&command.directory, durability)
-        .map_err(|error| Failure::of_writing(&error))?
-        .on_progress(move |progress| reported.report(progress));
+    let mut destination =
+        LayoutDestination::at(&command.directory, durability).map_err(|error| Failure::of_writing(&error))?;
     if command.verify {
         destination = destination.verifying();
     }
     let mut options = PullOptions::default();
     options.platform.clone_from(&command.platform);
     options.foreign = command.foreign_layers;
-    let pulled = client.pull(name, destination, options);
-    let counts = display.finish();
+    let root = into_layout(&client, name, destination, options, common);
     let spent = client.spent();
     client.close();
+    let root = root?;
+    if let Ok(layout) = Layout::open(&command.directory) {
+        note_leftovers(&layout, common);
+    }
+    common.detail(format_args!("{}: {spent}", common.adapter.as_str()));
+    writeln!(out, "{}", resolve::line(&root, command.json)?)?;
+    Ok(())
+}
+
+/// Pulls a tree into a layout, and shows the progress and the totals.
+pub(super) fn into_layout(
+    client: &Client,
+    name: &Reference,
+    destination: LayoutDestination,
+    options: PullOptions,
+    common: &CommonArgs,
+) -> Result<Descriptor, Failure> {
+    let display = Arc::new(ProgressDisplay::new(common.quiet));
+    let reported = display.clone();
+    let destination = destination.on_progress(move |progress| reported.report(progress));
+    let pulled = client.pull(name, destination, options);
+    let counts = display.finish();
     let root = pulled?;
     for skipped in &counts.skipped {
         common
@@ -49,10 +66,5 @@ pub(crate) fn run(command: &PullArgs, common: &CommonArgs, out: &mut impl Write)
         DecimalBytes(counts.bytes),
         DecimalBytes(counts.fetched),
     ));
-    if let Ok(layout) = Layout::open(&command.directory) {
-        note_leftovers(&layout, common);
-    }
-    common.detail(format_args!("{}: {spent}", common.adapter.as_str()));
-    writeln!(out, "{}", resolve::line(&root, command.json)?)?;
-    Ok(())
+    Ok(root)
 }

@@ -10,7 +10,7 @@ use indicatif::DecimalBytes;
 use oci_proto::{Digest, Kind};
 use oci_proto_layout::Progress;
 
-use crate::commands::pull::bar::Bar;
+use crate::commands::bar::Bar;
 use crate::stderr::print_line;
 
 /// The time between lines if stderr is not a terminal.

@@ -1,0 +1,188 @@
+//! The arguments of the commands that write to registries, layouts and archives.
+
+use std::ffi::OsString;
+
+use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
+use oci_proto::{MediaType, Platform, Reference, Repository, Tag};
+
+use crate::args::ReferenceArgs;
+use crate::args::file::{FileArg, annotation};
+use crate::args::reference::registry_reference;
+
+/// Copy a whole tree between registries, layouts and archives.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Each of SOURCE and DEST is a reference in a registry, an image layout in a directory or an OCI \
+archive: [REGISTRY/]REPOSITORY[:TAG][@DIGEST], oci:DIR[:TAG] or oci-archive:FILE[:TAG]. DEST names \
+the root: a reference needs a tag or a digest, and without a TAG the root of a layout has no name.
+
+Content that DEST has is not sent again, and an interrupted copy is resumed. Each document is stored \
+after everything that it refers to, and the root last. Between registries, content is streamed; \
+within one, blobs are mounted. An archive is written in one pass, from a temporary layout beside it \
+if SOURCE is a registry; an existing archive is kept.
+
+--username applies to DEST if that is in a registry, and otherwise to SOURCE.
+
+Prints the media type, digest and size of the root, as `ocip resolve` does.
+
+Examples:
+  ocip copy alpine:3.20 registry.example/alpine:3.20
+  ocip copy --platform linux/amd64 alpine:3.20 oci-archive:alpine.tar:3.20
+  ocip copy oci-archive:alpine.tar oci:mirror:3.20")]
+pub(crate) struct CopyArgs {
+    /// `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`, `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`.
+    // Parsed together, since they may be swapped.
+    #[arg(value_name = "SOURCE")]
+    pub(crate) from: OsString,
+    /// Like SOURCE; it names the root.
+    #[arg(value_name = "DEST")]
+    pub(crate) to: OsString,
+    #[command(flatten)]
+    pub(crate) options: TransferArgs,
+}
+
+/// Send a tree from an image layout to a registry.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Like `ocip copy oci:DIR[:TAG] REF`. Nothing that the registry has is sent again, and everything is \
+verified while it is sent. The root gets its tag last.
+
+Prints the media type, digest and size of the root, as `ocip resolve` does.
+
+Examples:
+  ocip push mirror registry.example/team/app:1.0
+  ocip push mirror:1.0 --tag latest registry.example/team/app:1.0
+  ocip push oci-archive:app.tar registry.example/team/app:1.0")]
+pub(crate) struct PushArgs {
+    /// Directory of the layout, and the root's tag if it has several; or `oci-archive:FILE[:TAG]`.
+    #[arg(value_name = "DIR[:TAG]")]
+    pub(crate) from: OsString,
+    /// `[REGISTRY/]REPOSITORY:TAG` or `[REGISTRY/]REPOSITORY@DIGEST`.
+    #[arg(value_name = "REF")]
+    pub(crate) to: OsString,
+    #[command(flatten)]
+    pub(crate) options: TransferArgs,
+}
+
+/// The options of a copy or a push.
+#[derive(Args, Debug)]
+pub(crate) struct TransferArgs {
+    /// In an index, copy only the best match for this platform: os/arch[/variant].
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<Platform>,
+    /// Also copy nondistributable layers.
+    #[arg(long, alias = "foreign")]
+    pub(crate) foreign_layers: bool,
+    /// Further tag of the root in a registry; may be repeated.
+    #[arg(long = "tag", value_name = "TAG")]
+    pub(crate) tags: Vec<Tag>,
+    /// Repository of the same registry that may have the blobs, to mount them from.
+    #[arg(long, value_name = "REPOSITORY")]
+    pub(crate) mount_from: Option<Repository>,
+    /// Print {"mediaType", "digest", "size"} on one line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Give further tags to what a reference names.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Sends only the manifest or index, within its repository. A tag that names it already is not set again.
+
+Examples:
+  ocip tag registry.example/team/app:1.0.3 1.0 latest
+  ocip tag registry.example/team/app@sha256:0123...cdef stable")]
+pub(crate) struct TagArgs {
+    /// `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`.
+    #[arg(value_name = "REF", value_parser = OsStringValueParser::new().try_map(registry_reference))]
+    pub(crate) name: Reference,
+    /// Tags to set.
+    #[arg(value_name = "TAG", required = true)]
+    pub(crate) tags: Vec<Tag>,
+}
+
+/// Attach files to an image, as an artifact that refers to it.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The artifact is a manifest with REF as its subject, which registries list among the referrers of REF. \
+It has no tag. Each file becomes a layer, annotated with its name. TYPE is a media type, by default \
+application/octet-stream; the text after the last colon is one if it contains a slash.
+
+Prints the media type, digest and size of the artifact, as `ocip resolve` does.
+
+Examples:
+  ocip attach --artifact-type application/spdx+json \\
+    registry.example/team/app:1.0 sbom.spdx.json:application/spdx+json")]
+pub(crate) struct AttachArgs {
+    /// `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]` of the image or index.
+    #[arg(value_name = "REF", value_parser = OsStringValueParser::new().try_map(registry_reference))]
+    pub(crate) name: Reference,
+    /// In an index, attach to the best match for this platform: os/arch[/variant].
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<Platform>,
+    /// Files to attach, with their media types.
+    #[arg(value_name = "FILE[:TYPE]", value_parser = FileArg::parser())]
+    pub(crate) files: Vec<FileArg>,
+    /// Media type of the artifact.
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) artifact_type: MediaType,
+    #[command(flatten)]
+    pub(crate) options: ArtifactArgs,
+}
+
+/// Push files as an artifact with a name of its own.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Each file becomes a layer, annotated with its name. TYPE is a media type, by default \
+application/octet-stream; the text after the last colon is one if it contains a slash.
+
+Prints the media type, digest and size of the artifact, as `ocip resolve` does.
+
+Examples:
+  ocip artifact --artifact-type application/vnd.example.model \\
+    registry.example/team/model:1 weights.bin README.md:text/markdown")]
+pub(crate) struct ArtifactCommandArgs {
+    /// `[REGISTRY/]REPOSITORY:TAG`, the name of the artifact.
+    #[arg(value_name = "REF")]
+    pub(crate) name: OsString,
+    /// Files to push, with their media types.
+    #[arg(value_name = "FILE[:TYPE]", value_parser = FileArg::parser())]
+    pub(crate) files: Vec<FileArg>,
+    /// Media type of the artifact; by default that of its config.
+    #[arg(long, value_name = "TYPE", required_unless_present = "config")]
+    pub(crate) artifact_type: Option<MediaType>,
+    /// File to use as the config, with its media type.
+    #[arg(long, value_name = "FILE:TYPE", value_parser = FileArg::config_parser())]
+    pub(crate) config: Option<FileArg>,
+    #[command(flatten)]
+    pub(crate) options: ArtifactArgs,
+}
+
+/// The options of `attach` and `artifact`.
+#[derive(Args, Debug)]
+pub(crate) struct ArtifactArgs {
+    /// Annotation of the artifact; may be repeated.
+    #[arg(long = "annotation", value_name = "KEY=VALUE", value_parser = annotation)]
+    pub(crate) annotations: Vec<(String, String)>,
+    /// Print {"mediaType", "digest", "size"} on one line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Print the config of an image.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The config has the image's environment, entry point, user, layers and history. It is verified, and \
+printed as indented JSON, with --json on one line. `ocip blob` writes its exact bytes.
+
+Examples:
+  ocip config --platform linux/amd64 alpine
+  ocip config --json oci-archive:app.tar | jq .config.Env")]
+pub(crate) struct ConfigArgs {
+    #[command(flatten)]
+    pub(crate) asked: ReferenceArgs,
+    /// Print the config on one line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}

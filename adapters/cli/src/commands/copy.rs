@@ -1,0 +1,181 @@
+//! `ocip copy` and `ocip push`.
+
+mod local;
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::sync::Arc;
+
+use oci_proto::layout::{RefName, Root};
+use oci_proto::{Descriptor, Kind, PullOptions, PushOptions, Reference, WalkOptions};
+use oci_proto_common::TransferOptions;
+use oci_proto_layout::{Durability, Layout, LayoutDestination};
+
+use crate::args::CommonArgs;
+use crate::args::ends::{copy_ends, push_ends};
+use crate::args::layout_name::LayoutName;
+use crate::args::reference::AnyReference;
+use crate::args::writing::{CopyArgs, PushArgs, TransferArgs};
+use crate::client::Client;
+use crate::commands::sending::SendDisplay;
+use crate::commands::{pull, resolve};
+use crate::interrupt::Interrupt;
+use crate::output::Failure;
+
+pub(crate) fn run(command: &CopyArgs, common: &CommonArgs, out: &mut impl Write) -> Result<(), Failure> {
+    let ends = copy_ends(&command.from, &command.to).map_err(|mistake| Failure::from(&mistake))?;
+    let options = &command.options;
+    let copied = match &ends {
+        (AnyReference::Registry(from), AnyReference::Registry(to)) => copy(from, to, options, common),
+        (AnyReference::Layout(from), AnyReference::Registry(to)) => push(from, to, options, common),
+        (from, AnyReference::Layout(to)) => {
+            options_of_layouts(options)?;
+            match from {
+                AnyReference::Registry(from) => pull_to(from, to, options, common),
+                AnyReference::Layout(from) => local::copy(from, to, options, common),
+            }
+        }
+    };
+    writeln!(out, "{}", resolve::line(&copied?, options.json)?)?;
+    Ok(())
+}
+
+pub(crate) fn run_push(command: &PushArgs, common: &CommonArgs, out: &mut impl Write) -> Result<(), Failure> {
+    let (from, to) = push_ends(&command.from, &command.to).map_err(|mistake| Failure::from(&mistake))?;
+    let root = push(&from, &to, &command.options, common)?;
+    writeln!(out, "{}", resolve::line(&root, command.options.json)?)?;
+    Ok(())
+}
+
+/// Copies from one registry to another, or within one.
+fn copy(
+    from: &Reference,
+    to: &Reference,
+    options: &TransferArgs,
+    common: &CommonArgs,
+) -> Result<Descriptor, Failure> {
+    let store = common.login.store(to.registry())?;
+    let client = Client::new(common.adapter, common, store)?;
+    let mut push = push_options(options);
+    push.platform.clone_from(&options.platform);
+    transfer(client, None, push, common, |client, options, interrupt| {
+        client.copy(from, to, options, interrupt)
+    })
+}
+
+/// Sends a tree from a layout.
+fn push(
+    from: &LayoutName,
+    to: &Reference,
+    options: &TransferArgs,
+    common: &CommonArgs,
+) -> Result<Descriptor, Failure> {
+    let layout = from.open().map_err(|error| Failure::of_opening(&error, from.path()))?;
+    let root =
+        layout.resolve(from.root(), options.platform.as_ref()).map_err(|error| Failure::of_layout(&error))?;
+    if let Some(digest) = to.digest().filter(|digest| **digest != root.digest) {
+        let error = format!("the destination is to be {digest}, but the content to send is {}", root.digest);
+        return Err(Failure::usage(error).with_hint(format!("use {}, or a tag", to.at(root.digest))));
+    }
+    let size = size_of_blobs(&layout, &root)?;
+    let client = Client::new(common.adapter, common, common.login.store(to.registry())?)?;
+    transfer(client, Some(size), push_options(options), common, |client, options, interrupt| {
+        client.push(&root, to, layout, options, interrupt)?;
+        Ok(root)
+    })
+}
+
+/// Runs a transfer to a registry, and shows its progress and the totals.
+pub(super) fn transfer<T>(
+    client: Client,
+    size: Option<u64>,
+    options: PushOptions,
+    common: &CommonArgs,
+    run: impl FnOnce(&Client, TransferOptions, &Interrupt) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let interrupt = Interrupt::new()?;
+    let display = Arc::new(SendDisplay::new(size, common.quiet));
+    let (reported, check) = (display.clone(), interrupt.checker());
+    let options = TransferOptions::from(options).on_progress(move |progress| {
+        check();
+        reported.report(progress);
+    });
+    let ended = run(&client, options, &interrupt);
+    display.clear();
+    let spent = client.spent();
+    client.close();
+    let done = ended?;
+    display.note(common);
+    common.detail(format_args!("{}: {spent}", common.adapter.as_str()));
+    Ok(done)
+}
+
+/// Copies from a registry to a layout or an archive.
+fn pull_to(
+    from: &Reference,
+    to: &LayoutName,
+    options: &TransferArgs,
+    common: &CommonArgs,
+) -> Result<Descriptor, Failure> {
+    let client = Client::new(common.adapter, common, common.login.store(from.registry())?)?;
+    let mut pulled = PullOptions::default();
+    pulled.platform.clone_from(&options.platform);
+    pulled.foreign = options.foreign_layers;
+    let pull = |destination: Result<LayoutDestination, _>, name| {
+        let destination = destination.map_err(|error| Failure::of_writing(&error))?;
+        pull::into_layout(&client, from, destination.named(name), pulled, common)
+    };
+    let copied = match to {
+        LayoutName::Directory(to) => {
+            pull(LayoutDestination::at(to.directory(), Durability::Synced), name_of(to.root()))
+        }
+        LayoutName::Archive(to) => local::through_layout(to, common, |directory| {
+            pull(LayoutDestination::at(directory, Durability::Unsynced), None)
+        }),
+    };
+    common.detail(format_args!("{}: {}", common.adapter.as_str(), client.spent()));
+    client.close();
+    copied
+}
+
+/// The name that a destination gives to the root.
+fn name_of(root: &Root) -> Option<RefName> {
+    match root {
+        Root::Named(name) => Some(name.clone()),
+        Root::Only | Root::Digest(_) => None,
+    }
+}
+
+/// The size of all blobs under a root.
+fn size_of_blobs(layout: &Layout, root: &Descriptor) -> Result<u64, Failure> {
+    let mut options = WalkOptions::default();
+    (options.blobs, options.strict) = (true, true);
+    let mut seen = BTreeSet::new();
+    let mut size: u64 = 0;
+    let failure = |error| Failure::of_layout(&error);
+    for node in layout.walk(&Root::Digest(root.digest.clone()), &options).map_err(failure)? {
+        let descriptor = node.map_err(failure)?.descriptor;
+        if descriptor.media_type.kind() == Kind::Other && seen.insert(descriptor.digest) {
+            size = size.saturating_add(descriptor.size);
+        }
+    }
+    Ok(size)
+}
+
+fn push_options(options: &TransferArgs) -> PushOptions {
+    let mut push = PushOptions::default();
+    push.foreign = options.foreign_layers;
+    push.tags.clone_from(&options.tags);
+    push.mount.clone_from(&options.mount_from);
+    push
+}
+
+/// Refuses the options that apply only to registries.
+fn options_of_layouts(options: &TransferArgs) -> Result<(), Failure> {
+    let option = match options {
+        TransferArgs { mount_from: Some(_), .. } => "--mount-from",
+        TransferArgs { tags, .. } if !tags.is_empty() => "--tag",
+        _ => return Ok(()),
+    };
+    Err(Failure::usage(format_args!("{option} applies only to registries; a layout is named in DEST")))
+}

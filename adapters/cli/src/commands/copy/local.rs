@@ -1,0 +1,129 @@
+//! Copies into layouts and archives on disk.
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use oci_proto::Descriptor;
+use oci_proto::layout::Root;
+use oci_proto_layout::{
+    ArchiveReference, ArchiveWriter, Layout, LayoutError, LayoutWriter, TreeWriter, copy_tree,
+};
+use tempfile::TempDir;
+
+use crate::args::CommonArgs;
+use crate::args::layout_name::LayoutName;
+use crate::args::writing::TransferArgs;
+use crate::commands::copy::{name_of, size_of_blobs};
+use crate::commands::sending::SendDisplay;
+use crate::interrupt::Interrupt;
+use crate::output::Failure;
+use crate::signals;
+
+/// Copies a tree between layouts and archives.
+pub(super) fn copy(
+    from: &LayoutName,
+    to: &LayoutName,
+    options: &TransferArgs,
+    common: &CommonArgs,
+) -> Result<Descriptor, Failure> {
+    let layout = from.open().map_err(|error| Failure::of_opening(&error, from.path()))?;
+    let root =
+        layout.resolve(from.root(), options.platform.as_ref()).map_err(|error| Failure::of_layout(&error))?;
+    // Before anything is created.
+    let size = size_of_blobs(&layout, &root)?;
+    let display = SendDisplay::new(Some(size), common.quiet);
+    let failure = |error: LayoutError| Failure::of_writing(&error);
+    let copied = interruptible(|check| match to {
+        LayoutName::Directory(name) => {
+            let mut writer = LayoutWriter::open(name.directory()).map_err(failure)?;
+            tree(&layout, &root, &mut writer, name.root(), &display, check)
+        }
+        LayoutName::Archive(name) => write_archive(&layout, &root, name, &display, check),
+    });
+    display.clear();
+    let copied = copied?;
+    display.note(common);
+    Ok(copied)
+}
+
+/// Writes an archive from a temporary layout beside it, which `pull` fills.
+pub(super) fn through_layout(
+    to: &ArchiveReference,
+    common: &CommonArgs,
+    pull: impl FnOnce(&Path) -> Result<Descriptor, Failure>,
+) -> Result<Descriptor, Failure> {
+    let file = to.file();
+    // An archive that is kept, or cannot be written, fails before anything is fetched.
+    drop(ArchiveWriter::create(file).map_err(|error| Failure::of_writing(&error))?);
+    let beside = file.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    let directory = temporary_in(beside)?;
+    let root = pull(directory.path())?;
+    let layout = Layout::open(directory.path()).map_err(|error| Failure::of_layout(&error))?;
+    let display = SendDisplay::new(None, true);
+    interruptible(|check| write_archive(&layout, &root, to, &display, check))?;
+    common.detail(format_args!("wrote {}", file.display()));
+    Ok(root)
+}
+
+fn write_archive(
+    from: &Layout,
+    root: &Descriptor,
+    to: &ArchiveReference,
+    display: &SendDisplay,
+    check: &dyn Fn(),
+) -> Result<Descriptor, Failure> {
+    let failure = |error: LayoutError| Failure::of_writing(&error);
+    let mut writer = ArchiveWriter::create(to.file()).map_err(failure)?;
+    let copied = tree(from, root, &mut writer, to.root(), display, check)?;
+    writer.finish().map_err(failure)?;
+    Ok(copied)
+}
+
+fn tree(
+    from: &Layout,
+    root: &Descriptor,
+    to: &mut impl TreeWriter,
+    name: &Root,
+    display: &SendDisplay,
+    check: &dyn Fn(),
+) -> Result<Descriptor, Failure> {
+    let root = Root::Digest(root.digest.clone());
+    let reported = |copied: oci_proto_layout::Copied<'_>| {
+        check();
+        display.copied(copied);
+    };
+    copy_tree(from, &root, None, to, name_of(name).as_ref(), reported)
+        .map_err(|error| Failure::of_writing(&error))
+}
+
+/// Runs a copy, which a signal ends between two contents, so that temporary files are removed.
+fn interruptible<T>(copy: impl FnOnce(&dyn Fn()) -> Result<T, Failure>) -> Result<T, Failure> {
+    let interrupt = Interrupt::new()?;
+    let check = interrupt.checker();
+    interrupt.run(|| copy(&check)).unwrap_or_else(|| Err(Failure::failed("interrupted")))
+}
+
+/// Creates a temporary directory, which is also removed if a signal ends the process.
+fn temporary_in(parent: &Path) -> Result<TempDir, Failure> {
+    let failure = |error| Failure::failed(format_args!("{}: {error}", parent.display()));
+    let path = Arc::new(Mutex::new(None::<std::path::PathBuf>));
+    let shared = path.clone();
+    // Held until the path is known, so that a signal waits for it.
+    let mut path = path.lock().unwrap_or_else(PoisonError::into_inner);
+    signals::before_end(move || {
+        if let Some(path) = &*shared.lock().unwrap_or_else(PoisonError::into_inner) {
+            // A pull in progress may add a file meanwhile.
+            for _ in 0..10 {
+                if fs::remove_dir_all(path).is_ok() {
+                    break;
+                }
+            }
+        }
+    })
+    .map_err(failure)?;
+    let directory =
+        tempfile::Builder::new().prefix(".ocip-").suffix(".part").tempdir_in(parent).map_err(failure)?;
+    *path = Some(directory.path().to_owned());
+    Ok(directory)
+}

@@ -1,0 +1,221 @@
+//! The progress of a transfer: a line for each blob, and bars on a terminal.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal as _};
+use std::mem;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use indicatif::DecimalBytes;
+use oci_proto::{Descriptor, Digest, Kind, Stored};
+use oci_proto_common::UploadProgress;
+use oci_proto_layout::Copied;
+
+use crate::args::CommonArgs;
+use crate::commands::bar::Bar;
+use crate::output::count;
+use crate::stderr::print_line;
+
+/// The size from which a blob has its own bar.
+const LARGE: u64 = 1 << 20;
+
+/// Displays the progress of content that is sent or copied.
+pub(super) struct SendDisplay {
+    state: Mutex<State>,
+    quiet: bool,
+}
+
+#[derive(Default)]
+struct State {
+    totals: Totals,
+    /// The blobs that are being sent.
+    blobs: BTreeMap<Digest, Blob>,
+    /// The bytes of all blobs, if known, and at least of those that were begun.
+    known: u64,
+    begun: u64,
+    done: u64,
+    total: Option<Bar>,
+}
+
+struct Blob {
+    size: u64,
+    /// The bytes that were sent.
+    done: u64,
+    bar: Option<Bar>,
+}
+
+#[derive(Default)]
+struct Totals {
+    contents: u64,
+    existing: u64,
+    mounted: u64,
+    /// The bytes of the blobs that were stored.
+    bytes: u64,
+    /// Of these, the bytes of those that were sent.
+    sent: u64,
+    skipped: Vec<Digest>,
+}
+
+impl SendDisplay {
+    /// Creates a display of a transfer with this many bytes in blobs, if that is known.
+    pub(super) fn new(known: Option<u64>, quiet: bool) -> Self {
+        let total = (!quiet && io::stderr().is_terminal()).then(|| Bar::new("total", 0).drawn());
+        let state = State { known: known.unwrap_or_default(), total, ..State::default() };
+        Self { state: Mutex::new(state), quiet }
+    }
+
+    pub(super) fn report(&self, progress: UploadProgress<'_>) {
+        match progress {
+            UploadProgress::Sent { digest, position, size } => self.lock().sent(digest, position, size),
+            UploadProgress::Stored(descriptor, stored) => self.stored(descriptor, stored),
+            UploadProgress::Skipped(descriptor) => self.skipped(descriptor),
+            _ => {}
+        }
+    }
+
+    /// Reports some content that was copied between layouts.
+    pub(super) fn copied(&self, copied: Copied<'_>) {
+        match copied {
+            Copied::Existing(descriptor) => self.stored(descriptor, Stored::Existing),
+            Copied::Written(descriptor) => self.stored(descriptor, Stored::Sent),
+            Copied::Skipped(descriptor) => self.skipped(descriptor),
+            _ => {}
+        }
+    }
+
+    fn stored(&self, descriptor: &Descriptor, stored: Stored) {
+        let mut state = self.lock();
+        let is_blob = descriptor.media_type.kind() == Kind::Other;
+        state.stored(descriptor, stored, is_blob);
+        drop(state);
+        if is_blob && !self.quiet {
+            let how = match stored {
+                Stored::Existing => "exists",
+                Stored::Mounted => "mounted",
+                Stored::Sent => "sent",
+            };
+            print_line(format_args!("{how:<7}  {}  {}", descriptor.digest, DecimalBytes(descriptor.size)));
+        }
+    }
+
+    fn skipped(&self, descriptor: &Descriptor) {
+        self.lock().totals.skipped.push(descriptor.digest.clone());
+    }
+
+    /// Removes the bars.
+    pub(super) fn clear(&self) {
+        let mut state = self.lock();
+        let blobs = mem::take(&mut state.blobs);
+        blobs.values().filter_map(|blob| blob.bar.as_ref()).chain(&state.total.take()).for_each(Bar::clear);
+    }
+
+    /// Prints the totals.
+    pub(super) fn note(&self, common: &CommonArgs) {
+        let totals = mem::take(&mut self.lock().totals);
+        for skipped in &totals.skipped {
+            common.note(format_args!(
+                "skipped nondistributable layer {skipped}; use --foreign-layers to copy it"
+            ));
+        }
+        common.note(format_args!(
+            "{}, {} of which existed{}; {} in blobs, {} sent",
+            count(totals.contents, "item"),
+            totals.existing,
+            match totals.mounted {
+                0 => String::new(),
+                mounted => format!(", {mounted} mounted"),
+            },
+            DecimalBytes(totals.bytes),
+            DecimalBytes(totals.sent),
+        ));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn sent(&mut self, digest: &Digest, position: u64, size: u64) {
+        if !self.blobs.contains_key(digest) {
+            self.begun += size;
+            let bar = self.total.as_ref().filter(|_| size >= LARGE).map(|total| {
+                let name: String = digest.encoded().chars().take(12).collect();
+                Bar::new(&name, size).drawn_above(total)
+            });
+            self.blobs.insert(digest.clone(), Blob { size, done: 0, bar });
+        }
+        if let Some(blob) = self.blobs.get_mut(digest) {
+            // It decreases if an upload is resumed.
+            let sent = position.saturating_sub(blob.done);
+            self.done = (self.done + position).saturating_sub(blob.done);
+            blob.done = position;
+            if let Some(bar) = &blob.bar {
+                bar.add_fetched(sent);
+                bar.set(position, size);
+            }
+            if let Some(total) = &self.total {
+                total.add_fetched(sent);
+            }
+        }
+        self.draw();
+    }
+
+    fn stored(&mut self, descriptor: &Descriptor, stored: Stored, is_blob: bool) {
+        let Descriptor { digest, size, .. } = descriptor;
+        self.totals.contents += 1;
+        match stored {
+            Stored::Existing => self.totals.existing += 1,
+            Stored::Mounted => self.totals.mounted += 1,
+            Stored::Sent => {}
+        }
+        if !is_blob {
+            return;
+        }
+        self.totals.bytes += size;
+        if stored == Stored::Sent {
+            self.totals.sent += size;
+        }
+        let blob = self.blobs.remove(digest).unwrap_or_else(|| {
+            self.begun += size;
+            Blob { size: *size, done: 0, bar: None }
+        });
+        self.done += blob.size.saturating_sub(blob.done);
+        if let Some(bar) = blob.bar {
+            bar.clear();
+        }
+        self.draw();
+    }
+
+    fn draw(&self) {
+        if let Some(total) = &self.total {
+            total.set(self.done, self.known.max(self.begun));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use oci_proto::{Algorithm, MediaType};
+
+    use super::*;
+
+    #[test]
+    fn an_upload_that_is_resumed_counts_its_bytes_once() {
+        let display = SendDisplay::new(Some(300), true);
+        display.lock().total = Some(Bar::new("total", 0));
+        let blob = |content: &[u8]| {
+            Descriptor::new(MediaType::OCTET_STREAM, Digest::of(Algorithm::Sha256, content), 100)
+        };
+        let (first, second) = (blob(b"first"), blob(b"second"));
+        for position in [80, 40, 100] {
+            display.report(UploadProgress::Sent { digest: &first.digest, position, size: 100 });
+        }
+        let done = || (display.lock().done, display.lock().begun);
+        assert_eq!(done(), (100, 100));
+        display.report(UploadProgress::Stored(&first, Stored::Sent));
+        display.report(UploadProgress::Stored(&second, Stored::Existing));
+        assert_eq!(done(), (200, 200));
+        let totals = mem::take(&mut display.lock().totals);
+        assert_eq!((totals.contents, totals.existing, totals.bytes, totals.sent), (2, 1, 200, 100));
+    }
+}
