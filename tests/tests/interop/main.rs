@@ -1,4 +1,4 @@
-//! Interoperability with other programs: both adapters and `ocip` read from docker-registry, the adapters upload to
+//! Interoperability with other programs: both adapters and `ocip` read from docker-registry and write to
 //! it, skopeo reads from the core's registry, layouts are exchanged with skopeo and umoci, and archives with skopeo
 //! and tar.
 
@@ -14,3 +14,4 @@ mod support;
 mod tls;
 mod unreliable;
 mod uploads;
+mod writing;

@@ -210,7 +210,10 @@ mod tests {
         for position in [80, 40, 100] {
             display.report(UploadProgress::Sent { digest: &first.digest, position, size: 100 });
         }
-        let done = || (display.lock().done, display.lock().begun);
+        let done = || {
+            let state = display.lock();
+            (state.done, state.begun)
+        };
         assert_eq!(done(), (100, 100));
         display.report(UploadProgress::Stored(&first, Stored::Sent));
         display.report(UploadProgress::Stored(&second, Stored::Existing));

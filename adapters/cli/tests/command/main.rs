@@ -16,3 +16,4 @@ mod results;
 mod support;
 #[cfg(target_os = "linux")]
 mod terminal;
+mod writing;

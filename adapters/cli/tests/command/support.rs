@@ -1,11 +1,12 @@
 //! Test registries, and helpers that run the command.
 
 use std::future::pending;
-use std::io::{BufRead as _, BufReader, PipeWriter, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{self, BufRead as _, BufReader, PipeWriter, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use oci_proto::Descriptor;
 use oci_proto::server::{Memory, Server};
@@ -61,6 +62,10 @@ fn converse(stream: &TcpStream, answer: &dyn Fn(&[String]) -> Vec<u8>) {
         BufReader::new(stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
     // The client may close the connection early.
     let _ = (&*stream).write_all(&answer(&head));
+    // A connection that is closed with unread data is reset, and the client may not see the response.
+    let _ = stream.shutdown(Shutdown::Write);
+    let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+    let _ = io::copy(&mut &*stream, &mut io::sink());
 }
 
 /// A complete response. In response to HEAD, clients must ignore the body.
@@ -160,7 +165,7 @@ pub(crate) fn on_both(arguments: &[&str]) -> Ran {
 
 /// The write end of a pipe whose read end is closed.
 pub(crate) fn closed_pipe() -> PipeWriter {
-    let (reader, writer) = std::io::pipe().unwrap();
+    let (reader, writer) = io::pipe().unwrap();
     drop(reader);
     writer
 }

@@ -1,0 +1,313 @@
+//! Copies, pushes, artifacts and configs. The tests with a registry that accepts content are in `tests/tests/interop`.
+
+use std::fs;
+use std::path::Path;
+
+use oci_proto::server::{Flavour, Memory};
+use oci_proto::{Algorithm, Descriptor, Digest, MediaType};
+use oci_proto_layout::LayoutWriter;
+use tempfile::TempDir;
+
+use crate::support::{
+    ADAPTERS, Ran, command, on_both, ran, registry, response, scripted_by_head, with_headers,
+};
+
+/// A directory with the sample in the layout `lay`, as `1.0`.
+fn home() -> (TempDir, Descriptor) {
+    let home = tempfile::tempdir().unwrap();
+    let (memory, root) = Memory::sample();
+    let mut writer = LayoutWriter::open(home.path().join("lay")).unwrap();
+    for (digest, content) in memory.contents() {
+        let descriptor = Descriptor::new(MediaType::OCTET_STREAM, digest.clone(), content.len() as u64);
+        writer.put(&descriptor, content).unwrap();
+    }
+    writer.set_root(&root, Some(&"1.0".parse().unwrap())).unwrap();
+    fs::write(home.path().join("file.txt"), "hello\n").unwrap();
+    (home, root)
+}
+
+/// Runs the command in a directory.
+fn ocip_in(home: &Path, arguments: &[&str]) -> Ran {
+    ran(&command(arguments).current_dir(home).output().unwrap())
+}
+
+#[test]
+fn mistakes_are_explained_with_the_line_to_type() {
+    let (home, root) = home();
+    ocip_in(home.path(), &["copy", "-q", "oci:lay", "oci-archive:a.tar:2"]).succeeded();
+    let files = || fs::read_dir(home.path()).unwrap().count();
+    let before = files();
+    let to = "127.0.0.1:1/app:1";
+    let zeros = format!("sha256:{}", "0".repeat(64));
+    let (by_digest, by_root) =
+        (format!("127.0.0.1:1/app@{zeros}"), format!("127.0.0.1:1/app@{}", root.digest));
+    let cases: &[(&[&str], &[&str])] = &[
+        // Swapped.
+        (&["push", to, "lay"], &["the layout comes before", "ocip push lay 127.0.0.1:1/app:1\n"]),
+        (&["push", to, "lay:1.0"], &["ocip push lay:1.0 127.0.0.1:1/app:1\n"]),
+        (&["push", to, "oci-archive:a.tar"], &["ocip push oci-archive:a.tar 127.0.0.1:1/app:1\n"]),
+        // Without a prefix.
+        (&["copy", "lay", to], &["an image layout on disk", "ocip copy oci:lay 127.0.0.1:1/app:1\n"]),
+        (&["copy", "a.tar", to], &["a file", "ocip copy oci-archive:a.tar 127.0.0.1:1/app:1\n"]),
+        (&["push", "a.tar", to], &["ocip push oci-archive:a.tar 127.0.0.1:1/app:1\n"]),
+        (&["tree", "a.tar"], &["ocip tree oci-archive:a.tar\n"]),
+        (&["check", "./a.tar"], &["ocip check oci-archive:./a.tar\n"]),
+        (&["copy", to, "new"], &["docker.io/library/new", "ocip copy 127.0.0.1:1/app:1 oci:new\n"]),
+        (&["copy", to, "./new"], &["a path", "ocip copy 127.0.0.1:1/app:1 oci:./new\n"]),
+        (&["copy", to, "lay:1"], &["ocip copy 127.0.0.1:1/app:1 oci:lay:1\n"]),
+        (&["copy", to, "new.tar"], &["ocip copy 127.0.0.1:1/app:1 oci-archive:new.tar\n"]),
+        (&["copy", to, "./a/new.tar"], &["ocip copy 127.0.0.1:1/app:1 oci-archive:./a/new.tar\n"]),
+        (&["push", "lay", "oci:new"], &["`ocip copy`", "ocip copy oci:lay oci:new\n"]),
+        // Of other programs.
+        (&["push", "lay", "docker://127.0.0.1:1/app:1"], &["no scheme", "ocip push lay 127.0.0.1:1/app:1\n"]),
+        (
+            &["copy", "docker://ghcr.io/a/b:1", "docker://127.0.0.1:1/app:1"],
+            &["no scheme", "ocip copy ghcr.io/a/b:1 127.0.0.1:1/app:1\n"],
+        ),
+        (&["copy", "docker-archive:a.tar", to], &["`docker-archive:` is not supported", "oci-archive:NEW"]),
+        (&["copy", to, "docker-daemon:x:1"], &["`docker-daemon:` is not supported"]),
+        // A destination without a name.
+        (&["push", "lay:1.0", "127.0.0.1:1/app"], &["no tag", "ocip push lay:1.0 127.0.0.1:1/app:1.0\n"]),
+        (&["push", "lay", "127.0.0.1:1/app"], &["no tag", "ocip push lay 127.0.0.1:1/app:latest\n"]),
+        (&["copy", "ghcr.io/a/b:7", "ghcr.io/a/c"], &["no tag", "ocip copy ghcr.io/a/b:7 ghcr.io/a/c:7\n"]),
+        (&["artifact", "127.0.0.1:1/a", "--artifact-type", "a/b"], &["no tag", "127.0.0.1:1/a:latest "]),
+        (&["tag", to], &["<TAG>", "ocip tag"]),
+        (&["tag", to, "a b"], &["a b"]),
+        (&["tag", "./lay", "x"], &["a path, not a reference"]),
+        // Another digest.
+        (
+            &["push", "lay", &by_digest],
+            &[&zeros, &root.digest.to_string(), &format!("use {by_root}, or a tag")],
+        ),
+        (&["copy", to, &format!("oci:lay@{zeros}")], &["has a digest", "oci:DIR:TAG"]),
+        // Options.
+        (&["copy", to, "oci:new", "--tag", "x"], &["--tag applies only to registries"]),
+        (&["copy", "oci:lay", "oci:new", "--mount-from", "x"], &["--mount-from applies only to registries"]),
+        (&["attach", to, "file.txt"], &["--artifact-type <TYPE>"]),
+        (&["artifact", to, "file.txt"], &["--artifact-type <TYPE>"]),
+        (&["artifact", to, "none", "--artifact-type", "a/b"], &["none: ", "No such file"]),
+        (&["artifact", to, "lay", "--artifact-type", "a/b"], &["lay: ", "a directory"]),
+        (
+            &["artifact", to, "file.txt", "./file.txt", "--artifact-type", "a/b"],
+            &["another file of this name"],
+        ),
+        (&["artifact", to, "--config", "file.txt"], &["`file.txt` has no media type"]),
+        (&["artifact", to, "--artifact-type", "b"], &["--artifact-type", "`b` is not a media type"]),
+        (&["attach", to, "--artifact-type", "a/b", "--annotation", "k"], &["--annotation", "KEY=VALUE"]),
+        (
+            &["attach", to, "--artifact-type", "a/b", "--annotation", "k=1", "--annotation", "k=2"],
+            &["`k` is given twice"],
+        ),
+    ];
+    for (arguments, expected) in cases {
+        let ran = ocip_in(home.path(), arguments);
+        ran.failed(2, expected);
+        assert!(ran.stderr.starts_with("error: ") && ran.text().is_empty(), "{arguments:?}: {ran:?}");
+        assert_eq!(files(), before, "{arguments:?}");
+    }
+}
+
+#[test]
+fn mistakes_in_layouts_and_archives_are_explained() {
+    let (home, _) = home();
+    ocip_in(home.path(), &["copy", "-q", "oci:lay", "oci-archive:a.tar:2"]).succeeded();
+    fs::write(home.path().join("old.tar"), "not a tar archive").unwrap();
+    let to = "127.0.0.1:1/app:1";
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["push", "lay:2", to], &["no such root", "available: 1.0", "oci:DIR:TAG"]),
+        (&["push", "oci-archive:a.tar:1", to], &["no such root", "available: 2", "oci-archive:FILE:TAG"]),
+        (&["push", "oci:none", to], &["none: not found", "`ocip pull REF DIR`"]),
+        (&["tree", "oci:a.tar"], &["found a file", "oci-archive:FILE"]),
+        (&["tree", "oci-archive:lay"], &["found a directory", "oci:DIR"]),
+        (&["tree", "oci-archive:old.tar"], &["not a tar archive", "an uncompressed tar file"]),
+        (&["copy", "oci:lay", "oci-archive:a.tar"], &["exists and is not empty", "may have several roots"]),
+        (&["copy", to, "oci-archive:a.tar"], &["exists and is not empty", "may have several roots"]),
+        (&["copy", "oci:lay", "oci-archive:no/a.tar"], &["no"]),
+        (&["config", "oci:lay"], &["has no config", "select an image with --platform"]),
+    ];
+    for (arguments, expected) in cases {
+        ocip_in(home.path(), arguments).failed(1, &[&["error: "], *expected].concat());
+    }
+    let left: Vec<_> = fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 4, "{left:?}");
+}
+
+#[test]
+fn a_copy_on_disk_has_the_same_tree() {
+    let (home, root) = home();
+    let ocip = |arguments: &[&str]| ocip_in(home.path(), arguments).succeeded();
+    let tree = |name: &str| ocip(&["tree", "--json", "--blobs", name]).stdout;
+    let expected = tree("oci:lay");
+    for (from, to) in [
+        ("oci:lay:1.0", "oci-archive:a.tar:2"),
+        ("oci-archive:a.tar", "oci:copy:3"),
+        ("oci-archive:a.tar:2", "oci-archive:b.tar"),
+        ("oci:copy:3", "oci:copy:4"),
+    ] {
+        let ran = ocip(&["copy", "--json", from, to]);
+        let digest = format!("\"digest\":\"{}\"", root.digest);
+        assert!(ran.text().contains(&digest), "{from} to {to}: {ran:?}");
+        assert_eq!(tree(to), expected, "{from} to {to}");
+        assert_eq!(ocip(&["check", to]).text(), "");
+    }
+    let lines = |ran: &Ran, how: &str| ran.stderr.lines().filter(|line| line.starts_with(how)).count();
+    let ran = ocip(&["copy", "--platform", "linux/arm64", "oci:copy:3", "oci:one"]);
+    assert_eq!((lines(&ran, "sent     sha256:"), lines(&ran, "exists ")), (3, 0), "{}", ran.stderr);
+    assert!(ran.stderr.contains("4 items, 0 of which existed; "), "{}", ran.stderr);
+    let ran = ocip(&["copy", "--platform", "linux/arm64", "oci:copy:3", "oci:one"]);
+    assert_eq!((lines(&ran, "sent "), lines(&ran, "exists   sha256:")), (0, 3), "{}", ran.stderr);
+    assert_eq!(ocip(&["copy", "-q", "oci:one", "oci:two:x"]).stderr, "");
+}
+
+#[test]
+fn a_copy_from_a_registry_is_named_by_the_destination() {
+    let (memory, root) = Memory::sample();
+    let from = format!("{}/demo", registry(&memory, &root));
+    let home = tempfile::tempdir().unwrap();
+    let ocip = |arguments: &[&str]| ocip_in(home.path(), arguments).succeeded();
+    let tree = ocip(&["tree", "--json", "--blobs", &from]).stdout;
+    for adapter in ADAPTERS {
+        for to in [format!("oci:{adapter}:new"), format!("oci-archive:{adapter}.tar:new")] {
+            let resolved = ocip(&["resolve", &from]);
+            assert_eq!(ocip(&["copy", "--adapter", adapter, &from, &to]).stdout, resolved.stdout);
+            assert_eq!(ocip(&["tree", "--json", "--blobs", &to]).stdout, tree);
+        }
+        let unnamed = format!("oci:{adapter}-unnamed");
+        ocip(&["copy", "--adapter", adapter, &from, &unnamed]);
+        ocip_in(home.path(), &["resolve", &format!("{unnamed}:latest")]).failed(1, &["no such root"]);
+    }
+    // No temporary layout is left.
+    let hidden = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with('.');
+    let mut left = fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(!left.any(|name| hidden(&name)));
+}
+
+#[test]
+fn a_config_is_printed_with_its_keys_in_order() {
+    let (home, _) = home();
+    let (memory, root) = Memory::sample();
+    let name = format!("{}/demo", registry(&memory, &root));
+    let platform = ["--platform", "linux/arm64"];
+    let ran = on_both(&[&["config"], &platform[..], &[&name]].concat()).succeeded();
+    assert!(ran.text().starts_with("{\n  \"architecture\": \"arm64\",\n  \"os\": \"linux\",\n"), "{ran:?}");
+    let on_disk = ocip_in(home.path(), &[&["config"], &platform[..], &["oci:lay"]].concat()).succeeded();
+    assert_eq!(on_disk.stdout, ran.stdout);
+    let ran = on_both(&[&["config", "--json"], &platform[..], &[&name]].concat()).succeeded();
+    assert!(ran.text().starts_with("{\"architecture\":\"arm64\",\"os\":\"linux\","), "{ran:?}");
+    on_both(&["config", &name]).failed(1, &["has no config", "select an image with --platform"]);
+}
+
+/// A registry without documents, which responds like this to each request that sends something. It has all blobs,
+/// unless it is to refuse POST.
+fn refusing(method: &'static str, answer: impl Fn() -> Vec<u8> + Send + Sync + 'static) -> String {
+    let address = scripted_by_head(move |head| {
+        let line = head.first().map(String::as_str).unwrap_or_default();
+        match line.split(' ').next() {
+            Some("HEAD") if method != "POST" && line.contains("/blobs/") => {
+                b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_vec()
+            }
+            Some("HEAD" | "GET") => response("404 Not Found", "text/plain", b""),
+            _ => answer(),
+        }
+    });
+    format!("{address}/app:1")
+}
+
+#[test]
+fn a_refused_push_says_why_and_what_to_do() {
+    type Case = (&'static str, &'static str, &'static str, &'static [&'static str]);
+    let cases: &[Case] = &[
+        ("POST", "405 Method Not Allowed", r#"{"errors":[{"code":"UNSUPPORTED"}]}"#, &["read-only"]),
+        ("POST", "404 Not Found", r#"{"errors":[{"code":"NAME_UNKNOWN"}]}"#, &["created first"]),
+        ("POST", "403 Forbidden", r#"{"errors":[{"code":"DENIED"}]}"#, &["repository:app:pull,push"]),
+        ("POST", "401 Unauthorized", "", &["--password-stdin", "repository:app:pull,push"]),
+        (
+            "PUT",
+            "400 Bad Request",
+            r#"{"errors":[{"code":"TAG_INVALID","message":"the tag is immutable"}]}"#,
+            &["PUT http://", "/v2/app/manifests/1", "TAG_INVALID: the tag is immutable", "another tag"],
+        ),
+        ("PUT", "409 Conflict", "", &["if the tag is immutable"]),
+        ("PUT", "413 Payload Too Large", "", &["limits the size of requests"]),
+    ];
+    let (home, _) = home();
+    for (method, status, body, expected) in cases {
+        let to = refusing(method, move || response(status, "application/json", body.as_bytes()));
+        for adapter in ADAPTERS {
+            let arguments = [
+                "artifact",
+                "--adapter",
+                adapter,
+                "--retries",
+                "0",
+                "--artifact-type",
+                "a/b",
+                &to,
+                "file.txt",
+            ];
+            let status = &status[..3];
+            ocip_in(home.path(), &arguments).failed(1, &[&["error: ", status, "hint: "], *expected].concat());
+        }
+    }
+}
+
+#[test]
+fn a_copy_to_another_digest_is_a_usage_error() {
+    let mut memory = Memory::new();
+    let root = memory.add_image(Flavour::OCI, None, &[b"a layer"]);
+    let from = format!("{}/demo", registry(&memory, &root));
+    let other = Digest::of(Algorithm::Sha256, b"other");
+    let to = refusing("POST", || response("500 No", "text/plain", b""));
+    let to = to.strip_suffix(":1").unwrap();
+    on_both(&["copy", &from, &format!("{to}@{other}")])
+        .failed(2, &[&other.to_string(), &format!("hint: use {to}@{}, or a tag", root.digest)]);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_push_cancels_its_upload() {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::sync::{Arc, Mutex};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    for adapter in ADAPTERS {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let noted = seen.clone();
+        let address = scripted_by_head(move |head| {
+            let method = head.first().and_then(|line| line.split(' ').next()).unwrap_or_default().to_owned();
+            let is_put = method == "PUT";
+            let answer = match method.as_str() {
+                "HEAD" => response("404 Not Found", "text/plain", b""),
+                "DELETE" => response("204 No Content", "text/plain", b""),
+                _ => {
+                    let accepted = response("202 Accepted", "text/plain", b"");
+                    with_headers(accepted, b"Location: /v2/app/blobs/uploads/1")
+                }
+            };
+            noted.lock().unwrap().push(method);
+            if is_put {
+                // It never ends.
+                thread::sleep(Duration::from_secs(60));
+            }
+            answer
+        });
+        let (home, _) = home();
+        fs::write(home.path().join("large"), vec![7; 50_000_000]).unwrap();
+        let to = format!("{address}/app:1");
+        let arguments = ["artifact", "--adapter", adapter, "--artifact-type", "a/b", &to, "large"];
+        let mut child = command(&arguments).current_dir(home.path()).spawn().unwrap();
+        let has = |method: &str| seen.lock().unwrap().iter().any(|seen| seen == method);
+        while !has("PUT") {
+            assert_eq!(child.try_wait().unwrap(), None, "it ended early");
+            thread::sleep(Duration::from_millis(5));
+        }
+        let since = Instant::now();
+        let sent = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+        assert_eq!(child.wait().unwrap().signal(), Some(15), "{adapter}");
+        assert!(since.elapsed() < Duration::from_secs(10), "{adapter}: {:?}", since.elapsed());
+        // A blocking client may be waiting for the registry, and is not interrupted then.
+        assert!(has("DELETE") || adapter == "ureq", "{adapter}: {:?}", seen.lock().unwrap());
+    }
+}
