@@ -28,7 +28,7 @@ mod usage_error;
 mod values;
 pub(crate) mod writing;
 
-/// Read, copy, check and serve container images, all verified by digest.
+/// Read, copy, push, check and serve container images, all verified by digest.
 #[derive(Debug, Parser)]
 #[command(
     name = "ocip",

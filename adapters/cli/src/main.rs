@@ -1,4 +1,4 @@
-//! The command `ocip`: reads, copies, checks and serves content of container registries and image layouts.
+//! The command `ocip`: reads, copies, pushes, checks and serves content of container registries and image layouts.
 
 mod args;
 mod arguments;

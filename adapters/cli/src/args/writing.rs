@@ -17,8 +17,8 @@ Each of SOURCE and DEST is a reference in a registry, an image layout in a direc
 archive: [REGISTRY/]REPOSITORY[:TAG][@DIGEST], oci:DIR[:TAG] or oci-archive:FILE[:TAG]. DEST names \
 the root: a reference needs a tag or a digest, and without a TAG the root of a layout has no name.
 
-Content that DEST has is not sent again, and an interrupted copy is resumed. Each document is stored \
-after everything that it refers to, and the root last. Between registries, content is streamed; \
+Content that DEST has is not sent again, so an interrupted copy to a registry or a directory continues. \
+Each document is stored after everything that it refers to, and the root last. Between registries, content is streamed; \
 within one, blobs are mounted. An archive is written in one pass, from a temporary layout beside it \
 if SOURCE is a registry; an existing archive is kept.
 

@@ -12,6 +12,7 @@ use oci_proto_layout::Copied;
 
 use crate::args::CommonArgs;
 use crate::commands::bar::Bar;
+use crate::commands::tree::short;
 use crate::output::count;
 use crate::stderr::print_line;
 
@@ -86,6 +87,8 @@ impl SendDisplay {
         let mut state = self.lock();
         let is_blob = descriptor.media_type.kind() == Kind::Other;
         state.stored(descriptor, stored, is_blob);
+        let digest =
+            if state.total.is_some() { short(&descriptor.digest) } else { descriptor.digest.to_string() };
         drop(state);
         if is_blob && !self.quiet {
             let how = match stored {
@@ -93,7 +96,7 @@ impl SendDisplay {
                 Stored::Mounted => "mounted",
                 Stored::Sent => "sent",
             };
-            print_line(format_args!("{how:<7}  {}  {}", descriptor.digest, DecimalBytes(descriptor.size)));
+            print_line(format_args!("{how:<7}  {digest}  {}", DecimalBytes(descriptor.size)));
         }
     }
 

@@ -149,7 +149,7 @@ impl Path {
 }
 
 /// Enough of a digest to recognize it by eye.
-fn short(digest: &Digest) -> String {
+pub(super) fn short(digest: &Digest) -> String {
     let encoded: String = digest.encoded().chars().take(12).collect();
     match digest.algorithm() {
         Some(Algorithm::Sha256) => encoded,

@@ -38,11 +38,14 @@ fn sample() -> (TempDir, String, Descriptor) {
 
 #[test]
 fn a_layout_reads_like_a_registry() {
-    let (_home, layout, root) = sample();
+    let (home, layout, root) = sample();
     let (memory, _) = Memory::sample();
     let registry = format!("{}/demo", registry(&memory, &root));
     let tagged = format!("{layout}:latest");
     let by_digest = format!("{layout}@{}", root.digest);
+    let archive = format!("oci-archive:{}:latest", home.path().join("archive.tar").display());
+    ocip(&["copy", "-q", &tagged, &archive]).succeeded();
+    let archive_by_digest = archive.replace(":latest", &format!("@{}", root.digest));
     for arguments in [
         &["resolve"][..],
         &["resolve", "--json"],
@@ -54,13 +57,15 @@ fn a_layout_reads_like_a_registry() {
         &["tree", "--json", "--platform", "linux/arm64"],
     ] {
         let expected = on_both(&[arguments, &[&registry]].concat()).succeeded();
-        for name in [&layout, &tagged, &by_digest] {
+        for name in [&layout, &tagged, &by_digest, &archive, &archive_by_digest] {
             let ran = on_both(&[arguments, &[name]].concat()).succeeded();
             assert_eq!(ran.stdout, expected.stdout, "{arguments:?} {name}");
         }
     }
     let config = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
-    assert_eq!(on_both(&["blob", &format!("{layout}@{config}")]).succeeded().stdout, b"{}");
+    for name in [format!("{layout}@{config}"), archive.replace(":latest", &format!("@{config}"))] {
+        assert_eq!(on_both(&["blob", &name]).succeeded().stdout, b"{}");
+    }
     assert!(ocip(&["-v", "resolve", &layout]).succeeded().stderr.starts_with("layout: "));
 }
 

@@ -38,6 +38,26 @@ fn notices_do_not_overlap_the_progress_bar() {
 }
 
 #[test]
+fn the_bars_of_a_copy_leave_a_line_for_each_blob() {
+    let home = tempfile::tempdir().unwrap();
+    let path = |name: &str| format!("oci:{}", home.path().join(name).display());
+    ocip(&["pull", "-q", &format!("{}/demo", sample()), &home.path().join("lay").display().to_string()])
+        .succeeded();
+    let copy = ["copy", "--platform", "linux/arm64", &path("lay"), &path("new")];
+    for how in ["sent     ", "exists   "] {
+        let written = on_terminal(&copy);
+        assert!(written.contains("total  "), "no bar is drawn: {written}");
+        let shown = screen(&written);
+        let [blobs @ .., sum, media_type, digest, size, last] = &shown[..] else { panic!("{shown:#?}") };
+        assert!(blobs.len() == 3 && blobs.iter().all(|line| line.starts_with(how)), "{shown:#?}");
+        assert!(sum.starts_with("4 items, "), "{shown:#?}");
+        let names = [media_type, digest, size].map(|line| line.split(' ').next().unwrap());
+        assert_eq!(names, ["mediaType", "digest", "size"], "{shown:#?}");
+        assert_eq!(last, "");
+    }
+}
+
+#[test]
 fn control_characters_of_content_are_escaped_on_a_terminal() {
     let index = format!(
         "{{\"schemaVersion\":2,\"mediaType\":\"{INDEX}\",\"manifests\":[],\"annotations\":{{\"a\":\"\u{202e}\u{9b}2J\u{7f}\"}}}}\n"
