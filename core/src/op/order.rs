@@ -15,19 +15,26 @@ use crate::walker::node::{Found, Node};
 /// The documents and blobs of a walk, with what each document waits for.
 #[derive(Debug, Default)]
 pub(crate) struct Order {
+    /// Whether the destination keeps documents and blobs apart. Content that occurs as both is stored as both.
+    keeps_apart: bool,
+    /// The blobs that were reached, if they are kept apart.
+    leaves: BTreeSet<Digest>,
     /// The ancestors of the current node of the walk, root first.
     ancestors: Vec<Digest>,
     /// Documents that were read, but cannot be stored yet.
     documents: BTreeMap<Digest, Document>,
     /// Missing content, with the documents that wait for it, once per reference to it.
-    waiting: BTreeMap<Digest, Vec<Digest>>,
+    waiting: BTreeMap<Key, Vec<Digest>>,
     /// Content that is stored, or that is skipped.
-    done: BTreeSet<Digest>,
+    done: BTreeSet<Key>,
     /// Content that is skipped.
     skipped: BTreeSet<Digest>,
     /// Documents that can be stored.
     ready: VecDeque<(Descriptor, Manifest)>,
 }
+
+/// A digest, and whether it stands for a document that is kept apart from blobs.
+type Key = (Digest, bool);
 
 /// A document that was read.
 #[derive(Debug)]
@@ -87,19 +94,33 @@ pub(crate) enum Visited {
 }
 
 impl Order {
+    /// Creates the order of content for a registry, which keeps documents and blobs apart.
+    pub(crate) fn of_registry() -> Self {
+        Self { keeps_apart: true, ..Self::default() }
+    }
+
     /// Takes the next node of a strict walk.
     pub(crate) fn visit(&mut self, node: Node) -> Visited {
         let Node { depth, descriptor, found, .. } = node;
         self.leave(depth as usize);
         let digest = descriptor.digest.clone();
         let parent = self.ancestors.last().cloned();
+        let is_entry = parent.as_ref().is_some_and(|parent| self.is_index(parent));
         // An earlier descriptor was skipped as non-distributable, but this one requires the content.
         let is_wanted_after_all = matches!(found, Found::Repeated)
             && !descriptor.media_type.is_nondistributable()
             && self.skipped.remove(&digest);
+        let mut is_document = descriptor.media_type.kind() != Kind::Other;
+        let mut is_new_leaf = is_wanted_after_all || matches!(found, Found::Leaf);
+        if self.keeps_apart && !is_document && !self.leaves.contains(&digest) {
+            // What repeats a document without being an entry of an index is a blob too.
+            is_document = matches!(found, Found::Repeated) && is_entry;
+            is_new_leaf |= !is_document;
+        }
+        let key = self.key(&digest, is_document);
         if matches!(found, Found::Manifest(_)) || is_wanted_after_all {
             // It may be stored as a blob although the content that it refers to is missing.
-            self.done.remove(&digest);
+            self.done.remove(&key);
         }
         let document = parent.as_ref().and_then(|parent| self.documents.get_mut(parent));
         let number = document.map_or(0, |document| {
@@ -107,9 +128,9 @@ impl Order {
             document.visited - 1
         });
         if let Some(parent) = &parent
-            && !self.done.contains(&digest)
+            && !self.done.contains(&key)
         {
-            self.waiting.entry(digest.clone()).or_default().push(parent.clone());
+            self.waiting.entry(key).or_default().push(parent.clone());
             if let Some(document) = self.documents.get_mut(parent) {
                 document.missing += 1;
             }
@@ -127,10 +148,14 @@ impl Order {
                 self.documents.insert(digest, document);
                 Visited::Document(descriptor, manifest)
             }
-            Found::Leaf => Visited::Leaf(self.leaf(descriptor, parent, number)),
-            Found::Repeated if is_wanted_after_all => Visited::Leaf(self.leaf(descriptor, parent, number)),
+            Found::Leaf | Found::Repeated if is_new_leaf => {
+                if self.keeps_apart {
+                    self.leaves.insert(digest);
+                }
+                Visited::Leaf(self.leaf(descriptor, parent, number))
+            }
             // A strict walk fails if content is missing.
-            Found::Repeated | Found::Missing => Visited::Nothing,
+            Found::Leaf | Found::Repeated | Found::Missing => Visited::Nothing,
         }
     }
 
@@ -139,13 +164,25 @@ impl Order {
         self.leave(0);
     }
 
-    /// Records that some content is stored. A document that is yet to be stored is not done when it is stored as
-    /// a blob.
+    /// Records that some content is stored, as a blob if the destination keeps those apart. A document that is yet
+    /// to be stored is otherwise not done when it is stored as a blob.
     pub(crate) fn done(&mut self, digest: &Digest) {
-        if self.documents.contains_key(digest) || !self.done.insert(digest.clone()) {
+        if self.keeps_apart || !self.documents.contains_key(digest) {
+            self.done_as(self.key(digest, false));
+        }
+    }
+
+    /// Records that a document is stored.
+    pub(crate) fn done_document(&mut self, digest: &Digest) {
+        self.done_as(self.key(digest, true));
+    }
+
+    fn done_as(&mut self, key: Key) {
+        let waiting = self.waiting.remove(&key);
+        if !self.done.insert(key) {
             return;
         }
-        for parent in self.waiting.remove(digest).unwrap_or_default() {
+        for parent in waiting.unwrap_or_default() {
             if let Some(document) = self.documents.get_mut(&parent) {
                 document.missing -= 1;
                 self.check_if_whole(&parent);
@@ -162,6 +199,14 @@ impl Order {
     /// Returns the next document that can be stored.
     pub(crate) fn next_ready(&mut self) -> Option<(Descriptor, Manifest)> {
         self.ready.pop_front()
+    }
+
+    fn key(&self, digest: &Digest, is_document: bool) -> Key {
+        (digest.clone(), self.keeps_apart && is_document)
+    }
+
+    fn is_index(&self, digest: &Digest) -> bool {
+        self.documents.get(digest).is_some_and(|document| document.manifest.kind() == Kind::Index)
     }
 
     fn leaf(&self, descriptor: Descriptor, parent: Option<Digest>, number: usize) -> Leaf {

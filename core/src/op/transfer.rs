@@ -208,9 +208,12 @@ impl Operation for Transfer {
         }
         loop {
             while let Some(digest) = self.runnable_blobs.pop_front() {
-                let call = self.blobs.get_mut(&digest).and_then(|blob| blob.upload.next_call(habits));
-                if let Some(call) = call {
-                    return Some(self.admit(&digest, call));
+                let Some(blob) = self.blobs.get_mut(&digest) else { continue };
+                match blob.upload.next_call(habits) {
+                    Some(call) => return Some(self.admit(&digest, call)),
+                    // It may end without a request.
+                    None if blob.upload.ended().is_some() => self.blob_settled(&digest),
+                    None => {}
                 }
             }
             self.begin_blob()?;
@@ -299,7 +302,7 @@ impl Transfer {
             tags: naming.tags.clone(),
             walker,
             walk_finished: false,
-            order: Order::default(),
+            order: Order::of_registry(),
             manifests: VecDeque::new(),
             asked: BTreeMap::new(),
             documents: BTreeMap::new(),
@@ -521,7 +524,7 @@ impl Transfer {
                 let digest = descriptor.digest.clone();
                 self.documents.remove(&number);
                 self.outputs.push_back(OpOutput::Event(Event::Stored(plain(descriptor), stored)));
-                self.order.done(&digest);
+                self.order.done_document(&digest);
                 if digest == self.root {
                     self.outputs.push_back(OpOutput::Event(Event::Done));
                 }

@@ -1,5 +1,7 @@
 //! The order of outputs: events and questions of operations, and requests to the origins in turn.
 
+use std::mem;
+
 use crate::error::{Error, LimitExceeded};
 use crate::op::event::Event;
 use crate::op::operation::{Admission, OpOutput};
@@ -139,6 +141,10 @@ impl Session {
                 let Some(admission) = (if idle { None } else { running.op.next_fetch(origin, &self.habits) })
                 else {
                     running.queued.retain(|queued| queued != origin);
+                    // It may have ended instead.
+                    if !mem::replace(&mut running.is_ready, true) {
+                        self.ready.push_back(id);
+                    }
                     return None;
                 };
                 self.lanes.push(origin, Job::Op(id));

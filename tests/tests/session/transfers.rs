@@ -4,8 +4,9 @@ mod world;
 
 use std::collections::BTreeSet;
 
-use oci_proto::server::{Content as _, Memory};
-use oci_proto::{Descriptor, Digest, PushOptions, Reference, Tag};
+use bytes::Bytes;
+use oci_proto::server::{Content as _, Flavour, Memory};
+use oci_proto::{Descriptor, Digest, MediaType, PushOptions, Reference, Tag};
 use oci_proto_tests::simulation::{Choices, Content};
 use oci_proto_tests::writable::WritableRegistry;
 use proptest::collection::vec;
@@ -75,6 +76,93 @@ prop_compose! {
     fn whims()(faults in 0..5_usize, actions in 0..4_usize) -> Whims {
         Whims { faults, actions }
     }
+}
+
+/// Images whose layers, and indexes whose entries, are not what one expects.
+fn odd_trees() -> Vec<(&'static str, Memory, Descriptor)> {
+    let thing: MediaType = "application/vnd.example.thing".parse().expect("a media type");
+    let mut trees = Vec::new();
+    for document_first in [false, true] {
+        let mut memory = Memory::new();
+        let image = memory.add_image(Flavour::OCI, None, &[b"layer"]);
+        let as_blob = Descriptor::new(thing.clone(), image.digest.clone(), image.size);
+        let config = memory.add_blob(MediaType::OCI_EMPTY, &b"{}"[..]);
+        let artifact = image_of(&mut memory, &config, &[&as_blob]);
+        let entries = if document_first { [image, artifact] } else { [artifact, image] };
+        let root = memory.add_index(Flavour::OCI, &entries);
+        trees.push(("a document is also a layer", memory, root));
+    }
+    let mut memory = Memory::new();
+    let image = memory.add_image(Flavour::OCI, None, &[b"layer"]);
+    let as_entry = Descriptor::new(thing.clone(), image.digest.clone(), image.size);
+    let index = memory.add_index(Flavour::OCI, &[as_entry.clone()]);
+    let root = memory.add_index(Flavour::OCI, &[index, image, as_entry]);
+    trees.push(("a document is also an entry of another type", memory, root));
+
+    let mut memory = Memory::new();
+    let config = memory.add_blob(MediaType::OCI_EMPTY, &b"{}"[..]);
+    let mut embedded = config.clone();
+    embedded.data = memory.bytes(&config.digest);
+    let empty = memory.add_blob(thing, Bytes::new());
+    let first = image_of(&mut memory, &embedded, &[&config, &empty]);
+    let second = image_of(&mut memory, &config, &[&empty, &empty, &embedded]);
+    let root = memory.add_index(Flavour::OCI, &[first, second]);
+    trees.push(("content is empty, embedded and repeated", memory, root));
+    trees
+}
+
+fn image_of(memory: &mut Memory, config: &Descriptor, layers: &[&Descriptor]) -> Descriptor {
+    let described = |descriptor: &Descriptor| {
+        let mut value = serde_json::json!({
+            "mediaType": descriptor.media_type.as_str(), "digest": descriptor.digest.to_string(),
+            "size": descriptor.size,
+        });
+        if descriptor.data.is_some() {
+            value["data"] = "e30=".into();
+        }
+        value
+    };
+    let media_type = MediaType::OCI_MANIFEST;
+    let layers: Vec<_> = layers.iter().map(|layer| described(layer)).collect();
+    let image = serde_json::json!({
+        "schemaVersion": 2, "mediaType": media_type.as_str(), "config": described(config), "layers": layers,
+    });
+    memory.add_document(media_type, image.to_string())
+}
+
+#[test]
+fn content_is_stored_as_all_that_it_is() {
+    for (what, memory, root) in odd_trees() {
+        println!("{what}");
+        let mut world = World::new(&[], memory.clone(), Whims::default());
+        let op = world.session.push(&root, &reference("a.example/team/app:1"), PushOptions::default());
+        let ended = world.run(op);
+        assert!(ended.is_ok(), "{what}: {ended:?} {:#?}", world.registries["a.example"].requests);
+        assert_equal(&world.registries["a.example"], "team/app", &TAGS[..1], &memory, &root);
+        world.memory = Memory::new();
+        for to in ["b.example/team/copy:1", "a.example/team/copy:1"] {
+            let to = reference(to);
+            let op = world.session.copy(&reference("a.example/team/app:1"), &to, PushOptions::default());
+            let ended = world.run(op);
+            let registry = &world.registries[to.registry().as_str()];
+            assert!(ended.is_ok(), "{what}: {ended:?} {:#?}", registry.requests);
+            assert_equal(registry, "team/copy", &TAGS[..1], &memory, &root);
+        }
+    }
+}
+
+#[test]
+fn a_push_of_content_with_an_unknown_digest_algorithm_fails() {
+    let mut memory = Memory::new();
+    let config = memory.add_blob(MediaType::OCI_EMPTY, &b"{}"[..]);
+    let digest = "blake3:0123456789abcdef0123456789abcdef".parse().expect("a digest");
+    let layer = Descriptor::new(MediaType::OCTET_STREAM, digest, 5);
+    let root = image_of(&mut memory, &config, &[&layer]);
+    let mut world = World::new(&[], memory, Whims::default());
+    let op = world.session.push(&root, &reference("a.example/team/app:1"), PushOptions::default());
+    let error = world.run(op).expect_err("it cannot be verified").to_string();
+    assert!(error.contains("blake3"), "{error}");
+    assert_eq!(world.registries["a.example"].tags, []);
 }
 
 proptest! {
