@@ -178,14 +178,26 @@ impl Session {
             TaskState::InFlight(exchange) => {
                 self.in_flight.remove(&exchange);
                 self.lanes.ended(&task.origin, self.now);
-                let unsent = self.outbox.iter().position(|unsent| unsent.id() == exchange);
-                match unsent {
-                    Some(at) => drop(self.outbox.remove(at)),
-                    None => self.aborts.push_back(exchange),
-                }
+                self.abort_exchange(exchange);
             }
             TaskState::Asleep(until) => _ = self.timers.remove(&(until, id)),
             TaskState::Queued | TaskState::Parked | TaskState::Waiting | TaskState::Paired => {}
+        }
+    }
+
+    /// Aborts the exchange of a task that continues without it.
+    pub(super) fn abort(&mut self, id: TaskId) {
+        let Some(TaskState::InFlight(exchange)) = self.tasks.get(&id).map(|task| &task.state) else { return };
+        let exchange = *exchange;
+        self.end_exchange(exchange);
+        self.abort_exchange(exchange);
+    }
+
+    fn abort_exchange(&mut self, exchange: ExchangeId) {
+        let unsent = self.outbox.iter().position(|unsent| unsent.id() == exchange);
+        match unsent {
+            Some(at) => drop(self.outbox.remove(at)),
+            None => self.aborts.push_back(exchange),
         }
     }
 

@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, StatusCode};
 use crate::error::fault::{Fault, FaultKind};
 use crate::error::{Cause, Error, LimitExceeded, Misbehaviour, Responder};
 use crate::op::event::{Event, Retry};
-use crate::op::operation::{Fetch, FetchKind, Fetched, Reply};
+use crate::op::operation::{FetchKind, Fetched, Reply};
 use crate::session::retry;
 use crate::session::state::Session;
 use crate::session::task::{Purpose, Task, TaskState};
@@ -142,11 +142,22 @@ impl Session {
     }
 
     /// Handles the loss of an exchange.
+    ///
+    /// The bytes that a lost download has passed to its upload are not known, unless it was not sent at all. The
+    /// upload then counts as interrupted, and both are sent again.
     pub(super) fn lost_attempt(&mut self, id: TaskId, fault: Fault) {
-        if self.tasks.get(&id).is_some_and(Task::is_call) {
-            self.call_failed(id, fault.into(), Sent::default());
+        let Some(task) = self.tasks.get(&id) else { return };
+        let has_bytes = matches!(fault.kind(), FaultKind::Reset | FaultKind::Timeout);
+        let cause = Cause::from(fault);
+        let other = task.half.as_ref().map(|half| half.other).filter(|_| has_bytes);
+        let is_fed = |id: &TaskId| self.tasks.get(id).is_some_and(|task| task.is_fed);
+        if task.is_call() {
+            self.call_failed(id, cause, Sent::default());
+        } else if let Some(upload) = other.filter(is_fed) {
+            self.abort(upload);
+            self.call_failed(upload, cause, Sent::default());
         } else {
-            self.attempt_failed(id, fault.into());
+            self.attempt_failed(id, cause);
         }
     }
 
@@ -418,19 +429,12 @@ impl Session {
         }
     }
 
-    /// Stops the other half of a pair if no bytes flow any more, because one half has failed, or because its upload
-    /// has ended without the whole content. The operation learns only of the half that has ended, and sends both
-    /// again if that may help, or a pair for the next chunk.
+    /// Stops the other half of a pair if no bytes flow any more: if its upload has ended, in any way, or its download
+    /// has failed. The operation learns only of the half that has ended, and sends both again if that may help.
     fn stop_other_half(&mut self, id: TaskId, outcome: &Result<Fetched, Error>) {
         let Some(task) = self.tasks.get(&id) else { return };
         let (Some(half), Some(op)) = (&task.half, task.op()) else { return };
-        let length = || task.fetch().and_then(Fetch::call).map_or(0, |call| call.payload.length());
-        let continues = match outcome {
-            Ok(Fetched::Reply(reply)) => reply.class == Class::Done && reply.sent >= length(),
-            Ok(_) => true,
-            Err(_) => false,
-        };
-        if !continues {
+        if outcome.is_err() || task.is_fed {
             let other = half.other;
             self.forget_task(op, other);
         }

@@ -528,14 +528,25 @@ impl<'c> Driver<'c> {
         }
     }
 
+    /// After a PUT has ended, its GET is of no use.
     fn end(&mut self, name: &Name) {
         self.halves.get_mut(name).expect("the half is in flight").is_over = true;
+        if let (Name::Put(..), Some(get)) = (name, name.other())
+            && let Some(half) = self.halves.get_mut(&get)
+        {
+            half.is_over = true;
+            self.expect_abort(&get);
+        }
+    }
+
+    fn expect_abort(&mut self, get: &Name) {
+        self.to_abort.extend(self.out.iter().filter(|(name, _)| name == get).map(|(_, get)| get.id()));
     }
 
     /// After a PUT has failed, both halves are sent again.
     fn begin_again(&mut self, name: &Name) {
         let (Name::Put(..), Some(get)) = (name, name.other()) else { return };
-        self.to_abort.extend(self.out.iter().filter(|(name, _)| *name == get).map(|(_, get)| get.id()));
+        self.expect_abort(&get);
         for half in [name, &get] {
             let half = self.halves.get_mut(half).expect("a PUT has a GET");
             (half.was_sent, half.is_over) = (false, false);

@@ -219,7 +219,9 @@ impl<'c> World<'c> {
             _ => {
                 let index = self.choices.below(self.out.len());
                 let lost = self.out.remove(index);
-                let kind = [FaultKind::Reset, FaultKind::NotSent, FaultKind::Timeout][self.choices.below(3)];
+                let kinds = [FaultKind::Reset, FaultKind::Timeout, FaultKind::NotSent];
+                let is_sent = matches!(lost.state, State::Arriving(..));
+                let kind = kinds[self.choices.below(if is_sent { 2 } else { 3 })];
                 self.close_pipe_of(lost.id);
                 self.session.lost(self.now, lost.id, Fault::new(kind, "lost"));
             }
