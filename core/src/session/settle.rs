@@ -204,7 +204,11 @@ impl Session {
         let Some(task) = self.tasks.get(&id) else { return };
         let by = responder(task);
         let mut refusal = error_body::refusal(status, by, headers, body, self.config.limits.error_entries);
-        match (task.kind.classify(status), &task.purpose) {
+        let class = match task.kind.classify(status) {
+            Class::Trouble if status::refuses_manifest(task.kind, &refusal) => Class::Final,
+            class => class,
+        };
+        match (class, &task.purpose) {
             (Class::Redirect, _) => self.redirected(id, headers),
             (Class::Challenge, Purpose::Fetch { fetch, .. } | Purpose::Cleanup(fetch))
                 if by == Responder::Registry =>

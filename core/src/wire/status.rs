@@ -40,7 +40,7 @@
 use http::{Method, StatusCode};
 
 use crate::error::fault::FaultKind;
-use crate::error::{Cause, LimitExceeded, Misbehaviour, Responder};
+use crate::error::{Cause, LimitExceeded, Misbehaviour, Refusal, RegistryError, Responder};
 use crate::header::url::UrlKind;
 
 /// A method on an endpoint.
@@ -242,6 +242,16 @@ impl RequestKind {
 /// Returns whether the status delays all requests to the server instead of only this one.
 pub(crate) fn slows_all(status: StatusCode) -> bool {
     matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+}
+
+/// Returns whether a transient status of a PUT of a manifest refuses the manifest itself, so that no retry helps.
+/// distribution responds with 500 if a layer has a URL that it does not allow.
+///
+/// Source: distribution-spec, "Error Codes".
+pub(crate) fn refuses_manifest(kind: RequestKind, refusal: &Refusal) -> bool {
+    const CODES: [&str; 3] = ["MANIFEST_BLOB_UNKNOWN", "MANIFEST_INVALID", "MANIFEST_UNVERIFIED"];
+    let refuses = |error: &RegistryError| CODES.contains(&error.code.as_str());
+    kind == RequestKind::PutManifest && refusal.errors.iter().any(refuses)
 }
 
 /// Returns whether a token server's response to a refresh token by POST means that GET must be used.
