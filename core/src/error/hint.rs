@@ -210,7 +210,7 @@ mod tests {
             let refusal = Refusal {
                 status: StatusCode::from_u16(status).unwrap(),
                 by: Responder::Registry,
-                errors: vec![crate::error::RegistryError { code: code.to_owned(), message: String::new() }],
+                errors: vec![RegistryError { code: code.to_owned(), message: String::new() }],
                 retry_after: None,
                 challenged: false,
                 with_login: false,
