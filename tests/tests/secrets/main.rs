@@ -4,6 +4,7 @@
 mod logs;
 mod planted;
 mod scenarios;
+mod writing;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -36,10 +37,11 @@ fn no_secret_is_shown_whatever_fails() {
                 let server = Host::start(scenario.answer);
                 for name in NAMES {
                     let reference = format!("{}/{name}", server.address()).parse().unwrap();
-                    let home = Home::of(scenario, &reference);
+                    let home = Home::of(&scenario.login, &reference);
                     for (adapter, make) in MAKERS {
                         scenario.check(adapter, "the adapter", &called(&home, &reference, make));
-                        let output = home.run(adapter, &reference);
+                        let command = if reference.digest().is_none() { "manifest" } else { "blob" };
+                        let output = home.run(adapter, &[command, &reference.to_string()]);
                         assert_eq!(output.status.code(), Some(1), "{}: {output:?}", scenario.name);
                         let said = [output.stdout, output.stderr].concat();
                         scenario.check(adapter, "ocip", &String::from_utf8_lossy(&said));
@@ -127,12 +129,16 @@ struct Home {
 }
 
 impl Home {
-    fn of(scenario: &Scenario, reference: &Reference) -> Self {
+    fn with_password(reference: &Reference) -> Self {
+        Self::of(&Login::Password, reference)
+    }
+
+    fn of(login: &Login, reference: &Reference) -> Self {
         let folder = TempDir::with_prefix("secrets-").unwrap();
         let given = |name: &str, secret: &str| {
             Store::none().login(reference.registry().clone(), Credentials::login(name, secret).unwrap())
         };
-        let (arguments, stdin, store): (&[&str], _, _) = match scenario.login {
+        let (arguments, stdin, store): (&[&str], _, _) = match *login {
             Login::Nobody => (&[], "", Store::none()),
             Login::Password => (&["--username", USER, "--password-stdin"], PASSWORD, given(USER, PASSWORD)),
             Login::Identity => {
@@ -154,8 +160,7 @@ impl Home {
     }
 
     /// Runs `ocip` with maximum verbosity.
-    fn run(&self, adapter: &str, reference: &Reference) -> Output {
-        let command = if reference.digest().is_none() { "manifest" } else { "blob" };
+    fn run(&self, adapter: &str, command: &[&str]) -> Output {
         let mut ocip = ocip();
         ocip.env_clear()
             .env("HOME", self.folder.path())
@@ -163,7 +168,8 @@ impl Home {
             .env("PATH", format!("{}:/usr/bin:/bin", self.folder.path().display()))
             .env("RUST_LOG", "trace")
             .env("RUST_BACKTRACE", "full")
-            .args([command, "-v", "--retries", "1", "--adapter", adapter, &reference.to_string()])
+            .args(command)
+            .args(["-v", "--retries", "1", "--adapter", adapter])
             .args(self.arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
