@@ -166,6 +166,9 @@ pub trait Adapter: fmt::Debug + Send + Sync {
     /// The writer's.
     fn blob_abandon(&self, reference: &Reference, bytes: &[u8], until: &dyn Fn() -> bool) -> io::Result<()>;
 
+    /// Lets the client work in the background until this is true, but at most 20 s.
+    fn work_until(&self, until: &dyn Fn() -> bool);
+
     /// Lists the tags of a repository, and returns the number of entries that were left out.
     ///
     /// # Errors
@@ -462,15 +465,21 @@ impl Adapter for Tokio {
         self.runtime.block_on(async {
             let mut writer = self.client.blob_writer(reference, StreamOptions::default());
             writer.write_all(bytes).await?;
-            drop(writer);
-            for _ in 0..1000 {
+            Ok::<_, io::Error>(())
+        })?;
+        self.work_until(until);
+        Ok(())
+    }
+
+    fn work_until(&self, until: &dyn Fn() -> bool) {
+        self.runtime.block_on(async {
+            for _ in 0..10_000 {
                 if until() {
                     break;
                 }
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                tokio::time::sleep(Duration::from_millis(2)).await;
             }
-            Ok(())
-        })
+        });
     }
 
     fn tags(
@@ -666,13 +675,17 @@ impl Adapter for Ureq {
         let mut writer = self.client.blob_writer(reference, StreamOptions::default());
         writer.write_all(bytes)?;
         drop(writer);
-        for _ in 0..1000 {
+        self.work_until(until);
+        Ok(())
+    }
+
+    fn work_until(&self, until: &dyn Fn() -> bool) {
+        for _ in 0..10_000 {
             if until() {
                 break;
             }
-            thread::sleep(Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(2));
         }
-        Ok(())
     }
 
     fn tags(

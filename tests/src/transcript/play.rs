@@ -2,15 +2,17 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Method;
 use http::header::CONTENT_LENGTH;
 use oci_proto::header::Warning;
 use oci_proto::{Event, FaultKind, Retry, StoreContent, is_loopback};
-use oci_proto_common::Settings;
+use oci_proto_common::{Settings, StreamOptions, UploadOptions, UploadProgress};
 use oci_proto_tokio::credentials::Store;
 use serde_json::json;
 
@@ -38,13 +40,13 @@ impl Transcript {
     pub fn core_only(&self) -> Result<Option<String>, String> {
         let mut time = Duration::ZERO;
         let bounded = self.steps.iter().any(|s| s.verb == "config" && s.rest.starts_with("in_flight"));
+        let has_source = self.steps.iter().any(|step| step.verb == "source");
         let mut before = "";
-        for step in &self.steps {
+        let mut asked = 0;
+        for (index, step) in self.steps.iter().enumerate() {
             let reason = match step.verb.as_str() {
                 // A driver polls its session after each start.
                 "start" if bounded && before == "start" => Some("its operations start at the same moment"),
-                // Remove this line once adapters play uploads.
-                "start" if step.rest.starts_with("upload") => Some("adapters do not play uploads yet"),
                 "start" if step.rest.starts_with("pull ") => Some("a pull writes to a folder"),
                 "cancel" | "pause" | "resume" | "abandon" | "deadline" | "fail" | "lost" => {
                     Some("it steers a session")
@@ -58,7 +60,22 @@ impl Transcript {
                     FaultKind::Connect | FaultKind::Reset | FaultKind::Timeout => None,
                     _ => Some("a server cannot cause this fault"),
                 },
-                "<" => self.answer(step)?.drop.map(|_| "a driver is dropped"),
+                "<" => {
+                    let answer = self.answer(step)?;
+                    // The client would find out that its source is wrong.
+                    let is_early = answer.sent < u64::MAX && (answer.status.is_success() || has_source);
+                    let early = is_early.then_some("a socket takes all of a small payload");
+                    answer.drop.map(|_| "a driver is dropped").or(early)
+                }
+                "?" if step.rest.starts_with("read ") => {
+                    asked = step.rest.trim_start_matches("read ").parse().map_err(|_| "? read MAX")?;
+                    None
+                }
+                "read" if !step.rest.ends_with(" last") => {
+                    let is_chunk = self.steps.get(index + 1).is_some_and(|next| next.verb == ">");
+                    let is_short = is_chunk && self.read(step)?.len() < asked;
+                    is_short.then_some("an adapter fills the chunks of a stream")
+                }
                 ">" => {
                     let url = step.rest.split_once("://").map_or("", |(_, rest)| rest);
                     let host = url.split('/').next().unwrap_or_default();
@@ -113,11 +130,19 @@ impl Transcript {
             asked: Vec::new(),
             stale: Vec::new(),
             requests: 0,
+            over: Arc::default(),
             lenience: Lenience::default(),
         };
         for (index, step) in self.steps.iter().enumerate() {
             if let Some(login) = self.login_after(index) {
                 std::fs::write(&auth_file, login?).map_err(|e| e.to_string())?;
+            }
+            let next = self.steps.get(index + 1);
+            if step.verb == ">" && next.is_some_and(|next| next.verb == "refused" && next.label == step.label)
+            {
+                // The client ends the connection before the request is complete.
+                play.requests += 1;
+                continue;
             }
             play.step(step).map_err(|problem| format!("line {}: {problem}", step.number))?;
         }
@@ -133,6 +158,35 @@ impl Transcript {
         let question = after.iter().take_while(|step| step.verb != ">").find(|step| step.verb == "?")?;
         let login = after.iter().find(|step| step.verb == "login")?;
         Some(auth_json(question.rest.split(' ').next().unwrap_or_default(), &login.rest))
+    }
+
+    /// The bytes of a `read` step.
+    fn read(&self, step: &Step) -> Result<Bytes, String> {
+        match step.rest.strip_suffix(" last").unwrap_or(&step.rest) {
+            "nothing" => Ok(Bytes::new()),
+            range => self.range(range),
+        }
+    }
+
+    /// What an upload reads: a source that it is given, or the stream of its `read` steps.
+    fn uploaded(&self, label: &str) -> Result<Vec<u8>, String> {
+        let mut stream = Vec::new();
+        let mut has_ended = true;
+        for step in self.steps.iter().filter(|step| step.label == label) {
+            match step.verb.as_str() {
+                "source" => return self.range(&step.rest).map(Into::into),
+                "read" => {
+                    stream.extend_from_slice(&self.read(step)?);
+                    has_ended = step.rest.ends_with(" last");
+                }
+                _ => {}
+            }
+        }
+        if !has_ended {
+            // An adapter hands over a chunk once it has the byte after it.
+            stream.push(0);
+        }
+        Ok(stream)
     }
 }
 
@@ -156,7 +210,15 @@ struct Play<'a> {
     /// Aborted requests.
     stale: Vec<(String, Request)>,
     requests: u64,
+    /// Whether the transcript has ended, and clients need no longer work in the background.
+    over: Arc<AtomicBool>,
     lenience: Lenience,
+}
+
+impl Drop for Play<'_> {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
+    }
 }
 
 /// A running operation.
@@ -183,12 +245,28 @@ impl Play<'_> {
             }
             // Not observable through an adapter. Credentials are written to the file before they are asked
             // for.
-            "config" | "wait" | "?" | "login" | "stored" => {}
+            "config" | "wait" | "?" | "login" | "stored" | "source" | "read" | "refused" => {}
             "start" => {
                 let start = Start::parse(rest)?;
                 let (tell, outcome) = mpsc::channel();
                 let (adapter, operation) = (self.adapter.clone(), start.operation);
-                thread::spawn(move || tell.send(run(&*adapter, start)));
+                let over = self.over.clone();
+                let uploaded = match (operation, &start.descriptor) {
+                    (Operation::Upload | Operation::UploadStream, descriptor) => {
+                        let given = self.transcript.uploaded(label)?;
+                        let digest = descriptor.as_ref().map(|descriptor| &descriptor.digest);
+                        match digest.filter(|_| given.is_empty()) {
+                            Some(digest) => self.transcript.content_of(digest)?,
+                            None => given.into(),
+                        }
+                    }
+                    _ => Bytes::new(),
+                };
+                thread::spawn(move || {
+                    let _ = tell.send(run(&*adapter, start, uploaded));
+                    // An upload that failed is cancelled in the background.
+                    adapter.work_until(&|| over.load(Ordering::SeqCst));
+                });
                 self.running.insert(label.clone(), Running { operation, expected: Vec::new(), outcome });
             }
             ">" => self.take(step)?,
@@ -240,10 +318,19 @@ impl Play<'_> {
     /// Takes the request that a step expects.
     fn take(&mut self, step: &Step) -> Result<(), String> {
         let (method, url) = step.rest.split_once(' ').ok_or("> METHOD URL")?;
-        let request = self.internet.take(method, url, TIMEOUT);
+        // A client omits the default port (RFC 9110, section 4.2.3).
+        let url = if url.starts_with("https:") { url.replacen(":443/", "/", 1) } else { url.to_owned() };
+        let request = self.internet.take(method, &url, TIMEOUT);
         let request =
             request.ok_or_else(|| format!("no such request arrives, but {:?}", self.internet.left()))?;
         for line in &step.below {
+            if let Some(range) = line.strip_prefix("content ") {
+                let expected = if range == "none" { Bytes::new() } else { self.transcript.range(range)? };
+                if request.body != expected {
+                    return Err(format!("the request sends {} bytes of other content", request.body.len()));
+                }
+                continue;
+            }
             if let Some(payload) = line.strip_prefix("payload ") {
                 if request.body != payload.as_bytes() {
                     return Err(format!("the payload is {}", String::from_utf8_lossy(&request.body)));
@@ -353,8 +440,18 @@ fn show(event: &Event) {
     SHOWN.with_borrow_mut(|shown| shown.push(describe(event)));
 }
 
+fn show_progress(progress: UploadProgress<'_>) {
+    show(&match progress {
+        UploadProgress::Acknowledged(digest, bytes) => Event::Acknowledged { digest: digest.cloned(), bytes },
+        UploadProgress::Stored(descriptor, stored) => Event::Stored(descriptor.clone(), stored),
+        UploadProgress::Skipped(descriptor) => Event::Skipped(descriptor.clone()),
+        // Not an event of a session.
+        _ => return,
+    });
+}
+
 /// Runs an operation to its end.
-fn run(adapter: &dyn Adapter, start: Start) -> Outcome {
+fn run(adapter: &dyn Adapter, start: Start, uploaded: Bytes) -> Outcome {
     let Start { operation, reference, walk, size, descriptor, page_size, artifact_type, .. } = start;
     let show_left_out = |left_out| {
         if left_out > 0 {
@@ -379,7 +476,17 @@ fn run(adapter: &dyn Adapter, start: Start) -> Outcome {
             .check(&reference, walk.platform.as_ref(), &mut |finding| show(&Event::Finding(finding)))
             .map(|_| ()),
         // Left out: see `core_only`.
-        Operation::Pull | Operation::Upload | Operation::UploadStream => Ok(()),
+        Operation::Pull => Ok(()),
+        Operation::Upload => {
+            let mut options = UploadOptions::default().on_progress(show_progress);
+            options.mount = start.mount;
+            let descriptor = descriptor.expect("an upload has a descriptor");
+            adapter.upload(&reference, &descriptor, Arc::new(uploaded), options).map(drop)
+        }
+        Operation::UploadStream => {
+            let options = StreamOptions::default().algorithm(start.algorithm).on_progress(show_progress);
+            adapter.upload_stream(&reference, &mut &*uploaded, options).map(drop)
+        }
         Operation::Blob => {
             let of = match &descriptor {
                 Some(descriptor) => Blob::Described(&reference, descriptor),
