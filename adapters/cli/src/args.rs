@@ -14,7 +14,7 @@ use crate::args::layout_name::LayoutName;
 use crate::args::reference::AnyReference;
 use crate::args::registry::{DeleteArgs, ReferrersArgs, TagsArgs};
 use crate::args::values::{bytes, integer_in, listen, seconds};
-use crate::args::writing::{ArtifactCommandArgs, AttachArgs, ConfigArgs, CopyArgs, PushArgs, TagArgs};
+use crate::args::writing::{ArtifactCommandArgs, AttachArgs, CopyArgs, PushArgs, TagArgs};
 use crate::login::LoginArgs;
 
 pub(crate) mod ends;
@@ -266,6 +266,23 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Option<Platform>,
     /// Print one JSON object per line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Print the config of an image.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The config has the image's environment, entry point, user, layers and history. It is verified, and \
+printed as indented JSON, with --json on one line. `ocip blob` writes its exact bytes.
+
+Examples:
+  ocip config --platform linux/amd64 alpine
+  ocip config --json oci-archive:app.tar | jq .config.Env")]
+pub(crate) struct ConfigArgs {
+    #[command(flatten)]
+    pub(crate) asked: ReferenceArgs,
+    /// Print the config on one line.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -6,7 +6,6 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use oci_proto::{MediaType, Platform, Reference, Repository, Tag};
 
-use crate::args::ReferenceArgs;
 use crate::args::file::{FileArg, annotation};
 use crate::args::reference::registry_reference;
 
@@ -166,23 +165,6 @@ pub(crate) struct ArtifactArgs {
     #[arg(long = "annotation", value_name = "KEY=VALUE", value_parser = annotation)]
     pub(crate) annotations: Vec<(String, String)>,
     /// Print {"mediaType", "digest", "size"} on one line.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Print the config of an image.
-#[derive(Args, Debug)]
-#[command(after_help = "\
-The config has the image's environment, entry point, user, layers and history. It is verified, and \
-printed as indented JSON, with --json on one line. `ocip blob` writes its exact bytes.
-
-Examples:
-  ocip config --platform linux/amd64 alpine
-  ocip config --json oci-archive:app.tar | jq .config.Env")]
-pub(crate) struct ConfigArgs {
-    #[command(flatten)]
-    pub(crate) asked: ReferenceArgs,
-    /// Print the config on one line.
     #[arg(long)]
     pub(crate) json: bool,
 }

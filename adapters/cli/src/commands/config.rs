@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::{Deserializer, Serializer};
 use serde_transcode::transcode;
 
-use crate::args::writing::ConfigArgs;
+use crate::args::ConfigArgs;
 use crate::content_source::ContentSource;
 use crate::output::Failure;
 

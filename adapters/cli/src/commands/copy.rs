@@ -2,14 +2,12 @@
 
 mod local;
 
-use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
 
-use oci_proto::layout::{RefName, Root};
-use oci_proto::{Descriptor, Kind, PullOptions, PushOptions, Reference, WalkOptions};
+use oci_proto::{Descriptor, PullOptions, PushOptions, Reference};
 use oci_proto_common::TransferOptions;
-use oci_proto_layout::{Durability, Layout, LayoutDestination};
+use oci_proto_layout::{Durability, LayoutDestination};
 
 use crate::args::CommonArgs;
 use crate::args::ends::{copy_ends, push_ends};
@@ -17,6 +15,7 @@ use crate::args::layout_name::LayoutName;
 use crate::args::reference::AnyReference;
 use crate::args::writing::{CopyArgs, PushArgs, TransferArgs};
 use crate::client::Client;
+use crate::commands::copy::local::{name_of, size_of_blobs};
 use crate::commands::sending::SendDisplay;
 use crate::commands::{pull, resolve};
 use crate::interrupt::Interrupt;
@@ -136,30 +135,6 @@ fn pull_to(
     common.detail(format_args!("{}: {}", common.adapter.as_str(), client.spent()));
     client.close();
     copied
-}
-
-/// The name that a destination gives to the root.
-fn name_of(root: &Root) -> Option<RefName> {
-    match root {
-        Root::Named(name) => Some(name.clone()),
-        Root::Only | Root::Digest(_) => None,
-    }
-}
-
-/// The size of all blobs under a root.
-fn size_of_blobs(layout: &Layout, root: &Descriptor) -> Result<u64, Failure> {
-    let mut options = WalkOptions::default();
-    (options.blobs, options.strict) = (true, true);
-    let mut seen = BTreeSet::new();
-    let mut size: u64 = 0;
-    let failure = |error| Failure::of_layout(&error);
-    for node in layout.walk(&Root::Digest(root.digest.clone()), &options).map_err(failure)? {
-        let descriptor = node.map_err(failure)?.descriptor;
-        if descriptor.media_type.kind() == Kind::Other && seen.insert(descriptor.digest) {
-            size = size.saturating_add(descriptor.size);
-        }
-    }
-    Ok(size)
 }
 
 fn push_options(options: &TransferArgs) -> PushOptions {

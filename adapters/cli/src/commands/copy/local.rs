@@ -1,20 +1,20 @@
 //! Copies into layouts and archives on disk.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use oci_proto::Descriptor;
-use oci_proto::layout::Root;
+use oci_proto::layout::{RefName, Root};
+use oci_proto::{Descriptor, Kind, WalkOptions};
 use oci_proto_layout::{
-    ArchiveReference, ArchiveWriter, Layout, LayoutError, LayoutWriter, TreeWriter, copy_tree,
+    ArchiveReference, ArchiveWriter, Copied, Layout, LayoutError, LayoutWriter, TreeWriter, copy_tree,
 };
 use tempfile::TempDir;
 
 use crate::args::CommonArgs;
 use crate::args::layout_name::LayoutName;
 use crate::args::writing::TransferArgs;
-use crate::commands::copy::{name_of, size_of_blobs};
 use crate::commands::sending::SendDisplay;
 use crate::interrupt::Interrupt;
 use crate::output::Failure;
@@ -89,12 +89,36 @@ fn tree(
     check: &dyn Fn(),
 ) -> Result<Descriptor, Failure> {
     let root = Root::Digest(root.digest.clone());
-    let reported = |copied: oci_proto_layout::Copied<'_>| {
+    let reported = |copied: Copied<'_>| {
         check();
         display.copied(copied);
     };
     copy_tree(from, &root, None, to, name_of(name).as_ref(), reported)
         .map_err(|error| Failure::of_writing(&error))
+}
+
+/// The name that a destination gives to the root.
+pub(super) fn name_of(root: &Root) -> Option<RefName> {
+    match root {
+        Root::Named(name) => Some(name.clone()),
+        Root::Only | Root::Digest(_) => None,
+    }
+}
+
+/// The size of all blobs under a root.
+pub(super) fn size_of_blobs(layout: &Layout, root: &Descriptor) -> Result<u64, Failure> {
+    let mut options = WalkOptions::default();
+    (options.blobs, options.strict) = (true, true);
+    let mut seen = BTreeSet::new();
+    let mut size: u64 = 0;
+    let failure = |error| Failure::of_layout(&error);
+    for node in layout.walk(&Root::Digest(root.digest.clone()), &options).map_err(failure)? {
+        let descriptor = node.map_err(failure)?.descriptor;
+        if descriptor.media_type.kind() == Kind::Other && seen.insert(descriptor.digest) {
+            size = size.saturating_add(descriptor.size);
+        }
+    }
+    Ok(size)
 }
 
 /// Runs a copy, which a signal ends between two contents, so that temporary files are removed.
@@ -107,7 +131,7 @@ fn interruptible<T>(copy: impl FnOnce(&dyn Fn()) -> Result<T, Failure>) -> Resul
 /// Creates a temporary directory, which is also removed if a signal ends the process.
 fn temporary_in(parent: &Path) -> Result<TempDir, Failure> {
     let failure = |error| Failure::failed(format_args!("{}: {error}", parent.display()));
-    let path = Arc::new(Mutex::new(None::<std::path::PathBuf>));
+    let path = Arc::new(Mutex::new(None::<PathBuf>));
     let shared = path.clone();
     // Held until the path is known, so that a signal waits for it.
     let mut path = path.lock().unwrap_or_else(PoisonError::into_inner);
