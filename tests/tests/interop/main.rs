@@ -1,6 +1,5 @@
-//! Interoperability with other programs: both adapters and `ocip` read from docker-registry and write to
-//! it, skopeo reads from the core's registry, layouts are exchanged with skopeo and umoci, and archives with skopeo
-//! and tar.
+//! Interoperability with other programs: both adapters and `ocip` read from docker-registry and write to it, skopeo
+//! reads from the core's registry, layouts are exchanged with skopeo and umoci, and archives with skopeo and tar.
 
 mod archives;
 mod docker_registry;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use oci_proto::server::{Flavour, Memory};
+use oci_proto::server::{Content as _, Flavour, Memory};
 use oci_proto::{Algorithm, Descriptor, Digest, MediaType};
 use oci_proto_layout::LayoutWriter;
 use tempfile::TempDir;
@@ -309,5 +309,39 @@ fn an_interrupted_push_cancels_its_upload() {
         assert!(since.elapsed() < Duration::from_secs(10), "{adapter}: {:?}", since.elapsed());
         // A blocking client may be waiting for the registry, and is not interrupted then.
         assert!(has("DELETE") || adapter == "ureq", "{adapter}: {:?}", seen.lock().unwrap());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_copy_to_an_archive_leaves_no_file() {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::thread;
+    use std::time::Duration;
+
+    let mut memory = Memory::new();
+    let root = memory.add_image(Flavour::OCI, None, &[b"a layer"]);
+    let (media_type, manifest) = (root.media_type.clone(), memory.bytes(&root.digest).unwrap());
+    // It never sends a blob.
+    let address = scripted_by_head(move |head| {
+        while head.first().is_some_and(|line| line.contains("/blobs/")) {
+            thread::park();
+        }
+        response("200 OK", media_type.as_str(), &manifest)
+    });
+    for adapter in ADAPTERS {
+        let home = tempfile::tempdir().unwrap();
+        let from = format!("{address}/demo:latest");
+        let arguments = ["copy", "--adapter", adapter, &from, "oci-archive:a.tar"];
+        let mut child = command(&arguments).current_dir(home.path()).spawn().unwrap();
+        let files = || fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().path());
+        while !files().any(|path| path.join("oci-layout").exists()) {
+            assert_eq!(child.try_wait().unwrap(), None, "it ended early");
+            thread::sleep(Duration::from_millis(5));
+        }
+        let sent = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+        assert_eq!(child.wait().unwrap().signal(), Some(15), "{adapter}");
+        assert_eq!(files().collect::<Vec<_>>(), Vec::<std::path::PathBuf>::new(), "{adapter}");
     }
 }
