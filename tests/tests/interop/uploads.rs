@@ -173,7 +173,7 @@ fn progress_is_reported_up_to_the_end() {
         let (tell_sent, tell_acknowledged) = (sent.clone(), acknowledged.clone());
         let hook = move |progress: UploadProgress<'_>| match progress {
             UploadProgress::Sent { position, size: 3_145_728, .. } => {
-                tell_sent.lock().unwrap().push(position)
+                tell_sent.lock().unwrap().push(position);
             }
             UploadProgress::Acknowledged(_, bytes) => tell_acknowledged.lock().unwrap().push(bytes),
             UploadProgress::Stored(descriptor, Stored::Sent) => assert_eq!(descriptor.size, 3 << 20),
