@@ -419,6 +419,9 @@ pub enum Misbehaviour {
         /// The length of the payload.
         length: u64,
     },
+    /// The registry said that it stored content, and does not have it.
+    #[error("the registry does not have {0}, although it reported success")]
+    NotStored(Digest),
     /// The registry has lost part of a stream.
     #[error("the upload is gone, with {acknowledged} bytes of a stream, which cannot be read again")]
     StreamLost {

@@ -36,8 +36,14 @@ pub struct Habits {
     pub etags: bool,
     /// Its uploads are at this host.
     pub upload_host: Option<&'static str>,
-    /// It says that it has stored what it has not: the first of its blobs, or of its manifests.
+    /// It says that it has stored what it has not.
     pub forgets: Option<Forgets>,
+    /// A tag that is set cannot be set again.
+    pub immutable_tags: bool,
+    /// It refuses layers with URLs as distribution does, with 500.
+    pub refuses_urls: bool,
+    /// Its response to HEAD of a manifest.
+    pub head: Option<u16>,
 }
 
 /// What a registry does not store, although it says so.
@@ -267,11 +273,22 @@ impl WritableRegistry {
             if self.habits.forgets.is_none() && !self.has_children(repository, &manifest) {
                 return error(404, "MANIFEST_BLOB_UNKNOWN");
             }
+            let has_urls = manifest.children().any(|(_, child)| child.urls().next().is_some());
+            if self.habits.refuses_urls && has_urls {
+                let mut refused = error(500, "MANIFEST_BLOB_UNKNOWN");
+                refused.body = r#"{"errors":[{"code":"UNKNOWN","message":"invalid URL on layer"},
+                    {"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown to registry"}]}"#
+                    .into();
+                return refused;
+            }
             if let Some(version) = request.headers().get(IF_MATCH)
                 && self.habits.etags
                 && named.as_ref().map(etag).as_deref() != version.to_str().ok()
             {
                 return error(412, "DENIED");
+            }
+            if self.habits.immutable_tags && self.tagged(repository, name).is_some() {
+                return error(400, "TAG_INVALID");
             }
             if request.headers().contains_key(IF_NONE_MATCH) && self.habits.etags && named.is_some() {
                 return error(412, "DENIED");
@@ -306,6 +323,9 @@ impl WritableRegistry {
                 self.tags.extend(tags);
             }
             return response;
+        }
+        if let Some(status) = self.habits.head.filter(|_| request.method() == Method::HEAD) {
+            return ok(status);
         }
         let found = named.and_then(|digest| {
             let found = self.manifests.get(&(repository.to_owned(), digest.clone()))?;

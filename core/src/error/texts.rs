@@ -85,6 +85,7 @@ impl Misbehaviour {
             | Self::Token(_)
             | Self::Status(_)
             | Self::Early { .. }
+            | Self::NotStored(_)
             | Self::StreamLost { .. }
             | Self::Unexpected => {}
         }

@@ -2,15 +2,18 @@
 //!
 //! A registry that knows subjects lists a document with a subject by itself. For any other, the client keeps an
 //! index under a tag made from the subject's digest. Several clients may write that index at the same time, so
-//! it is read again after it was written, until it has the entry.
+//! it is written under the condition that it has not changed, and read again until it has the entry: registries
+//! may ignore conditions. The list is looked at even if the registry has the document already, since an earlier
+//! upload may have been interrupted in between.
 //!
-//! Source: distribution-spec, end-7, "Pushing Manifests with Subject" and "Referrers Tag Schema".
+//! Source: distribution-spec, end-7, "Pushing Manifests with Subject" and "Referrers Tag Schema"; RFC 9110,
+//! section 13.1.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, ETAG, IF_MATCH};
+use http::header::{CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::Config;
@@ -28,7 +31,7 @@ use crate::wire::endpoint::Endpoint;
 use crate::wire::head::{announced_digest, content_type};
 use crate::wire::list::referrers::fallback_tag;
 use crate::wire::request::Payload;
-use crate::wire::status::{Class, RequestKind};
+use crate::wire::status::{Class, RequestKind, get_decides};
 use crate::wire::target::Target;
 
 /// The upload of one document.
@@ -39,6 +42,8 @@ pub(crate) struct ManifestUpload {
     digest: Digest,
     manifest: Manifest,
     subject: Option<Digest>,
+    /// Whether it is known to be in the list of its subject's referrers.
+    is_listed: bool,
     /// The tags to look at first. One that names the document already is not set again.
     unchecked: VecDeque<Tag>,
     /// The tags to set.
@@ -47,7 +52,14 @@ pub(crate) struct ManifestUpload {
     by_digest: bool,
     /// Whether the registry has the document.
     is_stored: bool,
+    /// Whether it was sent.
     has_sent: bool,
+    /// Whether the registry is asked for what it says that it has stored.
+    verifies: bool,
+    /// The tags that were set, until they are verified.
+    set: Vec<Tag>,
+    /// The number of times that it was not found.
+    looks: u32,
     step: Step,
     is_waiting: bool,
     after: Option<Failed>,
@@ -68,18 +80,35 @@ enum Step {
     /// Looks at the tags, or at the digest if there are none.
     Look,
     Put,
+    /// Looks at the tag that the registry has refused to set. It may name the document because of an earlier PUT,
+    /// whose response was lost, and be immutable.
+    LookAgain(Error),
+    /// Looks at what was stored.
+    Verify,
     /// Asks whether the registry lists referrers.
     AskForReferrers,
     /// Reads the fall-back index.
     ReadIndex,
-    /// Writes it, if it is still the version with this `ETag`.
-    WriteIndex(Bytes, Option<HeaderValue>),
+    /// Writes it, if it is still the version that was read.
+    WriteIndex(Bytes, Version),
     Done(Stored),
     Failed(Error),
 }
 
+/// The version of the fall-back index that was read.
+#[derive(Debug)]
+enum Version {
+    Missing,
+    /// Its `ETag`.
+    Tagged(HeaderValue),
+    Unknown,
+}
+
 /// The smallest number of times that the fall-back index is written before the upload fails.
 const WRITES: u32 = 8;
+
+/// The number of times that stored content is looked for: some registries show it after a while.
+pub(crate) const LOOKS: u32 = 3;
 
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
@@ -91,6 +120,7 @@ impl ManifestUpload {
         digest: Digest,
         manifest: Manifest,
         tags: Vec<Tag>,
+        verifies: bool,
         config: &Config,
     ) -> Self {
         let subject = manifest.subject().map(|subject| subject.digest().clone());
@@ -103,7 +133,11 @@ impl ManifestUpload {
             target,
             digest,
             manifest,
+            is_listed: subject.is_none(),
             subject,
+            verifies,
+            set: Vec::new(),
+            looks: 0,
             by_digest: tags.is_empty(),
             unchecked: tags.into(),
             tags: VecDeque::new(),
@@ -131,10 +165,8 @@ impl ManifestUpload {
             }
             Step::Put => {
                 let tag = self.tags.front().map(|tag| TagOrDigest::Tag(tag.clone()));
-                // Only a PUT by digest names the algorithm.
-                let is_canonical = self.digest.algorithm() == Some(Algorithm::Sha256);
                 let (name, tags) = match tag {
-                    Some(tag) if is_canonical || self.is_stored => (tag, Vec::new()),
+                    Some(tag) if self.puts_tags() => (tag, Vec::new()),
                     Some(_) => (digest(), self.tags.iter().take(Endpoint::MAX_TAGS).cloned().collect()),
                     None => (digest(), Vec::new()),
                 };
@@ -142,6 +174,14 @@ impl ManifestUpload {
                 call.payload = Payload::Bytes(self.manifest.bytes().clone());
                 set_type(&mut call.headers, self.manifest.media_type());
                 call
+            }
+            Step::LookAgain(_) => {
+                let name = TagOrDigest::Tag(self.tags.front()?.clone());
+                Call::new(RequestKind::HeadManifest, self.manifest_at(name, Vec::new())?)
+            }
+            Step::Verify => {
+                let name = self.set.first().map_or_else(digest, |tag| TagOrDigest::Tag(tag.clone()));
+                Call::new(RequestKind::HeadManifest, self.manifest_at(name, Vec::new())?)
             }
             Step::AskForReferrers => {
                 let subject = self.subject.clone()?;
@@ -160,8 +200,10 @@ impl ManifestUpload {
                     Call::new(RequestKind::PutManifest, self.manifest_at(TagOrDigest::Tag(tag), Vec::new())?);
                 call.payload = Payload::Bytes(index.clone());
                 set_type(&mut call.headers, &MediaType::OCI_INDEX);
-                if let Some(version) = version {
-                    call.headers.insert(IF_MATCH, version.clone());
+                match version {
+                    Version::Missing => _ = call.headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*")),
+                    Version::Tagged(version) => _ = call.headers.insert(IF_MATCH, version.clone()),
+                    Version::Unknown => {}
                 }
                 call
             }
@@ -178,21 +220,30 @@ impl ManifestUpload {
         let reply = match outcome {
             Ok(reply) => reply,
             Err(error) => {
-                // The registry's response to the PUT explains why.
-                let is_refused = error.status().is_some() && matches!(self.step, Step::Look);
-                return if is_refused { self.looked(false) } else { self.step = Step::Failed(error) };
+                // The registry's response to the PUT decides, and explains why.
+                let is_refused = error.status().is_some() || get_decides(error.cause());
+                return match &self.step {
+                    Step::Look if is_refused => self.looked(false),
+                    Step::Put if error.status().is_some() && self.puts_tags() && !self.tags.is_empty() => {
+                        self.step = Step::LookAgain(error);
+                    }
+                    Step::LookAgain(refused) => self.step = Step::Failed(refused.clone()),
+                    _ => self.step = Step::Failed(error),
+                };
             }
         };
         match &self.step {
             Step::Look => {
-                let announced = announced_digest(&reply.headers).ok().flatten();
-                let is_same = match self.unchecked.front() {
-                    Some(_) => announced.as_ref() == Some(&self.digest),
-                    None => announced.is_none_or(|announced| announced == self.digest),
-                };
-                self.looked(reply.class == Class::Content && is_same);
+                let is_same = self.is_same(&reply, self.unchecked.is_empty());
+                self.looked(is_same);
             }
             Step::Put if reply.class == Class::Done => self.stored(&reply),
+            Step::Put if reply.error.is_some() && self.puts_tags() && !self.tags.is_empty() => {
+                self.step = Step::LookAgain(reply.into_error());
+            }
+            Step::LookAgain(_) if self.is_same(&reply, false) => self.tag_set(),
+            Step::LookAgain(refused) => self.step = Step::Failed(refused.clone()),
+            Step::Verify => self.verified(reply),
             Step::AskForReferrers => self.answered_about_referrers(reply),
             Step::ReadIndex => self.read_index(reply),
             Step::WriteIndex(..) => self.wrote_index(reply),
@@ -238,37 +289,80 @@ impl ManifestUpload {
         let is_missing = self.by_digest && !self.is_stored;
         self.step = if is_missing || !self.tags.is_empty() {
             Step::Put
+        } else if self.verifies && self.has_sent {
+            Step::Verify
+        } else if !self.is_listed {
+            Step::AskForReferrers
         } else {
             Step::Done(if self.has_sent { Stored::Sent } else { Stored::Existing })
         };
+    }
+
+    /// Whether tags are set one by one. Only a PUT by digest names an algorithm other than the usual one, and it may
+    /// set tags too.
+    fn puts_tags(&self) -> bool {
+        self.digest.algorithm() == Some(Algorithm::Sha256) || self.has_sent
+    }
+
+    /// Returns whether a response to HEAD describes the document. Without a digest, `default` decides.
+    fn is_same(&self, reply: &Reply, default: bool) -> bool {
+        let announced = announced_digest(&reply.headers).ok().flatten();
+        reply.class == Class::Content && announced.map_or(default, |announced| self.has_digest(&announced))
+    }
+
+    /// Returns whether the document has this digest, whatever its algorithm.
+    fn has_digest(&self, digest: &Digest) -> bool {
+        let computed = digest.algorithm().map(|algorithm| Digest::of(algorithm, self.manifest.bytes()));
+        *digest == self.digest || computed.as_ref() == Some(digest)
     }
 
     /// Takes the response to a successful PUT.
     fn stored(&mut self, reply: &Reply) {
         match announced_digest(&reply.headers) {
             Err(misbehaviour) => return self.step = Step::Failed(reply.misbehaved(misbehaviour)),
-            Ok(Some(computed))
-                if computed.algorithm() == self.digest.algorithm() && computed != self.digest =>
-            {
+            Ok(Some(computed)) if computed.algorithm().is_some() && !self.has_digest(&computed) => {
                 let expected = self.digest.clone();
                 let wrong = Misbehaviour::WrongDigest { expected, computed };
                 return self.step = Step::Failed(reply.misbehaved(wrong));
             }
             Ok(_) => {}
         }
-        let is_canonical = self.digest.algorithm() == Some(Algorithm::Sha256);
-        if is_canonical || self.is_stored {
-            self.tags.pop_front();
-        } else {
+        self.is_listed |= reply.headers.contains_key(OCI_SUBJECT);
+        if !self.puts_tags() {
             // Tags that the response does not list were not set.
-            let set: Vec<&str> = tags_in(&reply.headers).collect();
-            self.tags.retain(|tag| !set.contains(&tag.as_str()));
+            let listed: Vec<&str> = tags_in(&reply.headers).collect();
+            let is_set = |tag: &Tag| listed.contains(&tag.as_str());
+            self.set.extend(self.tags.iter().filter(|tag| is_set(tag)).cloned());
+            self.tags.retain(|tag| !is_set(tag));
+            (self.is_stored, self.has_sent) = (true, true);
+            return self.continue_after_put();
         }
+        self.tag_set();
+    }
+
+    /// Continues after the first tag was set, or the document was stored without one.
+    fn tag_set(&mut self) {
+        self.set.extend(self.tags.pop_front());
         (self.is_stored, self.has_sent) = (true, true);
-        if self.subject.is_some() && !reply.headers.contains_key(OCI_SUBJECT) && self.tags.is_empty() {
-            self.step = Step::AskForReferrers;
+        self.continue_after_put();
+    }
+
+    /// Takes the response to a look at what was stored.
+    fn verified(&mut self, reply: Reply) {
+        if self.is_same(&reply, true) {
+            if !self.set.is_empty() {
+                self.set.remove(0);
+            }
+            (self.verifies, self.looks) = (!self.set.is_empty(), 0);
+            return self.continue_after_put();
+        }
+        let error = not_stored(reply, &self.digest);
+        let is_missing = error.status().is_none();
+        self.looks += 1;
+        if is_missing && self.looks < LOOKS {
+            self.after = Some(Failed { error, count: self.looks });
         } else {
-            self.continue_after_put();
+            self.step = Step::Failed(error);
         }
     }
 
@@ -280,19 +374,26 @@ impl ManifestUpload {
             let read = Manifest::read_referrers(reply.body.clone(), evidence);
             read.is_ok_and(|index| index.kind() == Kind::Index)
         };
-        self.step = match reply.class {
-            Class::Content if is_index() => Step::Done(Stored::Sent),
-            Class::Content | Class::Unsupported => Step::ReadIndex,
-            // Without the right to list referrers, there is none to read the index either.
-            _ => Step::Failed(reply.into_error()),
-        };
+        match reply.class {
+            Class::Content if is_index() => self.listed(),
+            // Without the right to list referrers, the response to the request for the index decides.
+            _ if reply.error.as_ref().is_none_or(|error| error.status().is_some()) => {
+                self.step = Step::ReadIndex;
+            }
+            _ => self.step = Step::Failed(reply.into_error()),
+        }
+    }
+
+    fn listed(&mut self) {
+        self.is_listed = true;
+        self.continue_after_put();
     }
 
     fn read_index(&mut self, reply: Reply) {
         let not_found = reply.error.as_ref().is_some_and(Error::is_not_found);
         let (body, version) = match reply.class {
-            Class::Content => (Some(reply.body.clone()), reply.headers.get(ETAG).cloned()),
-            _ if not_found => (None, None),
+            Class::Content => (Some(reply.body.clone()), version(&reply.headers)),
+            _ if not_found => (None, Version::Missing),
             _ => return self.step = Step::Failed(reply.into_error()),
         };
         let read = |body| ReferrersIndex::read(&body, &reply.headers);
@@ -301,7 +402,7 @@ impl ManifestUpload {
             Err(problem) => return self.step = Step::Failed(reply.misbehaved(problem)),
         };
         if index.has(&self.digest) {
-            return self.step = Step::Done(Stored::Sent);
+            return self.listed();
         }
         if self.written >= self.limits.attempts {
             let of = "index of referrers";
@@ -332,6 +433,20 @@ impl ManifestUpload {
         // Another client may have written it at the same time.
         self.step = Step::ReadIndex;
     }
+}
+
+/// Returns the error of a response that shows that content is missing, although the registry has stored it.
+pub(crate) fn not_stored(reply: Reply, digest: &Digest) -> Error {
+    let is_missing = reply.error.as_ref().is_none_or(Error::is_not_found);
+    if is_missing { reply.misbehaved(Misbehaviour::NotStored(digest.clone())) } else { reply.into_error() }
+}
+
+/// Returns the version of a document. A weak validator cannot be compared in a condition.
+///
+/// Source: RFC 9110, section 13.1.1.
+fn version(headers: &HeaderMap) -> Version {
+    let tag = headers.get(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/"));
+    tag.map_or(Version::Unknown, |tag| Version::Tagged(tag.clone()))
 }
 
 fn set_type(headers: &mut HeaderMap, media_type: &MediaType) {

@@ -75,7 +75,7 @@ impl PutManifest {
         config: &Config,
     ) -> Self {
         let digest = descriptor.digest.clone();
-        let upload = ManifestUpload::new(target.clone(), digest, manifest, tags, config);
+        let upload = ManifestUpload::new(target.clone(), digest, manifest, tags, false, config);
         Self { target, descriptor, upload, events: VecDeque::new() }
     }
 }

@@ -18,7 +18,7 @@ use crate::error::Misbehaviour;
 use crate::manifest::Manifest;
 use crate::manifest::evidence::Evidence;
 use crate::types::digest::Digest;
-use crate::types::media_type::{Kind, MediaType};
+use crate::types::media_type::MediaType;
 use crate::wire::head::content_type;
 
 /// An index of referrers, with everything that other clients wrote; or none, if there is none yet.
@@ -31,7 +31,7 @@ impl ReferrersIndex {
         let content_type = content_type(headers)?;
         let evidence = Evidence { content_type, ..Evidence::default() };
         let index = Manifest::read_referrers(bytes.clone(), evidence)?;
-        if index.kind() != Kind::Index || index.subject().is_some() {
+        if *index.media_type() != MediaType::OCI_INDEX || index.subject().is_some() {
             let problem = "the tag for it names another document".to_owned();
             return Err(Misbehaviour::List { of: "index of referrers", problem });
         }

@@ -18,16 +18,14 @@ use http::Uri;
 use crate::config::Config;
 use crate::error::{Error, InvalidRequest};
 use crate::manifest::Manifest;
-use crate::op::blob_upload::BlobUpload;
 use crate::op::event::{Event, Stored};
 use crate::op::habits::Habits;
 use crate::op::lookup::Lookup;
 use crate::op::manifest_upload::ManifestUpload;
-use crate::op::operation::{
-    Admission, BlobFetch, BlobLocation, Call, Fetch, FetchKind, Fetched, OpOutput, Operation, supply,
-};
+use crate::op::operation::{Admission, Fetch, FetchKind, Fetched, OpOutput, Operation, supply};
 use crate::op::order::{Leaf, Order, Visited};
 use crate::op::rooted::Rooted;
+use crate::op::transfer::blob::Blob;
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::Digest;
 use crate::types::id::OpId;
@@ -38,8 +36,9 @@ use crate::types::reference::name::{Repository, Tag};
 use crate::walker::node::{Node, Ticket, WalkOptions, WalkStep, Wanted};
 use crate::walker::walk::Walker;
 use crate::wire::origin::Origin;
-use crate::wire::request::Payload;
 use crate::wire::target::Target;
+
+mod blob;
 
 /// The options of a push or a copy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +52,9 @@ pub struct PushOptions {
     pub tags: Vec<Tag>,
     /// A repository of the destination's registry that may have blobs of the tree.
     pub mount: Option<Repository>,
+    /// Asks the registry, by HEAD, for everything that it says it has stored, before anything that refers to it is
+    /// sent.
+    pub verify: bool,
 }
 
 /// Sends the tree under `root` from the driver to a repository.
@@ -66,7 +68,8 @@ pub(crate) fn push(
 ) -> Transfer {
     let mount = options.mount.clone();
     let ends = Ends { from: None, to: target, mount };
-    Transfer::new(id, ends, root, None, &Naming::of(reference, options.tags), options.foreign, config)
+    let naming = Naming::of(reference, &options.tags);
+    Transfer::new(id, ends, root, None, naming, options, config)
 }
 
 /// Sends the tree under `from` from one repository to another.
@@ -85,9 +88,9 @@ pub(crate) fn copy(
         to: target.clone(),
         mount: mount.filter(|mount| Some(mount) != target.repository.as_ref()),
     };
-    let (naming, foreign, config) = (Naming::of(to, options.tags), options.foreign, config.clone());
+    let (naming, config) = (Naming::of(to, &options.tags), config.clone());
     Rooted::new(lookup, move |root, manifest| {
-        Box::new(Transfer::new(id, ends, root, manifest, &naming, foreign, &config))
+        Box::new(Transfer::new(id, ends, root, manifest, naming, options, &config))
     })
     .with_targets(vec![source, target])
 }
@@ -110,11 +113,11 @@ struct Naming {
 }
 
 impl Naming {
-    fn of(reference: &Reference, more: Vec<Tag>) -> Self {
+    fn of(reference: &Reference, more: &[Tag]) -> Self {
         let mut tags: Vec<Tag> = Vec::new();
-        for tag in reference.tag().cloned().into_iter().chain(more) {
-            if !tags.contains(&tag) {
-                tags.push(tag);
+        for tag in reference.tag().into_iter().chain(more) {
+            if !tags.contains(tag) {
+                tags.push(tag.clone());
             }
         }
         Self { digest: reference.digest().cloned(), tags }
@@ -128,7 +131,7 @@ pub(crate) struct Transfer {
     ends: Ends,
     targets: Vec<Arc<Target>>,
     config: Config,
-    foreign: bool,
+    options: PushOptions,
     root: Digest,
     tags: Vec<Tag>,
     walker: Walker,
@@ -171,17 +174,6 @@ struct Document {
     has_ended: bool,
 }
 
-/// A blob on its way to the destination.
-#[derive(Debug)]
-struct Blob {
-    descriptor: Descriptor,
-    upload: BlobUpload,
-    /// The locations at the source that were not tried.
-    locations: VecDeque<BlobLocation>,
-    location: BlobLocation,
-    acknowledged: u64,
-}
-
 impl Operation for Transfer {
     fn targets(&self) -> &[Arc<Target>] {
         &self.targets
@@ -209,10 +201,10 @@ impl Operation for Transfer {
         loop {
             while let Some(digest) = self.runnable_blobs.pop_front() {
                 let Some(blob) = self.blobs.get_mut(&digest) else { continue };
-                match blob.upload.next_call(habits) {
-                    Some(call) => return Some(self.admit(&digest, call)),
+                match blob.next(self.ends.from.as_ref(), habits) {
+                    Some(admission) => return Some(admission),
                     // It may end without a request.
-                    None if blob.upload.ended().is_some() => self.blob_settled(&digest),
+                    None if blob.ended().is_some() => self.blob_settled(&digest),
                     None => {}
                 }
             }
@@ -222,7 +214,7 @@ impl Operation for Transfer {
 
     fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>, habits: &mut Habits) {
         match (&fetch.kind, fetch.ticket, outcome) {
-            (FetchKind::Blob(blob), _, Err(error)) => self.source_failed(blob, error),
+            (FetchKind::Blob(blob), _, Err(error)) => self.source_failed(&blob.digest, error),
             (FetchKind::Blob(_), ..) => {}
             (FetchKind::Call(call), number, outcome) => {
                 let outcome = match outcome {
@@ -238,7 +230,7 @@ impl Operation for Transfer {
                 }
                 let Some(digest) = call.content.clone() else { return };
                 if let Some(blob) = self.blobs.get_mut(&digest) {
-                    blob.upload.settle(outcome, habits);
+                    blob.settle(outcome, habits);
                 }
                 self.blob_settled(&digest);
             }
@@ -265,7 +257,7 @@ impl Operation for Transfer {
     }
 
     fn open_uploads(&self) -> Vec<(Arc<Target>, Uri)> {
-        let open = self.blobs.values().flat_map(|blob| blob.upload.open_sessions()).chain(&self.abandoned);
+        let open = self.blobs.values().flat_map(Blob::open_sessions).chain(&self.abandoned);
         open.map(|url| (self.ends.to.clone(), url.clone())).collect()
     }
 }
@@ -276,8 +268,8 @@ impl Transfer {
         ends: Ends,
         root: Descriptor,
         manifest: Option<Manifest>,
-        naming: &Naming,
-        foreign: bool,
+        naming: Naming,
+        options: PushOptions,
         config: &Config,
     ) -> Self {
         let walk = WalkOptions { blobs: true, strict: true, platform: None };
@@ -297,9 +289,9 @@ impl Transfer {
             ends,
             targets,
             config: config.clone(),
-            foreign,
+            options,
             root: root.digest,
-            tags: naming.tags.clone(),
+            tags: naming.tags,
             walker,
             walk_finished: false,
             order: Order::of_registry(),
@@ -349,10 +341,16 @@ impl Transfer {
             Visited::Document(descriptor, manifest) => {
                 let is_root = descriptor.digest == self.root;
                 let tags = if is_root { self.tags.clone() } else { Vec::new() };
-                let is_image = manifest.kind() == Kind::Image;
+                let (is_image, verify) = (manifest.kind() == Kind::Image, self.options.verify);
                 let digest = descriptor.digest.clone();
-                let upload =
-                    ManifestUpload::new(self.ends.to.clone(), digest.clone(), manifest, tags, &self.config);
+                let upload = ManifestUpload::new(
+                    self.ends.to.clone(),
+                    digest.clone(),
+                    manifest,
+                    tags,
+                    verify,
+                    &self.config,
+                );
                 let number = Ticket(self.numbers.len() as u64);
                 self.numbers.insert(digest, number);
                 let document = Document {
@@ -373,7 +371,7 @@ impl Transfer {
 
     /// Sends a blob, once it is known that the destination lacks its image.
     fn want_blob(&mut self, leaf: Leaf) {
-        if !leaf.urls.is_empty() && !self.foreign {
+        if !leaf.urls.is_empty() && !self.options.foreign {
             let digest = leaf.descriptor.digest.clone();
             self.outputs.push_back(OpOutput::Event(Event::Skipped(leaf.descriptor)));
             return self.order.skip(&digest);
@@ -416,69 +414,32 @@ impl Transfer {
             return None;
         }
         let ((_, digest), leaf) = self.waiting.pop_first()?;
-        let mount = self.ends.mount.clone();
-        let upload = BlobUpload::known(self.id, self.ends.to.clone(), &leaf.descriptor, mount, &self.config);
-        let mut locations = leaf.locations();
-        let location = locations.pop_front()?;
-        let descriptor = leaf.descriptor;
-        self.blobs.insert(digest.clone(), Blob { descriptor, upload, locations, location, acknowledged: 0 });
+        let (to, mount) = (&self.ends.to, self.ends.mount.clone());
+        let blob = Blob::new(self.id, to, leaf, mount, self.options.verify, &self.config);
+        self.blobs.insert(digest.clone(), blob);
         self.runnable_blobs.push_back(digest);
         Some(())
     }
 
-    /// Pairs the upload of a blob with its download, if it comes from another registry.
-    fn admit(&self, digest: &Digest, mut call: Call) -> Admission {
-        call.content = Some(digest.clone());
-        let blob = self.blobs.get(digest);
-        let (Some(from), Some(blob), Payload::Source(source)) = (&self.ends.from, blob, &call.payload) else {
-            return Admission::One(call.at(&self.ends.to, None));
-        };
-        let resume = call.prefix.clone().map(|hasher| (source.start, hasher));
-        let get = BlobFetch {
-            digest: digest.clone(),
-            size: Some(source.size),
-            location: blob.location.clone(),
-            fallbacks: VecDeque::new(),
-            resume: resume.filter(|(start, _)| *start > 0),
-            may_restart: false,
-            discard: false,
-        };
-        let kind = FetchKind::Blob(Box::new(get));
-        let get = Fetch { target: from.clone(), kind, ticket: None, is_search: false };
-        Admission::Pair(Box::new((get, call.at(&self.ends.to, None))))
-    }
-
-    /// Handles the failure of a download, whose upload the session has stopped.
-    fn source_failed(&mut self, fetch: &BlobFetch, error: Error) {
-        let Some(blob) = self.blobs.get_mut(&fetch.digest) else { return };
-        // A download that fails after its upload has ended is of no interest.
-        if !blob.upload.is_sending() {
-            return;
-        }
-        let may_fall_back = error.is_not_found() || blob.location.is_url();
-        match blob.locations.pop_front().filter(|_| may_fall_back) {
-            Some(next) => {
-                blob.location = next;
-                blob.upload.cut_off(&error);
-                self.blob_settled(&fetch.digest);
-            }
-            None => self.fail(error),
+    fn source_failed(&mut self, digest: &Digest, error: Error) {
+        let Some(blob) = self.blobs.get_mut(digest) else { return };
+        match blob.source_failed(error) {
+            Ok(()) => self.blob_settled(digest),
+            Err(error) => self.fail(error),
         }
     }
 
     fn blob_settled(&mut self, digest: &Digest) {
         let Some(blob) = self.blobs.get_mut(digest) else { return };
-        let bytes = blob.upload.acknowledged();
-        if bytes != blob.acknowledged {
-            blob.acknowledged = bytes;
+        if let Some(bytes) = blob.progress() {
             let event = Event::Acknowledged { digest: Some(digest.clone()), bytes };
             self.outputs.push_back(OpOutput::Event(event));
         }
         // The next blobs would be refused too.
-        if blob.upload.refused_mount().is_some() {
+        if blob.is_mount_refused() {
             self.ends.mount = None;
         }
-        match blob.upload.ended() {
+        match blob.ended() {
             None => self.runnable_blobs.push_back(digest.clone()),
             Some(Err(error)) => {
                 let error = error.clone();
@@ -487,7 +448,7 @@ impl Transfer {
             Some(Ok(stored)) => {
                 if let Some(blob) = self.blobs.remove(digest) {
                     let room = MAX_ABANDONED.saturating_sub(self.abandoned.len());
-                    self.abandoned.extend(blob.upload.open_sessions().take(room).cloned());
+                    self.abandoned.extend(blob.open_sessions().take(room).cloned());
                     let event = Event::Stored(plain(blob.descriptor), stored);
                     self.outputs.push_back(OpOutput::Event(event));
                 }

@@ -1,5 +1,7 @@
 //! Pushes and copies between model registries, with the habits and the faults of real ones.
 
+mod registries;
+mod subjects;
 mod world;
 
 use std::collections::BTreeSet;
@@ -30,8 +32,13 @@ fn assert_equal(
     for tag in tags {
         assert_eq!(registry.tagged(repository, tag), Some(&root.digest), "the tag {tag}");
     }
-    let set: Vec<_> = registry.tags.iter().filter(|(of, ..)| of == repository).collect();
-    assert_eq!(set.len(), tags.len(), "a tag is set once: {set:?}");
+    // A tag may be set twice if the first response is lost.
+    for (of, tag, digest) in &registry.tags {
+        assert!(
+            of != repository || tags.contains(&tag.as_str()) && *digest == root.digest,
+            "{tag} named {digest}"
+        );
+    }
     for ((of, digest), bytes) in &registry.blobs {
         assert!(of != repository || memory.bytes(digest).as_ref() == Some(bytes), "{digest}");
     }
@@ -67,9 +74,11 @@ fn options(tags: usize) -> PushOptions {
     options
 }
 
-/// Requests that send or change something.
+/// Requests that send something. The cancellation of an upload may be late.
 fn writes(requests: &[String]) -> Vec<&String> {
-    requests.iter().filter(|request| !request.starts_with("HEAD") && !request.starts_with("GET")).collect()
+    let is_write =
+        |request: &&String| !["HEAD", "GET", "DELETE"].iter().any(|read| request.starts_with(read));
+    requests.iter().filter(is_write).collect()
 }
 
 prop_compose! {
@@ -95,7 +104,7 @@ fn odd_trees() -> Vec<(&'static str, Memory, Descriptor)> {
     let mut memory = Memory::new();
     let image = memory.add_image(Flavour::OCI, None, &[b"layer"]);
     let as_entry = Descriptor::new(thing.clone(), image.digest.clone(), image.size);
-    let index = memory.add_index(Flavour::OCI, &[as_entry.clone()]);
+    let index = memory.add_index(Flavour::OCI, std::slice::from_ref(&as_entry));
     let root = memory.add_index(Flavour::OCI, &[index, image, as_entry]);
     trees.push(("a document is also an entry of another type", memory, root));
 
@@ -133,7 +142,6 @@ fn image_of(memory: &mut Memory, config: &Descriptor, layers: &[&Descriptor]) ->
 #[test]
 fn content_is_stored_as_all_that_it_is() {
     for (what, memory, root) in odd_trees() {
-        println!("{what}");
         let mut world = World::new(&[], memory.clone(), Whims::default());
         let op = world.session.push(&root, &reference("a.example/team/app:1"), PushOptions::default());
         let ended = world.run(op);

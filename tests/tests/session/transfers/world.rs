@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, Request, StatusCode};
 use oci_proto::server::{Content as _, Memory};
 use oci_proto::{
     Answer, Awaiting, Completion, Config, Digest, Error, Event, Exchange, ExchangeId, Fault, FaultKind, OpId,
-    Output, Payload, Question, Receiving, Rest, Session, Sink, Time,
+    Output, Payload, Question, Receiving, Rest, Session, Sink, Source, Time,
 };
 use oci_proto_tests::simulation::Choices;
 use oci_proto_tests::writable::{Habits, Response, WritableRegistry};
@@ -63,7 +63,7 @@ impl Travelling {
 }
 
 enum State {
-    Sent(Exchange),
+    Sent(Box<Exchange>),
     /// The body of a download, and how much of it has arrived.
     Arriving(Box<Receiving>, Bytes, usize),
 }
@@ -195,7 +195,9 @@ impl<'c> World<'c> {
                     whole.for_each(|(_, registry)| registry.assert_whole());
                 } else if self.paused {
                     self.paused = false;
-                    ops.iter().for_each(|op| self.session.resume(*op));
+                    for op in ops {
+                        self.session.resume(*op);
+                    }
                 } else {
                     self.now = until.unwrap_or_else(|| panic!("it hangs: {:?}", self.out.len()));
                 }
@@ -208,7 +210,9 @@ impl<'c> World<'c> {
         match self.choices.below(3) {
             0 => {
                 self.paused = true;
-                ops.iter().for_each(|op| self.session.pause(*op));
+                for op in ops {
+                    self.session.pause(*op);
+                }
             }
             1 => {
                 self.out.clear();
@@ -270,7 +274,7 @@ impl<'c> World<'c> {
             assert_eq!(pipe.start, source.start, "the halves of a pair begin at different positions");
             pipe.reader = Some(id);
         }
-        self.out.push(Travelling { id, state: State::Sent(exchange) });
+        self.out.push(Travelling { id, state: State::Sent(Box::new(exchange)) });
     }
 
     fn pipe(&mut self, digest: &Digest) -> Option<&mut Pipe> {
@@ -301,7 +305,7 @@ impl<'c> World<'c> {
         let index = ready[self.choices.below(ready.len())];
         let Travelling { id, state } = self.out.remove(index);
         match state {
-            State::Sent(exchange) => self.carry(id, exchange),
+            State::Sent(exchange) => self.carry(id, *exchange),
             State::Arriving(receiving, body, at) => self.arrive(id, *receiving, body, at),
         }
         true
@@ -320,26 +324,13 @@ impl<'c> World<'c> {
         let is_faulty = self.whims.faults > 0 && self.choices.once_in(5);
         self.whims.faults -= usize::from(is_faulty);
         let fault = if is_faulty { self.choices.below(7) } else { 7 };
-        let source = exchange.source().cloned();
         let (request, sending, awaiting) = exchange.split();
         let (head, payload) = request.into_parts();
         let head = Request::from_parts(head, ());
-        let bytes = match (&payload, &source) {
-            (Payload::Empty, _) => Bytes::new(),
-            (Payload::Bytes(bytes), _) => bytes.clone(),
-            (Payload::Source(_), None) => panic!("a source without a source"),
-            (Payload::Source(_), Some(source)) => {
-                let range = source.read_range();
-                let at = |position: u64| usize::try_from(position).expect("it is small");
-                match self.memory.bytes(&source.digest) {
-                    Some(bytes) => bytes.slice(at(range.start)..at(range.end)),
-                    None => {
-                        let pipe = self.pipes.iter().find(|pipe| pipe.digest == source.digest);
-                        let Pipe { start, bytes, .. } = pipe.expect("it was there");
-                        Bytes::copy_from_slice(&bytes[at(range.start - start)..at(range.end - start)])
-                    }
-                }
-            }
+        let bytes = match payload {
+            Payload::Empty => Bytes::new(),
+            Payload::Bytes(bytes) => bytes,
+            Payload::Source(source) => self.read(&source),
         };
         let host = head.uri().host().expect("a host").to_owned();
         if host == "auth.example" {
@@ -385,6 +376,18 @@ impl<'c> World<'c> {
                 self.answered(id, awaiting, response);
             }
         }
+    }
+
+    /// Returns the bytes of a payload.
+    fn read(&self, source: &Source) -> Bytes {
+        let range = source.read_range();
+        let at = |position: u64| usize::try_from(position).expect("it is small");
+        if let Some(bytes) = self.memory.bytes(&source.digest) {
+            return bytes.slice(at(range.start)..at(range.end));
+        }
+        let pipe = self.pipes.iter().find(|pipe| pipe.digest == source.digest);
+        let Pipe { start, bytes, .. } = pipe.expect("its bytes were there");
+        Bytes::copy_from_slice(&bytes[at(range.start - start)..at(range.end - start)])
     }
 
     /// Returns the response that comes before the payload is read, if there is one.
@@ -496,7 +499,8 @@ fn habits(choices: &mut Choices<'_>) -> Habits {
     habits.without_referrers = choices.flip();
     habits.without_subject_header = choices.flip();
     habits.tag_parameters = choices.flip();
-    habits.etags = true;
+    habits.etags = choices.flip();
+    habits.immutable_tags = choices.flip();
     habits
 }
 
