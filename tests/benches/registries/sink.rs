@@ -45,6 +45,7 @@ pub(crate) fn serve(delay: Duration) -> Fallible<()> {
 
 async fn respond(request: Request<Incoming>, delay: Duration) -> Result<Response<Empty<Bytes>>, Infallible> {
     let status = match *request.method() {
+        Method::GET => StatusCode::OK,
         Method::HEAD => StatusCode::NOT_FOUND,
         Method::POST => StatusCode::ACCEPTED,
         _ => StatusCode::CREATED,
