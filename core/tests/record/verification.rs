@@ -222,7 +222,7 @@ fn only_a_replay_accepts_a_payload_without_its_bytes() {
             session.complete(Time::ZERO, transcript.play(exchange));
         }
         let Output::Send(exchange) = next(&mut session) else { panic!("nothing is sent") };
-        assert_eq!(exchange.source().map(|source| source.length()), Some(size));
+        assert_eq!(exchange.source().map(oci_proto::Source::length), Some(size));
         let completion = created.play(exchange);
         assert_eq!(completion.sent(), sent);
         session.complete(Time::ZERO, completion);
