@@ -405,7 +405,7 @@ impl ManifestUpload {
             return self.listed();
         }
         if self.written >= self.limits.attempts {
-            let of = "index of referrers";
+            let of = "referrers under the fallback tag";
             let problem = "other clients overwrite the entry of this document".to_owned();
             return self.step = Step::Failed(reply.misbehaved(Misbehaviour::List { of, problem }));
         }
@@ -424,7 +424,7 @@ impl ManifestUpload {
         }
         if self.written > 1 || lost {
             let error = reply.error.unwrap_or_else(|| {
-                let of = "index of referrers";
+                let of = "referrers under the fallback tag";
                 let problem = "another client overwrote the entry of this document".to_owned();
                 Error::new(Misbehaviour::List { of, problem })
             });

@@ -33,7 +33,7 @@ impl ReferrersIndex {
         let index = Manifest::read_referrers(bytes.clone(), evidence)?;
         if *index.media_type() != MediaType::OCI_INDEX || index.subject().is_some() {
             let problem = "the tag for it names another document".to_owned();
-            return Err(Misbehaviour::List { of: "index of referrers", problem });
+            return Err(Misbehaviour::List { of: "referrers under the fallback tag", problem });
         }
         Ok(Self(Some(index)))
     }
@@ -68,7 +68,7 @@ impl ReferrersIndex {
         });
         if copied.is_err() {
             let problem = "it is not JSON".to_owned();
-            return Err(Misbehaviour::List { of: "index of referrers", problem });
+            return Err(Misbehaviour::List { of: "referrers under the fallback tag", problem });
         }
         text.push('}');
         Ok(text.into())

@@ -12,6 +12,8 @@ mod lists;
 mod measure;
 mod network;
 mod registry;
+mod sending;
 mod server;
 mod streams;
 mod tokens;
+mod uploads;

@@ -322,9 +322,9 @@ fn sweep((adapter, make): (&str, Make), (name, run): (&str, Run), fault: Fault, 
             let mut source = content.registry(&repository, SOURCE, DESTINATION, true);
             let mut destination = content.registry(&repository, DESTINATION, SOURCE, is_there);
             if of_source {
-                source.fault = (at, fault)
+                source.fault = (at, fault);
             } else {
-                destination.fault = (at, fault)
+                destination.fault = (at, fault);
             }
             (source.is_elsewhere, destination.is_elsewhere) = (is_elsewhere, is_elsewhere);
             let (source, destination) = (from.add(source), to.add(destination));
