@@ -7,12 +7,14 @@
 //! document NAME MEDIA/TYPE            a document; its text follows, indented by two spaces
 //! blob NAME COUNT x TEXT              bytes: TEXT repeated COUNT times
 //! config KEY VALUE                    a setting of the session; before the first start
-//! start [LABEL] OPERATION REFERENCE   resolve, manifest, walk, pull, check, blob, upload, upload_stream, tags,
-//!                                     repositories (of the reference's registry), referrers, delete, delete-blob,
-//!                                     exists or blob-exists; then options: blobs, strict, nondistributable,
+//! start [LABEL] OPERATION REFERENCE   resolve, manifest, walk, pull, check, blob, upload, upload_stream, push,
+//!                                     copy, tags, repositories (of the reference's registry), referrers, delete,
+//!                                     delete-blob, exists or blob-exists; then options: blobs, strict, nondistributable,
 //!                                     platform=P, size=N, data=TEXT (the data embedded in the blob's descriptor),
 //!                                     mount=REPOSITORY, sha512 (the algorithm of a stream's digest), n=N (the size
-//!                                     of a list's pages), artifact-type=TYPE. An upload requires a digest and size=N
+//!                                     of a list's pages), artifact-type=TYPE. An upload requires a digest and size=N. A
+//!                                     push requires root=DIGEST and size=N, and has type=TYPE; a copy requires
+//!                                     to=REFERENCE. Both have tag=TAG for further tags
 //! source [LABEL] NAME                 the upload's source has this content, instead of that of its digest
 //! > [LABEL] METHOD URL                expects a request; indented: headers that it must have,
 //!                                     or must not have (`Name: (none)`), and `payload TEXT` for its body, or
@@ -39,6 +41,8 @@
 //!                                     NAME makes it a failure
 //! ? [LABEL] read MAX                  expects a question for the next bytes of a stream
 //! read [LABEL] NAME [A-B] [last]      its answer; `nothing` instead of a name and a range
+//! ? [LABEL] document DIGEST           expects a question for a document to push
+//! supply [LABEL] NAME                 its answer; `fail KIND MESSAGE` after the NAME makes it a failure
 //! = [LABEL] EVENT                     expects an event
 //! wait never|DURATION|FROM..TO        expects the session to wait for a completion or an answer, and for this
 //!                                     long at most

@@ -11,8 +11,9 @@ use bytes::Bytes;
 use http::Method;
 use http::header::CONTENT_LENGTH;
 use oci_proto::header::Warning;
-use oci_proto::{Event, FaultKind, Retry, StoreContent, is_loopback};
-use oci_proto_common::{Settings, StreamOptions, UploadOptions, UploadProgress};
+use oci_proto::server::Memory;
+use oci_proto::{Algorithm, Event, FaultKind, MediaType, Retry, StoreContent, is_loopback};
+use oci_proto_common::{Settings, StreamOptions, TransferOptions, UploadOptions, UploadProgress};
 use oci_proto_tokio::credentials::Store;
 use serde_json::json;
 
@@ -40,6 +41,7 @@ impl Transcript {
     pub fn core_only(&self) -> Result<Option<String>, String> {
         let mut time = Duration::ZERO;
         let bounded = self.steps.iter().any(|s| s.verb == "config" && s.rest.starts_with("in_flight"));
+        let copies = self.steps.iter().any(|step| step.verb == "start" && step.rest.starts_with("copy "));
         let has_source = self.steps.iter().any(|step| step.verb == "source");
         let mut before = "";
         let mut asked = 0;
@@ -53,6 +55,7 @@ impl Transcript {
                 }
                 "held" => Some("adapters hold no content of their own"),
                 "stored" if step.rest.contains("fail ") => Some("storing in memory cannot fail"),
+                "supply" if step.rest.contains(" fail ") => Some("reading from memory cannot fail"),
                 "login" if step.rest.starts_with("fail ") => {
                     Some("a credentials file does not fail like this")
                 }
@@ -63,7 +66,8 @@ impl Transcript {
                 "<" => {
                     let answer = self.answer(step)?;
                     // The client would find out that its source is wrong.
-                    let is_early = answer.sent < u64::MAX && (answer.status.is_success() || has_source);
+                    let is_early =
+                        answer.sent < u64::MAX && (answer.status.is_success() || has_source || copies);
                     let early = is_early.then_some("a socket takes all of a small payload");
                     answer.drop.map(|_| "a driver is dropped").or(early)
                 }
@@ -128,6 +132,7 @@ impl Transcript {
             running: BTreeMap::new(),
             sinks: BTreeMap::new(),
             asked: Vec::new(),
+            deferred: Vec::new(),
             stale: Vec::new(),
             requests: 0,
             over: Arc::default(),
@@ -166,6 +171,17 @@ impl Transcript {
             "nothing" => Ok(Bytes::new()),
             range => self.range(range),
         }
+    }
+
+    /// All contents, under their digests of all algorithms.
+    fn memory(&self) -> Memory {
+        let mut memory = Memory::new();
+        for bytes in self.contents.values() {
+            for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+                memory.add_with(algorithm, MediaType::OCTET_STREAM, bytes.clone());
+            }
+        }
+        memory
     }
 
     /// What an upload reads: a source that it is given, or the stream of its `read` steps.
@@ -207,6 +223,8 @@ struct Play<'a> {
     sinks: BTreeMap<String, Vec<u8>>,
     /// Requests that wait for their responses, by label.
     asked: Vec<(String, Request)>,
+    /// Requests that are expected to be complete when they are answered.
+    deferred: Vec<Step>,
     /// Aborted requests.
     stale: Vec<(String, Request)>,
     requests: u64,
@@ -245,12 +263,13 @@ impl Play<'_> {
             }
             // Not observable through an adapter. Credentials are written to the file before they are asked
             // for.
-            "config" | "wait" | "?" | "login" | "stored" | "source" | "read" | "refused" => {}
+            "config" | "wait" | "?" | "login" | "stored" | "source" | "read" | "refused" | "supply" => {}
             "start" => {
                 let start = Start::parse(rest)?;
                 let (tell, outcome) = mpsc::channel();
                 let (adapter, operation) = (self.adapter.clone(), start.operation);
                 let over = self.over.clone();
+                let memory = self.transcript.memory();
                 let uploaded = match (operation, &start.descriptor) {
                     (Operation::Upload | Operation::UploadStream, descriptor) => {
                         let given = self.transcript.uploaded(label)?;
@@ -263,11 +282,17 @@ impl Play<'_> {
                     _ => Bytes::new(),
                 };
                 thread::spawn(move || {
-                    let _ = tell.send(run(&*adapter, start, uploaded));
+                    let _ = tell.send(run(&*adapter, start, uploaded, memory));
                     // An upload that failed is cancelled in the background.
                     adapter.work_until(&|| over.load(Ordering::SeqCst));
                 });
                 self.running.insert(label.clone(), Running { operation, expected: Vec::new(), outcome });
+            }
+            // The upload of a copy is complete after the response to its download.
+            ">" if self.running.values().any(|running| running.operation == Operation::Copy)
+                && step.below.iter().any(|line| line.starts_with("content ")) =>
+            {
+                self.deferred.push(step.clone());
             }
             ">" => self.take(step)?,
             "<" => {
@@ -289,6 +314,11 @@ impl Play<'_> {
                 self.lenience.faults.push(fault.message().to_owned());
                 let silent = fault.kind() == FaultKind::Timeout;
                 self.take_asked(label)?.reply(if silent { Reply::Silence } else { Reply::Close });
+            }
+            "abort" if self.deferred.iter().any(|step| step.label == *label) => {
+                // The connection ends before the request is complete.
+                self.deferred.retain(|step| step.label != *label);
+                self.requests += 1;
             }
             "abort" => {
                 let request = self.take_asked(label)?;
@@ -350,6 +380,12 @@ impl Play<'_> {
     }
 
     fn take_asked(&mut self, label: &str) -> Result<Request, String> {
+        if !self.asked.iter().any(|(asked, _)| asked == label)
+            && let Some(index) = self.deferred.iter().position(|step| step.label == label)
+        {
+            let step = self.deferred.remove(index);
+            self.take(&step)?;
+        }
         for asked in [&mut self.asked, &mut self.stale] {
             if let Some(index) = asked.iter().position(|(asked, _)| asked == label) {
                 return Ok(asked.remove(index).1);
@@ -414,7 +450,10 @@ fn auth_json(registry: &str, login: &str) -> Result<String, String> {
 fn shows(operation: Operation, event: &str) -> bool {
     match event.split(' ').next() {
         // A walk reports its root as the first node; a check returns it at the end.
-        Some("resolved") => !matches!(operation, Operation::Walk | Operation::Check | Operation::Referrers),
+        // A copy returns its root.
+        Some("resolved") => {
+            !matches!(operation, Operation::Walk | Operation::Check | Operation::Referrers | Operation::Copy)
+        }
         // Other content is compared with the sink.
         Some("store") => operation == Operation::Manifest,
         _ => true,
@@ -451,7 +490,8 @@ fn show_progress(progress: UploadProgress<'_>) {
 }
 
 /// Runs an operation to its end.
-fn run(adapter: &dyn Adapter, start: Start, uploaded: Bytes) -> Outcome {
+fn run(adapter: &dyn Adapter, start: Start, uploaded: Bytes, memory: Memory) -> Outcome {
+    let push = start.push_options();
     let Start { operation, reference, walk, size, descriptor, page_size, artifact_type, .. } = start;
     let show_left_out = |left_out| {
         if left_out > 0 {
@@ -493,6 +533,16 @@ fn run(adapter: &dyn Adapter, start: Start, uploaded: Bytes) -> Outcome {
                 None => Blob::Named(&reference, size),
             };
             adapter.blob_to(of, &mut sink).map(|_| ())
+        }
+        Operation::Push => {
+            let options = TransferOptions::from(push).on_progress(show_progress);
+            let root = descriptor.expect("a push has a root");
+            adapter.push(&root, &reference, Arc::new(memory), options)
+        }
+        Operation::Copy => {
+            let options = TransferOptions::from(push).on_progress(show_progress);
+            let to = start.to.expect("a copy has a destination");
+            adapter.copy(&reference, &to, options).map(drop)
         }
         Operation::Tags => {
             let show_tag = &mut |tag| show(&Event::Tags(vec![tag]));

@@ -119,7 +119,7 @@ impl<'a> Replay<'a> {
         match verb.as_str() {
             "start" => {
                 let start = Start::parse(rest)?;
-                let pulls = start.operation == Operation::Pull;
+                let pulls = matches!(start.operation, Operation::Pull | Operation::Copy);
                 let op = start.begin(&mut self.session);
                 if pulls {
                     self.pulled.insert(op, BTreeMap::new());
@@ -161,6 +161,20 @@ impl<'a> Replay<'a> {
                 let bytes = if range == "nothing" { Bytes::new() } else { self.transcript.range(range)? };
                 let query = self.question(label, |question| matches!(question, Question::Read { .. }))?;
                 self.session.answer(self.now, query, oci_proto::Answer::Read { bytes, is_last });
+            }
+            "supply" => {
+                let (name, fault) = rest.split_once(" fail ").unwrap_or((rest, ""));
+                let content = self.transcript.range(name)?;
+                let asks = |question: &Question| {
+                    let Question::Document { descriptor, .. } = question else { return false };
+                    self.transcript.content_of(&descriptor.digest).is_ok_and(|bytes| bytes == content)
+                };
+                let query = self.question(label, asks)?;
+                let answer = match fault {
+                    "" => oci_proto::Answer::Document(content),
+                    fault => oci_proto::Answer::Failed(parse_fault(fault)?),
+                };
+                self.session.answer(self.now, query, answer);
             }
             "login" => {
                 let query = self.question("", |question| matches!(question, Question::Credentials(_)))?;

@@ -3,8 +3,8 @@
 use std::num::NonZeroUsize;
 
 use oci_proto::{
-    Algorithm, Config, Descriptor, MediaType, OpId, PlainHttp, PullOptions, Reference, Repository, Session,
-    WalkOptions,
+    Algorithm, Config, Descriptor, MediaType, OpId, PlainHttp, PullOptions, PushOptions, Reference,
+    Repository, Session, Tag, WalkOptions,
 };
 
 use crate::transcript::parse::{Transcript, parse_duration};
@@ -25,8 +25,12 @@ pub struct Start {
     pub size: Option<u64>,
     /// The descriptor of a blob, with embedded data.
     pub descriptor: Option<Descriptor>,
-    /// The repository to mount an uploaded blob from.
+    /// The repository to mount uploaded blobs from.
     pub mount: Option<Repository>,
+    /// The destination of a copy.
+    pub to: Option<Reference>,
+    /// Further tags of what is pushed or copied.
+    pub tags: Vec<Tag>,
     /// The algorithm of a stream's digest.
     pub algorithm: Algorithm,
     /// The size of a list's pages.
@@ -55,6 +59,10 @@ pub enum Operation {
     Upload,
     /// `upload_stream`.
     UploadStream,
+    /// `push`.
+    Push,
+    /// `copy`.
+    Copy,
     /// `tags`.
     Tags,
     /// `repositories`, of the reference's registry.
@@ -91,6 +99,8 @@ impl Start {
             "blob" => Operation::Blob,
             "upload" => Operation::Upload,
             "upload_stream" => Operation::UploadStream,
+            "push" => Operation::Push,
+            "copy" => Operation::Copy,
             "tags" => Operation::Tags,
             "repositories" => Operation::Repositories,
             "referrers" => Operation::Referrers,
@@ -106,6 +116,7 @@ impl Start {
         let mut nondistributable = false;
         let (mut data, mut mount, mut algorithm) = (None, None, Algorithm::Sha256);
         let (mut page_size, mut artifact_type) = (None, None);
+        let (mut to, mut tags, mut root, mut media_type) = (None, Vec::new(), None, None);
         for option in options {
             match option.split_once('=').unwrap_or((option, "")) {
                 ("blobs", _) => walk.blobs = true,
@@ -119,12 +130,21 @@ impl Start {
                 ("artifact-type", value) => {
                     artifact_type = Some(value.parse().map_err(|e| format!("{e}"))?);
                 }
+                ("to", value) => to = Some(value.parse().map_err(|e| format!("{e}"))?),
+                ("tag", value) => tags.push(value.parse().map_err(|e| format!("{e}"))?),
+                ("root", value) => root = Some(value.parse().map_err(|e| format!("{e}"))?),
+                ("type", value) => media_type = Some(value.parse().map_err(|e| format!("{e}"))?),
                 ("data", value) => data = Some(value.to_owned()),
                 (other, _) => return Err(format!("`{other}` is not an option")),
             }
         }
         let descriptor = match operation {
             Operation::Upload => Some(described(&reference, size)?),
+            Operation::Push => {
+                let digest = root.ok_or("root=DIGEST is required")?;
+                let media_type = media_type.unwrap_or(MediaType::OCI_MANIFEST);
+                Some(Descriptor::new(media_type, digest, size.ok_or("size=N is required")?))
+            }
             _ => data.map(|data| embedding(&reference, size, data)).transpose()?,
         };
         Ok(Self {
@@ -135,6 +155,8 @@ impl Start {
             size,
             descriptor,
             mount,
+            to,
+            tags,
             algorithm,
             page_size,
             artifact_type,
@@ -155,6 +177,11 @@ impl Start {
                 options.foreign = self.nondistributable;
                 session.pull(&self.reference, options)
             }
+            (Operation::Push, Some(root)) => session.push(root, &self.reference, self.push_options()),
+            (Operation::Push | Operation::Copy, _) => {
+                let to = self.to.as_ref().unwrap_or(&self.reference);
+                session.copy(&self.reference, to, self.push_options())
+            }
             (Operation::Upload, Some(descriptor)) => {
                 session.upload(&self.reference, descriptor, self.mount.as_ref())
             }
@@ -171,6 +198,18 @@ impl Start {
             (Operation::Exists, _) => session.exists(&self.reference),
             (Operation::BlobExists, _) => session.blob_exists(&self.reference),
         }
+    }
+}
+
+impl Start {
+    /// The options of a push or a copy.
+    pub fn push_options(&self) -> PushOptions {
+        let mut options = PushOptions::default();
+        options.platform.clone_from(&self.walk.platform);
+        options.foreign = self.nondistributable;
+        options.tags.clone_from(&self.tags);
+        options.mount.clone_from(&self.mount);
+        options
     }
 }
 

@@ -9,7 +9,7 @@ use oci_proto_tests::internet::Authority;
 use oci_proto_tests::transcript::Transcript;
 
 /// Transcripts that only a session can play: see [`Transcript::core_only`].
-const CORE_ONLY: [&str; 46] = [
+const CORE_ONLY: [&str; 47] = [
     "abandoned_blob_request_is_repeated_from_its_start.txt",
     "abandoned_content_questions_are_asked_again.txt",
     "abandoned_credentials_question_is_asked_again.txt",
@@ -38,6 +38,7 @@ const CORE_ONLY: [&str; 46] = [
     "pull_stores_documents_after_their_content.txt",
     "pull_uses_embedded_data_that_matches.txt",
     "pull_waits_until_everything_is_stored.txt",
+    "push_fails_if_a_document_is_missing.txt",
     "questions_of_cancelled_operations_do_not_evict_credentials.txt",
     "requests_in_flight_are_bounded_in_total.txt",
     "resumed_blob_with_a_wrong_digest_starts_over_once.txt",
