@@ -19,6 +19,10 @@ pub(crate) struct Order {
     keeps_apart: bool,
     /// The blobs that were reached, if they are kept apart.
     leaves: BTreeSet<Digest>,
+    /// The root, while it may have to wait for more than it refers to.
+    held: Option<Digest>,
+    /// The documents that refer to it, directly or not.
+    above_held: BTreeSet<Digest>,
     /// The ancestors of the current node of the walk, root first.
     ancestors: Vec<Digest>,
     /// Documents that were read, but cannot be stored yet.
@@ -99,6 +103,31 @@ impl Order {
         Self { keeps_apart: true, ..Self::default() }
     }
 
+    /// Keeps a document from being stored until it is released.
+    pub(crate) fn hold(&mut self, digest: &Digest) {
+        self.held = Some(digest.clone());
+    }
+
+    /// Makes the held document wait for another one that was walked, unless that refers to the held one.
+    pub(crate) fn hold_for(&mut self, digest: &Digest) {
+        let key = self.key(digest, true);
+        if let Some(held) = &self.held
+            && !self.done.contains(&key)
+            && !self.above_held.contains(digest)
+            && let Some(document) = self.documents.get_mut(held)
+        {
+            document.missing += 1;
+            self.waiting.entry(key).or_default().push(held.clone());
+        }
+    }
+
+    /// Lets the held document be stored, after everything that it waits for.
+    pub(crate) fn release(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.check_if_whole(&held);
+        }
+    }
+
     /// Takes the next node of a strict walk.
     pub(crate) fn visit(&mut self, node: Node) -> Visited {
         let Node { depth, descriptor, found, .. } = node;
@@ -116,6 +145,9 @@ impl Order {
             // What repeats a document without being an entry of an index is a blob too.
             is_document = matches!(found, Found::Repeated) && is_entry;
             is_new_leaf |= !is_document;
+        }
+        if is_document && (self.held.as_ref() == Some(&digest) || self.above_held.contains(&digest)) {
+            self.above_held.extend(self.ancestors.iter().cloned());
         }
         let key = self.key(&digest, is_document);
         if matches!(found, Found::Manifest(_)) || is_wanted_after_all {
@@ -232,6 +264,9 @@ impl Order {
     }
 
     fn check_if_whole(&mut self, digest: &Digest) {
+        if self.held.as_ref() == Some(digest) {
+            return;
+        }
         if !self.documents.get(digest).is_some_and(|document| !document.in_progress && document.missing == 0)
         {
             return;

@@ -15,24 +15,18 @@ use crate::types::media_type::MediaType;
 use crate::types::reference::name::{Repository, Tag};
 use crate::types::reference::tag_or_digest::TagOrDigest;
 use crate::wire::endpoint::Endpoint;
-use crate::wire::list::referrers::{ReferrersPage, fallback_tag};
+use crate::wire::list::referrers::{Referrer, ReferrersPage, fallback_tag};
 use crate::wire::origin::Origin;
 use crate::wire::status::{Class, RequestKind};
 use crate::wire::target::Target;
 
-/// Reports the referrers of a manifest. If the registry does not implement the list of referrers, reads the
-/// index under the fallback tag instead.
+/// Reports the referrers of a manifest.
 ///
 /// Source: distribution-spec, "Listing Referrers" and "Referrers Tag Schema".
 #[derive(Debug)]
 pub(crate) struct Referrers {
     target: Arc<Target>,
-    repository: Repository,
-    subject: Digest,
-    artifact_type: Option<MediaType>,
-    paging: Paging,
-    /// The request for the fallback tag, unless it is under way.
-    fallback: Option<Box<Call>>,
+    list: ReferrersList,
     events: VecDeque<Event>,
 }
 
@@ -44,22 +38,98 @@ impl Referrers {
         artifact_type: Option<MediaType>,
         limits: &Limits,
     ) -> Self {
-        let endpoint = Endpoint::Referrers(repository.clone(), subject.clone(), artifact_type.clone());
-        let paging = Paging::new(ReferrersPage::OF, RequestKind::ListReferrers, endpoint, limits);
-        let events = VecDeque::new();
-        Self { target, repository, subject, artifact_type, paging, fallback: None, events }
+        let list = ReferrersList::new(repository, subject, artifact_type, limits);
+        Self { target, list, events: VecDeque::new() }
+    }
+}
+
+impl Operation for Referrers {
+    fn targets(&self) -> &[Arc<Target>] {
+        std::slice::from_ref(&self.target)
     }
 
-    fn settle_page(&mut self, reply: Reply) -> Result<(), Error> {
+    fn next_fetch(&mut self, _: &Origin, _: &Habits) -> Option<Admission> {
+        if !self.events.is_empty() {
+            return None;
+        }
+        let call = self.list.next_call()?;
+        Some(Admission::One(call.at(&self.target, None)))
+    }
+
+    fn settle(&mut self, _: &Fetch, outcome: Result<Fetched, Error>, _: &mut Habits) {
+        let settled = match outcome {
+            Ok(Fetched::Reply(reply)) => self.list.settle(*reply),
+            Ok(_) => return,
+            Err(error) => Err(error),
+        };
+        match settled {
+            Err(error) => self.events.push_back(Event::Failed(error)),
+            Ok(referrers) => {
+                let event = (!referrers.is_empty()).then_some(Event::Referrers(referrers));
+                self.events.extend(event);
+                self.events.extend(self.list.is_over().then_some(Event::Done));
+            }
+        }
+    }
+
+    fn next_output(&mut self) -> Option<OpOutput> {
+        self.events.pop_front().map(OpOutput::Event)
+    }
+}
+
+/// The requests that list the referrers of a manifest. If the registry does not implement the list, the index under
+/// the fallback tag is read instead.
+#[derive(Debug)]
+pub(crate) struct ReferrersList {
+    repository: Repository,
+    subject: Digest,
+    artifact_type: Option<MediaType>,
+    paging: Paging,
+    /// The request for the fallback tag, unless it is under way.
+    fallback: Option<Box<Call>>,
+    is_over: bool,
+}
+
+impl ReferrersList {
+    pub(crate) fn new(
+        repository: Repository,
+        subject: Digest,
+        artifact_type: Option<MediaType>,
+        limits: &Limits,
+    ) -> Self {
+        let endpoint = Endpoint::Referrers(repository.clone(), subject.clone(), artifact_type.clone());
+        let paging = Paging::new(ReferrersPage::OF, RequestKind::ListReferrers, endpoint, limits);
+        Self { repository, subject, artifact_type, paging, fallback: None, is_over: false }
+    }
+
+    /// Returns the next request, or `None` while one is under way, and at the end.
+    pub(crate) fn next_call(&mut self) -> Option<Call> {
+        self.fallback.take().map(|call| *call).or_else(|| self.paging.next_call())
+    }
+
+    /// Takes a response. Returns its referrers that no earlier one has.
+    pub(crate) fn settle(&mut self, reply: Reply) -> Result<Vec<Referrer>, Error> {
+        if reply.kind == RequestKind::ListReferrers {
+            self.settle_page(reply)
+        } else {
+            self.settle_fallback(reply)
+        }
+    }
+
+    /// Returns whether all pages were read.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    fn settle_page(&mut self, reply: Reply) -> Result<Vec<Referrer>, Error> {
         let can_fall_back = self.paging.is_at_start();
         match reply.class {
             Class::Unsupported if can_fall_back => self.fall_back(),
             Class::Content => match ReferrersPage::parse(reply.body.clone(), &reply.headers) {
                 Ok(page) => {
-                    self.take(&page, &reply)?;
-                    if !self.paging.turn(&reply)? {
-                        self.events.push_back(Event::Done);
-                    }
+                    let referrers = self.take(&page, &reply)?;
+                    self.is_over = !self.paging.turn(&reply)?;
+                    return Ok(referrers);
                 }
                 Err(Misbehaviour::Manifest(invalid)) if can_fall_back && is_no_list(&invalid) => {
                     self.fall_back();
@@ -68,7 +138,7 @@ impl Referrers {
             },
             _ => return Err(reply.into_error()),
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     /// Requests the index under the fallback tag.
@@ -83,7 +153,8 @@ impl Referrers {
         fallback_tag(&self.subject)
     }
 
-    fn settle_fallback(&mut self, reply: Reply) -> Result<(), Error> {
+    fn settle_fallback(&mut self, reply: Reply) -> Result<Vec<Referrer>, Error> {
+        self.is_over = true;
         match reply.class {
             Class::Content => {
                 let page = ReferrersPage::parse_fallback(reply.body.clone(), &reply.headers);
@@ -96,51 +167,17 @@ impl Referrers {
                     );
                     return Err(reply.misbehaved(Misbehaviour::List { of: ReferrersPage::OF, problem }));
                 }
-                self.take(&page, &reply)?;
+                self.take(&page, &reply)
             }
-            _ if reply.error.as_ref().is_some_and(Error::is_not_found) => {}
-            _ => return Err(reply.into_error()),
+            _ if reply.error.as_ref().is_some_and(Error::is_not_found) => Ok(Vec::new()),
+            _ => Err(reply.into_error()),
         }
-        self.events.push_back(Event::Done);
-        Ok(())
     }
 
-    fn take(&mut self, page: &ReferrersPage, reply: &Reply) -> Result<(), Error> {
+    fn take(&mut self, page: &ReferrersPage, reply: &Reply) -> Result<Vec<Referrer>, Error> {
         let pages = self.paging.pages(reply);
-        let referrers: Result<Vec<_>, _> = page.select(pages, self.artifact_type.as_ref()).collect();
-        let referrers = referrers.map_err(|exceeded| reply.misbehaved(Cause::from(exceeded)))?;
-        if !referrers.is_empty() {
-            self.events.push_back(Event::Referrers(referrers));
-        }
-        Ok(())
-    }
-}
-
-impl Operation for Referrers {
-    fn targets(&self) -> &[Arc<Target>] {
-        std::slice::from_ref(&self.target)
-    }
-
-    fn next_fetch(&mut self, _: &Origin, _: &Habits) -> Option<Admission> {
-        if !self.events.is_empty() {
-            return None;
-        }
-        let call = self.fallback.take().map(|call| *call).or_else(|| self.paging.next_call())?;
-        Some(Admission::One(call.at(&self.target, None)))
-    }
-
-    fn settle(&mut self, _: &Fetch, outcome: Result<Fetched, Error>, _: &mut Habits) {
-        let settled = match outcome {
-            Ok(Fetched::Reply(reply)) if reply.kind == RequestKind::ListReferrers => self.settle_page(*reply),
-            Ok(Fetched::Reply(reply)) => self.settle_fallback(*reply),
-            Ok(_) => return,
-            Err(error) => Err(error),
-        };
-        self.events.extend(settled.err().map(Event::Failed));
-    }
-
-    fn next_output(&mut self) -> Option<OpOutput> {
-        self.events.pop_front().map(OpOutput::Event)
+        let referrers = page.select(pages, self.artifact_type.as_ref()).collect::<Result<_, _>>();
+        referrers.map_err(|exceeded| reply.misbehaved(Cause::from(exceeded)))
     }
 }
 

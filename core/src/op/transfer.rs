@@ -5,6 +5,9 @@
 //! looked at. A document is sent after all content that it refers to, and the root last, under its tags. If a
 //! transfer stops early, nothing at the destination refers to missing content.
 //!
+//! If referrers are copied too, those of each document are listed at the source, and walked after the tree. The root
+//! waits for them.
+//!
 //! A blob of another registry is not stored in between: its download and its upload are a pair, and the driver
 //! passes the bytes of one to the other. Within a registry, blobs are mounted.
 
@@ -22,8 +25,9 @@ use crate::op::event::{Event, Stored};
 use crate::op::habits::Habits;
 use crate::op::lookup::Lookup;
 use crate::op::manifest_upload::ManifestUpload;
-use crate::op::operation::{Admission, Fetch, FetchKind, Fetched, OpOutput, Operation, supply};
+use crate::op::operation::{Admission, Call, Fetch, FetchKind, Fetched, OpOutput, Operation, Reply, supply};
 use crate::op::order::{Leaf, Order, Visited};
+use crate::op::referrers::ReferrersList;
 use crate::op::rooted::Rooted;
 use crate::op::transfer::blob::Blob;
 use crate::types::descriptor::Descriptor;
@@ -35,7 +39,9 @@ use crate::types::reference::Reference;
 use crate::types::reference::name::{Repository, Tag};
 use crate::walker::node::{Node, Ticket, WalkOptions, WalkStep, Wanted};
 use crate::walker::walk::Walker;
+use crate::wire::list::referrers::Referrer;
 use crate::wire::origin::Origin;
+use crate::wire::status::RequestKind;
 use crate::wire::target::Target;
 
 mod blob;
@@ -55,6 +61,11 @@ pub struct PushOptions {
     /// Asks the registry, by HEAD, for everything that it says it has stored, before anything that refers to it is
     /// sent.
     pub verify: bool,
+    /// Also copies everything whose subject is in the tree, such as signatures, and what has these as its subject. It
+    /// is stored before the root, unless it refers to the root. A push sends the tree alone.
+    ///
+    /// A referrer whose type is not known is reported as [skipped](crate::Event::Skipped).
+    pub referrers: bool,
 }
 
 /// Sends the tree under `root` from the driver to a repository.
@@ -155,6 +166,15 @@ pub(crate) struct Transfer {
     waiting: BTreeMap<(Reverse<u64>, Digest), Leaf>,
     /// Requests of the same blob are never sent twice.
     known_blobs: BTreeSet<Digest>,
+    /// The lists of referrers that are being read, by their subjects, if they are copied too.
+    lists: BTreeMap<Digest, ReferrersList>,
+    runnable_lists: VecDeque<Digest>,
+    /// The referrers that were found.
+    referrers: BTreeSet<Digest>,
+    /// Those that are not walked yet.
+    more: VecDeque<Descriptor>,
+    /// The one that is being walked.
+    walked: Option<Digest>,
     outputs: VecDeque<OpOutput>,
 }
 
@@ -180,12 +200,14 @@ impl Operation for Transfer {
     }
 
     fn next_fetch(&mut self, origin: &Origin, habits: &Habits) -> Option<Admission> {
-        if let Some(from) = &self.ends.from
-            && from.origin == *origin
-            && let Some(wanted) = self.manifests.pop_front()
-        {
-            let fetch = Fetch::described(from, wanted.descriptor, Some(wanted.ticket));
-            return Some(Admission::One(fetch));
+        if let Some(from) = self.ends.from.clone().filter(|from| from.origin == *origin) {
+            if let Some(wanted) = self.manifests.pop_front() {
+                let fetch = Fetch::described(&from, wanted.descriptor, Some(wanted.ticket));
+                return Some(Admission::One(fetch));
+            }
+            if let Some(call) = self.next_list() {
+                return Some(Admission::One(call.at(&from, None)));
+            }
         }
         if self.ends.to.origin != *origin {
             return None;
@@ -229,6 +251,9 @@ impl Operation for Transfer {
                     return self.document_settled(number);
                 }
                 let Some(digest) = call.content.clone() else { return };
+                if matches!(call.kind, RequestKind::ListReferrers | RequestKind::GetManifest) {
+                    return self.listed(&digest, outcome);
+                }
                 if let Some(blob) = self.blobs.get_mut(&digest) {
                     blob.settle(outcome, habits);
                 }
@@ -284,6 +309,8 @@ impl Transfer {
             let error = InvalidRequest::OtherDigest { named: digest, root: root.digest.clone() };
             outputs.push_back(OpOutput::Event(Event::Failed(Error::new(error))));
         }
+        let mut order = Order::of_registry();
+        order.hold(&root.digest);
         Self {
             id,
             ends,
@@ -294,7 +321,7 @@ impl Transfer {
             tags: naming.tags,
             walker,
             walk_finished: false,
-            order: Order::of_registry(),
+            order,
             manifests: VecDeque::new(),
             asked: BTreeMap::new(),
             documents: BTreeMap::new(),
@@ -305,6 +332,11 @@ impl Transfer {
             waiting: BTreeMap::new(),
             abandoned: Vec::new(),
             known_blobs: BTreeSet::new(),
+            lists: BTreeMap::new(),
+            runnable_lists: VecDeque::new(),
+            referrers: BTreeSet::new(),
+            more: VecDeque::new(),
+            walked: None,
             outputs,
         }
     }
@@ -316,8 +348,19 @@ impl Transfer {
                 Ok(WalkStep::Node(node)) => self.visit(*node),
                 Ok(WalkStep::Blocked) => break,
                 Ok(WalkStep::Finished) => {
-                    self.walk_finished = true;
                     self.order.finish();
+                    if let Some(referrer) = self.walked.take() {
+                        self.order.hold_for(&referrer);
+                    }
+                    if let Some(referrer) = self.more.pop_front() {
+                        self.walked = Some(referrer.digest.clone());
+                        self.walker.continue_at(referrer);
+                    } else if self.lists.is_empty() {
+                        self.walk_finished = true;
+                        self.order.release();
+                    } else {
+                        break;
+                    }
                 }
                 Err(error) => return self.fail(error),
             }
@@ -351,6 +394,7 @@ impl Transfer {
                     verify,
                     &self.config,
                 );
+                self.list_referrers(&digest);
                 let number = Ticket(self.numbers.len() as u64);
                 self.numbers.insert(digest, number);
                 let document = Document {
@@ -366,6 +410,48 @@ impl Transfer {
             }
             Visited::Leaf(leaf) => self.want_blob(leaf),
             Visited::Nothing => {}
+        }
+    }
+
+    /// Begins to list the referrers of a document of the source's registry.
+    fn list_referrers(&mut self, subject: &Digest) {
+        let from = self.ends.from.as_ref().filter(|_| self.options.referrers);
+        if let Some(repository) = from.and_then(|from| from.repository.clone()) {
+            let list = ReferrersList::new(repository, subject.clone(), None, &self.config.limits);
+            self.lists.insert(subject.clone(), list);
+            self.runnable_lists.push_back(subject.clone());
+        }
+    }
+
+    fn next_list(&mut self) -> Option<Call> {
+        let subject = self.runnable_lists.pop_front()?;
+        let call = self.lists.get_mut(&subject)?.next_call()?;
+        Some(Call { content: Some(subject), ..call })
+    }
+
+    /// Takes a page of the referrers of a subject.
+    fn listed(&mut self, subject: &Digest, outcome: Result<Reply, Error>) {
+        let Some(list) = self.lists.get_mut(subject) else { return };
+        let found = match outcome.and_then(|reply| list.settle(reply)) {
+            Ok(found) => found,
+            Err(error) => return self.fail(error),
+        };
+        if list.is_over() {
+            self.lists.remove(subject);
+        } else {
+            self.runnable_lists.push_back(subject.clone());
+        }
+        for Referrer { descriptor, .. } in found {
+            // The walk fails beyond that.
+            let has_room = self.referrers.len() as u64 <= self.config.limits.walk_nodes;
+            if !has_room || !self.referrers.insert(descriptor.digest.clone()) {
+                continue;
+            }
+            if descriptor.media_type.kind() == Kind::Other {
+                self.outputs.push_back(OpOutput::Event(Event::Skipped(plain(descriptor))));
+            } else {
+                self.more.push_back(descriptor);
+            }
         }
     }
 
@@ -486,7 +572,8 @@ impl Transfer {
                 self.documents.remove(&number);
                 self.outputs.push_back(OpOutput::Event(Event::Stored(plain(descriptor), stored)));
                 self.order.done_document(&digest);
-                if digest == self.root {
+                // A referrer that refers to the root is stored after it.
+                if self.walk_finished && self.documents.is_empty() {
                     self.outputs.push_back(OpOutput::Event(Event::Done));
                 }
             }

@@ -183,6 +183,15 @@ impl Walker {
         }
     }
 
+    /// Continues a walk that has finished with the content under another root. Content that was walked is not walked
+    /// again, and the limits apply to all roots together.
+    pub(crate) fn continue_at(&mut self, root: Descriptor) {
+        if matches!(self.state, State::Finished) {
+            self.head = Some(Head { descriptor: root, path: Path::new() });
+            self.state = State::Walking;
+        }
+    }
+
     /// Returns the next step in order.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Documents with subjects, at registries that list referrers and at those that do not.
 
-use oci_proto::server::Memory;
-use oci_proto::{Evidence, Manifest};
+use oci_proto::server::{Flavour, Memory};
+use oci_proto::{Descriptor, Evidence, Manifest, MediaType, PushOptions};
 use oci_proto_tests::writable::Habits;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -69,6 +69,74 @@ proptest! {
         listed.sort();
         let all: Vec<String> = (0..count).map(|number| number.to_string()).collect();
         prop_assert_eq!(listed, all, "{:#?}", world.registries["b.example"].requests);
+    }
+}
+
+/// A document with a subject, which refers to these documents.
+fn referrer(memory: &mut Memory, subject: &Descriptor, entries: &[&Descriptor]) -> Descriptor {
+    let described = |descriptor: &Descriptor| {
+        let Descriptor { media_type, digest, size, .. } = descriptor;
+        format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{size}}}"#)
+    };
+    let entries: Vec<String> = entries.iter().map(|entry| described(entry)).collect();
+    let text = format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{}],
+            "artifactType":"application/vnd.example.signature","subject":{}}}"#,
+        entries.join(","),
+        described(subject)
+    );
+    memory.add_document(MediaType::OCI_INDEX, text)
+}
+
+#[test]
+fn a_copy_with_referrers_stores_them_before_the_root() {
+    for [source, target] in [[false, false], [false, true], [true, false], [true, true]] {
+        let mut world = world(&[], Whims::default(), if target { old_registry() } else { Habits::default() });
+        if source {
+            world.registries.get_mut("a.example").expect("a registry").habits = old_registry();
+        }
+        let (mut memory, root) = Memory::sample();
+        let child = memory.add_image(Flavour::OCI, None, &[b"evidence"]);
+        let of_root = referrer(&mut memory, &root, &[&child]);
+        let of_child = referrer(&mut memory, &child, &[]);
+        let of_referrer = referrer(&mut memory, &of_root, &[&child]);
+        let around = referrer(&mut memory, &of_referrer, &[&root]);
+        let all = [&root, &of_root, &of_child, &of_referrer, &around];
+        world.memory = memory.clone();
+        for (number, pushed) in all.iter().enumerate() {
+            let to = reference(&format!("a.example/team/app:{number}"));
+            let op = world.session.push(pushed, &to, PushOptions::default());
+            world.run(op).expect("it is stored");
+        }
+        world.memory = Memory::new();
+        let mut options = PushOptions::default();
+        options.referrers = true;
+        for again in [false, true] {
+            let before = world.registries["b.example"].requests.len();
+            let to = reference("b.example/team/copy:1");
+            let op = world.session.copy(&reference("a.example/team/app:0"), &to, options.clone());
+            let ended = world.run(op);
+            let registry = &world.registries["b.example"];
+            assert!(ended.is_ok(), "{ended:?} {:#?}", registry.requests);
+            for document in all {
+                let key = ("team/copy".to_owned(), document.digest.clone());
+                assert!(registry.manifests.contains_key(&key), "{document:?} {:#?}", registry.requests);
+            }
+            let requests = &registry.requests[before..];
+            let place = |name: &str| requests.iter().position(|r| r.starts_with("PUT") && r.ends_with(name));
+            if again {
+                assert!(!requests.iter().any(|request| request.starts_with("PUT")), "{requests:#?}");
+            } else {
+                let tag = place("/manifests/1").expect("the tag is set");
+                for document in [&of_root, &of_child, &of_referrer] {
+                    assert!(
+                        place(&document.digest.to_string()).expect("it is stored") < tag,
+                        "{requests:#?}"
+                    );
+                }
+                assert!(place(&around.digest.to_string()).expect("it is stored") > tag, "{requests:#?}");
+            }
+        }
     }
 }
 
