@@ -1,10 +1,12 @@
 //! docker-registry with authentication: by htpasswd, and by tokens.
 
 use std::fs;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use oci_proto::{Credentials, WalkOptions};
+use oci_proto_common::{TransferOptions, TreeSource};
 use oci_proto_tests::adapter::{Adapter, MAKERS};
 use oci_proto_tests::interop::{DockerRegistry, Program, Requester, Rules, Sample, Settings, TokenServer};
 use oci_proto_tokio::credentials::Store;
@@ -105,6 +107,61 @@ fn htpasswd_accepts_the_right_login() {
     fs::create_dir(ocip.home.path().join(".docker")).unwrap();
     fs::write(ocip.home.path().join(".docker/config.json"), config.to_string()).unwrap();
     ocip.prints(&root, &guarded.sample, &[], "");
+}
+
+fn memory(sample: &Sample) -> Arc<dyn TreeSource> {
+    Arc::new(sample.memory.clone())
+}
+
+#[test]
+fn htpasswd_accepts_a_push_with_the_right_login_only() {
+    let Some(guarded) = Guarded::start() else { return };
+    let sample = &guarded.sample;
+    for (number, login) in [Some(login(PASSWORD)), Some(login("wrong")), None].into_iter().enumerate() {
+        for client in clients(&guarded.registry, login.as_ref()) {
+            let to = format!("{}/pushed/{}-{number}:1", guarded.registry.address(), client.name());
+            let to = to.parse().unwrap();
+            let pushed = client.push(&sample.root, &to, memory(sample), TransferOptions::default());
+            if number == 0 {
+                pushed.unwrap();
+                walks(&*client, &to, sample);
+                downloads(&*client, &to, sample);
+            } else {
+                let error = pushed.unwrap_err();
+                assert!(error.is_unauthorized(), "{}: {error}", client.name());
+                assert!(client.requests() <= 4, "{}: {} requests", client.name(), client.requests());
+            }
+        }
+    }
+}
+
+/// The first request of a push only reads, but its token is for the whole push.
+#[test]
+fn a_push_fetches_one_token_and_a_mount_asks_for_its_source() {
+    let mut rules = Rules::default();
+    rules.anonymous = false;
+    rules.login = Some((USER.to_owned(), PASSWORD.to_owned()));
+    let Some(tokened) = Tokened::start(rules) else { return };
+    let sample = &tokened.sample;
+    let scopes = || -> Vec<Vec<String>> { tokened.tokens.take().into_iter().map(|one| one.scopes).collect() };
+    for client in clients(&tokened.registry, Some(&login(PASSWORD))) {
+        let (address, name) = (tokened.registry.address(), client.name());
+        let to = format!("{address}/pushed/{name}:1").parse().unwrap();
+        client.push(&sample.root, &to, memory(sample), TransferOptions::default()).unwrap();
+        let target = format!("repository:pushed/{name}:pull,push");
+        assert_eq!(scopes(), [vec![target.clone()]], "{name}");
+        client.push(&sample.root, &to, memory(sample), TransferOptions::default()).unwrap();
+        assert_eq!(scopes(), <[Vec<String>; 0]>::default(), "{name}: the token is used again");
+
+        let copy = format!("{address}/copied/{name}:1").parse().unwrap();
+        client.copy(&to, &copy, TransferOptions::default()).unwrap();
+        let allowed =
+            [format!("repository:copied/{name}:pull,push"), format!("repository:pushed/{name}:pull")];
+        let asked = scopes();
+        assert!(asked.iter().flatten().all(|scope| allowed.contains(scope)), "{name}: {asked:?}");
+        assert!(asked.len() <= 2, "{name}: {asked:?}");
+        walks(&*client, &copy, sample);
+    }
 }
 
 #[test]

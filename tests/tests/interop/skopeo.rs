@@ -7,9 +7,11 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use oci_proto::server::{Content as _, Flavour, Memory, Server};
 use oci_proto::{Descriptor, Digest, WalkOptions};
+use oci_proto_common::TransferOptions;
 use oci_proto_tests::adapter::adapters;
 use oci_proto_tests::interop::{DockerRegistry, Program, Served, Settings, document, flat, line, listing};
 use serde_json::{Value, json};
@@ -164,6 +166,37 @@ fn both_adapters_walk_what_skopeo_copies_to_docker_registry() {
             let lines: Vec<Value> = nodes.iter().map(line).collect();
             assert_eq!(lines, listing(&mirror.memory, root), "{} of {tag}", adapter.name());
         }
+    }
+}
+
+/// What each adapter pushes, skopeo copies, and umoci and our own check read the copy.
+#[test]
+fn skopeo_and_umoci_read_what_both_adapters_push() {
+    let Some(skopeo) = Program::find("skopeo", "skopeo") else { return };
+    let Some(program) = Program::find("docker-registry", "docker-registry") else { return };
+    let Some(umoci) = Program::find("umoci", "umoci") else { return };
+    let registry = DockerRegistry::start(&program, &Settings::new());
+    let home = TempDir::with_prefix("pushed-").unwrap();
+    let mut memory = Memory::new();
+    let root = flat(&mut memory, Flavour::OCI);
+    for client in adapters() {
+        let name = client.name();
+        let to = format!("{}/pushed/{name}:1", registry.address()).parse().unwrap();
+        let tree = Arc::new(memory.clone());
+        client.push(&root, &to, tree, TransferOptions::default()).unwrap();
+
+        let folder = home.path().join(name);
+        let (from, into) = (format!("docker://{to}"), format!("oci:{}:1", folder.display()));
+        let mut command = skopeo.command(home.path());
+        command.args(["--insecure-policy", "copy", "--quiet", "--all", "--preserve-digests"]);
+        let copied = command.args(["--src-tls-verify=false", &from, &into]).output().unwrap();
+        assert!(copied.status.success(), "{name}: {}", String::from_utf8_lossy(&copied.stderr));
+        for (digest, content) in memory.contents() {
+            let path = folder.join(oci_proto::layout::blob_path(digest));
+            assert_eq!(read(&path), &content[..], "{name}: {digest}");
+        }
+        let listed = umoci.command(home.path()).args(["ls", "--layout"]).arg(&folder).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&listed.stdout).trim(), "1", "{name}");
     }
 }
 

@@ -1,8 +1,10 @@
 //! docker-registry with TLS, with a certificate of the test's own authority.
 
 use std::fs;
+use std::sync::Arc;
 
 use oci_proto::{Config, FaultKind, PlainHttp};
+use oci_proto_common::TransferOptions;
 use oci_proto_tests::adapter::{adapters_with, settings};
 use oci_proto_tests::internet::Authority;
 use oci_proto_tests::interop::{self, Sample};
@@ -12,7 +14,7 @@ use tempfile::TempDir;
 use crate::support::{Ocip, downloads, filled, root, walks};
 
 #[test]
-fn docker_registry_is_read_over_tls_if_its_authority_is_trusted() {
+fn docker_registry_is_read_and_written_over_tls_if_its_authority_is_trusted() {
     let sample = Sample::nested();
     let Some(plain) = filled(&sample) else { return };
     let authority = Authority::new();
@@ -41,6 +43,10 @@ fn docker_registry_is_read_over_tls_if_its_authority_is_trusted() {
     for client in adapters_with(&settings) {
         walks(&*client, &root, &sample);
         downloads(&*client, &root, &sample);
+        let to = format!("{}/pushed/{}:1", registry.address(), client.name()).parse().unwrap();
+        let memory = Arc::new(sample.memory.clone());
+        client.push(&sample.root, &to, memory, TransferOptions::default()).unwrap();
+        walks(&*client, &to, &sample);
     }
     Ocip::new().prints(&root, &sample, &["--ca-file", authority_file.to_str().unwrap()], "");
 }
