@@ -8,13 +8,14 @@
 //! blob NAME COUNT x TEXT              bytes: TEXT repeated COUNT times
 //! config KEY VALUE                    a setting of the session; before the first start
 //! start [LABEL] OPERATION REFERENCE   resolve, manifest, walk, pull, check, blob, upload, upload_stream, push,
-//!                                     copy, tags, repositories (of the reference's registry), referrers, delete,
-//!                                     delete-blob, exists or blob-exists; then options: blobs, strict, nondistributable,
-//!                                     platform=P, size=N, data=TEXT (the data embedded in the blob's descriptor),
-//!                                     mount=REPOSITORY, sha512 (the algorithm of a stream's digest), n=N (the size
-//!                                     of a list's pages), artifact-type=TYPE. An upload requires a digest and size=N. A
-//!                                     push requires root=DIGEST and size=N, and has type=TYPE; a copy requires
-//!                                     to=REFERENCE. Both have tag=TAG for further tags
+//!                                     copy, tag, tags, repositories (of the reference's registry), referrers,
+//!                                     delete, delete-blob, exists or blob-exists; then options: blobs, strict,
+//!                                     nondistributable, platform=P, size=N, data=TEXT (the data embedded in the
+//!                                     blob's descriptor), mount=REPOSITORY, sha512 (the algorithm of a stream's
+//!                                     digest), n=N (the size of a list's pages), artifact-type=TYPE. An upload
+//!                                     requires a digest and size=N. A push requires root=DIGEST and size=N, and has
+//!                                     type=TYPE; a copy requires to=REFERENCE, and has verify and referrers. Each has
+//!                                     tag=TAG for further tags, and so has tag, for those to set
 //! source [LABEL] NAME                 the upload's source has this content, instead of that of its digest
 //! > [LABEL] METHOD URL                expects a request; indented: headers that it must have,
 //!                                     or must not have (`Name: (none)`), and `payload TEXT` for its body, or

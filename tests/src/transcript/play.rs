@@ -50,6 +50,9 @@ impl Transcript {
                 // A driver polls its session after each start.
                 "start" if bounded && before == "start" => Some("its operations start at the same moment"),
                 "start" if step.rest.starts_with("pull ") => Some("a pull writes to a folder"),
+                "start" if step.rest.starts_with("copy ") || step.rest.starts_with("tag ") => {
+                    Some("each client is tested with registries")
+                }
                 "cancel" | "pause" | "resume" | "abandon" | "deadline" | "fail" | "lost" => {
                     Some("it steers a session")
                 }
@@ -516,7 +519,7 @@ fn run(adapter: &dyn Adapter, start: Start, uploaded: Bytes, memory: Memory) -> 
             .check(&reference, walk.platform.as_ref(), &mut |finding| show(&Event::Finding(finding)))
             .map(|_| ()),
         // Left out: see `core_only`.
-        Operation::Pull => Ok(()),
+        Operation::Pull | Operation::Tag => Ok(()),
         Operation::Upload => {
             let mut options = UploadOptions::default().on_progress(show_progress);
             options.mount = start.mount;

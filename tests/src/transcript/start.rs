@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use oci_proto::{
     Algorithm, Config, Descriptor, MediaType, OpId, PlainHttp, PullOptions, PushOptions, Reference,
-    Repository, Session, Tag, WalkOptions,
+    Repository, Session, WalkOptions,
 };
 
 use crate::transcript::parse::{Transcript, parse_duration};
@@ -29,8 +29,8 @@ pub struct Start {
     pub mount: Option<Repository>,
     /// The destination of a copy.
     pub to: Option<Reference>,
-    /// Further tags of what is pushed or copied.
-    pub tags: Vec<Tag>,
+    /// The tags to set, and other options of a push or a copy.
+    pub push: PushOptions,
     /// The algorithm of a stream's digest.
     pub algorithm: Algorithm,
     /// The size of a list's pages.
@@ -63,6 +63,8 @@ pub enum Operation {
     Push,
     /// `copy`.
     Copy,
+    /// `tag`.
+    Tag,
     /// `tags`.
     Tags,
     /// `repositories`, of the reference's registry.
@@ -101,6 +103,7 @@ impl Start {
             "upload_stream" => Operation::UploadStream,
             "push" => Operation::Push,
             "copy" => Operation::Copy,
+            "tag" => Operation::Tag,
             "tags" => Operation::Tags,
             "repositories" => Operation::Repositories,
             "referrers" => Operation::Referrers,
@@ -115,8 +118,9 @@ impl Start {
         let mut size = None;
         let mut nondistributable = false;
         let (mut data, mut mount, mut algorithm) = (None, None, Algorithm::Sha256);
+        let (mut to, mut push) = (None, PushOptions::default());
         let (mut page_size, mut artifact_type) = (None, None);
-        let (mut to, mut tags, mut root, mut media_type) = (None, Vec::new(), None, None);
+        let (mut root, mut media_type) = (None, None);
         for option in options {
             match option.split_once('=').unwrap_or((option, "")) {
                 ("blobs", _) => walk.blobs = true,
@@ -125,18 +129,23 @@ impl Start {
                 ("platform", value) => walk.platform = Some(value.parse().map_err(|e| format!("{e}"))?),
                 ("size", value) => size = Some(value.parse().map_err(|e| format!("{e}"))?),
                 ("mount", value) => mount = Some(value.parse().map_err(|e| format!("{e}"))?),
+                ("to", value) => to = Some(value.parse().map_err(|e| format!("{e}"))?),
+                ("tag", value) => push.tags.push(value.parse().map_err(|e| format!("{e}"))?),
+                ("verify", _) => push.verify = true,
+                ("referrers", _) => push.referrers = true,
                 ("sha512", _) => algorithm = Algorithm::Sha512,
                 ("n", value) => page_size = Some(value.parse().map_err(|e| format!("{e}"))?),
                 ("artifact-type", value) => {
                     artifact_type = Some(value.parse().map_err(|e| format!("{e}"))?);
                 }
-                ("to", value) => to = Some(value.parse().map_err(|e| format!("{e}"))?),
-                ("tag", value) => tags.push(value.parse().map_err(|e| format!("{e}"))?),
                 ("root", value) => root = Some(value.parse().map_err(|e| format!("{e}"))?),
                 ("type", value) => media_type = Some(value.parse().map_err(|e| format!("{e}"))?),
                 ("data", value) => data = Some(value.to_owned()),
                 (other, _) => return Err(format!("`{other}` is not an option")),
             }
+        }
+        if operation == Operation::Copy && to.is_none() {
+            return Err("a copy requires to=REFERENCE".to_owned());
         }
         let descriptor = match operation {
             Operation::Upload => Some(described(&reference, size)?),
@@ -156,7 +165,7 @@ impl Start {
             descriptor,
             mount,
             to,
-            tags,
+            push,
             algorithm,
             page_size,
             artifact_type,
@@ -188,6 +197,7 @@ impl Start {
             (Operation::Upload | Operation::UploadStream, _) => {
                 session.upload_stream(&self.reference, self.algorithm)
             }
+            (Operation::Tag, _) => session.tag(&self.reference, self.push.tags),
             (Operation::Blob, None) => session.blob(&self.reference, self.size),
             (Operation::Blob, Some(descriptor)) => session.described_blob(&self.reference, descriptor),
             (Operation::Tags, _) => session.tags(&self.reference, self.page_size),
@@ -204,10 +214,9 @@ impl Start {
 impl Start {
     /// The options of a push or a copy.
     pub fn push_options(&self) -> PushOptions {
-        let mut options = PushOptions::default();
+        let mut options = self.push.clone();
         options.platform.clone_from(&self.walk.platform);
         options.foreign = self.nondistributable;
-        options.tags.clone_from(&self.tags);
         options.mount.clone_from(&self.mount);
         options
     }
