@@ -230,8 +230,7 @@ impl<'c> Driver<'c> {
                     let index = self.out.iter().position(|(_, exchange)| exchange.id() == id);
                     let (name, _) = self.out.swap_remove(index.expect("it is in flight"));
                     // A stopped GET may have been the only one to wait for a token.
-                    let is_expected = self.to_abort.remove(&id) || name == Name::Token;
-                    assert!(is_expected || self.is_needless(&name), "{name:?} is needed");
+                    assert!(self.to_abort.remove(&id) || name == Name::Token, "{name:?} is needed");
                 }
                 Output::Ask(query, Question::Credentials(_)) => self.questions.push(query),
                 Output::Event(op, Event::Done) => {
@@ -282,13 +281,6 @@ impl<'c> Driver<'c> {
             beside.len() < self.per_origin || beside.iter().all(is_stuck),
             "{name:?} exceeds the limit beside {beside:?}"
         );
-    }
-
-    /// Whether it is the GET of an operation that has stored all content.
-    fn is_needless(&self, name: &Name) -> bool {
-        let Name::Get(op, _) = name else { return false };
-        !self.alive.contains(op)
-            && name.other().and_then(|put| self.halves.get(&put)).is_some_and(|put| put.is_over)
     }
 
     fn is_half(&self, name: &Name) -> bool {
