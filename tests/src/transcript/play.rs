@@ -50,9 +50,7 @@ impl Transcript {
                 // A driver polls its session after each start.
                 "start" if bounded && before == "start" => Some("its operations start at the same moment"),
                 "start" if step.rest.starts_with("pull ") => Some("a pull writes to a folder"),
-                "start" if step.rest.starts_with("copy ") || step.rest.starts_with("tag ") => {
-                    Some("each client is tested with registries")
-                }
+                "start" if step.rest.starts_with("tag ") => Some("each client is tested with registries"),
                 "cancel" | "pause" | "resume" | "abandon" | "deadline" | "fail" | "lost" => {
                     Some("it steers a session")
                 }
