@@ -26,6 +26,8 @@ pub(crate) mod server;
 pub(crate) mod session;
 pub(crate) mod simulation;
 pub(crate) mod token;
+pub(crate) mod upload;
+pub(crate) mod writing;
 
 pub use credentials::credentials;
 pub use error_body::error_body;
@@ -37,6 +39,8 @@ pub use server::server;
 pub use session::session;
 pub use simulation::simulation;
 pub use token::{scope, token};
+pub use upload::upload;
+pub use writing::writing;
 
 /// A reference has a tag or a digest, has a name of bounded length, and forms exactly the expected URL.
 pub fn reference(data: &[u8]) {
