@@ -98,6 +98,10 @@ impl Secrets {
     }
 
     fn headers(&mut self, headers: &HeaderMap) -> HeaderMap {
+        // Other headers may repeat the secrets in these.
+        headers.get_all(LINK).iter().for_each(|value| drop(self.links(value)));
+        headers.get_all(LOCATION).iter().for_each(|value| drop(self.location(value)));
+        headers.get_all(WWW_AUTHENTICATE).iter().for_each(|value| drop(self.challenges(value)));
         let mut replaced = HeaderMap::new();
         for (name, value) in headers {
             let values = match name {

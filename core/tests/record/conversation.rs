@@ -37,7 +37,9 @@ pub(crate) fn record_with(mut registry: Registry, task: Task, reference: &str, k
                 read += bytes.len();
                 session.read(now, query, Bytes::from_static(bytes), read == UPLOADED.len());
             }
-            Output::Ask(_, question) => panic!("no document is sent: {question:?}"),
+            Output::Ask(query, Question::Document { descriptor, .. }) => {
+                session.document(now, query, registry.content(&descriptor.digest).clone());
+            }
             Output::Abort(exchange) => sent.retain(|other| other.id() != exchange),
             Output::Event(..) => {}
             Output::Wait(until) => match sent.pop_front() {
@@ -48,7 +50,7 @@ pub(crate) fn record_with(mut registry: Registry, task: Task, reference: &str, k
                 }
                 Some(exchange) => {
                     let reply = registry.answer(&exchange);
-                    carry(&mut session, now, exchange, &reply);
+                    carry(&mut session, &registry, now, exchange, &reply);
                 }
                 None => now = until.expect("the session waits only for time"),
             },
@@ -57,7 +59,7 @@ pub(crate) fn record_with(mut registry: Registry, task: Task, reference: &str, k
     session.into_recording()
 }
 
-fn carry(session: &mut Recorder, now: Time, exchange: Exchange, reply: &Reply) {
+fn carry(session: &mut Recorder, registry: &Registry, now: Time, exchange: Exchange, reply: &Reply) {
     let (request, sending, awaiting) = exchange.split();
     let payload = match request.body() {
         Payload::Empty => &[],
@@ -65,7 +67,8 @@ fn carry(session: &mut Recorder, now: Time, exchange: Exchange, reply: &Reply) {
         Payload::Source(source) => {
             let at = |position: u64| usize::try_from(position).expect("a small number");
             let range = source.read_range();
-            &UPLOADED[at(range.start)..at(range.end)]
+            let tree = registry.find(&source.digest).map_or(UPLOADED, |bytes| &bytes[..]);
+            &tree[at(range.start)..at(range.end)]
         }
     };
     if let Some(mut sending) = sending {

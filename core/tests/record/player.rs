@@ -58,6 +58,9 @@ pub(crate) fn play(recording: &Recording, mut session: Session) -> Result<(), Di
                 let (bytes, is_last) = (bytes.clone(), *is_last);
                 session.answer(now, queries[query], Answer::Read { bytes, is_last });
             }
+            Input::Document(query, bytes) => {
+                session.answer(now, queries[query], Answer::Document(bytes.clone()));
+            }
             Input::Complete(number, transcript) => {
                 let exchange = exchanges.remove(number).expect("the exchange was sent");
                 session.complete(now, transcript.play(exchange));

@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 use oci_proto::record::{Keep, Secrets};
+use oci_proto::server::Memory;
 use oci_proto::{
     Algorithm, Answer, Completion, Config, Credentials, Descriptor, Digest, Fault, Held, OpId, Output,
-    Platform, PullOptions, QueryId, Reference, Session, Time, WalkOptions,
+    Platform, PullOptions, PushOptions, QueryId, Reference, Session, Time, WalkOptions,
 };
 
 use crate::recording::{Holding, Input, Recording, Step, Task};
+use crate::registry::DESTINATION;
 
 /// The content of uploads.
 pub(crate) const UPLOADED: &[u8] = b"0123456789abcdefghij01234";
@@ -83,6 +85,11 @@ impl Recorder {
         self.session.answer(now, query, Answer::Read { bytes, is_last });
     }
 
+    pub(crate) fn document(&mut self, now: Time, query: QueryId, bytes: Bytes) {
+        self.note(now, Input::Document(query.number(), bytes.clone()));
+        self.session.answer(now, query, Answer::Document(bytes));
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.session.is_idle()
     }
@@ -119,5 +126,18 @@ pub(crate) fn start(session: &mut Session, task: Task, reference: &Reference) ->
             session.upload(reference, &descriptor, Some(&"team/base".parse().expect("a repository")))
         }
         Task::UploadStream => session.upload_stream(reference, Algorithm::Sha256),
+        Task::Push => {
+            let (_, root) = Memory::sample();
+            session.push(&root, &DESTINATION.parse().expect("a reference"), PushOptions::default())
+        }
+        Task::Copy => {
+            let to = DESTINATION.parse().expect("a reference");
+            session.copy(reference, &to, PushOptions::default())
+        }
+        Task::Tags => session.tags(reference, None),
+        Task::Referrers => {
+            let (_, root) = Memory::sample();
+            session.referrers(&reference.at(root.digest), None)
+        }
     }
 }

@@ -31,6 +31,8 @@ pub(crate) enum Input {
     Stored(u64),
     /// The bytes of a stream, and whether they are its last ones.
     Read(u64, Bytes, bool),
+    /// The bytes of a document that is sent.
+    Document(u64, Bytes),
     Complete(u64, Transcript),
     Lost(u64, Fault),
 }
@@ -44,6 +46,12 @@ pub(crate) enum Task {
     /// Of some content, under a tag that is ignored.
     Upload,
     UploadStream,
+    /// From the driver.
+    Push,
+    /// To [`DESTINATION`](crate::registry::DESTINATION).
+    Copy,
+    Tags,
+    Referrers,
 }
 
 /// The part of some content that the driver held.
@@ -53,13 +61,17 @@ pub(crate) enum Holding {
     Part(u64, Digest),
 }
 
-const TASKS: [(Task, &str); 6] = [
+const TASKS: [(Task, &str); 10] = [
     (Task::Resolve, "resolve"),
     (Task::Walk, "walk"),
     (Task::Pull, "pull"),
     (Task::Check, "check"),
     (Task::Upload, "upload"),
     (Task::UploadStream, "upload-stream"),
+    (Task::Push, "push"),
+    (Task::Copy, "copy"),
+    (Task::Tags, "tags"),
+    (Task::Referrers, "referrers"),
 ];
 
 const FAULTS: [(FaultKind, &str); 8] = [
@@ -92,6 +104,7 @@ impl Recording {
                 Input::Read(query, bytes, is_last) => {
                     writeln!(text, "read {query} {is_last} {}", bytes.escape_ascii())
                 }
+                Input::Document(query, bytes) => writeln!(text, "document {query} {}", bytes.escape_ascii()),
                 Input::Lost(exchange, fault) => writeln!(text, "lost {exchange} {}", fault_text(fault)),
                 Input::Complete(exchange, transcript) => {
                     write!(text, "complete {exchange}\n{}", transcript_text(transcript))
@@ -125,6 +138,7 @@ impl Recording {
                     let (is_last, bytes) = rest_of_it.split_once(' ').unwrap();
                     Input::Read(number(), unescaped(bytes), is_last.parse().unwrap())
                 }
+                "document" => Input::Document(number(), unescaped(rest_of_it)),
                 "lost" => Input::Lost(number(), read_fault(rest_of_it)),
                 "complete" => Input::Complete(number(), read_transcript(&more)),
                 task => Input::Start(of_word(&TASKS, task), rest.parse().unwrap()),

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CONTENT_RANGE, HOST, LOCATION, RANGE, RETRY_AFTER, WARNING, WWW_AUTHENTICATE,
+    AUTHORIZATION, CONTENT_RANGE, HOST, LINK, LOCATION, RANGE, RETRY_AFTER, WARNING, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, request};
 use oci_proto::server::{Body, Memory, Server};
@@ -19,6 +19,9 @@ pub(crate) const ACCESS_TOKEN: &str = "access.token-1";
 pub(crate) const OTHER_TOKEN: &str = "rotated-refresh-token";
 pub(crate) const SIGNATURE: &str = "sig%2Fnature%3d";
 pub(crate) const CLIENT: &str = "client-secret";
+
+/// Where trees are sent. It requires no login.
+pub(crate) const DESTINATION: &str = "mirror.example/team/copy:2.0";
 
 /// The secrets that must not appear in a recording, in all forms that servers see.
 pub(crate) fn secrets() -> Vec<String> {
@@ -55,6 +58,10 @@ pub(crate) struct Registry {
     refusal: Option<String>,
     /// The number of requests for each path of the CDN.
     asked: BTreeMap<String, u32>,
+    /// What the mirror has, by digest or tag.
+    stored: BTreeMap<String, Bytes>,
+    /// Whether its clients know the signature.
+    has_opened: bool,
 }
 
 /// A response, and the number of bytes after which the connection breaks.
@@ -80,6 +87,8 @@ impl Registry {
             login: [PASSWORD, REFRESH_TOKEN],
             refusal: None,
             asked: BTreeMap::new(),
+            stored: BTreeMap::new(),
+            has_opened: false,
         }
     }
 
@@ -121,8 +130,44 @@ impl Registry {
             Some("registry.example") => self.registry(request),
             Some("auth.example") => self.token(request),
             Some("cdn.example") => self.cdn(request),
+            Some("mirror.example") => self.mirror(request),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Returns content of the tree.
+    pub(crate) fn find(&self, digest: &Digest) -> Option<&Bytes> {
+        self.contents.get(digest)
+    }
+
+    /// Takes all content, at signed URLs, and repeats them.
+    fn mirror(&mut self, request: &Request<Payload>) -> Reply {
+        let (method, path) = (request.method().as_str(), request.uri().path());
+        let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+        let mut reply = match method {
+            "POST" => {
+                let mut reply = Reply::new(202, "");
+                self.has_opened = true;
+                reply.set(WARNING, &format!("299 - \"opened {SIGNATURE}\""));
+                reply.set(LOCATION, &format!("/u/{}?_state={SIGNATURE}", self.stored.len()));
+                return reply;
+            }
+            "PUT" => {
+                let query = request.uri().query().unwrap_or_default();
+                let name = query.split_once("digest=").map_or(name, |(_, digest)| digest.to_owned());
+                let document = match request.body() {
+                    Payload::Bytes(bytes) => bytes.clone(),
+                    _ => Bytes::new(),
+                };
+                self.stored.insert(name, document);
+                Reply::new(201, "")
+            }
+            _ => self.stored.get(&name).map_or(Reply::new(404, ""), |bytes| Reply::new(200, bytes.clone())),
+        };
+        if self.has_opened {
+            reply.set(WARNING, &format!("299 - \"{method} with {SIGNATURE}\""));
+        }
+        reply
     }
 
     fn registry(&mut self, request: &Request<Payload>) -> Reply {
@@ -141,6 +186,16 @@ impl Registry {
                 _ => format!(r#"Bearer realm="https://auth.example/token?client={CLIENT}",service="reg""#),
             };
             reply.set(WWW_AUTHENTICATE, &challenge);
+            return reply;
+        }
+        if path.ends_with("/tags/list") {
+            let is_first = request.uri().query().is_none();
+            let mut reply =
+                Reply::new(200, format!(r#"{{"tags":["{}"]}}"#, if is_first { "1.0" } else { "2.0" }));
+            reply.set(WARNING, &format!("299 - \"{SIGNATURE} and {wanted}\""));
+            if is_first {
+                reply.set(LINK, &format!("<{path}?next={SIGNATURE}>; rel=\"next\""));
+            }
             return reply;
         }
         if path.contains("/blobs/uploads/") {

@@ -12,8 +12,18 @@ use crate::registry::{Registry, Scheme, secrets};
 
 const TREE: &str = "registry.example/team/app:1.0";
 const SCHEMES: [Scheme; 4] = [Scheme::Nothing, Scheme::Basic, Scheme::Token, Scheme::TokenByGet];
-const TASKS: [Task; 6] =
-    [Task::Resolve, Task::Walk, Task::Pull, Task::Check, Task::Upload, Task::UploadStream];
+const TASKS: [Task; 10] = [
+    Task::Resolve,
+    Task::Walk,
+    Task::Pull,
+    Task::Check,
+    Task::Upload,
+    Task::UploadStream,
+    Task::Push,
+    Task::Copy,
+    Task::Tags,
+    Task::Referrers,
+];
 
 /// The conversations of these tests, with descriptions.
 fn conversations() -> impl Iterator<Item = (String, Recording)> {
@@ -47,6 +57,19 @@ fn a_recording_of_an_upload_has_its_position_and_its_minimum_length() {
             assert!(text.contains(part), "{task:?}: no {part} in\n{text}");
         }
         assert!(text.contains(": done"), "{task:?}\n{text}");
+    }
+}
+
+#[test]
+fn a_recording_of_a_transfer_or_a_list_reaches_its_end() {
+    for (task, shown) in [
+        (Task::Push, "PUT https://mirror.example/v2/team/copy/manifests/2.0"),
+        (Task::Copy, "PUT https://mirror.example/v2/team/copy/manifests/2.0"),
+        (Task::Tags, "GET https://registry.example/v2/team/app/tags/list?next=SECRET-"),
+        (Task::Referrers, "GET https://registry.example/v2/team/app/referrers/sha256:"),
+    ] {
+        let text = record(task, TREE, Scheme::Token, Keep::Documents).to_text();
+        assert!(text.contains(shown) && text.contains(": done"), "{task:?}\n{text}");
     }
 }
 
