@@ -14,6 +14,7 @@ use crate::op::lookup::Lookup;
 use crate::op::operation::{
     Admission, BlobFetch, BlobLocation, Fetch, FetchKind, Fetched, OpOutput, Operation,
 };
+use crate::op::order::in_repository;
 use crate::op::rooted::Rooted;
 use crate::types::descriptor::Descriptor;
 use crate::types::platform::Platform;
@@ -80,17 +81,12 @@ impl Operation for Check {
             Role::Document => Fetch::described(&self.target, item.descriptor.clone(), Some(ticket)),
             Role::Blob => {
                 let Descriptor { digest, size, .. } = item.descriptor.clone();
-                // Registries store an entry of an index as a manifest, whatever its type, or as a blob.
-                let (location, fallbacks) = if item.is_entry() {
-                    (BlobLocation::Manifests, VecDeque::from([BlobLocation::Blobs]))
-                } else {
-                    (BlobLocation::Blobs, VecDeque::new())
-                };
+                let mut locations: VecDeque<_> = in_repository(item.is_entry()).collect();
                 let blob = BlobFetch {
                     digest,
                     size: Some(size),
-                    location,
-                    fallbacks,
+                    location: locations.pop_front().unwrap_or(BlobLocation::Blobs),
+                    fallbacks: locations,
                     resume: None,
                     may_restart: true,
                     discard: true,

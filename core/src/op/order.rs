@@ -68,13 +68,17 @@ impl Leaf {
     /// Returns the locations of the blob in a registry, in the order in which they are tried.
     pub(crate) fn locations(&self) -> VecDeque<BlobLocation> {
         let mut locations: VecDeque<_> = self.urls.iter().cloned().map(BlobLocation::Url).collect();
-        // Registries store an entry of an index as a manifest, whatever its type, or as a blob.
-        if self.is_entry {
-            locations.push_back(BlobLocation::Manifests);
-        }
-        locations.push_back(BlobLocation::Blobs);
+        locations.extend(in_repository(self.is_entry));
         locations
     }
+}
+
+/// Returns the locations of content that is not a document in its repository, in the order in which they are tried.
+///
+/// An entry of an index may be stored as a blob or, whatever its type, as a manifest. Blobs come first: distribution
+/// responds with 500 to a GET of a blob as a manifest, but with 404 to a GET of a manifest as a blob.
+pub(crate) fn in_repository(is_entry: bool) -> impl Iterator<Item = BlobLocation> {
+    std::iter::once(BlobLocation::Blobs).chain(is_entry.then_some(BlobLocation::Manifests))
 }
 
 /// Returns the content of a descriptor that embeds it, or that is empty.

@@ -85,6 +85,30 @@ fn a_pushed_tree_is_read_back_and_sent_once() {
     }
 }
 
+/// docker-registry stores such an entry as a blob, and responds with 500 if it is requested as a manifest.
+#[test]
+fn an_index_entry_of_unknown_type_is_read_back() {
+    let (Some(registry), Some(other)) = (registry(), registry()) else { return };
+    let mut memory = Memory::new();
+    let note = memory.add_blob("application/vnd.example.note.v1+json".parse().unwrap(), "{}");
+    let root = memory.add_index(Flavour::OCI, [&note]);
+    let memory: Arc<dyn TreeSource> = Arc::new(memory);
+    for client in adapters() {
+        let name = format!("entries/{}:latest", client.name());
+        let (first, second) = (reference(registry.address(), &name), reference(other.address(), &name));
+        client.push(&root, &first, memory.clone(), TransferOptions::default()).unwrap();
+        is_whole(client.name(), &first);
+        client.copy(&first, &second, TransferOptions::default()).unwrap();
+        is_whole(client.name(), &second);
+
+        let directory = tempfile::tempdir().unwrap();
+        let destination = LayoutDestination::at(directory.path(), Durability::Unsynced).unwrap();
+        client.pull(&second, destination, PullOptions::default()).unwrap();
+        let layout = Layout::open(directory.path()).unwrap();
+        assert!(layout.has(&note), "{}", client.name());
+    }
+}
+
 #[test]
 fn a_layout_is_pushed_as_it_was_pulled() {
     let Some(registry) = registry() else { return };
