@@ -65,6 +65,8 @@ pub(crate) struct ManifestUpload {
     after: Option<Failed>,
     /// The number of times that the fall-back index was written.
     written: u32,
+    /// Whether the last write of that index succeeded.
+    was_written: bool,
     limits: Bounds,
 }
 
@@ -147,6 +149,7 @@ impl ManifestUpload {
             is_waiting: false,
             after: None,
             written: 0,
+            was_written: false,
             limits,
         }
     }
@@ -409,6 +412,13 @@ impl ManifestUpload {
             let problem = "other clients overwrite the entry of this document".to_owned();
             return self.step = Step::Failed(reply.misbehaved(Misbehaviour::List { of, problem }));
         }
+        if self.was_written {
+            self.was_written = false;
+            let of = "referrers under the fallback tag";
+            let problem = "another client overwrote the entry of this document".to_owned();
+            let error = reply.misbehaved(Misbehaviour::List { of, problem });
+            self.after = Some(Failed { error, count: self.written });
+        }
         self.step = match index.with(&self.digest, &self.manifest) {
             Ok(bytes) => Step::WriteIndex(bytes, version),
             Err(problem) => Step::Failed(reply.misbehaved(problem)),
@@ -422,13 +432,9 @@ impl ManifestUpload {
         if reply.class != Class::Done && !lost {
             return self.step = Step::Failed(reply.into_error());
         }
-        if self.written > 1 || lost {
-            let error = reply.error.unwrap_or_else(|| {
-                let of = "referrers under the fallback tag";
-                let problem = "another client overwrote the entry of this document".to_owned();
-                Error::new(Misbehaviour::List { of, problem })
-            });
-            self.after = Some(Failed { error, count: self.written.min(self.limits.attempts) });
+        self.was_written = !lost;
+        if lost {
+            self.after = Some(Failed { error: reply.into_error(), count: self.written });
         }
         // Another client may have written it at the same time.
         self.step = Step::ReadIndex;

@@ -129,7 +129,6 @@ fn htpasswd_accepts_a_push_with_the_right_login_only() {
             } else {
                 let error = pushed.unwrap_err();
                 assert!(error.is_unauthorized(), "{}: {error}", client.name());
-                assert!(client.requests() <= 4, "{}: {} requests", client.name(), client.requests());
             }
         }
     }
