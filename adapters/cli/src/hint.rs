@@ -18,6 +18,7 @@ pub(crate) fn hint(error: &Error, name: &Reference) -> Option<Cow<'static, str>>
     }
     let in_plain_text = error.request().is_some_and(|(_, url)| url.starts_with("http:"));
     let specific = match error.cause() {
+        Cause::Transport(fault) if fault.kind() == FaultKind::Reset && sends_content(error) => Some(CUT_OFF),
         Cause::Transport(fault) => of_fault(fault, in_plain_text),
         Cause::Answered(refusal) => of_refusal(refusal, in_plain_text),
         Cause::Limit(LimitExceeded::Deadline) => Some("allow more time with --timeout SECONDS"),
@@ -27,6 +28,11 @@ pub(crate) fn hint(error: &Error, name: &Reference) -> Option<Cow<'static, str>>
         _ => None,
     };
     specific.map(Cow::Borrowed).or_else(|| error.hint())
+}
+
+/// Returns whether the request sends content. Then the registry has answered earlier requests.
+fn sends_content(error: &Error) -> bool {
+    error.request().is_some_and(|(method, _)| ["PUT", "PATCH"].contains(&method.as_str()))
 }
 
 /// A hint for content that the registry does not have, if its name may be meant otherwise.
@@ -56,6 +62,9 @@ fn of_missing(error: &Error, name: &Reference) -> Option<String> {
 
 const PROXY_LOGIN: &str =
     "the proxy requires a login; add it to the proxy URL: http://USER:PASSWORD@HOST:PORT";
+
+const CUT_OFF: &str = "the registry or a proxy closed the connection while content was sent; run the command again to \
+     send what is missing";
 
 fn of_fault(fault: &Fault, in_plain_text: bool) -> Option<&'static str> {
     let contains = |words: &str| fault.message().contains(words);

@@ -252,6 +252,18 @@ fn a_refused_push_says_why_and_what_to_do() {
 }
 
 #[test]
+fn a_connection_that_breaks_while_content_is_sent_does_not_suggest_tls() {
+    let (home, _) = home();
+    let to = refusing("PUT", Vec::new);
+    for adapter in ADAPTERS {
+        let arguments =
+            ["artifact", "--adapter", adapter, "--retries", "0", "--artifact-type", "a/b", &to, "file.txt"];
+        ocip_in(home.path(), &arguments)
+            .failed(1, &["error: PUT http://", "hint: ", "closed the connection", "run the command again"]);
+    }
+}
+
+#[test]
 fn a_copy_to_another_digest_is_a_usage_error() {
     let mut memory = Memory::new();
     let root = memory.add_image(Flavour::OCI, None, &[b"a layer"]);
