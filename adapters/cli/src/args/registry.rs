@@ -41,7 +41,8 @@ With --json, each line is an object with \"mediaType\", \"digest\", \"size\" and
 
 Examples:
   ocip referrers registry.example/team/app:1.2
-  ocip referrers --artifact-type application/spdx+json registry.example/team/app:1.2
+  ocip referrers --artifact-type application/spdx+json \\
+    registry.example/team/app:1.2
   ocip referrers --json registry.example/team/app:1.2 | jq -r .digest")]
 pub(crate) struct ReferrersArgs {
     /// `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`.
