@@ -84,8 +84,8 @@ pub fn upload(data: &[u8]) {
             Output::Ask(query, _) => session.answer(now, query, Answer::Credentials(None)),
             Output::Event(_, event) => {
                 let said = describe(&event);
-                let shown =
-                    said.split("://").nth(1).and_then(|url| url.split([' ', ',']).next()).unwrap_or_default();
+                let url = said.split("://").nth(1).and_then(|url| url.split([' ', ',']).next());
+                let shown = url.and_then(|url| url.split('?').nth(1)).unwrap_or_default();
                 assert!(!shown.contains("s3cret"), "{said}");
                 ends += usize::from(matches!(event, Event::Done | Event::Failed(_)));
             }

@@ -9,7 +9,7 @@ use http::header::{AUTHORIZATION, LINK};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use oci_proto::server::{Content as _, Memory};
 use oci_proto::{
-    Algorithm, Answer, Awaiting, Config, Credentials, Descriptor, Event, Evidence, Exchange, Fault,
+    Algorithm, Answer, Awaiting, Config, Credentials, Descriptor, Digest, Event, Evidence, Exchange, Fault,
     FaultKind, Manifest, OpId, Output, Payload, PushOptions, Question, Reference, Rest, Session, Time,
 };
 
@@ -373,10 +373,21 @@ impl<'c> World<'c> {
     }
 }
 
-/// Whether the model knows the URL. The target of a changed Location is unknown to it.
+/// Whether the model knows the URL. A changed Location may lead anywhere.
 fn is_known(request: &Request<()>) -> bool {
     let uri = request.uri();
-    uri.path().starts_with("/v2/") && uri.host().is_some_and(|host| host != "elsewhere.example")
+    let path = uri.path().strip_prefix("/v2/").filter(|_| uri.host() != Some("elsewhere.example"));
+    let Some(path) = path else { return false };
+    if let Some((_, upload)) = path.split_once("/blobs/uploads/") {
+        let query = uri.query().unwrap_or_default();
+        let digest = query.rsplit_once("digest=").map(|(_, digest)| digest.parse::<Digest>().is_ok());
+        return match request.method().as_str() {
+            "POST" => upload.is_empty(),
+            "PUT" => upload.parse::<u64>().is_ok() && digest == Some(true),
+            _ => upload.parse::<u64>().is_ok(),
+        };
+    }
+    path.split_once("/blobs/").is_none_or(|(_, digest)| digest.parse::<Digest>().is_ok())
 }
 
 /// The right response.
