@@ -18,7 +18,10 @@ pub(crate) fn hint(error: &Error, name: &Reference) -> Option<Cow<'static, str>>
     }
     let in_plain_text = error.request().is_some_and(|(_, url)| url.starts_with("http:"));
     let specific = match error.cause() {
-        Cause::Transport(fault) if fault.kind() == FaultKind::Reset && sends_content(error) => Some(CUT_OFF),
+        Cause::Transport(fault) if sends_content(error) && fault.kind() == FaultKind::Reset => Some(CUT_OFF),
+        Cause::Transport(fault) if sends_content(error) && fault.kind() == FaultKind::Storage => {
+            Some(BAD_SOURCE)
+        }
         Cause::Transport(fault) => of_fault(fault, in_plain_text),
         Cause::Answered(refusal) => of_refusal(refusal, in_plain_text),
         Cause::Limit(LimitExceeded::Deadline) => Some("allow more time with --timeout SECONDS"),
@@ -65,6 +68,9 @@ const PROXY_LOGIN: &str =
 
 const CUT_OFF: &str = "the registry or a proxy closed the connection while content was sent; run the command again to \
      send what is missing";
+
+const BAD_SOURCE: &str =
+    "if the source is a layout or an archive, `ocip check` lists everything that is missing or wrong in it";
 
 fn of_fault(fault: &Fault, in_plain_text: bool) -> Option<&'static str> {
     let contains = |words: &str| fault.message().contains(words);

@@ -264,6 +264,24 @@ fn a_connection_that_breaks_while_content_is_sent_does_not_suggest_tls() {
 }
 
 #[test]
+fn a_push_of_an_incomplete_layout_suggests_to_check_it() {
+    let (home, _) = home();
+    for file in fs::read_dir(home.path().join("lay/blobs/sha256")).unwrap() {
+        let path = file.unwrap().path();
+        if !fs::read_to_string(&path).unwrap().contains("schemaVersion") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let to = refusing("POST", || {
+        with_headers(response("202 Accepted", "text/plain", b""), b"Location: /v2/app/blobs/uploads/1")
+    });
+    for adapter in ADAPTERS {
+        ocip_in(home.path(), &["push", "--adapter", adapter, "lay", &to])
+            .failed(1, &["lay/blobs/sha256/", "not found", "hint: ", "`ocip check`"]);
+    }
+}
+
+#[test]
 fn a_copy_to_another_digest_is_a_usage_error() {
     let mut memory = Memory::new();
     let root = memory.add_image(Flavour::OCI, None, &[b"a layer"]);
