@@ -1,5 +1,5 @@
-//! Drives [`oci_proto`] on tokio: resolves references, reads manifests, walks index trees, fetches verified blobs
-//! from OCI registries, and uploads blobs.
+//! Drives [`oci_proto`] on tokio: resolves references, reads manifests, walks index trees and fetches verified blobs
+//! from OCI registries, and uploads blobs, pushes trees, and copies them between registries.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
