@@ -27,6 +27,8 @@ const FOR_EACH: usize = 32 << 10;
 /// The same for each content of its tree, if that is more: all of them may wait for one server. The most that
 /// was measured is 1.8 KiB.
 const FOR_EACH_CONTENT: usize = 2 << 10;
+/// The URLs that servers have supplied to an operation, which are remembered to redact what is in them.
+const URLS: usize = 4 << 10;
 /// How long other seeds run.
 const FRESH: Duration = Duration::from_secs(4);
 
@@ -169,7 +171,7 @@ pub(crate) fn held() -> Result<(), String> {
         for step in [20, 60, 180, usize::MAX] {
             let Dropped { bytes: held, alive, contents, .. } =
                 drop_after(&data, step, || HEAP.current_usage());
-            let most = AT_REST + alive * FOR_EACH.max(contents * FOR_EACH_CONTENT);
+            let most = AT_REST + alive * (URLS + FOR_EACH.max(contents * FOR_EACH_CONTENT));
             if held > most {
                 return Err(format!(
                     "{held} bytes are held for {alive} operations on {contents} contents after {step} steps of seed {seed}"
