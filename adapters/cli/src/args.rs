@@ -40,7 +40,7 @@ Results go to stdout; progress, warnings and errors go to stderr.
 
 Exit status:
   0  success
-  1  registry, network or content error, or stdout is closed
+  1  registry, network or content error, or the reader of stdout closed it
   2  usage error
 
 Examples:
