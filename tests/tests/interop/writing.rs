@@ -138,6 +138,12 @@ fn artifacts_are_pushed_and_attached() {
         let listed = run(&["manifest", &format!("{}/{adapter}:{tag}", registry.address())]).0;
         let listed: Value = serde_json::from_str(&listed).unwrap();
         assert_eq!(listed["manifests"][0]["digest"], attached["digest"], "{adapter}");
+
+        let copied = format!("{}/{adapter}/copied:1", registry.address());
+        run(&["copy", "--referrers", "--verify", &name, &copied]);
+        let (referrers, _) = run(&["referrers", "--json", &copied]);
+        let referrer: Value = serde_json::from_str(&referrers).unwrap();
+        assert_eq!(referrer["digest"], attached["digest"], "{adapter}: {referrers}");
         artifacts.push((root, attached));
     }
     assert_eq!(artifacts[0], artifacts[1]);

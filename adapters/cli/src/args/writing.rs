@@ -37,6 +37,9 @@ pub(crate) struct CopyArgs {
     /// Like SOURCE; it names the root.
     #[arg(value_name = "DEST")]
     pub(crate) to: OsString,
+    /// Between registries, also copy what refers to the content, such as signatures and SBOMs.
+    #[arg(long)]
+    pub(crate) referrers: bool,
     #[command(flatten)]
     pub(crate) options: TransferArgs,
 }
@@ -79,6 +82,9 @@ pub(crate) struct TransferArgs {
     /// Repository of the same registry that may have the blobs, to mount them from.
     #[arg(long, value_name = "REPOSITORY")]
     pub(crate) mount_from: Option<Repository>,
+    /// Ask the registry whether it has what it said it has stored.
+    #[arg(long)]
+    pub(crate) verify: bool,
     /// Print {"mediaType", "digest", "size"} on one line.
     #[arg(long)]
     pub(crate) json: bool,

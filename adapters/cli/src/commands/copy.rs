@@ -25,7 +25,12 @@ pub(crate) fn run(command: &CopyArgs, common: &CommonArgs, out: &mut impl Write)
     let ends = copy_ends(&command.from, &command.to).map_err(|mistake| Failure::from(&mistake))?;
     let options = &command.options;
     let copied = match &ends {
-        (AnyReference::Registry(from), AnyReference::Registry(to)) => copy(from, to, options, common),
+        (AnyReference::Registry(from), AnyReference::Registry(to)) => {
+            copy(from, to, options, command.referrers, common)
+        }
+        _ if command.referrers => {
+            return Err(Failure::usage("--referrers applies only to a copy between registries"));
+        }
         (AnyReference::Layout(from), AnyReference::Registry(to)) => push(from, to, options, common),
         (from, AnyReference::Layout(to)) => {
             options_of_layouts(options)?;
@@ -51,12 +56,14 @@ fn copy(
     from: &Reference,
     to: &Reference,
     options: &TransferArgs,
+    referrers: bool,
     common: &CommonArgs,
 ) -> Result<Descriptor, Failure> {
     let store = common.login.store(to.registry())?;
     let client = Client::new(common.adapter, common, store)?;
     let mut push = push_options(options);
     push.platform.clone_from(&options.platform);
+    push.referrers = referrers;
     transfer(client, None, push, common, |client, options, interrupt| {
         client.copy(from, to, options, interrupt)
     })
@@ -142,6 +149,7 @@ fn push_options(options: &TransferArgs) -> PushOptions {
     push.foreign = options.foreign_layers;
     push.tags.clone_from(&options.tags);
     push.mount.clone_from(&options.mount_from);
+    push.verify = options.verify;
     push
 }
 
@@ -150,6 +158,7 @@ fn options_of_layouts(options: &TransferArgs) -> Result<(), Failure> {
     let option = match options {
         TransferArgs { mount_from: Some(_), .. } => "--mount-from",
         TransferArgs { tags, .. } if !tags.is_empty() => "--tag",
+        TransferArgs { verify: true, .. } => "--verify",
         _ => return Ok(()),
     };
     Err(Failure::usage(format_args!("{option} applies only to registries; a layout is named in DEST")))

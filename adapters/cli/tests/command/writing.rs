@@ -83,6 +83,8 @@ fn mistakes_are_explained_with_the_line_to_type() {
         // Options.
         (&["copy", to, "oci:new", "--tag", "x"], &["--tag applies only to registries"]),
         (&["copy", "oci:lay", "oci:new", "--mount-from", "x"], &["--mount-from applies only to registries"]),
+        (&["copy", "oci:lay", "oci:new", "--verify"], &["--verify applies only to registries"]),
+        (&["copy", "oci:lay", to, "--referrers"], &["--referrers applies only to a copy between registries"]),
         (&["attach", to, "file.txt"], &["--artifact-type <TYPE>"]),
         (&["artifact", to, "file.txt"], &["--artifact-type <TYPE>"]),
         (&["artifact", to, "none", "--artifact-type", "a/b"], &["none: ", "No such file"]),
