@@ -57,18 +57,15 @@ impl Operation for Referrers {
     }
 
     fn settle(&mut self, _: &Fetch, outcome: Result<Fetched, Error>, _: &mut Habits) {
-        let settled = match outcome {
+        let (referrers, settled) = match outcome {
             Ok(Fetched::Reply(reply)) => self.list.settle(*reply),
             Ok(_) => return,
-            Err(error) => Err(error),
+            Err(error) => (Vec::new(), Err(error)),
         };
+        self.events.extend((!referrers.is_empty()).then_some(Event::Referrers(referrers)));
         match settled {
             Err(error) => self.events.push_back(Event::Failed(error)),
-            Ok(referrers) => {
-                let event = (!referrers.is_empty()).then_some(Event::Referrers(referrers));
-                self.events.extend(event);
-                self.events.extend(self.list.is_over().then_some(Event::Done));
-            }
+            Ok(()) => self.events.extend(self.list.is_over().then_some(Event::Done)),
         }
     }
 
@@ -107,12 +104,18 @@ impl ReferrersList {
         self.fallback.take().map(|call| *call).or_else(|| self.paging.next_call())
     }
 
-    /// Takes a response. Returns its referrers that no earlier one has.
-    pub(crate) fn settle(&mut self, reply: Reply) -> Result<Vec<Referrer>, Error> {
+    /// Takes a response. Returns its referrers that no earlier one has, up to the error if there is one.
+    pub(crate) fn settle(&mut self, reply: Reply) -> (Vec<Referrer>, Result<(), Error>) {
+        let mut referrers = Vec::new();
+        let settled = self.settle_into(reply, &mut referrers);
+        (referrers, settled)
+    }
+
+    fn settle_into(&mut self, reply: Reply, referrers: &mut Vec<Referrer>) -> Result<(), Error> {
         if reply.kind == RequestKind::ListReferrers {
-            self.settle_page(reply)
+            self.settle_page(reply, referrers)
         } else {
-            self.settle_fallback(reply)
+            self.settle_fallback(reply, referrers)
         }
     }
 
@@ -121,15 +124,14 @@ impl ReferrersList {
         self.is_over
     }
 
-    fn settle_page(&mut self, reply: Reply) -> Result<Vec<Referrer>, Error> {
+    fn settle_page(&mut self, reply: Reply, referrers: &mut Vec<Referrer>) -> Result<(), Error> {
         let can_fall_back = self.paging.is_at_start();
         match reply.class {
             Class::Unsupported if can_fall_back => self.fall_back(),
             Class::Content => match ReferrersPage::parse(reply.body.clone(), &reply.headers) {
                 Ok(page) => {
-                    let referrers = self.take(&page, &reply)?;
+                    self.take(&page, &reply, referrers)?;
                     self.is_over = !self.paging.turn(&reply)?;
-                    return Ok(referrers);
                 }
                 Err(Misbehaviour::Manifest(invalid)) if can_fall_back && is_no_list(&invalid) => {
                     self.fall_back();
@@ -138,7 +140,7 @@ impl ReferrersList {
             },
             _ => return Err(reply.into_error()),
         }
-        Ok(Vec::new())
+        Ok(())
     }
 
     /// Requests the index under the fallback tag.
@@ -153,7 +155,7 @@ impl ReferrersList {
         fallback_tag(&self.subject)
     }
 
-    fn settle_fallback(&mut self, reply: Reply) -> Result<Vec<Referrer>, Error> {
+    fn settle_fallback(&mut self, reply: Reply, referrers: &mut Vec<Referrer>) -> Result<(), Error> {
         self.is_over = true;
         match reply.class {
             Class::Content => {
@@ -167,17 +169,24 @@ impl ReferrersList {
                     );
                     return Err(reply.misbehaved(Misbehaviour::List { of: ReferrersPage::OF, problem }));
                 }
-                self.take(&page, &reply)
+                self.take(&page, &reply, referrers)
             }
-            _ if reply.error.as_ref().is_some_and(Error::is_not_found) => Ok(Vec::new()),
+            _ if reply.error.as_ref().is_some_and(Error::is_not_found) => Ok(()),
             _ => Err(reply.into_error()),
         }
     }
 
-    fn take(&mut self, page: &ReferrersPage, reply: &Reply) -> Result<Vec<Referrer>, Error> {
+    fn take(
+        &mut self,
+        page: &ReferrersPage,
+        reply: &Reply,
+        referrers: &mut Vec<Referrer>,
+    ) -> Result<(), Error> {
         let pages = self.paging.pages(reply);
-        let referrers = page.select(pages, self.artifact_type.as_ref()).collect::<Result<_, _>>();
-        referrers.map_err(|exceeded| reply.misbehaved(Cause::from(exceeded)))
+        for referrer in page.select(pages, self.artifact_type.as_ref()) {
+            referrers.push(referrer.map_err(|exceeded| reply.misbehaved(Cause::from(exceeded)))?);
+        }
+        Ok(())
     }
 }
 

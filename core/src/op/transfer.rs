@@ -432,7 +432,10 @@ impl Transfer {
     /// Takes a page of the referrers of a subject.
     fn listed(&mut self, subject: &Digest, outcome: Result<Reply, Error>) {
         let Some(list) = self.lists.get_mut(subject) else { return };
-        let found = match outcome.and_then(|reply| list.settle(reply)) {
+        let found = match outcome.and_then(|reply| {
+            let (found, settled) = list.settle(reply);
+            settled.map(|()| found)
+        }) {
             Ok(found) => found,
             Err(error) => return self.fail(error),
         };
