@@ -18,7 +18,7 @@ pub trait BlobSource: Send + Sync {
     /// Returns a reader of these bytes of the content.
     ///
     /// The client reads at most as many bytes as the range has. If the content ends before, so does the reader;
-    /// the upload then fails. The last range ends one byte after the content, so that longer content fails too.
+    /// the upload then fails.
     ///
     /// # Errors
     /// Returns an error if the content cannot be opened. It should name the content, for example by its path.
