@@ -360,7 +360,11 @@ impl Session {
     fn fail_or_fetch_whole(&mut self, id: TaskId, cause: Cause) {
         let helps = match &cause {
             Cause::Misbehaved(misbehaviour) => !is_wrong_content(misbehaviour),
-            Cause::Answered(refusal) => refusal.status != StatusCode::TOO_MANY_REQUESTS,
+            // A server that asks for a delay refuses the whole too.
+            Cause::Answered(refusal) => {
+                refusal.status != StatusCode::TOO_MANY_REQUESTS
+                    && !(status::slows_all(refusal.status) && refusal.retry_after.is_some())
+            }
             Cause::Limit(limit) => matches!(limit, LimitExceeded::Redirects(_)),
             Cause::Transport(fault) => matches!(fault.kind(), FaultKind::Reset | FaultKind::Timeout),
             Cause::Request(_) => false,
