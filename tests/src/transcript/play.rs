@@ -51,6 +51,8 @@ impl Transcript {
                 "start" if bounded && before == "start" => Some("its operations start at the same moment"),
                 "start" if step.rest.starts_with("pull ") => Some("a pull writes to a folder"),
                 "start" if step.rest.starts_with("tag ") => Some("each client is tested with registries"),
+                // An adapter does not read beyond the range of a request.
+                "source" if self.is_longer(&step.rest) => Some("the end of its source is not read"),
                 "cancel" | "pause" | "resume" | "abandon" | "deadline" | "fail" | "lost" => {
                     Some("it steers a session")
                 }
@@ -100,6 +102,16 @@ impl Transcript {
             }
         }
         Ok(None)
+    }
+
+    /// Whether this content is longer than the blob that an upload declares.
+    fn is_longer(&self, name: &str) -> bool {
+        let declared = self.steps.iter().filter(|step| step.verb == "start");
+        let sizes =
+            declared.flat_map(|step| step.rest.split(' ')).filter_map(|word| word.strip_prefix("size="));
+        let size = sizes.filter_map(|size| size.parse::<usize>().ok()).max();
+        let content = self.contents.get(name.trim());
+        content.zip(size).is_some_and(|(content, size)| content.len() > size)
     }
 
     /// Plays the transcript to an adapter, which must send the given requests and report the given outcome.
