@@ -8,6 +8,7 @@ pub(crate) mod task;
 
 pub(crate) mod state;
 
+mod attempt;
 mod drive;
 mod lists;
 mod redact;

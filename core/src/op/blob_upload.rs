@@ -24,12 +24,11 @@ use http::{HeaderName, HeaderValue, StatusCode, Uri};
 
 use crate::config::{Config, PlainHttp};
 use crate::error::{Error, InvalidRequest, Misbehaviour};
-use crate::op::blob_upload::headers::{
-    chunk_range, is_about_content, is_too_small, number, stored_bytes, without_digest,
-};
+use crate::op::blob_upload::form::{Form, LARGEST};
+use crate::op::blob_upload::headers::{chunk_range, is_about_content, number, stored_bytes, without_digest};
 use crate::op::blob_upload::stream::{Stream, slice};
 use crate::op::event::Stored;
-use crate::op::habits::Habits;
+use crate::op::habits::{Habit, Habits};
 use crate::op::operation::{Call, Failed, Recipient, Reply};
 use crate::op::order::embedded;
 use crate::types::descriptor::Descriptor;
@@ -45,6 +44,7 @@ use crate::wire::request::{Payload, Source};
 use crate::wire::status::{Class, RequestKind};
 use crate::wire::target::Target;
 
+mod form;
 mod headers;
 mod stream;
 
@@ -54,10 +54,7 @@ pub(crate) struct BlobUpload {
     op: OpId,
     target: Arc<Target>,
     content: Content,
-    /// The repository of the same registry to mount the blob from.
-    mount: Option<Repository>,
-    /// The same, once the registry has refused that.
-    refused_mount: Option<Repository>,
+    mount: Mount,
     step: Step,
     /// The newest URL of the upload session.
     session: Option<Uri>,
@@ -73,10 +70,7 @@ pub(crate) struct BlobUpload {
     best: u64,
     /// Hashers over the beginning of the content.
     marks: Marks,
-    /// The maximum size of a chunk, once the blob must be sent in chunks.
-    chunk: Option<u64>,
-    /// The refusal of the whole blob, until a chunk is accepted.
-    not_whole: Option<Error>,
+    form: Form,
     /// The failure that the next request follows, for its report.
     after: Option<Failed>,
     /// The number of failures since the last progress.
@@ -110,6 +104,16 @@ enum Content {
     Stream(Stream),
 }
 
+/// Whether the blob can be mounted.
+#[derive(Debug)]
+enum Mount {
+    Impossible,
+    /// From this repository of the same registry.
+    From(Repository),
+    /// The registry has refused it.
+    Refused,
+}
+
 #[derive(Debug)]
 enum Step {
     Exists,
@@ -121,14 +125,8 @@ enum Step {
     Failed(Error),
 }
 
-/// The size of a chunk after a 413 response without another hint.
-const REDUCED: u64 = 4 << 20;
-/// The smallest chunk that is tried.
-const SMALLEST: u64 = 1 << 20;
-/// The largest chunk that is tried if chunks are refused as too small.
-const LARGEST: u64 = 64 << 20;
 /// The number of abandoned sessions that are cancelled at the end. Others expire.
-const MAX_ABANDONED: usize = 8;
+pub(crate) const MAX_ABANDONED: usize = 8;
 
 const CHUNK_MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
 const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -182,8 +180,7 @@ impl BlobUpload {
             op,
             target,
             content,
-            mount,
-            refused_mount: None,
+            mount: mount.map_or(Mount::Impossible, Mount::From),
             step,
             session: None,
             abandoned: Vec::new(),
@@ -192,8 +189,7 @@ impl BlobUpload {
             sent: 0,
             best: 0,
             marks: Marks::default(),
-            chunk: None,
-            not_whole: None,
+            form: Form::new(config.chunk_bytes),
             after: None,
             failed: 0,
             begun: 0,
@@ -291,20 +287,11 @@ impl BlobUpload {
             (RequestKind::Mount, _) => self.mount_refused(),
             (RequestKind::UploadStatus, Class::Progress) => self.resume_at(&reply),
             (RequestKind::UploadStatus, class) => self.begin_again(reply.into_error(), class == Class::Gone),
-            // The registry may have the content already, or have confused something.
-            (RequestKind::PutWhole | RequestKind::CloseUpload, Class::Done)
-                if reply.sent < self.sent - self.offset =>
-            {
-                let problem = Misbehaviour::Early { sent: reply.sent, length: self.sent - self.offset };
-                self.may_exist = true;
-                self.begin_again(reply.misbehaved(problem), true);
-            }
-            (RequestKind::SendChunk, Class::Accepted) if reply.sent < self.sent - self.offset => {
-                let problem = Misbehaviour::Early { sent: reply.sent, length: self.sent - self.offset };
-                self.interrupted(&reply.misbehaved(problem));
+            (_, Class::Done | Class::Accepted) if reply.sent < self.sent - self.offset => {
+                self.answered_early(&reply);
             }
             (RequestKind::PutWhole | RequestKind::CloseUpload, Class::Done) => {
-                self.note_success(habits);
+                self.form.accepted(&self.target.origin, habits);
                 self.done(&reply, Stored::Sent);
             }
             (RequestKind::SendChunk, Class::Accepted) => self.accepted(&reply, habits),
@@ -327,8 +314,9 @@ impl BlobUpload {
             }
             _ => self.step = Step::Failed(reply.into_error()),
         }
-        let least = habits.of(&self.target.origin).min_chunk.max(1);
-        let most = self.chunk_size(habits).unwrap_or(self.config.chunk_bytes.max(least));
+        let habit = self.habit(habits);
+        let least = habit.min_chunk.max(1);
+        let most = self.form.limit(habit).unwrap_or(self.config.chunk_bytes.max(least));
         self.stream_chunk = least.min(most)..=most;
     }
 
@@ -377,9 +365,9 @@ impl BlobUpload {
         self.abandoned.iter().chain(&self.session)
     }
 
-    /// Returns the repository that the registry has refused to mount the blob from.
-    pub(crate) fn refused_mount(&self) -> Option<&Repository> {
-        self.refused_mount.as_ref()
+    /// Returns whether the registry has refused to mount the blob.
+    pub(crate) fn is_mount_refused(&self) -> bool {
+        matches!(self.mount, Mount::Refused)
     }
 
     fn algorithm(&self) -> Option<Algorithm> {
@@ -390,7 +378,7 @@ impl BlobUpload {
     }
 
     fn mount_refused(&mut self) {
-        self.refused_mount = self.mount.take();
+        self.mount = Mount::Refused;
         self.step = Step::Begin;
     }
 
@@ -398,7 +386,7 @@ impl BlobUpload {
         // distribution says that it has mounted content of any digest, and then has only that of sha256.
         let is_canonical = self.algorithm() == Some(Algorithm::Sha256);
         self.step = match (&self.mount, self.begun) {
-            (Some(from), 0) if is_canonical => Step::Mount(from.clone()),
+            (Mount::From(from), 0) if is_canonical => Step::Mount(from.clone()),
             _ => Step::Begin,
         };
     }
@@ -428,22 +416,24 @@ impl BlobUpload {
             .map_err(|misbehaviour| reply.misbehaved(misbehaviour))
     }
 
-    /// Returns the maximum number of bytes of a request, or `None` if the whole content is tried.
-    fn chunk_size(&self, habits: &Habits) -> Option<u64> {
-        let habit = habits.of(&self.target.origin);
-        let learnt = match (self.chunk, habit.takes_whole) {
-            (None, true) => return habit.max_bytes,
-            (Some(chunk), _) => chunk,
-            (None, false) => self.config.chunk_bytes,
-        };
-        Some(learnt.max(habit.min_chunk).min(habit.max_bytes.unwrap_or(u64::MAX)).max(1))
+    /// Continues at the URL in a response, if it has one. Returns whether the upload goes on: an invalid URL fails it.
+    fn follow_location(&mut self, reply: &Reply) -> bool {
+        match self.location(reply) {
+            Ok(location) => self.session = location.or(self.session.take()),
+            Err(error) => self.step = Step::Failed(error),
+        }
+        !matches!(self.step, Step::Failed(_))
+    }
+
+    fn habit(&self, habits: &Habits) -> Habit {
+        habits.of(&self.target.origin)
     }
 
     /// Builds the request that sends the next bytes.
     fn send(&mut self, habits: &Habits) -> Option<Call> {
         let session = self.session.clone()?;
-        let takes_whole = habits.of(&self.target.origin).takes_whole && self.chunk.is_none();
-        let limit = self.chunk_size(habits);
+        let habit = self.habit(habits);
+        let limit = self.form.limit(habit);
         let (range, is_last, payload, prefix) = match &self.content {
             Content::Known { digest, size, bytes } => {
                 let end = self.offset.saturating_add(limit.unwrap_or(u64::MAX)).min(*size);
@@ -471,7 +461,7 @@ impl BlobUpload {
                 (self.offset..end, stream.has_ended && end == stream.end(), payload, None)
             }
         };
-        let is_whole = range.start == 0 && is_last && takes_whole;
+        let is_whole = range.start == 0 && is_last && self.form.is_whole(habit);
         let kind = match (is_whole, is_last) {
             (true, _) => RequestKind::PutWhole,
             (false, true) => RequestKind::CloseUpload,
@@ -522,32 +512,10 @@ impl BlobUpload {
     }
 
     fn accepted(&mut self, reply: &Reply, habits: &mut Habits) {
-        match self.location(reply) {
-            Err(error) => return self.step = Step::Failed(error),
-            Ok(location) => {
-                if location.is_some() {
-                    self.session = location;
-                }
-            }
+        if self.follow_location(reply) {
+            self.form.accepted(&self.target.origin, habits);
+            self.progress_to(self.sent);
         }
-        self.note_success(habits);
-        self.progress_to(self.sent);
-    }
-
-    /// Notes what the registry accepts after it refused something else.
-    fn note_success(&mut self, habits: &mut Habits) {
-        let (by_size, chunk) = match &self.not_whole {
-            None => return,
-            Some(error) => (error.status() == Some(StatusCode::PAYLOAD_TOO_LARGE), self.chunk),
-        };
-        habits.note(&self.target.origin, |habit| {
-            if by_size {
-                habit.max_bytes = chunk;
-            } else {
-                habit.takes_whole = false;
-            }
-        });
-        self.not_whole = None;
     }
 
     /// Continues at a position that the registry has acknowledged.
@@ -568,10 +536,8 @@ impl BlobUpload {
 
     /// Continues where the registry's status says.
     fn resume_at(&mut self, reply: &Reply) {
-        match self.location(reply) {
-            Err(error) => return self.step = Step::Failed(error),
-            Ok(Some(location)) => self.session = Some(location),
-            Ok(None) => {}
+        if !self.follow_location(reply) {
+            return;
         }
         let problem = match stored_bytes(&reply.headers) {
             // `0-0` stands for no bytes too, since a range cannot be empty.
@@ -600,15 +566,12 @@ impl BlobUpload {
     }
 
     fn wrong_position(&mut self, reply: Reply) {
-        let location = self.location(&reply);
+        if !self.follow_location(&reply) {
+            return;
+        }
         let stored = stored_bytes(&reply.headers);
         let has_moved = stored.is_some_and(|stored| stored != self.offset && stored != 1);
         let error = reply.into_error();
-        match location {
-            Err(error) => return self.step = Step::Failed(error),
-            Ok(Some(location)) => self.session = Some(location),
-            Ok(None) => {}
-        }
         if !self.fails_again(&error) {
             return;
         }
@@ -621,51 +584,34 @@ impl BlobUpload {
 
     /// Sends the blob in chunks.
     fn refused_whole(&mut self, reply: Reply, habits: &Habits) {
-        let status = reply.error.as_ref().and_then(Error::status);
         let location = self.location(&reply).ok().flatten();
         let error = reply.into_error();
         let is_empty = self.content().is_some_and(|(_, size)| size == 0);
         if self.was_resumed && is_about_content(&error) {
             return self.begin_again(error, false);
         }
-        if is_empty || is_about_content(&error) || self.not_whole.is_some() {
+        let habit = self.habit(habits);
+        if is_empty || is_about_content(&error) || !self.form.refused_whole(&error, self.sent, habit) {
             return self.step = Step::Failed(error);
         }
-        let default = self.config.chunk_bytes.max(habits.of(&self.target.origin).min_chunk);
-        let chunk = match status {
-            Some(StatusCode::PAYLOAD_TOO_LARGE) => self.smaller(self.sent).map(|chunk| chunk.min(REDUCED)),
-            _ => Some(default),
-        };
-        let Some(chunk) = chunk else { return self.step = Step::Failed(error) };
-        self.chunk = Some(chunk);
-        self.after = Some(Failed { error: error.clone(), count: 0 });
-        self.not_whole = Some(error);
         self.marks = Marks::default();
-        if status == Some(StatusCode::NOT_FOUND) {
+        if error.status() == Some(StatusCode::NOT_FOUND) {
             (self.session, self.step) = (None, Step::Begin);
         } else {
             self.session = location.or(self.session.take());
             self.step = Step::Send;
         }
+        self.after = Some(Failed { error, count: 0 });
     }
 
     /// Sends smaller chunks.
     fn too_large(&mut self, reply: Reply) {
         let error = reply.into_error();
-        let Some(chunk) = self.smaller(self.sent - self.offset) else {
+        if !self.form.too_large(&error, self.sent - self.offset) {
             return self.step = Step::Failed(error);
-        };
-        self.chunk = Some(chunk);
-        self.after = Some(Failed { error: error.clone(), count: 0 });
-        self.not_whole = Some(error);
+        }
+        self.after = Some(Failed { error, count: 0 });
         self.step = Step::Send;
-    }
-
-    /// Returns the size of the chunks after one of this size was too large, or `None` if no smaller one is
-    /// tried.
-    fn smaller(&self, size: u64) -> Option<u64> {
-        let smallest = SMALLEST.min(self.config.chunk_bytes);
-        (size > smallest).then(|| (size / 2).clamp(smallest, self.config.chunk_bytes))
     }
 
     /// Begins again in another form, if the refusal of a part of the content is about that: in larger chunks if
@@ -673,27 +619,33 @@ impl BlobUpload {
     fn refused_chunk(&mut self, reply: Reply, habits: &mut Habits) {
         let min = number(&reply.headers, CHUNK_MIN_LENGTH);
         let error = reply.into_error();
-        let size = self.sent - self.offset;
-        let used = self.chunk_size(habits).unwrap_or(size).max(size);
-        let grown = match min {
-            Some(min) if min > used => Some(min),
-            _ => is_too_small(&error).then(|| used.saturating_mul(2)),
-        };
-        if let Some(grown) = grown.filter(|grown| *grown <= LARGEST) {
-            self.chunk = Some(grown);
+        if let Some(grown) = self.form.too_small(&error, min, self.sent - self.offset, self.habit(habits)) {
             habits.note(&self.target.origin, |habit| habit.min_chunk = grown);
             self.after = Some(Failed { error: error.clone(), count: 0 });
             return self.restart(error, false);
         }
         let status = error.status().map(|status| status.as_u16());
-        let is_about_form = self.chunk.is_none() && matches!(status, Some(400 | 405 | 411 | 415 | 501));
+        let is_about_form = !self.form.is_chunked() && matches!(status, Some(400 | 405 | 411 | 415 | 501));
         if self.was_resumed && (is_about_form || is_about_content(&error)) {
             return self.begin_again(error, false);
         }
         // The registry takes neither the whole nor chunks, and the first refusal says why.
         let is_unsupported = matches!(status, Some(405 | 415 | 501));
-        let first = self.not_whole.take().filter(|_| is_unsupported);
+        let first = self.form.take_refusal().filter(|_| is_unsupported);
         self.step = Step::Failed(first.unwrap_or(error));
+    }
+
+    /// Handles a success before the payload was sent. The registry may have the content already, or have confused
+    /// something.
+    fn answered_early(&mut self, reply: &Reply) {
+        let error =
+            reply.misbehaved(Misbehaviour::Early { sent: reply.sent, length: self.sent - self.offset });
+        if reply.class == Class::Done {
+            self.may_exist = true;
+            self.begin_again(error, true);
+        } else {
+            self.interrupted(&error);
+        }
     }
 
     /// Asks for the position after a request whose bytes may have arrived.

@@ -63,7 +63,7 @@ pub(crate) struct ManifestUpload {
     step: Step,
     is_waiting: bool,
     after: Option<Failed>,
-    /// The number of times that the fall-back index was written.
+    /// The number of times that the fallback index was written.
     written: u32,
     /// Whether the last write of that index succeeded.
     was_written: bool,
@@ -89,7 +89,7 @@ enum Step {
     Verify,
     /// Asks whether the registry lists referrers.
     AskForReferrers,
-    /// Reads the fall-back index.
+    /// Reads the fallback index.
     ReadIndex,
     /// Writes it, if it is still the version that was read.
     WriteIndex(Bytes, Version),
@@ -97,7 +97,7 @@ enum Step {
     Failed(Error),
 }
 
-/// The version of the fall-back index that was read.
+/// The version of the fallback index that was read.
 #[derive(Debug)]
 enum Version {
     Missing,
@@ -106,7 +106,7 @@ enum Version {
     Unknown,
 }
 
-/// The smallest number of times that the fall-back index is written before the upload fails.
+/// The smallest number of times that the fallback index is written before the upload fails.
 const WRITES: u32 = 8;
 
 /// The number of times that stored content is looked for: some registries show it after a while.
@@ -116,7 +116,8 @@ const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 
 impl ManifestUpload {
-    /// Creates the upload of a document under these tags, or under its digest if there are none.
+    /// Creates the upload of a document under these tags, or under its digest if there are none. A tag that occurs
+    /// twice is set once.
     pub(crate) fn new(
         target: Arc<Target>,
         digest: Digest,
@@ -126,6 +127,12 @@ impl ManifestUpload {
         config: &Config,
     ) -> Self {
         let subject = manifest.subject().map(|subject| subject.digest().clone());
+        let mut unchecked = VecDeque::new();
+        for tag in tags {
+            if !unchecked.contains(&tag) {
+                unchecked.push_back(tag);
+            }
+        }
         let limits = Bounds {
             attempts: config.limits.max_attempts.max(WRITES),
             list_bytes: config.limits.list_bytes.max(1),
@@ -140,8 +147,8 @@ impl ManifestUpload {
             verifies,
             set: Vec::new(),
             looks: 0,
-            by_digest: tags.is_empty(),
-            unchecked: tags.into(),
+            by_digest: unchecked.is_empty(),
+            unchecked,
             tags: VecDeque::new(),
             is_stored: false,
             has_sent: false,
@@ -162,10 +169,7 @@ impl ManifestUpload {
         }
         let digest = || TagOrDigest::Digest(self.digest.clone());
         let mut call = match &self.step {
-            Step::Look => {
-                let name = self.unchecked.front().map_or_else(digest, |tag| TagOrDigest::Tag(tag.clone()));
-                Call::new(RequestKind::HeadManifest, self.manifest_at(name, Vec::new())?)
-            }
+            Step::Look => self.head(self.unchecked.front())?,
             Step::Put => {
                 let tag = self.tags.front().map(|tag| TagOrDigest::Tag(tag.clone()));
                 let (name, tags) = match tag {
@@ -178,14 +182,8 @@ impl ManifestUpload {
                 set_type(&mut call.headers, self.manifest.media_type());
                 call
             }
-            Step::LookAgain(_) => {
-                let name = TagOrDigest::Tag(self.tags.front()?.clone());
-                Call::new(RequestKind::HeadManifest, self.manifest_at(name, Vec::new())?)
-            }
-            Step::Verify => {
-                let name = self.set.first().map_or_else(digest, |tag| TagOrDigest::Tag(tag.clone()));
-                Call::new(RequestKind::HeadManifest, self.manifest_at(name, Vec::new())?)
-            }
+            Step::LookAgain(_) => self.head(self.tags.front())?,
+            Step::Verify => self.head(self.set.first())?,
             Step::AskForReferrers => {
                 let subject = self.subject.clone()?;
                 let endpoint = Endpoint::Referrers(self.target.repository.clone()?, subject, None);
@@ -269,6 +267,13 @@ impl ManifestUpload {
             Step::Look => None,
             _ => Some(self.is_stored),
         }
+    }
+
+    /// Asks what a tag names, or without one whether the document is there.
+    fn head(&self, tag: Option<&Tag>) -> Option<Call> {
+        let digest = || TagOrDigest::Digest(self.digest.clone());
+        let name = tag.cloned().map_or_else(digest, TagOrDigest::Tag);
+        Some(Call::new(RequestKind::HeadManifest, self.manifest_at(name, Vec::new())?))
     }
 
     fn manifest_at(&self, name: TagOrDigest, tags: Vec<Tag>) -> Option<Recipient> {

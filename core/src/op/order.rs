@@ -94,7 +94,7 @@ pub(crate) fn embedded(descriptor: &Descriptor) -> Option<Bytes> {
 /// What the walk has reached.
 #[derive(Debug)]
 pub(crate) enum Visited {
-    /// A document, with its parent.
+    /// A document that was read.
     Document(Descriptor, Manifest),
     Leaf(Leaf),
     /// Content that is already done or in progress.
@@ -188,7 +188,7 @@ impl Order {
                 if self.keeps_apart {
                     self.leaves.insert(digest);
                 }
-                Visited::Leaf(self.leaf(descriptor, parent, number))
+                Visited::Leaf(self.leaf(descriptor, parent, number, is_entry))
             }
             // A strict walk fails if content is missing.
             Found::Leaf | Found::Repeated | Found::Missing => Visited::Nothing,
@@ -200,8 +200,10 @@ impl Order {
         self.leave(0);
     }
 
-    /// Records that some content is stored, as a blob if the destination keeps those apart. A document that is yet
-    /// to be stored is otherwise not done when it is stored as a blob.
+    /// Records that some content is stored as a blob.
+    ///
+    /// If the destination does not keep blobs and documents apart, a document that is yet to be stored is not done by
+    /// this: what it refers to may be missing.
     pub(crate) fn done(&mut self, digest: &Digest) {
         if self.keeps_apart || !self.documents.contains_key(digest) {
             self.done_as(self.key(digest, false));
@@ -245,13 +247,12 @@ impl Order {
         self.documents.get(digest).is_some_and(|document| document.manifest.kind() == Kind::Index)
     }
 
-    fn leaf(&self, descriptor: Descriptor, parent: Option<Digest>, number: usize) -> Leaf {
+    fn leaf(&self, descriptor: Descriptor, parent: Option<Digest>, number: usize, is_entry: bool) -> Leaf {
         let document = parent.as_ref().and_then(|parent| self.documents.get(parent));
         let urls = match document {
             Some(document) if descriptor.media_type.is_nondistributable() => urls(&document.manifest, number),
             _ => Vec::new(),
         };
-        let is_entry = document.is_some_and(|document| document.manifest.kind() == Kind::Index);
         Leaf { descriptor, parent, is_entry, urls }
     }
 

@@ -21,15 +21,16 @@ use http::Uri;
 use crate::config::Config;
 use crate::error::{Error, InvalidRequest};
 use crate::manifest::Manifest;
+use crate::op::blob_upload::MAX_ABANDONED;
 use crate::op::event::{Event, Stored};
 use crate::op::habits::Habits;
 use crate::op::lookup::Lookup;
 use crate::op::manifest_upload::ManifestUpload;
-use crate::op::operation::{Admission, Call, Fetch, FetchKind, Fetched, OpOutput, Operation, Reply, supply};
+use crate::op::operation::{Admission, Fetch, FetchKind, Fetched, OpOutput, Operation, Reply, supply};
 use crate::op::order::{Leaf, Order, Visited};
-use crate::op::referrers::ReferrersList;
 use crate::op::rooted::Rooted;
 use crate::op::transfer::blob::Blob;
+use crate::op::transfer::referrers::Referrers;
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::Digest;
 use crate::types::id::OpId;
@@ -39,12 +40,12 @@ use crate::types::reference::Reference;
 use crate::types::reference::name::{Repository, Tag};
 use crate::walker::node::{Node, Ticket, WalkOptions, WalkStep, Wanted};
 use crate::walker::walk::Walker;
-use crate::wire::list::referrers::Referrer;
 use crate::wire::origin::Origin;
 use crate::wire::status::RequestKind;
 use crate::wire::target::Target;
 
 mod blob;
+mod referrers;
 
 /// The options of a push or a copy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -125,12 +126,7 @@ struct Naming {
 
 impl Naming {
     fn of(reference: &Reference, more: &[Tag]) -> Self {
-        let mut tags: Vec<Tag> = Vec::new();
-        for tag in reference.tag().into_iter().chain(more) {
-            if !tags.contains(tag) {
-                tags.push(tag.clone());
-            }
-        }
+        let tags = reference.tag().into_iter().chain(more).cloned().collect();
         Self { digest: reference.digest().cloned(), tags }
     }
 }
@@ -164,22 +160,13 @@ pub(crate) struct Transfer {
     abandoned: Vec<Uri>,
     /// Blobs to send, the largest first.
     waiting: BTreeMap<(Reverse<u64>, Digest), Leaf>,
-    /// Requests of the same blob are never sent twice.
+    /// Blobs that were queued, or that the destination has. Each is sent once, however often it occurs.
     known_blobs: BTreeSet<Digest>,
-    /// The lists of referrers that are being read, by their subjects, if they are copied too.
-    lists: BTreeMap<Digest, ReferrersList>,
-    runnable_lists: VecDeque<Digest>,
-    /// The referrers that were found.
-    referrers: BTreeSet<Digest>,
-    /// Those that are not walked yet.
-    more: VecDeque<Descriptor>,
-    /// The one that is being walked.
+    referrers: Referrers,
+    /// The referrer that is being walked.
     walked: Option<Digest>,
     outputs: VecDeque<OpOutput>,
 }
-
-/// The number of abandoned sessions that are cancelled at the end. Others expire.
-const MAX_ABANDONED: usize = 8;
 
 /// A document on its way to the destination.
 #[derive(Debug)]
@@ -191,7 +178,6 @@ struct Document {
     is_image: bool,
     /// Whether everything that it refers to is stored.
     may_store: bool,
-    has_ended: bool,
 }
 
 impl Operation for Transfer {
@@ -205,7 +191,7 @@ impl Operation for Transfer {
                 let fetch = Fetch::described(&from, wanted.descriptor, Some(wanted.ticket));
                 return Some(Admission::One(fetch));
             }
-            if let Some(call) = self.next_list() {
+            if let Some(call) = self.referrers.next_call() {
                 return Some(Admission::One(call.at(&from, None)));
             }
         }
@@ -332,10 +318,7 @@ impl Transfer {
             waiting: BTreeMap::new(),
             abandoned: Vec::new(),
             known_blobs: BTreeSet::new(),
-            lists: BTreeMap::new(),
-            runnable_lists: VecDeque::new(),
-            referrers: BTreeSet::new(),
-            more: VecDeque::new(),
+            referrers: Referrers::default(),
             walked: None,
             outputs,
         }
@@ -352,10 +335,10 @@ impl Transfer {
                     if let Some(referrer) = self.walked.take() {
                         self.order.hold_for(&referrer);
                     }
-                    if let Some(referrer) = self.more.pop_front() {
+                    if let Some(referrer) = self.referrers.next() {
                         self.walked = Some(referrer.digest.clone());
                         self.walker.continue_at(referrer);
-                    } else if self.lists.is_empty() {
+                    } else if !self.referrers.are_being_listed() {
                         self.walk_finished = true;
                         self.order.release();
                     } else {
@@ -397,14 +380,7 @@ impl Transfer {
                 self.list_referrers(&digest);
                 let number = Ticket(self.numbers.len() as u64);
                 self.numbers.insert(digest, number);
-                let document = Document {
-                    descriptor,
-                    upload,
-                    blobs: Vec::new(),
-                    is_image,
-                    may_store: false,
-                    has_ended: false,
-                };
+                let document = Document { descriptor, upload, blobs: Vec::new(), is_image, may_store: false };
                 self.documents.insert(number, document);
                 self.runnable_documents.push_back(number);
             }
@@ -417,44 +393,18 @@ impl Transfer {
     fn list_referrers(&mut self, subject: &Digest) {
         let from = self.ends.from.as_ref().filter(|_| self.options.referrers);
         if let Some(repository) = from.and_then(|from| from.repository.clone()) {
-            let list = ReferrersList::new(repository, subject.clone(), None, &self.config.limits);
-            self.lists.insert(subject.clone(), list);
-            self.runnable_lists.push_back(subject.clone());
+            self.referrers.list(repository, subject, &self.config.limits);
         }
-    }
-
-    fn next_list(&mut self) -> Option<Call> {
-        let subject = self.runnable_lists.pop_front()?;
-        let call = self.lists.get_mut(&subject)?.next_call()?;
-        Some(Call { content: Some(subject), ..call })
     }
 
     /// Takes a page of the referrers of a subject.
     fn listed(&mut self, subject: &Digest, outcome: Result<Reply, Error>) {
-        let Some(list) = self.lists.get_mut(subject) else { return };
-        let found = match outcome.and_then(|reply| {
-            let (found, settled) = list.settle(reply);
-            settled.map(|()| found)
-        }) {
-            Ok(found) => found,
-            Err(error) => return self.fail(error),
-        };
-        if list.is_over() {
-            self.lists.remove(subject);
-        } else {
-            self.runnable_lists.push_back(subject.clone());
-        }
-        for Referrer { descriptor, .. } in found {
-            // The walk fails beyond that.
-            let has_room = self.referrers.len() as u64 <= self.config.limits.walk_nodes;
-            if !has_room || !self.referrers.insert(descriptor.digest.clone()) {
-                continue;
+        match self.referrers.settle(subject, outcome, &self.config.limits) {
+            Ok(unknown) => {
+                let skipped = unknown.into_iter().map(|referrer| Event::Skipped(plain(referrer)));
+                self.outputs.extend(skipped.map(OpOutput::Event));
             }
-            if descriptor.media_type.kind() == Kind::Other {
-                self.outputs.push_back(OpOutput::Event(Event::Skipped(plain(descriptor))));
-            } else {
-                self.more.push_back(descriptor);
-            }
+            Err(error) => self.fail(error),
         }
     }
 
@@ -568,8 +518,7 @@ impl Transfer {
                 let error = error.clone();
                 self.fail(error);
             }
-            Some(Ok(stored)) if document.may_store && !document.has_ended => {
-                document.has_ended = true;
+            Some(Ok(stored)) if document.may_store => {
                 let descriptor = document.descriptor.clone();
                 let digest = descriptor.digest.clone();
                 self.documents.remove(&number);

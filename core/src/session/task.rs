@@ -3,7 +3,7 @@
 use http::{HeaderValue, Uri};
 
 use crate::auth::token_request::TokenRequest;
-use crate::error::{Cause, Error};
+use crate::error::{Cause, Error, Responder};
 use crate::header::url;
 use crate::op::operation::Fetch;
 use crate::types::id::{ExchangeId, OpId, TaskId};
@@ -129,6 +129,17 @@ impl Task {
     pub(crate) fn has_own_url(&self) -> bool {
         let is_endpoint = |fetch: &Fetch| !fetch.has_supplied_url() && self.kind != RequestKind::GetElsewhere;
         self.redirects == 0 && matches!(&self.purpose, Purpose::Fetch { fetch, .. } if is_endpoint(fetch))
+    }
+
+    /// Returns who responds to the next request.
+    pub(crate) fn responder(&self) -> Responder {
+        match self.fetch() {
+            None => Responder::TokenServer,
+            Some(fetch) if fetch.target.origin == self.origin && self.kind != RequestKind::GetElsewhere => {
+                Responder::Registry
+            }
+            Some(_) => Responder::Elsewhere,
+        }
     }
 
     /// Creates the error of a request.

@@ -7,7 +7,7 @@
 //! | GET of anything but an upload session; HEAD; POST of a token | 200, 203 | [`Content`](Class::Content) |
 //! | GET of a manifest or a blob, in the registry or elsewhere | 206 | [`Part`](Class::Part) |
 //! | the same | 416 | [`NothingLeft`](Class::NothingLeft) |
-//! | GET of referrers | 400, 404, 405, 406 | [`Unsupported`](Class::Unsupported) |
+//! | GET of referrers | 400, 404, 405, 406; 401 without `WWW-Authenticate` | [`Unsupported`](Class::Unsupported) |
 //! | POST that begins an upload, or mounts | 201 | [`Done`](Class::Done) |
 //! | the same | 200, 202, 204 | [`Session`](Class::Session) |
 //! | PATCH of a chunk | 200, 201, 202, 204 | [`Accepted`](Class::Accepted) |
@@ -29,15 +29,14 @@
 //! | any | other 3xx, 4xx and 5xx | [`Final`](Class::Final) |
 //! | any | any other | [`Meaningless`](Class::Meaningless) |
 //!
-//! Three cases depend on more than the status. A 401 response to a GET of referrers without a challenge means the
-//! same as 404. A 400 response to a DELETE with the code `UNSUPPORTED`
-//! means the same as 405, and a 401 response to a mount means that the mount is rejected if no login is
-//! available.
+//! Two cases depend on more. A 400 response to a DELETE with the code `UNSUPPORTED` means the same as 405, and a 401
+//! response to a mount means that the mount is rejected if no login is available.
 //!
 //! Source: RFC 9110, section 15; distribution-spec, "Endpoints" and "Error Codes". Several statuses
 //! count as success because registries deviate from the specification.
 
-use http::{Method, StatusCode};
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderMap, Method, StatusCode};
 
 use crate::error::fault::FaultKind;
 use crate::error::{Cause, LimitExceeded, Misbehaviour, Refusal, RegistryError, Responder};
@@ -156,9 +155,13 @@ impl RequestKind {
         }
     }
 
-    /// Looks up a status in the [table](self).
-    pub(crate) fn classify(self, status: StatusCode) -> Class {
+    /// Looks up the status of a response in the [table](self).
+    pub(crate) fn classify(self, status: StatusCode, headers: &HeaderMap) -> Class {
         let code = status.as_u16();
+        // Harbor before 2.8 responds so, whatever the login.
+        if self == Self::ListReferrers && code == 401 && !headers.contains_key(WWW_AUTHENTICATE) {
+            return Class::Unsupported;
+        }
         self.specific_meaning(code).unwrap_or_else(|| match code {
             300..=399 if self.follows(code) => Class::Redirect,
             401 => Class::Challenge,

@@ -159,7 +159,7 @@ impl Blob {
 
     /// Returns whether the registry has refused to mount it.
     pub(super) fn is_mount_refused(&self) -> bool {
-        self.upload.refused_mount().is_some()
+        self.upload.is_mount_refused()
     }
 
     /// Returns the URLs of the upload sessions that are open.

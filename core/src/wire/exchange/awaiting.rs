@@ -72,7 +72,7 @@ impl Awaiting {
     pub fn head(self, status: StatusCode, headers: HeaderMap) -> Receiving {
         let settled = |outcome| Ok(Body::Unwanted(outcome));
         let error_bytes = self.bounds.error_bytes;
-        let body = match (self.kind.classify(status), self.want) {
+        let body = match (self.kind.classify(status, &headers), self.want) {
             (
                 Class::Content | Class::Done | Class::Session | Class::Accepted | Class::Progress,
                 Want::Head,

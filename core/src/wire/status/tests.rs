@@ -1,6 +1,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use http::HeaderValue;
+
 use super::*;
 use crate::error::Refusal;
 
@@ -121,12 +123,22 @@ fn find(rows: Rows, code: u16) -> Option<Class> {
 
 #[test]
 fn every_status_has_one_meaning_for_each_kind_of_request() {
+    let challenge = HeaderMap::from_iter([(WWW_AUTHENTICATE, HeaderValue::from_static("Basic"))]);
     for (kind, _, _, own) in table() {
         for code in 100..=999 {
             let expected = find(own, code).or_else(|| find(COMMON, code));
             let status = StatusCode::from_u16(code).unwrap();
-            assert_eq!(Some(kind.classify(status)), expected, "{kind:?} {code}");
+            assert_eq!(Some(kind.classify(status, &challenge)), expected, "{kind:?} {code}");
         }
+    }
+}
+
+#[test]
+fn without_a_challenge_a_registry_refuses_to_list_referrers_to_anyone() {
+    for (kind, ..) in table() {
+        let without = kind.classify(StatusCode::UNAUTHORIZED, &HeaderMap::new());
+        let expected = if kind == RequestKind::ListReferrers { Class::Unsupported } else { Class::Challenge };
+        assert_eq!(without, expected, "{kind:?}");
     }
 }
 
