@@ -28,10 +28,25 @@ pub struct Internet {
 #[derive(Debug)]
 struct Shared {
     authority: Arc<Authority>,
-    /// Requests that wait for a response, or were never taken.
-    requests: Mutex<Vec<Request>>,
+    arrived: Mutex<Arrived>,
     came: Condvar,
     over: AtomicBool,
+}
+
+/// What has arrived, and was not taken.
+#[derive(Debug, Default)]
+struct Arrived {
+    /// The method and the URL of each request whose head was read.
+    heads: Vec<(Method, String)>,
+    /// Whole requests, which wait for a response.
+    requests: Vec<Request>,
+}
+
+impl Arrived {
+    fn take_head(&mut self, method: &str, url: &str) -> Option<(Method, String)> {
+        let found = self.heads.iter().position(|(had, at)| had == method && at == url)?;
+        Some(self.heads.remove(found))
+    }
 }
 
 /// A request that waits for its response. Dropping it closes its connection.
@@ -71,8 +86,8 @@ impl Internet {
     pub fn start(authority: Arc<Authority>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free on loopback");
         let address = listener.local_addr().expect("a listener has an address");
-        let (requests, came, over) = (Mutex::default(), Condvar::new(), AtomicBool::new(false));
-        let shared = Arc::new(Shared { authority, requests, came, over });
+        let (arrived, came, over) = (Mutex::default(), Condvar::new(), AtomicBool::new(false));
+        let shared = Arc::new(Shared { authority, arrived, came, over });
         let accepting = shared.clone();
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -94,22 +109,22 @@ impl Internet {
 
     /// Waits for a request with this method and URL, and takes it.
     pub fn take(&self, method: &str, url: &str, within: Duration) -> Option<Request> {
-        let deadline = Instant::now() + within;
-        let mut requests = self.shared.lock();
-        loop {
-            let found = requests.iter().position(|request| request.method == method && request.url == url);
-            if let Some(index) = found {
-                return Some(requests.remove(index));
-            }
-            let left = deadline.checked_duration_since(Instant::now())?;
-            requests =
-                self.shared.came.wait_timeout(requests, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        self.shared.wait(within, |arrived| {
+            let mut requests = arrived.requests.iter();
+            let found = requests.position(|request| request.method == method && request.url == url)?;
+            arrived.take_head(method, url);
+            Some(arrived.requests.remove(found))
+        })
+    }
+
+    /// Waits for the head of a request with this method and URL, whose body need not arrive.
+    pub(crate) fn take_head(&self, method: &str, url: &str, within: Duration) -> Option<(Method, String)> {
+        self.shared.wait(within, |arrived| arrived.take_head(method, url))
     }
 
     /// The requests that were not taken.
     pub fn left(&self) -> Vec<String> {
-        self.shared.lock().iter().map(|request| format!("{} {}", request.method, request.url)).collect()
+        self.shared.lock().requests.iter().map(|request| format!("{} {}", request.method, request.url)).collect()
     }
 }
 
@@ -117,14 +132,27 @@ impl Drop for Internet {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::SeqCst);
         // Ends pending requests and the accepting thread.
-        self.shared.lock().clear();
+        self.shared.lock().requests.clear();
         let _ = TcpStream::connect(self.address);
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Vec<Request>> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Arrived> {
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until `take` returns something.
+    fn wait<T>(&self, within: Duration, mut take: impl FnMut(&mut Arrived) -> Option<T>) -> Option<T> {
+        let deadline = Instant::now() + within;
+        let mut arrived = self.lock();
+        loop {
+            if let Some(taken) = take(&mut arrived) {
+                return Some(taken);
+            }
+            let left = deadline.checked_duration_since(Instant::now())?;
+            arrived = self.came.wait_timeout(arrived, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     /// Serves a connection as an HTTP proxy.
@@ -163,14 +191,16 @@ impl Shared {
                     None => return Ok(()),
                 },
             };
+            let url = format!("{base}{}", head.target);
+            let method = head.method.clone();
+            self.lock().heads.push((method.clone(), url.clone()));
+            self.came.notify_all();
             let mut body = vec![0; head.length];
             stream.read_exact(&mut body)?;
             let (reply, answer) = mpsc::channel();
-            let url = format!("{base}{}", head.target);
-            let method = head.method.clone();
             let request =
                 Request { method: head.method, url, headers: head.headers, body: body.into(), reply };
-            self.lock().push(request);
+            self.lock().requests.push(request);
             self.came.notify_all();
             match answer.recv() {
                 Err(_) | Ok(Reply::Close) => return Ok(()),

@@ -305,6 +305,10 @@ impl Play<'_> {
             ">" if self.running.values().any(|running| running.operation == Operation::Copy)
                 && step.below.iter().any(|line| line.starts_with("content ")) =>
             {
+                let (method, url) = request_line(step)?;
+                self.internet
+                    .take_head(method, &url, TIMEOUT)
+                    .ok_or_else(|| format!("no such request begins, but {:?}", self.internet.left()))?;
                 self.deferred.push(step.clone());
             }
             ">" => self.take(step)?,
@@ -360,9 +364,7 @@ impl Play<'_> {
 
     /// Takes the request that a step expects.
     fn take(&mut self, step: &Step) -> Result<(), String> {
-        let (method, url) = step.rest.split_once(' ').ok_or("> METHOD URL")?;
-        // A client omits the default port (RFC 9110, section 4.2.3).
-        let url = if url.starts_with("https:") { url.replacen(":443/", "/", 1) } else { url.to_owned() };
+        let (method, url) = request_line(step)?;
         let request = self.internet.take(method, &url, TIMEOUT);
         let request =
             request.ok_or_else(|| format!("no such request arrives, but {:?}", self.internet.left()))?;
@@ -441,6 +443,14 @@ impl Play<'_> {
         }
         Ok(())
     }
+}
+
+/// Returns the method and the URL of an expected request.
+fn request_line(step: &Step) -> Result<(&str, String), String> {
+    let (method, url) = step.rest.split_once(' ').ok_or("> METHOD URL")?;
+    // A client omits the default port (RFC 9110, section 4.2.3).
+    let url = if url.starts_with("https:") { url.replacen(":443/", "/", 1) } else { url.to_owned() };
+    Ok((method, url))
 }
 
 /// A credentials file with the entry of a `login` step.
