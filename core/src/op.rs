@@ -13,7 +13,6 @@ pub(crate) mod manifest_upload;
 pub(crate) mod operation;
 pub(crate) mod order;
 pub(crate) mod paging;
-pub(crate) mod referrers_index;
 pub(crate) mod rooted;
 
 pub(crate) mod blob;

@@ -124,7 +124,12 @@ impl Internet {
 
     /// The requests that were not taken.
     pub fn left(&self) -> Vec<String> {
-        self.shared.lock().requests.iter().map(|request| format!("{} {}", request.method, request.url)).collect()
+        self.shared
+            .lock()
+            .requests
+            .iter()
+            .map(|request| format!("{} {}", request.method, request.url))
+            .collect()
     }
 }
 

@@ -19,17 +19,16 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::config::Config;
 use crate::error::{Error, Misbehaviour};
 use crate::manifest::Manifest;
-use crate::manifest::evidence::Evidence;
 use crate::op::event::Stored;
 use crate::op::operation::{Call, Failed, Recipient, Reply};
-use crate::op::referrers_index::ReferrersIndex;
 use crate::types::digest::{Algorithm, Digest};
-use crate::types::media_type::{Kind, MediaType};
+use crate::types::media_type::MediaType;
 use crate::types::reference::name::Tag;
 use crate::types::reference::tag_or_digest::TagOrDigest;
 use crate::wire::endpoint::Endpoint;
-use crate::wire::head::{announced_digest, content_type};
-use crate::wire::list::referrers::fallback_tag;
+use crate::wire::head::announced_digest;
+use crate::wire::list::referrers::{ReferrersPage, fallback_tag};
+use crate::wire::list::referrers_index::ReferrersIndex;
 use crate::wire::request::Payload;
 use crate::wire::status::{Class, RequestKind, get_decides};
 use crate::wire::target::Target;
@@ -376,14 +375,9 @@ impl ManifestUpload {
 
     /// Some registries list referrers without the header.
     fn answered_about_referrers(&mut self, reply: Reply) {
-        let is_index = || {
-            let content_type = content_type(&reply.headers).ok().flatten();
-            let evidence = Evidence { content_type, ..Evidence::default() };
-            let read = Manifest::read_referrers(reply.body.clone(), evidence);
-            read.is_ok_and(|index| index.kind() == Kind::Index)
-        };
+        let is_list = || ReferrersPage::parse(reply.body.clone(), &reply.headers).is_ok();
         match reply.class {
-            Class::Content if is_index() => self.listed(),
+            Class::Content if is_list() => self.listed(),
             // Without the right to list referrers, the response to the request for the index decides.
             _ if reply.error.as_ref().is_none_or(|error| error.status().is_some()) => {
                 self.step = Step::ReadIndex;
@@ -404,7 +398,8 @@ impl ManifestUpload {
             _ if not_found => (None, Version::Missing),
             _ => return self.step = Step::Failed(reply.into_error()),
         };
-        let read = |body| ReferrersIndex::read(&body, &reply.headers);
+        let Some(subject) = &self.subject else { return self.listed() };
+        let read = |body| ReferrersIndex::read(subject, body, &reply.headers);
         let index = match body.map(read).transpose() {
             Ok(index) => index.unwrap_or_default(),
             Err(problem) => return self.step = Step::Failed(reply.misbehaved(problem)),
@@ -413,15 +408,11 @@ impl ManifestUpload {
             return self.listed();
         }
         if self.written >= self.limits.attempts {
-            let of = "referrers under the fallback tag";
-            let problem = "other clients overwrite the entry of this document".to_owned();
-            return self.step = Step::Failed(reply.misbehaved(Misbehaviour::List { of, problem }));
+            return self.step = Step::Failed(overwritten(&reply, "other clients overwrite"));
         }
         if self.was_written {
             self.was_written = false;
-            let of = "referrers under the fallback tag";
-            let problem = "another client overwrote the entry of this document".to_owned();
-            let error = reply.misbehaved(Misbehaviour::List { of, problem });
+            let error = overwritten(&reply, "another client overwrote");
             self.after = Some(Failed { error, count: self.written });
         }
         self.step = match index.with(&self.digest, &self.manifest) {
@@ -444,6 +435,12 @@ impl ManifestUpload {
         // Another client may have written it at the same time.
         self.step = Step::ReadIndex;
     }
+}
+
+/// Returns the error of an index under the fallback tag that has lost the entry of the document.
+fn overwritten(index: &Reply, by: &str) -> Error {
+    let problem = format!("{by} the entry of this document under the fallback tag");
+    index.misbehaved(Misbehaviour::List { of: ReferrersPage::OF, problem })
 }
 
 /// Returns the error of a response that shows that content is missing, although the registry has stored it.

@@ -10,9 +10,9 @@ use crate::op::event::Event;
 use crate::op::habits::Habits;
 use crate::op::operation::{Admission, Call, Fetch, Fetched, OpOutput, Operation, Recipient, Reply};
 use crate::op::paging::Paging;
-use crate::types::digest::{Algorithm, Digest};
+use crate::types::digest::Digest;
 use crate::types::media_type::MediaType;
-use crate::types::reference::name::{Repository, Tag};
+use crate::types::reference::name::Repository;
 use crate::types::reference::tag_or_digest::TagOrDigest;
 use crate::wire::endpoint::Endpoint;
 use crate::wire::list::referrers::{Referrer, ReferrersPage, fallback_tag};
@@ -145,30 +145,18 @@ impl ReferrersList {
 
     /// Requests the index under the fallback tag.
     fn fall_back(&mut self) {
-        let name = TagOrDigest::Tag(self.fallback_tag());
+        let name = TagOrDigest::Tag(fallback_tag(&self.subject));
         let endpoint = Endpoint::Manifest(self.repository.clone(), name, Vec::new());
         let call = Call::new(RequestKind::GetManifest, Recipient::Endpoint(endpoint));
         self.fallback = Some(Box::new(Call { body_limit: self.paging.limits.list_bytes, ..call }));
-    }
-
-    fn fallback_tag(&self) -> Tag {
-        fallback_tag(&self.subject)
     }
 
     fn settle_fallback(&mut self, reply: Reply, referrers: &mut Vec<Referrer>) -> Result<(), Error> {
         self.is_over = true;
         match reply.class {
             Class::Content => {
-                let page = ReferrersPage::parse_fallback(reply.body.clone(), &reply.headers);
+                let page = ReferrersPage::parse_fallback(&self.subject, reply.body.clone(), &reply.headers);
                 let page = page.map_err(|misbehaviour| reply.misbehaved(misbehaviour))?;
-                let algorithm = self.subject.algorithm().unwrap_or(Algorithm::Sha256);
-                if Digest::of(algorithm, &reply.body) == self.subject {
-                    let problem = format!(
-                        "the tag {} names the subject itself, not an index of its referrers",
-                        self.fallback_tag()
-                    );
-                    return Err(reply.misbehaved(Misbehaviour::List { of: ReferrersPage::OF, problem }));
-                }
                 self.take(&page, &reply, referrers)
             }
             _ if reply.error.as_ref().is_some_and(Error::is_not_found) => Ok(()),

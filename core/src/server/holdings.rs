@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
-use serde_json::{Map, Value};
-
 use crate::manifest::Manifest;
 use crate::types::digest::Digest;
 use crate::types::media_type::MediaType;
 use crate::types::reference::name::Tag;
+use crate::wire::list::referrers_index::{entry, listed_type};
+use bytes::Bytes;
 
 /// The tags, manifests and blobs of one repository.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +35,8 @@ pub(super) struct StoredManifest {
 pub(super) struct Referrer {
     pub(super) subject: Digest,
     pub(super) artifact_type: Option<MediaType>,
-    pub(super) descriptor: Value,
+    /// Its entry in the list, as JSON.
+    pub(super) entry: String,
 }
 
 impl Holdings {
@@ -87,37 +87,15 @@ impl StoredManifest {
             media_type: manifest.media_type().clone(),
             size: manifest.bytes().len() as u64,
             bytes: Some(manifest.bytes().clone()),
-            referrer: manifest
-                .subject()
-                .map(|subject| Referrer::new(digest, manifest, subject.digest().clone())),
+            referrer: manifest.subject().map(|subject| Referrer {
+                subject: subject.digest().clone(),
+                artifact_type: listed_type(manifest).cloned(),
+                entry: entry(digest, manifest),
+            }),
         }
     }
 
     pub(super) fn leaf(media_type: MediaType, size: u64) -> Self {
         Self { media_type, size, bytes: None, referrer: None }
-    }
-}
-
-impl Referrer {
-    /// Source: distribution-spec 1.1, "Listing Referrers".
-    fn new(digest: &Digest, manifest: &Manifest, subject: Digest) -> Self {
-        let config = || manifest.config().map(|config| config.media_type());
-        let artifact_type = manifest.artifact_type().or_else(config).cloned();
-
-        let mut descriptor = Map::new();
-        descriptor.insert("mediaType".into(), manifest.media_type().as_str().into());
-        descriptor.insert("digest".into(), digest.to_string().into());
-        descriptor.insert("size".into(), manifest.bytes().len().into());
-        if let Some(artifact_type) = &artifact_type {
-            descriptor.insert("artifactType".into(), artifact_type.as_str().into());
-        }
-        let annotations = serde_json::from_slice(manifest.bytes())
-            .ok()
-            .and_then(|mut document: Value| document.get_mut("annotations").map(Value::take))
-            .filter(Value::is_object);
-        if let Some(annotations) = annotations {
-            descriptor.insert("annotations".into(), annotations);
-        }
-        Self { subject, artifact_type, descriptor: descriptor.into() }
     }
 }

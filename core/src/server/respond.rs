@@ -11,7 +11,7 @@ use http::header::{
 };
 use http::uri::Authority;
 use http::{Method, Response, StatusCode, Version, request};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::header::range::{ByteRange, Selected};
 use crate::server::body::{Body, Unavailable};
@@ -98,7 +98,7 @@ fn answer(
         repositories.get(repository).ok_or_else(unknown)
     };
     match Endpoint::parse(&head.uri)? {
-        Endpoint::Version => Ok(json_response(&json!({}))),
+        Endpoint::Version => Ok(json_response("{}".to_owned())),
         Endpoint::Blob(repository, digest) => blob(head, holdings(&repository)?, &repository, digest),
         Endpoint::Manifest(repository, name, _) => manifest(head, holdings(&repository)?, &repository, &name),
         Endpoint::Tags(repository, page) => Ok(tags(holdings(&repository)?, repository, &page)),
@@ -241,7 +241,7 @@ fn tags(holdings: &Holdings, repository: Repository, page: &Page<Tag>) -> Respon
     let mut tags = holdings.tags.range((after, Bound::Unbounded)).map(|(tag, _)| tag);
     let shown: Vec<&Tag> = tags.by_ref().take(n).collect();
     let texts: Vec<&str> = shown.iter().map(|tag| tag.as_str()).collect();
-    let mut response = json_response(&json!({ "name": repository.as_str(), "tags": texts }));
+    let mut response = json_response(json!({ "name": repository.as_str(), "tags": texts }).to_string());
     if let (Some(last), Some(_)) = (shown.last(), tags.next()) {
         let next = Endpoint::Tags(repository, Page { n: page.n, last: Some(Tag::clone(last)) });
         let link = format_args!("<{}>; rel=\"next\"", next.path_and_query());
@@ -256,15 +256,15 @@ fn referrers(
     subject: &Digest,
     artifact_type: Option<&MediaType>,
 ) -> Response<Body> {
-    let shown: Vec<&Value> = holdings
+    let shown: Vec<&str> = holdings
         .into_iter()
         .flat_map(|holdings| holdings.referrers(subject))
         .filter(|referrer| artifact_type.is_none() || referrer.artifact_type.as_ref() == artifact_type)
-        .map(|referrer| &referrer.descriptor)
+        .map(|referrer| referrer.entry.as_str())
         .collect();
-    let index = MediaType::OCI_INDEX;
-    let mut response =
-        json_response(&json!({ "schemaVersion": 2, "mediaType": index.as_str(), "manifests": shown }));
+    let (index, entries) = (MediaType::OCI_INDEX, shown.join(","));
+    let list = format!(r#"{{"schemaVersion":2,"mediaType":"{index}","manifests":[{entries}]}}"#);
+    let mut response = json_response(list);
     response.headers_mut().insert(CONTENT_TYPE, value(index));
     if artifact_type.is_some() {
         response.headers_mut().insert(FILTERS_APPLIED, HeaderValue::from_static("artifactType"));
@@ -281,8 +281,8 @@ fn octets(status: StatusCode, body: Body) -> Response<Body> {
     response
 }
 
-fn json_response(body: &Value) -> Response<Body> {
-    let mut response = Response::new(Body::Bytes(Bytes::from(body.to_string())));
+fn json_response(body: String) -> Response<Body> {
+    let mut response = Response::new(Body::Bytes(Bytes::from(body)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -14,6 +14,7 @@ use crate::types::reference::name::{Repository, Tag};
 
 pub(crate) mod pages;
 pub(crate) mod referrers;
+pub(crate) mod referrers_index;
 #[cfg(test)]
 mod tests;
 

@@ -1,5 +1,6 @@
 use http::header::{ALLOW, IF_MATCH, IF_NONE_MATCH, IF_RANGE};
 use proptest::prelude::*;
+use serde_json::Value;
 
 use crate::server::Server;
 use crate::server::content::Content as _;

@@ -9,7 +9,7 @@ use crate::error::{LimitExceeded, Misbehaviour};
 use crate::manifest::evidence::Evidence;
 use crate::manifest::{DescriptorRef, Manifest};
 use crate::types::descriptor::Descriptor;
-use crate::types::digest::Digest;
+use crate::types::digest::{Algorithm, Digest};
 use crate::types::media_type::MediaType;
 use crate::types::reference::name::Tag;
 use crate::wire::head::content_type;
@@ -57,15 +57,31 @@ impl ReferrersPage {
     /// Parses the index under the fallback tag, which the registry has not filtered.
     ///
     /// # Errors
-    /// Fails if the document is invalid or not an index, or if it is itself a referrer.
-    pub(crate) fn parse_fallback(body: Bytes, headers: &HeaderMap) -> Result<Self, Misbehaviour> {
+    /// Fails if the document is invalid or not an OCI index, if it is the subject, or if it is itself a referrer.
+    pub(crate) fn parse_fallback(
+        subject: &Digest,
+        body: Bytes,
+        headers: &HeaderMap,
+    ) -> Result<Self, Misbehaviour> {
         let page = Self { is_filtered: false, ..Self::parse(body, headers)? };
-        if page.index.subject().is_some() {
-            let problem =
-                "the index under the fallback tag has a subject, so it is itself a referrer".to_owned();
-            return Err(Misbehaviour::List { of: Self::OF, problem });
-        }
-        Ok(page)
+        let algorithm = subject.algorithm().unwrap_or(Algorithm::Sha256);
+        let problem = if Digest::of(algorithm, page.index.bytes()) == *subject {
+            let tag = fallback_tag(subject);
+            format!("the tag {tag} names the subject itself, not an index of its referrers")
+        } else if page.index.subject().is_some() {
+            "the index under the fallback tag has a subject, so it is itself a referrer".to_owned()
+        } else if *page.index.media_type() != MediaType::OCI_INDEX {
+            let media_type = page.index.media_type();
+            format!("the type of the document under the fallback tag is {media_type}")
+        } else {
+            return Ok(page);
+        };
+        Err(Misbehaviour::List { of: Self::OF, problem })
+    }
+
+    /// Returns the index, with everything that its authors wrote.
+    pub(crate) fn into_index(self) -> Manifest {
+        self.index
     }
 
     /// Returns the referrers that no earlier page has, of the artifact type `wanted`, if any, in document order.

@@ -1,9 +1,9 @@
-//! The index of referrers that clients keep under a fallback tag.
+//! Writing lists of referrers: the entry of a document, and the index that clients keep under a fallback tag.
 //!
-//! Other clients write it too, and anyone may have written the document that is entered in it. Both are copied as
+//! Other clients write the index too, and anyone may have written a document that is entered in it. Both are copied as
 //! text, since their values could take many times their size in memory.
 //!
-//! Source: distribution-spec, "Referrers Tag Schema".
+//! Source: distribution-spec, "Listing Referrers" and "Referrers Tag Schema".
 
 use std::fmt;
 
@@ -19,23 +19,19 @@ use crate::manifest::Manifest;
 use crate::manifest::evidence::Evidence;
 use crate::types::digest::Digest;
 use crate::types::media_type::MediaType;
-use crate::wire::head::content_type;
+use crate::wire::list::referrers::ReferrersPage;
 
-/// An index of referrers, with everything that other clients wrote; or none, if there is none yet.
+/// The index of a subject's referrers, with everything that other clients wrote; or none, if there is none yet.
 #[derive(Debug, Default)]
 pub(crate) struct ReferrersIndex(Option<Manifest>);
 
 impl ReferrersIndex {
     /// Parses a response.
-    pub(crate) fn read(bytes: &Bytes, headers: &HeaderMap) -> Result<Self, Misbehaviour> {
-        let content_type = content_type(headers)?;
-        let evidence = Evidence { content_type, ..Evidence::default() };
-        let index = Manifest::read_referrers(bytes.clone(), evidence)?;
-        if *index.media_type() != MediaType::OCI_INDEX || index.subject().is_some() {
-            let problem = "the tag for it names another document".to_owned();
-            return Err(Misbehaviour::List { of: "referrers under the fallback tag", problem });
-        }
-        Ok(Self(Some(index)))
+    ///
+    /// # Errors
+    /// Fails if the document is invalid, or not an index of the subject's referrers.
+    pub(crate) fn read(subject: &Digest, body: Bytes, headers: &HeaderMap) -> Result<Self, Misbehaviour> {
+        Ok(Self(Some(ReferrersPage::parse_fallback(subject, body, headers)?.into_index())))
     }
 
     /// Returns whether it has an entry for this document.
@@ -67,42 +63,46 @@ impl ReferrersIndex {
             }
         });
         if copied.is_err() {
-            let problem = "it is not JSON".to_owned();
-            return Err(Misbehaviour::List { of: "referrers under the fallback tag", problem });
+            let problem = "the index under the fallback tag is not JSON".to_owned();
+            return Err(Misbehaviour::List { of: ReferrersPage::OF, problem });
         }
         text.push('}');
         Ok(text.into())
     }
 }
 
-/// Returns the entry of a document, as JSON.
-fn entry(digest: &Digest, document: &Manifest) -> String {
+/// Returns the entry of a document in a list of referrers, as JSON.
+pub(crate) fn entry(digest: &Digest, document: &Manifest) -> String {
     let mut entry = json!({
         "mediaType": document.media_type().as_str(),
         "digest": digest.to_string(),
         "size": document.bytes().len(),
     });
-    let config = || document.config().map(|config| config.media_type().clone());
-    if let Some(artifact_type) = document.artifact_type().cloned().or_else(config) {
+    if let Some(artifact_type) = listed_type(document) {
         entry["artifactType"] = artifact_type.as_str().into();
     }
-    let mut text = entry.to_string();
+    let entry = entry.to_string();
     let mut annotations = None;
     let read = each_member(document.bytes(), |name, value| {
         annotations = if name == "annotations" { Some(value) } else { annotations };
     });
-    if let Some(annotations) = annotations.filter(|annotations| read.is_ok() && is_map_of_text(annotations)) {
-        text.pop();
-        text.extend([",\"annotations\":", annotations.get(), "}"]);
-    }
-    text
+    let annotations = annotations.filter(|_| read.is_ok());
+    annotations.and_then(|annotations| with_annotations(&entry, annotations)).unwrap_or(entry)
 }
 
-/// Returns whether a value is an object whose members are text. Others would make the index invalid.
-fn is_map_of_text(value: &RawValue) -> bool {
-    let mut is_text = true;
-    let read = each_member(value.get().as_bytes(), |_, value| is_text &= value.get().starts_with('"'));
-    read.is_ok() && is_text
+/// Returns the artifact type of a document in a list of referrers.
+pub(crate) fn listed_type(document: &Manifest) -> Option<&MediaType> {
+    document.artifact_type().or_else(|| document.config().map(|config| config.media_type()))
+}
+
+/// Returns an entry with these annotations, unless they would make the list invalid: a document may have anything
+/// under this name.
+fn with_annotations(entry: &str, annotations: &RawValue) -> Option<String> {
+    let entry = format!("{},\"annotations\":{}}}", entry.strip_suffix('}')?, annotations.get());
+    let list = format!(r#"{{"schemaVersion":2,"manifests":[{entry}]}}"#);
+    let list = Manifest::read_referrers(list.into(), Evidence::default()).ok()?;
+    let has_annotations = list.entries().any(|entry| entry.annotations().next().is_some());
+    has_annotations.then_some(entry)
 }
 
 /// Passes each member of an object to `take`, in order, with its name. Its value is text.
@@ -141,10 +141,14 @@ mod tests {
         (digest, Manifest::read(text.into(), Evidence::default()).unwrap())
     }
 
+    fn subject() -> Digest {
+        format!("sha256:{}", "0".repeat(64)).parse().unwrap()
+    }
+
     fn read(text: &str) -> ReferrersIndex {
         let mut headers = HeaderMap::new();
         headers.insert("content-type", MediaType::OCI_INDEX.as_str().parse().unwrap());
-        ReferrersIndex::read(&Bytes::copy_from_slice(text.as_bytes()), &headers).unwrap()
+        ReferrersIndex::read(&subject(), Bytes::copy_from_slice(text.as_bytes()), &headers).unwrap()
     }
 
     #[test]
@@ -182,12 +186,29 @@ mod tests {
     }
 
     #[test]
-    fn annotations_that_are_not_text_are_not_entered() {
-        for annotations in ["[]", "null", r#"{"k":1}"#, r#"{"k":"v","l":{}}"#] {
-            let text = format!(r#"{{"annotations":{annotations}}}"#);
-            let mut found = None;
-            each_member(text.as_bytes(), |_, value| found = Some(value)).unwrap();
-            assert!(!is_map_of_text(found.unwrap()), "{annotations}");
+    fn a_subject_is_not_the_index_of_its_referrers() {
+        let (digest, document) = document("{}");
+        let error = ReferrersIndex::read(&digest, document.bytes().clone(), &HeaderMap::new()).unwrap_err();
+        assert!(error.to_string().contains("names the subject itself"), "{error}");
+        assert!(ReferrersIndex::read(&subject(), document.bytes().clone(), &HeaderMap::new()).is_ok());
+    }
+
+    #[test]
+    fn annotations_that_would_make_the_list_invalid_are_not_entered() {
+        for annotations in [
+            "[]",
+            "null",
+            "{}",
+            r#"{"k":1}"#,
+            r#"{"k":"v","l":{}}"#,
+            r#"{"k":"v","k":"w"}"#,
+            r#"{"k":"\ud800"}"#,
+        ] {
+            let (digest, document) = document(annotations);
+            let entry = entry(&digest, &document);
+            assert!(!entry.contains("annotations"), "{entry}");
+            let first = ReferrersIndex::default().with(&digest, &document).unwrap();
+            assert!(read(str::from_utf8(&first).unwrap()).has(&digest));
         }
     }
 }
