@@ -308,7 +308,8 @@ async fn a_panic_of_a_source_reaches_the_caller() {
     let panic = ended.unwrap_err().into_panic();
     assert_eq!(panic.downcast_ref::<&str>(), Some(&"the source panics"));
     // The client is usable.
-    assert!(client.resolve(&"127.0.0.1:1/demo".parse().unwrap(), None).await.is_err());
+    let error = client.resolve(&"127.0.0.1:1/demo".parse().unwrap(), None).await.unwrap_err();
+    assert_eq!(kind(&error), Some(FaultKind::Connect), "{error}");
 }
 
 /// The server takes the first chunk and does not answer.

@@ -326,9 +326,11 @@ fn a_panic_of_a_source_reaches_the_caller() {
     let client = client();
     let running = client.clone();
     let putting = thread::spawn(move || put_with(&running, &server.reference, &digest, 10, Panicking));
-    assert!(putting.join().is_err());
+    let panic = putting.join().unwrap_err();
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"the source panics"));
     // The client is usable.
-    assert!(client.resolve(&"127.0.0.1:1/demo".parse().unwrap(), None).is_err());
+    let error = client.resolve(&"127.0.0.1:1/demo".parse().unwrap(), None).unwrap_err();
+    assert_eq!(error.fault().map(Fault::kind), Some(FaultKind::Connect), "{error}");
 }
 
 #[test]
