@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::op::event::Event;
 use crate::op::habits::Habits;
-use crate::op::operation::{Admission, Call, Fetch, Fetched, OpOutput, Operation, Recipient};
+use crate::op::operation::{Admission, Call, Fetch, Fetched, OpOutput, Operation, Recipient, reply_of};
 use crate::wire::endpoint::Endpoint;
 use crate::wire::origin::Origin;
 use crate::wire::status::{Class, RequestKind};
@@ -36,14 +36,11 @@ impl Operation for Delete {
     }
 
     fn settle(&mut self, _: &Fetch, outcome: Result<Fetched, Error>, _: &mut Habits) {
-        self.outcome = Some(match outcome {
-            Ok(Fetched::Reply(reply)) => match reply.class {
-                Class::Done => Event::Done,
-                // An earlier attempt may have deleted it, although no response arrived.
-                Class::Gone if reply.is_repeated => Event::Done,
-                _ => Event::Failed(reply.into_error()),
-            },
-            Ok(_) => return,
+        self.outcome = Some(match reply_of(outcome) {
+            Ok(reply) if reply.class == Class::Done => Event::Done,
+            // An earlier attempt may have deleted it, although no response arrived.
+            Ok(reply) if reply.class == Class::Gone && reply.is_repeated => Event::Done,
+            Ok(reply) => Event::Failed(reply.into_error()),
             Err(error) => Event::Failed(error),
         });
     }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::op::event::Event;
 use crate::op::habits::Habits;
-use crate::op::operation::{Admission, Call, Fetch, Fetched, OpOutput, Operation, Recipient, Reply};
+use crate::op::operation::{
+    Admission, Call, Fetch, Fetched, OpOutput, Operation, Recipient, Reply, reply_of,
+};
 use crate::wire::endpoint::Endpoint;
 use crate::wire::origin::Origin;
 use crate::wire::status::{Class, RequestKind, get_decides};
@@ -48,12 +50,7 @@ impl Operation for Exists {
     }
 
     fn settle(&mut self, _: &Fetch, outcome: Result<Fetched, Error>, _: &mut Habits) {
-        let outcome = match outcome {
-            Ok(Fetched::Reply(reply)) => found(*reply),
-            Ok(_) => return,
-            Err(error) => Err(error),
-        };
-        match outcome {
+        match reply_of(outcome).and_then(found) {
             Ok(found) => self.events.extend([Event::Exists(found), Event::Done]),
             Err(error) => match self.fallback.take().filter(|_| get_decides(error.cause())) {
                 Some(get) => self.next = Some(get),

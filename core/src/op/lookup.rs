@@ -13,7 +13,6 @@ use crate::types::descriptor::Descriptor;
 use crate::types::media_type::{Kind, MediaType};
 use crate::types::platform::Platform;
 use crate::types::reference::Reference;
-use crate::types::reference::tag_or_digest::TagOrDigest;
 use crate::walker::node::Wanted;
 use crate::walker::select::PlatformSelector;
 use crate::wire::head::{Coding, announced_digest, content_length, content_type};
@@ -85,15 +84,10 @@ impl Lookup {
             State::Request(method) => {
                 let method = method.clone();
                 self.state = State::Requested;
-                let digest = self.reference.digest().cloned();
                 // A tag is preferred, so that a pull-through cache learns it. The digest still verifies
                 // the content.
-                let name = match (self.reference.tag(), &digest) {
-                    (Some(tag), _) => TagOrDigest::Tag(tag.clone()),
-                    (None, Some(digest)) => TagOrDigest::Digest(digest.clone()),
-                    (None, None) => return None,
-                };
-                let expected = Expected { digest, ..Expected::default() };
+                let name = self.reference.name().clone();
+                let expected = Expected { digest: self.reference.digest().cloned(), ..Expected::default() };
                 Some(Fetch {
                     target: self.target.clone(),
                     kind: FetchKind::Manifest { method, name, expected },

@@ -73,7 +73,6 @@ pub(crate) struct ManifestUpload {
 struct Bounds {
     attempts: u32,
     list_bytes: u64,
-    manifest_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -132,11 +131,8 @@ impl ManifestUpload {
                 unchecked.push_back(tag);
             }
         }
-        let limits = Bounds {
-            attempts: config.limits.max_attempts.max(WRITES),
-            list_bytes: config.limits.list_bytes.max(1),
-            manifest_bytes: config.limits.manifest_bytes.max(1),
-        };
+        let limits =
+            Bounds { attempts: config.limits.max_attempts.max(WRITES), list_bytes: config.limits.list_bytes };
         Self {
             target,
             digest,
@@ -186,13 +182,13 @@ impl ManifestUpload {
             Step::AskForReferrers => {
                 let subject = self.subject.clone()?;
                 let endpoint = Endpoint::Referrers(self.target.repository.clone()?, subject, None);
-                let body_limit = self.limits.list_bytes;
+                let body_limit = Some(self.limits.list_bytes);
                 Call { body_limit, ..Call::new(RequestKind::ListReferrers, Recipient::Endpoint(endpoint)) }
             }
             Step::ReadIndex => {
                 let tag = fallback_tag(self.subject.as_ref()?);
                 let to = self.manifest_at(TagOrDigest::Tag(tag), Vec::new())?;
-                Call { body_limit: self.limits.manifest_bytes, ..Call::new(RequestKind::GetManifest, to) }
+                Call { body_limit: Some(self.limits.list_bytes), ..Call::new(RequestKind::GetManifest, to) }
             }
             Step::WriteIndex(index, version) => {
                 let tag = fallback_tag(self.subject.as_ref()?);

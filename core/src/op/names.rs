@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::limits::Limits;
 use crate::op::event::Event;
 use crate::op::habits::Habits;
-use crate::op::operation::{Admission, Fetch, Fetched, OpOutput, Operation, Reply};
+use crate::op::operation::{Admission, Fetch, Fetched, OpOutput, Operation, Reply, reply_of};
 use crate::op::paging::Paging;
 use crate::types::reference::name::{Repository, Tag};
 use crate::wire::endpoint::{Endpoint, Page};
@@ -52,10 +52,11 @@ impl<T: Listed> Names<T> {
     fn take(&mut self, page: &Reply) -> Result<(), Error> {
         let names = NamesPage::parse(&page.body, self.paging.limits.list_entries);
         let names = names.map_err(|why| page.misbehaved(why))?;
-        let names = self.paging.pages(page).take(names).map_err(|why| page.misbehaved(why))?;
+        let (names, taken) = self.paging.pages(page).take(names);
         if !names.is_empty() {
             self.events.push_back((self.event)(names));
         }
+        taken.map_err(|why| page.misbehaved(why))?;
         if self.paging.turn(page)? {
             return Ok(());
         }
@@ -79,10 +80,9 @@ impl<T: Listed + Send + Sync + 'static> Operation for Names<T> {
     }
 
     fn settle(&mut self, _: &Fetch, outcome: Result<Fetched, Error>, _: &mut Habits) {
-        let taken = match outcome {
-            Ok(Fetched::Reply(reply)) if reply.class == Class::Content => self.take(&reply),
-            Ok(Fetched::Reply(reply)) => Err(reply.into_error()),
-            Ok(_) => return,
+        let taken = match reply_of(outcome) {
+            Ok(reply) if reply.class == Class::Content => self.take(&reply),
+            Ok(reply) => Err(reply.into_error()),
             Err(error) => Err(error),
         };
         self.events.extend(taken.err().map(Event::Failed));

@@ -163,8 +163,8 @@ pub(crate) struct Call {
     pub(crate) completes: u64,
     /// The hasher over the content before the payload's source, if there is one.
     pub(crate) prefix: Option<Hasher>,
-    /// The maximum size of the body of a success, in bytes. With 0, the body is not read.
-    pub(crate) body_limit: u64,
+    /// The maximum size of the body of a success, in bytes. With `None`, the body is not read.
+    pub(crate) body_limit: Option<u64>,
     /// The content that it concerns, for an operation with several.
     pub(crate) content: Option<Digest>,
     /// The access that it requires besides that of its target.
@@ -199,7 +199,7 @@ impl Call {
             payload: Payload::Empty,
             completes: 0,
             prefix: None,
-            body_limit: 0,
+            body_limit: None,
             content: None,
             scope: None,
             after: None,
@@ -221,7 +221,7 @@ pub(crate) struct Reply {
     pub(crate) class: Class,
     /// The URL that responded. After a redirect of one half of a pair, the target of the redirect.
     pub(crate) url: Uri,
-    /// Whether it answers a retry. An earlier attempt may have been processed.
+    /// Whether the registry may have acted on an earlier attempt.
     pub(crate) is_repeated: bool,
     pub(crate) headers: HeaderMap,
     /// The body of a success, if it was wanted.
@@ -313,6 +313,14 @@ pub(crate) enum Fetched {
     Blob,
     /// The response to a call.
     Reply(Box<Reply>),
+}
+
+/// Returns the response to a call. The session ends a call with no other outcome.
+pub(crate) fn reply_of(outcome: Result<Fetched, Error>) -> Result<Reply, Error> {
+    match outcome? {
+        Fetched::Reply(reply) => Ok(*reply),
+        Fetched::Head(_) | Fetched::Manifest(..) | Fetched::Blob => Err(Error::new(Misbehaviour::Unexpected)),
+    }
 }
 
 /// Hands the outcome of a fetch to the walker.

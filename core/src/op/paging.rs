@@ -30,7 +30,7 @@ impl Paging {
     /// Returns the request of the next page, once.
     pub(crate) fn next_call(&mut self) -> Option<Call> {
         let call = Call::new(self.kind, self.next.take()?);
-        Some(Call { body_limit: self.limits.list_bytes, ..call })
+        Some(Call { body_limit: Some(self.limits.list_bytes), ..call })
     }
 
     /// Returns whether no page has arrived.

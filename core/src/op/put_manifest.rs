@@ -11,7 +11,7 @@ use crate::op::event::Event;
 use crate::op::habits::Habits;
 use crate::op::lookup::Lookup;
 use crate::op::manifest_upload::ManifestUpload;
-use crate::op::operation::{Admission, Fetch, Fetched, OpOutput, Operation};
+use crate::op::operation::{Admission, Fetch, Fetched, OpOutput, Operation, reply_of};
 use crate::op::rooted::Rooted;
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::{Algorithm, Digest};
@@ -28,32 +28,33 @@ pub(crate) fn put_manifest(
     more: Vec<Tag>,
     config: &Config,
 ) -> Box<dyn Operation> {
-    let algorithm = reference.digest().map_or(Some(Algorithm::Sha256), Digest::algorithm);
-    let computed = algorithm.map(|algorithm| Digest::of(algorithm, manifest.bytes()));
-    let error = match (reference.digest(), computed) {
-        (Some(named), Some(root)) if *named != root => {
-            InvalidRequest::OtherDigest { named: named.clone(), root }
-        }
-        (_, Some(digest)) => {
-            let size = manifest.bytes().len() as u64;
-            let descriptor = Descriptor::new(manifest.media_type().clone(), digest, size);
-            let tags = reference.tag().cloned().into_iter().chain(more).collect();
-            return Box::new(PutManifest::new(target, descriptor, manifest, tags, config));
-        }
-        (named, None) => match named {
-            Some(named) => InvalidRequest::UnknownAlgorithm(named.clone()),
-            None => return Box::new(Deliver::nothing()),
-        },
+    let digest = match digest_under(reference, &manifest) {
+        Ok(digest) => digest,
+        Err(invalid) => return Box::new(Deliver::failed(Error::new(invalid))),
     };
-    Box::new(Deliver::failed(Error::new(error)))
+    let descriptor = Descriptor::new(manifest.media_type().clone(), digest, manifest.bytes().len() as u64);
+    let tags = reference.tag().cloned().into_iter().chain(more).collect();
+    Box::new(PutManifest::new(target, descriptor, manifest, tags, config))
+}
+
+/// Returns the digest of a document that is pushed to this reference. If the reference has a digest, it must be the same.
+fn digest_under(reference: &Reference, manifest: &Manifest) -> Result<Digest, InvalidRequest> {
+    let Some(named) = reference.digest() else {
+        return Ok(Digest::of(Algorithm::Sha256, manifest.bytes()));
+    };
+    let unknown = || InvalidRequest::UnknownAlgorithm(named.clone());
+    let root = Digest::of(named.algorithm().ok_or_else(unknown)?, manifest.bytes());
+    if root != *named {
+        return Err(InvalidRequest::OtherDigest { named: named.clone(), root });
+    }
+    Ok(root)
 }
 
 /// Sets further tags for the document that a lookup finds. The lookup must be one that reads the manifest.
 pub(crate) fn tag(lookup: Lookup, tags: Vec<Tag>, config: &Config) -> Rooted {
     let (target, config) = (lookup.target().clone(), config.clone());
-    Rooted::new(lookup, move |root, manifest| match manifest {
-        Some(manifest) => Box::new(PutManifest::new(target, root, manifest, tags, &config)),
-        None => Box::new(Deliver::nothing()),
+    Rooted::with_manifest(lookup, move |root, manifest| {
+        Box::new(PutManifest::new(target, root, manifest, tags, &config))
     })
 }
 
@@ -91,12 +92,7 @@ impl Operation for PutManifest {
     }
 
     fn settle(&mut self, _: &Fetch, outcome: Result<Fetched, Error>, _: &mut Habits) {
-        let outcome = match outcome {
-            Ok(Fetched::Reply(reply)) => Ok(*reply),
-            Ok(_) => return,
-            Err(error) => Err(error),
-        };
-        self.upload.settle(outcome);
+        self.upload.settle(reply_of(outcome));
         match self.upload.ended() {
             None => {}
             Some(Err(error)) => self.events.push_back(Event::Failed(error.clone())),

@@ -8,7 +8,9 @@ use crate::limits::Limits;
 use crate::manifest::error::InvalidManifest;
 use crate::op::event::Event;
 use crate::op::habits::Habits;
-use crate::op::operation::{Admission, Call, Fetch, Fetched, OpOutput, Operation, Recipient, Reply};
+use crate::op::operation::{
+    Admission, Call, Fetch, Fetched, OpOutput, Operation, Recipient, Reply, reply_of,
+};
 use crate::op::paging::Paging;
 use crate::types::digest::Digest;
 use crate::types::media_type::MediaType;
@@ -57,9 +59,8 @@ impl Operation for Referrers {
     }
 
     fn settle(&mut self, _: &Fetch, outcome: Result<Fetched, Error>, _: &mut Habits) {
-        let (referrers, settled) = match outcome {
-            Ok(Fetched::Reply(reply)) => self.list.settle(*reply),
-            Ok(_) => return,
+        let (referrers, settled) = match reply_of(outcome) {
+            Ok(reply) => self.list.settle(reply),
             Err(error) => (Vec::new(), Err(error)),
         };
         self.events.extend((!referrers.is_empty()).then_some(Event::Referrers(referrers)));
@@ -107,16 +108,12 @@ impl ReferrersList {
     /// Takes a response. Returns its referrers that no earlier one has, up to the error if there is one.
     pub(crate) fn settle(&mut self, reply: Reply) -> (Vec<Referrer>, Result<(), Error>) {
         let mut referrers = Vec::new();
-        let settled = self.settle_into(reply, &mut referrers);
-        (referrers, settled)
-    }
-
-    fn settle_into(&mut self, reply: Reply, referrers: &mut Vec<Referrer>) -> Result<(), Error> {
-        if reply.kind == RequestKind::ListReferrers {
-            self.settle_page(reply, referrers)
+        let settled = if reply.kind == RequestKind::ListReferrers {
+            self.settle_page(reply, &mut referrers)
         } else {
-            self.settle_fallback(reply, referrers)
-        }
+            self.settle_fallback(reply, &mut referrers)
+        };
+        (referrers, settled)
     }
 
     /// Returns whether all pages were read.
@@ -148,7 +145,7 @@ impl ReferrersList {
         let name = TagOrDigest::Tag(fallback_tag(&self.subject));
         let endpoint = Endpoint::Manifest(self.repository.clone(), name, Vec::new());
         let call = Call::new(RequestKind::GetManifest, Recipient::Endpoint(endpoint));
-        self.fallback = Some(Box::new(Call { body_limit: self.paging.limits.list_bytes, ..call }));
+        self.fallback = Some(Box::new(Call { body_limit: Some(self.paging.limits.list_bytes), ..call }));
     }
 
     fn settle_fallback(&mut self, reply: Reply, referrers: &mut Vec<Referrer>) -> Result<(), Error> {

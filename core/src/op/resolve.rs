@@ -13,10 +13,7 @@ pub(crate) fn resolve(lookup: Lookup) -> Rooted {
 /// Reports the descriptor that the lookup finds, and delivers its manifest. The lookup must be one that
 /// reads the manifest.
 pub(crate) fn manifest(lookup: Lookup) -> Rooted {
-    Rooted::new(lookup, |root, manifest| {
-        Box::new(match manifest {
-            Some(manifest) => Deliver::content(root, StoreContent::Document(manifest)),
-            None => Deliver::nothing(),
-        })
+    Rooted::with_manifest(lookup, |root, manifest| {
+        Box::new(Deliver::content(root, StoreContent::Document(manifest)))
     })
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Uri;
 
-use crate::error::Error;
+use crate::error::{Error, Misbehaviour};
 use crate::manifest::Manifest;
 use crate::op::ask::Held;
+use crate::op::deliver::Deliver;
 use crate::op::event::Event;
 use crate::op::habits::Habits;
 use crate::op::lookup::Lookup;
@@ -40,6 +41,17 @@ impl Rooted {
     ) -> Self {
         let targets = vec![lookup.target().clone()];
         Self { state: State::Lookup(Box::new(lookup), Some(Box::new(then))), targets }
+    }
+
+    /// Creates one for an operation that needs the manifest. The lookup must be one that reads it.
+    pub(crate) fn with_manifest(
+        lookup: Lookup,
+        then: impl FnOnce(Descriptor, Manifest) -> Box<dyn Operation> + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(lookup, move |root, manifest| match manifest {
+            Some(manifest) => then(root, manifest),
+            None => Box::new(Deliver::failed(Error::new(Misbehaviour::Unexpected))),
+        })
     }
 
     /// Sets the repositories, if the operation that follows addresses more than that of the lookup.

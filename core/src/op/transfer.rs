@@ -26,7 +26,9 @@ use crate::op::event::{Event, Stored};
 use crate::op::habits::Habits;
 use crate::op::lookup::Lookup;
 use crate::op::manifest_upload::ManifestUpload;
-use crate::op::operation::{Admission, Fetch, FetchKind, Fetched, OpOutput, Operation, Reply, supply};
+use crate::op::operation::{
+    Admission, Fetch, FetchKind, Fetched, OpOutput, Operation, Reply, reply_of, supply,
+};
 use crate::op::order::{Leaf, Order, Visited};
 use crate::op::rooted::Rooted;
 use crate::op::transfer::blob::Blob;
@@ -225,11 +227,7 @@ impl Operation for Transfer {
             (FetchKind::Blob(blob), _, Err(error)) => self.source_failed(&blob.digest, error),
             (FetchKind::Blob(_), ..) => {}
             (FetchKind::Call(call), number, outcome) => {
-                let outcome = match outcome {
-                    Ok(Fetched::Reply(reply)) => Ok(*reply),
-                    Ok(_) => return,
-                    Err(error) => Err(error),
-                };
+                let outcome = reply_of(outcome);
                 if let Some(number) = number {
                     if let Some(document) = self.documents.get_mut(&number) {
                         document.upload.settle(outcome);

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::op::blob_upload::BlobUpload;
 use crate::op::event::Event;
 use crate::op::habits::Habits;
-use crate::op::operation::{Admission, Fetch, Fetched, OpOutput, Operation};
+use crate::op::operation::{Admission, Fetch, Fetched, OpOutput, Operation, reply_of};
 use crate::types::descriptor::Descriptor;
 use crate::types::media_type::MediaType;
 use crate::wire::origin::Origin;
@@ -72,12 +72,7 @@ impl Operation for Upload {
     }
 
     fn settle(&mut self, _: &Fetch, outcome: Result<Fetched, Error>, habits: &mut Habits) {
-        let reply = match outcome {
-            Ok(Fetched::Reply(reply)) => Ok(*reply),
-            Ok(_) => return,
-            Err(error) => Err(error),
-        };
-        self.blob.settle(reply, habits);
+        self.blob.settle(reply_of(outcome), habits);
     }
 
     fn next_output(&mut self) -> Option<OpOutput> {

@@ -162,6 +162,7 @@ impl Session {
             return self.fail_or_fetch_whole(id, cause);
         }
         task.failed = failed;
+        task.is_repeated |= retry::may_have_effect(&cause);
         let at = self.now + delay;
         if let Cause::Answered(refusal) = &cause
             && status::slows_all(refusal.status)

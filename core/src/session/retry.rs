@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
+
 use crate::error::fault::FaultKind;
 use crate::error::{Cause, Misbehaviour};
 use crate::limits::Limits;
@@ -19,6 +21,15 @@ pub(crate) fn is_retryable(kind: RequestKind, cause: &Cause) -> bool {
         },
         Cause::Misbehaved(Misbehaviour::TooShort { .. }) => true,
         _ => false,
+    }
+}
+
+/// Returns whether the server may have acted on a request that failed like this.
+pub(crate) fn may_have_effect(cause: &Cause) -> bool {
+    match cause {
+        Cause::Transport(fault) => !matches!(fault.kind(), FaultKind::Connect | FaultKind::NotSent),
+        Cause::Answered(refusal) => refusal.status != StatusCode::TOO_MANY_REQUESTS,
+        _ => true,
     }
 }
 

@@ -227,7 +227,8 @@ fn first_request(
     Ok(match &fetch.kind {
         FetchKind::Manifest { method, name, .. } => {
             let endpoint = Endpoint::Manifest(repository()?, name.clone(), Vec::new());
-            let kind = endpoint.request(method).ok_or(Misbehaviour::Unexpected)?;
+            let is_head = *method == Method::HEAD;
+            let kind = if is_head { RequestKind::HeadManifest } else { RequestKind::GetManifest };
             (kind, target.base.uri(&endpoint), None)
         }
         FetchKind::Config(content) => (
@@ -285,10 +286,7 @@ fn call_accepting(kind: RequestKind) -> Accepting {
 }
 
 fn call_want(call: &Call) -> Want {
-    match call.body_limit {
-        0 => Want::Head,
-        limit => Want::Body(limit),
-    }
+    call.body_limit.map_or(Want::Head, Want::Body)
 }
 
 fn manifest_want(fetch: &Fetch, limit: u64) -> Want {

@@ -75,7 +75,9 @@ impl Session {
     /// Handles an exchange whose driver is gone, after its task was queued again. A request that must not be
     /// repeated counts as interrupted.
     pub(super) fn abandoned_attempt(&mut self, id: TaskId) {
-        if self.tasks.get(&id).is_some_and(|task| task.is_call() && !task.kind.may_repeat()) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        task.is_repeated = true;
+        if task.is_call() && !task.kind.may_repeat() {
             let fault = Fault::new(FaultKind::Reset, "the request was abandoned");
             self.call_failed(id, fault.into(), Sent::default());
         }
@@ -179,7 +181,7 @@ impl Session {
     fn reply(&mut self, id: TaskId, answered: Answered) {
         let Some(task) = self.tasks.get(&id) else { return };
         let Answered { class, headers, body, sent: Sent { bytes: sent, marks }, error } = answered;
-        let (kind, url, is_repeated) = (task.kind, task.uri.clone(), task.failed > 0);
+        let (kind, url, is_repeated) = (task.kind, task.uri.clone(), task.is_repeated);
         let reply = Reply { kind, class, url, is_repeated, headers, body, sent, marks, error };
         self.end(id, Ok(Fetched::Reply(Box::new(reply))));
     }
@@ -223,8 +225,8 @@ fn matches_task(task: &Task, outcome: &Outcome) -> bool {
         | (Outcome::WrongPart(_), Some(FetchKind::Blob(_)))
         | (Outcome::Token(_), None) => true,
         (Outcome::Head, Some(FetchKind::Manifest { method, .. })) => *method == Method::HEAD,
-        (Outcome::Head, Some(FetchKind::Call(call))) => call.body_limit == 0,
-        (Outcome::Body(_), Some(FetchKind::Call(call))) => call.body_limit > 0,
+        (Outcome::Head, Some(FetchKind::Call(call))) => call.body_limit.is_none(),
+        (Outcome::Body(_), Some(FetchKind::Call(call))) => call.body_limit.is_some(),
         (Outcome::Manifest(digest, manifest), Some(FetchKind::Manifest { expected, .. })) => {
             let size = manifest.bytes().len() as u64;
             expected.digest.as_ref().is_none_or(|expected| expected == digest)

@@ -32,7 +32,6 @@ use crate::types::platform::Platform;
 use crate::types::reference::Reference;
 use crate::types::reference::name::{Repository, Tag};
 use crate::types::reference::registry::Registry;
-use crate::types::reference::tag_or_digest::TagOrDigest;
 use crate::walker::node::WalkOptions;
 use crate::wire::endpoint::Endpoint;
 use crate::wire::target::Target;
@@ -351,11 +350,7 @@ impl Session {
 
 /// Returns the endpoint of a manifest, by its digest if the reference has one.
 fn manifest_of(reference: &Reference) -> Endpoint {
-    let name = match (reference.digest(), reference.tag()) {
-        (Some(digest), _) => TagOrDigest::Digest(digest.clone()),
-        (None, tag) => TagOrDigest::Tag(tag.cloned().unwrap_or_else(Tag::latest)),
-    };
-    Endpoint::Manifest(reference.repository().clone(), name, Vec::new())
+    Endpoint::Manifest(reference.repository().clone(), reference.exact_name(), Vec::new())
 }
 
 /// Returns the endpoint of the blob with the digest of a reference.

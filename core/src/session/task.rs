@@ -27,6 +27,8 @@ pub(crate) struct Task {
     pub(crate) redirects: u32,
     /// The number of failed attempts since the last progress.
     pub(crate) failed: u32,
+    /// Whether the server may have acted on an earlier attempt.
+    pub(crate) is_repeated: bool,
     /// The Authorization header of the last request.
     pub(crate) authorization: Option<HeaderValue>,
     /// The progress of a blob.
@@ -97,6 +99,7 @@ impl Task {
             origin,
             redirects: 0,
             failed: 0,
+            is_repeated: false,
             authorization: None,
             part,
             half: None,

@@ -7,6 +7,7 @@ use crate::types::digest::Digest;
 use crate::types::reference::error::{InvalidReference, MAX_NAME_LEN, MAX_REFERENCE_LEN, Problem};
 use crate::types::reference::name::{Repository, Tag};
 use crate::types::reference::registry::Registry;
+use crate::types::reference::tag_or_digest::TagOrDigest;
 
 pub(crate) mod error;
 pub(crate) mod name;
@@ -18,8 +19,9 @@ pub(crate) mod user_info;
 ///
 /// Short forms are expanded as Docker expands them: `ubuntu` is `docker.io/library/ubuntu:latest`. The
 /// first component is a registry if it contains a dot, a colon or an upper-case letter, or is
-/// `localhost`. If a reference has both a tag and a digest, requests use the tag and the response is
-/// verified against the digest. `Display` prints the full form, which parses back to the same value.
+/// `localhost`. If a reference has both a tag and a digest, content is requested by the tag and verified
+/// against the digest; a deletion, or a question whether it exists, concerns the digest alone. `Display` prints the
+/// full form, which parses back to the same value.
 ///
 /// Source: distribution-spec, "Pulling manifests" (repository, tag and total length).
 ///
@@ -37,8 +39,9 @@ pub(crate) mod user_info;
 pub struct Reference {
     registry: Registry,
     repository: Repository,
-    tag: Option<Tag>,
-    digest: Option<Digest>,
+    name: TagOrDigest,
+    /// The digest of the content, if the name is a tag and the reference has both.
+    pinned: Option<Digest>,
 }
 
 impl Reference {
@@ -52,7 +55,7 @@ impl Reference {
     /// # Errors
     /// Fails if registry and repository together are longer than 255 bytes.
     pub fn with_tag(registry: Registry, repository: Repository, tag: Tag) -> Result<Self, InvalidReference> {
-        Self::new(registry, repository, Some(tag), None)
+        Self::new(registry, repository, TagOrDigest::Tag(tag), None)
     }
 
     /// Creates a reference to a digest in a repository.
@@ -66,7 +69,7 @@ impl Reference {
         repository: Repository,
         digest: Digest,
     ) -> Result<Self, InvalidReference> {
-        Self::new(registry, repository, None, Some(digest))
+        Self::new(registry, repository, TagOrDigest::Digest(digest), None)
     }
 
     /// Returns a reference to a digest, without a tag, in the same repository.
@@ -75,8 +78,8 @@ impl Reference {
         Self {
             registry: self.registry.clone(),
             repository: self.repository.clone(),
-            tag: None,
-            digest: Some(digest),
+            name: TagOrDigest::Digest(digest),
+            pinned: None,
         }
     }
 
@@ -92,19 +95,35 @@ impl Reference {
 
     /// Returns the tag. Always present if there is no digest.
     pub fn tag(&self) -> Option<&Tag> {
-        self.tag.as_ref()
+        match &self.name {
+            TagOrDigest::Tag(tag) => Some(tag),
+            TagOrDigest::Digest(_) => None,
+        }
     }
 
     /// Returns the digest. Always present if there is no tag.
     pub fn digest(&self) -> Option<&Digest> {
-        self.digest.as_ref()
+        match &self.name {
+            TagOrDigest::Tag(_) => self.pinned.as_ref(),
+            TagOrDigest::Digest(digest) => Some(digest),
+        }
+    }
+
+    /// Returns the name by which content is requested: the tag, if there is one.
+    pub(crate) fn name(&self) -> &TagOrDigest {
+        &self.name
+    }
+
+    /// Returns the most specific name: the digest, if there is one.
+    pub(crate) fn exact_name(&self) -> TagOrDigest {
+        self.digest().map_or_else(|| self.name.clone(), |digest| TagOrDigest::Digest(digest.clone()))
     }
 
     fn new(
         registry: Registry,
         mut repository: Repository,
-        tag: Option<Tag>,
-        digest: Option<Digest>,
+        name: TagOrDigest,
+        pinned: Option<Digest>,
     ) -> Result<Self, InvalidReference> {
         if registry.is_docker_hub() && !repository.as_str().contains('/') {
             repository = repository.in_library();
@@ -113,7 +132,7 @@ impl Reference {
             let name = format!("{registry}/{repository}");
             return Err(InvalidReference::new(REFERENCE, &name, Problem::NameTooLong));
         }
-        Ok(Self { registry, repository, tag, digest })
+        Ok(Self { registry, repository, name, pinned })
     }
 }
 
@@ -160,22 +179,22 @@ impl FromStr for Reference {
             _ => (Registry::docker_hub(), name),
         };
         let repository = repository.parse().map_err(|e: InvalidReference| invalid(e.problem))?;
-        let tag = match tag {
-            Some(tag) => Some(tag.parse().map_err(|e: InvalidReference| invalid(e.problem))?),
-            None if digest.is_none() => Some(Tag::latest()),
-            None => None,
-        };
-        Self::new(registry, repository, tag, digest)
+        let tag = tag.map(str::parse).transpose().map_err(|e: InvalidReference| invalid(e.problem))?;
+        match (tag, digest) {
+            (Some(tag), digest) => Self::new(registry, repository, TagOrDigest::Tag(tag), digest),
+            (None, Some(digest)) => Self::new(registry, repository, TagOrDigest::Digest(digest), None),
+            (None, None) => Self::new(registry, repository, TagOrDigest::Tag(Tag::latest()), None),
+        }
     }
 }
 
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.registry, self.repository)?;
-        if let Some(tag) = &self.tag {
+        if let Some(tag) = self.tag() {
             write!(f, ":{tag}")?;
         }
-        if let Some(digest) = &self.digest {
+        if let Some(digest) = self.digest() {
             write!(f, "@{digest}")?;
         }
         Ok(())

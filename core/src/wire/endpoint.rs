@@ -20,7 +20,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use http::{Method, Uri};
+use http::Uri;
 
 use crate::types::digest::{Algorithm, Digest, InvalidDigest};
 use crate::types::media_type::{InvalidMediaType, MediaType};
@@ -28,7 +28,6 @@ use crate::types::reference::error::InvalidReference;
 use crate::types::reference::name::{Repository, Tag};
 use crate::types::reference::tag_or_digest::TagOrDigest;
 use crate::wire::percent;
-use crate::wire::status::RequestKind;
 
 /// An endpoint, with the parameters of its path and query.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,29 +179,6 @@ impl Endpoint {
             }
             _ => Err(InvalidEndpoint::Unknown),
         }
-    }
-
-    /// Returns the kind of a request with this method, or `None` if the specification does not define it.
-    pub(crate) fn request(&self, method: &Method) -> Option<RequestKind> {
-        Some(match (self, method) {
-            (Self::Version, &Method::GET) => RequestKind::GetVersion,
-            (Self::Blob(..), &Method::GET) => RequestKind::GetBlob,
-            (Self::Blob(..), &Method::HEAD) => RequestKind::HeadBlob,
-            (Self::Manifest(..), &Method::GET) => RequestKind::GetManifest,
-            (Self::Manifest(..), &Method::HEAD) => RequestKind::HeadManifest,
-            (Self::Manifest(..), &Method::PUT) => RequestKind::PutManifest,
-            (Self::Blob(..) | Self::Manifest(..), &Method::DELETE) => RequestKind::Delete,
-            (Self::Uploads(_, Begin::Mount(..)), &Method::POST) => RequestKind::Mount,
-            (Self::Uploads(..), &Method::POST) => RequestKind::BeginUpload,
-            (Self::Upload(..), &Method::PATCH) => RequestKind::SendChunk,
-            (Self::Upload(..), &Method::PUT) => RequestKind::CloseUpload,
-            (Self::Upload(..), &Method::GET) => RequestKind::UploadStatus,
-            (Self::Upload(..), &Method::DELETE) => RequestKind::CancelUpload,
-            (Self::Tags(..), &Method::GET) => RequestKind::ListTags,
-            (Self::Referrers(..), &Method::GET) => RequestKind::ListReferrers,
-            (Self::Catalog(..), &Method::GET) => RequestKind::ListRepositories,
-            _ => return None,
-        })
     }
 }
 

@@ -20,7 +20,6 @@
 //! | DELETE of an upload session | 2xx, 404 | [`Done`](Class::Done) |
 //! | DELETE of a manifest, a tag or a blob | 200, 202, 204 | [`Done`](Class::Done) |
 //! | the same | 404 | [`Gone`](Class::Gone) |
-//! | the same | 405 | [`Unsupported`](Class::Unsupported) |
 //! | any | 307, 308 | [`Redirect`](Class::Redirect) |
 //! | GET, HEAD | 301, 302, 303 | [`Redirect`](Class::Redirect) |
 //! | any | 401 | [`Challenge`](Class::Challenge) |
@@ -29,8 +28,7 @@
 //! | any | other 3xx, 4xx and 5xx | [`Final`](Class::Final) |
 //! | any | any other | [`Meaningless`](Class::Meaningless) |
 //!
-//! Two cases depend on more. A 400 response to a DELETE with the code `UNSUPPORTED` means the same as 405, and a 401
-//! response to a mount means that the mount is rejected if no login is available.
+//! A 401 response to a mount also means that the mount is rejected, if no login or token answers the challenge.
 //!
 //! Source: RFC 9110, section 15; distribution-spec, "Endpoints" and "Error Codes". Several statuses
 //! count as success because registries deviate from the specification.
@@ -45,8 +43,6 @@ use crate::header::url::UrlKind;
 /// A method on an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestKind {
-    /// end-1
-    GetVersion,
     /// end-3
     GetManifest,
     /// end-3
@@ -138,8 +134,7 @@ impl RequestKind {
 
     pub(crate) fn method(self) -> Method {
         match self {
-            Self::GetVersion
-            | Self::GetManifest
+            Self::GetManifest
             | Self::GetBlob
             | Self::GetElsewhere
             | Self::GetToken
@@ -195,8 +190,7 @@ impl RequestKind {
         Some(match (self, code) {
             // A transforming proxy sends 203; the digest shows whether it changed the content.
             (
-                Self::GetVersion
-                | Self::GetManifest
+                Self::GetManifest
                 | Self::HeadManifest
                 | Self::GetBlob
                 | Self::HeadBlob
@@ -227,7 +221,6 @@ impl RequestKind {
 
             (Self::Delete, 200 | 202 | 204) => Class::Done,
             (Self::Delete, 404) => Class::Gone,
-            (Self::Delete, 405) => Class::Unsupported,
             _ => return None,
         })
     }

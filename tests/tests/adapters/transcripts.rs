@@ -9,10 +9,11 @@ use oci_proto_tests::internet::Authority;
 use oci_proto_tests::transcript::Transcript;
 
 /// Transcripts that only a session can play: see [`Transcript::core_only`].
-const CORE_ONLY: [&str; 57] = [
+const CORE_ONLY: [&str; 58] = [
     "abandoned_blob_request_is_repeated_from_its_start.txt",
     "abandoned_content_questions_are_asked_again.txt",
     "abandoned_credentials_question_is_asked_again.txt",
+    "abandoned_deletion_may_find_nothing.txt",
     "abandoned_range_request_is_repeated_from_its_start.txt",
     "abandoned_requests_are_sent_again.txt",
     "cancelled_operation_emits_no_events.txt",

@@ -6,7 +6,7 @@ use crate::types::digest::Digest;
 use crate::types::reference::name::Tag;
 
 /// A tag or a digest that identifies a manifest in a repository.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum TagOrDigest {
     Tag(Tag),
     Digest(Digest),

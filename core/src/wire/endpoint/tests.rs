@@ -157,54 +157,6 @@ fn a_url_has_at_most_ten_tags() {
     assert_eq!(url.matches("tag=").count(), 10);
 }
 
-#[test]
-fn request_kinds_have_the_method_of_their_lookup() {
-    let digest: Digest = parsed(&format!("sha256:{HEX}"));
-    let upload = Endpoint::Upload(parsed("a"), parsed("u"), None);
-    let mut kinds = Vec::new();
-    for endpoint in [
-        Endpoint::Version,
-        Endpoint::Blob(parsed("a"), digest.clone()),
-        by_tag("a", "t"),
-        Endpoint::Uploads(parsed("a"), Begin::Session(None)),
-        Endpoint::Uploads(parsed("a"), Begin::Mount(digest.clone(), None)),
-        upload,
-        Endpoint::Tags(parsed("a"), Page::default()),
-        Endpoint::Referrers(parsed("a"), digest, None),
-        Endpoint::Catalog(Page::default()),
-    ] {
-        for method in [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
-            if let Some(kind) = endpoint.request(&method) {
-                assert_eq!(kind.method(), method, "{endpoint:?}");
-                kinds.push(kind);
-            }
-        }
-        assert_eq!(endpoint.request(&Method::OPTIONS), None);
-    }
-    assert_eq!(
-        kinds,
-        [
-            RequestKind::GetVersion,
-            RequestKind::GetBlob,
-            RequestKind::HeadBlob,
-            RequestKind::Delete,
-            RequestKind::GetManifest,
-            RequestKind::HeadManifest,
-            RequestKind::PutManifest,
-            RequestKind::Delete,
-            RequestKind::BeginUpload,
-            RequestKind::Mount,
-            RequestKind::UploadStatus,
-            RequestKind::CloseUpload,
-            RequestKind::SendChunk,
-            RequestKind::CancelUpload,
-            RequestKind::ListTags,
-            RequestKind::ListReferrers,
-            RequestKind::ListRepositories,
-        ]
-    );
-}
-
 fn read<T: FromStr<Err: fmt::Debug> + fmt::Debug>(pattern: &'static str) -> impl Strategy<Value = T> + Clone {
     pattern.prop_map(|text| parsed(&text))
 }

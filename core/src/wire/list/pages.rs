@@ -41,26 +41,23 @@ impl Pages {
         }
     }
 
-    /// Takes the names of a page, and returns those that no earlier page has, each once.
+    /// Takes the names of a page. Returns those that no earlier page has, each once, up to the error if there is one.
     ///
     /// # Errors
     /// Fails if the list has more than [`Limits::list_entries`] entries.
-    pub(crate) fn take<T: Listed>(&mut self, page: NamesPage<T>) -> Result<Vec<T>, LimitExceeded> {
-        let NamesPage { mut names, left_out } = page;
-        let mut taken = Ok(());
-        names.retain(|name| match self.is_new(name.as_str()) {
-            Ok(is_new) => is_new,
-            Err(exceeded) => {
-                taken = Err(exceeded);
-                false
+    pub(crate) fn take<T: Listed>(&mut self, page: NamesPage<T>) -> (Vec<T>, Result<(), LimitExceeded>) {
+        let mut taken = Vec::new();
+        for name in page.names {
+            match self.is_new(name.as_str()) {
+                Ok(true) => taken.push(name),
+                Ok(false) => {}
+                Err(exceeded) => return (taken, Err(exceeded)),
             }
-        });
-        taken?;
-        self.left_out = self.left_out.saturating_add(left_out);
+        }
+        self.left_out = self.left_out.saturating_add(page.left_out);
         // They say nothing about a loop, but a page of nothing else is no reason to end a list.
-        self.has_news |= left_out > 0;
-        self.check_entries()?;
-        Ok(names)
+        self.has_news |= page.left_out > 0;
+        (taken, self.check_entries())
     }
 
     /// Takes one entry of a page, and returns whether no earlier entry is the same.

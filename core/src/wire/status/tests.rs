@@ -32,7 +32,6 @@ fn table() -> Vec<(RequestKind, Method, bool, Rows)> {
         &[CONTENT, READ_REDIRECT, (&[206..=206], Class::Part), (&[416..=416], Class::NothingLeft)];
     const BEGIN: Rows = &[(&[201..=201], Class::Done), (&[200..=200, 202..=202, 204..=204], Class::Session)];
     vec![
-        (Kind::GetVersion, Method::GET, true, READ),
         (Kind::GetManifest, Method::GET, true, READ_IN_PARTS),
         (Kind::HeadManifest, Method::HEAD, true, READ),
         (Kind::GetBlob, Method::GET, true, READ_IN_PARTS),
@@ -105,11 +104,7 @@ fn table() -> Vec<(RequestKind, Method, bool, Rows)> {
             Kind::Delete,
             Method::DELETE,
             true,
-            &[
-                (&[200..=200, 202..=202, 204..=204], Class::Done),
-                (&[404..=404], Class::Gone),
-                (&[405..=405], Class::Unsupported),
-            ],
+            &[(&[200..=200, 202..=202, 204..=204], Class::Done), (&[404..=404], Class::Gone)],
         ),
     ]
 }
