@@ -8,6 +8,7 @@ pub(crate) mod blob_upload;
 pub(crate) mod deliver;
 pub(crate) mod event;
 pub(crate) mod habits;
+pub(crate) mod location;
 pub(crate) mod lookup;
 pub(crate) mod manifest_upload;
 pub(crate) mod operation;

@@ -1,18 +1,14 @@
 //! Blob: fetches one blob into the operation's sink.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-
-use bytes::Bytes;
 
 use crate::error::{Error, InvalidRequest};
 use crate::op::ask::StoreContent;
 use crate::op::deliver::Deliver;
 use crate::op::event::Event;
 use crate::op::habits::Habits;
-use crate::op::operation::{
-    Admission, BlobFetch, BlobLocation, Fetch, FetchKind, Fetched, OpOutput, Operation,
-};
+use crate::op::location::Locations;
+use crate::op::operation::{Admission, BlobFetch, Fetch, FetchKind, Fetched, OpOutput, Operation};
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::Digest;
 use crate::types::media_type::MediaType;
@@ -23,42 +19,35 @@ use crate::wire::target::Target;
 /// Fetches the blob with the digest of a reference.
 pub(crate) fn named(target: Arc<Target>, reference: &Reference, size: Option<u64>) -> Box<dyn Operation> {
     match reference.digest() {
-        Some(digest) => of_digest(target, digest, size, None),
+        Some(digest) => of_digest(target, digest, size),
         None => Box::new(Deliver::failed(Error::new(InvalidRequest::BlobWithoutDigest))),
     }
 }
 
-/// Fetches the blob of a descriptor.
+/// Fetches the blob of a descriptor. Embedded content needs no request.
 pub(crate) fn described(target: Arc<Target>, descriptor: &Descriptor) -> Box<dyn Operation> {
-    of_digest(target, &descriptor.digest, Some(descriptor.size), descriptor.data.as_ref())
+    match descriptor.embedded().filter(|bytes| !bytes.is_empty()) {
+        Some(bytes) => {
+            let descriptor =
+                Descriptor::new(MediaType::OCTET_STREAM, descriptor.digest.clone(), descriptor.size);
+            Box::new(Deliver::content(descriptor, StoreContent::Bytes(bytes)))
+        }
+        None => of_digest(target, &descriptor.digest, Some(descriptor.size)),
+    }
 }
 
-fn of_digest(
-    target: Arc<Target>,
-    digest: &Digest,
-    size: Option<u64>,
-    data: Option<&Bytes>,
-) -> Box<dyn Operation> {
+/// Fetches a blob. Empty content needs no request.
+fn of_digest(target: Arc<Target>, digest: &Digest, size: Option<u64>) -> Box<dyn Operation> {
     let Some(algorithm) = digest.algorithm() else {
         return Box::new(Deliver::failed(Error::new(InvalidRequest::UnknownAlgorithm(digest.clone()))));
     };
-    let holds = |bytes: &[u8]| {
-        size.is_none_or(|size| size == bytes.len() as u64) && Digest::of(algorithm, bytes) == *digest
-    };
-    // Embedded or empty content needs no request.
-    if let Some(data) = data.filter(|data| holds(data)) {
-        let descriptor = Descriptor::new(MediaType::OCTET_STREAM, digest.clone(), data.len() as u64);
-        return Box::new(Deliver::content(descriptor, StoreContent::Bytes(data.clone())));
-    }
-    if holds(b"") {
+    if size.is_none_or(|size| size == 0) && Digest::of(algorithm, b"") == *digest {
         return Box::new(Deliver::nothing());
     }
-    let (digest, location, fallbacks) = (digest.clone(), BlobLocation::Blobs, VecDeque::new());
     let kind = FetchKind::Blob(Box::new(BlobFetch {
-        digest,
+        digest: digest.clone(),
         size,
-        location,
-        fallbacks,
+        locations: Locations::of(&[], false),
         resume: None,
         // A caller's sink may be a pipe.
         may_restart: false,

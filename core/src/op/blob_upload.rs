@@ -30,7 +30,6 @@ use crate::op::blob_upload::stream::{Stream, slice};
 use crate::op::event::Stored;
 use crate::op::habits::{Habit, Habits};
 use crate::op::operation::{Call, Failed, Recipient, Reply};
-use crate::op::order::embedded;
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::{Algorithm, Digest, Hasher};
 use crate::types::id::OpId;
@@ -141,7 +140,7 @@ impl BlobUpload {
         mount: Option<Repository>,
         config: &Config,
     ) -> Self {
-        let (digest, size, bytes) = (descriptor.digest.clone(), descriptor.size, embedded(descriptor));
+        let (digest, size, bytes) = (descriptor.digest.clone(), descriptor.size, descriptor.embedded());
         let step = match digest.algorithm() {
             Some(_) => Step::Exists,
             None => Step::Failed(Error::new(InvalidRequest::UnknownAlgorithm(digest.clone()))),

@@ -1,6 +1,6 @@
 //! Check: fetches and verifies everything under a reference, and continues after a problem.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::Config;
@@ -10,11 +10,9 @@ use crate::limits::Limits;
 use crate::manifest::Manifest;
 use crate::op::event::Event;
 use crate::op::habits::Habits;
+use crate::op::location::Locations;
 use crate::op::lookup::Lookup;
-use crate::op::operation::{
-    Admission, BlobFetch, BlobLocation, Fetch, FetchKind, Fetched, OpOutput, Operation,
-};
-use crate::op::order::in_repository;
+use crate::op::operation::{Admission, BlobFetch, Fetch, FetchKind, Fetched, OpOutput, Operation};
 use crate::op::rooted::Rooted;
 use crate::types::descriptor::Descriptor;
 use crate::types::platform::Platform;
@@ -81,12 +79,10 @@ impl Operation for Check {
             Role::Document => Fetch::described(&self.target, item.descriptor.clone(), Some(ticket)),
             Role::Blob => {
                 let Descriptor { digest, size, .. } = item.descriptor.clone();
-                let mut locations: VecDeque<_> = in_repository(item.is_entry()).collect();
                 let blob = BlobFetch {
                     digest,
                     size: Some(size),
-                    location: locations.pop_front().unwrap_or(BlobLocation::Blobs),
-                    fallbacks: locations,
+                    locations: Locations::of(&[], item.is_entry()),
                     resume: None,
                     may_restart: true,
                     discard: true,

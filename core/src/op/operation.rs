@@ -1,6 +1,5 @@
 //! The interface of all operations, with its types.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use crate::manifest::Manifest;
 use crate::op::ask::{Held, StoreContent};
 use crate::op::event::Event;
 use crate::op::habits::Habits;
+use crate::op::location::Locations;
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::{Digest, Hasher};
 use crate::types::media_type::MediaType;
@@ -254,9 +254,7 @@ impl Reply {
 pub(crate) struct BlobFetch {
     pub(crate) digest: Digest,
     pub(crate) size: Option<u64>,
-    pub(crate) location: BlobLocation,
-    /// Fallback locations, in the order in which they are tried.
-    pub(crate) fallbacks: VecDeque<BlobLocation>,
+    pub(crate) locations: Locations,
     /// The number of bytes that the sink holds, and the hasher over them.
     pub(crate) resume: Option<(u64, Hasher)>,
     /// Whether the session may start over, once, if bytes that arrived earlier are wrong.
@@ -268,29 +266,8 @@ pub(crate) struct BlobFetch {
 impl BlobFetch {
     /// Returns the fetch that follows this failed one, at the next location, if there is one.
     pub(crate) fn fall_back(&self, error: &Error) -> Option<Self> {
-        if !error.is_not_found() && !self.location.is_url() {
-            return None;
-        }
         let mut next = self.clone();
-        next.location = next.fallbacks.pop_front()?;
-        Some(next)
-    }
-}
-
-/// The location of a blob.
-#[derive(Clone, Debug)]
-pub(crate) enum BlobLocation {
-    /// The blobs endpoint of the repository.
-    Blobs,
-    /// The manifests endpoint of the repository.
-    Manifests,
-    /// A URL in a document.
-    Url(String),
-}
-
-impl BlobLocation {
-    pub(crate) fn is_url(&self) -> bool {
-        matches!(self, Self::Url(_))
+        next.locations.fall_back(error).then_some(next)
     }
 }
 

@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use bytes::Bytes;
-
 use crate::manifest::Manifest;
 use crate::manifest::children::Part;
-use crate::op::operation::BlobLocation;
+use crate::op::location::Locations;
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::Digest;
 use crate::types::media_type::Kind;
@@ -65,30 +63,10 @@ pub(crate) struct Leaf {
 }
 
 impl Leaf {
-    /// Returns the locations of the blob in a registry, in the order in which they are tried.
-    pub(crate) fn locations(&self) -> VecDeque<BlobLocation> {
-        let mut locations: VecDeque<_> = self.urls.iter().cloned().map(BlobLocation::Url).collect();
-        locations.extend(in_repository(self.is_entry));
-        locations
+    /// Returns the locations of the blob in a registry.
+    pub(crate) fn locations(&self) -> Locations {
+        Locations::of(&self.urls, self.is_entry)
     }
-}
-
-/// Returns the locations of content that is not a document in its repository, in the order in which they are tried.
-///
-/// An entry of an index may be stored as a blob or, whatever its type, as a manifest. Blobs come first: distribution
-/// responds with 500 to a GET of a blob as a manifest, but with 404 to a GET of a manifest as a blob.
-pub(crate) fn in_repository(is_entry: bool) -> impl Iterator<Item = BlobLocation> {
-    std::iter::once(BlobLocation::Blobs).chain(is_entry.then_some(BlobLocation::Manifests))
-}
-
-/// Returns the content of a descriptor that embeds it, or that is empty.
-pub(crate) fn embedded(descriptor: &Descriptor) -> Option<Bytes> {
-    let Descriptor { digest, size, data, .. } = descriptor;
-    let empty = (*size == 0).then(Bytes::new);
-    data.clone().into_iter().chain(empty).find(|bytes| {
-        let same = |algorithm| Digest::of(algorithm, bytes) == *digest;
-        bytes.len() as u64 == *size && digest.algorithm().is_some_and(same)
-    })
 }
 
 /// What the walk has reached.

@@ -16,11 +16,10 @@ use crate::manifest::Manifest;
 use crate::op::ask::{Held, StoreContent};
 use crate::op::event::Event;
 use crate::op::habits::Habits;
+use crate::op::location::Locations;
 use crate::op::lookup::Lookup;
-use crate::op::operation::{
-    Admission, BlobFetch, BlobLocation, Fetch, FetchKind, Fetched, OpOutput, Operation, supply,
-};
-use crate::op::order::{Leaf, Order, Visited, embedded};
+use crate::op::operation::{Admission, BlobFetch, Fetch, FetchKind, Fetched, OpOutput, Operation, supply};
+use crate::op::order::{Leaf, Order, Visited};
 use crate::op::rooted::Rooted;
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::{Digest, Hasher};
@@ -68,7 +67,7 @@ struct Pull {
     outputs: VecDeque<OpOutput>,
     /// Unanswered [`OpOutput::Held`] questions: documents, and blobs with their locations. A digest may be both.
     asked_documents: BTreeMap<Digest, Wanted>,
-    asked_blobs: BTreeMap<Digest, (Descriptor, VecDeque<BlobLocation>)>,
+    asked_blobs: BTreeMap<Digest, (Descriptor, Locations)>,
     /// Documents to fetch.
     manifests: VecDeque<Wanted>,
     /// Blobs to fetch, the largest first.
@@ -202,7 +201,7 @@ impl Pull {
 
     fn want_blob(&mut self, leaf: Leaf) {
         let (locations, mut descriptor) = (leaf.locations(), leaf.descriptor);
-        if let Some(bytes) = embedded(&descriptor) {
+        if let Some(bytes) = descriptor.embedded() {
             descriptor.data = None;
             self.outputs.push_back(OpOutput::Store(descriptor, StoreContent::Bytes(bytes)));
             return;
@@ -217,12 +216,7 @@ impl Pull {
         self.outputs.push_back(OpOutput::Held(descriptor));
     }
 
-    fn queue(
-        &mut self,
-        descriptor: &Descriptor,
-        mut locations: VecDeque<BlobLocation>,
-        resume: Option<(u64, Hasher)>,
-    ) {
+    fn queue(&mut self, descriptor: &Descriptor, locations: Locations, resume: Option<(u64, Hasher)>) {
         let Descriptor { digest, size, .. } = descriptor.clone();
         if let Some((offset, hasher)) = &resume
             && *offset == size
@@ -232,19 +226,16 @@ impl Pull {
             return;
         }
         let resume = resume.filter(|(offset, _)| *offset < size);
-        if let Some(location) = locations.pop_front() {
-            let blob = BlobFetch {
-                digest: digest.clone(),
-                size: Some(size),
-                location,
-                fallbacks: locations,
-                resume,
-                may_restart: true,
-                discard: false,
-            };
-            self.downloads.insert(digest.clone(), descriptor.clone());
-            self.blobs.insert((Reverse(size), digest), blob);
-        }
+        let blob = BlobFetch {
+            digest: digest.clone(),
+            size: Some(size),
+            locations,
+            resume,
+            may_restart: true,
+            discard: false,
+        };
+        self.downloads.insert(digest.clone(), descriptor.clone());
+        self.blobs.insert((Reverse(size), digest), blob);
     }
 
     fn fail(&mut self, error: Error) {

@@ -244,7 +244,8 @@ mod tests {
     use super::*;
     use crate::config::{Config, PlainHttp};
     use crate::op::habits::Habits;
-    use crate::op::operation::{BlobFetch, BlobLocation, Fetch, FetchKind, Fetched, Operation};
+    use crate::op::location::Locations;
+    use crate::op::operation::{BlobFetch, Fetch, FetchKind, Fetched, Operation};
     use crate::types::digest::{Algorithm, Digest};
     use crate::types::reference::Reference;
     use crate::wire::target::Target;
@@ -253,7 +254,7 @@ mod tests {
     #[derive(Debug)]
     struct Both {
         target: Arc<Target>,
-        locations: Option<[BlobLocation; 2]>,
+        locations: Option<[Locations; 2]>,
         settled: usize,
         has_failed: bool,
     }
@@ -264,12 +265,11 @@ mod tests {
         }
 
         fn next_fetch(&mut self, _: &Origin, _: &Habits) -> Option<Admission> {
-            let [first, second] = self.locations.take()?.map(|location| {
+            let [first, second] = self.locations.take()?.map(|locations| {
                 let blob = BlobFetch {
                     digest: Digest::of(Algorithm::Sha256, b"content"),
                     size: Some(7),
-                    location,
-                    fallbacks: [].into(),
+                    locations,
                     resume: None,
                     may_restart: true,
                     discard: true,
@@ -292,11 +292,12 @@ mod tests {
 
     #[test]
     fn a_pair_ends_if_one_half_cannot_begin() {
-        let invalid = || BlobLocation::Url("ftp://elsewhere.example/".to_owned());
+        let valid = || Locations::of(&[], false);
+        let invalid = || Locations::of(&["ftp://elsewhere.example/".to_owned()], false);
         for (locations, requests) in [
-            ([BlobLocation::Blobs, BlobLocation::Blobs], 2),
-            ([invalid(), BlobLocation::Blobs], 0),
-            ([BlobLocation::Blobs, invalid()], 0),
+            ([valid(), valid()], 2),
+            ([invalid(), valid()], 0),
+            ([valid(), invalid()], 0),
             ([invalid(), invalid()], 0),
         ] {
             let mut session = Session::new(Config::default(), 0);

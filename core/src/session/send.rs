@@ -11,7 +11,8 @@ use crate::auth::Authorization;
 use crate::auth::token_request::TokenRequest;
 use crate::config::Config;
 use crate::error::{Error, Misbehaviour};
-use crate::op::operation::{BlobLocation, Call, Failed, Fetch, FetchKind, Recipient};
+use crate::op::location::BlobLocation;
+use crate::op::operation::{Call, Failed, Fetch, FetchKind, Recipient};
 use crate::session::lists::is_pair;
 use crate::session::retry;
 use crate::session::state::Session;
@@ -238,7 +239,7 @@ fn first_request(
         ),
         FetchKind::Blob(blob) => {
             let digest = &blob.digest;
-            let (kind, start_uri) = match &blob.location {
+            let (kind, start_uri) = match blob.locations.current() {
                 BlobLocation::Blobs => {
                     let endpoint = Endpoint::Blob(repository()?, digest.clone());
                     (RequestKind::GetBlob, target.base.uri(&endpoint))

@@ -36,6 +36,21 @@ impl Descriptor {
     pub fn new(media_type: MediaType, digest: Digest, size: u64) -> Self {
         Self { media_type, digest, size, platform: None, artifact_type: None, data: None }
     }
+
+    /// Returns the content, if the descriptor embeds it or if it is empty. Embedded data that is not the content counts
+    /// as absent.
+    ///
+    /// Source: image-spec, descriptor.md, "Properties".
+    pub fn embedded(&self) -> Option<Bytes> {
+        let empty = (self.size == 0).then(Bytes::new);
+        let algorithm = self.digest.algorithm()?;
+        self.data.iter().chain(&empty).find(|bytes| self.is_content(algorithm, bytes)).cloned()
+    }
+
+    fn is_content(&self, algorithm: Algorithm, bytes: &[u8]) -> bool {
+        bytes.len() as u64 == self.size && Digest::of(algorithm, bytes) == self.digest
+    }
+
     /// Returns the empty descriptor, which embeds its content: the JSON object `{}`. It takes the place of a
     /// config or a layer that an artifact does not have.
     ///

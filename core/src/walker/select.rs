@@ -242,11 +242,9 @@ impl Next {
             let exceeded = LimitExceeded::ConfigBytes(max_bytes);
             return Self::Done(Err(Error::of_document(&config.digest, exceeded)));
         }
-        match &config.data {
-            Some(data) if Expectation::from(&config).verify(data).is_ok() => {
-                Self::Done(Ok(Platform::of_config(data)))
-            }
-            _ => Self::Config(config),
+        match config.embedded() {
+            Some(data) => Self::Done(Ok(Platform::of_config(&data))),
+            None => Self::Config(config),
         }
     }
 }

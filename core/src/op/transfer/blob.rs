@@ -1,6 +1,5 @@
 //! A blob on its way to the destination: its upload, its locations at the source, and the look at what was stored.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use http::Uri;
@@ -10,10 +9,9 @@ use crate::error::Error;
 use crate::op::blob_upload::BlobUpload;
 use crate::op::event::Stored;
 use crate::op::habits::Habits;
+use crate::op::location::Locations;
 use crate::op::manifest_upload::{LOOKS, not_stored};
-use crate::op::operation::{
-    Admission, BlobFetch, BlobLocation, Call, Failed, Fetch, FetchKind, Recipient, Reply,
-};
+use crate::op::operation::{Admission, BlobFetch, Call, Failed, Fetch, FetchKind, Recipient, Reply};
 use crate::op::order::Leaf;
 use crate::types::descriptor::Descriptor;
 use crate::types::id::OpId;
@@ -29,9 +27,8 @@ pub(super) struct Blob {
     pub(super) descriptor: Descriptor,
     to: Arc<Target>,
     upload: BlobUpload,
-    /// The locations at the source that were not tried.
-    locations: VecDeque<BlobLocation>,
-    location: BlobLocation,
+    /// The locations at the source.
+    locations: Locations,
     acknowledged: u64,
     look: Look,
 }
@@ -58,13 +55,11 @@ impl Blob {
         verifies: bool,
         config: &Config,
     ) -> Self {
-        let mut locations = leaf.locations();
         Self {
+            locations: leaf.locations(),
             upload: BlobUpload::known(op, to.clone(), &leaf.descriptor, mount, config),
             descriptor: leaf.descriptor,
             to: to.clone(),
-            location: locations.pop_front().unwrap_or(BlobLocation::Blobs),
-            locations,
             acknowledged: 0,
             look: if verifies { Look::Later } else { Look::Never },
         }
@@ -91,8 +86,7 @@ impl Blob {
         let get = BlobFetch {
             digest: self.descriptor.digest.clone(),
             size: Some(source.size),
-            location: self.location.clone(),
-            fallbacks: VecDeque::new(),
+            locations: self.locations.clone(),
             resume: resume.filter(|(start, _)| *start > 0),
             may_restart: false,
             discard: false,
@@ -135,9 +129,9 @@ impl Blob {
         if !self.upload.is_sending() {
             return Ok(());
         }
-        let may_fall_back = error.is_not_found() || self.location.is_url();
-        let Some(next) = self.locations.pop_front().filter(|_| may_fall_back) else { return Err(error) };
-        self.location = next;
+        if !self.locations.fall_back(&error) {
+            return Err(error);
+        }
         self.upload.cut_off(&error);
         Ok(())
     }
