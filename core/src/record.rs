@@ -17,8 +17,8 @@
 //!
 //! [`Secrets`] replaces each secret with a name, `SECRET-1`, `SECRET-2` and so on, in inputs and outputs. A
 //! session that receives the names behaves like the recorded one; only a message of a server that is cut
-//! short may end at another place. Documents and blobs are not changed, since
-//! they would no longer match their digests.
+//! short may end at another place. Documents and blobs are not changed, since they would no longer match their
+//! digests.
 //!
 //! # Omitted bytes
 //!

@@ -22,7 +22,7 @@ pub enum Event {
     Resolved(Descriptor),
     /// The next node of a walk, with its document.
     Node(Node),
-    /// This layer is non-distributable and is skipped.
+    /// This content is skipped: a non-distributable layer, or a referrer whose type is not known.
     Skipped(Descriptor),
     /// This content is at the destination of an upload or a push.
     Stored(Descriptor, Stored),
@@ -77,6 +77,6 @@ pub struct Retry {
     /// The delay before the next attempt.
     pub delay: Duration,
     /// The number of failed attempts since the last progress. It is 0 if the request is not repeated as it was: a
-    /// blob is fetched whole instead of in part, or starts over, which happens once.
+    /// blob is fetched whole instead of in part, starts over, or is uploaded in another form. Each happens once.
     pub failed: u32,
 }

@@ -242,10 +242,7 @@ impl Reply {
 
     /// Takes the error of a response that did not succeed, or that the operation does not expect.
     pub(crate) fn into_error(mut self) -> Error {
-        self.error.take().unwrap_or_else(|| {
-            let problem = Misbehaviour::Unexpected;
-            self.misbehaved(problem)
-        })
+        self.error.take().unwrap_or_else(|| self.misbehaved(Misbehaviour::Unexpected))
     }
 }
 

@@ -12,7 +12,8 @@ use crate::wire::redact::{self, Forms};
 ///
 /// Use one value per conversation, and pass it the inputs and outputs in order. Secrets are passwords,
 /// refresh and access tokens, and the values in the query of a URL that a server supplied, except for the
-/// `scope` and `service` of a token request and the digest of an upload. Names are not replaced, so the text of a replay equals the text of the recording.
+/// `scope` and `service` of a token request and the digest of an upload. Names are not replaced, so the text of a
+/// replay equals the text of the recording.
 ///
 /// Texts from a server or a driver, such as an error message, may repeat a secret. There a secret is
 /// replaced once it is known, also escaped for URLs, JSON or HTML, in Base64, in Basic credentials, in another

@@ -225,7 +225,7 @@ impl Session {
     /// The operation reports [`Event::Tags`](crate::Event::Tags) for each page, then
     /// [`Event::LeftOut`](crate::Event::LeftOut) if entries are not valid tags, and
     /// [`Event::Done`](crate::Event::Done). Each tag is reported once, in the registry's order. The next page is
-    /// requested once the tags of the last one were reported. `page_size` is the maximum number of tags on a page;
+    /// requested once the tags of the previous one were reported. `page_size` is the maximum number of tags on a page;
     /// `None` leaves it to the registry, which may also ignore it.
     ///
     /// Source: distribution-spec, end-8a and end-8b.

@@ -61,9 +61,9 @@ impl<T: Listed> NamesPage<T> {
     /// Fails if the body is not a JSON object, if the list is of another JSON type, or if the body has more than
     /// `max_entries` entries.
     pub(crate) fn parse(body: &[u8], max_entries: u64) -> Result<Self, Cause> {
-        let mut reading = Reading { page: Self::empty(), max_entries, is_exceeded: false };
+        let mut reading = Reading { page: Self::empty(), room: max_entries, is_exceeded: false };
         let mut json = serde_json::Deserializer::from_slice(body);
-        let read = Top(&mut reading).deserialize(&mut json).and_then(|()| json.end());
+        let read = json.deserialize_map(Top(&mut reading)).and_then(|()| json.end());
         let Err(error) = read else { return Ok(reading.page) };
         if reading.is_exceeded {
             return Err(LimitExceeded::ListEntries(max_entries).into());
@@ -87,21 +87,13 @@ impl<T: Listed> NamesPage<T> {
 
 struct Reading<T> {
     page: NamesPage<T>,
-    /// The maximum number of entries, including those of a list that a later one replaces.
-    max_entries: u64,
+    /// The number of further entries that the body may have, including those of a list that a later one replaces.
+    room: u64,
     is_exceeded: bool,
 }
 
 /// The response.
 struct Top<'p, T>(&'p mut Reading<T>);
-
-impl<'de, T: Listed> DeserializeSeed<'de> for Top<'_, T> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
 
 impl<'de, T: Listed> Visitor<'de> for Top<'_, T> {
     type Value = ();
@@ -169,13 +161,13 @@ impl<'de, T: Listed> Visitor<'de> for List<'_, T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let Self(Reading { page, max_entries, is_exceeded }) = self;
+        let Self(Reading { page, room, is_exceeded }) = self;
         while let Some(name) = list.next_element_seed(Entry(PhantomData))? {
-            if *max_entries == 0 {
+            if *room == 0 {
                 *is_exceeded = true;
                 return Err(A::Error::custom("too many entries"));
             }
-            *max_entries -= 1;
+            *room -= 1;
             match name {
                 Some(name) => page.names.push(name),
                 None => page.left_out += 1,
