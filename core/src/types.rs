@@ -11,3 +11,4 @@ pub(crate) mod scope;
 pub(crate) mod secret;
 pub(crate) mod time;
 pub(crate) mod token;
+pub(crate) mod upload_id;

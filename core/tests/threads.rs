@@ -143,13 +143,28 @@ fn every_public_type_is_send_and_sync() {
         // The server.
         AddError,
         AddProblem,
+        Begun,
         Body,
+        BodyTooLarge,
+        Effect,
+        EmbeddedRegistry,
+        Failure,
         Flavour,
+        Incoming,
+        InvalidUploadId,
+        InvalidUser,
         Memory,
+        MemoryStorage,
+        Policy,
+        Reply,
+        Rule,
         Server,
         Unavailable,
+        UploadId,
+        User,
+        Who,
     ];
-    let traits = ["Content"];
+    let traits = ["Content", "Storage"];
     let checked: BTreeSet<String> = checked.into_iter().chain(traits).map(str::to_owned).collect();
     let missed: Vec<_> = public_types().difference(&checked).cloned().collect();
     assert!(missed.is_empty(), "public types that this test does not check: {missed:?}");

@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use crate::server::body::Body;
@@ -16,6 +16,8 @@ pub(super) struct ErrorResponse {
     pub(super) status: StatusCode,
     pub(super) code: Code,
     message: String,
+    /// Further headers of the response.
+    headers: HeaderMap,
 }
 
 /// An error code.
@@ -24,10 +26,17 @@ pub(super) struct ErrorResponse {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Code {
     BlobUnknown,
+    BlobUploadInvalid,
+    BlobUploadUnknown,
+    Denied,
     DigestInvalid,
+    ManifestBlobUnknown,
+    ManifestInvalid,
     ManifestUnknown,
     NameInvalid,
     NameUnknown,
+    SizeInvalid,
+    Unauthorized,
     Unsupported,
     TooManyRequests,
     TagInvalid,
@@ -38,7 +47,7 @@ pub(super) enum Code {
 
 impl ErrorResponse {
     pub(super) fn new(status: StatusCode, code: Code, message: impl fmt::Display) -> Self {
-        Self { status, code, message: message.to_string() }
+        Self { status, code, message: message.to_string(), headers: HeaderMap::new() }
     }
 
     /// The requested resource does not exist.
@@ -51,9 +60,20 @@ impl ErrorResponse {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
-    /// The endpoint is unknown or not supported.
+    /// The endpoint is unknown.
     pub(super) fn not_served() -> Self {
-        Self::not_found(Code::Unsupported, "no such endpoint: this registry supports pulls only")
+        Self::not_found(Code::Unsupported, "no such endpoint")
+    }
+
+    /// Adds a header.
+    pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// Adds the methods that the endpoint supports.
+    pub(super) fn allowing(self, methods: &'static str) -> Self {
+        self.with(ALLOW, HeaderValue::from_static(methods))
     }
 
     pub(super) fn into_response(self) -> Response<Body> {
@@ -61,9 +81,7 @@ impl ErrorResponse {
         let mut response = Response::new(Body::Bytes(Bytes::from(body.to_string())));
         *response.status_mut() = self.status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if self.status == StatusCode::METHOD_NOT_ALLOWED {
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        }
+        response.headers_mut().extend(self.headers);
         response
     }
 }
@@ -88,10 +106,17 @@ impl Code {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::BlobUnknown => "BLOB_UNKNOWN",
+            Self::BlobUploadInvalid => "BLOB_UPLOAD_INVALID",
+            Self::BlobUploadUnknown => "BLOB_UPLOAD_UNKNOWN",
+            Self::Denied => "DENIED",
             Self::DigestInvalid => "DIGEST_INVALID",
+            Self::ManifestBlobUnknown => "MANIFEST_BLOB_UNKNOWN",
+            Self::ManifestInvalid => "MANIFEST_INVALID",
             Self::ManifestUnknown => "MANIFEST_UNKNOWN",
             Self::NameInvalid => "NAME_INVALID",
             Self::NameUnknown => "NAME_UNKNOWN",
+            Self::SizeInvalid => "SIZE_INVALID",
+            Self::Unauthorized => "UNAUTHORIZED",
             Self::Unsupported => "UNSUPPORTED",
             Self::TooManyRequests => "TOOMANYREQUESTS",
             Self::TagInvalid => "TAG_INVALID",

@@ -59,8 +59,14 @@ impl Holdings {
         }
     }
 
-    /// Removes a manifest or a blob. Returns whether it was present.
+    /// Removes a manifest and a blob. Returns whether either was present.
     pub(super) fn remove(&mut self, digest: &Digest) -> bool {
+        let (manifest, blob) = (self.remove_manifest(digest), self.blobs.remove(digest));
+        manifest || blob.is_some()
+    }
+
+    /// Removes a manifest. Returns whether it was present.
+    pub(super) fn remove_manifest(&mut self, digest: &Digest) -> bool {
         let manifest = self.manifests.remove(digest);
         if let Some(Referrer { subject, .. }) = manifest.as_ref().and_then(|stored| stored.referrer.as_ref())
             && let Some(referrers) = self.subjects.get_mut(subject)
@@ -70,8 +76,7 @@ impl Holdings {
                 self.subjects.remove(subject);
             }
         }
-        let blob = self.blobs.remove(digest);
-        manifest.is_some() || blob.is_some()
+        manifest.is_some()
     }
 
     /// Returns the referrers of a subject, in the order of their digests.

@@ -15,9 +15,9 @@ pub(super) enum Precondition {
     Failed,
 }
 
-/// Evaluates If-Match and If-None-Match of a GET or HEAD, in the order of RFC 9110, section 13.2.2.
-/// `etag` is unquoted. Dates are ignored, since no content has one.
-pub(super) fn evaluate(headers: &HeaderMap, etag: &str) -> Precondition {
+/// Evaluates If-Match and If-None-Match, in the order of RFC 9110, section 13.2.2. `etag` is unquoted, and `None` if
+/// there is no content, which fails If-Match even of `*`. Dates are ignored, since no content has one.
+pub(super) fn evaluate(headers: &HeaderMap, etag: Option<&str>) -> Precondition {
     if headers.contains_key(header::IF_MATCH) && !lists(headers, &header::IF_MATCH, etag, Strength::Strong) {
         return Precondition::Failed;
     }
@@ -50,8 +50,8 @@ enum Strength {
     Weak,
 }
 
-fn lists(headers: &HeaderMap, name: &HeaderName, etag: &str, strength: Strength) -> bool {
-    let wanted = etag.as_bytes();
+fn lists(headers: &HeaderMap, name: &HeaderName, etag: Option<&str>, strength: Strength) -> bool {
+    let Some(wanted) = etag.map(str::as_bytes) else { return false };
     headers.get_all(name).iter().flat_map(|value| Tags(value.as_bytes())).any(|tag| match tag {
         Tag::Any => true,
         Tag::Strong(tag) => tag == wanted,
@@ -129,22 +129,25 @@ mod tests {
             ("x:a", Precondition::Met),
         ] {
             let headers = headers(&[(header::IF_NONE_MATCH, value)]);
-            assert_eq!(evaluate(&headers, "x:a"), expected, "{value}");
+            assert_eq!(evaluate(&headers, Some("x:a")), expected, "{value}");
         }
         let mut both = headers(&[(header::IF_NONE_MATCH, r#""b""#)]);
         both.append(header::IF_NONE_MATCH, http::HeaderValue::from_static(r#""x:a""#));
-        assert_eq!(evaluate(&both, "x:a"), Precondition::NotModified);
+        assert_eq!(evaluate(&both, Some("x:a")), Precondition::NotModified);
     }
 
     #[test]
     fn if_match_compares_strongly_and_comes_first() {
         let strong = headers(&[(header::IF_MATCH, r#""x:a""#)]);
-        assert_eq!(evaluate(&strong, "x:a"), Precondition::Met);
-        assert_eq!(evaluate(&strong, "x:b"), Precondition::Failed);
-        assert_eq!(evaluate(&headers(&[(header::IF_MATCH, "*")]), "x:a"), Precondition::Met);
-        assert_eq!(evaluate(&headers(&[(header::IF_MATCH, r#"W/"x:a""#)]), "x:a"), Precondition::Failed);
+        assert_eq!(evaluate(&strong, Some("x:a")), Precondition::Met);
+        assert_eq!(evaluate(&strong, Some("x:b")), Precondition::Failed);
+        assert_eq!(evaluate(&headers(&[(header::IF_MATCH, "*")]), Some("x:a")), Precondition::Met);
+        assert_eq!(
+            evaluate(&headers(&[(header::IF_MATCH, r#"W/"x:a""#)]), Some("x:a")),
+            Precondition::Failed
+        );
         let both = headers(&[(header::IF_MATCH, r#""x:b""#), (header::IF_NONE_MATCH, r#""x:a""#)]);
-        assert_eq!(evaluate(&both, "x:a"), Precondition::Failed);
+        assert_eq!(evaluate(&both, Some("x:a")), Precondition::Failed);
     }
 
     #[test]

@@ -1,43 +1,37 @@
 //! Responses to requests.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::Bound;
 
-use bytes::Bytes;
 use http::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, HeaderMap, HeaderName,
-    HeaderValue, LINK, RANGE, RETRY_AFTER,
+    ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LINK, RANGE,
+    RETRY_AFTER,
 };
-use http::uri::Authority;
-use http::{Method, Response, StatusCode, Version, request};
+use http::{Method, Response, StatusCode, request};
 use serde_json::json;
 
 use crate::header::range::{ByteRange, Selected};
 use crate::server::body::{Body, Unavailable};
 use crate::server::error_response::{Code, ErrorResponse};
 use crate::server::holdings::Holdings;
+use crate::server::policy::{Access, User, read_only};
 use crate::server::precondition::{Precondition, evaluate, range_applies};
+use crate::server::response::{CONTENT_DIGEST, check_host, empty, finish, json_response, value};
+use crate::server::state::State;
 use crate::types::digest::Digest;
 use crate::types::media_type::MediaType;
 use crate::types::reference::name::{Repository, Tag};
 use crate::types::reference::tag_or_digest::TagOrDigest;
 use crate::wire::endpoint::{Endpoint, Page};
 
-const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
-const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 
-/// The maximum number of tags in a response, so that a client that does not read it occupies little memory.
-/// A Link header leads to the rest.
-const TAGS: usize = 1000;
+/// The maximum number of tags or repositories in a response, so that a client that does not read it occupies little
+/// memory. A Link header leads to the rest.
+const ENTRIES: usize = 1000;
 
-/// Answers a request to a registry with these repositories.
-pub(super) fn respond(
-    repositories: &BTreeMap<Repository, Holdings>,
-    head: &request::Parts,
-) -> Response<Body> {
-    finish(&head.method, answer(repositories, head).unwrap_or_else(ErrorResponse::into_response))
+/// Answers a request that changes nothing: GET or HEAD.
+pub(super) fn respond(state: &State, head: &request::Parts) -> Response<Body> {
+    finish(&head.method, answer(state, head).unwrap_or_else(ErrorResponse::into_response))
 }
 
 /// Answers a request whose blob cannot be read.
@@ -68,71 +62,53 @@ pub(super) fn too_many_connections() -> Response<Body> {
     finish(&Method::GET, response)
 }
 
-fn finish(method: &Method, mut response: Response<Body>) -> Response<Body> {
-    response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
-    if response.status() != StatusCode::NOT_MODIFIED {
-        let size = response.body().size();
-        response.headers_mut().insert(CONTENT_LENGTH, size.into());
-    }
-    if *method == Method::HEAD {
-        let body = std::mem::replace(response.body_mut(), Body::Empty);
-        if let Body::Blob { digest, range } = body {
-            *response.body_mut() = Body::Blob { digest, range: range.end..range.end };
-        }
-    }
-    response
-}
-
-fn answer(
-    repositories: &BTreeMap<Repository, Holdings>,
-    head: &request::Parts,
-) -> Result<Response<Body>, ErrorResponse> {
+fn answer(state: &State, head: &request::Parts) -> Result<Response<Body>, ErrorResponse> {
     check_host(head)?;
     if head.method != Method::GET && head.method != Method::HEAD {
-        let message = "this registry is read-only: only GET and HEAD are allowed";
-        return Err(ErrorResponse::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported, message));
+        return Err(read_only());
     }
+    let user = head.extensions.get::<User>();
+    let reads = |repository: &_| state.policy.check(Access::Read, repository, user);
     let holdings = |repository: &Repository| {
+        reads(repository)?;
         let unknown =
             || ErrorResponse::not_found(Code::NameUnknown, format_args!("no repository `{repository}` here"));
-        repositories.get(repository).ok_or_else(unknown)
+        state.repositories.get(repository).ok_or_else(unknown)
     };
     match Endpoint::parse(&head.uri)? {
-        Endpoint::Version => Ok(json_response("{}".to_owned())),
+        Endpoint::Uploads(..) | Endpoint::Upload(..) if state.policy.is_read_only() => {
+            Err(ErrorResponse::not_served())
+        }
+        Endpoint::Version => {
+            state.policy.check_version(user)?;
+            Ok(json_response("{}".to_owned()))
+        }
         Endpoint::Blob(repository, digest) => blob(head, holdings(&repository)?, &repository, digest),
         Endpoint::Manifest(repository, name, _) => manifest(head, holdings(&repository)?, &repository, &name),
         Endpoint::Tags(repository, page) => Ok(tags(holdings(&repository)?, repository, &page)),
         Endpoint::Referrers(repository, subject, artifact_type) => {
+            reads(&repository)?;
             // An unknown repository, too, has an empty list (end-12a).
-            let holdings = repositories.get(&repository);
+            let holdings = state.repositories.get(&repository);
             Ok(referrers(holdings, &subject, artifact_type.as_ref()))
         }
-        Endpoint::Uploads(..) | Endpoint::Upload(..) | Endpoint::Catalog(_) => {
-            Err(ErrorResponse::not_served())
+        Endpoint::Upload(repository, id, _) => {
+            state.policy.check(Access::Write, &repository, user)?;
+            let mut response = empty(StatusCode::NO_CONTENT);
+            let upload = state.uploads.get(&repository, &id)?;
+            response.headers_mut().extend(upload.headers(&id, &state.policy));
+            Ok(response)
+        }
+        Endpoint::Catalog(page) => {
+            let shown = state.repositories.keys().filter(|repository| state.policy.shows(repository, user));
+            Ok(catalog(shown, &page))
+        }
+        Endpoint::Uploads(..) => {
+            let message = "an upload begins with a POST";
+            let error = ErrorResponse::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported, message);
+            Err(error.allowing("POST"))
         }
     }
-}
-
-/// Checks the Host header: HTTP/1.1 requires exactly one, and no version allows two. A target that names its
-/// host, as in the requests of a [`Session`](crate::Session), needs none.
-///
-/// Source: RFC 9112, section 3.2.
-fn check_host(head: &request::Parts) -> Result<(), ErrorResponse> {
-    let mut hosts = head.headers.get_all(HOST).iter();
-    let problem = match (hosts.next(), hosts.next()) {
-        (None, _) if head.version == Version::HTTP_11 && head.uri.authority().is_none() => {
-            "HTTP/1.1 requires a Host header"
-        }
-        (None, _) => return Ok(()),
-        (Some(_), Some(_)) => "the request has several Host headers",
-        (Some(host), None) if is_host(host.as_bytes()) => return Ok(()),
-        (Some(_), None) => "the Host header is neither empty nor a host with an optional port",
-    };
-    Err(ErrorResponse::malformed(Code::Unsupported, problem))
-}
-
-fn is_host(value: &[u8]) -> bool {
-    value.is_empty() || Authority::try_from(value).is_ok_and(|host| !host.as_str().contains('@'))
 }
 
 /// end-2
@@ -216,7 +192,7 @@ fn conditional(
     digest: &str,
     respond: impl FnOnce() -> Response<Body>,
 ) -> Result<Response<Body>, ErrorResponse> {
-    let mut response = match evaluate(&head.headers, digest) {
+    let mut response = match evaluate(&head.headers, Some(digest)) {
         Precondition::Met => respond(),
         Precondition::NotModified => {
             let mut response = Response::new(Body::Empty);
@@ -236,18 +212,46 @@ fn conditional(
 
 /// end-8a, end-8b
 fn tags(holdings: &Holdings, repository: Repository, page: &Page<Tag>) -> Response<Body> {
-    let n = page.n.unwrap_or(TAGS).min(TAGS);
     let after = page.last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-    let mut tags = holdings.tags.range((after, Bound::Unbounded)).map(|(tag, _)| tag);
-    let shown: Vec<&Tag> = tags.by_ref().take(n).collect();
+    let tags = holdings.tags.range((after, Bound::Unbounded)).map(|(tag, _)| tag);
+    let (shown, next) = page_of(tags, page);
     let texts: Vec<&str> = shown.iter().map(|tag| tag.as_str()).collect();
     let mut response = json_response(json!({ "name": repository.as_str(), "tags": texts }).to_string());
-    if let (Some(last), Some(_)) = (shown.last(), tags.next()) {
-        let next = Endpoint::Tags(repository, Page { n: page.n, last: Some(Tag::clone(last)) });
+    link(&mut response, next.map(|next| Endpoint::Tags(repository, next)));
+    response
+}
+
+/// Docker's registry API, "Listing Repositories".
+fn catalog<'a>(
+    repositories: impl Iterator<Item = &'a Repository>,
+    page: &Page<Repository>,
+) -> Response<Body> {
+    let after = repositories.skip_while(|name| page.last.as_ref().is_some_and(|last| *name <= last));
+    let (shown, next) = page_of(after, page);
+    let texts: Vec<&str> = shown.iter().map(|name| name.as_str()).collect();
+    let mut response = json_response(json!({ "repositories": texts }).to_string());
+    link(&mut response, next.map(Endpoint::Catalog));
+    response
+}
+
+/// Returns the entries on a page, and the next page if there is one.
+fn page_of<'a, T: Clone>(
+    mut entries: impl Iterator<Item = &'a T>,
+    page: &Page<T>,
+) -> (Vec<&'a T>, Option<Page<T>>) {
+    let n = page.n.unwrap_or(ENTRIES).min(ENTRIES);
+    let shown: Vec<&T> = entries.by_ref().take(n).collect();
+    let last = shown.last().filter(|_| entries.next().is_some());
+    let next = last.map(|last| Page { n: page.n, last: Some(T::clone(last)) });
+    (shown, next)
+}
+
+/// Adds the link to the next page.
+fn link(response: &mut Response<Body>, next: Option<Endpoint>) {
+    if let Some(next) = next {
         let link = format_args!("<{}>; rel=\"next\"", next.path_and_query());
         response.headers_mut().insert(LINK, value(link));
     }
-    response
 }
 
 /// end-12a, end-12b
@@ -279,17 +283,6 @@ fn octets(status: StatusCode, body: Body) -> Response<Body> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     response
-}
-
-fn json_response(body: String) -> Response<Body> {
-    let mut response = Response::new(Body::Bytes(Bytes::from(body)));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
-fn value(text: impl fmt::Display) -> HeaderValue {
-    HeaderValue::try_from(text.to_string())
-        .expect("digests, media types, repositories, tags and numbers are visible ASCII by their grammars")
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ use crate::types::media_type::{InvalidMediaType, MediaType};
 use crate::types::reference::error::InvalidReference;
 use crate::types::reference::name::{Repository, Tag};
 use crate::types::reference::tag_or_digest::TagOrDigest;
+use crate::types::upload_id::UploadId;
 use crate::wire::percent;
 
 /// An endpoint, with the parameters of its path and query.
@@ -72,10 +73,6 @@ pub(crate) struct Page<T> {
     pub(crate) last: Option<T>,
 }
 
-/// A server's id of an upload session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct UploadId(Box<str>);
-
 impl Endpoint {
     /// The maximum number of `tag` parameters in a URL, which every registry accepts. Further tags are
     /// omitted from the URL, and hence from the OCI-Tag header of the response, which lists the tags
@@ -109,7 +106,7 @@ impl Endpoint {
                 }
                 format!("/v2/{repository}/blobs/uploads/")
             }
-            Self::Upload(repository, UploadId(id), digest) => {
+            Self::Upload(repository, id, digest) => {
                 add(&mut query, "digest", digest);
                 format!("/v2/{repository}/blobs/uploads/{id}")
             }
@@ -168,7 +165,11 @@ impl Endpoint {
                 if id.is_empty() {
                     return Ok(Self::Uploads(repository, query.begin()?));
                 }
-                Ok(Self::Upload(repository, id.parse()?, query.first("digest", InvalidEndpoint::Digest)?))
+                Ok(Self::Upload(
+                    repository,
+                    id.parse().map_err(|_| InvalidEndpoint::UploadId)?,
+                    query.first("digest", InvalidEndpoint::Digest)?,
+                ))
             }
             ("tags", "list") => {
                 Ok(Self::Tags(repository(name)?, query.page("tags", InvalidEndpoint::TagParameter)?))
@@ -186,17 +187,6 @@ impl Endpoint {
 impl<T> Default for Page<T> {
     fn default() -> Self {
         Self { n: None, last: None }
-    }
-}
-
-impl FromStr for UploadId {
-    type Err = InvalidEndpoint;
-
-    fn from_str(text: &str) -> Result<Self, InvalidEndpoint> {
-        const MAX_LEN: usize = 128;
-        let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-        let fits = (1..=MAX_LEN).contains(&text.len()) && text.bytes().all(word);
-        if fits { Ok(Self(text.into())) } else { Err(InvalidEndpoint::UploadId) }
     }
 }
 

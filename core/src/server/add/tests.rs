@@ -3,8 +3,8 @@ use std::cell::Cell;
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::server::Server;
 use crate::server::add::*;
+use crate::server::machine::Server;
 use crate::server::memory::{Flavour, Memory};
 use crate::types::digest::Algorithm;
 use crate::types::media_type::MediaType;
@@ -25,7 +25,7 @@ fn add(server: &mut Server, memory: &Memory, root: &Descriptor) -> Result<(), Ad
 fn add_error(memory: &Memory, root: &Descriptor) -> AddError {
     let mut server = Server::new();
     let error = add(&mut server, memory, root).unwrap_err();
-    assert!(server.repositories.is_empty(), "a failed add left something behind");
+    assert!(server.state.repositories.is_empty(), "a failed add left something behind");
     error
 }
 
@@ -80,7 +80,7 @@ fn a_tag_moves_and_its_old_manifest_stays() {
     for root in [&first, &second] {
         server.add(&repository(), Some(&tag), root, &memory).unwrap();
     }
-    assert_eq!(server.repositories[&repository()].tags[&tag], second.digest);
+    assert_eq!(server.state.repositories[&repository()].tags[&tag], second.digest);
     assert_eq!(status(&server, &format!("/v2/a/manifests/{}", first.digest)), 200);
 }
 
@@ -211,7 +211,7 @@ fn an_entry_that_is_parsed_once_keeps_its_media_type() {
         let root = memory.add_index(Flavour::OCI, entries);
         let mut server = Server::new();
         add(&mut server, &memory, &root).unwrap();
-        let held = &server.repositories[&repository()].manifests[&image.digest];
+        let held = &server.state.repositories[&repository()].manifests[&image.digest];
         assert_eq!((&held.media_type, held.bytes.is_some()), (&image.media_type, true));
     }
 }
@@ -390,7 +390,7 @@ fn a_sparse_tree_is_served_as_far_as_it_is_present() {
     ] {
         assert_eq!(status(&server, &format!("/v2/a/{target}")), expected, "{target}");
     }
-    assert_eq!(server.repositories[&repository()].tags.keys().collect::<Vec<_>>(), [&here]);
+    assert_eq!(server.state.repositories[&repository()].tags.keys().collect::<Vec<_>>(), [&here]);
     // Other problems are still errors.
     memory.corrupt(&image.digest, "{}");
     let error = server.add_sparse(&repository(), [(None, &root)], &memory).unwrap_err();

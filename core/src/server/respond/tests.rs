@@ -1,9 +1,10 @@
-use http::header::{ALLOW, IF_MATCH, IF_NONE_MATCH, IF_RANGE};
+use http::Version;
+use http::header::{ALLOW, HOST, IF_MATCH, IF_NONE_MATCH, IF_RANGE};
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::server::Server;
 use crate::server::content::Content as _;
+use crate::server::machine::Server;
 use crate::server::memory::{Flavour, Memory};
 use crate::server::respond::*;
 use crate::types::descriptor::Descriptor;
@@ -313,7 +314,7 @@ fn a_malformed_target_is_rejected_with_its_error_code() {
 }
 
 #[test]
-fn unknown_and_write_endpoints_are_404() {
+fn unknown_endpoints_are_404_and_those_of_uploads_where_nothing_may_be_pushed() {
     let scenario = Scenario::new();
     for target in [
         "/",
@@ -323,7 +324,6 @@ fn unknown_and_write_endpoints_are_404() {
         "/v2/a",
         "/v2/a/b",
         "/v2/manifests/t",
-        "/v2/_catalog",
         "/v2/a/b/blobs/uploads/",
         "/v2/a/b/blobs/uploads/1",
         "/v2/a/b/blobs/uploads/.",

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::server::memory::Flavour;
-use crate::server::respond::TAGS;
+use crate::server::respond::ENTRIES;
 use crate::server::respond::tests::{Scenario, header, json_of};
 use crate::types::media_type::MediaType;
 
@@ -34,7 +34,7 @@ fn tags_are_listed_in_order_and_in_pages() {
 fn a_long_list_of_tags_is_served_in_pages_even_if_the_client_asks_for_all() {
     let mut scenario = Scenario::new();
     let image = scenario.image.clone();
-    for n in 0..TAGS {
+    for n in 0..ENTRIES {
         scenario.add("a/b", Some(&format!("t{n:04}")), &image);
     }
     for (query, next) in

@@ -1,0 +1,122 @@
+//! The start and the end of every request.
+
+use http::{Method, StatusCode, request};
+
+use crate::server::effect::{Failure, Reply};
+use crate::server::error_response::{Code, ErrorResponse};
+use crate::server::incoming::{Incoming, Purpose};
+use crate::server::policy::User;
+use crate::server::response::check_host;
+use crate::server::state::State;
+use crate::server::{blob_push, delete, manifest_push, respond};
+use crate::types::time::Time;
+use crate::wire::endpoint::{Begin, Endpoint};
+
+/// The start of the answer to a request.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "the body of a request matters, or it does not")]
+pub enum Begun {
+    /// The answer. The body of the request, if it has one, does not matter.
+    Reply(Reply),
+    /// The answer depends on the body.
+    Receive(Incoming),
+}
+
+/// Begins the answer to a request.
+pub(super) fn begin(state: &mut State, now: Time, head: &request::Parts) -> Begun {
+    if head.method == Method::GET || head.method == Method::HEAD {
+        return Begun::Reply(Reply::new(&head.method, respond::respond(state, head)));
+    }
+    dispatch(state, now, head).unwrap_or_else(|error| Begun::Reply(Reply::refusal(&head.method, error)))
+}
+
+/// Answers a request whose body is complete.
+pub(super) fn finish(state: &mut State, now: Time, incoming: Incoming) -> Reply {
+    let Incoming { head, repository, purpose, received, limit, is_too_large } = incoming;
+    let answered = match purpose {
+        Purpose::Portion(portion) => {
+            let body = blob_push::Received { bytes: received, limit, is_too_large };
+            blob_push::finish(state, now, &head, repository, portion, &body)
+        }
+        Purpose::Manifest { .. } if is_too_large => Err(manifest_push::too_large(limit)),
+        Purpose::Manifest { name, tags, bytes } => {
+            manifest_push::finish(state, &head, repository, name, tags, bytes.freeze())
+        }
+    };
+    answered.unwrap_or_else(|error| Reply::refusal(&head.method, error))
+}
+
+/// Answers a request whose body is not complete, or could not be written.
+pub(super) fn interrupted(
+    state: &mut State,
+    now: Time,
+    incoming: Incoming,
+    failure: Option<Failure>,
+) -> Reply {
+    let Incoming { head, repository, purpose, received, .. } = incoming;
+    let mut effects = Vec::new();
+    if let Purpose::Portion(portion) = purpose {
+        let is_durable = failure.is_none();
+        effects = blob_push::interrupted(state, now, &repository, portion, received, is_durable);
+    }
+    let incomplete = || {
+        let message = "the body of the request is not complete";
+        ErrorResponse::malformed(Code::SizeInvalid, message).into_response()
+    };
+    let response = failure.map_or_else(incomplete, Failure::response);
+    Reply { method: head.method, repository: Some(repository), effects, response }
+}
+
+fn dispatch(state: &mut State, now: Time, head: &request::Parts) -> Result<Begun, ErrorResponse> {
+    check_host(head)?;
+    let user = head.extensions.get::<User>();
+    state.policy.check_writable()?;
+    match (Endpoint::parse(&head.uri)?, &head.method) {
+        (Endpoint::Uploads(repository, Begin::Whole(digest)), &Method::POST) => {
+            blob_push::begin_whole(state, now, head, repository, digest).map(Begun::Receive)
+        }
+        (Endpoint::Uploads(repository, begin), &Method::POST) => {
+            blob_push::begin_session(state, now, head, repository, begin).map(Begun::Reply)
+        }
+        (Endpoint::Upload(repository, id, _), &Method::PATCH) => {
+            blob_push::begin_portion(state, now, head, repository, id, None).map(Begun::Receive)
+        }
+        (Endpoint::Upload(repository, id, Some(digest)), &Method::PUT) => {
+            blob_push::begin_portion(state, now, head, repository, id, Some(digest)).map(Begun::Receive)
+        }
+        (Endpoint::Upload(_, _, None), &Method::PUT) => {
+            let message = "the request that closes an upload has its digest as the parameter `digest`";
+            Err(ErrorResponse::malformed(Code::DigestInvalid, message))
+        }
+        (Endpoint::Upload(repository, id, _), &Method::DELETE) => {
+            delete::upload(state, user, repository, &id).map(Begun::Reply)
+        }
+        (Endpoint::Manifest(repository, name, tags), &Method::PUT) => {
+            manifest_push::begin(state, head, repository, name, tags).map(Begun::Receive)
+        }
+        (Endpoint::Manifest(repository, name, _), &Method::DELETE) => {
+            delete::manifest(state, user, repository, name).map(Begun::Reply)
+        }
+        (Endpoint::Blob(repository, digest), &Method::DELETE) => {
+            delete::blob(state, user, repository, digest).map(Begun::Reply)
+        }
+        (endpoint, method) => {
+            let message = format_args!("{method} does nothing here");
+            let error = ErrorResponse::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported, message);
+            Err(error.allowing(allowed(&endpoint)))
+        }
+    }
+}
+
+/// Returns the methods that an endpoint supports.
+fn allowed(endpoint: &Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Version | Endpoint::Tags(..) | Endpoint::Referrers(..) | Endpoint::Catalog(_) => {
+            "GET, HEAD"
+        }
+        Endpoint::Blob(..) => "GET, HEAD, DELETE",
+        Endpoint::Manifest(..) => "GET, HEAD, PUT, DELETE",
+        Endpoint::Uploads(..) => "POST",
+        Endpoint::Upload(..) => "GET, HEAD, PATCH, PUT, DELETE",
+    }
+}

@@ -1,0 +1,205 @@
+//! What happens if a storage fails, a body breaks off, or requests meet.
+
+use http::header::{HOST, LOCATION, RANGE};
+use http::{HeaderMap, Request};
+
+use crate::server::begin::Begun;
+use crate::server::body::Body;
+use crate::server::effect::{Effect, Failure, Reply};
+use crate::server::incoming::Incoming;
+use crate::server::machine::Server;
+use crate::server::policy::{Policy, Rule};
+use crate::types::digest::{Algorithm, Digest};
+use crate::types::time::Time;
+
+const INDEX: &str =
+    r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+const OTHER: &str =
+    r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[ ]}"#;
+
+fn head(method: &str, target: &str, headers: HeaderMap) -> http::request::Parts {
+    let request = Request::builder().method(method).uri(target).header(HOST, "registry");
+    let (mut head, ()) = request.body(()).unwrap().into_parts();
+    head.headers.extend(headers);
+    head
+}
+
+fn reply(server: &mut Server, method: &str, target: &str) -> Reply {
+    match server.begin(Time::ZERO, &head(method, target, HeaderMap::new())) {
+        Begun::Reply(reply) => reply,
+        Begun::Receive(_) => panic!("{method} {target} takes a body"),
+    }
+}
+
+#[track_caller]
+fn receive(server: &mut Server, method: &str, target: &str) -> Incoming {
+    match server.begin(Time::ZERO, &head(method, target, HeaderMap::new())) {
+        Begun::Receive(incoming) => incoming,
+        Begun::Reply(reply) => panic!("{method} {target}: {:?}", reply.done()),
+    }
+}
+
+fn push(server: &mut Server, tag: &str, document: &str) -> Reply {
+    let mut incoming = receive(server, "PUT", &format!("/v2/a/manifests/{tag}"));
+    incoming.push(document.as_bytes()).unwrap();
+    server.finish(Time::ZERO, incoming)
+}
+
+fn status(server: &Server, target: &str) -> u16 {
+    server.respond(&head("GET", target, HeaderMap::new())).status().as_u16()
+}
+
+fn location(reply: Reply) -> String {
+    reply.done().headers()[LOCATION].to_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_is_not_durable_is_not_visible() {
+    let mut server = Server::with_policy(Policy::open(), 1);
+    let pushed = push(&mut server, "v1", INDEX);
+    assert!(matches!(pushed.effects(), Some((_, [Effect::PutManifest { .. }, Effect::SetTag(..)]))));
+    assert_eq!(status(&server, "/v2/a/manifests/v1"), 404);
+    server.commit();
+    assert_eq!(status(&server, "/v2/a/manifests/v1"), 200);
+    assert_eq!(pushed.done().status(), 201);
+    // The same again changes nothing.
+    assert!(push(&mut server, "v1", INDEX).effects().is_none());
+}
+
+#[test]
+fn a_failure_leaves_everything_as_it_was() {
+    let mut server = Server::with_policy(Policy::open(), 1);
+    let _ = push(&mut server, "v1", INDEX);
+    server.commit();
+    for (failure, code) in [(Failure::Full, 507), (Failure::Storage, 500)] {
+        let moved = push(&mut server, "v1", OTHER);
+        let removed = reply(
+            &mut server,
+            "DELETE",
+            &format!("/v2/a/manifests/{}", Digest::of(Algorithm::Sha256, INDEX.as_bytes())),
+        );
+        server.roll_back();
+        assert_eq!(moved.failed(failure).status(), code);
+        assert_eq!(removed.failed(failure).status(), code);
+        let kept = server.respond(&head("GET", "/v2/a/manifests/v1", HeaderMap::new()));
+        assert!(matches!(kept.body(), Body::Bytes(bytes) if bytes == INDEX));
+    }
+    // An upload that could not be committed goes on.
+    let upload = location(reply(&mut server, "POST", "/v2/a/blobs/uploads/"));
+    let digest = Digest::of(Algorithm::Sha256, b"content");
+    for is_full in [true, false] {
+        let mut closing = receive(&mut server, "PUT", &format!("{upload}?digest={digest}"));
+        closing.push(b"content").unwrap();
+        let closed = server.finish(Time::ZERO, closing);
+        if is_full {
+            server.roll_back();
+            assert_eq!(closed.failed(Failure::Full).status(), 507);
+        } else {
+            server.commit();
+            assert_eq!(closed.done().status(), 201);
+        }
+    }
+    assert_eq!(status(&server, &format!("/v2/a/blobs/{digest}")), 200);
+}
+
+#[test]
+fn requests_see_the_changes_before_them() {
+    let rule = Rule { immutable_tags: true, ..Rule::open() };
+    let mut server = Server::with_policy(Policy { rules: vec![rule], ..Policy::default() }, 1);
+    let first = push(&mut server, "v1", INDEX);
+    let same = push(&mut server, "v1", INDEX);
+    assert!(same.effects().is_some(), "it waits for the first to become durable");
+    let second = push(&mut server, "v1", OTHER);
+    server.commit();
+    assert_eq!([first, same, second].map(|reply| reply.done().status().as_u16()), [201, 201, 409]);
+}
+
+#[test]
+fn a_body_that_breaks_off_counts_as_far_as_it_is_durable() {
+    let mut server = Server::with_policy(Policy::open(), 1);
+    let upload = location(reply(&mut server, "POST", "/v2/a/blobs/uploads/"));
+    let range = |server: &Server| {
+        let status = server.respond(&head("GET", &upload, HeaderMap::new()));
+        status.headers()[RANGE].to_str().unwrap().to_owned()
+    };
+    for (part, failure, code, stored) in [
+        (&b"con"[..], None, 400, "0-2"),
+        (b"xxx", Some(Failure::Full), 507, "0-2"),
+        (b"tent", None, 400, "0-6"),
+    ] {
+        let mut chunk = receive(&mut server, "PATCH", &upload);
+        chunk.push(part).unwrap();
+        let interrupted = server.interrupted(Time::ZERO, chunk, failure);
+        assert!(interrupted.effects().is_none());
+        assert_eq!(interrupted.done().status(), code);
+        assert_eq!(range(&server), stored);
+    }
+    let digest = Digest::of(Algorithm::Sha256, b"content");
+    let mut closing = receive(&mut server, "PUT", &format!("{upload}?digest={digest}"));
+    // The hash was lost with the bytes that could not be written.
+    assert_eq!(closing.stored(), Some(0..7));
+    closing.push_stored(b"cont");
+    closing.push_stored(b"ent and more");
+    assert_eq!(closing.stored(), None);
+    assert_eq!(server.finish(Time::ZERO, closing).done().status(), 201);
+}
+
+#[test]
+fn a_push_in_one_request_that_breaks_off_leaves_no_upload() {
+    let mut server = Server::with_policy(Policy { uploads: 1, ..Policy::open() }, 1);
+    let digest = Digest::of(Algorithm::Sha256, b"content");
+    for _ in 0..2 {
+        let mut whole = receive(&mut server, "POST", &format!("/v2/a/blobs/uploads/?digest={digest}"));
+        whole.push(b"con").unwrap();
+        let interrupted = server.interrupted(Time::ZERO, whole, None);
+        assert!(matches!(interrupted.effects(), Some((_, [Effect::EndUpload(_)]))));
+        server.commit();
+    }
+}
+
+#[test]
+fn an_upload_takes_one_request_at_a_time() {
+    let mut server = Server::with_policy(Policy::open(), 1);
+    let upload = location(reply(&mut server, "POST", "/v2/a/blobs/uploads/"));
+    let mut first = receive(&mut server, "PATCH", &upload);
+    let second = reply(&mut server, "PATCH", &upload).done();
+    assert_eq!((second.status().as_u16(), &second.headers()["retry-after"]), (429, &"1".parse().unwrap()));
+    first.push(b"content").unwrap();
+    assert_eq!(server.finish(Time::ZERO, first).done().status(), 202);
+    // A request of an upload that is cancelled meanwhile finds it gone.
+    let mut third = receive(&mut server, "PATCH", &upload);
+    let cancelled = reply(&mut server, "DELETE", &upload);
+    server.commit();
+    assert_eq!(cancelled.done().status(), 204);
+    third.push(b"more").unwrap();
+    assert_eq!(server.finish(Time::ZERO, third).done().status(), 404);
+}
+
+#[test]
+fn an_upload_goes_on_after_a_restart() {
+    let mut server = Server::with_policy(Policy::open(), 2);
+    server.restore_upload(Time::ZERO, "a".parse().unwrap(), "kept".parse().unwrap(), 3);
+    let mut chunk = receive(&mut server, "PATCH", "/v2/a/blobs/uploads/kept");
+    assert_eq!((chunk.stored(), chunk.place().map(|(_, offset)| offset)), (None, Some(3)));
+    chunk.push(b"te").unwrap();
+    assert_eq!(chunk.place().map(|(_, offset)| offset), Some(5));
+    assert_eq!(server.finish(Time::ZERO, chunk).done().status(), 202);
+    let digest = Digest::of(Algorithm::Sha512, b"content");
+    let mut closing = receive(&mut server, "PUT", &format!("/v2/a/blobs/uploads/kept?digest={digest}"));
+    assert_eq!(closing.stored(), Some(0..5));
+    closing.push_stored(b"conte");
+    closing.push(b"nt").unwrap();
+    let closed = server.finish(Time::ZERO, closing);
+    assert!(matches!(closed.effects(), Some((_, [Effect::Commit { size: 7, .. }]))));
+    assert_eq!(closed.done().status(), 201);
+}
+
+#[test]
+fn bytes_that_were_not_hashed_close_no_upload() {
+    let mut server = Server::with_policy(Policy::open(), 2);
+    server.restore_upload(Time::ZERO, "a".parse().unwrap(), "kept".parse().unwrap(), 3);
+    let digest = Digest::of(Algorithm::Sha256, b"tent");
+    let mut closing = receive(&mut server, "PUT", &format!("/v2/a/blobs/uploads/kept?digest={digest}"));
+    closing.push(b"tent").unwrap();
+    assert_eq!(server.finish(Time::ZERO, closing).done().status(), 400);
+}
