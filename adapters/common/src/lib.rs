@@ -19,7 +19,8 @@
 //!
 //! The rest is for authors of clients. A client builds its transport from [`Settings::network`], takes the
 //! other parts from [`Settings::into_parts`], and answers the session's queries for logins with [`look_up`]
-//! and [`end_look_ups`]. Uploads read from a [`PayloadSource`] or a [`ChunkBuffer`].
+//! and [`end_look_ups`]. Uploads read from a [`PayloadSource`] or a
+//! [`ChunkBuffer`], and those of a copy from the pipes in [`Pairs`].
 //!
 //! # Features
 //! - `layout`: image layouts on disk are a [`TreeSource`].
@@ -33,6 +34,7 @@ mod image_config;
 mod layout;
 mod login;
 mod no_proxy;
+mod pairs;
 mod progress;
 mod proxy;
 mod roots;
@@ -49,6 +51,7 @@ pub use hooks::Hooks;
 pub use image_config::{ImageConfigError, MAX_CONFIG_LEN, config_of};
 pub use login::{end_look_ups, look_up};
 pub use no_proxy::NoProxy;
+pub use pairs::Pairs;
 pub use progress::{ProgressHook, StreamOptions, TransferOptions, UploadOptions, UploadProgress};
 pub use proxy::Proxies;
 pub use roots::Roots;

@@ -128,6 +128,11 @@ impl State {
         Handle::try_current().ok().or_else(|| self.runtime.clone())
     }
 
+    /// Returns whether the session waits for the end of an exchange that a call runs.
+    pub(crate) fn is_in_flight(&self, id: ExchangeId) -> bool {
+        self.owners.contains_key(&id)
+    }
+
     fn drive(&mut self, now: Time, context: &Arc<TransferContext>, effects: &mut Effects) {
         loop {
             match self.session.poll_output(now) {

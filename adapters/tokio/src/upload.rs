@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use oci_proto::{Answer, Descriptor, Digest, Error, Event, Fault, FaultKind, Question, Sink, Source, Stored};
-use oci_proto_common::{PayloadSource, ProgressHook, SentCounter, TreeSource, read_document};
+use oci_proto::{Answer, Descriptor, Error, Event, Fault, FaultKind, Question, Source, Stored};
+use oci_proto_common::{Pairs, PayloadSource, ProgressHook, SentCounter, TreeSource, read_document};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet, spawn_blocking, yield_now};
 
@@ -35,7 +35,7 @@ pub(crate) async fn send(
     progress: ProgressHook,
 ) -> Result<Sent, Error> {
     let mut tasks = JoinSet::new();
-    let mut pipes = Pipes::default();
+    let mut pipes = Pairs::<mpsc::Sender<Bytes>, mpsc::Receiver<Bytes>>::default();
     let mut running = BTreeMap::new();
     // If this future is dropped, the operation is cancelled before its requests are, and so repeats none.
     let mut call = call;
@@ -52,10 +52,16 @@ pub(crate) async fn send(
                         tasks.spawn(run(transfer, source, reader, progress.clone(), guard))
                     }
                     (Some(source), _, None) => {
-                        let reader = Feed::Pipe(pipes.reader(&source));
+                        let reader = Feed::Pipe(PipeReader::new(pipes.upload(&source.digest, id), &source));
                         tasks.spawn(run(transfer, source, reader, progress.clone(), guard))
                     }
-                    (None, Some(sink), None) => tasks.spawn(fill(transfer, pipes.writer(&sink), guard)),
+                    (None, Some(sink), None) => {
+                        let state = call.shared().lock();
+                        let is_in_flight = |upload| state.is_in_flight(upload);
+                        let pipe = pipes.download(&sink.digest, is_in_flight, || mpsc::channel(PIPE));
+                        drop(state);
+                        tasks.spawn(fill(transfer, pipe, guard))
+                    }
                     (None, ..) => {
                         call.ignore(Message::Exchange(transfer));
                         continue;
@@ -130,49 +136,27 @@ async fn fill(mut transfer: Box<Transfer>, pipe: mpsc::Sender<Bytes>, guard: Com
     guard.settle(transfer.settle());
 }
 
-/// The pipes between the downloads and the uploads of an operation, by digest.
-///
-/// A download that is repeated continues in the pipe of its upload. A pair that is sent again has a new pipe.
-#[derive(Default)]
-struct Pipes(BTreeMap<Digest, (mpsc::Sender<Bytes>, Option<mpsc::Receiver<Bytes>>)>);
-
-impl Pipes {
-    /// The number of chunks in a pipe. Each has at most [`CHUNK`](crate::transfer) bytes.
-    const CHUNKS: usize = 2;
-
-    /// Returns the end for the download. Its exchange comes before that of the upload.
-    fn writer(&mut self, sink: &Sink) -> mpsc::Sender<Bytes> {
-        match self.0.get(&sink.digest) {
-            Some((writer, _)) if !writer.is_closed() => writer.clone(),
-            _ => {
-                self.0.retain(|_, (writer, _)| !writer.is_closed());
-                let (writer, reader) = mpsc::channel(Self::CHUNKS);
-                self.0.insert(sink.digest.clone(), (writer.clone(), Some(reader)));
-                writer
-            }
-        }
-    }
-
-    /// Returns the end for the upload.
-    fn reader(&mut self, source: &Source) -> PipeReader {
-        let reader = self.0.get_mut(&source.digest).and_then(|(_, reader)| reader.take());
-        let range = source.read_range();
-        PipeReader { reader, left: range.end.saturating_sub(range.start) }
-    }
-}
+/// The number of chunks in a pipe. Each has at most [`CHUNK`](crate::transfer) bytes.
+const PIPE: usize = 2;
 
 /// Reads the bytes of a download.
 struct PipeReader {
-    reader: Option<mpsc::Receiver<Bytes>>,
+    /// `None` if the session has sent no download for the upload.
+    pipe: Option<mpsc::Receiver<Bytes>>,
     left: u64,
 }
 
 impl PipeReader {
+    fn new(pipe: Option<mpsc::Receiver<Bytes>>, source: &Source) -> Self {
+        let range = source.read_range();
+        Self { pipe, left: range.end.saturating_sub(range.start) }
+    }
+
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
-        let Some(reader) = self.reader.as_mut().filter(|_| self.left > 0) else {
+        let Some(pipe) = self.pipe.as_mut().filter(|_| self.left > 0) else {
             return Poll::Ready(Some(Ok(Bytes::new())));
         };
-        Poll::Ready(ready!(reader.poll_recv(cx)).map(|chunk| {
+        Poll::Ready(ready!(pipe.poll_recv(cx)).map(|chunk| {
             self.left = self.left.saturating_sub(chunk.len() as u64);
             Ok(chunk)
         }))
@@ -223,12 +207,14 @@ async fn run(
         }
     })
     .await;
-    // Before the session learns of the end, and begins another pair for the same content.
-    drop(reader);
-    // Otherwise the guard reports the exchange as lost.
     if ended {
         guard.settle(transfer.settle());
     }
+    // Reports the exchange as lost, unless it has ended.
+    drop(guard);
+    // The session learns how the upload ended before its pipe closes, which fails the download: otherwise it might take
+    // that failure for the cause.
+    drop(reader);
 }
 
 /// The number of bytes that are read at a time. Switching to another thread costs as much as reading a part of

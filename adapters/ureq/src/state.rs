@@ -192,6 +192,11 @@ impl State {
         self.stale = true;
     }
 
+    /// Returns whether the session waits for the end of an exchange.
+    pub(crate) fn is_in_flight(&self, id: ExchangeId) -> bool {
+        self.links.contains_key(&id)
+    }
+
     /// Forgets an aborted exchange. If it is running, it ends at its next read or write.
     pub(crate) fn abort(&mut self, id: ExchangeId) {
         self.forget(id);

@@ -1,5 +1,6 @@
-//! Tests of uploads over loopback, some of which use internals, and of lost exchanges.
+//! Tests of uploads and copies over loopback, some of which use internals, and of lost exchanges.
 
+mod copy;
 mod early_response;
 mod lost;
 mod upload;

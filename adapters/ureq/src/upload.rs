@@ -1,6 +1,5 @@
 //! The upload of content: from sources that can be read from any position, or from another registry.
 
-use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::panic::{self, AssertUnwindSafe};
@@ -9,8 +8,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, Scope};
 use std::time::Duration;
 
-use oci_proto::{Completion, Descriptor, Digest, Error, Event, Fault, FaultKind, Question, Source, Stored};
-use oci_proto_common::{PayloadSource, ProgressHook, SentCounter, TreeSource, read_document};
+use oci_proto::{Completion, Descriptor, Error, Event, Fault, FaultKind, Question, Source, Stored};
+use oci_proto_common::{Pairs, PayloadSource, ProgressHook, SentCounter, TreeSource, read_document};
 
 use crate::call::Call;
 use crate::driver::Shared;
@@ -62,11 +61,17 @@ impl Sending<'_> {
                         scope.spawn(move || self.run(*job, |job| self.upload(job, &source)));
                     }
                     (Some(source), _) => {
-                        let pipe = pipes.reader(&source, Arc::clone(&job.link));
-                        scope.spawn(move || self.run(*job, |job| self.empty(job, &source, pipe)));
+                        let pipe = pipes.upload(&source.digest, job.id());
+                        let mut pipe = PipeReader::new(pipe, &source, Arc::clone(&job.link));
+                        // The session learns how the upload ended before its pipe closes, which fails the download:
+                        // otherwise it might take that failure for the cause.
+                        scope.spawn(move || self.run(*job, |job| self.send_from(job, &source, &mut pipe)));
                     }
                     (None, Some(sink)) => {
-                        let pipe = pipes.writer(&sink.digest);
+                        let state = self.shared.lock();
+                        let is_in_flight = |upload| state.is_in_flight(upload);
+                        let pipe = pipes.download(&sink.digest, is_in_flight, || sync_channel(PIPE));
+                        drop(state);
                         scope.spawn(move || self.run(*job, |job| self.fill(job, &pipe)));
                     }
                     (None, None) => {
@@ -120,12 +125,7 @@ impl Sending<'_> {
         }
     }
 
-    /// Runs an exchange whose payload comes from a pipe.
-    fn empty(&self, job: Job, source: &Source, pipe: PipeReader) -> Completion {
-        // The pipe is closed before the session learns of the end, and begins another pair for the same content.
-        self.send_from(job, source, pipe)
-    }
-
+    /// Runs an exchange whose payload comes from a reader.
     fn send_from(&self, job: Job, source: &Source, reader: impl Read) -> Completion {
         let mut counted = Counted { reader, sent: SentCounter::new(source, self.progress.clone()) };
         job.run(&self.shared.transport, self.shared.now(), Some(&mut counted))
@@ -166,62 +166,38 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// The pipes between the downloads and the uploads of an operation, by digest.
-///
-/// A download that is repeated continues in the pipe of its upload. A pair that is sent again has a new pipe.
-#[derive(Default)]
-struct Pipes(BTreeMap<Digest, Pipe>);
+/// The number of chunks in a pipe.
+const PIPE: usize = 2;
 
-struct Pipe {
-    writer: SyncSender<Vec<u8>>,
-    reader: Option<Receiver<Vec<u8>>>,
-    /// Lives as long as the reader.
-    is_read: std::sync::Weak<()>,
-    kept: Option<Arc<()>>,
-}
-
-impl Pipes {
-    /// The number of chunks in a pipe.
-    const CHUNKS: usize = 2;
-
-    /// Returns the end for the download. Its exchange comes before that of the upload.
-    fn writer(&mut self, digest: &Digest) -> SyncSender<Vec<u8>> {
-        self.0.retain(|_, pipe| pipe.is_read.strong_count() > 0);
-        let pipe = self.0.entry(digest.clone()).or_insert_with(|| {
-            let (writer, reader) = sync_channel(Self::CHUNKS);
-            let kept = Arc::new(());
-            Pipe { writer, reader: Some(reader), is_read: Arc::downgrade(&kept), kept: Some(kept) }
-        });
-        pipe.writer.clone()
-    }
-
-    /// Returns the end for the upload, which ends when its link is abandoned.
-    fn reader(&mut self, source: &Source, link: Arc<Link>) -> PipeReader {
-        let pipe = self.0.get_mut(&source.digest);
-        let (reader, kept) = pipe.map_or((None, None), |pipe| (pipe.reader.take(), pipe.kept.take()));
-        let range = source.read_range();
-        let left = range.end.saturating_sub(range.start);
-        PipeReader { reader, chunk: Vec::new(), at: 0, left, link, _kept: kept }
-    }
-}
+/// The pipes of a copy, whose ends are held by threads.
+type Pipes = Pairs<SyncSender<Vec<u8>>, Receiver<Vec<u8>>>;
 
 /// Reads the bytes of a download.
 struct PipeReader {
-    reader: Option<Receiver<Vec<u8>>>,
+    /// `None` if the session has sent no download for the upload.
+    pipe: Option<Receiver<Vec<u8>>>,
     chunk: Vec<u8>,
     at: usize,
     left: u64,
     link: Arc<Link>,
-    _kept: Option<Arc<()>>,
+}
+
+impl PipeReader {
+    /// Reads the payload of an upload, until its link is abandoned.
+    fn new(pipe: Option<Receiver<Vec<u8>>>, source: &Source, link: Arc<Link>) -> Self {
+        let range = source.read_range();
+        let left = range.end.saturating_sub(range.start);
+        Self { pipe, chunk: Vec::new(), at: 0, left, link }
+    }
 }
 
 impl Read for PipeReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         /// The time between looks at the link.
         const LOOK: Duration = Duration::from_millis(50);
-        let Some(reader) = self.reader.as_ref().filter(|_| self.left > 0) else { return Ok(0) };
+        let Some(pipe) = self.pipe.as_ref().filter(|_| self.left > 0) else { return Ok(0) };
         while self.at == self.chunk.len() {
-            match reader.recv_timeout(LOOK) {
+            match pipe.recv_timeout(LOOK) {
                 Ok(chunk) => (self.chunk, self.at) = (chunk, 0),
                 Err(RecvTimeoutError::Timeout) if self.link.is_wanted() => {}
                 Err(_) => return Err(io::Error::other("the download of the blob was stopped")),
