@@ -35,7 +35,12 @@ impl Call {
     /// Waits for the next event of an operation that has no sink and stores nothing. Must not be called after
     /// the last event.
     pub(crate) fn event(&self) -> Event {
-        self.event_or(|_| cannot_answer())
+        loop {
+            match self.message() {
+                Message::Event(event) => return event,
+                message => self.ignore(message),
+            }
+        }
     }
 
     /// Like [`event`](Self::event), for an operation whose questions `answer` answers.
@@ -44,11 +49,7 @@ impl Call {
             match self.message() {
                 Message::Event(event) => return event,
                 Message::Ask(query, question) => self.answer(query, answer(question)),
-                // Not expected, but the session must not wait for it.
-                Message::Exchange(job) => {
-                    let fault = Fault::new(FaultKind::Unsupported, "this call has no sink");
-                    self.complete(job.refuse(fault));
-                }
+                message @ Message::Exchange(_) => self.ignore(message),
             }
         }
     }
@@ -76,18 +77,27 @@ impl Call {
         self.shared().lock().answer(self.shared().now(), query, answer);
     }
 
+    /// Rejects a message that the call does not expect, so that the session does not wait for it.
+    pub(crate) fn ignore(&self, message: Message) {
+        match message {
+            Message::Event(_) => {}
+            Message::Ask(query, _) => self.decline(query),
+            Message::Exchange(job) => {
+                let fault = Fault::new(FaultKind::Unsupported, "this call has no sink and no source");
+                self.complete(job.refuse(fault));
+            }
+        }
+    }
+
     /// Fails the operation for a question that its call cannot answer.
     pub(crate) fn decline(&self, query: QueryId) {
-        self.answer(query, cannot_answer());
+        let fault = Fault::new(FaultKind::Unsupported, "this call has no such content");
+        self.answer(query, Answer::Failed(fault));
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.driver.0
     }
-}
-
-fn cannot_answer() -> Answer {
-    Answer::Failed(Fault::new(FaultKind::Unsupported, "this call has no such content"))
 }
 
 impl Drop for Call {

@@ -1,6 +1,7 @@
 //! Drives the session that all calls of a client share. Each thread that changes the session also polls it.
 
 use std::collections::VecDeque;
+use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -171,9 +172,7 @@ impl Shared {
             match thread::Builder::new().name(name).spawn(move || shared.work()) {
                 Ok(_) => state.pool.threads += 1,
                 Err(error) if state.pool.threads == 0 => {
-                    let fault =
-                        Fault::new(FaultKind::NotSent, format_args!("could not start a thread: {error}"));
-                    return state.complete(self.now(), job.refuse(fault));
+                    return state.complete(self.now(), job.refuse(no_thread(&error)));
                 }
                 // A running thread will take the job.
                 Err(_) => {}
@@ -216,6 +215,11 @@ impl Shared {
         let ended = panic::catch_unwind(AssertUnwindSafe(run));
         self.end(id, ended.map_err(|_| Fault::new(FaultKind::Unsupported, "the transport panicked")))
     }
+}
+
+/// The fault of an exchange if the system starts no thread for it.
+pub(crate) fn no_thread(error: &io::Error) -> Fault {
+    Fault::new(FaultKind::NotSent, format_args!("could not start a thread: {error}"))
 }
 
 /// A running thread of the pool.

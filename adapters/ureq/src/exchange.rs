@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
-use oci_proto::{Completion, Exchange, ExchangeId, Fault, FaultKind, OpId, Payload, Receiving, Rest, Time};
+use oci_proto::{
+    Completion, Exchange, ExchangeId, Fault, FaultKind, OpId, Payload, Receiving, Rest, Sink, Time,
+};
 use oci_proto_common::DRAINING;
 use ureq::BodyReader;
 
@@ -16,6 +18,8 @@ use crate::transport::{RequestLimits, Transport};
 
 /// The size of the buffer for manifests, tokens and error bodies, in bytes. Most are smaller.
 const SMALL: usize = 8 << 10;
+/// The size of the chunks in which a blob is read, hashed and written, in bytes.
+const LARGE: usize = 128 << 10;
 
 /// An exchange to run.
 pub(crate) struct Job {
@@ -50,6 +54,30 @@ impl Job {
             }
             ControlFlow::Break(completion) => completion,
         }
+    }
+
+    /// Runs an exchange whose body goes into a sink. `write` gets the bytes, and the sink, whose offset is after them.
+    pub(crate) fn write(
+        self,
+        transport: &Transport,
+        now: Time,
+        mut write: impl FnMut(&Sink, &[u8]) -> Result<(), Fault>,
+    ) -> Completion {
+        let mut open = match self.open(transport, now, None) {
+            ControlFlow::Continue(open) => open,
+            ControlFlow::Break(completion) => return completion,
+        };
+        let mut buffer = vec![0; LARGE];
+        while let Some(read) = open.read(transport, &mut buffer) {
+            if let Some(sink) = open.receiving.sink()
+                && read > 0
+                // The core has counted the bytes, so they must be written before the exchange ends.
+                && let Err(fault) = write(sink, &buffer[..read])
+            {
+                return open.refuse(fault);
+            }
+        }
+        open.end()
     }
 
     /// Sends the request and reads the head of the response. `source` yields exactly the
@@ -136,12 +164,6 @@ impl Open {
             buffer.copy_within(kept, 0);
         }
         Some(length)
-    }
-
-    /// Returns the sink. Its offset is after the bytes that were read last.
-    #[cfg(feature = "pull")]
-    pub(crate) fn sink(&self) -> Option<&oci_proto::Sink> {
-        self.receiving.sink()
     }
 
     /// Ends the exchange, after all bytes were written to the sink.

@@ -57,6 +57,7 @@ mod stream;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod tls;
 mod transport;
 mod upload;

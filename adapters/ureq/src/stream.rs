@@ -166,11 +166,6 @@ impl Upload {
                     (self.query, self.max) = (Some(query), max);
                     return Ok(None);
                 }
-                Message::Ask(query, _) => self.call.decline(query),
-                Message::Exchange(job) => {
-                    let fault = Fault::new(FaultKind::Unsupported, "this call has no sink and no source");
-                    self.call.complete(job.refuse(fault));
-                }
                 Message::Event(event) => {
                     self.progress.report_event(&event);
                     match event {
@@ -183,6 +178,7 @@ impl Upload {
                         _ => {}
                     }
                 }
+                message => self.call.ignore(message),
             }
         }
     }

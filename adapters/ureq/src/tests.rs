@@ -3,4 +3,4 @@
 mod copy;
 mod early_response;
 mod lost;
-mod upload;
+pub(crate) mod upload;

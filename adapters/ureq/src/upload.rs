@@ -1,11 +1,8 @@
 //! The upload of content: from sources that can be read from any position, or from another registry.
 
 use std::io::{self, Read};
-use std::ops::ControlFlow;
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::{self, Scope};
 use std::time::Duration;
 
 use oci_proto::{Completion, Descriptor, Error, Event, Fault, FaultKind, Question, Source, Stored};
@@ -15,7 +12,8 @@ use crate::call::Call;
 use crate::driver::Shared;
 use crate::exchange::Job;
 use crate::link::Link;
-use crate::state::{Message, Poller};
+use crate::state::Message;
+use crate::threads::{Threads, with_threads};
 
 /// The end of an operation that sends content.
 #[derive(Default)]
@@ -32,125 +30,79 @@ pub(crate) fn send(
     tree: Option<&dyn TreeSource>,
     progress: &ProgressHook,
 ) -> Result<Sent, Error> {
-    let shared = Arc::clone(call.shared());
-    let sending = Sending { shared: &shared, tree, progress };
-    // The scope waits for its threads. Once the operation has failed or its call is dropped, its exchanges are
-    // aborted: each thread ends at its next read or write.
-    thread::scope(|scope| {
-        let call = call;
-        sending.drive(&call, scope)
-    })
+    with_threads(call, |call, threads| drive(call, threads, tree, progress))
 }
 
-/// The state that the threads of an operation share.
-struct Sending<'a> {
-    shared: &'a Arc<Shared>,
-    tree: Option<&'a dyn TreeSource>,
-    progress: &'a ProgressHook,
-}
-
-impl Sending<'_> {
-    fn drive<'scope>(&'scope self, call: &Call, scope: &'scope Scope<'scope, '_>) -> Result<Sent, Error> {
-        let mut sent = Sent::default();
-        let mut pipes = Pipes::default();
-        loop {
-            match call.message() {
-                // The limit on requests in flight bounds the number of threads.
-                Message::Exchange(job) => match (job.exchange.source().cloned(), job.exchange.sink()) {
-                    (Some(source), _) if self.tree.is_some() => {
-                        scope.spawn(move || self.run(*job, |job| self.upload(job, &source)));
-                    }
-                    (Some(source), _) => {
-                        let pipe = pipes.upload(&source.digest, job.id());
-                        let mut pipe = PipeReader::new(pipe, &source, Arc::clone(&job.link));
-                        // The session learns how the upload ended before its pipe closes, which fails the download:
-                        // otherwise it might take that failure for the cause.
-                        scope.spawn(move || self.run(*job, |job| self.send_from(job, &source, &mut pipe)));
-                    }
-                    (None, Some(sink)) => {
-                        let state = self.shared.lock();
-                        let is_in_flight = |upload| state.is_in_flight(upload);
-                        let pipe = pipes.download(&sink.digest, is_in_flight, || sync_channel(PIPE));
-                        drop(state);
-                        scope.spawn(move || self.run(*job, |job| self.fill(job, &pipe)));
-                    }
-                    (None, None) => {
-                        let fault = Fault::new(FaultKind::Unsupported, "this call has no such content");
-                        call.complete(job.refuse(fault));
-                    }
-                },
-                Message::Ask(query, Question::Document { descriptor, .. }) => match self.tree {
-                    Some(tree) => call.answer(query, read_document(tree, &descriptor)),
-                    None => call.decline(query),
-                },
-                Message::Ask(query, _) => call.decline(query),
-                Message::Event(event) => {
-                    self.progress.report_event(&event);
-                    match event {
-                        Event::Resolved(descriptor) => sent.root = Some(descriptor),
-                        Event::Stored(descriptor, stored) => sent.last = Some((descriptor, stored)),
-                        Event::Failed(error) => return Err(error),
-                        Event::Done => return Ok(sent),
-                        _ => {}
-                    }
+fn drive<'env>(
+    call: &Call,
+    threads: &Threads<'_, 'env>,
+    tree: Option<&'env dyn TreeSource>,
+    progress: &'env ProgressHook,
+) -> Result<Sent, Error> {
+    let mut sent = Sent::default();
+    let mut pipes = Pipes::default();
+    loop {
+        match call.message() {
+            Message::Exchange(job) => match (job.exchange.source().cloned(), job.exchange.sink(), tree) {
+                (Some(source), _, Some(tree)) => {
+                    threads.run(job, (), move |shared, job, ()| match PayloadSource::open(tree, &source) {
+                        Ok(reader) => send_from(shared, job, &source, reader, progress),
+                        Err(error) => job.refuse(Fault::new(FaultKind::Storage, error)),
+                    });
+                }
+                (Some(source), _, None) => {
+                    let pipe = pipes.upload(&source.digest, job.id());
+                    let pipe = PipeReader::new(pipe, &source, Arc::clone(&job.link));
+                    // The session learns how the upload ended before its pipe closes, which fails the download:
+                    // otherwise it might take that failure for the cause.
+                    threads.run(job, pipe, move |shared, job, pipe| {
+                        send_from(shared, job, &source, pipe, progress)
+                    });
+                }
+                (None, Some(sink), None) => {
+                    let state = call.shared().lock();
+                    let is_in_flight = |upload| state.is_in_flight(upload);
+                    let pipe = pipes.download(&sink.digest, is_in_flight, || sync_channel(PIPE));
+                    drop(state);
+                    threads.run(job, pipe, |shared, job, pipe| {
+                        job.write(&shared.transport, shared.now(), |_, bytes| {
+                            let over = |_| Fault::new(FaultKind::Reset, "the upload of the blob has ended");
+                            pipe.send(bytes.to_vec()).map_err(over)
+                        })
+                    });
+                }
+                (None, ..) => call.ignore(Message::Exchange(job)),
+            },
+            Message::Ask(query, Question::Document { descriptor, .. }) => match tree {
+                Some(tree) => call.answer(query, read_document(tree, &descriptor)),
+                None => call.decline(query),
+            },
+            Message::Event(event) => {
+                progress.report_event(&event);
+                match event {
+                    Event::Resolved(descriptor) => sent.root = Some(descriptor),
+                    Event::Stored(descriptor, stored) => sent.last = Some((descriptor, stored)),
+                    Event::Failed(error) => return Err(error),
+                    Event::Done => return Ok(sent),
+                    _ => {}
                 }
             }
+            message @ Message::Ask(..) => call.ignore(message),
         }
-    }
-
-    /// Runs an exchange, and reports its end to the session.
-    fn run(&self, job: Job, carry: impl FnOnce(Job) -> Completion) {
-        let id = job.id();
-        // A source or a hook may panic. The operation must not wait for this exchange then.
-        let ended = panic::catch_unwind(AssertUnwindSafe(|| carry(job)));
-        let (ended, panic) = match ended {
-            Ok(completion) => (Ok(completion), None),
-            Err(panic) => (Err(Fault::new(FaultKind::Storage, "reading the source panicked")), Some(panic)),
-        };
-        let mut state = self.shared.end(id, ended);
-        self.shared.drive(&mut state, Poller::Other);
-        drop(state);
-        if let Some(panic) = panic {
-            panic::resume_unwind(panic);
-        }
-    }
-
-    /// Runs an exchange whose payload comes from the tree.
-    fn upload(&self, job: Job, source: &Source) -> Completion {
-        let opened = self.tree.map(|tree| PayloadSource::open(tree, source));
-        match opened {
-            Some(Ok(reader)) => self.send_from(job, source, reader),
-            Some(Err(error)) => job.refuse(Fault::new(FaultKind::Storage, error)),
-            None => job.refuse(Fault::new(FaultKind::Unsupported, "this call has no such content")),
-        }
-    }
-
-    /// Runs an exchange whose payload comes from a reader.
-    fn send_from(&self, job: Job, source: &Source, reader: impl Read) -> Completion {
-        let mut counted = Counted { reader, sent: SentCounter::new(source, self.progress.clone()) };
-        job.run(&self.shared.transport, self.shared.now(), Some(&mut counted))
-    }
-
-    /// Runs an exchange whose body goes into a pipe.
-    fn fill(&self, job: Job, pipe: &SyncSender<Vec<u8>>) -> Completion {
-        let transport = &self.shared.transport;
-        let mut open = match job.open(transport, self.shared.now(), None) {
-            ControlFlow::Continue(open) => open,
-            ControlFlow::Break(completion) => return completion,
-        };
-        let mut buffer = vec![0; CHUNK];
-        while let Some(read) = open.read(transport, &mut buffer) {
-            // The core has counted the bytes, so they must be in the pipe before the exchange ends.
-            if read > 0 && pipe.send(buffer[..read].to_vec()).is_err() {
-                return open.refuse(Fault::new(FaultKind::Reset, "the upload of the blob has ended"));
-            }
-        }
-        open.end()
     }
 }
 
-/// The size of the chunks in which a blob is read from a registry, in bytes.
-const CHUNK: usize = 128 << 10;
+/// Runs an exchange whose payload comes from a reader.
+fn send_from(
+    shared: &Shared,
+    job: Job,
+    source: &Source,
+    reader: impl Read,
+    progress: &ProgressHook,
+) -> Completion {
+    let mut counted = Counted { reader, sent: SentCounter::new(source, progress.clone()) };
+    job.run(&shared.transport, shared.now(), Some(&mut counted))
+}
 
 /// A source whose bytes are sent as they are read.
 struct Counted<R> {

@@ -16,16 +16,16 @@ use oci_proto_common::{BlobSource, Settings, StreamOptions, UploadOptions};
 use crate::client::Client;
 use crate::state::Message;
 
-pub(super) const CREATED: &[u8] = b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n";
+pub(crate) const CREATED: &[u8] = b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n";
 
 /// A server whose thread returns a result.
-pub(super) struct Server<T> {
-    pub(super) reference: Reference,
-    pub(super) thread: JoinHandle<T>,
+pub(crate) struct Server<T> {
+    pub(crate) reference: Reference,
+    pub(crate) thread: JoinHandle<T>,
 }
 
 /// Serves connections until `answer` returns a result.
-pub(super) fn serve_until<T: Send + 'static>(
+pub(crate) fn serve_until<T: Send + 'static>(
     mut answer: impl FnMut(TcpStream) -> Option<T> + Send + 'static,
 ) -> Server<T> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -41,7 +41,7 @@ pub(super) fn serve_until<T: Send + 'static>(
 }
 
 /// Serves an upload, whose payload is for `answer`.
-pub(super) fn serve<T: Send + 'static>(answer: impl FnOnce(TcpStream) -> T + Send + 'static) -> Server<T> {
+pub(crate) fn serve<T: Send + 'static>(answer: impl FnOnce(TcpStream) -> T + Send + 'static) -> Server<T> {
     let mut answer = Some(answer);
     serve_until(move |stream| {
         let mut start = [0; 2];
@@ -55,7 +55,7 @@ pub(super) fn serve<T: Send + 'static>(answer: impl FnOnce(TcpStream) -> T + Sen
 }
 
 /// Answers the requests before the payload.
-pub(super) fn begin<S: Read + Write>(stream: &mut BufReader<S>) {
+pub(crate) fn begin<S: Read + Write>(stream: &mut BufReader<S>) {
     let start = match head(stream)[0].split(' ').next() {
         Some("head") => "404 Not Found\r\n",
         _ => "202 Accepted\r\nLocation: /v2/demo/blobs/uploads/1?state=x\r\n",
@@ -75,13 +75,13 @@ impl BlobSource for Once {
 }
 
 /// Reads the lines of a request's head, in lower case.
-pub(super) fn head(stream: &mut impl BufRead) -> Vec<String> {
+pub(crate) fn head(stream: &mut impl BufRead) -> Vec<String> {
     let lines = stream.lines().map(|line| line.unwrap().to_lowercase());
     lines.take_while(|line| !line.is_empty()).collect()
 }
 
 /// Reads a body to its end, or until the connection ends.
-pub(super) fn body(stream: &mut impl Read, length: usize) -> Vec<u8> {
+pub(crate) fn body(stream: &mut impl Read, length: usize) -> Vec<u8> {
     let mut body = Vec::new();
     // A reset ends the connection too.
     let _ = stream.take(length as u64).read_to_end(&mut body);
@@ -99,30 +99,30 @@ fn count(length: usize) -> Server<usize> {
     })
 }
 
-pub(super) fn content(size: usize) -> (Vec<u8>, Digest) {
+pub(crate) fn content(size: usize) -> (Vec<u8>, Digest) {
     let bytes: Vec<u8> = (0_u32..).flat_map(u32::to_le_bytes).take(size).collect();
     let digest = Digest::of(Algorithm::Sha256, &bytes);
     (bytes, digest)
 }
 
 /// Settings without retries, and with a short timeout.
-pub(super) fn settings(plain_http: PlainHttp) -> Settings {
+pub(crate) fn settings(plain_http: PlainHttp) -> Settings {
     let mut config = Config::default();
     config.limits.max_attempts = 1;
     config.plain_http = plain_http;
     Settings::default().config(config).idle_timeout(Duration::from_secs(1))
 }
 
-pub(super) fn client() -> Client {
+pub(crate) fn client() -> Client {
     Client::with_settings(settings(PlainHttp::Loopback)).unwrap()
 }
 
-pub(super) fn describe(digest: &Digest, size: usize) -> Descriptor {
+pub(crate) fn describe(digest: &Digest, size: usize) -> Descriptor {
     Descriptor::new(MediaType::OCTET_STREAM, digest.clone(), size as u64)
 }
 
 /// Uploads content from a source, with a client of its own.
-pub(super) fn put(
+pub(crate) fn put(
     to: &Reference,
     digest: &Digest,
     size: usize,
@@ -131,7 +131,7 @@ pub(super) fn put(
     put_with(&client(), to, digest, size, source)
 }
 
-pub(super) fn put_with(
+pub(crate) fn put_with(
     client: &Client,
     to: &Reference,
     digest: &Digest,
