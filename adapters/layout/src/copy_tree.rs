@@ -97,9 +97,12 @@ fn leave(
     while ancestors.len() > level
         && let Some((descriptor, manifest)) = ancestors.pop()
     {
-        let existed = to.holds(&descriptor);
-        to.copy_from(&descriptor, &mut &manifest.bytes()[..])?;
-        copied(if existed { Copied::Existing(&descriptor) } else { Copied::Written(&descriptor) });
+        if to.keep_existing(&descriptor)? {
+            copied(Copied::Existing(&descriptor));
+        } else {
+            to.copy_from(&descriptor, &mut &manifest.bytes()[..])?;
+            copied(Copied::Written(&descriptor));
+        }
     }
     Ok(())
 }
@@ -109,7 +112,7 @@ fn copy_blob<'a>(
     descriptor: &'a Descriptor,
     to: &impl TreeWriter,
 ) -> Result<Copied<'a>, LayoutError> {
-    if to.holds(descriptor) {
+    if to.keep_existing(descriptor)? {
         return Ok(Copied::Existing(descriptor));
     }
     match from.blob(&descriptor.digest, Some(descriptor.size)) {
@@ -136,10 +139,11 @@ mod sealed {
 
     /// What a copy needs of its destination.
     pub trait Write {
-        /// Whether it has the content, whole.
-        fn holds(&self, descriptor: &Descriptor) -> bool;
+        /// Returns whether it has the content, whole. If it has, the content is as durable as what is written, since an
+        /// earlier writer may not have synced it.
+        fn keep_existing(&self, descriptor: &Descriptor) -> Result<bool, LayoutError>;
 
-        /// Writes content up to the end of the reader, verified, unless the destination has it.
+        /// Writes content that it does not have, up to the end of the reader, verified.
         fn copy_from(&self, descriptor: &Descriptor, from: &mut dyn Read) -> Result<(), LayoutError>;
 
         /// Makes content a root.
@@ -148,8 +152,9 @@ mod sealed {
 }
 
 impl sealed::Write for ArchiveWriter {
-    fn holds(&self, descriptor: &Descriptor) -> bool {
-        self.has(descriptor)
+    fn keep_existing(&self, descriptor: &Descriptor) -> Result<bool, LayoutError> {
+        // All of an archive is synced when it is finished.
+        Ok(self.has(descriptor))
     }
 
     fn copy_from(&self, descriptor: &Descriptor, from: &mut dyn Read) -> Result<(), LayoutError> {
@@ -162,18 +167,19 @@ impl sealed::Write for ArchiveWriter {
 }
 
 impl sealed::Write for LayoutWriter {
-    fn holds(&self, descriptor: &Descriptor) -> bool {
-        match descriptor.media_type.kind() {
+    fn keep_existing(&self, descriptor: &Descriptor) -> Result<bool, LayoutError> {
+        let is_whole = match descriptor.media_type.kind() {
             // Its size does not show whether a document is whole.
             Kind::Index | Kind::Image => self.layout().manifest(descriptor).is_ok(),
             Kind::Other => self.layout().has(descriptor),
+        };
+        if is_whole {
+            self.keep(&descriptor.digest)?;
         }
+        Ok(is_whole)
     }
 
     fn copy_from(&self, descriptor: &Descriptor, from: &mut dyn Read) -> Result<(), LayoutError> {
-        if self.holds(descriptor) {
-            return self.keep(&descriptor.digest);
-        }
         let mut blob = self.begin(descriptor)?;
         if blob.offset() > 0 {
             blob.restart()?;

@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use oci_proto::layout::Root;
 use oci_proto::server::{Content as _, Memory};
 use oci_proto::{Checker, Descriptor, Digest, Held, Limits, MediaType, Role};
 
 use super::*;
+use crate::copy_tree::{Copied, copy_tree};
 use crate::destination::LayoutDestination;
 use crate::directory::trace::Trace;
 
@@ -138,6 +140,32 @@ fn existing_content_is_synced_before_a_pull_relies_on_it() {
     }
     for name in ["blobs/sha256", "blobs", "", MARKER, INDEX] {
         last(&calls, "sync", &home.path().join(name).components().collect::<PathBuf>());
+    }
+}
+
+#[test]
+fn existing_content_is_synced_before_a_copy_relies_on_it() {
+    let (source, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (memory, root) = Memory::sample();
+    for at in [source.path(), home.path()] {
+        pulled(at, &memory, &root, Durability::Unsynced);
+    }
+    let trace = Trace::default();
+    let directory = Directory::open(home.path()).unwrap().traced(trace.clone());
+    let mut writer = LayoutWriter::of(directory, Durability::Synced).unwrap();
+    let (from, latest) = (Layout::open(source.path()).unwrap(), Root::Named("latest".parse().unwrap()));
+    let mut existing = 0;
+    copy_tree(&from, &latest, None, &mut writer, Some(&"copy".parse().unwrap()), |copied| match copied {
+        Copied::Existing(_) => existing += 1,
+        other => panic!("{other:?}"),
+    })
+    .unwrap();
+    let (calls, all) = (trace.calls(), everything(&memory, &root));
+    assert_eq!(existing, all.len());
+    let index = last(&calls, "to", &home.path().join(INDEX));
+    for (descriptor, _) in all {
+        let file = home.path().join("blobs/sha256").join(descriptor.digest.encoded());
+        assert!(last(&calls, "sync", &file) < index);
     }
 }
 
