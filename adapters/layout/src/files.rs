@@ -74,7 +74,8 @@ impl Files {
         }
     }
 
-    /// Checks that there is a directory for blobs, which an archive does not need.
+    /// Called when a layout is checked. Fails if it has no directory for blobs, which the image layout specification
+    /// requires even of a layout without blobs. An archive has no directories of its own, only the paths of its files.
     pub(crate) fn check_blobs(&self) -> Result<(), LayoutError> {
         match self {
             Self::Directory(directory) => directory.directory(BLOBS).map(drop),
