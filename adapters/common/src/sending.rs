@@ -136,27 +136,17 @@ impl ChunkBuffer {
         added
     }
 
-    /// Reads once from `reader`, at most as much as there is room for. The end of the reader is that of the
+    /// Reads from `reader` until the space that is allocated next is full, or the reader ends, which is the end of the
     /// stream.
     ///
     /// # Errors
     /// Returns the error of the reader, except for an interrupted read.
     pub fn read_from(&mut self, reader: &mut dyn Read, max: usize) -> io::Result<()> {
         let space = self.grow(max);
-        if space == 0 {
-            return Ok(());
-        }
-        let length = self.bytes.len();
-        self.bytes.resize(length + space, 0);
-        let read = loop {
-            match reader.read(&mut self.bytes[length..]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read,
-            }
-        };
-        self.bytes.truncate(length + read.as_ref().copied().unwrap_or(0).min(space));
-        self.has_ended = matches!(read, Ok(0));
-        read.map(drop)
+        // One call, since each call initializes the space before it reads, however short the reads are.
+        let read = reader.take(space as u64).read_to_end(&mut self.bytes)?;
+        self.has_ended |= read < space;
+        Ok(())
     }
 
     /// Allocates space for more bytes. Returns how many, which is 0 only if there is no room.
@@ -199,7 +189,19 @@ impl ChunkBuffer {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
+
+    /// A reader that returns at most this many bytes at a time.
+    struct Parts<'a>(&'a [u8], usize);
+
+    impl Read for Parts<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = buffer.len().min(self.1);
+            self.0.read(&mut buffer[..length])
+        }
+    }
 
     /// Returns the chunks of a stream that is written or read in parts of these sizes.
     fn chunks(size: usize, max: usize, part: usize, by_reader: bool) -> Vec<(Vec<u8>, bool)> {
@@ -215,13 +217,12 @@ mod tests {
                 }
                 continue;
             }
-            let given = &content[at..(at + part).min(size)];
             if by_reader {
-                let mut reader = given;
+                let mut reader = Parts(&content[at..], part);
                 buffer.read_from(&mut reader, max).unwrap();
-                at += given.len() - reader.len();
+                at = size - reader.0.len();
             } else {
-                let added = buffer.add(given, max);
+                let added = buffer.add(&content[at..(at + part).min(size)], max);
                 at += added;
                 if at == size {
                     buffer.end();
@@ -252,6 +253,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_time_of_short_reads_is_proportional_to_their_number() {
+        const MAX: usize = 16 << 20;
+        let content = vec![7; MAX + 2];
+        let mut reader = Parts(&content, 100);
+        let (mut buffer, began) = (ChunkBuffer::default(), Instant::now());
+        while buffer.room(MAX) > 0 {
+            buffer.read_from(&mut reader, MAX).unwrap();
+            assert!(began.elapsed() < Duration::from_secs(10), "{} bytes", buffer.bytes.len());
+        }
+        assert!(!buffer.has_ended() && buffer.bytes == content[..=MAX]);
     }
 
     #[test]
