@@ -1,6 +1,6 @@
 //! Content that is sent: one blob, or a tree.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Cursor, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -118,14 +118,15 @@ impl FileSource {
     /// Opens a file.
     ///
     /// # Errors
-    /// Returns an error with the path if the file cannot be opened, or is a directory.
+    /// Returns an error with the path if the file cannot be opened, or is not a regular file.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
-        let opened = Self::of(File::open(path).map_err(|error| named(path, &error))?, path);
-        if opened.metadata()?.is_dir() {
-            let error = io::Error::new(io::ErrorKind::IsADirectory, "it is a directory, not a file");
-            return Err(named(path, &error));
-        }
+        // Opening a pipe waits for its writer, and devices may react to being opened.
+        let found = std::fs::metadata(path).and_then(|found| check_regular(&found));
+        let opened = found.and_then(|()| File::open(path)).map_err(|error| named(path, &error))?;
+        let opened = Self::of(opened, path);
+        // It may have been replaced since.
+        check_regular(&opened.metadata()?).map_err(|error| named(path, &error))?;
         Ok(opened)
     }
 
@@ -160,7 +161,7 @@ impl FileSource {
         Ok(self.metadata()?.len())
     }
 
-    fn metadata(&self) -> io::Result<std::fs::Metadata> {
+    fn metadata(&self) -> io::Result<Metadata> {
         self.0.file.metadata().map_err(|error| named(&self.0.path, &error))
     }
 }
@@ -185,6 +186,20 @@ impl Read for FileReader {
             .map_err(|error| named(&self.opened.path, &error))?;
         self.position += read as u64;
         Ok(read)
+    }
+}
+
+/// Fails unless a file can be read at any position, and has a size.
+fn check_regular(found: &Metadata) -> io::Result<()> {
+    if found.is_dir() {
+        Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory, not a file"))
+    } else if !found.is_file() {
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is a pipe, a socket or a device, not a regular file",
+        ))
+    } else {
+        Ok(())
     }
 }
 
@@ -273,6 +288,30 @@ mod tests {
         for path in [directory.path().join("none"), directory.path().to_owned()] {
             let error = FileSource::open(&path).unwrap_err();
             assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+        }
+    }
+    #[cfg(unix)]
+    #[test]
+    fn only_regular_files_are_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(&pipe, &link).unwrap();
+        for (path, expected) in [
+            (pipe, "not a regular file"),
+            (link, "not a regular file"),
+            (PathBuf::from("/dev/null"), "not a regular file"),
+            (directory.path().to_owned(), "a directory, not a file"),
+        ] {
+            let (done, over) = std::sync::mpsc::channel();
+            let opening = path.clone();
+            std::thread::spawn(move || {
+                done.send(FileSource::open(opening).unwrap_err().to_string()).unwrap();
+            });
+            let error = over.recv_timeout(std::time::Duration::from_secs(10));
+            let error = error.unwrap_or_else(|_| panic!("{} is opened, or blocks", path.display()));
+            assert!(error.starts_with(&path.display().to_string()) && error.ends_with(expected), "{error}");
         }
     }
 }
