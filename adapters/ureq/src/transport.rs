@@ -69,8 +69,8 @@ impl Transport {
                 .max_idle_connections_per_host(limits.in_flight_per_origin)
                 .timeout_connect(Some(connect_timeout))
                 .max_idle_age(IDLE_CONNECTION)
-                // A body has a timeout until its next data, which ureq does not know; see `Open::read`.
-                .timeout_recv_response(Some(idle_timeout))
+                // Each request has a timeout of its own for the head of the response. A body has one until its next data,
+                // which ureq does not know; see `Open::read`.
                 .timeout_per_write(Some(idle_timeout))
                 .build();
             // ureq's default chain, except for TCP and TLS.
@@ -160,7 +160,6 @@ impl Transport {
                 Awaited::Connection.timed_out(self.connect_timeout)
             }
             Error::Timeout(Timeout::PerWrite) => Awaited::Request.timed_out(self.idle_timeout),
-            Error::Timeout(Timeout::RecvResponse) => Awaited::Head.timed_out(self.idle_timeout),
             Error::Timeout(Timeout::PerRead) => Awaited::Body.timed_out(self.idle_timeout),
             Error::Timeout(_) => Fault::new(FaultKind::Timeout, "the operation's deadline has passed"),
             Error::HostNotFound
