@@ -27,6 +27,7 @@
 
 mod artifact;
 mod awaited;
+mod backlog;
 mod error;
 mod hooks;
 mod image_config;
@@ -46,6 +47,7 @@ mod tls;
 
 pub use artifact::{Artifact, ArtifactTree, AttachError};
 pub use awaited::Awaited;
+pub use backlog::Backlog;
 pub use error::BuildError;
 pub use hooks::Hooks;
 pub use image_config::{ImageConfigError, MAX_CONFIG_LEN, config_of};
@@ -55,7 +57,7 @@ pub use pairs::Pairs;
 pub use progress::{ProgressHook, StreamOptions, TransferOptions, UploadOptions, UploadProgress};
 pub use proxy::Proxies;
 pub use roots::Roots;
-pub use sending::{ChunkBuffer, OneBlob, PayloadSource, SentCounter, read_document};
+pub use sending::{ChunkBuffer, OneBlob, PayloadSource, Sent, SentCounter, read_document};
 pub use settings::{Network, Parts, Settings};
 pub use source::{BlobSource, FileSource, TreeSource};
 pub use times::{DRAINING, IDLE_CONNECTION, LONGEST_TIMEOUT};

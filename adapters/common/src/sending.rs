@@ -4,7 +4,7 @@ use std::io::{self, Read, Take};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use oci_proto::{Answer, Descriptor, Digest, Fault, FaultKind, MediaType, Source};
+use oci_proto::{Answer, Descriptor, Digest, Error, Event, Fault, FaultKind, MediaType, Source, Stored};
 
 use crate::progress::{ProgressHook, UploadProgress};
 use crate::source::{BlobSource, TreeSource};
@@ -71,6 +71,44 @@ pub fn read_document(tree: &dyn TreeSource, descriptor: &Descriptor) -> Answer {
     match tree.document(descriptor) {
         Ok(bytes) => Answer::Document(bytes),
         Err(error) => Answer::Failed(Fault::new(FaultKind::Storage, named(&descriptor.digest, &error))),
+    }
+}
+
+/// The result of an operation that sends content, from its events.
+#[derive(Debug, Default)]
+pub struct Sent {
+    root: Option<Descriptor>,
+    last: Option<(Descriptor, Stored)>,
+}
+
+impl Sent {
+    /// Takes an event, and reports it to the hook if it is about progress. Returns how the operation ended, once it has.
+    pub fn take(&mut self, event: Event, progress: &ProgressHook) -> Option<Result<(), Error>> {
+        progress.report_event(&event);
+        match event {
+            Event::Resolved(descriptor) => self.root = Some(descriptor),
+            Event::Stored(descriptor, stored) => self.last = Some((descriptor, stored)),
+            Event::Failed(error) => return Some(Err(error)),
+            Event::Done => return Some(Ok(())),
+            _ => {}
+        }
+        None
+    }
+
+    /// Returns the root that the operation has resolved.
+    ///
+    /// # Panics
+    /// Panics if the operation is not one of those that resolve a reference, or is not done.
+    pub fn root(self) -> Descriptor {
+        self.root.expect("a session resolves before it is done")
+    }
+
+    /// Returns the content that was stored last, and how.
+    ///
+    /// # Panics
+    /// Panics if the operation is not done.
+    pub fn last(self) -> (Descriptor, Stored) {
+        self.last.expect("a session stores content before it is done")
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use crate::driver::Shared;
-use crate::mailbox::{FULL, Mailbox, Message};
+use crate::mailbox::{Mailbox, Message};
 use crate::timer::Timer;
 use crate::transfer::panic_message;
 
@@ -155,10 +155,7 @@ impl Call {
         };
         // There may be further messages, and the mailbox may have consumed its waker.
         self.flag.store(true, Ordering::Relaxed);
-        let resume = mailbox.paused && mailbox.messages.len() < FULL / 2;
-        if resume {
-            mailbox.paused = false;
-        }
+        let resume = mailbox.backlog.must_resume(mailbox.messages.len());
         if matches!(message, Message::Event(Event::Done | Event::Failed(_))) {
             self.stage = Stage::Over;
             let mailbox = state.mailboxes.remove(&op);

@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::mailbox::{FULL, Mailbox, Message};
+use crate::mailbox::{Mailbox, Message};
 use crate::transfer::{Progress, Transfer, TransferContext};
 
 /// The state that the clones of a client, its calls and its tasks share.
@@ -189,12 +189,10 @@ impl State {
     /// Puts a message into the mailbox of an operation, and pauses the operation if the mailbox is full.
     fn tell(&mut self, op: OpId, message: Message, effects: &mut Effects) {
         let Some(mailbox) = self.mailboxes.get_mut(&op) else { return };
-        let is_page = message.is_page();
-        mailbox.put(message, &mut effects.wake);
-        if (is_page || mailbox.messages.len() >= FULL) && !mailbox.paused {
-            mailbox.paused = true;
+        if mailbox.backlog.must_pause(message.event(), mailbox.messages.len() + 1) {
             self.session.pause(op);
         }
+        mailbox.put(message, &mut effects.wake);
     }
 }
 

@@ -6,12 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
 use oci_proto::{Event, ExchangeId, QueryId, Question};
+use oci_proto_common::Backlog;
 
 use crate::transfer::Transfer;
-
-/// The number of messages at which an operation is paused, until its mailbox is less than half full. One page of a
-/// list counts as many.
-pub(crate) const FULL: usize = 64;
 
 /// The messages for one operation, and the waker of its call.
 pub(crate) struct Mailbox {
@@ -19,7 +16,7 @@ pub(crate) struct Mailbox {
     /// Set if the call must check the mailbox, and whenever `waker` is empty. It is read without the lock.
     pub(crate) flag: Arc<AtomicBool>,
     pub(crate) waker: Option<Waker>,
-    pub(crate) paused: bool,
+    pub(crate) backlog: Backlog,
 }
 
 /// A message to a call.
@@ -35,15 +32,15 @@ pub(crate) enum Message {
 }
 
 impl Message {
-    /// Returns whether it fills a mailbox, because it is a page of a list.
-    pub(crate) fn is_page(&self) -> bool {
-        matches!(self, Self::Event(Event::Tags(_) | Event::Repositories(_) | Event::Referrers(_)))
+    /// Returns the event, if it is one.
+    pub(crate) fn event(&self) -> Option<&Event> {
+        if let Self::Event(event) = self { Some(event) } else { None }
     }
 }
 
 impl Mailbox {
     pub(crate) fn new(flag: Arc<AtomicBool>) -> Self {
-        Self { messages: VecDeque::new(), flag, waker: None, paused: false }
+        Self { messages: VecDeque::new(), flag, waker: None, backlog: Backlog::default() }
     }
 
     pub(crate) fn put(&mut self, message: Message, wake: &mut Vec<Waker>) {

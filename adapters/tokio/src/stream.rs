@@ -8,8 +8,8 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::BufMut as _;
-use oci_proto::{Descriptor, Error, Event, Fault, FaultKind, QueryId, Question};
-use oci_proto_common::{ChunkBuffer, ProgressHook};
+use oci_proto::{Descriptor, Error, Fault, FaultKind, QueryId, Question};
+use oci_proto_common::{ChunkBuffer, ProgressHook, Sent};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
 use crate::call::Call;
@@ -187,12 +187,12 @@ struct Upload {
     query: Option<QueryId>,
     /// The size of the chunk that was asked for last, or 0 before the first.
     max: usize,
-    stored: Option<Descriptor>,
+    sent: Sent,
 }
 
 impl Upload {
     fn new(call: Call, progress: ProgressHook) -> Self {
-        Self { call, progress, buffer: ChunkBuffer::default(), query: None, max: 0, stored: None }
+        Self { call, progress, buffer: ChunkBuffer::default(), query: None, max: 0, sent: Sent::default() }
     }
 
     /// Hands over the next chunk if it is full. Returns the blob's descriptor at the end, and is pending until
@@ -210,17 +210,8 @@ impl Upload {
                     (self.query, self.max) = (Some(query), max);
                 }
                 Message::Event(event) => {
-                    self.progress.report_event(&event);
-                    match event {
-                        Event::Stored(descriptor, _) => self.stored = Some(descriptor),
-                        Event::Failed(error) => return Poll::Ready(Err(error)),
-                        Event::Done => {
-                            let stored = mem::take(&mut self.stored);
-                            return Poll::Ready(Ok(
-                                stored.expect("a session stores content before it is done")
-                            ));
-                        }
-                        _ => {}
+                    if let Some(ended) = self.sent.take(event, &self.progress) {
+                        return Poll::Ready(ended.map(|()| mem::take(&mut self.sent).last().0));
                     }
                 }
                 message => self.call.ignore(message),

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use oci_proto::{Answer, Descriptor, Error, Event, Fault, FaultKind, Question, Source, Stored};
-use oci_proto_common::{Pairs, PayloadSource, ProgressHook, SentCounter, TreeSource, read_document};
+use oci_proto::{Answer, Descriptor, Error, Fault, FaultKind, Question, Source};
+use oci_proto_common::{Pairs, PayloadSource, ProgressHook, Sent, SentCounter, TreeSource, read_document};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet, spawn_blocking, yield_now};
 
@@ -18,15 +18,6 @@ use crate::call::Call;
 use crate::driver::CompletionGuard;
 use crate::mailbox::Message;
 use crate::transfer::{Progress, Transfer};
-
-/// The end of an operation that sends content.
-#[derive(Default)]
-pub(crate) struct Sent {
-    /// The root that the operation resolved.
-    pub(crate) root: Option<Descriptor>,
-    /// The content that was stored last, and how.
-    pub(crate) last: Option<(Descriptor, Stored)>,
-}
 
 /// Sends content: from a tree, or from the downloads of the same operation.
 pub(crate) async fn send(
@@ -83,13 +74,8 @@ pub(crate) async fn send(
                 None => call.decline(query),
             },
             Message::Event(event) => {
-                progress.report_event(&event);
-                match event {
-                    Event::Resolved(descriptor) => sent.root = Some(descriptor),
-                    Event::Stored(descriptor, stored) => sent.last = Some((descriptor, stored)),
-                    Event::Failed(error) => return Err(error),
-                    Event::Done => return Ok(sent),
-                    _ => {}
+                if let Some(ended) = sent.take(event, &progress) {
+                    return ended.map(|()| sent);
                 }
             }
             message @ Message::Ask(..) => call.ignore(message),

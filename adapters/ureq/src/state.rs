@@ -6,14 +6,11 @@ use std::sync::{Arc, Condvar};
 use oci_proto::{
     Answer, Completion, Event, Exchange, ExchangeId, Fault, OpId, QueryId, Question, Session, Time,
 };
+use oci_proto_common::Backlog;
 
 use crate::exchange::Job;
 use crate::link::Link;
 use crate::pool::Pool;
-
-/// The number of messages at which an operation is paused, until its mailbox is less than half full. One page of a
-/// list counts as many.
-const FULL: usize = 64;
 
 /// The session and its mailboxes.
 pub(crate) struct State {
@@ -37,7 +34,7 @@ struct Mailbox {
     messages: VecDeque<Message>,
     wake: Arc<Condvar>,
     waiting: bool,
-    paused: bool,
+    backlog: Backlog,
     deadline: Option<Time>,
 }
 
@@ -86,7 +83,7 @@ impl State {
             messages: VecDeque::new(),
             wake: Arc::clone(&wake),
             waiting: false,
-            paused: false,
+            backlog: Backlog::default(),
             deadline,
         };
         self.mailboxes.insert(op, mailbox);
@@ -111,8 +108,7 @@ impl State {
             self.mailboxes.remove(&op);
             return Some(message);
         }
-        if mailbox.paused && mailbox.messages.len() < FULL / 2 {
-            mailbox.paused = false;
+        if mailbox.backlog.must_resume(mailbox.messages.len()) {
             self.session.resume(op);
             self.stale = true;
         }
@@ -122,15 +118,13 @@ impl State {
     /// Puts a message into the mailbox of an operation. Drops it if the call is gone.
     pub(crate) fn post(&mut self, op: OpId, message: Message) {
         let Some(mailbox) = self.mailboxes.get_mut(&op) else { return };
-        let is_page =
-            matches!(message, Message::Event(Event::Tags(_) | Event::Repositories(_) | Event::Referrers(_)));
+        let event = if let Message::Event(event) = &message { Some(event) } else { None };
+        if mailbox.backlog.must_pause(event, mailbox.messages.len() + 1) {
+            self.session.pause(op);
+        }
         mailbox.messages.push_back(message);
         if mailbox.waiting {
             mailbox.wake.notify_one();
-        }
-        if (is_page || mailbox.messages.len() >= FULL) && !mailbox.paused {
-            mailbox.paused = true;
-            self.session.pause(op);
         }
     }
 

@@ -4,8 +4,8 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::mem;
 
-use oci_proto::{Descriptor, Error, Event, Fault, FaultKind, QueryId, Question};
-use oci_proto_common::{ChunkBuffer, ProgressHook};
+use oci_proto::{Descriptor, Error, Fault, FaultKind, QueryId, Question};
+use oci_proto_common::{ChunkBuffer, ProgressHook, Sent};
 
 use crate::call::{Call, Later};
 use crate::state::Message;
@@ -144,12 +144,12 @@ struct Upload {
     query: Option<QueryId>,
     /// The size of the chunk that was asked for last, or 0 before the first.
     max: usize,
-    stored: Option<Descriptor>,
+    sent: Sent,
 }
 
 impl Upload {
     fn new(call: Call, progress: ProgressHook) -> Self {
-        Self { call, progress, buffer: ChunkBuffer::default(), query: None, max: 0, stored: None }
+        Self { call, progress, buffer: ChunkBuffer::default(), query: None, max: 0, sent: Sent::default() }
     }
 
     /// Sends the chunk in the buffer, which must be full or the last one, and waits until the next one is asked
@@ -167,15 +167,8 @@ impl Upload {
                     return Ok(None);
                 }
                 Message::Event(event) => {
-                    self.progress.report_event(&event);
-                    match event {
-                        Event::Stored(descriptor, _) => self.stored = Some(descriptor),
-                        Event::Failed(error) => return Err(error),
-                        Event::Done => {
-                            let stored = self.stored.take();
-                            return Ok(Some(stored.expect("a session stores content before it is done")));
-                        }
-                        _ => {}
+                    if let Some(ended) = self.sent.take(event, &self.progress) {
+                        return ended.map(|()| Some(mem::take(&mut self.sent).last().0));
                     }
                 }
                 message => self.call.ignore(message),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-use oci_proto::{Completion, Descriptor, Error, Event, Fault, FaultKind, Question, Source, Stored};
-use oci_proto_common::{Pairs, PayloadSource, ProgressHook, SentCounter, TreeSource, read_document};
+use oci_proto::{Completion, Error, Fault, FaultKind, Question, Source};
+use oci_proto_common::{Pairs, PayloadSource, ProgressHook, Sent, SentCounter, TreeSource, read_document};
 
 use crate::call::Call;
 use crate::driver::Shared;
@@ -14,15 +14,6 @@ use crate::exchange::Job;
 use crate::link::Link;
 use crate::state::Message;
 use crate::threads::{Threads, with_threads};
-
-/// The end of an operation that sends content.
-#[derive(Default)]
-pub(crate) struct Sent {
-    /// The root that the operation resolved.
-    pub(crate) root: Option<Descriptor>,
-    /// The content that was stored last, and how.
-    pub(crate) last: Option<(Descriptor, Stored)>,
-}
 
 /// Sends content: from a tree, or from the downloads of the same operation.
 pub(crate) fn send(
@@ -78,13 +69,8 @@ fn drive<'env>(
                 None => call.decline(query),
             },
             Message::Event(event) => {
-                progress.report_event(&event);
-                match event {
-                    Event::Resolved(descriptor) => sent.root = Some(descriptor),
-                    Event::Stored(descriptor, stored) => sent.last = Some((descriptor, stored)),
-                    Event::Failed(error) => return Err(error),
-                    Event::Done => return Ok(sent),
-                    _ => {}
+                if let Some(ended) = sent.take(event, progress) {
+                    return ended.map(|()| sent);
                 }
             }
             message @ Message::Ask(..) => call.ignore(message),

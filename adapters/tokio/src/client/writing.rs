@@ -55,7 +55,7 @@ impl Client {
         let begin = |session: &mut Session| session.upload(reference, descriptor, options.mount.as_ref());
         let call = Call::start(self.shared.clone(), begin);
         let sent = upload::send(call, Some(Arc::new(OneBlob::new(source))), options.progress).await?;
-        let (_, stored) = sent.last.expect("a session stores content before it is done");
+        let (_, stored) = sent.last();
         Ok(stored)
     }
 
@@ -129,7 +129,7 @@ impl Client {
         let TransferOptions { push, progress, .. } = options;
         let call = Call::start(self.shared.clone(), |session| session.copy(from, to, push));
         let sent = upload::send(call, None, progress).await?;
-        Ok(sent.root.expect("a session resolves before it is done"))
+        Ok(sent.root())
     }
 
     /// Pushes one document to the repository of `reference`, under its tag and under `tags`, or under its digest
@@ -161,7 +161,7 @@ impl Client {
     ) -> Result<(Descriptor, Stored), Error> {
         let begin = |session: &mut Session| session.push_manifest(reference, manifest.clone(), tags);
         let sent = upload::send(Call::start(self.shared.clone(), begin), None, ProgressHook::default());
-        Ok(sent.await?.last.expect("a session stores content before it is done"))
+        Ok(sent.await?.last())
     }
 
     /// Sets tags for the document that `reference` names, in the same repository. Returns its descriptor.
@@ -182,7 +182,7 @@ impl Client {
     pub async fn tag(&self, reference: &Reference, tags: Vec<Tag>) -> Result<Descriptor, Error> {
         let call = Call::start(self.shared.clone(), |session| session.tag(reference, tags));
         let sent = upload::send(call, None, ProgressHook::default()).await?;
-        Ok(sent.root.expect("a session resolves before it is done"))
+        Ok(sent.root())
     }
 
     /// Pushes an artifact with the document that `subject` names as its subject, to the same repository, by its digest.

@@ -49,7 +49,7 @@ impl Client {
         let UploadOptions { mount, progress, .. } = options;
         let call = self.call(|session| session.upload(reference, descriptor, mount.as_ref()));
         let sent = upload::send(call, Some(&OneBlob::new(source)), &progress)?;
-        let (_, stored) = sent.last.expect("a session stores content before it is done");
+        let (_, stored) = sent.last();
         Ok(stored)
     }
 
@@ -111,7 +111,7 @@ impl Client {
         let TransferOptions { push, progress, .. } = options;
         let call = self.call(|session| session.copy(from, to, push));
         let sent = upload::send(call, None, &progress)?;
-        Ok(sent.root.expect("a session resolves before it is done"))
+        Ok(sent.root())
     }
 
     /// Pushes one document to the repository of `reference`, under its tag and under `tags`, or under its digest
@@ -140,7 +140,7 @@ impl Client {
     ) -> Result<(Descriptor, Stored), Error> {
         let call = self.call(|session| session.push_manifest(reference, manifest.clone(), tags));
         let sent = upload::send(call, None, &ProgressHook::default())?;
-        Ok(sent.last.expect("a session stores content before it is done"))
+        Ok(sent.last())
     }
 
     /// Sets tags for the document that `reference` names, in the same repository. Returns its descriptor.
@@ -158,7 +158,7 @@ impl Client {
     pub fn tag(&self, reference: &Reference, tags: Vec<Tag>) -> Result<Descriptor, Error> {
         let call = self.call(|session| session.tag(reference, tags));
         let sent = upload::send(call, None, &ProgressHook::default())?;
-        Ok(sent.root.expect("a session resolves before it is done"))
+        Ok(sent.root())
     }
 
     /// Pushes an artifact with the document that `subject` names as its subject, to the same repository, by its digest.
