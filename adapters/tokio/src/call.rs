@@ -81,6 +81,16 @@ impl Call {
         poll_fn(|cx| self.poll_event(cx)).await
     }
 
+    /// Waits for the end of such an operation, and passes its other events to `each`.
+    pub(crate) async fn finish(mut self, mut each: impl FnMut(Event)) -> Result<(), Error> {
+        loop {
+            match self.event().await? {
+                Event::Done => return Ok(()),
+                event => each(event),
+            }
+        }
+    }
+
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Error>> {
         loop {
             match self.poll_message(cx) {

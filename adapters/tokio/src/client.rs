@@ -114,15 +114,15 @@ impl Client {
         reference: &Reference,
         platform: Option<&Platform>,
     ) -> Result<Descriptor, Error> {
-        let mut call = Call::start(self.shared.clone(), |session| session.resolve(reference, platform));
+        let call = Call::start(self.shared.clone(), |session| session.resolve(reference, platform));
         let mut resolved = None;
-        loop {
-            match call.event().await? {
-                Event::Resolved(descriptor) => resolved = Some(descriptor),
-                Event::Done => return Ok(resolved.expect("a session resolves before it is done")),
-                _ => {}
+        call.finish(|event| {
+            if let Event::Resolved(descriptor) = event {
+                resolved = Some(descriptor);
             }
-        }
+        })
+        .await?;
+        Ok(resolved.expect("a session resolves before it is done"))
     }
 
     /// Fetches and verifies the manifest of a reference. Returns it with its descriptor. With a platform, an
@@ -226,16 +226,15 @@ impl Client {
         platform: Option<&Platform>,
         mut found: impl FnMut(Finding),
     ) -> Result<Descriptor, Error> {
-        let mut call = Call::start(self.shared.clone(), |session| session.check(reference, platform));
+        let call = Call::start(self.shared.clone(), |session| session.check(reference, platform));
         let mut root = None;
-        loop {
-            match call.event().await? {
-                Event::Resolved(descriptor) => root = Some(descriptor),
-                Event::Finding(finding) => found(finding),
-                Event::Done => return Ok(root.expect("a session resolves before it is done")),
-                _ => {}
-            }
-        }
+        call.finish(|event| match event {
+            Event::Resolved(descriptor) => root = Some(descriptor),
+            Event::Finding(finding) => found(finding),
+            _ => {}
+        })
+        .await?;
+        Ok(root.expect("a session resolves before it is done"))
     }
 
     /// Writes a blob to `writer` and flushes it. Returns the number of bytes written.

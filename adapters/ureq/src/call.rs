@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar};
 use std::time::Duration;
 
-use oci_proto::{Answer, Completion, Event, Fault, FaultKind, OpId, QueryId, Question, Session};
+use oci_proto::{Answer, Completion, Error, Event, Fault, FaultKind, OpId, QueryId, Session};
 
 use crate::driver::{Driver, Shared};
 use crate::state::{Message, Poller};
@@ -43,13 +43,13 @@ impl Call {
         }
     }
 
-    /// Like [`event`](Self::event), for an operation whose questions `answer` answers.
-    pub(crate) fn event_or(&self, mut answer: impl FnMut(Question) -> Answer) -> Event {
+    /// Waits for the end of such an operation, and passes its other events to `each`.
+    pub(crate) fn finish(self, mut each: impl FnMut(Event)) -> Result<(), Error> {
         loop {
-            match self.message() {
-                Message::Event(event) => return event,
-                Message::Ask(query, question) => self.answer(query, answer(question)),
-                message @ Message::Exchange(_) => self.ignore(message),
+            match self.event() {
+                Event::Done => return Ok(()),
+                Event::Failed(error) => return Err(error),
+                event => each(event),
             }
         }
     }

@@ -8,14 +8,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderValue;
 use oci_proto::{
-    Answer, Descriptor, Error, Event, Fault, FaultKind, Finding, Manifest, OpId, Platform, Question,
-    Reference, Session, StoreContent, WalkOptions,
+    Answer, Descriptor, Error, Event, Finding, Manifest, OpId, Platform, Question, Reference, Session,
+    StoreContent, WalkOptions,
 };
 use oci_proto_common::{BuildError, ImageConfigError, MAX_CONFIG_LEN, Settings, config_of};
 
 use crate::blob::{self, BlobReader};
 use crate::call::{Call, Later};
 use crate::driver::{Driver, Shared};
+use crate::state::Message;
 use crate::transport::Transport;
 use crate::walk::Walk;
 
@@ -70,16 +71,12 @@ impl Client {
     pub fn resolve(&self, reference: &Reference, platform: Option<&Platform>) -> Result<Descriptor, Error> {
         let call = self.call(|session| session.resolve(reference, platform));
         let mut resolved = None;
-        loop {
-            match call.event() {
-                Event::Resolved(descriptor) => resolved = Some(descriptor),
-                Event::Done => {
-                    return Ok(resolved.expect("a session resolves before it is done"));
-                }
-                Event::Failed(error) => return Err(error),
-                _ => {}
+        call.finish(|event| {
+            if let Event::Resolved(descriptor) = event {
+                resolved = Some(descriptor);
             }
-        }
+        })?;
+        Ok(resolved.expect("a session resolves before it is done"))
     }
 
     /// Fetches and verifies the manifest of a reference. Returns it with its descriptor. With a platform, an
@@ -95,17 +92,19 @@ impl Client {
         let call = self.call(|session| session.manifest(reference, platform));
         let mut found = None;
         loop {
-            let event = call.event_or(|question| match question {
-                Question::Store { descriptor, content: StoreContent::Document(manifest), .. } => {
+            match call.message() {
+                Message::Ask(
+                    query,
+                    Question::Store { descriptor, content: StoreContent::Document(manifest), .. },
+                ) => {
                     found = Some((descriptor, manifest));
-                    Answer::Stored
+                    call.answer(query, Answer::Stored);
                 }
-                _ => Answer::Failed(Fault::new(FaultKind::Unsupported, "this call expects a manifest")),
-            });
-            match event {
-                Event::Done => return Ok(found.expect("a session hands the manifest over before it is done")),
-                Event::Failed(error) => return Err(error),
-                _ => {}
+                Message::Event(Event::Done) => {
+                    return Ok(found.expect("a session hands the manifest over before it is done"));
+                }
+                Message::Event(Event::Failed(error)) => return Err(error),
+                message => call.ignore(message),
             }
         }
     }
@@ -173,15 +172,12 @@ impl Client {
     ) -> Result<Descriptor, Error> {
         let call = self.call(|session| session.check(reference, platform));
         let mut root = None;
-        loop {
-            match call.event() {
-                Event::Resolved(descriptor) => root = Some(descriptor),
-                Event::Finding(finding) => found(finding),
-                Event::Done => return Ok(root.expect("a session resolves before it is done")),
-                Event::Failed(error) => return Err(error),
-                _ => {}
-            }
-        }
+        call.finish(|event| match event {
+            Event::Resolved(descriptor) => root = Some(descriptor),
+            Event::Finding(finding) => found(finding),
+            _ => {}
+        })?;
+        Ok(root.expect("a session resolves before it is done"))
     }
 
     /// Writes a blob to `writer` and flushes it. Returns the number of bytes written.

@@ -67,15 +67,15 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future cancels the operation. No state is lost.
     pub async fn exists(&self, reference: &Reference) -> Result<bool, Error> {
-        let mut call = Call::start(self.shared.clone(), |session| session.exists(reference));
+        let call = Call::start(self.shared.clone(), |session| session.exists(reference));
         let mut exists = false;
-        loop {
-            match call.event().await? {
-                Event::Exists(found) => exists = found,
-                Event::Done => return Ok(exists),
-                _ => {}
+        call.finish(|event| {
+            if let Event::Exists(found) = event {
+                exists = found;
             }
-        }
+        })
+        .await?;
+        Ok(exists)
     }
 
     /// Returns whether the repository of `reference` has the blob with its digest, without fetching it. The reference
@@ -87,15 +87,15 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future cancels the operation. No state is lost.
     pub async fn blob_exists(&self, reference: &Reference) -> Result<bool, Error> {
-        let mut call = Call::start(self.shared.clone(), |session| session.blob_exists(reference));
+        let call = Call::start(self.shared.clone(), |session| session.blob_exists(reference));
         let mut exists = false;
-        loop {
-            match call.event().await? {
-                Event::Exists(found) => exists = found,
-                Event::Done => return Ok(exists),
-                _ => {}
+        call.finish(|event| {
+            if let Event::Exists(found) = event {
+                exists = found;
             }
-        }
+        })
+        .await?;
+        Ok(exists)
     }
 
     /// Deletes the tag of a reference or, if the reference has a digest, the manifest. Deleting a manifest also
@@ -121,12 +121,7 @@ impl Client {
     /// # }
     /// ```
     pub async fn delete(&self, reference: &Reference) -> Result<(), Error> {
-        let mut call = Call::start(self.shared.clone(), |session| session.delete(reference));
-        loop {
-            if let Event::Done = call.event().await? {
-                return Ok(());
-            }
-        }
+        Call::start(self.shared.clone(), |session| session.delete(reference)).finish(drop).await
     }
 
     /// Deletes a blob. The reference must have a digest. Manifests that refer to the blob stay.
@@ -137,11 +132,6 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future cancels the operation. The content may be deleted nevertheless.
     pub async fn delete_blob(&self, reference: &Reference) -> Result<(), Error> {
-        let mut call = Call::start(self.shared.clone(), |session| session.delete_blob(reference));
-        loop {
-            if let Event::Done = call.event().await? {
-                return Ok(());
-            }
-        }
+        Call::start(self.shared.clone(), |session| session.delete_blob(reference)).finish(drop).await
     }
 }

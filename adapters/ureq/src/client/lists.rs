@@ -63,14 +63,12 @@ impl Client {
     pub fn exists(&self, reference: &Reference) -> Result<bool, Error> {
         let call = self.call(|session| session.exists(reference));
         let mut exists = false;
-        loop {
-            match call.event() {
-                Event::Exists(found) => exists = found,
-                Event::Done => return Ok(exists),
-                Event::Failed(error) => return Err(error),
-                _ => {}
+        call.finish(|event| {
+            if let Event::Exists(found) = event {
+                exists = found;
             }
-        }
+        })?;
+        Ok(exists)
     }
 
     /// Returns whether the repository of `reference` has the blob with its digest, without fetching it. The reference
@@ -81,14 +79,12 @@ impl Client {
     pub fn blob_exists(&self, reference: &Reference) -> Result<bool, Error> {
         let call = self.call(|session| session.blob_exists(reference));
         let mut exists = false;
-        loop {
-            match call.event() {
-                Event::Exists(found) => exists = found,
-                Event::Done => return Ok(exists),
-                Event::Failed(error) => return Err(error),
-                _ => {}
+        call.finish(|event| {
+            if let Event::Exists(found) = event {
+                exists = found;
             }
-        }
+        })?;
+        Ok(exists)
     }
 
     /// Deletes the tag of a reference or, if the reference has a digest, the manifest. Deleting a manifest also
@@ -111,14 +107,7 @@ impl Client {
     /// # }
     /// ```
     pub fn delete(&self, reference: &Reference) -> Result<(), Error> {
-        let call = self.call(|session| session.delete(reference));
-        loop {
-            match call.event() {
-                Event::Done => return Ok(()),
-                Event::Failed(error) => return Err(error),
-                _ => {}
-            }
-        }
+        self.call(|session| session.delete(reference)).finish(drop)
     }
 
     /// Deletes a blob. The reference must have a digest. Manifests that refer to the blob stay.
@@ -126,13 +115,6 @@ impl Client {
     /// # Errors
     /// See [`delete`](Self::delete).
     pub fn delete_blob(&self, reference: &Reference) -> Result<(), Error> {
-        let call = self.call(|session| session.delete_blob(reference));
-        loop {
-            match call.event() {
-                Event::Done => return Ok(()),
-                Event::Failed(error) => return Err(error),
-                _ => {}
-            }
-        }
+        self.call(|session| session.delete_blob(reference)).finish(drop)
     }
 }
