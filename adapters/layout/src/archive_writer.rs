@@ -13,13 +13,12 @@ use crate::archive_writer::shared::Shared;
 use crate::directory::Directory;
 use crate::directory::kind::FileKind;
 use crate::error::{LayoutError, LayoutErrorKind};
+use crate::unfinished;
 use crate::writer::durability::Durability;
 
 pub(crate) mod blob;
 mod shared;
 
-/// The size of reads from a source of content.
-const CHUNK: usize = 256 << 10;
 /// The number of temporary names that are tried.
 const MAX_NAMES: u32 = 1000;
 /// The number of characters of the archive's name in a temporary name, which is shorter than any limit.
@@ -160,25 +159,14 @@ impl ArchiveWriter {
     ///
     /// # Errors
     /// The content does not match its descriptor, or cannot be read or written.
-    pub fn copy(&self, descriptor: &Descriptor, mut from: impl Read) -> Result<(), LayoutError> {
+    pub fn copy(&self, descriptor: &Descriptor, from: impl Read) -> Result<(), LayoutError> {
         if self.has(descriptor) {
             return Ok(());
         }
         let mut blob = self.begin(descriptor)?;
-        let mut buffer = vec![0; CHUNK];
-        loop {
-            match from.read(&mut buffer) {
-                Ok(0) => return blob.finish(),
-                Ok(read) => blob.append(blob.offset(), &buffer[..read])?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Such as that of another layout, which has the path of its file.
-                Err(error) => {
-                    return Err(error
-                        .downcast::<LayoutError>()
-                        .unwrap_or_else(|error| self.wrong(&descriptor.digest, error)));
-                }
-            }
-        }
+        let unreadable = |error: io::Error| self.wrong(&descriptor.digest, error);
+        unfinished::copy(from, |bytes| blob.append(blob.offset(), bytes), unreadable)?;
+        blob.finish()
     }
 
     /// Makes content of the archive a root, and moves `name` to it. `index.json` is written at the end.

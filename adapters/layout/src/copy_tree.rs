@@ -180,22 +180,7 @@ impl sealed::Write for LayoutWriter {
     }
 
     fn copy_from(&self, descriptor: &Descriptor, from: &mut dyn Read) -> Result<(), LayoutError> {
-        let mut blob = self.begin(descriptor)?;
-        if blob.offset() > 0 {
-            blob.restart()?;
-        }
-        let mut buffer = vec![0; 256 << 10];
-        loop {
-            match from.read(&mut buffer) {
-                Ok(0) => return self.publish(blob),
-                Ok(read) => blob.append(blob.offset(), &buffer[..read])?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    let path = self.layout().path();
-                    return Err(error.downcast().unwrap_or_else(|error| LayoutError::new(path, error)));
-                }
-            }
-        }
+        self.copy(descriptor, from)
     }
 
     fn root(&mut self, root: &Descriptor, name: Option<&RefName>) -> Result<(), LayoutError> {

@@ -75,6 +75,7 @@ mod files;
 mod layout;
 mod positioned;
 mod reference;
+mod unfinished;
 mod walk;
 mod work;
 mod writer;

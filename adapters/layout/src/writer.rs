@@ -1,6 +1,7 @@
 //! Writing a layout.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use crate::directory::kind::{Access, FileKind};
 use crate::error::{LayoutError, LayoutErrorKind};
 use crate::files::{Files, blob_directory};
 use crate::layout::{Layout, is_blank, read_index, read_marker};
+use crate::unfinished;
 use crate::work::{WORK, partial_name};
 use crate::writer::blob::BlobWriter;
 use crate::writer::durability::Durability;
@@ -177,13 +179,27 @@ impl LayoutWriter {
         self.publisher.sync((Arc::new(file), directory, name))
     }
 
+    /// Writes content from a reader, up to its end, and publishes it as [`publish`](Self::publish) does.
+    pub(crate) fn copy(&self, descriptor: &Descriptor, from: impl Read) -> Result<(), LayoutError> {
+        let mut blob = self.begin_whole(descriptor)?;
+        let unreadable = |error| self.layout.wrong(&descriptor.digest, error);
+        unfinished::copy(from, |bytes| blob.append(blob.offset(), bytes), unreadable)?;
+        self.publish(blob)
+    }
+
     /// A blob writer that has all of the content.
     fn filled(&self, descriptor: &Descriptor, content: &[u8]) -> Result<BlobWriter, LayoutError> {
+        let mut blob = self.begin_whole(descriptor)?;
+        blob.append(0, content)?;
+        Ok(blob)
+    }
+
+    /// Starts a blob without the bytes of an earlier writer.
+    fn begin_whole(&self, descriptor: &Descriptor) -> Result<BlobWriter, LayoutError> {
         let mut blob = self.begin(descriptor)?;
         if blob.offset() > 0 {
             blob.restart()?;
         }
-        blob.append(0, content)?;
         Ok(blob)
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::sync::Arc;
 
 use oci_proto::{Descriptor, Digest, Hasher};
@@ -10,11 +10,9 @@ use oci_proto::{Descriptor, Digest, Hasher};
 use crate::directory::Directory;
 use crate::directory::kind::Access;
 use crate::error::{LayoutError, LayoutErrorKind};
+use crate::unfinished::Unfinished;
 use crate::work::partial_name;
 use crate::writer::shared::Shared;
-
-/// The size of reads from an existing partial blob.
-const CHUNK: usize = 256 << 10;
 
 /// A blob that is being written, from [`LayoutWriter::begin`](super::LayoutWriter::begin): its bytes in
 /// order, then [`finish`](Self::finish).
@@ -22,34 +20,25 @@ const CHUNK: usize = 256 << 10;
 /// If it is dropped before, the partial blob is kept for the next writer to resume.
 pub struct BlobWriter {
     shared: Arc<Shared>,
-    digest: Digest,
-    size: u64,
+    state: Unfinished,
     file: Arc<File>,
     /// The name of the partial blob.
     partial: String,
-    offset: u64,
-    /// `None` if the caller verifies.
-    hasher: Option<Hasher>,
-    /// Whether a write failed, so that the file's length is unknown.
-    broken: bool,
 }
 
 impl BlobWriter {
     pub(super) fn begin(shared: Arc<Shared>, descriptor: &Descriptor) -> Result<Self, LayoutError> {
-        let Descriptor { digest, size, .. } = descriptor.clone();
-        let partial = partial_name(&digest);
+        let digest = &descriptor.digest;
+        let partial = partial_name(digest);
         let wrong = |kind| shared.work().wrong(&partial, kind);
-        let algorithm = digest.algorithm().ok_or_else(|| wrong(LayoutErrorKind::Unverifiable))?;
+        let mut state = Unfinished::new(descriptor).map_err(wrong)?;
         if !shared.busy().insert(digest.clone()) {
             return Err(wrong(LayoutErrorKind::Busy));
         }
-        match open(shared.work(), &partial, Hasher::new(algorithm), size) {
-            Ok((file, hasher, offset)) => {
-                let (file, hasher) = (Arc::new(file), Some(hasher));
-                Ok(Self { shared, digest, size, file, partial, offset, hasher, broken: false })
-            }
+        match open(shared.work(), &partial, &mut state) {
+            Ok(file) => Ok(Self { shared, state, file: Arc::new(file), partial }),
             Err(error) => {
-                shared.busy().remove(&digest);
+                shared.busy().remove(digest);
                 Err(error)
             }
         }
@@ -57,19 +46,19 @@ impl BlobWriter {
 
     /// The digest of the blob.
     pub(crate) fn digest(&self) -> &Digest {
-        &self.digest
+        self.state.digest()
     }
 
     /// The number of bytes that are written, which is the offset of the next byte.
     pub fn offset(&self) -> u64 {
-        self.offset
+        self.state.offset()
     }
 
     /// Takes the hasher over the bytes that are written, so that they are not hashed twice. The caller then
     /// hashes the following bytes, and must call [`finish`](Self::finish) only if the digest matches. `None`
     /// if it was already taken.
     pub fn take_hasher(&mut self) -> Option<Hasher> {
-        self.hasher.take()
+        self.state.take_hasher()
     }
 
     /// Writes the next bytes, at `offset`.
@@ -78,27 +67,8 @@ impl BlobWriter {
     /// The offset is not the next one, the bytes exceed the blob's size, or they cannot be written. If a
     /// write failed, call [`restart`](Self::restart), or make a new writer.
     pub fn append(&mut self, offset: u64, bytes: &[u8]) -> Result<(), LayoutError> {
-        if self.broken {
-            return Err(
-                self.wrong(LayoutErrorKind::Io(Arc::new(io::Error::other("an earlier write failed"))))
-            );
-        }
-        if offset != self.offset {
-            return Err(self.wrong(LayoutErrorKind::Order { expected: self.offset, given: offset }));
-        }
-        let end = self.offset.saturating_add(bytes.len() as u64);
-        if end > self.size {
-            return Err(self.wrong(LayoutErrorKind::Size { expected: self.size, found: end }));
-        }
-        if let Err(error) = (&*self.file).write_all(bytes) {
-            self.broken = true;
-            return Err(self.wrong(error.into()));
-        }
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(bytes);
-        }
-        self.offset = end;
-        Ok(())
+        let appended = self.state.append(offset, bytes, |bytes| (&*self.file).write_all(bytes));
+        appended.map_err(|kind| self.wrong(kind))
     }
 
     /// Discards all bytes, and starts over. The writer verifies the content again.
@@ -106,11 +76,8 @@ impl BlobWriter {
     /// # Errors
     /// A file system operation fails.
     pub fn restart(&mut self) -> Result<(), LayoutError> {
-        let emptied = self.file.set_len(0).and_then(|()| (&*self.file).seek(SeekFrom::Start(0)));
-        emptied.map_err(|error| self.wrong(error.into()))?;
-        self.offset = 0;
-        self.broken = false;
-        self.hasher = self.digest.algorithm().map(Hasher::new);
+        self.truncate(0)?;
+        self.state.restart();
         Ok(())
     }
 
@@ -118,8 +85,7 @@ impl BlobWriter {
     pub(crate) fn truncate(&mut self, offset: u64) -> Result<(), LayoutError> {
         let cut = self.file.set_len(offset).and_then(|()| (&*self.file).seek(SeekFrom::Start(offset)));
         cut.map_err(|error| self.wrong(error.into()))?;
-        self.offset = offset;
-        self.broken = false;
+        self.state.truncate(offset);
         Ok(())
     }
 
@@ -131,26 +97,20 @@ impl BlobWriter {
     /// it is removed; or a file system operation fails.
     pub fn finish(mut self) -> Result<(), LayoutError> {
         self.verify()?;
-        if self.shared.is_durable() {
-            self.synced(self.shared.work().sync_file(&self.partial, &self.file))?;
-        }
+        self.synced(self.shared.sync_work(&self.partial, &self.file))?;
         let directory = self.publish()?;
         self.shared.sync(&directory)
     }
 
-    /// Fails unless the blob is complete, and matches its digest as far as that is known.
+    /// Fails unless the blob is complete, and matches its digest as far as that is known. A partial blob with wrong
+    /// content is removed when this is dropped.
     pub(super) fn verify(&mut self) -> Result<(), LayoutError> {
-        if self.offset != self.size {
-            return Err(self.wrong(LayoutErrorKind::Size { expected: self.size, found: self.offset }));
-        }
-        match self.hasher.take().map(Hasher::finish) {
-            Some(computed) if computed != self.digest => {
-                // Removed when this is dropped.
-                self.offset = 0;
-                Err(self.wrong(LayoutErrorKind::Content(computed)))
+        self.state.verify().map_err(|kind| {
+            if matches!(kind, LayoutErrorKind::Content(_)) {
+                self.state.restart();
             }
-            _ => Ok(()),
-        }
+            self.wrong(kind)
+        })
     }
 
     /// The file, and its name, to be synced elsewhere.
@@ -161,12 +121,12 @@ impl BlobWriter {
     /// Takes the result of syncing. After an error the system may report success although content is lost, so
     /// the partial blob is removed.
     pub(super) fn synced(&mut self, result: Result<(), LayoutError>) -> Result<(), LayoutError> {
-        result.inspect_err(|_| self.offset = 0)
+        result.inspect_err(|_| self.state.restart())
     }
 
     /// Gives the file its name. Returns the directory to sync.
     pub(super) fn publish(&self) -> Result<Directory, LayoutError> {
-        self.shared.publish(&self.digest)
+        self.shared.publish(self.digest())
     }
 
     fn wrong(&self, kind: LayoutErrorKind) -> LayoutError {
@@ -176,34 +136,44 @@ impl BlobWriter {
 
 impl Drop for BlobWriter {
     fn drop(&mut self) {
-        if self.offset == 0 {
+        if self.offset() == 0 {
             // Nothing to resume. A published blob no longer has this name.
             let _ = self.shared.work().remove(&self.partial);
         }
-        self.shared.busy().remove(&self.digest);
+        self.shared.busy().remove(self.digest());
     }
 }
 
 impl fmt::Debug for BlobWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BlobWriter")
-            .field("digest", &self.digest)
-            .field("size", &self.size)
-            .field("offset", &self.offset)
+            .field("digest", self.digest())
+            .field("size", &self.state.size())
+            .field("offset", &self.offset())
             .finish_non_exhaustive()
     }
 }
 
 /// Opens a partial blob, and hashes it. Anything else that has its name is replaced, as is a partial blob that
 /// cannot be read.
-fn open(work: &Directory, name: &str, hasher: Hasher, size: u64) -> Result<(File, Hasher, u64), LayoutError> {
-    if let Ok((file, _)) = work.open_file(name, Access::Write)
+fn open(work: &Directory, name: &str, state: &mut Unfinished) -> Result<File, LayoutError> {
+    if let Ok((file, length)) = work.open_file(name, Access::Write)
         && has_one_name(&file)
-        && let Ok((hasher, offset)) = hash(&file, hasher.clone(), size)
     {
-        return Ok((file, hasher, offset));
+        if resume(&file, length, state).is_ok() {
+            return Ok(file);
+        }
+        state.restart();
     }
-    Ok((work.create(name)?, hasher, 0))
+    work.create(name)
+}
+
+/// Hashes a partial blob, and leaves the file at its end. One that is too long is discarded.
+fn resume(file: &File, length: u64, state: &mut Unfinished) -> io::Result<()> {
+    if length > state.size() {
+        return file.set_len(0);
+    }
+    if length > 0 { state.resume(file) } else { Ok(()) }
 }
 
 /// Whether a file has no other name, through which its content would be changed.
@@ -217,28 +187,4 @@ fn has_one_name(file: &File) -> bool {
 #[cfg(not(unix))]
 fn has_one_name(_: &File) -> bool {
     true
-}
-
-/// Hashes the partial blob, and leaves the file at its end. One that is too long is discarded.
-fn hash(mut file: &File, mut hasher: Hasher, size: u64) -> io::Result<(Hasher, u64)> {
-    let length = file.metadata()?.len();
-    if length > size {
-        file.set_len(0)?;
-    }
-    if length == 0 || length > size {
-        return Ok((hasher, 0));
-    }
-    let mut buffer = vec![0; CHUNK];
-    let mut offset = 0;
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok((hasher, offset)),
-            Ok(read) => {
-                hasher.update(&buffer[..read]);
-                offset += read as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }

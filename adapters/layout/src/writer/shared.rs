@@ -1,6 +1,7 @@
 //! The state that a layout writer shares with its blob writers.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -49,9 +50,7 @@ impl Shared {
     pub(super) fn replace(&self, name: &str, content: &[u8]) -> Result<(), LayoutError> {
         let mut file = self.work().create(name)?;
         file.write_all(content).map_err(|error| self.work().wrong(name, error))?;
-        if self.is_durable() {
-            self.work().sync_file(name, &file)?;
-        }
+        self.sync_work(name, &file)?;
         self.work().rename(name, &self.directory, name)?;
         self.sync(&self.directory)
     }
@@ -71,6 +70,11 @@ impl Shared {
             self.sync(parent)?;
         }
         Ok(directory)
+    }
+
+    /// Syncs a temporary file if the writer is durable.
+    pub(super) fn sync_work(&self, name: &str, file: &File) -> Result<(), LayoutError> {
+        if self.is_durable() { self.work().sync_file(name, file) } else { Ok(()) }
     }
 
     /// Syncs a directory if the writer is durable.
