@@ -10,7 +10,7 @@ use oci_proto::Descriptor;
 use oci_proto::layout::blob_path;
 use oci_proto_layout::{BlobFile, Layout, LayoutError, LayoutErrorKind};
 
-use crate::source::{BlobSource, TreeSource, named};
+use crate::source::{BlobSource, RangeReader, ReadAt, TreeSource};
 
 /// Errors have the path of the file.
 impl TreeSource for Layout {
@@ -30,6 +30,7 @@ impl TreeSource for Layout {
     }
 }
 
+#[derive(Clone)]
 struct LayoutBlob {
     file: BlobFile,
     path: Arc<Path>,
@@ -37,24 +38,17 @@ struct LayoutBlob {
 
 impl BlobSource for LayoutBlob {
     fn open(&self, range: Range<u64>) -> io::Result<Box<dyn Read + Send>> {
-        Ok(Box::new(LayoutReader { file: self.file.clone(), path: self.path.clone(), range }))
+        Ok(Box::new(RangeReader { content: self.clone(), range }))
     }
 }
 
-struct LayoutReader {
-    file: BlobFile,
-    path: Arc<Path>,
-    range: Range<u64>,
-}
+impl ReadAt for LayoutBlob {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, position)
+    }
 
-impl Read for LayoutReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.range.end.saturating_sub(self.range.start);
-        let length = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-        let read = self.file.read_at(&mut buffer[..length], self.range.start);
-        let read = read.map_err(|error| named(&self.path, &error))?;
-        self.range.start += read as u64;
-        Ok(read)
+    fn path(&self) -> &Path {
+        &self.path
     }
 }
 

@@ -140,12 +140,12 @@ impl FileSource {
     /// # Errors
     /// Returns an error with the path if the file cannot be read.
     pub fn describe(&self, media_type: MediaType, algorithm: Algorithm) -> io::Result<Descriptor> {
-        let mut reader = FileReader { opened: self.0.clone(), position: 0, end: u64::MAX };
+        let mut reader = RangeReader { content: self.clone(), range: 0..u64::MAX };
         let mut hasher = Hasher::new(algorithm);
         let mut buffer = vec![0; 256 << 10];
         loop {
             match reader.read(&mut buffer) {
-                Ok(0) => return Ok(Descriptor::new(media_type, hasher.finish(), reader.position)),
+                Ok(0) => return Ok(Descriptor::new(media_type, hasher.finish(), reader.range.start)),
                 Ok(read) => hasher.update(&buffer[..read]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -168,24 +168,43 @@ impl FileSource {
 
 impl BlobSource for FileSource {
     fn open(&self, range: Range<u64>) -> io::Result<Box<dyn Read + Send>> {
-        Ok(Box::new(FileReader { opened: self.0.clone(), position: range.start, end: range.end }))
+        Ok(Box::new(RangeReader { content: self.clone(), range }))
     }
 }
 
-struct FileReader {
-    opened: Arc<Opened>,
-    position: u64,
-    end: u64,
+/// Content that can be read at any position.
+pub(crate) trait ReadAt {
+    /// Reads some bytes at a position; none only at the end.
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
+
+    /// The path of the content, for errors.
+    fn path(&self) -> &Path;
 }
 
-impl Read for FileReader {
+/// Reads a range of some content. Its position is its own.
+pub(crate) struct RangeReader<C> {
+    pub(crate) content: C,
+    pub(crate) range: Range<u64>,
+}
+
+impl<C: ReadAt> Read for RangeReader<C> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.end.saturating_sub(self.position)).unwrap_or(usize::MAX);
-        let length = buffer.len().min(left);
-        let read = read_at(&self.opened.file, &mut buffer[..length], self.position)
-            .map_err(|error| named(&self.opened.path, &error))?;
-        self.position += read as u64;
+        let left = self.range.end.saturating_sub(self.range.start);
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.content.read_at(&mut buffer[..length], self.range.start);
+        let read = read.map_err(|error| named(self.content.path(), &error))?;
+        self.range.start += read as u64;
         Ok(read)
+    }
+}
+
+impl ReadAt for FileSource {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        read_at(&self.0.file, buffer, position)
+    }
+
+    fn path(&self) -> &Path {
+        &self.0.path
     }
 }
 
