@@ -202,7 +202,7 @@ impl Download {
                     }
                     Progress::Ended => Poll::Ready(Ok(Item::Flush)),
                     Progress::NeedsData => {
-                        transfer.fail(Fault::new(FaultKind::Unsupported, "this call has no source"));
+                        transfer.fail_without_source();
                         continue;
                     }
                 },

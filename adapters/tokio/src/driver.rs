@@ -261,11 +261,7 @@ impl Future for Task {
                 }
                 // The exchange has no sink.
                 Progress::Chunk(_) => {}
-                Progress::NeedsData => {
-                    let fault =
-                        Fault::new(FaultKind::Unsupported, "no source for the payload of the request");
-                    self.transfer.fail(fault);
-                }
+                Progress::NeedsData => self.transfer.fail_without_source(),
             }
         }
     }

@@ -106,7 +106,7 @@ async fn run(mut transfer: Box<Transfer>, layout: Weak<Layout>, guard: Arc<Compl
                 false
             }
             Progress::NeedsData => {
-                transfer.fail(Fault::new(FaultKind::Unsupported, "a pull has no source"));
+                transfer.fail_without_source();
                 true
             }
             Progress::Ended => true,

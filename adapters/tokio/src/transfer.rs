@@ -328,6 +328,11 @@ impl Transfer {
         }
     }
 
+    /// Fails an exchange whose call has no source, after [`Progress::NeedsData`].
+    pub(crate) fn fail_without_source(&mut self) {
+        self.fail(Fault::new(FaultKind::Unsupported, "this call has no source"));
+    }
+
     /// Takes the completion, if the exchange has ended.
     pub(crate) fn settle(&mut self) -> Option<Completion> {
         match (mem::replace(&mut self.stage, Stage::Taken), &self.wire) {

@@ -47,10 +47,9 @@ pub(crate) async fn send(
                         tasks.spawn(run(transfer, source, reader, progress.clone(), guard))
                     }
                     (None, Some(sink), None) => {
-                        let state = call.shared().lock();
-                        let is_in_flight = |upload| state.is_in_flight(upload);
+                        // Without the lock while ends of other pipes are dropped, since that wakes tasks.
+                        let is_in_flight = |upload| call.shared().lock().is_in_flight(upload);
                         let pipe = pipes.download(&sink.digest, is_in_flight, || mpsc::channel(PIPE));
-                        drop(state);
                         tasks.spawn(fill(transfer, pipe, guard))
                     }
                     (None, ..) => {
@@ -113,9 +112,7 @@ async fn fill(mut transfer: Box<Transfer>, pipe: mpsc::Sender<Bytes>, guard: Com
                     break;
                 }
             }
-            Progress::NeedsData => {
-                transfer.fail(Fault::new(FaultKind::Unsupported, "a download has no source"));
-            }
+            Progress::NeedsData => transfer.fail_without_source(),
             Progress::Ended => break,
         }
     }

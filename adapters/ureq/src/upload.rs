@@ -51,10 +51,8 @@ fn drive<'env>(
                     });
                 }
                 (None, Some(sink), None) => {
-                    let state = call.shared().lock();
-                    let is_in_flight = |upload| state.is_in_flight(upload);
+                    let is_in_flight = |upload| call.shared().lock().is_in_flight(upload);
                     let pipe = pipes.download(&sink.digest, is_in_flight, || sync_channel(PIPE));
-                    drop(state);
                     threads.run(job, pipe, |shared, job, pipe| {
                         job.write(&shared.transport, shared.now(), |_, bytes| {
                             let over = |_| Fault::new(FaultKind::Reset, "the upload of the blob has ended");
