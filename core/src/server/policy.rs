@@ -19,6 +19,8 @@ pub struct Policy {
     /// Who may do what. Of the rules that cover a repository, the one with the longest prefix applies; without any,
     /// nobody may do anything.
     pub rules: Vec<Rule>,
+    /// Components that the name of a repository may not have, such as those that a storage on disk uses itself.
+    pub reserved_components: BTreeSet<String>,
     /// Whether everything that a manifest refers to must be in its repository when it is pushed, except for
     /// non-distributable layers and for its subject.
     pub complete_manifests: bool,
@@ -94,10 +96,10 @@ impl Policy {
     ) -> Result<(), ErrorResponse> {
         let who = self.rule(repository).map_or(&Who::Nobody, |rule| rule.who(access));
         match (who, user) {
-            (Who::Everyone, _) | (Who::AnyUser, Some(_)) => Ok(()),
-            (Who::Users(users), Some(user)) if users.contains(user) => Ok(()),
-            (Who::AnyUser | Who::Users(_), None) => Err(login_required()),
-            (Who::Nobody, _) if access != Access::Read && self.is_read_only() => Err(read_only()),
+            (Who::Everyone, _) | (Who::AnyUser, Some(_)) => {}
+            (Who::Users(users), Some(user)) if users.contains(user) => {}
+            (Who::AnyUser | Who::Users(_), None) => return Err(login_required()),
+            (Who::Nobody, _) if access != Access::Read && self.is_read_only() => return Err(read_only()),
             (Who::Nobody | Who::Users(_), _) => {
                 let to = match access {
                     Access::Read => "read from",
@@ -108,9 +110,20 @@ impl Policy {
                     Some(user) => format!("{user} may not {to} `{repository}`"),
                     None => format!("nobody may {to} `{repository}`"),
                 };
-                Err(ErrorResponse::new(StatusCode::FORBIDDEN, Code::Denied, message))
+                return Err(ErrorResponse::new(StatusCode::FORBIDDEN, Code::Denied, message));
             }
         }
+        if access == Access::Write { self.check_name(repository) } else { Ok(()) }
+    }
+
+    /// Checks the name of a repository to which something is pushed.
+    fn check_name(&self, repository: &Repository) -> Result<(), ErrorResponse> {
+        let mut parts = repository.as_str().split('/');
+        let Some(reserved) = parts.find(|part| self.reserved_components.contains(*part)) else {
+            return Ok(());
+        };
+        let message = format_args!("no repository may be named `{repository}`: `{reserved}` is reserved");
+        Err(ErrorResponse::not_found(Code::NameUnknown, message))
     }
 
     /// Checks whether a user may do anything here. Clients ask before their first request.
@@ -149,6 +162,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             rules: vec![Rule::read_only()],
+            reserved_components: BTreeSet::new(),
             complete_manifests: false,
             manifest_bytes: 4 << 20,
             blob_bytes: 1 << 40,

@@ -88,6 +88,16 @@ fn a_blob_is_mounted_only_from_where_the_user_may_read() {
 }
 
 #[test]
+fn a_reserved_component_is_no_part_of_a_name() {
+    let reserved_components = ["blobs".to_owned()].into();
+    let mut scenario = Scenario::with(Policy { reserved_components, ..Policy::open() });
+    for name in ["blobs", "team/blobs/app"] {
+        assert_error(&scenario.push(name, "v1", INDEX), 404, "NAME_UNKNOWN");
+    }
+    assert_eq!(scenario.push("team/blobs-1", "v1", INDEX).status(), 201);
+}
+
+#[test]
 fn an_immutable_tag_is_set_once() {
     let rule = Rule { immutable_tags: true, ..Rule::open() };
     let mut scenario = Scenario::with(Policy { rules: vec![rule], ..Policy::default() });
