@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use oci_proto::layout::Root;
 use oci_proto::{Descriptor, Manifest, Node, Platform, Reference, WalkOptions};
-use oci_proto_common::{MAX_CONFIG_LEN, config_of};
+use oci_proto_common::config_of;
 use oci_proto_layout::{Layout, LayoutError};
 
 use crate::args::CommonArgs;
@@ -78,13 +78,6 @@ impl<'a> ContentSource<'a> {
         let root = layout.resolve(name.root(), platform).map_err(failure)?;
         let manifest = layout.manifest(&root).map_err(failure)?;
         let config = config_of(&root, &manifest).map_err(|error| Failure::of_config(&error))?;
-        if config.size > MAX_CONFIG_LEN {
-            let error = format!(
-                "the config {} has {} bytes; the limit is {MAX_CONFIG_LEN}",
-                config.digest, config.size
-            );
-            return Err(Failure::failed(error));
-        }
         if let Some(data) = config.data {
             return Ok(data);
         }

@@ -1,18 +1,29 @@
 //! The config of an image.
 
-use oci_proto::{Descriptor, Error, Kind, Manifest, MediaType};
+use oci_proto::{Descriptor, Digest, Error, Kind, Manifest, MediaType};
 
-/// Returns the descriptor of an image's config. For authors of clients.
+/// Returns the descriptor of an image's config. It keeps its embedded data only if that is the content. For authors of
+/// clients.
 ///
 /// # Errors
 /// The document is not an image, or its config is larger than [`MAX_CONFIG_LEN`].
 pub fn config_of(root: &Descriptor, manifest: &Manifest) -> Result<Descriptor, ImageConfigError> {
     let config = manifest.config().filter(|_| manifest.kind() == Kind::Image);
-    let Some(config) = config.map(|config| config.to_owned()) else {
+    let Some(mut config) = config.map(|config| config.to_owned()) else {
         let media_type = manifest.media_type().clone();
         return Err(ImageConfigError::NotAnImage { root: Box::new(root.clone()), media_type });
     };
+    if config.size > MAX_CONFIG_LEN {
+        return Err(ImageConfigError::TooLarge { digest: config.digest, size: config.size });
+    }
+    let data = config.data.take();
+    config.data = data.filter(|data| is_content(&config, data));
     Ok(config)
+}
+
+fn is_content(Descriptor { digest, size, .. }: &Descriptor, bytes: &[u8]) -> bool {
+    let is_right = |algorithm| Digest::of(algorithm, bytes) == *digest;
+    *size == bytes.len() as u64 && digest.algorithm().is_some_and(is_right)
 }
 
 /// The maximum size of a config that is fetched, in bytes. Those of images have a few KiB.
@@ -29,6 +40,14 @@ pub enum ImageConfigError {
         root: Box<Descriptor>,
         /// Its type.
         media_type: MediaType,
+    },
+    /// The config is larger than [`MAX_CONFIG_LEN`].
+    #[error("the config {digest} has {size} bytes; the limit is {MAX_CONFIG_LEN}")]
+    TooLarge {
+        /// The digest of the config.
+        digest: Digest,
+        /// Its size, in bytes.
+        size: u64,
     },
     /// An error of the registry or the network.
     #[error(transparent)]

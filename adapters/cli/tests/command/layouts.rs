@@ -15,7 +15,7 @@ use oci_proto_layout::LayoutWriter;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{closed_pipe, command, ocip, on_both, registry};
+use crate::support::{closed_pipe, command, ocip, on_both, registry, response, scripted};
 
 /// Writes all of `memory` into a layout, with the root under this name.
 fn store(directory: &Path, memory: &Memory, root: &Descriptor, name: Option<&str>) {
@@ -183,6 +183,58 @@ fn wrong_content_in_a_layout_fails_a_blob() {
     ran.failed(1, &["digest mismatch: computed sha256:", "ocip check"]);
     assert!(!file.exists());
     ocip(&["blob", &name, "--size", "1"]).failed(1, &["its descriptor says 1"]);
+}
+
+/// Adds an image whose manifest says this about its config.
+fn add_image_with(memory: &mut Memory, config: &Value) -> Descriptor {
+    let manifest = json!({ "schemaVersion": 2, "config": config, "layers": [] });
+    memory.add_document(MediaType::OCI_MANIFEST, manifest.to_string())
+}
+
+/// Stores such an image in a layout, and returns its `oci:` reference.
+fn store_image_with(directory: &Path, mut memory: Memory, config: &Value) -> String {
+    let root = add_image_with(&mut memory, config);
+    store(directory, &memory, &root, None);
+    format!("oci:{}", directory.display())
+}
+
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+
+#[test]
+fn a_config_is_its_embedded_data_only_if_that_matches() {
+    let mut with_blob = Memory::new();
+    let config = with_blob.add_blob(CONFIG.parse().unwrap(), r#"{"os":"linux"}"#);
+    let home = tempfile::tempdir().unwrap();
+    let layout = |name: &str, memory: &Memory, data: &str| {
+        let digest = config.digest.to_string();
+        let config = json!({ "mediaType": CONFIG, "digest": digest, "size": config.size, "data": data });
+        store_image_with(&home.path().join(name), memory.clone(), &config)
+    };
+    // `{"os":"other"}`, and the content with a space.
+    for (number, data) in ["eyJvcyI6Im90aGVyIn0=", "eyJvcyI6ImxpbnV4In0g"].into_iter().enumerate() {
+        let ran = ocip(&["config", "--json", &layout(&format!("with-{number}"), &with_blob, data)]);
+        assert_eq!(ran.succeeded().text(), "{\"os\":\"linux\"}\n");
+        ocip(&["config", &layout(&format!("without-{number}"), &Memory::new(), data)])
+            .failed(1, &[&config.digest.encoded(), "not found"]);
+    }
+    let ran = ocip(&["config", "--json", &layout("right", &Memory::new(), "eyJvcyI6ImxpbnV4In0=")]);
+    assert_eq!(ran.succeeded().text(), "{\"os\":\"linux\"}\n");
+}
+
+#[test]
+fn a_config_that_is_too_large_is_not_read() {
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let config = json!({ "mediaType": CONFIG, "digest": digest, "size": 16_777_217 });
+    let home = tempfile::tempdir().unwrap();
+    let on_disk = store_image_with(home.path(), Memory::new(), &config);
+    let mut memory = Memory::new();
+    let root = add_image_with(&mut memory, &config);
+    let manifest = memory.bytes(&root.digest).unwrap();
+    let address = scripted(move |_| response("200 OK", root.media_type.as_str(), &manifest));
+    let expected = format!("error: the config {digest} has 16777217 bytes; the limit is 16777216\n");
+    for name in [on_disk, format!("{address}/demo")] {
+        on_both(&["config", &name]).failed(1, &[&expected]);
+    }
 }
 
 /// A running `ocip serve`, and its first lines: the address and one line per root.
