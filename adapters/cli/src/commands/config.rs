@@ -1,6 +1,6 @@
 //! `ocip config`.
 
-use std::io::Write;
+use std::io::{self, BufWriter, Write};
 
 use serde_json::{Deserializer, Serializer};
 use serde_transcode::transcode;
@@ -15,44 +15,52 @@ pub(crate) fn run(
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let config = source.config(command.asked.platform.as_ref())?;
-    let text = json(&config, command.json).map_err(|error| {
+    // Invalid JSON fails before anything is written.
+    write_json(&config, true, io::sink()).map_err(|error| {
         Failure::failed(format_args!("the config is not JSON: {error}"))
             .with_hint("`ocip blob` writes its exact bytes; `ocip tree --blobs --full REF` prints its digest")
     })?;
-    out.write_all(&text)?;
+    let mut out = BufWriter::new(out);
+    write_json(&config, command.json, &mut out).map_err(io::Error::from)?;
     writeln!(out)?;
+    out.flush()?;
     Ok(())
 }
 
-/// Formats JSON anew, with its keys in their order.
-fn json(text: &[u8], on_one_line: bool) -> Result<Vec<u8>, serde_json::Error> {
+/// Writes JSON on one line or indented, and keeps the order of keys. Indented, it can be much larger, so neither form
+/// is held in memory.
+fn write_json(text: &[u8], on_one_line: bool, to: impl Write) -> Result<(), serde_json::Error> {
     let mut from = Deserializer::from_slice(text);
-    let mut formatted = Vec::new();
     if on_one_line {
-        transcode(&mut from, &mut Serializer::new(&mut formatted))?;
+        transcode(&mut from, &mut Serializer::new(to))?;
     } else {
-        transcode(&mut from, &mut Serializer::pretty(&mut formatted))?;
+        transcode(&mut from, &mut Serializer::pretty(to))?;
     }
-    from.end()?;
-    Ok(formatted)
+    from.end()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn json(text: &[u8], on_one_line: bool) -> Result<String, serde_json::Error> {
+        let mut written = Vec::new();
+        write_json(text, on_one_line, &mut written)?;
+        Ok(String::from_utf8(written).unwrap())
+    }
+
     #[test]
     fn keys_keep_their_order() {
         let text =
             br#" {"os": "linux", "config": {"Env": ["A=\u0000b"], "a": 1.5}, "n": 18446744073709551615}"#;
         let compact = r#"{"os":"linux","config":{"Env":["A=\u0000b"],"a":1.5},"n":18446744073709551615}"#;
-        assert_eq!(String::from_utf8(json(text, true).unwrap()).unwrap(), compact);
-        let pretty = String::from_utf8(json(text, false).unwrap()).unwrap();
+        assert_eq!(json(text, true).unwrap(), compact);
+        let pretty = json(text, false).unwrap();
         assert!(pretty.starts_with("{\n  \"os\": \"linux\",\n  \"config\": {\n"), "{pretty}");
         for invalid in [&b""[..], b"{", b"{} {}", b"not JSON"] {
-            assert!(json(invalid, false).is_err());
+            assert!(json(invalid, true).is_err());
         }
         let deep = "[".repeat(100_000);
-        assert!(json(deep.as_bytes(), false).is_err());
+        assert!(json(deep.as_bytes(), true).is_err());
     }
 }

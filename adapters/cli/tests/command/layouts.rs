@@ -237,6 +237,24 @@ fn a_config_that_is_too_large_is_not_read() {
     }
 }
 
+/// Indented, every element of this config is on a line of 200 bytes.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_indented_config_is_not_held_in_memory() {
+    let (depth, elements) = (100, 1_000_000);
+    let text = format!("{}0{}{}", "[".repeat(depth), ",0".repeat(elements - 1), "]".repeat(depth));
+    let mut memory = Memory::new();
+    let config = memory.add_blob(CONFIG.parse().unwrap(), text);
+    let home = tempfile::tempdir().unwrap();
+    let config = json!({ "mediaType": CONFIG, "digest": config.digest.to_string(), "size": config.size });
+    let name = store_image_with(home.path(), memory, &config);
+    let limited = format!("ulimit -v 100000 && exec {} config {name}", env!("CARGO_BIN_EXE_ocip"));
+    let mut child = Command::new("sh").args(["-c", &limited]).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().count();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(lines, 2 * depth + elements);
+}
+
 /// A running `ocip serve`, and its first lines: the address and one line per root.
 struct Serving {
     child: Child,
