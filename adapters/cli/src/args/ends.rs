@@ -10,6 +10,7 @@ use oci_proto_layout::{ArchiveReference, Layout, LayoutReference};
 use crate::args::layout_name::LayoutName;
 use crate::args::mistake::Mistake;
 use crate::args::reference::{AnyReference, is_path, layout, plain_name, registry_reference};
+use crate::args::registry::in_registry;
 
 /// Parses the source and the destination of a copy.
 pub(crate) fn copy_ends(from: &OsStr, to: &OsStr) -> Result<(AnyReference, AnyReference), Mistake> {
@@ -42,8 +43,8 @@ pub(crate) fn push_ends(from: &OsStr, to: &OsStr) -> Result<(LayoutName, Referen
 }
 
 /// Parses the reference of content that is to be pushed. Its tag or digest is not implied.
-pub(crate) fn pushed_name(text: &OsStr) -> Result<Reference, Mistake> {
-    named(text, registry_reference(text.to_owned())?, &Tag::latest())
+pub(super) fn pushed_name(text: &OsStr) -> Result<Reference, Mistake> {
+    named(text, in_registry(text.to_owned())?, &Tag::latest())
 }
 
 fn both<A, B>(source: Result<A, Mistake>, target: Result<B, Mistake>) -> Result<(A, B), Mistake> {

@@ -126,10 +126,14 @@ pub(super) fn layout_at(text: &OsStr) -> Option<LayoutReference> {
     LayoutReference::parse(&prefixed).ok().filter(|layout| Layout::is_at(layout.directory()))
 }
 
+/// Whether a text is the path of an archive.
+pub(super) fn is_archive(text: &OsStr) -> bool {
+    Path::new(text).extension().is_some_and(|extension| extension == "tar") && Path::new(text).is_file()
+}
+
 /// The mistake of an archive without its prefix.
 fn archive_at(text: &OsStr) -> Option<Mistake> {
-    let is_tar = Path::new(text).extension().is_some_and(|extension| extension == "tar");
-    if !is_tar || !Path::new(text).is_file() {
+    if !is_archive(text) {
         return None;
     }
     let mut prefixed = OsString::from(ArchiveReference::PREFIX);

@@ -6,8 +6,9 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use oci_proto::{MediaType, Reference};
 
+use crate::args::layout_name::LayoutName;
 use crate::args::mistake::Mistake;
-use crate::args::reference::AnyReference;
+use crate::args::reference::{AnyReference, is_archive, is_path, layout_at};
 
 /// List the tags of a repository.
 #[derive(Args, Debug)]
@@ -76,15 +77,43 @@ pub(crate) struct DeleteArgs {
     pub(crate) blob: bool,
 }
 
-/// Parses a reference that must not be one of a layout.
-fn in_registry(text: OsString) -> Result<Reference, Mistake> {
+/// Parses a reference that must not be a path, or a layout on disk.
+pub(super) fn in_registry(text: OsString) -> Result<Reference, Mistake> {
+    let utf8 = text.to_str().unwrap_or_default();
+    if is_path(utf8) {
+        let error = format!("`{utf8}` is a path, not a reference; {ONLY_REGISTRIES}");
+        return Err(Mistake::new(error).with_hint(PUSH));
+    }
+    let unprefixed = !LayoutName::has_prefix(&text);
+    if unprefixed && let Some(layout) = layout_at(&text) {
+        let error =
+            format!("`{}` is an image layout on disk; {ONLY_REGISTRIES}", layout.directory().display());
+        let mistake = Mistake::new(error);
+        return Err(match utf8.parse::<Reference>() {
+            Ok(on_docker_hub) => {
+                let suffix = bare(utf8).map_or("", |bare| &utf8[bare.len()..]);
+                let name = format!("{}/{}{suffix}", on_docker_hub.registry(), on_docker_hub.repository());
+                mistake.instead(&text, name)
+            }
+            Err(_) => mistake.with_hint(PUSH),
+        });
+    }
+    if unprefixed && is_archive(&text) {
+        let error = format!("`{}` is a file; {ONLY_REGISTRIES}", text.display());
+        return Err(Mistake::new(error).with_hint(PUSH));
+    }
     match AnyReference::parse(text)? {
         AnyReference::Registry(reference) => Ok(reference),
-        AnyReference::Layout(layout) => Err(Mistake::new(format!(
-            "`{layout}` is an image layout on disk; this command only applies to registries"
-        ))),
+        AnyReference::Layout(layout) => {
+            let error = format!("`{layout}` is an image layout on disk; {ONLY_REGISTRIES}");
+            Err(Mistake::new(error).with_hint(PUSH))
+        }
     }
 }
+
+const ONLY_REGISTRIES: &str = "this command only applies to registries";
+
+const PUSH: &str = "`ocip push` sends a layout or an archive to a registry";
 
 /// Parses the name of a repository, without a tag or a digest.
 fn repository(text: OsString) -> Result<Reference, Mistake> {

@@ -6,8 +6,9 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use oci_proto::{MediaType, Platform, Reference, Repository, Tag};
 
+use crate::args::ends::pushed_name;
 use crate::args::file::{FileArg, annotation};
-use crate::args::reference::registry_reference;
+use crate::args::registry::in_registry;
 
 /// Copy a whole tree between registries, layouts and archives.
 #[derive(Args, Debug)]
@@ -100,7 +101,7 @@ Examples:
   ocip tag registry.example/team/app@sha256:0123...cdef stable")]
 pub(crate) struct TagArgs {
     /// `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`.
-    #[arg(value_name = "REF", value_parser = OsStringValueParser::new().try_map(registry_reference))]
+    #[arg(value_name = "REF", value_parser = OsStringValueParser::new().try_map(in_registry))]
     pub(crate) name: Reference,
     /// Tags to set.
     #[arg(value_name = "TAG", required = true)]
@@ -121,7 +122,7 @@ Examples:
     registry.example/team/app:1.0 sbom.spdx.json:application/spdx+json")]
 pub(crate) struct AttachArgs {
     /// `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]` of the image or index.
-    #[arg(value_name = "REF", value_parser = OsStringValueParser::new().try_map(registry_reference))]
+    #[arg(value_name = "REF", value_parser = OsStringValueParser::new().try_map(in_registry))]
     pub(crate) name: Reference,
     /// In an index, attach to the best match for this platform: os/arch[/variant].
     #[arg(long, value_name = "PLATFORM")]
@@ -149,8 +150,8 @@ Examples:
     registry.example/team/model:1 weights.bin README.md:text/markdown")]
 pub(crate) struct ArtifactCommandArgs {
     /// `[REGISTRY/]REPOSITORY:TAG`, the name of the artifact.
-    #[arg(value_name = "REF")]
-    pub(crate) name: OsString,
+    #[arg(value_name = "REF", value_parser = OsStringValueParser::new().try_map(|text| pushed_name(&text)))]
+    pub(crate) name: Reference,
     /// Files to push, with their media types.
     #[arg(value_name = "FILE[:TYPE]", value_parser = FileArg::parser())]
     pub(crate) files: Vec<FileArg>,

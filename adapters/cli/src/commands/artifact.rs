@@ -7,7 +7,6 @@ use oci_proto::{MediaType, PushOptions};
 use oci_proto_common::Artifact;
 
 use crate::args::CommonArgs;
-use crate::args::ends::pushed_name;
 use crate::args::file::FileArg;
 use crate::args::writing::{ArtifactArgs, ArtifactCommandArgs, AttachArgs};
 use crate::client::Client;
@@ -33,7 +32,7 @@ pub(crate) fn run(
     common: &CommonArgs,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
-    let name = pushed_name(&command.name).map_err(|mistake| Failure::from(&mistake))?;
+    let name = &command.name;
     let config = command.config.as_ref().map(|file| (&file.path, media_type(file)));
     let artifact = match (command.artifact_type.clone(), config) {
         (None, None) => return Err(Failure::usage("--artifact-type TYPE is missing")),
@@ -49,7 +48,7 @@ pub(crate) fn run(
     let (root, tree) = artifact.build(None).map_err(Failure::usage)?;
     let client = Client::new(common.adapter, common, common.login.store(name.registry())?)?;
     transfer(client, None, PushOptions::default(), common, |client, options, interrupt| {
-        client.push(&root, &name, tree, options, interrupt)
+        client.push(&root, name, tree, options, interrupt)
     })?;
     writeln!(out, "{}", resolve::line(&root, command.options.json)?)?;
     Ok(())

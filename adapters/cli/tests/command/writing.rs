@@ -73,7 +73,17 @@ fn mistakes_are_explained_with_the_line_to_type() {
         (&["artifact", "127.0.0.1:1/a", "--artifact-type", "a/b"], &["no tag", "127.0.0.1:1/a:latest "]),
         (&["tag", to], &["<TAG>", "ocip tag"]),
         (&["tag", to, "a b"], &["a b"]),
-        (&["tag", "./lay", "x"], &["a path, not a reference"]),
+        // On disk.
+        (&["tag", "./lay", "x"], &["a path, not a reference", "only applies to registries", "`ocip push`"]),
+        (&["tag", "oci:lay", "x"], &["an image layout on disk", "only applies to registries", "`ocip push`"]),
+        (&["tag", "lay:1.0", "x"], &["an image layout on disk", "ocip tag docker.io/library/lay:1.0 x\n"]),
+        (&["tags", "lay"], &["an image layout on disk", "ocip tags docker.io/library/lay\n"]),
+        (&["tag", "a.tar", "x"], &["`a.tar` is a file", "only applies to registries", "`ocip push`"]),
+        (&["attach", "oci:lay", "--artifact-type", "a/b"], &["only applies to registries", "`ocip push`"]),
+        (
+            &["artifact", "oci-archive:a.tar", "--artifact-type", "a/b"],
+            &["only applies to registries", "`ocip push`"],
+        ),
         // Another digest.
         (
             &["push", "lay", &by_digest],
