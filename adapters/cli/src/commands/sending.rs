@@ -53,7 +53,8 @@ struct Totals {
     bytes: u64,
     /// Of these, the bytes of those that were sent.
     sent: u64,
-    skipped: Vec<Digest>,
+    /// A line about each content that was skipped.
+    skipped: Vec<String>,
 }
 
 impl SendDisplay {
@@ -68,7 +69,7 @@ impl SendDisplay {
         match progress {
             UploadProgress::Sent { digest, position, size } => self.lock().sent(digest, position, size),
             UploadProgress::Stored(descriptor, stored) => self.stored(descriptor, stored),
-            UploadProgress::Skipped(descriptor) => self.skipped(descriptor),
+            UploadProgress::Skipped(descriptor) => self.lock().skipped(descriptor, skipped(descriptor)),
             _ => {}
         }
     }
@@ -78,7 +79,11 @@ impl SendDisplay {
         match copied {
             Copied::Existing(descriptor) => self.stored(descriptor, Stored::Existing),
             Copied::Written(descriptor) => self.stored(descriptor, Stored::Sent),
-            Copied::Skipped(descriptor) => self.skipped(descriptor),
+            Copied::Skipped(descriptor) => {
+                let digest = &descriptor.digest;
+                let line = format!("skipped nondistributable layer {digest}, which the source does not have");
+                self.lock().skipped(descriptor, line);
+            }
             _ => {}
         }
     }
@@ -100,10 +105,6 @@ impl SendDisplay {
         }
     }
 
-    fn skipped(&self, descriptor: &Descriptor) {
-        self.lock().totals.skipped.push(descriptor.digest.clone());
-    }
-
     /// Removes the bars.
     pub(super) fn clear(&self) {
         let mut state = self.lock();
@@ -115,9 +116,7 @@ impl SendDisplay {
     pub(super) fn note(&self, common: &CommonArgs) {
         let totals = mem::take(&mut self.lock().totals);
         for skipped in &totals.skipped {
-            common.note(format_args!(
-                "skipped nondistributable layer {skipped}; use --foreign-layers to copy it"
-            ));
+            common.note(format_args!("{skipped}"));
         }
         common.note(format_args!(
             "{}, {} of which existed{}; {} in blobs, {} sent",
@@ -189,10 +188,27 @@ impl State {
         self.draw();
     }
 
+    fn skipped(&mut self, descriptor: &Descriptor, line: String) {
+        if !self.totals.skipped.contains(&line) {
+            self.totals.skipped.push(line);
+            self.known = self.known.saturating_sub(descriptor.size);
+            self.draw();
+        }
+    }
+
     fn draw(&self) {
         if let Some(total) = &self.total {
             total.set(self.done, self.known.max(self.begun));
         }
+    }
+}
+
+/// A line about content that a transfer to a registry skips: a layer, or a referrer.
+fn skipped(Descriptor { digest, media_type, .. }: &Descriptor) -> String {
+    if media_type.is_nondistributable() {
+        format!("skipped nondistributable layer {digest}; use --foreign-layers to copy it")
+    } else {
+        format!("skipped referrer {digest}, which is neither a manifest nor an index but {media_type}")
     }
 }
 
@@ -223,5 +239,24 @@ mod tests {
         assert_eq!(done(), (200, 200));
         let totals = mem::take(&mut display.lock().totals);
         assert_eq!((totals.contents, totals.existing, totals.bytes, totals.sent), (2, 1, 200, 100));
+    }
+
+    #[test]
+    fn skipped_content_is_not_part_of_the_total() {
+        let display = SendDisplay::new(Some(300), true);
+        let skipped = |media_type: &str| {
+            let digest = Digest::of(Algorithm::Sha256, media_type.as_bytes());
+            let descriptor = Descriptor::new(media_type.parse().unwrap(), digest, 100);
+            // A layer of two images.
+            display.report(UploadProgress::Skipped(&descriptor));
+            display.report(UploadProgress::Skipped(&descriptor));
+            let state = display.lock();
+            (state.known, state.totals.skipped.last().unwrap().replace(&descriptor.digest.to_string(), "D"))
+        };
+        let layer = "skipped nondistributable layer D; use --foreign-layers to copy it";
+        let media_type = "application/vnd.oci.image.layer.nondistributable.v1.tar";
+        assert_eq!(skipped(media_type), (200, layer.to_owned()));
+        let referrer = "skipped referrer D, which is neither a manifest nor an index but a/b";
+        assert_eq!(skipped("a/b").1, referrer);
     }
 }

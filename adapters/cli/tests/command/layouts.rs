@@ -255,6 +255,31 @@ fn an_indented_config_is_not_held_in_memory() {
     assert_eq!(lines, 2 * depth + elements);
 }
 
+#[test]
+fn a_copy_on_disk_says_which_layers_the_source_lacks() {
+    let mut memory = Memory::new();
+    let config = memory.add_blob(CONFIG.parse().unwrap(), "{}");
+    let absent = Digest::of(Algorithm::Sha256, b"a base layer");
+    let manifest = json!({
+        "schemaVersion": 2,
+        "config": { "mediaType": CONFIG, "digest": config.digest.to_string(), "size": config.size },
+        "layers": [{
+            "mediaType": "application/vnd.oci.image.layer.nondistributable.v1.tar",
+            "digest": absent.to_string(),
+            "size": 12,
+            "urls": ["https://registry.example/layer"],
+        }],
+    });
+    let root = memory.add_document(MediaType::OCI_MANIFEST, manifest.to_string());
+    let home = tempfile::tempdir().unwrap();
+    let [from, to] = ["from", "to"].map(|name| home.path().join(name));
+    store(&from, &memory, &root, None);
+    let [from, to] = [from, to].map(|path| format!("oci:{}", path.display()));
+    let ran = ocip(&["copy", &from, &to]).succeeded();
+    let skipped = format!("skipped nondistributable layer {absent}, which the source does not have\n");
+    assert!(ran.stderr.contains(&skipped), "{}", ran.stderr);
+}
+
 /// A running `ocip serve`, and its first lines: the address and one line per root.
 struct Serving {
     child: Child,
