@@ -26,12 +26,12 @@ impl CommonArgs {
         }
     }
 
-    /// A hook that prints, for each retry, its number, the delay and the failure.
+    /// A hook that prints, for each retry, its number and delay, or its other form, and the failure.
     pub(crate) fn retries(&self) -> impl Fn(&Retry) + Send + Sync + 'static {
         let (verbose, max) = (self.verbose, self.retries);
         move |Retry { error, delay, failed, .. }: &Retry| {
             if verbose && *failed == 0 {
-                print_line(format_args!("fetch the whole blob: {}", brief(error)));
+                print_line(format_args!("{}: {}", other_form(error), brief(error)));
             } else if verbose {
                 print_line(format_args!("retry {failed} of {max} in {}: {}", seconds(*delay), brief(error)));
             }
@@ -47,6 +47,17 @@ impl CommonArgs {
                 print_line(format_args!("warning: {}", warning.text()));
             }
         }
+    }
+}
+
+/// How a request is repeated that was not accepted as it was.
+fn other_form(error: &Error) -> &'static str {
+    let sends = error.request().is_some_and(|(method, _)| ["PUT", "PATCH"].contains(&method.as_str()));
+    match error.status().map(|status| status.as_u16()) {
+        _ if !sends => "fetch the whole blob",
+        Some(401) => "log in and send again",
+        Some(413) => "send smaller chunks",
+        _ => "send chunks of another size",
     }
 }
 

@@ -1,11 +1,12 @@
 //! Notices on stderr: retries, and the warnings of registries.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use oci_proto::{Algorithm, Digest};
 
-use crate::support::{ADAPTERS, Ran, ocip, on_both, response, scripted, with_headers};
+use crate::support::{ADAPTERS, Ran, ocip, on_both, response, scripted, scripted_by_head, with_headers};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const EMPTY: &[u8] = br#"{"schemaVersion":2,"manifests":[]}"#;
@@ -58,6 +59,37 @@ fn a_retry_of_a_blob_shows_a_short_digest() {
         let ran = on_adapter(adapter, &["-v", "blob", &format!("{address}/demo@{digest}")]).succeeded();
         let short = format!("/v2/demo/blobs/sha256:{}...: the registry", digest.encoded().get(..12).unwrap());
         assert_eq!(ran.stderr.matches(&short).count(), 2, "{ran:?}");
+    }
+}
+
+#[test]
+fn an_upload_in_another_form_says_which() {
+    let session = "Location: /v2/demo/blobs/uploads/1".as_bytes();
+    for (status, expected) in [
+        ("413 Payload Too Large", "send smaller chunks: PUT http://"),
+        ("405 Method Not Allowed", "send chunks of another size: PUT http://"),
+    ] {
+        let address = scripted_by_head(move |head| {
+            let line = head.first().map(String::as_str).unwrap_or_default();
+            match line.split(' ').next().unwrap_or_default() {
+                // The config, `{}`, cannot be sent in chunks.
+                "HEAD" if line.contains("/blobs/sha256:44136fa355b3") => {
+                    response("200 OK", "text/plain", b"{}")
+                }
+                "HEAD" | "GET" => response("404 Not Found", "text/plain", b""),
+                "POST" => with_headers(response("202 Accepted", "text/plain", b""), session),
+                _ => with_headers(response(status, "text/plain", b""), session),
+            }
+        });
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("file").display().to_string();
+        fs::write(&file, vec![7; 3 << 20]).unwrap();
+        for adapter in ADAPTERS {
+            let name = format!("{address}/demo:1");
+            let ran = on_adapter(adapter, &["-v", "artifact", "--artifact-type", "a/b", &name, &file]);
+            ran.failed(1, &[expected]);
+            assert!(!ran.stderr.contains("fetch"), "{ran:?}");
+        }
     }
 }
 
