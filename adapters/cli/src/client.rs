@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use oci_proto::{
     Cause, Config, Descriptor, Error, Finding, InvalidRequest, Manifest, MediaType, Node, PlainHttp,
-    Platform, PullOptions, Reference, Referrer, Responder, Scope, Tag, WalkOptions,
+    Platform, PullOptions, Reference, Referrer, Registry, Responder, Scope, Tag, WalkOptions,
 };
 use oci_proto_common::{Artifact, AttachError, ImageConfigError, Settings, TransferOptions, TreeSource};
 use oci_proto_credentials::Store;
@@ -40,7 +40,26 @@ enum Driver {
     Ureq(oci_proto_ureq::Client),
 }
 
+/// Runs a command with a client for a registry. If --verbose is given, prints the number of requests and the time,
+/// whether the command succeeds or fails.
+pub(crate) fn with_client<T>(
+    registry: &Registry,
+    common: &CommonArgs,
+    command: impl FnOnce(&Client) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let client = Client::for_registry(registry, common)?;
+    let result = command(&client);
+    common.detail(format_args!("{}: {}", common.adapter.as_str(), client.spent()));
+    client.close();
+    result
+}
+
 impl Client {
+    /// Creates a client with the adapter and the logins that the options select for a registry.
+    pub(crate) fn for_registry(registry: &Registry, common: &CommonArgs) -> Result<Self, Failure> {
+        Self::new(common.adapter, common, common.login.store(registry)?)
+    }
+
     pub(crate) fn new(adapter: Adapter, common: &CommonArgs, logins: Store) -> Result<Self, Failure> {
         let settings = settings(common, logins.clone())?;
         let driver = match adapter {

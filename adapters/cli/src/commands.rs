@@ -20,11 +20,9 @@ mod tag;
 mod tags;
 mod tree;
 
-use oci_proto::Reference;
-
 use crate::args::reference::AnyReference;
 use crate::args::{Cli, Command, CommonArgs};
-use crate::client::Client;
+use crate::client::with_client;
 use crate::content_source::ContentSource;
 use crate::output::Failure;
 use crate::terminal::Stdout;
@@ -53,38 +51,28 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Pull(command) => pull::run(command, common, out),
         Command::Check(command) => check::run(command, common, out),
         Command::Tags(command) => {
-            with_client(&command.name, common, |client| tags::run(command, common, client, out))
+            with_client(command.name.registry(), common, |client| tags::run(command, common, client, out))
         }
         Command::Referrers(command) => {
-            with_client(&command.name, common, |client| referrers::run(command, client, out))
+            with_client(command.name.registry(), common, |client| referrers::run(command, client, out))
         }
         Command::Delete(command) => {
-            with_client(&command.name, common, |client| delete::run(command, common, client))
+            with_client(command.name.registry(), common, |client| delete::run(command, common, client))
         }
         Command::Config(command) => {
             ask(&command.asked.name, common, |source| config::run(command, source, out))
         }
         Command::Copy(command) => copy::run(command, common, out),
         Command::Push(command) => copy::run_push(command, common, out),
-        Command::Tag(command) => tag::run(command, common),
+        Command::Tag(command) => {
+            with_client(command.name.registry(), common, |client| tag::run(command, common, client))
+        }
         Command::Attach(command) => artifact::attach(command, common, out),
         Command::Artifact(command) => artifact::run(command, common, out),
         Command::Serve(command) => serve::run(command, common, out),
         Command::Demo(command) => demo::run(command, common, out),
         Command::Completions(command) => completions::run(command, out),
     }
-}
-
-fn with_client(
-    name: &Reference,
-    common: &CommonArgs,
-    command: impl FnOnce(&Client) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let client = Client::new(common.adapter, common, common.login.store(name.registry())?)?;
-    let result = command(&client);
-    common.detail(format_args!("{}: {}", common.adapter.as_str(), client.spent()));
-    client.close();
-    result
 }
 
 fn ask(

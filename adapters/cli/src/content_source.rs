@@ -25,8 +25,7 @@ impl<'a> ContentSource<'a> {
     pub(crate) fn open(name: &'a AnyReference, common: &CommonArgs) -> Result<Self, Failure> {
         match name {
             AnyReference::Registry(name) => {
-                let store = common.login.store(name.registry())?;
-                Ok(Self::Registry { client: Client::new(common.adapter, common, store)?, name })
+                Ok(Self::Registry { client: Client::for_registry(name.registry(), common)?, name })
             }
             AnyReference::Layout(name) => {
                 let since = Instant::now();

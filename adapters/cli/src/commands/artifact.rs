@@ -9,7 +9,6 @@ use oci_proto_common::Artifact;
 use crate::args::CommonArgs;
 use crate::args::file::FileArg;
 use crate::args::writing::{ArtifactArgs, ArtifactCommandArgs, AttachArgs};
-use crate::client::Client;
 use crate::commands::copy::transfer;
 use crate::commands::resolve;
 use crate::output::Failure;
@@ -17,10 +16,9 @@ use crate::output::Failure;
 pub(crate) fn attach(command: &AttachArgs, common: &CommonArgs, out: &mut impl Write) -> Result<(), Failure> {
     let artifact = filled(Artifact::new(command.artifact_type.clone()), &command.files, &command.options)?;
     let name = &command.name;
-    let client = Client::new(common.adapter, common, common.login.store(name.registry())?)?;
     let mut options = PushOptions::default();
     options.platform.clone_from(&command.platform);
-    let attached = transfer(client, None, options, common, |client, options, interrupt| {
+    let attached = transfer(name.registry(), None, options, common, |client, options, interrupt| {
         client.attach(name, artifact, options, interrupt)
     })?;
     writeln!(out, "{}", resolve::line(&attached, command.options.json)?)?;
@@ -46,8 +44,7 @@ pub(crate) fn run(
     };
     let artifact = filled(artifact, &command.files, &command.options)?;
     let (root, tree) = artifact.build(None).map_err(Failure::usage)?;
-    let client = Client::new(common.adapter, common, common.login.store(name.registry())?)?;
-    transfer(client, None, PushOptions::default(), common, |client, options, interrupt| {
+    transfer(name.registry(), None, PushOptions::default(), common, |client, options, interrupt| {
         client.push(&root, name, tree, options, interrupt)
     })?;
     writeln!(out, "{}", resolve::line(&root, command.options.json)?)?;

@@ -38,8 +38,7 @@ fn registry(
     common: &CommonArgs,
     out: &mut impl Write,
 ) -> Result<u64, Failure> {
-    let store = common.login.store(name.registry())?;
-    let client = Client::new(common.adapter, common, store)?;
+    let client = Client::for_registry(name.registry(), common)?;
     let mut problems = 0;
     let mut written = Ok(());
     let checked = client.check(name, command.platform.as_ref(), &mut |finding| {

@@ -5,7 +5,7 @@ mod local;
 use std::io::Write;
 use std::sync::Arc;
 
-use oci_proto::{Descriptor, PullOptions, PushOptions, Reference};
+use oci_proto::{Descriptor, PullOptions, PushOptions, Reference, Registry};
 use oci_proto_common::TransferOptions;
 use oci_proto_layout::{Durability, LayoutDestination};
 
@@ -14,7 +14,7 @@ use crate::args::ends::{copy_ends, push_ends};
 use crate::args::layout_name::LayoutName;
 use crate::args::reference::AnyReference;
 use crate::args::writing::{CopyArgs, PushArgs, TransferArgs};
-use crate::client::Client;
+use crate::client::{Client, with_client};
 use crate::commands::copy::local::{name_of, size_of_blobs};
 use crate::commands::sending::SendDisplay;
 use crate::commands::{pull, resolve};
@@ -59,12 +59,10 @@ fn copy(
     referrers: bool,
     common: &CommonArgs,
 ) -> Result<Descriptor, Failure> {
-    let store = common.login.store(to.registry())?;
-    let client = Client::new(common.adapter, common, store)?;
     let mut push = push_options(options);
     push.platform.clone_from(&options.platform);
     push.referrers = referrers;
-    transfer(client, None, push, common, |client, options, interrupt| {
+    transfer(to.registry(), None, push, common, |client, options, interrupt| {
         client.copy(from, to, options, interrupt)
     })
 }
@@ -84,8 +82,7 @@ fn push(
         return Err(Failure::usage(error).with_hint(format!("use {}, or a tag", to.at(root.digest))));
     }
     let size = size_of_blobs(&layout, &root)?;
-    let client = Client::new(common.adapter, common, common.login.store(to.registry())?)?;
-    transfer(client, Some(size), push_options(options), common, |client, options, interrupt| {
+    transfer(to.registry(), Some(size), push_options(options), common, |client, options, interrupt| {
         client.push(&root, to, layout, options, interrupt)?;
         Ok(root)
     })
@@ -93,27 +90,26 @@ fn push(
 
 /// Runs a transfer to a registry, and shows its progress and the totals.
 pub(super) fn transfer<T>(
-    client: Client,
+    registry: &Registry,
     size: Option<u64>,
     options: PushOptions,
     common: &CommonArgs,
     run: impl FnOnce(&Client, TransferOptions, &Interrupt) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let interrupt = Interrupt::new()?;
-    let display = Arc::new(SendDisplay::new(size, common.quiet));
-    let (reported, check) = (display.clone(), interrupt.checker());
-    let options = TransferOptions::from(options).on_progress(move |progress| {
-        check();
-        reported.report(progress);
-    });
-    let ended = run(&client, options, &interrupt);
-    display.clear();
-    let spent = client.spent();
-    client.close();
-    let done = ended?;
-    display.note(common);
-    common.detail(format_args!("{}: {spent}", common.adapter.as_str()));
-    Ok(done)
+    with_client(registry, common, |client| {
+        let interrupt = Interrupt::new()?;
+        let display = Arc::new(SendDisplay::new(size, common.quiet));
+        let (reported, check) = (display.clone(), interrupt.checker());
+        let options = TransferOptions::from(options).on_progress(move |progress| {
+            check();
+            reported.report(progress);
+        });
+        let ended = run(client, options, &interrupt);
+        display.clear();
+        let done = ended?;
+        display.note(common);
+        Ok(done)
+    })
 }
 
 /// Copies from a registry to a layout or an archive.
@@ -123,25 +119,23 @@ fn pull_to(
     options: &TransferArgs,
     common: &CommonArgs,
 ) -> Result<Descriptor, Failure> {
-    let client = Client::new(common.adapter, common, common.login.store(from.registry())?)?;
     let mut pulled = PullOptions::default();
     pulled.platform.clone_from(&options.platform);
     pulled.foreign = options.foreign_layers;
-    let pull = |destination: Result<LayoutDestination, _>, name| {
-        let destination = destination.map_err(|error| Failure::of_writing(&error))?;
-        pull::into_layout(&client, from, destination.named(name), pulled, common)
-    };
-    let copied = match to {
-        LayoutName::Directory(to) => {
-            pull(LayoutDestination::at(to.directory(), Durability::Synced), name_of(to.root()))
+    with_client(from.registry(), common, |client| {
+        let pull = |destination: Result<LayoutDestination, _>, name| {
+            let destination = destination.map_err(|error| Failure::of_writing(&error))?;
+            pull::into_layout(client, from, destination.named(name), pulled, common)
+        };
+        match to {
+            LayoutName::Directory(to) => {
+                pull(LayoutDestination::at(to.directory(), Durability::Synced), name_of(to.root()))
+            }
+            LayoutName::Archive(to) => local::through_layout(to, common, |directory| {
+                pull(LayoutDestination::at(directory, Durability::Unsynced), None)
+            }),
         }
-        LayoutName::Archive(to) => local::through_layout(to, common, |directory| {
-            pull(LayoutDestination::at(directory, Durability::Unsynced), None)
-        }),
-    };
-    common.detail(format_args!("{}: {}", common.adapter.as_str(), client.spent()));
-    client.close();
-    copied
+    })
 }
 
 fn push_options(options: &TransferArgs) -> PushOptions {

@@ -11,7 +11,7 @@ use oci_proto_layout::{Durability, Layout, LayoutDestination};
 
 use crate::args::pull_source::pull_source;
 use crate::args::{CommonArgs, PullArgs};
-use crate::client::Client;
+use crate::client::{Client, with_client};
 use crate::commands::leftovers::note_leftovers;
 use crate::commands::pull::progress::ProgressDisplay;
 use crate::commands::resolve;
@@ -19,25 +19,22 @@ use crate::output::{Failure, count};
 
 pub(crate) fn run(command: &PullArgs, common: &CommonArgs, out: &mut impl Write) -> Result<(), Failure> {
     let name = &pull_source(&command.name, &command.directory).map_err(|mistake| Failure::from(&mistake))?;
-    let store = common.login.store(name.registry())?;
-    let client = Client::new(common.adapter, common, store)?;
     let durability = if command.no_sync { Durability::Unsynced } else { Durability::Synced };
-    let mut destination =
-        LayoutDestination::at(&command.directory, durability).map_err(|error| Failure::of_writing(&error))?;
-    if command.verify {
-        destination = destination.verifying();
-    }
     let mut options = PullOptions::default();
     options.platform.clone_from(&command.platform);
     options.foreign = command.foreign_layers;
-    let root = into_layout(&client, name, destination, options, common);
-    let spent = client.spent();
-    client.close();
-    let root = root?;
-    if let Ok(layout) = Layout::open(&command.directory) {
-        note_leftovers(&layout, common);
-    }
-    common.detail(format_args!("{}: {spent}", common.adapter.as_str()));
+    let root = with_client(name.registry(), common, |client| {
+        let mut destination = LayoutDestination::at(&command.directory, durability)
+            .map_err(|error| Failure::of_writing(&error))?;
+        if command.verify {
+            destination = destination.verifying();
+        }
+        let root = into_layout(client, name, destination, options, common)?;
+        if let Ok(layout) = Layout::open(&command.directory) {
+            note_leftovers(&layout, common);
+        }
+        Ok(root)
+    })?;
     writeln!(out, "{}", resolve::line(&root, command.json)?)?;
     Ok(())
 }

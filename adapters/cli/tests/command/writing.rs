@@ -264,6 +264,33 @@ fn a_refused_push_says_why_and_what_to_do() {
 }
 
 #[test]
+fn a_command_that_fails_prints_its_requests_with_verbose() {
+    let (home, _) = home();
+    let (memory, root) = Memory::sample();
+    let from = format!("{}/demo", registry(&memory, &root));
+    let to = refusing("POST", || response("403 Forbidden", "text/plain", b""));
+    let commands: &[&[&str]] = &[
+        &["push", "lay", &to],
+        &["copy", &from, &to],
+        &["attach", "--artifact-type", "a/b", &to, "file.txt"],
+        &["artifact", "--artifact-type", "a/b", &to, "file.txt"],
+        &["tag", &to, "2"],
+        &["pull", &to, "new"],
+        &["copy", &to, "oci:new"],
+        &["copy", &to, "oci-archive:new.tar"],
+        &["delete", &to],
+    ];
+    for adapter in ADAPTERS {
+        for arguments in commands {
+            let ran = ocip_in(home.path(), &[&["-v", "--adapter", adapter], *arguments].concat());
+            ran.failed(1, &["error: "]);
+            let counts = ran.stderr.lines().filter(|line| line.starts_with(&format!("{adapter}: "))).count();
+            assert_eq!(counts, 1, "{arguments:?}: {}", ran.stderr);
+        }
+    }
+}
+
+#[test]
 fn a_connection_that_breaks_while_content_is_sent_does_not_suggest_tls() {
     let (home, _) = home();
     let to = refusing("PUT", Vec::new);
