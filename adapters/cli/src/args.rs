@@ -10,6 +10,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use oci_proto::{Platform, Repository};
 
+use crate::args::format::{DescriptorFormat, LineFormat};
 use crate::args::layout_name::LayoutName;
 use crate::args::reference::AnyReference;
 use crate::args::registry::{DeleteArgs, ReferrersArgs, TagsArgs};
@@ -19,6 +20,7 @@ use crate::login::LoginArgs;
 
 pub(crate) mod ends;
 pub(crate) mod file;
+mod format;
 pub(crate) mod layout_name;
 pub(crate) mod mistake;
 pub(crate) mod pull_source;
@@ -113,9 +115,8 @@ Examples:
 pub(crate) struct ResolveArgs {
     #[command(flatten)]
     pub(crate) asked: ReferenceArgs,
-    /// Print {"mediaType", "digest", "size"} on one line.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) format: DescriptorFormat,
 }
 
 /// Write the exact bytes of a manifest.
@@ -138,7 +139,6 @@ pub(crate) struct ManifestArgs {
 
 /// Print the tree under a reference: indexes, images, artifacts.
 #[derive(Args, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is an independent flag")]
 #[command(after_help = "\
 Each line is a node: its kind (index, image, config, layer or other), its digest, its size, its \
 platform, and, unless the kind implies it, its type without \"application/\". On a terminal the \
@@ -166,9 +166,8 @@ pub(crate) struct TreeArgs {
     /// Fail if the registry lacks a manifest that an index names.
     #[arg(long)]
     pub(crate) strict: bool,
-    /// Print one JSON object per line.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) format: LineFormat,
 }
 
 /// Fetch and verify a blob.
@@ -215,7 +214,6 @@ Examples:
   ocip pull alpine:3.20 mirror
   ocip pull --platform linux/amd64 alpine mirror
   ocip pull registry.example/team/app:1.2 mirror && ocip tree oci:mirror:1.2")]
-#[expect(clippy::struct_excessive_bools, reason = "each is an independent flag")]
 pub(crate) struct PullArgs {
     /// `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`.
     // Parsed together with the directory, since they may be swapped.
@@ -236,9 +234,8 @@ pub(crate) struct PullArgs {
     /// Also fetch nondistributable layers, from the URLs in their descriptors.
     #[arg(long)]
     pub(crate) foreign_layers: bool,
-    /// Print {"mediaType", "digest", "size"} on one line.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) format: DescriptorFormat,
 }
 
 /// Verify all content of a reference or layout, and list problems.
@@ -265,9 +262,8 @@ pub(crate) struct CheckArgs {
     /// In a registry's index, check only the best match for this platform: os/arch[/variant].
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Option<Platform>,
-    /// Print one JSON object per line.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) format: LineFormat,
 }
 
 /// Print the config of an image.

@@ -29,7 +29,7 @@ impl<'a> ContentSource<'a> {
             }
             AnyReference::Layout(name) => {
                 let since = Instant::now();
-                let layout = name.open().map_err(|error| Failure::of_opening(&error, name.path()))?;
+                let layout = name.open().map_err(|error| Failure::of_opening(&error, name))?;
                 Ok(Self::Layout { layout, name, since })
             }
         }

@@ -13,6 +13,7 @@ mod notices;
 mod output;
 mod signals;
 mod stderr;
+mod temporary;
 mod terminal;
 
 use std::process::ExitCode;

@@ -10,6 +10,7 @@ use oci_proto::{Cause, Error, InvalidRequest, Reference};
 use oci_proto_common::ImageConfigError;
 use oci_proto_layout::{InvalidArchive, LayoutError, LayoutErrorKind};
 
+use crate::args::layout_name::LayoutName;
 use crate::args::mistake::Mistake;
 use crate::hint::hint;
 use crate::stderr::{print_line, print_whole};
@@ -98,7 +99,8 @@ impl Failure {
                 failure.with_hint("remove roots from it, or move some of them to another layout")
             }
             LayoutErrorKind::Missing if error.path().ends_with(MARKER) => {
-                failure.with_hint("a directory without this file is not an image layout; check the path")
+                let place = if is_in_archive(error) { "an archive" } else { "a directory" };
+                failure.with_hint(format!("{place} without this file is not an image layout; check the path"))
             }
             LayoutErrorKind::Size { .. }
             | LayoutErrorKind::Content(_)
@@ -143,13 +145,17 @@ impl Failure {
         }
     }
 
-    /// Converts an error of opening the layout in a directory or an archive.
-    pub(crate) fn of_opening(error: &LayoutError, path: &Path) -> Self {
+    /// Converts an error of opening this layout.
+    pub(crate) fn of_opening(error: &LayoutError, name: &LayoutName) -> Self {
         let failure = Self::of_layout(error);
+        let path = name.path();
         match error.kind() {
-            LayoutErrorKind::Missing if error.path() == path => {
-                failure.with_hint("check the path; `ocip pull REF DIR` creates an image layout")
-            }
+            LayoutErrorKind::Missing if error.path() == path => failure.with_hint(match name {
+                LayoutName::Directory(_) => "check the path; `ocip pull REF DIR` creates an image layout",
+                LayoutName::Archive(_) => {
+                    "check the path; `ocip copy REF oci-archive:FILE` creates an archive"
+                }
+            }),
             LayoutErrorKind::NotAFile(_) if error.path() == path && path.is_dir() => {
                 failure.with_hint("an image layout in a directory is named oci:DIR")
             }

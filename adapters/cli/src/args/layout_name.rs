@@ -40,6 +40,14 @@ impl LayoutName {
         }
     }
 
+    /// The form of such names, for hints.
+    pub(crate) fn form(&self) -> &'static str {
+        match self {
+            Self::Directory(_) => "oci:DIR",
+            Self::Archive(_) => "oci-archive:FILE",
+        }
+    }
+
     pub(crate) fn root(&self) -> &Root {
         match self {
             Self::Directory(name) => name.root(),

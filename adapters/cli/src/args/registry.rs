@@ -6,6 +6,7 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use oci_proto::{MediaType, Reference};
 
+use crate::args::format::LineFormat;
 use crate::args::layout_name::LayoutName;
 use crate::args::mistake::Mistake;
 use crate::args::reference::{AnyReference, is_archive, is_path, layout_at};
@@ -26,9 +27,8 @@ pub(crate) struct TagsArgs {
     /// `[REGISTRY/]REPOSITORY`.
     #[arg(value_name = "REPOSITORY", value_parser = OsStringValueParser::new().try_map(repository))]
     pub(crate) name: Reference,
-    /// Print one JSON object per line.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) format: LineFormat,
 }
 
 /// List what has a manifest as its subject: signatures, SBOMs, attestations.
@@ -52,9 +52,8 @@ pub(crate) struct ReferrersArgs {
     /// List only those of this artifact type.
     #[arg(long, value_name = "TYPE")]
     pub(crate) artifact_type: Option<MediaType>,
-    /// Print one JSON object per line.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) format: LineFormat,
 }
 
 /// Delete a tag or, by its digest, a manifest or a blob.

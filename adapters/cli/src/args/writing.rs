@@ -8,6 +8,7 @@ use oci_proto::{MediaType, Platform, Reference, Repository, Tag};
 
 use crate::args::ends::pushed_name;
 use crate::args::file::{FileArg, annotation};
+use crate::args::format::DescriptorFormat;
 use crate::args::registry::in_registry;
 
 /// Copy a whole tree between registries, layouts and archives.
@@ -86,9 +87,8 @@ pub(crate) struct TransferArgs {
     /// Ask the registry whether it has what it said it has stored.
     #[arg(long)]
     pub(crate) verify: bool,
-    /// Print {"mediaType", "digest", "size"} on one line.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) format: DescriptorFormat,
 }
 
 /// Give further tags to what a reference names.
@@ -171,7 +171,6 @@ pub(crate) struct ArtifactArgs {
     /// Annotation of the artifact; may be repeated.
     #[arg(long = "annotation", value_name = "KEY=VALUE", value_parser = annotation)]
     pub(crate) annotations: Vec<(String, String)>,
-    /// Print {"mediaType", "digest", "size"} on one line.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) format: DescriptorFormat,
 }

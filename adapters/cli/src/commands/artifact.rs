@@ -21,7 +21,7 @@ pub(crate) fn attach(command: &AttachArgs, common: &CommonArgs, out: &mut impl W
     let attached = transfer(name.registry(), None, options, common, |client, options, interrupt| {
         client.attach(name, artifact, options, interrupt)
     })?;
-    writeln!(out, "{}", resolve::line(&attached, command.options.json)?)?;
+    writeln!(out, "{}", resolve::line(&attached, command.options.format.json)?)?;
     Ok(())
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn run(
     transfer(name.registry(), None, PushOptions::default(), common, |client, options, interrupt| {
         client.push(&root, name, tree, options, interrupt)
     })?;
-    writeln!(out, "{}", resolve::line(&root, command.options.json)?)?;
+    writeln!(out, "{}", resolve::line(&root, command.options.format.json)?)?;
     Ok(())
 }
 

@@ -1,8 +1,6 @@
 //! `ocip blob`.
 
-mod incomplete;
-
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +10,7 @@ use crate::args::{BlobArgs, CommonArgs};
 use crate::content_source::ContentSource;
 use crate::output::Failure;
 use crate::stderr::draw_alone;
+use crate::temporary;
 
 pub(crate) fn run(
     command: &BlobArgs,
@@ -71,23 +70,15 @@ enum OutputFile {
 impl OutputFile {
     fn open(path: &Path) -> Result<Self, Failure> {
         let usage = |error| Failure::usage(format_args!("--output {}: {error}", path.display()));
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".ocip-").suffix(".part");
-        let name = match fs::metadata(path) {
+        let (name, permissions) = match fs::metadata(path) {
             Ok(found) if found.is_dir() => return Err(usage(io::ErrorKind::IsADirectory.into())),
             Ok(found) if !found.is_file() => {
                 let file = File::options().write(true).open(path).map_err(usage)?;
                 return Ok(Self::Special(file));
             }
-            Ok(found) => {
-                builder.permissions(found.permissions());
-                // A link is kept, and its target replaced.
-                fs::canonicalize(path).map_err(usage)?
-            }
-            Err(_) => {
-                as_new_file(&mut builder);
-                path.to_owned()
-            }
+            // A link is kept, and its target replaced.
+            Ok(found) => (fs::canonicalize(path).map_err(usage)?, Some(found.permissions())),
+            Err(_) => (path.to_owned(), of_new_file()),
         };
         let directory = match name.parent() {
             Some(parent) if parent != Path::new("") => parent,
@@ -95,7 +86,7 @@ impl OutputFile {
         };
         // The error of a temporary file would contain its name.
         fs::metadata(directory).map_err(usage)?;
-        let file = incomplete::create(|| builder.tempfile_in(directory)).map_err(usage)?;
+        let file = temporary::file_in(directory, permissions).map_err(usage)?;
         Ok(Self::Fresh(file, name))
     }
 
@@ -117,12 +108,15 @@ impl OutputFile {
     }
 }
 
-/// Applies the user's umask to a new file. A temporary file would be accessible only to its owner.
+/// The permissions of a new file, before the user's umask. A temporary file would be accessible only to its owner.
 #[cfg(unix)]
-fn as_new_file(builder: &mut tempfile::Builder<'_, '_>) {
+#[expect(clippy::unnecessary_wraps, reason = "not on other systems")]
+fn of_new_file() -> Option<Permissions> {
     use std::os::unix::fs::PermissionsExt as _;
-    builder.permissions(fs::Permissions::from_mode(0o666));
+    Some(Permissions::from_mode(0o666))
 }
 
 #[cfg(not(unix))]
-fn as_new_file(_: &mut tempfile::Builder<'_, '_>) {}
+fn of_new_file() -> Option<Permissions> {
+    None
+}

@@ -65,7 +65,7 @@ fn layout(
         return Err(Failure::usage("--platform applies only to registries; a layout is checked in full"));
     }
     let since = Instant::now();
-    let check = name.check().map_err(|error| Failure::of_opening(&error, name.path()))?;
+    let check = name.check().map_err(|error| Failure::of_opening(&error, name))?;
     let progress = draw_alone(Some(0), common.quiet);
     let bar = progress.clone();
     let mut check = check.on_progress(move |CheckProgress { read, of, .. }| {
@@ -94,7 +94,7 @@ fn layout(
 }
 
 fn write(finding: &Finding, command: &CheckArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let line = if command.json { json(finding)? } else { text(finding) };
+    let line = if command.format.json { json(finding)? } else { text(finding) };
     writeln!(out, "{line}")?;
     Ok(())
 }

@@ -40,14 +40,14 @@ pub(crate) fn run(command: &CopyArgs, common: &CommonArgs, out: &mut impl Write)
             }
         }
     };
-    writeln!(out, "{}", resolve::line(&copied?, options.json)?)?;
+    writeln!(out, "{}", resolve::line(&copied?, options.format.json)?)?;
     Ok(())
 }
 
 pub(crate) fn run_push(command: &PushArgs, common: &CommonArgs, out: &mut impl Write) -> Result<(), Failure> {
     let (from, to) = push_ends(&command.from, &command.to).map_err(|mistake| Failure::from(&mistake))?;
     let root = push(&from, &to, &command.options, common)?;
-    writeln!(out, "{}", resolve::line(&root, command.options.json)?)?;
+    writeln!(out, "{}", resolve::line(&root, command.options.format.json)?)?;
     Ok(())
 }
 
@@ -74,9 +74,7 @@ fn push(
     options: &TransferArgs,
     common: &CommonArgs,
 ) -> Result<Descriptor, Failure> {
-    let layout = from.open().map_err(|error| Failure::of_opening(&error, from.path()))?;
-    let root =
-        layout.resolve(from.root(), options.platform.as_ref()).map_err(|error| Failure::of_layout(&error))?;
+    let (layout, root) = local::open(from, options)?;
     if let Some(digest) = to.digest().filter(|digest| **digest != root.digest) {
         let error = format!("the destination is to be {digest}, but the content to send is {}", root.digest);
         return Err(Failure::usage(error).with_hint(format!("use {}, or a tag", to.at(root.digest))));

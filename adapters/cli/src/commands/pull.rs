@@ -35,7 +35,7 @@ pub(crate) fn run(command: &PullArgs, common: &CommonArgs, out: &mut impl Write)
         }
         Ok(root)
     })?;
-    writeln!(out, "{}", resolve::line(&root, command.json)?)?;
+    writeln!(out, "{}", resolve::line(&root, command.format.json)?)?;
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use crate::output::Failure;
 
 pub(crate) fn run(command: &ReferrersArgs, client: &Client, out: &mut impl Write) -> Result<(), Failure> {
     client.referrers(&command.name, command.artifact_type.as_ref(), &mut |referrer| {
-        let line = if command.json { json(&referrer)? } else { line(&referrer) };
+        let line = if command.format.json { json(&referrer)? } else { line(&referrer) };
         writeln!(out, "{line}")?;
         Ok(())
     })

@@ -15,7 +15,7 @@ pub(crate) fn run(
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let descriptor = source.resolve(command.asked.platform.as_ref())?;
-    writeln!(out, "{}", line(&descriptor, command.json)?)?;
+    writeln!(out, "{}", line(&descriptor, command.format.json)?)?;
     Ok(())
 }
 

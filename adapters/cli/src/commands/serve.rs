@@ -18,11 +18,11 @@ mod load;
 mod stop;
 
 pub(crate) fn run(command: &ServeArgs, common: &CommonArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let path = command.layout.path();
-    let layout = command.layout.open().map_err(|error| Failure::of_opening(&error, path))?;
-    let Loaded { server, roots, missing } = load(&layout, command.layout.root(), &command.repository)?;
+    let name = &command.layout;
+    let layout = name.open().map_err(|error| Failure::of_opening(&error, name))?;
+    let Loaded { server, roots, missing } = load(&layout, name, &command.repository)?;
     if !missing.is_empty() {
-        common.note(format_args!("{}", note(&missing)));
+        common.note(format_args!("{}", note(&missing, name)));
     }
 
     let no_listener = |error: io::Error| {
@@ -38,7 +38,7 @@ pub(crate) fn run(command: &ServeArgs, common: &CommonArgs, out: &mut impl Write
         let address = listener.local_addr().map_err(no_listener)?;
         // Before the address is printed: its reader may send a signal at once.
         let mut stop = Stop::new().map_err(no_listener)?;
-        writeln!(out, "http://{address} serves {} until Ctrl-C:", path.display())?;
+        writeln!(out, "http://{address} serves {} until Ctrl-C:", name.path().display())?;
         for ServedRoot { repository, tag, root } in &roots {
             match tag {
                 Some(tag) => writeln!(out, "  {address}/{repository}:{tag}")?,

@@ -17,7 +17,7 @@ pub(crate) fn run(
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let left_out = client.tags(&command.name, &mut |tag| {
-        writeln!(out, "{}", line(&tag, command.json)?)?;
+        writeln!(out, "{}", line(&tag, command.format.json)?)?;
         Ok(())
     })?;
     if left_out > 0 {

@@ -28,7 +28,7 @@ pub(crate) fn run(
     for node in source.walk(options)? {
         let node = node?;
         path.enter(&node);
-        if command.json {
+        if command.format.json {
             writeln!(out, "{}", json(&node, path.kind())?)?;
         } else {
             writeln!(out, "{}", line(&node, &path, shortened))?;

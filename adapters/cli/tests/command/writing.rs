@@ -124,11 +124,18 @@ fn mistakes_in_layouts_and_archives_are_explained() {
     let (home, _) = home();
     ocip_in(home.path(), &["copy", "-q", "oci:lay", "oci-archive:a.tar:2"]).succeeded();
     fs::write(home.path().join("old.tar"), "not a tar archive").unwrap();
+    // The two blocks of zeros that end an archive.
+    fs::write(home.path().join("empty.tar"), [0; 1024]).unwrap();
     let to = "127.0.0.1:1/app:1";
     let cases: &[(&[&str], &[&str])] = &[
         (&["push", "lay:2", to], &["no such root", "available: 1.0", "oci:DIR:TAG"]),
         (&["push", "oci-archive:a.tar:1", to], &["no such root", "available: 2", "oci-archive:FILE:TAG"]),
         (&["push", "oci:none", to], &["none: not found", "`ocip pull REF DIR`"]),
+        (&["tree", "oci-archive:none"], &["none: not found", "`ocip copy REF oci-archive:FILE`"]),
+        (
+            &["tree", "oci-archive:empty.tar"],
+            &["empty.tar/oci-layout: not found", "hint: an archive without"],
+        ),
         (&["tree", "oci:a.tar"], &["found a file", "oci-archive:FILE"]),
         (&["tree", "oci-archive:lay"], &["found a directory", "oci:DIR"]),
         (&["tree", "oci-archive:old.tar"], &["not a tar archive", "an uncompressed tar file"]),
@@ -141,7 +148,7 @@ fn mistakes_in_layouts_and_archives_are_explained() {
         ocip_in(home.path(), arguments).failed(1, &[&["error: "], *expected].concat());
     }
     let left: Vec<_> = fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left.len(), 4, "{left:?}");
+    assert_eq!(left.len(), 5, "{left:?}");
 }
 
 #[test]

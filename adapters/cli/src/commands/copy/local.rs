@@ -1,16 +1,13 @@
 //! Copies into layouts and archives on disk.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
 
 use oci_proto::layout::{RefName, Root};
 use oci_proto::{Descriptor, Kind, WalkOptions};
 use oci_proto_layout::{
     ArchiveReference, ArchiveWriter, Copied, Layout, LayoutError, LayoutWriter, TreeWriter, copy_tree,
 };
-use tempfile::TempDir;
 
 use crate::args::CommonArgs;
 use crate::args::layout_name::LayoutName;
@@ -18,7 +15,7 @@ use crate::args::writing::TransferArgs;
 use crate::commands::sending::SendDisplay;
 use crate::interrupt::Interrupt;
 use crate::output::Failure;
-use crate::signals;
+use crate::temporary;
 
 /// Copies a tree between layouts and archives.
 pub(super) fn copy(
@@ -27,9 +24,7 @@ pub(super) fn copy(
     options: &TransferArgs,
     common: &CommonArgs,
 ) -> Result<Descriptor, Failure> {
-    let layout = from.open().map_err(|error| Failure::of_opening(&error, from.path()))?;
-    let root =
-        layout.resolve(from.root(), options.platform.as_ref()).map_err(|error| Failure::of_layout(&error))?;
+    let (layout, root) = open(from, options)?;
     // Before anything is created.
     let size = size_of_blobs(&layout, &root)?;
     let display = SendDisplay::new(Some(size), common.quiet);
@@ -47,6 +42,13 @@ pub(super) fn copy(
     Ok(copied)
 }
 
+/// Opens the source of a copy, and resolves its root.
+pub(super) fn open(from: &LayoutName, options: &TransferArgs) -> Result<(Layout, Descriptor), Failure> {
+    let layout = from.open().map_err(|error| Failure::of_opening(&error, from))?;
+    let root = layout.resolve(from.root(), options.platform.as_ref());
+    Ok((layout, root.map_err(|error| Failure::of_layout(&error))?))
+}
+
 /// Writes an archive from a temporary layout beside it, which `pull` fills.
 pub(super) fn through_layout(
     to: &ArchiveReference,
@@ -57,7 +59,8 @@ pub(super) fn through_layout(
     // An archive that is kept, or cannot be written, fails before anything is fetched.
     drop(ArchiveWriter::create(file).map_err(|error| Failure::of_writing(&error))?);
     let beside = file.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
-    let directory = temporary_in(beside)?;
+    let directory = temporary::directory_in(beside)
+        .map_err(|error| Failure::failed(format_args!("{}: {error}", beside.display())))?;
     let root = pull(directory.path())?;
     let layout = Layout::open(directory.path()).map_err(|error| Failure::of_layout(&error))?;
     let display = SendDisplay::new(None, true);
@@ -126,28 +129,4 @@ fn interruptible<T>(copy: impl FnOnce(&dyn Fn()) -> Result<T, Failure>) -> Resul
     let interrupt = Interrupt::new()?;
     let check = interrupt.checker();
     interrupt.run(|| copy(&check)).unwrap_or_else(|| Err(Failure::failed("interrupted")))
-}
-
-/// Creates a temporary directory, which is also removed if a signal ends the process.
-fn temporary_in(parent: &Path) -> Result<TempDir, Failure> {
-    let failure = |error| Failure::failed(format_args!("{}: {error}", parent.display()));
-    let path = Arc::new(Mutex::new(None::<PathBuf>));
-    let shared = path.clone();
-    // Held until the path is known, so that a signal waits for it.
-    let mut path = path.lock().unwrap_or_else(PoisonError::into_inner);
-    signals::before_end(move || {
-        if let Some(path) = &*shared.lock().unwrap_or_else(PoisonError::into_inner) {
-            // A pull in progress may add a file meanwhile.
-            for _ in 0..10 {
-                if fs::remove_dir_all(path).is_ok() {
-                    break;
-                }
-            }
-        }
-    })
-    .map_err(failure)?;
-    let directory =
-        tempfile::Builder::new().prefix(".ocip-").suffix(".part").tempdir_in(parent).map_err(failure)?;
-    *path = Some(directory.path().to_owned());
-    Ok(directory)
 }

@@ -8,6 +8,7 @@ use oci_proto::server::{AddError, Server};
 use oci_proto::{Descriptor, Digest, Repository, Tag};
 use oci_proto_layout::{Layout, LayoutErrorKind};
 
+use crate::args::layout_name::LayoutName;
 use crate::output::{Failure, count};
 
 /// The content of a layout, added to a server.
@@ -27,8 +28,8 @@ pub(super) struct ServedRoot {
 }
 
 /// Adds all roots of a layout, or one of them, to a new server.
-pub(super) fn load(layout: &Layout, asked: &Root, repository: &Repository) -> Result<Loaded, Failure> {
-    let mut roots = served_roots(layout, asked, repository)?;
+pub(super) fn load(layout: &Layout, name: &LayoutName, repository: &Repository) -> Result<Loaded, Failure> {
+    let mut roots = served_roots(layout, name, repository)?;
     let mut by_repository: BTreeMap<&Repository, Vec<_>> = BTreeMap::new();
     for ServedRoot { repository, tag, root } in &roots {
         by_repository.entry(repository).or_default().push((tag.as_ref(), root));
@@ -36,9 +37,9 @@ pub(super) fn load(layout: &Layout, asked: &Root, repository: &Repository) -> Re
     let mut server = Server::new();
     let mut missing = BTreeSet::new();
     for (repository, roots) in by_repository {
-        let skipped = server
-            .add_sparse(repository, roots, layout)
-            .map_err(|error| Failure::failed(error).with_hint("run `ocip check DIR` to list all problems"))?;
+        let skipped = server.add_sparse(repository, roots, layout).map_err(|error| {
+            Failure::failed(error).with_hint(format!("run `ocip check {}` to list all problems", name.form()))
+        })?;
         missing.extend(skipped.iter().map(AddError::digest).cloned());
     }
     roots.retain(|served| !missing.contains(&served.root.digest));
@@ -46,7 +47,7 @@ pub(super) fn load(layout: &Layout, asked: &Root, repository: &Repository) -> Re
 }
 
 /// A line about missing content.
-pub(super) fn note(missing: &BTreeSet<Digest>) -> String {
+pub(super) fn note(missing: &BTreeSet<Digest>, name: &LayoutName) -> String {
     const SHOWN: usize = 3;
     let shown: Vec<String> = missing.iter().take(SHOWN).map(Digest::to_string).collect();
     let more = match missing.len().saturating_sub(SHOWN) {
@@ -54,13 +55,19 @@ pub(super) fn note(missing: &BTreeSet<Digest>) -> String {
         more => format!(" and {more} more"),
     };
     format!(
-        "the layout lacks {}, which will be 404: {}{more}; `ocip check DIR` lists where they belong",
+        "the layout lacks {}, which will be 404: {}{more}; `ocip check {}` lists where they belong",
         count(missing.len() as u64, "item"),
         shown.join(", "),
+        name.form(),
     )
 }
 
-fn served_roots(layout: &Layout, asked: &Root, repository: &Repository) -> Result<Vec<ServedRoot>, Failure> {
+fn served_roots(
+    layout: &Layout,
+    name: &LayoutName,
+    repository: &Repository,
+) -> Result<Vec<ServedRoot>, Failure> {
+    let (asked, form) = (name.root(), name.form());
     let roots = layout.roots().iter().zip(layout.names());
     let named: Vec<_> = roots.filter(|(entry, _)| asked.is_named_by(entry)).collect();
     if named.is_empty() && *asked != Root::Only {
@@ -88,7 +95,9 @@ fn served_roots(layout: &Layout, asked: &Root, repository: &Repository) -> Resul
                 Slot::Occupied(same) if *same.get() == root.digest => continue,
                 Slot::Occupied(_) => {
                     let error = format!("the layout gives the name {repository}:{tag} to several roots");
-                    return Err(Failure::failed(error).with_hint("serve one of them with oci:DIR@DIGEST"));
+                    return Err(
+                        Failure::failed(error).with_hint(format!("serve one of them with {form}@DIGEST"))
+                    );
                 }
             }
         }
@@ -117,9 +126,9 @@ fn repository_and_tag(name: &str, repository: &Repository) -> (Repository, Optio
 mod tests {
     use std::time::Instant;
 
-    use oci_proto::MediaType;
     use oci_proto::server::{Flavour, Memory};
-    use oci_proto_layout::LayoutWriter;
+    use oci_proto::{Algorithm, MediaType};
+    use oci_proto_layout::{LayoutReference, LayoutWriter};
     use serde_json::json;
 
     use super::*;
@@ -140,6 +149,19 @@ mod tests {
             let (repository, tag) = repository_and_tag(name, &repository);
             let shown = tag.map_or_else(|| format!("{repository}@"), |tag| format!("{repository}:{tag}"));
             assert_eq!(shown, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn missing_content_is_listed_with_the_check_for_the_form_of_the_layout() {
+        let digests = [b"1", b"2", b"3", b"4"].map(|text| Digest::of(Algorithm::Sha256, text));
+        let missing = BTreeSet::from(digests);
+        for (name, expected) in [
+            ("oci:a", " and 1 more; `ocip check oci:DIR` lists where they belong"),
+            ("oci-archive:a.tar", " and 1 more; `ocip check oci-archive:FILE` lists where they belong"),
+        ] {
+            let note = note(&missing, &LayoutName::parse(name.as_ref()).unwrap());
+            assert!(note.starts_with("the layout lacks 4 items") && note.ends_with(expected), "{note}");
         }
     }
 
@@ -175,9 +197,10 @@ mod tests {
         let repository = "app".parse().unwrap();
         let time = |tags: usize| {
             let (_home, layout) = layout_of(tags);
+            let name = LayoutName::Directory(LayoutReference::new(layout.path(), Root::Only));
             let once = |()| {
                 let began = Instant::now();
-                let loaded = load(&layout, &Root::Only, &repository).unwrap();
+                let loaded = load(&layout, &name, &repository).unwrap();
                 assert_eq!((loaded.roots.len(), loaded.missing.len()), (tags, 0));
                 began.elapsed()
             };
