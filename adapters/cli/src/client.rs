@@ -441,12 +441,14 @@ fn until_interrupt<T>(
     interrupt: &Interrupt,
     transfer: impl Future<Output = T>,
 ) -> Option<T> {
-    runtime.block_on(async {
+    let transfer = async {
         tokio::select! {
             ended = transfer => Some(ended),
             () = interrupt.requested() => None,
         }
-    })
+    };
+    // It unwinds if it reports progress before it is dropped.
+    interrupt.run(|| runtime.block_on(transfer)).flatten()
 }
 
 struct Blocking<'a, R> {

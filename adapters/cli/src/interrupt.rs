@@ -28,7 +28,7 @@ struct State {
     has_ended: bool,
 }
 
-/// The payload of the panic that interrupts a blocking transfer.
+/// The payload of the panic that interrupts a transfer.
 struct Interrupted;
 
 impl Interrupt {
@@ -45,7 +45,7 @@ impl Interrupt {
         self.0.requested.notified().await;
     }
 
-    /// Returns a function that unwinds if a signal has come. A blocking transfer calls it now and then.
+    /// Returns a function that unwinds if a signal has come. A transfer calls it whenever it reports progress.
     pub(crate) fn checker(&self) -> impl Fn() + Send + Sync + Clone + 'static {
         let shared = self.0.clone();
         move || {
@@ -55,10 +55,12 @@ impl Interrupt {
         }
     }
 
-    /// Runs a blocking transfer. Returns `None` if it was interrupted.
+    /// Runs a transfer. Returns `None` if it was interrupted.
     pub(crate) fn run<T>(&self, transfer: impl FnOnce() -> T) -> Option<T> {
+        // After a panic in a hook, a client is usable, and cancels the uploads. Nothing else of the transfer is used.
         match panic::catch_unwind(AssertUnwindSafe(transfer)) {
             Ok(ended) => Some(ended),
+            // If a thread of the transfer was interrupted, the payload is another one.
             Err(_) if self.0.lock().is_requested => None,
             Err(panic) => resume_unwind(panic),
         }
