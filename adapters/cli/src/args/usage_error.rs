@@ -22,7 +22,8 @@ pub(super) fn print(error: &clap::Error) -> ExitCode {
         };
     }
     let mistake = error.source().and_then(|source| source.downcast_ref());
-    if let Some(mistake) = mistake.or(foreign_option(error).as_ref()) {
+    let foreign = || foreign_option(error).or_else(|| foreign_command(error));
+    if let Some(mistake) = mistake.or(foreign().as_ref()) {
         return Failure::from(mistake).report();
     }
     // The text quotes arguments.
@@ -41,17 +42,53 @@ fn foreign_option(error: &clap::Error) -> Option<Mistake> {
     let mistake = Mistake::new(format!("unexpected argument '{option}' found"));
     match option.as_str() {
         // Not a letter of several in one argument.
-        "--recursive" | "-r" | "-R" if env::args_os().any(|argument| *argument == *option) => {
-            Some(mistake.without(option))
-        }
-        "--insecure" | "--tls-verify" | "--src-tls-verify" => Some(mistake.with_hint(
+        "--recursive" | "-r" | "-R" if is_argument(&option) => Some(mistake.without(option)),
+        "--insecure" | "--tls-verify" | "--src-tls-verify" | "--dest-tls-verify" => Some(mistake.with_hint(
             "use --plain-http to connect without TLS, or --ca-file FILE to trust a private authority",
         )),
-        "--password" | "--creds" | "--src-creds" => Some(
+        "--cert-dir" | "--src-cert-dir" | "--dest-cert-dir" => {
+            Some(mistake.with_hint("use --ca-file FILE to trust a private authority"))
+        }
+        "--password" | "--creds" | "--src-creds" | "--dest-creds" => Some(
             mistake
                 .with_hint("use --username NAME with --password-stdin, since other users can see arguments"),
         ),
+        "--src-authfile" | "--dest-authfile" => {
+            Some(mistake.with_hint("use --auth-file FILE with the logins of both registries"))
+        }
+        "--all" | "-a" | "--multi-arch" if ["copy", "pull", "push"].iter().any(|word| is_argument(word)) => {
+            Some(mistake.with_hint("omit it: without --platform, all platforms are included"))
+        }
+        "--override-os" | "--override-arch" | "--override-variant" => {
+            Some(mistake.with_hint("use --platform os/arch[/variant]"))
+        }
         "--port" => Some(mistake.with_hint("use --listen ADDRESS:PORT")),
+        _ => None,
+    }
+}
+
+fn is_argument(word: &str) -> bool {
+    env::args_os().any(|argument| argument == word)
+}
+
+/// A command of other programs for registries.
+fn foreign_command(error: &clap::Error) -> Option<Mistake> {
+    if error.kind() != ErrorKind::InvalidSubcommand {
+        return None;
+    }
+    let command = error.get(ContextKind::InvalidSubcommand)?.to_string();
+    let mistake = Mistake::new(format!("unrecognized subcommand '{command}'"));
+    match command.as_str() {
+        "cp" | "sync" => Some(mistake.instead(command, "copy")),
+        "ls" | "list" | "list-tags" => Some(mistake.instead(command, "tags")),
+        "digest" => Some(mistake.instead(command, "resolve")),
+        "discover" => Some(mistake.instead(command, "referrers")),
+        "rm" | "rmi" => Some(mistake.instead(command, "delete")),
+        "inspect" => Some(mistake.with_hint("use `ocip config`, `ocip manifest` or `ocip tree`")),
+        "login" | "logout" => Some(mistake.with_hint(format!(
+            "use `docker {command}` or `podman {command}`, whose logins ocip uses, or --username NAME with \
+             --password-stdin"
+        ))),
         _ => None,
     }
 }

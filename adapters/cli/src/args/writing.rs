@@ -76,7 +76,7 @@ pub(crate) struct TransferArgs {
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Option<Platform>,
     /// Also copy nondistributable layers.
-    #[arg(long, alias = "foreign")]
+    #[arg(long)]
     pub(crate) foreign_layers: bool,
     /// Further tag of the root in a registry; may be repeated.
     #[arg(long = "tag", value_name = "TAG")]
