@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_core::Stream;
 use oci_proto::{
-    Cause, Config, Descriptor, Error, Finding, InvalidRequest, Manifest, MediaType, Node, PlainHttp,
-    Platform, PullOptions, Reference, Referrer, Registry, Responder, Scope, Tag, WalkOptions,
+    Cause, Config, Descriptor, Error, Finding, Manifest, MediaType, Node, PlainHttp, Platform, PullOptions,
+    Reference, Referrer, Registry, Responder, Scope, Tag, WalkOptions,
 };
 use oci_proto_common::{Artifact, AttachError, ImageConfigError, Settings, TransferOptions, TreeSource};
 use oci_proto_credentials::Store;
@@ -22,6 +22,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::runtime::{self, Runtime};
 
 use crate::args::{Adapter, CommonArgs};
+use crate::copy_end::CopyEnd;
 use crate::interrupt::Interrupt;
 use crate::output::{Failure, count};
 
@@ -240,8 +241,12 @@ impl Client {
             }
             Driver::Ureq(client) => interrupt.run(|| client.copy(from, to, options)),
         };
-        self.ended(copied, |error| {
-            if concerns(&error, to) { self.write_failure(&error, to) } else { self.failure(&error, from) }
+        self.ended(copied, |error| match CopyEnd::of(&error, from, to) {
+            Some(CopyEnd::Destination) => self.write_failure(&error, to),
+            Some(CopyEnd::Source) => self.failure(&error, from),
+            // The login is the same for both ends of one registry.
+            None if from.registry() == to.registry() => self.failure(&error, from),
+            None => Failure::of(&error, from),
         })
     }
 
@@ -341,21 +346,21 @@ impl Client {
             return failure;
         }
         let scope = Scope::push(name.repository());
-        failure.with_hint(match self.refused_login(error, name) {
-            Some(source) => {
-                format!("the login from {source} is wrong, or lacks permission to push, which is {scope}")
-            }
-            None => format!(
+        failure.with_hint(if is_with_login(error) {
+            let source = self.refused_login(error, name);
+            let source = source.map_or_else(String::new, |source| format!(" from {source}"));
+            format!("the login{source} is wrong, or lacks permission to push, which is {scope}")
+        } else {
+            format!(
                 "log in with `docker login` or `podman login`, or use --username NAME with \
                  --password-stdin; to push, the login needs the permission {scope}"
-            ),
+            )
         })
     }
 
     /// The source of a login that the registry refuses.
     fn refused_login(&self, error: &Error, name: &Reference) -> Option<String> {
-        let with_login = matches!(error.cause(), Cause::Answered(refusal) if refusal.with_login);
-        let is_refused = with_login && is_permission(error);
+        let is_refused = is_with_login(error) && is_permission(error);
         self.logins.source(name.registry()).filter(|_| is_refused)
     }
 
@@ -424,15 +429,9 @@ fn is_permission(error: &Error) -> bool {
     by_registry && error.is_unauthorized()
 }
 
-/// Whether the error of a copy concerns its destination.
-fn concerns(error: &Error, to: &Reference) -> bool {
-    if matches!(error.cause(), Cause::Request(InvalidRequest::OtherDigest { .. })) {
-        return true;
-    }
-    error.request().is_some_and(|(method, url)| {
-        !matches!(method.as_str(), "GET" | "HEAD")
-            || url.contains(&format!("//{}/v2/{}/", to.registry(), to.repository()))
-    })
+/// Whether a request was refused although there is a login.
+fn is_with_login(error: &Error) -> bool {
+    matches!(error.cause(), Cause::Answered(refusal) if refusal.with_login)
 }
 
 /// Runs a transfer until a signal comes. Returns `None` if it was interrupted.

@@ -5,6 +5,7 @@ mod arguments;
 mod client;
 mod commands;
 mod content_source;
+mod copy_end;
 mod embedded_registry;
 mod hint;
 mod interrupt;

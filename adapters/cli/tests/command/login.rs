@@ -8,7 +8,9 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::support::{ADAPTERS, Ran, command, ocip, ocip_with, on_both, response, scripted_by_head};
+use crate::support::{
+    ADAPTERS, Ran, command, ocip, ocip_with, on_both, response, scripted_by_head, with_headers,
+};
 
 const PASSWORD: &str = "hunter2 and more";
 /// `user:` and the password, in base64.
@@ -269,5 +271,25 @@ fn invalid_login_options_are_explained() {
         let ran = ocip_with(&[&["resolve", "127.0.0.1:1/demo"], *arguments].concat(), stdin);
         ran.failed(2, &["error: --", expected]);
         assert_no_secret(&ran);
+    }
+}
+
+#[test]
+fn a_token_server_that_refuses_a_push_does_not_blame_the_login_of_the_source() {
+    let source = registry();
+    let directory = directory(&config(source));
+    let file = directory.path().join("config.json").display().to_string();
+    let tokens = scripted_by_head(|_| response("401 Unauthorized", "text/plain", b""));
+    let destination = scripted_by_head(move |_| {
+        let challenge = format!("WWW-Authenticate: Bearer realm=\"http://{tokens}/token\",service=\"s\"");
+        with_headers(response("401 Unauthorized", "text/plain", b""), challenge.as_bytes())
+    });
+    for adapter in ADAPTERS {
+        let (from, to) = (format!("{source}/demo:1"), format!("{destination}/app:1"));
+        let arguments = ["copy", "--adapter", adapter, "--auth-file", &file, &from, &to];
+        let ran = ocip_with(&[&arguments[..], &["--username", "me", "--password-stdin"]].concat(), b"wrong");
+        let hint = "hint: the login is wrong, or lacks permission to push, which is repository:app:";
+        ran.failed(1, &["/token?", "token server answered 401 Unauthorized", hint]);
+        assert!(!ran.stderr.contains("config.json"), "{}", ran.stderr);
     }
 }
