@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use oci_proto::layout::{INDEX, MARKER, NoRoot};
-use oci_proto::{Cause, Error, InvalidRequest, Reference};
+use oci_proto::{Cause, Error, InvalidRequest, Kind, Reference};
 use oci_proto_common::ImageConfigError;
 use oci_proto_layout::{InvalidArchive, LayoutError, LayoutErrorKind};
 
@@ -77,7 +77,7 @@ impl Failure {
     pub(crate) fn of_config(error: &ImageConfigError) -> Self {
         let failure = Self::failed(error);
         match error {
-            ImageConfigError::NotAnImage { .. } => {
+            ImageConfigError::NotAnImage { media_type, .. } if media_type.kind() == Kind::Index => {
                 failure.with_hint("select an image with --platform; `ocip tree REF` lists them")
             }
             _ => failure,

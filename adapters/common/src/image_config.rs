@@ -34,7 +34,7 @@ pub const MAX_CONFIG_LEN: u64 = 16 << 20;
 #[non_exhaustive]
 pub enum ImageConfigError {
     /// The reference names an index, of which no image was selected, or another document.
-    #[error("{} is {media_type}, which has no config; select an image", root.digest)]
+    #[error("{} is {media_type}, which has no config", root.digest)]
     NotAnImage {
         /// The document.
         root: Box<Descriptor>,

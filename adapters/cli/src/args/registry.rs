@@ -31,10 +31,10 @@ pub(crate) struct TagsArgs {
     pub(crate) format: LineFormat,
 }
 
-/// List what has a manifest as its subject: signatures, SBOMs, attestations.
+/// List the referrers of a manifest: signatures, SBOMs, attestations.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Each line is a manifest: its digest, its size, and its artifact type, or - if the list has none. If \
+Each line is a manifest with REF as its subject: its digest, its size, and its artifact type, or - if the list has none. If \
 the registry does not list referrers, the index under the fallback tag (sha256-...) is read.
 
 With --json, each line is an object with \"mediaType\", \"digest\", \"size\" and, if applicable, \

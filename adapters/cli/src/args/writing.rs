@@ -15,12 +15,12 @@ use crate::args::registry::in_registry;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Each of SOURCE and DEST is a reference in a registry, an image layout in a directory or an OCI \
-archive: [REGISTRY/]REPOSITORY[:TAG][@DIGEST], oci:DIR[:TAG] or oci-archive:FILE[:TAG]. DEST names \
-the root: a reference needs a tag or a digest, and without a TAG the root of a layout has no name.
+archive: [REGISTRY/]REPOSITORY[:TAG][@DIGEST], oci:DIR[:TAG] or oci-archive:FILE[:TAG]. In \
+DEST, a reference requires a tag or a digest; a layout without a TAG gets a root without a name.
 
-Content that DEST has is not sent again, so an interrupted copy to a registry or a directory continues. \
-Each document is stored after everything that it refers to, and the root last. Between registries, content is streamed; \
-within one, blobs are mounted. An archive is written in one pass, from a temporary layout beside it \
+Content that DEST has is not sent again, so an interrupted copy to a registry or a directory is \
+resumed. Each document is stored after everything that it refers to, and the root last. Between \
+registries, content is streamed; within one, blobs are mounted. An archive is written in one pass, from a temporary layout beside it \
 if SOURCE is a registry; an existing archive is kept.
 
 --username applies to DEST if that is in a registry, and otherwise to SOURCE.
@@ -36,10 +36,10 @@ pub(crate) struct CopyArgs {
     // Parsed together, since they may be swapped.
     #[arg(value_name = "SOURCE")]
     pub(crate) from: OsString,
-    /// Like SOURCE; it names the root.
+    /// Like SOURCE; a reference requires a tag or a digest, and a TAG names the root of a layout.
     #[arg(value_name = "DEST")]
     pub(crate) to: OsString,
-    /// Between registries, also copy what refers to the content, such as signatures and SBOMs.
+    /// Between registries, also copy all referrers, such as signatures and SBOMs.
     #[arg(long)]
     pub(crate) referrers: bool,
     #[command(flatten)]
@@ -49,8 +49,8 @@ pub(crate) struct CopyArgs {
 /// Send a tree from an image layout to a registry.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Like `ocip copy oci:DIR[:TAG] REF`. Nothing that the registry has is sent again, and everything is \
-verified while it is sent. The root gets its tag last.
+Like `ocip copy oci:DIR[:TAG] REF`. Content that the registry has is not sent again, and everything \
+is verified while it is sent. The tag is set last.
 
 Prints the media type, digest and size of the root, as `ocip resolve` does.
 
@@ -78,23 +78,24 @@ pub(crate) struct TransferArgs {
     /// Also copy nondistributable layers.
     #[arg(long)]
     pub(crate) foreign_layers: bool,
-    /// Further tag of the root in a registry; may be repeated.
+    /// Additional tag for the root, in a registry; may be repeated.
     #[arg(long = "tag", value_name = "TAG")]
     pub(crate) tags: Vec<Tag>,
-    /// Repository of the same registry that may have the blobs, to mount them from.
+    /// Mount blobs from this repository of the same registry, if it has them.
     #[arg(long, value_name = "REPOSITORY")]
     pub(crate) mount_from: Option<Repository>,
-    /// Ask the registry whether it has what it said it has stored.
+    /// Verify with further requests that the registry has stored everything.
     #[arg(long)]
     pub(crate) verify: bool,
     #[command(flatten)]
     pub(crate) format: DescriptorFormat,
 }
 
-/// Give further tags to what a reference names.
+/// Add tags to a manifest or an index.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Sends only the manifest or index, within its repository. A tag that names it already is not set again.
+Sends only the manifest or index, within its repository. A tag that names other content is moved, \
+and one that names it already is not set again.
 
 Examples:
   ocip tag registry.example/team/app:1.0.3 1.0 latest

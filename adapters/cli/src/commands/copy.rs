@@ -76,7 +76,8 @@ fn push(
 ) -> Result<Descriptor, Failure> {
     let (layout, root) = local::open(from, options)?;
     if let Some(digest) = to.digest().filter(|digest| **digest != root.digest) {
-        let error = format!("the destination is to be {digest}, but the content to send is {}", root.digest);
+        let error =
+            format!("the destination has the digest {digest}, but the content to send has {}", root.digest);
         return Err(Failure::usage(error).with_hint(format!("use {}, or a tag", to.at(root.digest))));
     }
     let size = size_of_blobs(&layout, &root)?;
