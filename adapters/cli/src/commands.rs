@@ -53,9 +53,9 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Tags(command) => {
             with_client(command.name.registry(), common, |client| tags::run(command, common, client, out))
         }
-        Command::Referrers(command) => {
-            with_client(command.name.registry(), common, |client| referrers::run(command, client, out))
-        }
+        Command::Referrers(command) => with_client(command.name.registry(), common, |client| {
+            referrers::run(command, common, client, out)
+        }),
         Command::Delete(command) => {
             with_client(command.name.registry(), common, |client| delete::run(command, common, client))
         }

@@ -25,13 +25,13 @@ pub(crate) fn hint(error: &Error, name: &Reference) -> Option<Cow<'static, str>>
         Cause::Transport(fault) => of_fault(fault, in_plain_text),
         Cause::Answered(refusal) => of_refusal(refusal, in_plain_text),
         Cause::Limit(LimitExceeded::Deadline) => Some("allow more time with --timeout SECONDS"),
-        Cause::Request(InvalidRequest::NoPlatform { .. }) => {
-            Some("select one of these with --platform, or omit it")
-        }
+        Cause::Request(InvalidRequest::NoPlatform { .. }) => Some(OTHER_PLATFORM),
         _ => None,
     };
     specific.map(Cow::Borrowed).or_else(|| error.hint())
 }
+
+pub(crate) const OTHER_PLATFORM: &str = "select one of these with --platform, or omit it";
 
 /// Returns whether the request sends content. Then the registry has answered earlier requests.
 fn sends_content(error: &Error) -> bool {

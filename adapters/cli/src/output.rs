@@ -12,7 +12,7 @@ use oci_proto_layout::{InvalidArchive, LayoutError, LayoutErrorKind};
 
 use crate::args::layout_name::LayoutName;
 use crate::args::mistake::Mistake;
-use crate::hint::hint;
+use crate::hint::{OTHER_PLATFORM, hint};
 use crate::stderr::{print_line, print_whole};
 
 /// Why a command failed.
@@ -120,6 +120,11 @@ impl Failure {
             LayoutErrorKind::Incomplete(_) => {
                 failure.with_hint("run the command again; the archive was not written")
             }
+            LayoutErrorKind::Walk(error)
+                if matches!(error.cause(), Cause::Request(InvalidRequest::NoPlatform { .. })) =>
+            {
+                failure.with_hint(OTHER_PLATFORM)
+            }
             LayoutErrorKind::Walk(error) => match error.hint() {
                 Some(hint) => failure.with_hint(hint),
                 None => failure,
@@ -137,6 +142,9 @@ impl Failure {
             LayoutErrorKind::NotAFile(_) if path.ends_with(MARKER) || path.ends_with(INDEX) => {
                 failure.with_hint(format!("replace {} with a regular file", path.display()))
             }
+            LayoutErrorKind::NotALayout(found) if found.contains("file") => failure.with_hint(
+                "choose another directory, or write an archive with `ocip copy REF oci-archive:FILE`",
+            ),
             // The next pull writes it again.
             LayoutErrorKind::NotAFile(_) | LayoutErrorKind::NotADirectory(_) => {
                 failure.with_hint(format!("remove {}", path.display()))

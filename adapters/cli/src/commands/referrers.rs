@@ -7,16 +7,33 @@ use indicatif::DecimalBytes;
 use oci_proto::{MediaType, Referrer};
 use serde::Serialize;
 
+use crate::args::CommonArgs;
 use crate::args::registry::ReferrersArgs;
 use crate::client::Client;
 use crate::output::Failure;
 
-pub(crate) fn run(command: &ReferrersArgs, client: &Client, out: &mut impl Write) -> Result<(), Failure> {
-    client.referrers(&command.name, command.artifact_type.as_ref(), &mut |referrer| {
+pub(crate) fn run(
+    command: &ReferrersArgs,
+    common: &CommonArgs,
+    client: &Client,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let ReferrersArgs { name, artifact_type, .. } = command;
+    let mut is_empty = true;
+    client.referrers(name, artifact_type.as_ref(), &mut |referrer| {
+        is_empty = false;
         let line = if command.format.json { json(&referrer)? } else { line(&referrer) };
         writeln!(out, "{line}")?;
         Ok(())
-    })
+    })?;
+    match artifact_type {
+        Some(artifact_type) if is_empty => {
+            common.note(format_args!("no referrers of {name} with the artifact type {artifact_type}"));
+        }
+        None if is_empty => common.note(format_args!("no referrers of {name}")),
+        _ => {}
+    }
+    Ok(())
 }
 
 fn line(Referrer { descriptor, .. }: &Referrer) -> String {

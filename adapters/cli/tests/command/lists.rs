@@ -78,7 +78,8 @@ fn referrers_are_printed_in_columns_or_as_json() {
     let ran = on_both(&["referrers", "--artifact-type", "application/spdx+json", &name]).succeeded();
     assert_eq!(ran.text().lines().count(), 1);
     let ran = on_both(&["referrers", "--artifact-type", "application/other", &name]).succeeded();
-    assert_eq!((ran.text(), ran.stderr.as_str()), ("", ""));
+    let none = format!("no referrers of {name} with the artifact type application/other\n");
+    assert_eq!((ran.text(), ran.stderr.as_str()), ("", none.as_str()));
 }
 
 #[test]
@@ -87,7 +88,9 @@ fn referrers_of_a_tag_are_those_of_its_manifest() {
     let image = memory.add_image(Flavour::OCI, None, &[b"layer"]);
     let name = format!("{}/demo", registry(&memory, &image));
     let ran = on_both(&["referrers", &name]).succeeded();
-    assert_eq!(ran.text(), "");
+    let none = format!("no referrers of {name}:latest\n");
+    assert_eq!((ran.text(), ran.stderr.as_str()), ("", none.as_str()));
+    assert_eq!(on_both(&["-q", "referrers", &name]).succeeded().stderr, "");
     on_both(&["referrers", &format!("{name}:none")]).failed(1, &["404", "/manifests/none"]);
 }
 

@@ -142,6 +142,11 @@ fn mistakes_in_layouts_and_archives_are_explained() {
         (&["copy", "oci:lay", "oci-archive:a.tar"], &["exists and is not empty", "may have several roots"]),
         (&["copy", to, "oci-archive:a.tar"], &["exists and is not empty", "may have several roots"]),
         (&["copy", "oci:lay", "oci-archive:no/a.tar"], &["no"]),
+        (&["copy", "oci:lay", "oci:a.tar"], &["found a file", "choose another directory"]),
+        (
+            &["push", "--platform", "linux/s390x", "lay", to],
+            &["no image for", "select one of these with --platform"],
+        ),
         (&["config", "oci:lay"], &["has no config", "select an image with --platform"]),
     ];
     for (arguments, expected) in cases {
