@@ -16,14 +16,8 @@ pub fn config_of(root: &Descriptor, manifest: &Manifest) -> Result<Descriptor, I
     if config.size > MAX_CONFIG_LEN {
         return Err(ImageConfigError::TooLarge { digest: config.digest, size: config.size });
     }
-    let data = config.data.take();
-    config.data = data.filter(|data| is_content(&config, data));
+    config.data = config.embedded();
     Ok(config)
-}
-
-fn is_content(Descriptor { digest, size, .. }: &Descriptor, bytes: &[u8]) -> bool {
-    let is_right = |algorithm| Digest::of(algorithm, bytes) == *digest;
-    *size == bytes.len() as u64 && digest.algorithm().is_some_and(is_right)
 }
 
 /// The maximum size of a config that is fetched, in bytes. Those of images have a few KiB.
