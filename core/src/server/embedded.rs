@@ -92,7 +92,7 @@ impl<S: Storage> EmbeddedRegistry<S> {
             return Ok(());
         }
         if let Some((upload, offset)) = place.filter(|_| !body.is_empty()) {
-            self.storage.write(&upload, offset, body)?;
+            self.storage.write(incoming.repository(), &upload, offset, body)?;
             self.storage.sync(&upload)?;
         }
         Ok(())

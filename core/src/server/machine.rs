@@ -3,11 +3,13 @@
 use http::{Response, request};
 
 use crate::limits::Limits;
+use crate::manifest::Manifest;
 use crate::server::add::{AddError, IfMissing, gather};
 use crate::server::begin::Begun;
 use crate::server::body::{Body, Unavailable};
 use crate::server::content::Content;
 use crate::server::effect::{Failure, Reply};
+use crate::server::holdings::StoredManifest;
 use crate::server::incoming::Incoming;
 use crate::server::policy::Policy;
 use crate::server::state::State;
@@ -77,6 +79,21 @@ impl Server {
     /// Adds a blob that the storage has, whether a manifest refers to it or not.
     pub fn add_blob(&mut self, repository: &Repository, digest: Digest, size: u64) {
         self.state.repositories.entry(repository.clone()).or_default().blobs.insert(digest, size);
+    }
+
+    /// Adds a manifest that the storage has, as it was pushed, and sets these tags to it.
+    ///
+    /// Nothing that it refers to is visited, since a client may have pushed it before that, or with a wrong size.
+    pub fn add_manifest(
+        &mut self,
+        repository: &Repository,
+        digest: &Digest,
+        manifest: &Manifest,
+        tags: impl IntoIterator<Item = Tag>,
+    ) {
+        let holdings = self.state.repositories.entry(repository.clone()).or_default();
+        holdings.insert_manifest(digest.clone(), StoredManifest::document(digest, manifest));
+        holdings.tags.extend(tags.into_iter().map(|tag| (tag, digest.clone())));
     }
 
     /// Adds `root`, and all manifests and blobs under it, to `repository`, and sets `tag` to it.

@@ -17,11 +17,17 @@ use crate::types::upload_id::UploadId;
 /// implements the trait for a handle: the uploads are then written at the same time, each by one handle, and
 /// [`apply`](Self::apply) is called by one only.
 pub trait Storage {
-    /// Writes bytes to an upload, which begins with its first bytes.
+    /// Writes bytes to an upload of a repository, which begins with its first bytes.
     ///
     /// # Errors
     /// Fails if the bytes cannot be written. What is at `offset` and after it is undefined then.
-    fn write(&mut self, upload: &UploadId, offset: u64, bytes: &[u8]) -> Result<(), Failure>;
+    fn write(
+        &mut self,
+        repository: &Repository,
+        upload: &UploadId,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), Failure>;
 
     /// Makes the bytes of an upload durable that were written so far.
     ///
@@ -74,7 +80,7 @@ impl MemoryStorage {
 }
 
 impl Storage for MemoryStorage {
-    fn write(&mut self, upload: &UploadId, offset: u64, bytes: &[u8]) -> Result<(), Failure> {
+    fn write(&mut self, _: &Repository, upload: &UploadId, offset: u64, bytes: &[u8]) -> Result<(), Failure> {
         let content = self.uploads.entry(upload.clone()).or_default();
         let offset = usize::try_from(offset).ok().filter(|offset| *offset <= content.len());
         content.truncate(offset.ok_or(Failure::Storage)?);

@@ -1,16 +1,25 @@
 //! What happens if a storage fails, a body breaks off, or requests meet.
 
+use std::ops::Range;
+
+use bytes::Bytes;
 use http::header::{HOST, LOCATION, RANGE};
 use http::{HeaderMap, Request};
 
+use crate::manifest::Manifest;
+use crate::manifest::evidence::Evidence;
 use crate::server::begin::Begun;
-use crate::server::body::Body;
+use crate::server::body::{Body, Unavailable};
 use crate::server::effect::{Effect, Failure, Reply};
+use crate::server::embedded::EmbeddedRegistry;
 use crate::server::incoming::Incoming;
 use crate::server::machine::Server;
 use crate::server::policy::{Policy, Rule};
+use crate::server::storage::Storage;
 use crate::types::digest::{Algorithm, Digest};
+use crate::types::reference::name::Repository;
 use crate::types::time::Time;
+use crate::types::upload_id::UploadId;
 
 const INDEX: &str =
     r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
@@ -202,4 +211,61 @@ fn bytes_that_were_not_hashed_close_no_upload() {
     let mut closing = receive(&mut server, "PUT", &format!("/v2/a/blobs/uploads/kept?digest={digest}"));
     closing.push(b"tent").unwrap();
     assert_eq!(server.finish(Time::ZERO, closing).done().status(), 400);
+}
+
+/// A storage that keeps uploads over a restart must know whose they are.
+#[test]
+fn a_storage_learns_the_repository_of_an_upload() {
+    #[derive(Default)]
+    struct Seen(Vec<(String, u64)>);
+    impl Storage for Seen {
+        fn write(&mut self, of: &Repository, _: &UploadId, at: u64, _: &[u8]) -> Result<(), Failure> {
+            self.0.push((of.to_string(), at));
+            Ok(())
+        }
+        fn sync(&mut self, _: &UploadId) -> Result<(), Failure> {
+            Ok(())
+        }
+        fn read_upload(&self, _: &UploadId, _: Range<u64>, _: &mut dyn FnMut(&[u8])) -> Result<(), Failure> {
+            Ok(())
+        }
+        fn apply(&mut self, _: &[(&Repository, &[Effect])]) -> Result<(), Failure> {
+            Ok(())
+        }
+        fn read(&self, _: &Repository, _: &Digest, _: Range<u64>) -> Result<Bytes, Unavailable> {
+            Err(Unavailable::Missing)
+        }
+    }
+    let mut registry = EmbeddedRegistry::new(Server::with_policy(Policy::open(), 1), Seen::default());
+    let mut send = |method: &str, target: &str, body: &'static str| {
+        let (head, ()) = Request::builder().method(method).uri(target).body(()).unwrap().into_parts();
+        let mut request = Request::from_parts(head, Bytes::from(body));
+        request.headers_mut().insert(HOST, "registry".parse().unwrap());
+        registry.respond(Time::ZERO, request)
+    };
+    let begun = send("POST", "/v2/team/app/blobs/uploads/", "");
+    let upload = begun.headers()[LOCATION].to_str().unwrap().to_owned();
+    for chunk in ["some", " bytes"] {
+        assert_eq!(send("PATCH", &upload, chunk).status(), 202);
+    }
+    let (_, storage) = registry.into_parts();
+    assert_eq!(storage.0, [("team/app".to_owned(), 0), ("team/app".to_owned(), 4)]);
+}
+
+#[test]
+fn a_manifest_is_restored_whatever_it_refers_to() {
+    let child = Digest::of(Algorithm::Sha256, b"");
+    let document = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{0}","manifests":[{{"mediaType":"{0}","digest":"{child}","size":{1}}}]}}"#,
+        "application/vnd.oci.image.index.v1+json",
+        u64::from(u32::MAX),
+    );
+    let digest = Digest::of(Algorithm::Sha256, document.as_bytes());
+    let manifest = Manifest::read(document.clone().into(), Evidence::default()).unwrap();
+    let mut server = Server::new();
+    server.add_manifest(&"a".parse().unwrap(), &digest, &manifest, ["v1".parse().unwrap()]);
+    for name in ["v1", &digest.to_string()] {
+        let found = server.respond(&head("GET", &format!("/v2/a/manifests/{name}"), HeaderMap::new()));
+        assert!(matches!(found.body(), Body::Bytes(bytes) if *bytes == document), "{name}");
+    }
 }
