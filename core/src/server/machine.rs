@@ -1,6 +1,6 @@
 //! The server.
 
-use http::{Response, request};
+use http::{Method, Response, request};
 
 use crate::limits::Limits;
 use crate::manifest::Manifest;
@@ -39,6 +39,9 @@ impl Server {
     }
 
     /// Begins the answer to a request. The extensions of `head` have the [`User`](crate::server::User), if the request has a login.
+    ///
+    /// Only a request with the method POST or DELETE can have effects here. One with another method has none before
+    /// [`finish`](Self::finish), so it may begin while the effects of others are carried out.
     pub fn begin(&mut self, now: Time, head: &request::Parts) -> Begun {
         begin::begin(&mut self.state, now, head)
     }
@@ -177,6 +180,11 @@ impl Server {
     /// `head` is that of the request, and `digest` that of the blob.
     pub fn respond_without(head: &request::Parts, digest: &Digest, reason: Unavailable) -> Response<Body> {
         respond::respond_without(head, digest, reason)
+    }
+
+    /// Returns the response to a request with this method whose login is wrong: 401, with a challenge.
+    pub fn wrong_login(method: &Method) -> Response<Body> {
+        respond::wrong_login(method)
     }
 
     /// Returns the response for a new connection from an address that has too many: 429, with a Retry-After of

@@ -241,7 +241,11 @@ pub(super) fn read_only() -> ErrorResponse {
 }
 
 fn login_required() -> ErrorResponse {
-    let message = "this requires a login";
+    unauthorized("this requires a login")
+}
+
+/// The response to a request without a valid login.
+pub(super) fn unauthorized(message: &str) -> ErrorResponse {
     ErrorResponse::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, message)
         .with(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"registry\", charset=\"UTF-8\""))
 }

@@ -13,7 +13,7 @@ use crate::header::range::{ByteRange, Selected};
 use crate::server::body::{Body, Unavailable};
 use crate::server::error_response::{Code, ErrorResponse};
 use crate::server::holdings::Holdings;
-use crate::server::policy::{Access, User, read_only};
+use crate::server::policy::{Access, User, read_only, unauthorized};
 use crate::server::precondition::{Precondition, evaluate, range_applies};
 use crate::server::response::{CONTENT_DIGEST, check_host, empty, finish, json_response, value};
 use crate::server::state::State;
@@ -51,6 +51,11 @@ pub(super) fn respond_without(head: &request::Parts, digest: &Digest, reason: Un
         }
     };
     finish(&head.method, error.into_response())
+}
+
+/// Rejects a request whose login is wrong.
+pub(super) fn wrong_login(method: &Method) -> Response<Body> {
+    finish(method, unauthorized("the user name or the password is wrong").into_response())
 }
 
 /// Rejects a connection from an address that has too many.

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use http::header::{HOST, LOCATION, RANGE};
-use http::{HeaderMap, Request};
+use http::header::{HOST, LOCATION, RANGE, WWW_AUTHENTICATE};
+use http::{HeaderMap, Method, Request};
 
 use crate::manifest::Manifest;
 use crate::manifest::evidence::Evidence;
@@ -268,4 +268,35 @@ fn a_manifest_is_restored_whatever_it_refers_to() {
         let found = server.respond(&head("GET", &format!("/v2/a/manifests/{name}"), HeaderMap::new()));
         assert!(matches!(found.body(), Body::Bytes(bytes) if *bytes == document), "{name}");
     }
+}
+
+#[test]
+fn a_put_or_a_patch_begins_without_effects() {
+    let mut server = Server::with_policy(Policy::open(), 1);
+    let digest = Digest::of(Algorithm::Sha256, b"content");
+    let upload = location(reply(&mut server, "POST", "/v2/a/blobs/uploads/"));
+    for method in ["PUT", "PATCH", "GET", "HEAD", "OPTIONS"] {
+        for target in [
+            "/v2/a/manifests/1".to_owned(),
+            format!("/v2/a/blobs/uploads/?mount={digest}"),
+            format!("/v2/a/blobs/{digest}"),
+            upload.clone(),
+            format!("{upload}?digest={digest}"),
+        ] {
+            let reply = match server.begin(Time::ZERO, &head(method, &target, HeaderMap::new())) {
+                Begun::Reply(reply) => reply,
+                Begun::Receive(incoming) => server.interrupted(Time::ZERO, incoming, None),
+            };
+            assert!(reply.effects().is_none(), "{method} {target}: {reply:?}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_login_is_told_with_a_challenge() {
+    let response = Server::wrong_login(&Method::PUT);
+    assert_eq!(response.status(), 401);
+    assert!(response.headers()[WWW_AUTHENTICATE].to_str().unwrap().starts_with("Basic realm="));
+    assert!(matches!(response.body(), Body::Bytes(body) if body.starts_with(b"{\"errors\":")));
+    assert_eq!(Server::wrong_login(&Method::HEAD).body(), &Body::Empty);
 }
