@@ -10,7 +10,7 @@ use crate::op::event::Event;
 use crate::op::operation::{FetchKind, Fetched, Reply};
 use crate::session::retry;
 use crate::session::state::Session;
-use crate::session::task::{Purpose, Task};
+use crate::session::task::{Purpose, Task, TaskState};
 use crate::types::id::{OpId, TaskId};
 use crate::wire::error_body;
 use crate::wire::exchange::completion::{Completion, Outcome};
@@ -65,6 +65,10 @@ impl Session {
         if task.is_call() {
             self.call_failed(id, cause, Sent::default());
         } else if let Some(upload) = other.filter(is_fed) {
+            // Its exchange has ended, so stopping it later does not free its slot again.
+            if let Some(task) = self.tasks.get_mut(&id) {
+                task.state = TaskState::Parked;
+            }
             self.abort(upload);
             self.call_failed(upload, cause, Sent::default());
         } else {
