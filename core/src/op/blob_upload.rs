@@ -589,6 +589,10 @@ impl BlobUpload {
         if self.was_resumed && is_about_content(&error) {
             return self.begin_again(error, false);
         }
+        // Without content there is no other form: the session is gone.
+        if is_empty && error.status() == Some(StatusCode::NOT_FOUND) {
+            return self.begin_again(error, true);
+        }
         let habit = self.habit(habits);
         if is_empty || is_about_content(&error) || !self.form.refused_whole(&error, self.sent, habit) {
             return self.step = Step::Failed(error);
