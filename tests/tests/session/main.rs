@@ -7,6 +7,7 @@ mod misuse;
 mod pairs;
 mod plan;
 mod questions;
+mod served;
 mod shown;
 mod side;
 mod swapped;
