@@ -420,6 +420,23 @@ impl WritableRegistry {
     }
 }
 
+/// Whether the model knows the URL of a request. A changed Location may lead anywhere.
+pub fn knows(request: &Request<()>) -> bool {
+    let uri = request.uri();
+    let path = uri.path().strip_prefix("/v2/").filter(|_| uri.host() != Some("elsewhere.example"));
+    let Some(path) = path else { return false };
+    if let Some((_, upload)) = path.split_once("/blobs/uploads/") {
+        let query = uri.query().unwrap_or_default();
+        let digest = query.rsplit_once("digest=").map(|(_, digest)| digest.parse::<Digest>().is_ok());
+        return match request.method().as_str() {
+            "POST" => upload.is_empty(),
+            "PUT" => upload.parse::<u64>().is_ok() && digest == Some(true),
+            _ => upload.parse::<u64>().is_ok(),
+        };
+    }
+    path.split_once("/blobs/").is_none_or(|(_, digest)| digest.parse::<Digest>().is_ok())
+}
+
 fn upload_id(path: &str) -> Option<u64> {
     path.split_once("/blobs/uploads/")?.1.parse().ok()
 }

@@ -9,13 +9,13 @@ use http::header::{AUTHORIZATION, LINK};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use oci_proto::server::{Content as _, Memory};
 use oci_proto::{
-    Algorithm, Answer, Awaiting, Config, Credentials, Descriptor, Digest, Event, Evidence, Exchange, Fault,
+    Algorithm, Answer, Awaiting, Config, Credentials, Descriptor, Event, Evidence, Exchange, Fault,
     FaultKind, Manifest, OpId, Output, Payload, PushOptions, Question, Reference, Rest, Session, Time,
 };
 
 use crate::simulation::choices::Choices;
 use crate::transcript::describe::describe;
-use crate::writable::{Habits, Response, WritableRegistry};
+use crate::writable::{Habits, Response, WritableRegistry, knows};
 
 /// The registries. Each of them may send an upload elsewhere.
 const HOSTS: [&str; 2] = ["a.example", "b.example"];
@@ -264,13 +264,13 @@ impl<'c> World<'c> {
             (10 | 11, registry) => {
                 match registry {
                     Some(registry) if drawn == 10 => registry.cut_off(&request, &arrived),
-                    Some(registry) if is_known(&request) => _ = registry.respond(&request, &arrived),
+                    Some(registry) if knows(&request) => _ = registry.respond(&request, &arrived),
                     _ => {}
                 }
                 let kind = self.choices.pick(&[FaultKind::Reset, FaultKind::Timeout, FaultKind::Reset]);
                 return self.session.complete(self.now, awaiting.fail(Fault::new(kind, "from the input")));
             }
-            (_, Some(registry)) if is_known(&request) => respond(registry, &request, &arrived),
+            (_, Some(registry)) if knows(&request) => respond(registry, &request, &arrived),
             _ => Response { status: StatusCode::NOT_FOUND, headers: HeaderMap::new(), body: Bytes::new() },
         };
         if is_token {
@@ -371,23 +371,6 @@ impl<'c> World<'c> {
             None => drop(headers.remove(name)),
         }
     }
-}
-
-/// Whether the model knows the URL. A changed Location may lead anywhere.
-fn is_known(request: &Request<()>) -> bool {
-    let uri = request.uri();
-    let path = uri.path().strip_prefix("/v2/").filter(|_| uri.host() != Some("elsewhere.example"));
-    let Some(path) = path else { return false };
-    if let Some((_, upload)) = path.split_once("/blobs/uploads/") {
-        let query = uri.query().unwrap_or_default();
-        let digest = query.rsplit_once("digest=").map(|(_, digest)| digest.parse::<Digest>().is_ok());
-        return match request.method().as_str() {
-            "POST" => upload.is_empty(),
-            "PUT" => upload.parse::<u64>().is_ok() && digest == Some(true),
-            _ => upload.parse::<u64>().is_ok(),
-        };
-    }
-    path.split_once("/blobs/").is_none_or(|(_, digest)| digest.parse::<Digest>().is_ok())
 }
 
 /// The right response.

@@ -42,6 +42,13 @@ impl<A: Answers> Simulation<'_, A> {
                         watched.dropped(transfer.name());
                     }
                 }
+                for transfer in &mut self.out {
+                    if transfer.has_payload() || transfer.is_half {
+                        self.answers.failed(&transfer.asked(self.now), FaultKind::Reset);
+                    }
+                    transfer.cut_off(self.now, &mut self.answers);
+                }
+                self.pipes.close_all();
                 self.stale.append(&mut self.out);
                 self.forgotten.extend(self.owed.drain(..).map(|(_, query, question)| (query, question.op())));
                 self.session.abandon_in_flight(self.now);
@@ -101,8 +108,12 @@ impl<A: Answers> Simulation<'_, A> {
                     FaultKind::NotSent,
                     FaultKind::Unsupported,
                 ]);
-                let transfer = self.out.remove(index);
+                let mut transfer = self.out.remove(index);
+                // A driver knows whether it has sent something.
+                let kind = if transfer.has_moved() { FaultKind::Reset } else { kind };
                 self.answers.failed(&transfer.asked(self.now), kind);
+                transfer.cut_off(self.now, &mut self.answers);
+                self.pipes.close(transfer.id);
                 let fault = Fault::new(kind, "from the input");
                 if self.choices.flip() {
                     self.count("lost exchanges");
@@ -117,7 +128,7 @@ impl<A: Answers> Simulation<'_, A> {
                     self.trace.note(self.now, || format!("* {:?} fails: {kind:?}", transfer.id));
                     self.session.complete(self.now, transfer.fail(fault));
                 }
-                (self.is_fresh, self.wait) = (true, None);
+                (self.is_fresh, self.response) = (true, None);
             }
             _ => {}
         }
@@ -139,7 +150,14 @@ impl<A: Answers> Simulation<'_, A> {
                     self.watched(*op).stored(&descriptor.digest);
                     Answer::Stored
                 }
-                Question::Document { .. } | Question::Read { .. } => panic!("no operation sends content yet"),
+                Question::Document { descriptor, .. } => match self.answers.source(&descriptor.digest) {
+                    Some(bytes) => Answer::Document(bytes),
+                    None => Answer::Failed(Fault::new(FaultKind::Storage, "the document is not there")),
+                },
+                Question::Read { op, max } => {
+                    let (bytes, is_last) = self.answers.stream(*op, *max, &mut self.choices);
+                    Answer::Read { bytes, is_last }
+                }
             }
         };
         self.trace.note(self.now, || format!("  {query:?}: {answer:?}"));

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::{Request, request};
+use http::{Method, Request, request};
 use oci_proto::{Credentials, CredentialsQuery, Digest, Fault, FaultKind, OpId, Payload, Time};
 
 use crate::simulation::choices::Choices;
@@ -24,6 +24,34 @@ pub struct Asked<'a> {
     pub head: &'a request::Parts,
     /// Its payload.
     pub payload: &'a Payload,
+    /// The bytes of the payload that have arrived.
+    pub arrived: &'a [u8],
+}
+
+impl Asked<'_> {
+    /// Whether it is a request for a token.
+    pub fn is_token(&self) -> bool {
+        self.op.is_none() && !self.is_cleanup()
+    }
+
+    /// Whether it cancels an upload of an operation that has ended.
+    pub fn is_cleanup(&self) -> bool {
+        self.op.is_none() && self.head.method == Method::DELETE
+    }
+
+    /// The length of its payload in bytes.
+    pub fn length(&self) -> u64 {
+        match self.payload {
+            Payload::Empty => 0,
+            Payload::Bytes(bytes) => bytes.len() as u64,
+            Payload::Source(source) => source.length(),
+        }
+    }
+
+    /// Whether all of its payload has arrived.
+    pub fn is_complete(&self) -> bool {
+        self.arrived.len() as u64 == self.length()
+    }
 }
 
 /// Responds to requests.
@@ -34,6 +62,14 @@ pub trait Answers {
     ///
     /// There is no response, and the transport fails like this.
     fn answer(&mut self, asked: &Asked<'_>, choices: &mut Choices<'_>) -> Result<Answer, Fault>;
+
+    /// The number of bytes of a payload that are read before the response.
+    fn reads(&mut self, asked: &Asked<'_>, _choices: &mut Choices<'_>) -> u64 {
+        asked.length()
+    }
+
+    /// Called when a connection breaks before the response, after some of the payload has arrived.
+    fn cut_off(&mut self, _asked: &Asked<'_>) {}
 
     /// Called for each request when it is sent, with its operation.
     fn sent(&mut self, _op: Option<OpId>, _request: &Request<Payload>) {}
@@ -66,6 +102,16 @@ pub trait Answers {
     /// The correct content of a digest, as an earlier pull may have stored it.
     fn content(&self, _digest: &Digest) -> Option<Bytes> {
         None
+    }
+
+    /// The driver's own content for a digest, to be sent. It may be wrong.
+    fn source(&self, digest: &Digest) -> Option<Bytes> {
+        self.content(digest)
+    }
+
+    /// The next bytes of an operation's stream, at most this many, and whether they are the last ones.
+    fn stream(&mut self, op: OpId, _max: usize, _choices: &mut Choices<'_>) -> (Bytes, bool) {
+        panic!("{op:?} has no stream")
     }
 
     /// Called with each text that the session shows.

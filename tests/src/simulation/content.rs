@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use oci_proto::server::{Content as _, Flavour, Memory};
-use oci_proto::{Algorithm, Descriptor, Digest, MediaType};
+use oci_proto::{Algorithm, Descriptor, Digest, Kind, MediaType};
 
 use crate::simulation::choices::Choices;
 use crate::simulation::registry::Registry;
@@ -114,6 +114,18 @@ impl Content {
         with.missing.retain(|digest| !right.contains(digest));
         with.wrong.retain(|digest, _| !right.contains(digest));
         with
+    }
+
+    /// The tree without defects.
+    pub(super) fn whole(&self) -> Self {
+        Self::of(self.memory.clone(), self.root.clone(), self.built.clone())
+    }
+
+    pub(super) fn is_document(&self, digest: &Digest) -> bool {
+        let is_one = |described: &Descriptor| {
+            described.digest == *digest && described.media_type.kind() != Kind::Other
+        };
+        is_one(&self.root) || self.built.iter().any(is_one)
     }
 
     /// Whether other bytes are served for some content.

@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use oci_proto::{Event, ExchangeId, OpId, Output, QueryId, Question, Time};
+use http::Uri;
+use oci_proto::{Event, Exchange, ExchangeId, OpId, Output, QueryId, Question, Time};
 
 use crate::simulation::answers::{Answers, SECRET};
 use crate::simulation::state::Simulation;
-use crate::simulation::transfer::{Progress, Transfer};
+use crate::simulation::transfer::{Answered, Progress, Transfer};
 use crate::simulation::watched::Watched;
 use crate::transcript::describe::{describe, describe_question};
 
@@ -47,7 +48,10 @@ impl<A: Answers> Simulation<'_, A> {
     pub(super) fn step(&mut self) -> bool {
         let until = self.poll();
         if self.ops.values().all(|watched| watched.is_over) {
-            return false;
+            let is_over = !self.writes || self.session.is_idle();
+            if is_over || until.is_none() && !self.out.iter().any(Transfer::is_cleanup) {
+                return false;
+            }
         }
         self.steps += 1;
         assert!(self.steps <= MAX_STEPS, "operations are running after {MAX_STEPS} steps: {:?}", self.ops);
@@ -62,8 +66,7 @@ impl<A: Answers> Simulation<'_, A> {
             self.answers.shown(&output);
             match output {
                 Output::Send(exchange) => {
-                    let transfer = Transfer::new(exchange, self.now, &mut self.answers, &mut self.choices);
-                    self.send(transfer);
+                    self.send(exchange);
                 }
                 Output::Event(op, event) => self.take(op, event),
                 Output::Abort(id) => self.abort(id),
@@ -79,7 +82,16 @@ impl<A: Answers> Simulation<'_, A> {
         panic!("the session does not wait after {MAX_STEPS} outputs");
     }
 
-    fn send(&mut self, transfer: Transfer) {
+    fn send(&mut self, exchange: Exchange) {
+        let is_copy = exchange.op().is_some_and(|op| self.copies.contains(&op));
+        if is_copy {
+            match (exchange.sink(), exchange.source()) {
+                (Some(sink), _) => self.pipes.open(exchange.id(), sink),
+                (_, Some(source)) => self.pipes.connect(exchange.id(), source),
+                _ => {}
+            }
+        }
+        let transfer = Transfer::new(exchange, is_copy, self.now, &mut self.answers, &mut self.choices);
         self.trace.note(self.now, || match transfer.op {
             Some(op) => format!("> {:?} for {op:?}: {}", transfer.id, transfer.request),
             None => format!("> {:?}: {}", transfer.id, transfer.request),
@@ -87,17 +99,24 @@ impl<A: Answers> Simulation<'_, A> {
         if let Some(op) = transfer.op {
             let watched = self.ops.get_mut(&op).expect("the operation was started");
             assert!(!watched.is_over, "a request of an ended operation");
-            assert!(!watched.is_paused, "a request of a paused operation");
+            let continues = self.out.iter().any(|other| is_pair(other, &transfer));
+            assert!(continues || !watched.is_paused, "a request of a paused operation");
             watched.sent(transfer.name(), transfer.path());
         }
         let closed = self.closed.get(&transfer.origin).filter(|until| self.now < **until);
         assert_eq!(closed, None, "a request before the server's Retry-After: {}", transfer.request);
         self.requests.push(transfer.request.clone());
         assert!(self.requests.len() <= MAX_REQUESTS, "more than {MAX_REQUESTS} requests");
-        let beside = self.out.iter().filter(|other| other.origin == transfer.origin).count();
-        assert!(beside < self.limits.in_flight_per_origin.max(1), "too many requests to an origin");
+        let beside: Vec<&Transfer> =
+            self.out.iter().filter(|other| other.origin == transfer.origin).collect();
+        // A request may go beyond the limit if all others wait for their other halves.
+        let waits = |half: &&Transfer| half.is_half && !self.out.iter().any(|other| is_pair(other, half));
+        let fits = beside.len() < self.limits.in_flight_per_origin.max(1);
+        assert!(fits || beside.iter().all(waits), "too many requests to an origin");
         self.out.push(transfer);
-        assert!(self.out.len() <= self.limits.in_flight.max(1), "too many requests in total");
+        let pairs = self.limits.in_flight == 1 && self.out.iter().any(|transfer| transfer.is_half);
+        let most = self.limits.in_flight.max(if pairs { 2 } else { 1 });
+        assert!(self.out.len() <= most, "too many requests in total");
     }
 
     /// A session may wait for live operations only, for something that can happen, and no longer than until a
@@ -105,10 +124,13 @@ impl<A: Answers> Simulation<'_, A> {
     fn check_wait(&self, until: Option<Time>) {
         assert!(until.is_none_or(|until| until > self.now), "a wait in the past spins");
         let waits = |watched: &&Watched| !watched.is_over && !watched.is_paused;
-        let idle = self.out.is_empty() && self.owed.is_empty();
-        let hangs = until.is_none() && idle && self.ops.values().any(|watched| waits(&watched));
+        let idle = self.owed.is_empty() && !self.out.iter().any(|transfer| transfer.is_ready(&self.pipes));
+        let waits_for_any = self.ops.values().any(|watched| waits(&watched)) || !self.out.is_empty();
+        let hangs = until.is_none() && idle && waits_for_any;
         assert!(!hangs, "the session waits for nothing: {:?}", self.ops);
-        let retries = self.ops.values().filter(waits).flat_map(|watched| &watched.retries);
+        // The retry of one half of a pair may be replaced by that of the other.
+        let single = self.ops.iter().filter(|(op, _)| !self.copies.contains(op)).map(|(_, watched)| watched);
+        let retries = single.filter(waits).flat_map(|watched| &watched.retries);
         if let Some(next) = retries.filter(|at| **at > self.now).min() {
             assert!(
                 until.is_some_and(|until| until <= *next),
@@ -123,12 +145,10 @@ impl<A: Answers> Simulation<'_, A> {
         let open = self.owed.len() + self.forgotten.len();
         assert_eq!(self.session.unanswered(), open, "unanswered questions: {:?}", self.owed);
         let idle = self.out.is_empty() && self.ops.values().all(|watched| watched.is_over);
-        assert_eq!(
-            self.session.is_idle(),
-            idle,
-            "a session is idle when all operations have ended: {:?}",
-            self.ops
-        );
+        let is_idle = self.session.is_idle();
+        // The cancellation of an upload may wait to be sent.
+        let agrees = if self.writes { idle || !is_idle } else { idle == is_idle };
+        assert!(agrees, "a session is idle when all operations have ended: {:?}", self.ops);
     }
 
     fn ask(&mut self, query: QueryId, question: Question) {
@@ -173,7 +193,15 @@ impl<A: Answers> Simulation<'_, A> {
                     retry.delay
                 );
                 if self.is_fresh {
-                    let wait = self.wait.unwrap_or_default();
+                    let uri = retry.error.request().map(|(_, url)| url.parse::<Uri>());
+                    let uri = uri.map(|uri| uri.expect("the URL of a request is valid"));
+                    // Another attempt of an upload may be reported later than the response that calls for it.
+                    let path = uri.as_ref().map_or("", Uri::path);
+                    let is_of = |answered: &&Answered| {
+                        retry.error.status() == Some(answered.status) && answered.path == path
+                    };
+                    let answered = self.response.as_ref().filter(is_of);
+                    let wait = answered.map_or(Duration::ZERO, |answered| answered.wait);
                     assert!(
                         retry.delay >= wait,
                         "a delay of {:?}, shorter than the Retry-After {wait:?}",
@@ -181,11 +209,14 @@ impl<A: Answers> Simulation<'_, A> {
                     );
                     let at = self.now + retry.delay;
                     watched.retries.push(at);
-                    let slows = matches!(retry.error.status().map(|status| status.as_u16()), Some(429 | 503));
-                    if let Some((_, url)) = retry.error.request().filter(|_| slows) {
-                        let uri = url.parse().expect("the URL of a request is valid");
+                    let slows =
+                        answered.is_some_and(|answered| matches!(answered.status.as_u16(), 429 | 503));
+                    if let Some(uri) = uri.filter(|_| slows) {
+                        // The next attempt of an upload has a delay of its own.
+                        let is_upload = uri.path().contains("/blobs/uploads/");
+                        let opens = if is_upload { self.now + wait } else { at };
                         let until = self.closed.entry(super::transfer::origin(&uri)).or_default();
-                        *until = at.max(*until);
+                        *until = opens.max(*until);
                     }
                 }
             }
@@ -199,7 +230,10 @@ impl<A: Answers> Simulation<'_, A> {
     fn abort(&mut self, id: ExchangeId) {
         self.trace.note(self.now, || format!("x {id:?}"));
         if let Some(index) = self.out.iter().position(|transfer| transfer.id == id) {
-            self.stale.push(self.out.remove(index));
+            let mut transfer = self.out.remove(index);
+            transfer.cut_off(self.now, &mut self.answers);
+            self.pipes.close(id);
+            self.stale.push(transfer);
         } else {
             // A deadline that passes together with an exchange's end aborts it.
             assert_eq!(self.ended, Some(id), "only requests in flight are aborted");
@@ -217,7 +251,8 @@ impl<A: Answers> Simulation<'_, A> {
             return self.act_arbitrarily();
         }
         self.calm = self.calm.saturating_sub(1);
-        let next = self.out.iter().enumerate().min_by_key(|(_, transfer)| (transfer.due, transfer.id));
+        let ready = self.out.iter().enumerate().filter(|(_, transfer)| transfer.is_ready(&self.pipes));
+        let next = ready.min_by_key(|(_, transfer)| (transfer.due, transfer.id));
         let next = next.map(|(index, transfer)| (index, transfer.due));
         let owed = self.owed.iter().map(|(due, ..)| *due).min();
         let Some(due) = [next.map(|(_, due)| due), owed, until].into_iter().flatten().min() else {
@@ -240,16 +275,24 @@ impl<A: Answers> Simulation<'_, A> {
     /// Makes the next delivery of a request.
     fn advance(&mut self, index: usize) {
         let transfer = self.out.swap_remove(index);
-        let Self { ops, answers, choices, trace, .. } = self;
-        let progress = transfer.advance(self.now, answers, choices, trace, |sink, at, bytes| {
+        let Self { ops, answers, choices, pipes, trace, .. } = self;
+        let (id, is_half, mut piped) = (transfer.id, transfer.is_half, Vec::new());
+        let progress = transfer.advance(self.now, answers, choices, pipes, trace, |sink, at, bytes| {
+            if is_half {
+                return piped.push((at, bytes.to_vec()));
+            }
             let watched = ops.get_mut(&sink.op).expect("the operation of the sink was started");
             watched.deliver(&sink.digest, at, bytes);
         });
+        for (at, bytes) in piped {
+            self.pipes.write(id, at, &bytes);
+        }
         match progress {
             Progress::Going(transfer) => self.out.push(*transfer),
-            Progress::Ended(completion, wait) => {
+            Progress::Ended(completion, answered) => {
                 self.answers.shown(&*completion);
-                self.wait = wait;
+                self.pipes.finish(id);
+                self.response = answered;
                 self.ended = Some(completion.id());
                 self.session.complete(self.now, *completion);
                 self.is_fresh = true;
@@ -274,4 +317,10 @@ impl<A: Answers> Simulation<'_, A> {
             assert!(ends <= 1, "an operation ends {ends} times: {:?}", watched.events);
         }
     }
+}
+
+/// Whether two requests are a download and the upload that it feeds.
+fn is_pair(one: &Transfer, other: &Transfer) -> bool {
+    let halves = one.is_half && other.is_half && one.op == other.op && one.content == other.content;
+    halves && one.id != other.id
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use oci_proto::server::Content as _;
-use oci_proto::{Digest, Kind, Limits, OpId, Platform, WalkOptions};
+use oci_proto::{Digest, Limits, OpId, Platform, WalkOptions};
 
 use crate::simulation::content::Content;
 use crate::simulation::model;
@@ -188,18 +188,4 @@ impl Seen<'_> {
 fn missing(said: &str) -> Option<Digest> {
     let node = said.strip_suffix(" missing").filter(|said| said.starts_with("node "))?;
     node.split(' ').nth(3)?.parse().ok()
-}
-
-impl Content {
-    /// The tree without defects.
-    fn whole(&self) -> Self {
-        Self::of(self.memory.clone(), self.root.clone(), self.built.clone())
-    }
-
-    fn is_document(&self, digest: &Digest) -> bool {
-        let is_one = |described: &oci_proto::Descriptor| {
-            described.digest == *digest && described.media_type.kind() != Kind::Other
-        };
-        is_one(&self.root) || self.built.iter().any(is_one)
-    }
 }

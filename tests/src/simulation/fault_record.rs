@@ -31,8 +31,23 @@ impl FaultRecord {
     pub(super) fn charge(&mut self, op: Option<OpId>, registry: usize, name: &str) -> bool {
         // All token requests of a registry may be the same one.
         let name = if op.is_some() { name } else { "" };
+        self.charge_up_to(self.most, op, registry, name)
+    }
+
+    /// Injects a transient failure of an upload, if the operation can afford it. All uploads of an operation may be
+    /// the same one, and the request for the status that follows may show that another attempt is needed.
+    pub(super) fn charge_upload(&mut self, op: OpId, registry: usize) -> bool {
+        self.charge_up_to(self.most / 2, Some(op), registry, "uploads")
+    }
+
+    /// Lets a token of the registry expire early. The 401 responses to a request are limited.
+    pub(super) fn charge_expiry(&mut self, registry: usize) -> bool {
+        self.charge_up_to(1, None, registry, "expiry")
+    }
+
+    fn charge_up_to(&mut self, most: u32, op: Option<OpId>, registry: usize, name: &str) -> bool {
         let charged = self.charged.entry((op, registry, name.to_owned())).or_default();
-        let affords = *charged < self.most;
+        let affords = *charged < most;
         *charged += u32::from(affords);
         affords
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, LOCATION, RANGE, RETRY_AFTER};
+use http::header::{AUTHORIZATION, CONTENT_RANGE, LOCATION, RANGE, RETRY_AFTER};
 use http::{Method, Request, StatusCode};
 use oci_proto::server::Content as _;
 use oci_proto::{Credentials, CredentialsQuery, Digest, Fault, FaultKind, OpId, Payload};
@@ -12,6 +12,7 @@ use crate::simulation::answers::{Answers, Asked};
 use crate::simulation::choices::Choices;
 use crate::simulation::secrets::Secrets;
 use crate::simulation::setup::Wants;
+use crate::simulation::store::is_writable;
 use crate::simulation::world::{REGISTRIES, World};
 use crate::transcript::parse::Answer;
 
@@ -19,7 +20,14 @@ impl Answers for World<'_> {
     fn sent(&mut self, op: Option<OpId>, request: &Request<Payload>) {
         self.secrets.check(op, request);
         let authorization = request.headers().get(AUTHORIZATION);
-        self.count(if op.is_some() { "requests" } else { "token requests" });
+        let is_cleanup = op.is_none() && request.method() == Method::DELETE;
+        self.count(if is_cleanup {
+            "cancelled uploads"
+        } else if op.is_some() {
+            "requests"
+        } else {
+            "token requests"
+        });
         if op.is_some() && authorization.is_some() {
             self.count("requests with Authorization");
         }
@@ -30,7 +38,7 @@ impl Answers for World<'_> {
         if request.headers().contains_key(RANGE) {
             self.count("resumed requests");
         }
-        if request.method() == Method::POST {
+        if op.is_none() && request.method() == Method::POST {
             self.count("refresh tokens posted");
         }
         let registry = self.secrets.registry(op, request.uri());
@@ -45,11 +53,25 @@ impl Answers for World<'_> {
         let authorization = asked.head.headers.get(AUTHORIZATION);
         let authorization = authorization.and_then(|value| value.to_str().ok()).unwrap_or_default();
         self.shows = match asked.payload {
-            Payload::Bytes(form) => String::from_utf8_lossy(form).into_owned(),
+            Payload::Bytes(form) if asked.is_token() => String::from_utf8_lossy(form).into_owned(),
             _ => authorization.to_owned(),
         };
-        let is_odd = choices.once_in(self.wildness);
+        if !asked.is_complete() {
+            let answer = self.answer_early(registry, asked, choices);
+            self.record(asked, &answer, true);
+            if let Ok(answer) = &answer {
+                self.note(registry, asked, answer);
+            }
+            return answer;
+        }
+        let is_odd = choices.once_in(self.wildness) && !asked.is_cleanup();
+        let is_write = is_writable(&asked.head.uri) && asked.op.is_some();
         let answer = match (is_odd, self.lies && choices.flip()) {
+            (true, true) if is_write => {
+                self.count("wrong responses");
+                Ok(self.wrong_write(registry, asked, choices))
+            }
+            (true, false) if is_write => self.failed_write(registry, asked, choices),
             (true, true) => {
                 self.count("wrong responses");
                 Ok(match asked.op {
@@ -60,6 +82,7 @@ impl Answers for World<'_> {
             (true, false) => self.transient_failure(registry, asked, choices),
             (false, _) => Ok(self.truth(registry, asked)),
         };
+        self.record(asked, &answer, is_odd);
         match &answer {
             Ok(answer) => self.note(registry, asked, answer),
             Err(fault) if fault.kind() == FaultKind::Timeout => self.count("requests without a response"),
@@ -68,16 +91,40 @@ impl Answers for World<'_> {
         answer
     }
 
+    fn reads(&mut self, asked: &Asked<'_>, choices: &mut Choices<'_>) -> u64 {
+        let registry = self.secrets.registry(asked.op, &asked.head.uri);
+        (self.op, self.now) = (asked.op, asked.now);
+        self.read_until(registry, asked, choices)
+    }
+
+    fn cut_off(&mut self, asked: &Asked<'_>) {
+        let registry = self.secrets.registry(asked.op, &asked.head.uri);
+        let authorization = asked.head.headers.get(AUTHORIZATION);
+        self.shows = authorization.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        (self.op, self.now) = (asked.op, asked.now);
+        if self.early(registry, asked).is_none() {
+            self.break_off(registry, asked);
+        }
+        self.record(asked, &Err(Fault::new(FaultKind::Reset, "cut off")), true);
+    }
+
     fn failed(&mut self, asked: &Asked<'_>, kind: FaultKind) {
         let registry = self.secrets.registry(asked.op, &asked.head.uri);
         self.op = asked.op;
+        if asked.is_cleanup() {
+            return;
+        }
         let is_get = asked.head.method != Method::POST;
         let passes = match kind {
             FaultKind::Connect | FaultKind::NotSent => true,
             FaultKind::Reset | FaultKind::Timeout => is_get,
             _ => false,
         };
-        if !(passes && self.afford(registry, asked)) {
+        // If the download of a blob is lost, its upload is interrupted.
+        let op =
+            asked.op.filter(|op| self.ledger.contains_key(op) && asked.head.uri.path().contains("/blobs/"));
+        let uploads = op.is_none_or(|op| self.fault_record.charge_upload(op, registry));
+        if !(passes && uploads && self.afford(registry, asked)) {
             self.lied(registry);
         }
     }
@@ -128,14 +175,36 @@ impl Answers for World<'_> {
         self.content.memory.bytes(digest)
     }
 
+    fn source(&self, digest: &Digest) -> Option<Bytes> {
+        self.content.serves(digest)
+    }
+
+    fn stream(&mut self, op: OpId, max: usize, choices: &mut Choices<'_>) -> (Bytes, bool) {
+        let (bytes, read) = self.streams.get_mut(&op).expect("the operation was started with a stream");
+        let most = match choices.below(4) {
+            3 => 1 + choices.below(256),
+            _ => max,
+        };
+        let next = bytes.slice(*read..bytes.len().min(*read + most.min(max)));
+        *read += next.len();
+        (next, *read == bytes.len())
+    }
+
     fn shown(&mut self, what: &dyn fmt::Debug) {
         Secrets::check_shown(&format!("{what:?}"));
     }
 }
 
 impl World<'_> {
+    /// Records a response to an operation that writes.
+    fn record(&mut self, asked: &Asked<'_>, answer: &Result<Answer, Fault>, is_odd: bool) {
+        if let Some(account) = asked.op.and_then(|op| self.ledger.get_mut(&op)) {
+            account.answered(asked, answer.as_ref().ok(), is_odd);
+        }
+    }
+
     fn note(&mut self, registry: usize, asked: &Asked<'_>, answer: &Answer) {
-        let is_content = asked.op.is_some();
+        let is_content = !asked.is_token();
         if is_content && answer.status == StatusCode::UNAUTHORIZED {
             if self.secrets.is_at_home(registry, &asked.head.uri) {
                 self.secrets.challenge(registry);
@@ -157,10 +226,38 @@ impl World<'_> {
         if answer.status == StatusCode::PARTIAL_CONTENT {
             self.count("parts");
         }
+        if is_writable(&asked.head.uri) {
+            self.note_write(asked, answer);
+        }
         match &answer.cut {
             Some((_, fault)) if fault.kind() == FaultKind::Timeout => self.count("stalled bodies"),
             Some(_) => self.count("interrupted bodies"),
             None => {}
         }
+    }
+
+    /// Counts what a repository that can be written to has done.
+    fn note_write(&mut self, asked: &Asked<'_>, answer: &Answer) {
+        let (method, uri, status) = (&asked.head.method, &asked.head.uri, answer.status.as_u16());
+        let (path, query) = (uri.path(), uri.query().unwrap_or_default());
+        let is_upload = path.contains("/blobs/uploads/");
+        let is_ranged = asked.head.headers.contains_key(CONTENT_RANGE);
+        let stored = answer.headers.get(RANGE).and_then(|range| range.to_str().ok());
+        let has_stored = stored.is_some_and(|range| range != "0-0");
+        let what = match (method.as_str(), status) {
+            ("POST", 201) if query.contains("mount=") => "mounts",
+            ("POST", 202) => "upload sessions",
+            ("GET", 204) if is_upload && has_stored => "resumed uploads",
+            ("GET", 404) if is_upload => "sessions gone",
+            ("PATCH", 202) => "chunks",
+            ("PUT" | "PATCH", 413) => "payloads too large",
+            ("PUT", 201) if is_upload && is_ranged => "chunked uploads",
+            ("PUT", 201) if is_upload => "whole uploads",
+            ("PUT", 201) if path.contains("/manifests/sha256-") => "fallback indexes",
+            ("PUT", 201) => "documents",
+            ("PUT" | "PATCH", 307) => "redirected payloads",
+            _ => return,
+        };
+        self.count(what);
     }
 }

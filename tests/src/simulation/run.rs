@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use oci_proto::{Config, Limits, OpId, PlainHttp, PullOptions, Reference, Session, WalkOptions};
 
+use crate::simulation::again::again;
 use crate::simulation::behaviour::Behaviour;
 use crate::simulation::choices::Choices;
 use crate::simulation::content::{Content, PLATFORMS};
@@ -14,6 +15,8 @@ use crate::simulation::secrets::Secrets;
 use crate::simulation::state::Simulation;
 use crate::simulation::trace::Trace;
 use crate::simulation::world::{REGISTRIES, World};
+use crate::simulation::writing::Written;
+use crate::simulation::written::check_written;
 
 /// The record of a run.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -56,6 +59,8 @@ pub struct Dropped {
     pub alive: usize,
     /// The number of contents in the tree.
     pub contents: usize,
+    /// Whether some operations write.
+    pub writes: bool,
 }
 
 /// Runs the simulation for this many steps, and drops the session. `used` returns the bytes allocated.
@@ -72,15 +77,25 @@ pub fn drop_after(data: &[u8], steps: usize, used: impl Fn() -> usize) -> Droppe
     let before = used();
     drop(session);
     let contents = plan.content.memory.contents().count();
-    Dropped { bytes: before.saturating_sub(used()), alive, contents }
+    let writes = plan.writes.is_some();
+    Dropped { bytes: before.saturating_sub(used()), alive, contents, writes }
 }
 
 fn simulate(data: &[u8], trace: Trace) -> Run {
     let plan = Plan::draw(data);
     let mut simulation = plan.begin(trace);
-    let started = plan.advance(&mut simulation, usize::MAX);
+    let mut started = plan.advance(&mut simulation, usize::MAX);
     simulation.end();
-    tell(simulation, &started, &plan.config.limits)
+    let mut run = tell(&mut simulation, &started, &plan.config.limits);
+    again(simulation, &plan.config, &mut started.written, &mut run.counts, &mut run.said);
+    run
+}
+
+/// The started operations.
+#[derive(Debug, Default)]
+struct Operations {
+    reading: BTreeMap<OpId, Started>,
+    written: BTreeMap<OpId, Written>,
 }
 
 /// The main parameters. Each has input bytes of its own, so that a change of one leaves the others unchanged.
@@ -90,6 +105,8 @@ struct Plan<'d> {
     content: Content,
     setups: Choices<'d>,
     rounds: Vec<Choices<'d>>,
+    /// The registries that can be written to, and the operations that write; none if there are none.
+    writes: Option<(Choices<'d>, Choices<'d>)>,
     /// The remaining input, for everything that happens.
     choices: Choices<'d>,
 }
@@ -106,31 +123,50 @@ impl<'d> Plan<'d> {
         let behaviour = settings.pick(&[Behaviour::ORDERLY, Behaviour::INTERRUPTING, Behaviour::ARBITRARY]);
         let setups = choices.part(32);
         let content = Content::draw(&mut choices.part(80));
-        Self { config, behaviour, content, setups, rounds, choices }
+        let writes = settings.flip().then(|| {
+            let limits = &mut config.limits;
+            limits.max_attempts = settings.pick(&[5, 3, 8, 5]);
+            limits.chunk_bytes = 256;
+            (choices.part(20), choices.part(60))
+        });
+        Self { config, behaviour, content, setups, rounds, writes, choices }
     }
 
     fn begin(&self, trace: Trace) -> Simulation<'d, World<'_>> {
         let Self { config, behaviour, content, .. } = self;
         let mut setups = self.setups.clone();
-        let world = World::new(content, config.plain_http, config.limits.max_attempts, &mut setups);
+        let mut world = World::new(content, config.plain_http, config.limits.max_attempts, &mut setups);
+        if let Some((stores, _)) = &self.writes {
+            world = world.with_stores(&mut stores.clone());
+        }
         let mut simulation = Simulation::new(config.clone(), world, *behaviour, self.choices.clone());
         trace.note(simulation.now, || format!("{config:?}"));
         trace.note(simulation.now, || format!("{behaviour:?}; content with {}", content.defects()));
         simulation.trace = trace;
+        simulation.writes = self.writes.is_some();
         simulation
     }
 
     /// Starts operations, and drives them to completion or for this many steps.
-    fn advance(&self, simulation: &mut Simulation<'_, World<'_>>, steps: usize) -> BTreeMap<OpId, Started> {
-        let mut started = BTreeMap::new();
+    fn advance(&self, simulation: &mut Simulation<'_, World<'_>>, steps: usize) -> Operations {
+        let mut started = Operations::default();
+        let mut writes = self.writes.as_ref().map(|(_, writes)| writes.clone());
         for mut round in self.rounds.iter().cloned() {
             for _ in 0..=round.below(4) {
                 let (about, op) = start(&mut simulation.session, &self.content, &mut round);
                 let name = REGISTRIES[about.registry];
                 simulation.trace.note(simulation.now, || format!("{op:?}: {name} {:?}", about.what));
                 simulation.watch(op);
-                simulation.answers.secrets.start(op, about.registry);
-                started.insert(op, about);
+                simulation.answers.secrets.start(op, &[about.registry]);
+                started.reading.insert(op, about);
+            }
+            if let Some(writes) = &mut writes {
+                for _ in 0..=writes.below(3) {
+                    let mut written = Written::draw(simulation, &self.content, writes);
+                    written.listed = written.entries(&simulation.answers, &self.content);
+                    let op = written.start(simulation, &self.content);
+                    started.written.insert(op, written);
+                }
             }
             while simulation.steps() < steps && simulation.step() {}
             if simulation.steps() >= steps {
@@ -143,16 +179,30 @@ impl<'d> Plan<'d> {
 }
 
 /// Compares the observations with the expectations.
-fn tell(
-    mut simulation: Simulation<'_, World<'_>>,
-    started: &BTreeMap<OpId, Started>,
-    limits: &Limits,
-) -> Run {
+fn tell(simulation: &mut Simulation<'_, World<'_>>, started: &Operations, limits: &Limits) -> Run {
     let steps = simulation.steps();
-    let Simulation { answers: world, counts, ops, requests, .. } = &mut simulation;
+    let Simulation { answers: world, counts, ops, requests, .. } = simulation;
     let mut said = std::mem::take(requests);
+    let started_in_all = ops.len();
     for (op, watched) in ops {
-        started[op].check(*op, watched, world, limits);
+        match started.reading.get(op) {
+            Some(reading) => reading.check(*op, watched, world, limits),
+            None => {
+                let written = &started.written[op];
+                if check_written(written, *op, watched, world, limits) {
+                    *counts.entry("writes that must succeed").or_default() += 1;
+                }
+                let retried = watched.events.iter().any(|said| said.starts_with("retry "));
+                let what = match (written.is_transfer(), watched.is_done(), retried) {
+                    (true, true, true) => "finished transfers with retries",
+                    (true, true, false) => "finished transfers without retries",
+                    (true, false, _) => "failed transfers",
+                    (false, true, _) => "other finished writes and lists",
+                    (false, false, _) => "other failed writes and lists",
+                };
+                *counts.entry(what).or_default() += 1;
+            }
+        }
         for said in &watched.events {
             Secrets::check_shown(said);
             let what = match said.split_once(' ').map_or(said.as_str(), |(first, _)| first) {
@@ -180,7 +230,7 @@ fn tell(
     // A fetched token serves a request or an operation that has ended since. Each fetch is attempted a
     // bounded number of times by POST and by GET, from the realm on.
     let most =
-        (2 * limits.max_attempts * (limits.redirects + 1)) as usize * (count("requests") + started.len());
+        (2 * limits.max_attempts * (limits.redirects + 1)) as usize * (count("requests") + started_in_all);
     let asked = count("token requests");
     assert!(asked <= most, "{asked} token requests, more than {most}");
     Run { counts: std::mem::take(counts), said, steps }

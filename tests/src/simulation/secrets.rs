@@ -25,8 +25,8 @@ pub(super) struct Secrets {
     plain_http: PlainHttp,
     /// The origin of each registry's API.
     registries: Vec<Origin>,
-    /// The registry of each operation.
-    ops: BTreeMap<OpId, usize>,
+    /// The registries of each operation: one, or the source and the destination.
+    ops: BTreeMap<OpId, Vec<usize>>,
     /// Registries that have sent a challenge.
     challenged: BTreeSet<usize>,
     /// Token servers that a registry itself has named.
@@ -80,15 +80,21 @@ impl Secrets {
         asked == registry || self.twins && asked < 2 && registry < 2
     }
 
-    pub(super) fn start(&mut self, op: OpId, registry: usize) {
-        self.ops.insert(op, registry);
+    pub(super) fn start(&mut self, op: OpId, registries: &[usize]) {
+        self.ops.insert(op, registries.to_vec());
     }
 
-    /// The registry that a request serves: its operation's, or the one that named the token server.
+    /// The registry that a request serves: one of its operation's, or the one that named the token server.
     pub(super) fn registry(&self, op: Option<OpId>, uri: &Uri) -> usize {
-        match op {
-            Some(op) => self.ops[&op],
-            None => marked(uri).expect("a token server has a URL named by a registry"),
+        match op.map(|op| &self.ops[&op][..]) {
+            Some([registry]) => *registry,
+            // A URL elsewhere was named by the registry in its mark.
+            Some(registries) => {
+                let marked = marked(uri).filter(|marked| registries.contains(marked));
+                let home = || registries.iter().find(|registry| self.is_at_home(**registry, uri));
+                marked.or_else(|| home().copied()).unwrap_or(registries[0])
+            }
+            None => marked(uri).expect("a URL without an operation was named by a registry"),
         }
     }
 
@@ -140,6 +146,11 @@ impl Secrets {
         token
     }
 
+    /// Makes an Authorization invalid.
+    pub(super) fn revoke(&mut self, authorization: &str, now: Time) {
+        self.expire.insert(authorization.to_owned(), now);
+    }
+
     /// Whether the registry accepts this Authorization.
     pub(super) fn admits(&self, registry: usize, authorization: &str, now: Time) -> bool {
         self.tokens.get(authorization) == Some(&Some(registry))
@@ -175,8 +186,9 @@ impl Secrets {
     pub(super) fn check(&mut self, op: Option<OpId>, request: &Request<Payload>) {
         let (uri, headers) = (request.uri(), request.headers());
         let registry = self.registry(op, uri);
+        let is_token = op.is_none() && request.method() != Method::DELETE;
         let shown = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        if let Some(owner) = shown.and_then(|shown| self.tokens.get_mut(shown)).filter(|_| op.is_some()) {
+        if let Some(owner) = shown.and_then(|shown| self.tokens.get_mut(shown)).filter(|_| !is_token) {
             owner.get_or_insert(registry);
         }
         let may_ask = |owner: &usize| self.is_asked_for(registry, *owner);
@@ -190,20 +202,20 @@ impl Secrets {
             assert!(allowed, "plain http over an untrusted network: {shown}");
         }
         assert!(
-            op.is_some() || self.realms.iter().any(|(owner, realm)| may_ask(owner) && realm == target),
+            !is_token || self.realms.iter().any(|(owner, realm)| may_ask(owner) && realm == target),
             "a token request to an unknown realm: {shown}"
         );
 
         if let Some(value) = headers.get(AUTHORIZATION) {
             assert!(value.is_sensitive(), "an Authorization that is not marked as sensitive: {shown}");
             let text = value.to_str().expect("an Authorization is text");
-            let known = if op.is_some() {
-                self.knows(registry, text)
-            } else {
+            let known = if is_token {
                 self.logins.get(text).is_some_and(may_ask)
+            } else {
+                self.knows(registry, text)
             };
             assert!(known, "an Authorization for another server: {text} {shown}");
-            assert!(op.is_none() || target == home, "an Authorization leaves its origin: {shown}");
+            assert!(is_token || target == home, "an Authorization leaves its origin: {shown}");
         }
         let others = headers.iter().filter(|(name, _)| *name != AUTHORIZATION);
         for (name, value) in others {
@@ -213,14 +225,20 @@ impl Secrets {
         let length = headers
             .get(CONTENT_LENGTH)
             .map(|value| value.to_str().expect("a Content-Length is text").to_owned());
+        let has_payload = [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
         match request.body() {
             Payload::Empty => {
-                assert_eq!(length, None, "a Content-Length without a payload: {shown}");
-                assert!([Method::GET, Method::HEAD].contains(request.method()), "a missing payload: {shown}");
+                let expected = has_payload.then(|| "0".to_owned());
+                assert_eq!(length, expected, "a wrong Content-Length without a payload: {shown}");
+                assert!(!is_token || !has_payload, "a missing payload: {shown}");
+            }
+            Payload::Bytes(bytes) if !is_token => {
+                assert_eq!(length, Some(bytes.len().to_string()), "a wrong Content-Length: {shown}");
+                assert!(has_payload && headers.contains_key(CONTENT_TYPE), "an unexpected payload: {shown}");
             }
             Payload::Bytes(form) => {
                 assert_eq!(length, Some(form.len().to_string()), "a wrong Content-Length: {shown}");
-                assert!(op.is_none() && request.method() == Method::POST, "an unexpected payload: {shown}");
+                assert_eq!(request.method(), Method::POST, "an unexpected payload: {shown}");
                 assert!(
                     !headers.contains_key(AUTHORIZATION),
                     "a form together with an Authorization: {shown}"
@@ -231,7 +249,11 @@ impl Secrets {
                 let known = refresh_token.and_then(|token| self.logins.get(token));
                 assert!(known.is_some_and(may_ask), "a refresh token for another server: {shown}");
             }
-            Payload::Source(source) => panic!("{source:?}: {shown}"),
+            Payload::Source(source) => {
+                assert_eq!(length, Some(source.length().to_string()), "a wrong Content-Length: {shown}");
+                assert_eq!(op, Some(source.op), "a source of another operation: {shown}");
+                assert!(has_payload && headers.contains_key(CONTENT_TYPE), "an unexpected payload: {shown}");
+            }
         }
     }
 

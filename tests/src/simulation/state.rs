@@ -1,6 +1,6 @@
 //! The state of a session's driver.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use oci_proto::{Config, ExchangeId, Limits, OpId, QueryId, Question, Session, Time};
@@ -9,8 +9,9 @@ use crate::simulation::answers::Answers;
 use crate::simulation::behaviour::Behaviour;
 use crate::simulation::choices::Choices;
 use crate::simulation::counts::Counts;
+use crate::simulation::pipes::Pipes;
 use crate::simulation::trace::Trace;
-use crate::simulation::transfer::Transfer;
+use crate::simulation::transfer::{Answered, Transfer};
 use crate::simulation::watched::Watched;
 
 /// A session and its driver.
@@ -30,6 +31,11 @@ pub struct Simulation<'c, A> {
     pub(super) now: Time,
     pub(super) ops: BTreeMap<OpId, Watched>,
     pub(super) out: Vec<Transfer>,
+    /// Operations that send content from one registry to another.
+    pub(super) copies: BTreeSet<OpId>,
+    pub(super) pipes: Pipes,
+    /// Whether an upload may have to be cancelled after the end of its operation.
+    pub(super) writes: bool,
     /// Aborted, abandoned and lost requests.
     pub(super) stale: Vec<Transfer>,
     /// Unanswered questions, with the time of their answer.
@@ -46,8 +52,8 @@ pub struct Simulation<'c, A> {
     pub(super) is_fresh: bool,
     /// The exchange that ended last.
     pub(super) ended: Option<ExchangeId>,
-    /// The Retry-After of its response.
-    pub(super) wait: Option<Duration>,
+    /// Its response, if there was one.
+    pub(super) response: Option<Answered>,
     pub(super) steps: usize,
     pub(super) sleeps: usize,
 }
@@ -68,6 +74,9 @@ impl<'c, A: Answers> Simulation<'c, A> {
             now: Time::ZERO,
             ops: BTreeMap::new(),
             out: Vec::new(),
+            copies: BTreeSet::new(),
+            pipes: Pipes::default(),
+            writes: false,
             stale: Vec::new(),
             owed: Vec::new(),
             answered: Vec::new(),
@@ -76,7 +85,7 @@ impl<'c, A: Answers> Simulation<'c, A> {
             closed: BTreeMap::new(),
             is_fresh: false,
             ended: None,
-            wait: None,
+            response: None,
             steps: 0,
             sleeps: 0,
         }
@@ -86,6 +95,12 @@ impl<'c, A: Answers> Simulation<'c, A> {
     pub fn watch(&mut self, op: OpId) -> OpId {
         self.ops.insert(op, Watched::default());
         op
+    }
+
+    /// Watches an operation that sends content from one registry to another.
+    pub(super) fn watch_copy(&mut self, op: OpId) {
+        self.watch(op);
+        self.copies.insert(op);
     }
 
     /// A measure of progress.

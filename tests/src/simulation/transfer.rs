@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use http::header::RETRY_AFTER;
-use http::request;
+use http::{StatusCode, request};
 use oci_proto::{
-    Awaiting, Completion, Exchange, ExchangeId, Fault, FaultKind, OpId, Payload, Receiving, Rest, Sending,
+    Awaiting, Completion, Digest, Exchange, ExchangeId, Fault, FaultKind, OpId, Payload, Receiving, Rest,
     Sink, Time,
 };
 
 use crate::simulation::answers::{Answers, Asked};
 use crate::simulation::choices::Choices;
+use crate::simulation::outgoing::{self, Outgoing};
+use crate::simulation::pipes::Pipes;
 use crate::simulation::trace::Trace;
 use crate::transcript::parse::Answer;
 
@@ -24,6 +26,8 @@ pub(super) const HALF_A_MINUTE_LATER: &str = "Sun, 06 Nov 1994 08:50:07 GMT";
 pub(super) struct Transfer {
     pub(super) id: ExchangeId,
     pub(super) op: Option<OpId>,
+    /// The content of its sink or its source.
+    pub(super) content: Option<Digest>,
     /// The method and the URL.
     pub(super) request: String,
     pub(super) origin: String,
@@ -32,10 +36,11 @@ pub(super) struct Transfer {
     pace: Pace,
     head: request::Parts,
     payload: Payload,
-    /// The sending half, until the payload is sent.
-    sending: Option<Sending>,
-    /// The Retry-After of the response.
-    wait: Option<Duration>,
+    /// The payload on its way.
+    outgoing: Option<Outgoing>,
+    /// Whether it is one half of a pair: a download that feeds an upload.
+    pub(super) is_half: bool,
+    answered: Option<Answered>,
     stage: Stage,
 }
 
@@ -63,6 +68,16 @@ impl Pace {
     }
 }
 
+/// A response.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) status: StatusCode,
+    /// The path of its request.
+    pub(super) path: String,
+    /// Its Retry-After.
+    pub(super) wait: Duration,
+}
+
 enum Stage {
     Sent(Box<Awaiting>),
     /// The transport is about to fail.
@@ -88,13 +103,15 @@ enum Delivered {
 
 pub(super) enum Progress {
     Going(Box<Transfer>),
-    /// The completion, and the Retry-After of the response.
-    Ended(Box<Completion>, Option<Duration>),
+    /// The completion, and the response if there was one.
+    Ended(Box<Completion>, Option<Answered>),
 }
 
 impl Transfer {
+    /// Begins a request. `is_copy` says whether its operation sends content from one registry to another.
     pub(super) fn new(
         exchange: Exchange,
+        is_copy: bool,
         now: Time,
         answers: &mut impl Answers,
         choices: &mut Choices<'_>,
@@ -106,18 +123,25 @@ impl Transfer {
         answers.sent(op, &request);
         answers.shown(&awaiting);
         let (head, payload) = request.into_parts();
+        let outgoing = sending.map(|sending| Outgoing::new(sending, &payload, &head.headers));
         let pace = Pace::draw(choices);
+        let content = match &payload {
+            Payload::Source(source) => Some(source.digest.clone()),
+            _ => sink.map(|sink| sink.digest),
+        };
         Self {
             id,
             op,
+            is_half: is_copy && content.is_some(),
+            content,
             request: format!("{} {}", head.method, head.uri),
             origin: origin(&head.uri),
             due: now + pace.latency,
             pace,
             head,
             payload,
-            sending,
-            wait: None,
+            outgoing,
+            answered: None,
             stage: Stage::Sent(Box::new(awaiting)),
         }
     }
@@ -133,7 +157,47 @@ impl Transfer {
     }
 
     pub(super) fn asked(&self, now: Time) -> Asked<'_> {
-        Asked { now, op: self.op, head: &self.head, payload: &self.payload }
+        let arrived = self.outgoing.as_ref().map_or(&[][..], |outgoing| &outgoing.arrived);
+        Asked { now, op: self.op, head: &self.head, payload: &self.payload, arrived }
+    }
+
+    /// Whether it cancels an upload of an operation that has ended.
+    pub(super) fn is_cleanup(&self) -> bool {
+        self.op.is_none() && self.head.method == http::Method::DELETE
+    }
+
+    pub(super) fn has_payload(&self) -> bool {
+        self.outgoing.is_some()
+    }
+
+    /// Whether it may have changed something at its server, or bytes have reached the other half of its pair.
+    pub(super) fn has_moved(&self) -> bool {
+        let is_write = ![http::Method::GET, http::Method::HEAD].contains(&self.head.method);
+        let has_arrived = self.outgoing.as_ref().is_some_and(|outgoing| !outgoing.arrived.is_empty());
+        let counts = is_write && self.op.is_some() || self.is_half;
+        counts && (has_arrived || !matches!(self.stage, Stage::Sent(_)))
+    }
+
+    /// Whether its next delivery is possible: one half of a pair may have to wait for the other.
+    pub(super) fn is_ready(&self, pipes: &Pipes) -> bool {
+        match (&self.stage, &self.outgoing) {
+            _ if !self.is_half => true,
+            (Stage::Sent(_), Some(outgoing)) => {
+                !outgoing.is_begun() || outgoing.is_over() || pipes.has_bytes(self.id)
+            }
+            (Stage::Answered(_), None) => !pipes.is_full(self.id),
+            _ => true,
+        }
+    }
+
+    /// The connection breaks. The server keeps what has arrived, if it has not responded yet.
+    pub(super) fn cut_off(&mut self, now: Time, answers: &mut impl Answers) {
+        if let Some(outgoing) = &mut self.outgoing {
+            outgoing.stop();
+            if matches!(self.stage, Stage::Sent(_)) {
+                answers.cut_off(&self.asked(now));
+            }
+        }
     }
 
     /// Makes the next delivery: the head, a chunk of the body, or the end.
@@ -142,21 +206,46 @@ impl Transfer {
         now: Time,
         answers: &mut impl Answers,
         choices: &mut Choices<'_>,
+        pipes: &mut Pipes,
         trace: &Trace,
         mut deliver: impl FnMut(&Sink, u64, &[u8]),
     ) -> Progress {
         let id = self.id;
+        if matches!(self.stage, Stage::Sent(_)) {
+            match self.send(now, answers, choices, pipes) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.due = now + self.pace.gap;
+                    return Progress::Going(Box::new(self));
+                }
+                Err(fault) => {
+                    trace.note(now, || format!("  > {id:?} {fault}"));
+                    self.cut_off(now, answers);
+                    return Progress::Ended(Box::new(self.fail(fault)), None);
+                }
+            }
+        }
         self.stage = match self.stage {
             Stage::Sent(awaiting) => {
-                if let Some(sending) = self.sending.take() {
-                    send(sending, &self.payload);
+                let arrived = self.outgoing.as_ref().map_or(&[][..], |outgoing| &outgoing.arrived);
+                let asked = Asked { now, op: self.op, head: &self.head, payload: &self.payload, arrived };
+                if !asked.is_complete() {
+                    let (arrived, all) = (arrived.len(), asked.length());
+                    trace.note(now, || format!("  > {id:?} {arrived} of {all} bytes arrive"));
                 }
-                let asked = Asked { now, op: self.op, head: &self.head, payload: &self.payload };
-                match answers.answer(&asked, choices) {
+                let answer = answers.answer(&asked, choices);
+                if let Some(outgoing) = &mut self.outgoing {
+                    outgoing.stop();
+                }
+                match answer {
                     Ok(answer) => {
                         trace.answered(now, id, &answer);
                         self.due = now + self.pace.gap;
-                        self.wait = wait(&answer);
+                        self.answered = Some(Answered {
+                            status: answer.status,
+                            path: self.head.uri.path().to_owned(),
+                            wait: wait(&answer).unwrap_or_default(),
+                        });
                         Stage::Answered(Box::new(Arriving::new(*awaiting, answer)))
                     }
                     Err(fault) => {
@@ -180,11 +269,46 @@ impl Transfer {
                         Some(fault) => trace.note(now, || format!("  < {id:?} {fault}")),
                         None => trace.note(now, || format!("  < {id:?} ends")),
                     }
-                    return Progress::Ended(completion, self.wait);
+                    return Progress::Ended(completion, self.answered);
                 }
             },
         };
         Progress::Going(Box::new(self))
+    }
+
+    /// Sends the next piece of the payload. Returns whether the response is next.
+    fn send(
+        &mut self,
+        now: Time,
+        answers: &mut impl Answers,
+        choices: &mut Choices<'_>,
+        pipes: &mut Pipes,
+    ) -> Result<bool, Fault> {
+        if self.outgoing.as_ref().is_some_and(|outgoing| !outgoing.is_begun()) {
+            let reads = answers.reads(&self.asked(now), choices);
+            if let Some(outgoing) = &mut self.outgoing {
+                outgoing.begin(reads);
+            }
+        }
+        let Some(outgoing) = self.outgoing.as_mut().filter(|outgoing| !outgoing.is_over()) else {
+            return Ok(true);
+        };
+        let range = outgoing.next(self.pace.pieces);
+        let (bytes, is_end) = match &self.payload {
+            Payload::Empty => return Ok(true),
+            Payload::Bytes(bytes) => {
+                let at = |position| usize::try_from(position).expect("the position fits in memory");
+                (bytes.slice(at(range.start)..at(range.end)), false)
+            }
+            Payload::Source(_) if self.is_half => (pipes.read(self.id, range.end - range.start), false),
+            Payload::Source(source) => {
+                let bytes = outgoing::read(answers.source(&source.digest), source, range.clone())?;
+                let is_end = (bytes.len() as u64) < range.end - range.start;
+                (bytes, is_end)
+            }
+        };
+        outgoing.push(&bytes, is_end)?;
+        Ok(outgoing.is_over())
     }
 
     /// Fails at once, as by the transport.
@@ -242,19 +366,6 @@ impl Arriving {
         self.at += piece.len();
         Delivered::Some(self)
     }
-}
-
-/// Sends a payload from memory, in two chunks.
-fn send(mut sending: Sending, payload: &Payload) {
-    let Payload::Bytes(bytes) = payload else {
-        panic!("no operation of the simulation has such a payload: {payload:?}")
-    };
-    assert_eq!(sending.length(), bytes.len() as u64);
-    let (first, second) = bytes.split_at(bytes.len() / 2);
-    for piece in [first, second] {
-        sending.push(piece).expect("the chunk is part of the payload");
-    }
-    sending.finish().expect("the payload is complete");
 }
 
 /// The key for limits on requests.

@@ -8,6 +8,7 @@ use oci_proto::{Fault, FaultKind};
 
 use crate::simulation::answers::Asked;
 use crate::simulation::choices::Choices;
+use crate::simulation::store::is_writable;
 use crate::simulation::transfer::{DATE, HALF_A_MINUTE_LATER};
 use crate::simulation::world::World;
 use crate::transcript::parse::Answer;
@@ -65,7 +66,9 @@ fn cut(mut answer: Answer, choices: &mut Choices<'_>) -> Answer {
 
 /// Ends early but properly; the head reveals it.
 fn truncated(mut answer: Answer, asked: &Asked<'_>, choices: &mut Choices<'_>) -> Answer {
-    let tells = answer.headers.contains_key(CONTENT_LENGTH) && asked.op.is_some();
+    // A list is parsed as it is.
+    let is_content = asked.op.is_some() && !is_writable(&asked.head.uri);
+    let tells = answer.headers.contains_key(CONTENT_LENGTH) && is_content;
     if !tells || !answer.status.is_success() {
         return cut(answer, choices);
     }

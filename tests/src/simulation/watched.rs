@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use oci_proto::{Descriptor, Digest, Event, Finding, Question, StoreContent, Time};
+use oci_proto::{Descriptor, Digest, Event, Finding, Kind, Question, StoreContent, Time};
 use serde_json::Value;
 
 /// The observations of an operation.
@@ -48,6 +48,10 @@ pub struct Watched {
     kept: BTreeSet<Digest>,
     /// The content stored last.
     last: Option<Digest>,
+    /// The content that was reported as stored at a destination, and whether as a document.
+    sent: BTreeSet<(Digest, bool)>,
+    /// The entries of a list.
+    listed: Vec<String>,
 }
 
 /// Whether the driver ends an operation.
@@ -78,6 +82,11 @@ impl Watched {
         self.events.last().is_some_and(|said| said == "done")
     }
 
+    /// Whether it has ended by itself.
+    pub(super) fn has_ended(&self) -> bool {
+        self.events.last().is_some_and(|said| said == "done" || said.starts_with("failed "))
+    }
+
     /// Held content, complete and correct.
     pub fn held(&self) -> &BTreeSet<Digest> {
         &self.held
@@ -86,6 +95,16 @@ impl Watched {
     /// The content that a pull has.
     pub fn kept(&self) -> &BTreeSet<Digest> {
         &self.kept
+    }
+
+    /// The content reported as stored last.
+    pub(super) fn last(&self) -> Option<&Digest> {
+        self.last.as_ref()
+    }
+
+    /// The entries of a list, in order.
+    pub(super) fn listed(&self) -> &[String] {
+        &self.listed
     }
 
     pub(super) fn sent(&mut self, name: &str, path: &str) {
@@ -178,6 +197,18 @@ impl Watched {
             Event::Failed(_) => self.is_over = true,
             Event::Resolved(root) => self.root = Some(root),
             Event::Skipped(descriptor) => self.keep(descriptor.digest),
+            Event::Stored(Descriptor { digest, media_type, .. }, _) => {
+                let is_document = media_type.kind() != Kind::Other;
+                assert!(
+                    self.sent.insert((digest.clone(), is_document)),
+                    "{digest} is reported as stored twice"
+                );
+                self.last = Some(digest);
+            }
+            Event::Tags(tags) => self.listed.extend(tags.iter().map(ToString::to_string)),
+            Event::Referrers(referrers) => {
+                self.listed.extend(referrers.iter().map(|referrer| referrer.descriptor.digest.to_string()));
+            }
             Event::Finding(finding) => self.findings.push(finding),
             _ => {}
         }
@@ -188,7 +219,7 @@ impl Watched {
     pub(super) fn ask(&mut self, question: &Question, asks: String) {
         match question {
             Question::Credentials(_) => {}
-            Question::Document { .. } | Question::Read { .. } => panic!("no operation sends content yet"),
+            Question::Document { .. } | Question::Read { .. } => {}
             Question::Held { descriptor, .. } => {
                 self.wanted.insert(descriptor.digest.clone());
                 self.begun.insert(descriptor.digest.clone());
@@ -232,7 +263,7 @@ impl Watched {
         assert!(self.storing.insert(digest.clone()), "{digest} is to be stored twice");
         // An operation that stores only a manifest does not store what the manifest refers to.
         let is_pull = !(self.wanted.is_empty() && self.kept.is_empty());
-        if is_pull && media_type.kind() != oci_proto::Kind::Other {
+        if is_pull && media_type.kind() != Kind::Other {
             let document: Value = serde_json::from_slice(bytes).expect("a document to store was parsed");
             let list = |name: &str| document[name].as_array().cloned().unwrap_or_default();
             let named = list("manifests").into_iter().chain(list("layers"));

@@ -12,9 +12,11 @@ use crate::simulation::choices::Choices;
 use crate::simulation::content::Content;
 use crate::simulation::counts::Counts;
 use crate::simulation::fault_record::FaultRecord;
+use crate::simulation::ledger::Ledger;
 use crate::simulation::registry::Registry;
-use crate::simulation::secrets::{SIGNATURE, Secrets};
+use crate::simulation::secrets::{SIGNATURE, Secrets, mark};
 use crate::simulation::setup::{Setup, Wants};
+use crate::simulation::store::{Store, is_writable};
 use crate::transcript::parse::Answer;
 
 /// Two on one host, one more, and two on loopback.
@@ -29,6 +31,13 @@ pub(super) struct World<'c> {
     pub(super) counts: Counts,
     pub(super) content: &'c Content,
     pub(super) registry: Registry,
+    /// The repositories of each registry that can be written to; none if no operation writes.
+    pub(super) stores: Vec<Store>,
+    pub(super) ledger: Ledger,
+    /// The streams of operations, and how much of each was read.
+    pub(super) streams: BTreeMap<OpId, (Bytes, usize)>,
+    /// Whether all faults have stopped.
+    pub(super) is_calm: bool,
     pub(super) setups: Vec<Setup>,
     /// Servers that reported content as missing, and to which operation.
     pub(super) not_there: BTreeSet<(OpId, String)>,
@@ -68,6 +77,10 @@ impl<'c> World<'c> {
             counts: Counts::new(),
             content,
             registry: content.registry(),
+            stores: Vec::new(),
+            ledger: Ledger::new(),
+            streams: BTreeMap::new(),
+            is_calm: false,
             setups,
             not_there: BTreeSet::new(),
             first_asked: BTreeMap::new(),
@@ -77,6 +90,13 @@ impl<'c> World<'c> {
             now: Time::ZERO,
             shows: String::new(),
         }
+    }
+
+    /// Lets operations write to all registries.
+    pub(super) fn with_stores(mut self, choices: &mut Choices<'_>) -> Self {
+        let draw = |number| Store::draw(number, self.content, &mut choices.part(4));
+        self.stores = (0..REGISTRIES.len()).map(draw).collect();
+        self
     }
 
     pub(super) fn count(&mut self, what: &'static str) {
@@ -95,31 +115,35 @@ impl<'c> World<'c> {
 
     /// The response of a registry to an authorized request.
     pub(super) fn truth(&mut self, registry: usize, asked: &Asked<'_>) -> Answer {
-        if self.op.is_none() {
+        if asked.is_token() {
             return self.token(registry, asked);
         }
-        let Setup { wants, storage, .. } = self.setups[registry];
+        if let Some(answer) = self.early(registry, asked) {
+            return answer;
+        }
         let head = asked.head;
         if self.secrets.is_at_home(registry, &head.uri) {
-            let admitted = match wants {
-                Wants::Nothing => true,
-                Wants::Basic => self.shows.starts_with("Basic "),
-                Wants::Bearer => self.secrets.admits(registry, &self.shows, self.now),
-            };
-            if !admitted {
-                let challenge = self.challenge(registry, wants == Wants::Bearer);
-                return self.refusal(401, &[("www-authenticate", &challenge)]);
-            }
+            let storage = self.setups[registry].storage;
             if let Some(answer) = self.lag(registry, asked) {
                 return answer;
             }
             if let Some(storage) = storage
                 && head.uri.path().contains("/blobs/")
+                && !head.uri.path().contains("/blobs/uploads/")
             {
                 self.count("correct redirects");
-                let location = format!("{storage}{}?X-Sig={SIGNATURE}", head.uri.path());
+                let location = format!("{storage}{}?X-Sig={SIGNATURE}&{}", head.uri.path(), mark(registry));
                 return answer(307, &[("location", &location)], "");
             }
+        }
+        if is_writable(&head.uri) {
+            let store = &mut self.stores[registry];
+            let account = asked.op.and_then(|op| self.ledger.get_mut(&op));
+            let Some(account) = account else { return store.respond(asked) };
+            account.receive(&store.registry, asked);
+            let answer = store.respond(asked);
+            account.note_refusal(asked, &answer);
+            return answer;
         }
         let range = head.headers.contains_key(RANGE);
         if range && self.setups[registry].ignores_ranges {
@@ -137,9 +161,26 @@ impl<'c> World<'c> {
         answer
     }
 
+    /// The response that does not depend on the payload, if there is one.
+    pub(super) fn early(&mut self, registry: usize, asked: &Asked<'_>) -> Option<Answer> {
+        let wants = self.setups[registry].wants;
+        if self.secrets.is_at_home(registry, &asked.head.uri) {
+            let admitted = match wants {
+                Wants::Nothing => true,
+                Wants::Basic => self.shows.starts_with("Basic "),
+                Wants::Bearer => self.secrets.admits(registry, &self.shows, self.now),
+            };
+            if !admitted {
+                let challenge = self.challenge(registry, wants == Wants::Bearer);
+                return Some(self.refusal(401, &[("www-authenticate", &challenge)]));
+            }
+        }
+        self.stores.get(registry).filter(|_| is_writable(&asked.head.uri))?.early(asked)
+    }
+
     /// A mirror that has not fetched the content yet.
     fn lag(&mut self, registry: usize, asked: &Asked<'_>) -> Option<Answer> {
-        let lag = self.setups[registry].lag?;
+        let lag = self.setups[registry].lag.filter(|_| !self.is_calm && !is_writable(&asked.head.uri))?;
         let path = asked.head.uri.path().to_owned();
         let first = *self.first_asked.entry((registry, path)).or_insert(self.now);
         if self.now >= first + lag.time {
@@ -157,8 +198,15 @@ impl<'c> World<'c> {
 
     /// Whether a transient failure of this request leaves it an attempt.
     pub(super) fn afford(&mut self, registry: usize, asked: &Asked<'_>) -> bool {
-        let name = asked.head.uri.path().rsplit('/').next().unwrap_or_default();
-        self.fault_record.charge(asked.op, registry, name)
+        let path = asked.head.uri.path();
+        let op = asked.op.filter(|_| path.contains("/blobs/uploads/"));
+        match op {
+            Some(op) => self.fault_record.charge_upload(op, registry),
+            None => {
+                let name = path.rsplit('/').next().unwrap_or_default();
+                self.fault_record.charge(asked.op, registry, name)
+            }
+        }
     }
 
     /// The challenge of a registry, in its own notation.
