@@ -134,8 +134,8 @@ impl Account {
         self.claims.extend(announced.and_then(|digest| Some(digest.to_str().ok()?.to_owned())));
         let uri = &asked.head.uri;
         let closes = asked.head.method == Method::PUT && uri.path().contains("/blobs/uploads/");
-        let names = uri.query().is_some_and(|query| query.contains("digest="));
-        if !uri.path().starts_with("/v2/team/") || closes && !names {
+        let has_digest = uri.query().is_some_and(|query| query.contains("digest="));
+        if !uri.path().starts_with("/v2/team/") || closes && !has_digest {
             self.trusts = true;
         }
         self.claims.extend(uri.path().rsplit('/').next().map(ToOwned::to_owned));

@@ -13,7 +13,7 @@ use crate::simulation::choices::Choices;
 use crate::simulation::secrets::Secrets;
 use crate::simulation::setup::Wants;
 use crate::simulation::store::is_writable;
-use crate::simulation::world::{REGISTRIES, World};
+use crate::simulation::world::{REGISTRIES, World, authorization};
 use crate::transcript::parse::Answer;
 
 impl Answers for World<'_> {
@@ -50,11 +50,9 @@ impl Answers for World<'_> {
     fn answer(&mut self, asked: &Asked<'_>, choices: &mut Choices<'_>) -> Result<Answer, Fault> {
         let registry = self.secrets.registry(asked.op, &asked.head.uri);
         (self.op, self.now) = (asked.op, asked.now);
-        let authorization = asked.head.headers.get(AUTHORIZATION);
-        let authorization = authorization.and_then(|value| value.to_str().ok()).unwrap_or_default();
         self.shows = match asked.payload {
             Payload::Bytes(form) if asked.is_token() => String::from_utf8_lossy(form).into_owned(),
-            _ => authorization.to_owned(),
+            _ => authorization(asked),
         };
         if !asked.is_complete() {
             let answer = self.answer_early(registry, asked, choices);
@@ -99,8 +97,7 @@ impl Answers for World<'_> {
 
     fn cut_off(&mut self, asked: &Asked<'_>) {
         let registry = self.secrets.registry(asked.op, &asked.head.uri);
-        let authorization = asked.head.headers.get(AUTHORIZATION);
-        self.shows = authorization.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        self.shows = authorization(asked);
         (self.op, self.now) = (asked.op, asked.now);
         if self.early(registry, asked).is_none() {
             self.break_off(registry, asked);

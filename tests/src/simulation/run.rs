@@ -185,23 +185,22 @@ fn tell(simulation: &mut Simulation<'_, World<'_>>, started: &Operations, limits
     let mut said = std::mem::take(requests);
     let started_in_all = ops.len();
     for (op, watched) in ops {
-        match started.reading.get(op) {
-            Some(reading) => reading.check(*op, watched, world, limits),
-            None => {
-                let written = &started.written[op];
-                if check_written(written, *op, watched, world, limits) {
-                    *counts.entry("writes that must succeed").or_default() += 1;
-                }
-                let retried = watched.events.iter().any(|said| said.starts_with("retry "));
-                let what = match (written.is_transfer(), watched.is_done(), retried) {
-                    (true, true, true) => "finished transfers with retries",
-                    (true, true, false) => "finished transfers without retries",
-                    (true, false, _) => "failed transfers",
-                    (false, true, _) => "other finished writes and lists",
-                    (false, false, _) => "other failed writes and lists",
-                };
-                *counts.entry(what).or_default() += 1;
+        if let Some(reading) = started.reading.get(op) {
+            reading.check(*op, watched, world, limits);
+        } else {
+            let written = &started.written[op];
+            if check_written(written, *op, watched, world, limits) {
+                *counts.entry("writes that must succeed").or_default() += 1;
             }
+            let is_retried = watched.events.iter().any(|said| said.starts_with("retry "));
+            let what = match (written.is_transfer(), watched.is_done(), is_retried) {
+                (true, true, true) => "finished transfers with retries",
+                (true, true, false) => "finished transfers without retries",
+                (true, false, _) => "failed transfers",
+                (false, true, _) => "other finished writes and lists",
+                (false, false, _) => "other failed writes and lists",
+            };
+            *counts.entry(what).or_default() += 1;
         }
         for said in &watched.events {
             Secrets::check_shown(said);

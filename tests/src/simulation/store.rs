@@ -67,7 +67,9 @@ impl Store {
                 store.registry.blobs.insert(key, bytes.clone());
             }
         }
-        REPOSITORIES.iter().for_each(|repository| store.fill(repository, &content.root.digest));
+        for repository in REPOSITORIES {
+            store.fill(repository, &content.root.digest);
+        }
         store
     }
 

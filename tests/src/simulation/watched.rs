@@ -218,8 +218,7 @@ impl Watched {
     /// Records a new question.
     pub(super) fn ask(&mut self, question: &Question, asks: String) {
         match question {
-            Question::Credentials(_) => {}
-            Question::Document { .. } | Question::Read { .. } => {}
+            Question::Credentials(_) | Question::Document { .. } | Question::Read { .. } => {}
             Question::Held { descriptor, .. } => {
                 self.wanted.insert(descriptor.digest.clone());
                 self.begun.insert(descriptor.digest.clone());

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use http::header::{RANGE, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, RANGE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, Method};
 use oci_proto::{OpId, PlainHttp, Time};
 
@@ -200,13 +200,11 @@ impl<'c> World<'c> {
     pub(super) fn afford(&mut self, registry: usize, asked: &Asked<'_>) -> bool {
         let path = asked.head.uri.path();
         let op = asked.op.filter(|_| path.contains("/blobs/uploads/"));
-        match op {
-            Some(op) => self.fault_record.charge_upload(op, registry),
-            None => {
-                let name = path.rsplit('/').next().unwrap_or_default();
-                self.fault_record.charge(asked.op, registry, name)
-            }
+        if let Some(op) = op {
+            return self.fault_record.charge_upload(op, registry);
         }
+        let name = path.rsplit('/').next().unwrap_or_default();
+        self.fault_record.charge(asked.op, registry, name)
     }
 
     /// The challenge of a registry, in its own notation.
@@ -254,4 +252,10 @@ pub(super) fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Answe
     let headers: HeaderMap = headers.collect();
     debug_assert!(status != 401 || headers.contains_key(WWW_AUTHENTICATE) || headers.is_empty());
     Answer::new(status.try_into().expect("the status is valid"), headers, Bytes::from(body.to_owned()))
+}
+
+/// The Authorization of a request; empty if it has none.
+pub(super) fn authorization(asked: &Asked<'_>) -> String {
+    let value = asked.head.headers.get(AUTHORIZATION);
+    value.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }

@@ -101,10 +101,9 @@ impl Written {
             Job::Push(root) => session.push(root, &to, options),
             Job::Copy(from, root) => {
                 let from = format!("{}/{}", REGISTRIES[*from], Registry::REPOSITORY);
-                let from = match root.digest == content.root.digest {
-                    true => format!("{from}:{}", Registry::TAG),
-                    false => format!("{from}@{}", root.digest),
-                };
+                let is_all = root.digest == content.root.digest;
+                let name = if is_all { format!(":{}", Registry::TAG) } else { format!("@{}", root.digest) };
+                let from = from + &name;
                 session.copy(&reference(&from), &to, options)
             }
             Job::Upload(blob, mounts) => {
@@ -133,15 +132,12 @@ impl Written {
             _ => {}
         }
         world.ledger.insert(op, account);
-        match &self.job {
-            Job::Copy(from, _) => {
-                world.secrets.start(op, &[self.registry, *from]);
-                simulation.watch_copy(op);
-            }
-            _ => {
-                world.secrets.start(op, &[self.registry]);
-                simulation.watch(op);
-            }
+        if let Job::Copy(from, _) = self.job {
+            world.secrets.start(op, &[self.registry, from]);
+            simulation.watch_copy(op);
+        } else {
+            world.secrets.start(op, &[self.registry]);
+            simulation.watch(op);
         }
         op
     }

@@ -8,7 +8,7 @@ use crate::simulation::answers::Asked;
 use crate::simulation::choices::Choices;
 use crate::simulation::secrets::{SIGNATURE, mark};
 use crate::simulation::store::is_writable;
-use crate::simulation::world::{World, answer};
+use crate::simulation::world::{World, answer, authorization};
 use crate::transcript::parse::Answer;
 
 impl World<'_> {
@@ -23,8 +23,7 @@ impl World<'_> {
         if asked.is_token() || length == 0 {
             return length;
         }
-        let authorization = asked.head.headers.get(http::header::AUTHORIZATION);
-        self.shows = authorization.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        self.shows = authorization(asked);
         let some = |choices: &mut Choices<'_>| length * choices.below(256) as u64 / 256;
         if self.early(registry, asked).is_some() {
             return if choices.flip() { some(choices) } else { length };
