@@ -129,7 +129,8 @@ impl Account {
         self.causes += usize::from(!is_usual || is_odd || answer.is_some_and(|answer| answer.cut.is_some()));
         let is_diverted = answer.is_some_and(|answer| matches!(answer.status.as_u16(), 307 | 401));
         self.diverted += usize::from(is_diverted && asked.length() > 0);
-        let Some(answer) = answer.filter(|_| is_success) else { return };
+        // A success says nothing about bytes that were not sent.
+        let Some(answer) = answer.filter(|_| is_success && asked.is_complete()) else { return };
         let announced = answer.headers.get("docker-content-digest");
         self.claims.extend(announced.and_then(|digest| Some(digest.to_str().ok()?.to_owned())));
         let uri = &asked.head.uri;
