@@ -32,6 +32,8 @@ pub(super) struct Store {
     page: usize,
     /// Whether it redirects the payloads of uploads.
     redirects: bool,
+    /// Whether a page of a list begins with the last entry of the one before.
+    overlaps: bool,
 }
 
 /// Whether a URL belongs to a repository that can be written to.
@@ -59,8 +61,9 @@ impl Store {
         (habits.tag_parameters, habits.etags) = (is(6), true);
         habits.upload_host = is(7).then_some(UPLOADS);
         let page = choices.pick(&[100, 2, 3, 1]);
-        let redirects = choices.below(4) == 3;
-        let mut store = Self { registry: WritableRegistry::new(habits), number, page, redirects };
+        let last = choices.below(8);
+        let (redirects, overlaps) = (last % 4 == 3, last / 4 == 1);
+        let mut store = Self { registry: WritableRegistry::new(habits), number, page, redirects, overlaps };
         for (digest, bytes) in content.memory.contents() {
             if content.serves(digest).as_ref() == Some(bytes) {
                 let key = (Registry::REPOSITORY.to_owned(), digest.clone());
@@ -221,7 +224,8 @@ impl Store {
             let link = format!("<{path}?last={last}&{mark}>; rel=\"next\"");
             headers.insert(LINK, link.parse().expect("a link is a valid header value"));
         }
-        (entries[start..end].to_vec(), headers)
+        let repeated = usize::from(self.overlaps && start < end).min(start);
+        (entries[start - repeated..end].to_vec(), headers)
     }
 
     /// Takes the beginning of a payload whose connection breaks.
@@ -237,6 +241,10 @@ impl Store {
             None => stored.clear(),
             Some(start) if start == stored.len() => {}
             Some(_) => return,
+        }
+        // The range `0-0` in a status means no bytes too.
+        if stored.len() + asked.arrived.len() == 1 {
+            return;
         }
         self.registry.cut_off(&request, asked.arrived);
     }

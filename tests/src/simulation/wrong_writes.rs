@@ -57,7 +57,9 @@ impl World<'_> {
             return Err(fault(choices.pick(&[FaultKind::NotSent, FaultKind::Connect])));
         }
         let is_lie = asked.op.is_some_and(|op| !self.fault_record.is_right(op, registry));
-        match choices.below(if is_lie { 6 } else { 4 }) {
+        // The session believes an early success for a document.
+        let is_upload = asked.head.uri.path().contains("/blobs/uploads/");
+        match choices.below(if is_lie && is_upload { 9 } else { 4 }) {
             0 | 1 => Err(fault(FaultKind::Reset)),
             2 => Err(fault(FaultKind::Timeout)),
             3 => {
