@@ -121,7 +121,7 @@ impl<'d> Plan<'d> {
             settings.pick(&[PlainHttp::Loopback, PlainHttp::Loopback, PlainHttp::Always, PlainHttp::Never]);
         config.limits = limits(&mut settings);
         let behaviour = settings.pick(&[Behaviour::ORDERLY, Behaviour::INTERRUPTING, Behaviour::ARBITRARY]);
-        let setups = choices.part(32);
+        let setups = choices.part(33);
         let content = Content::draw(&mut choices.part(80));
         let writes = settings.flip().then(|| {
             let limits = &mut config.limits;

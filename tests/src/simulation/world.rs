@@ -60,6 +60,7 @@ impl<'c> World<'c> {
         tries: u32,
         choices: &mut Choices<'_>,
     ) -> Self {
+        let mut counts = Counts::new();
         let mut secrets = Secrets::new(&REGISTRIES, plain_http);
         let wildness = choices.pick(&[8, 4, 2, 2]);
         let lies = choices.flip();
@@ -70,11 +71,12 @@ impl<'c> World<'c> {
         {
             secrets.join();
             second.trust(first);
+            counts.insert("shared token servers", 1);
         }
         Self {
             secrets,
             fault_record: FaultRecord::new(tries),
-            counts: Counts::new(),
+            counts,
             content,
             registry: content.registry(),
             stores: Vec::new(),
