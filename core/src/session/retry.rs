@@ -19,7 +19,7 @@ pub(crate) fn is_retryable(kind: RequestKind, cause: &Cause) -> bool {
             FaultKind::Timeout | FaultKind::Reset => kind.may_repeat(),
             FaultKind::Tls | FaultKind::Storage | FaultKind::Credentials | FaultKind::Unsupported => false,
         },
-        Cause::Misbehaved(Misbehaviour::TooShort { .. }) => true,
+        Cause::Misbehaved(Misbehaviour::TooShort { .. } | Misbehaviour::Early { .. }) => true,
         _ => false,
     }
 }

@@ -5,9 +5,9 @@ use http::header::WARNING;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::error::fault::{Fault, FaultKind};
-use crate::error::{Cause, Error, Responder};
+use crate::error::{Cause, Error, Misbehaviour, Responder};
 use crate::op::event::Event;
-use crate::op::operation::{FetchKind, Fetched, Reply};
+use crate::op::operation::{Call, FetchKind, Fetched, Reply};
 use crate::session::retry;
 use crate::session::state::Session;
 use crate::session::task::{Purpose, Task, TaskState};
@@ -15,7 +15,8 @@ use crate::types::id::{OpId, TaskId};
 use crate::wire::error_body;
 use crate::wire::exchange::completion::{Completion, Outcome};
 use crate::wire::exchange::sending::Sent;
-use crate::wire::status::{self, Class};
+use crate::wire::request::Payload;
+use crate::wire::status::{self, Class, RequestKind};
 
 impl Session {
     /// Applies a completion to its task.
@@ -102,6 +103,11 @@ impl Session {
         };
         let Some(task) = self.tasks.get(&id) else { return };
         let class = task.kind.classify(status, &headers);
+        if class == Class::Done
+            && let Some(early) = task.fetch().and_then(|fetch| early(fetch.call()?, sent.bytes))
+        {
+            return self.attempt_failed(id, early.into());
+        }
         match completion.outcome {
             Outcome::Refused(body) => self.call_refused(id, class, status, headers, &body, sent),
             Outcome::Body(body) => self.reply(id, Answered { class, headers, body, sent, error: None }),
@@ -215,6 +221,14 @@ struct Answered {
     body: Bytes,
     sent: Sent,
     error: Option<Error>,
+}
+
+/// Returns the misbehaviour of a success that came before a document was sent. The success of a blob's upload is for
+/// its operation to interpret.
+fn early(call: &Call, sent: u64) -> Option<Misbehaviour> {
+    let Payload::Bytes(document) = &call.payload else { return None };
+    let length = document.len() as u64;
+    (call.kind == RequestKind::PutManifest && sent < length).then_some(Misbehaviour::Early { sent, length })
 }
 
 /// Returns whether this can be the outcome of the task's exchange. A driver may have mixed up its

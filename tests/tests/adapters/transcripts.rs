@@ -9,7 +9,7 @@ use oci_proto_tests::internet::Authority;
 use oci_proto_tests::transcript::Transcript;
 
 /// Transcripts that only a session can play: see [`Transcript::core_only`].
-const CORE_ONLY: [&str; 58] = [
+const CORE_ONLY: [&str; 59] = [
     "abandoned_blob_request_is_repeated_from_its_start.txt",
     "abandoned_content_questions_are_asked_again.txt",
     "abandoned_credentials_question_is_asked_again.txt",
@@ -24,6 +24,7 @@ const CORE_ONLY: [&str; 58] = [
     "limits_apply_to_nondistributable_layers.txt",
     "lost_request_is_retried_if_transient.txt",
     "manifest_digest_of_another_algorithm_is_verified.txt",
+    "manifest_is_not_stored_before_it_is_sent.txt",
     "manifest_refused_with_400_is_an_error.txt",
     "manifest_refused_with_413_is_an_error.txt",
     "manifest_refused_with_422_is_an_error.txt",
