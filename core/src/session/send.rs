@@ -30,7 +30,7 @@ use crate::wire::exchange::sink::Sink;
 use crate::wire::exchange::want::{BlobWant, ManifestWant, Want};
 use crate::wire::origin::{self, Origin};
 use crate::wire::request::{self, Accepting};
-use crate::wire::status::{self, RequestKind};
+use crate::wire::status::RequestKind;
 
 impl Session {
     /// Creates the task for a fetch. It is queued or asleep, or has ended at once.
@@ -64,14 +64,11 @@ impl Session {
     /// Reports the attempts that a new task follows, and delays it. Returns it unless it has failed.
     fn delay_after(&mut self, id: TaskId, after: Failed) -> Option<TaskId> {
         let Failed { error, count } = after;
-        let (limits, asked) = (&self.config.limits, error.retry_after());
-        // The lane of its origin was closed for as long as the server asked.
-        let has_waited = error.status().is_some_and(status::slows_all);
         let delay = match count {
             0 => Some(Duration::ZERO),
-            _ => retry::delay(limits, count, asked.filter(|_| !has_waited), &mut self.jitter),
+            _ => retry::delay(&self.config.limits, count, error.retry_after(), &mut self.jitter),
         };
-        let Some(delay) = delay.filter(|_| asked.is_none_or(|asked| asked <= limits.retry_after_max)) else {
+        let Some(delay) = delay else {
             self.end(id, Err(error));
             return None;
         };
