@@ -11,7 +11,6 @@ use crate::server::machine::Server;
 use crate::server::policy::Policy;
 use crate::server::storage::{MemoryStorage, Storage};
 use crate::types::time::Time;
-use crate::wire::endpoint::Endpoint;
 
 /// A registry as a value: a [`Server`] and its [`Storage`], which answer whole requests.
 ///
@@ -120,12 +119,8 @@ impl<S: Storage> EmbeddedRegistry<S> {
             Body::Bytes(bytes) => return Response::from_parts(parts, bytes),
             Body::Blob { digest, range } => (digest, range),
         };
-        let read = match Endpoint::parse(&head.uri) {
-            Ok(Endpoint::Blob(repository, _) | Endpoint::Manifest(repository, ..)) => {
-                self.storage.read(&repository, &digest, range)
-            }
-            _ => Err(Unavailable::Missing),
-        };
+        let repository = Server::repository(head);
+        let read = repository.map_or(Err(Unavailable::Missing), |of| self.storage.read(&of, &digest, range));
         match read {
             Ok(bytes) => Response::from_parts(parts, bytes),
             Err(reason) => Server::respond_without(head, &digest, reason).map(|body| match body {

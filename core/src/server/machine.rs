@@ -175,6 +175,11 @@ impl Server {
         respond::respond(&self.state, head)
     }
 
+    /// Returns the repository of a request: the one of the blob, if its response has a [`Body::Blob`].
+    pub fn repository(head: &request::Parts) -> Option<Repository> {
+        respond::repository(head)
+    }
+
     /// Answers a request whose response has a [`Body::Blob`] that cannot be read: 404 if it is missing, or 500.
     ///
     /// `head` is that of the request, and `digest` that of the blob.

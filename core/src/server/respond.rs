@@ -34,6 +34,19 @@ pub(super) fn respond(state: &State, head: &request::Parts) -> Response<Body> {
     finish(&head.method, answer(state, head).unwrap_or_else(ErrorResponse::into_response))
 }
 
+/// Returns the repository of a request.
+pub(super) fn repository(head: &request::Parts) -> Option<Repository> {
+    match Endpoint::parse(&head.uri).ok()? {
+        Endpoint::Blob(repository, _)
+        | Endpoint::Manifest(repository, ..)
+        | Endpoint::Tags(repository, _)
+        | Endpoint::Referrers(repository, ..)
+        | Endpoint::Uploads(repository, _)
+        | Endpoint::Upload(repository, ..) => Some(repository),
+        Endpoint::Version | Endpoint::Catalog(_) => None,
+    }
+}
+
 /// Answers a request whose blob cannot be read.
 pub(super) fn respond_without(head: &request::Parts, digest: &Digest, reason: Unavailable) -> Response<Body> {
     let error = match (reason, Endpoint::parse(&head.uri)) {

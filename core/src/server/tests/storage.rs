@@ -300,3 +300,20 @@ fn a_wrong_login_is_told_with_a_challenge() {
     assert!(matches!(response.body(), Body::Bytes(body) if body.starts_with(b"{\"errors\":")));
     assert_eq!(Server::wrong_login(&Method::HEAD).body(), &Body::Empty);
 }
+
+#[test]
+fn a_request_has_the_repository_in_its_path() {
+    let digest = Digest::of(Algorithm::Sha256, b"content");
+    for (target, repository) in [
+        ("/v2/".to_owned(), None),
+        ("/v2/_catalog".to_owned(), None),
+        ("/v2/A/tags/list".to_owned(), None),
+        ("/v2/a/b/tags/list".to_owned(), Some("a/b")),
+        (format!("/v2/a%2Fb/blobs/{digest}"), Some("a/b")),
+        (format!("/v2/a/manifests/{digest}"), Some("a")),
+        ("/v2/a/blobs/uploads/".to_owned(), Some("a")),
+    ] {
+        let found = Server::repository(&head("GET", &target, HeaderMap::new()));
+        assert_eq!(found.as_ref().map(Repository::as_str), repository, "{target}");
+    }
+}
