@@ -12,7 +12,9 @@ use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use crate::server::access::Entry;
 use crate::server::blobs::Source;
+use crate::server::rest::Rest;
 
 /// The size of the chunks in which a blob is read and sent, in bytes. A client that reads nothing occupies one.
 const CHUNK: usize = 64 << 10;
@@ -23,14 +25,17 @@ pub struct ResponseBody {
     first: Option<Bytes>,
     /// The number of bytes not read yet.
     left: u64,
-    rest: Rest,
+    reading: Reading,
     /// The hook for an error of reading.
     report: Option<Report>,
+    log: Option<Entry>,
+    /// Reads what the client still sends, after this body.
+    rest: Option<Rest>,
 }
 
 pub(super) type Report = Box<dyn FnOnce(io::Error) + Send>;
 
-enum Rest {
+enum Reading {
     Nothing,
     Reader(Pin<Box<dyn AsyncRead + Send>>, BytesMut),
     Blocking(BlockingChunks),
@@ -38,20 +43,20 @@ enum Rest {
 
 impl ResponseBody {
     pub(super) fn bytes(bytes: Bytes) -> Self {
-        Self { first: Some(bytes), left: 0, rest: Rest::Nothing, report: None }
+        Self { first: Some(bytes), left: 0, reading: Reading::Nothing, report: None, log: None, rest: None }
     }
 
     /// Reads the first chunk: if that fails, the head can still say so.
     pub(super) async fn begin(source: Source, size: u64) -> io::Result<Self> {
-        let rest = match source {
+        let reading = match source {
             Source::Bytes(bytes) if bytes.len() as u64 == size => return Ok(Self::bytes(bytes)),
             Source::Bytes(_) => return Err(io::Error::other("the size of the blob has changed")),
-            Source::Reader(reader) => Rest::Reader(reader, BytesMut::new()),
+            Source::Reader(reader) => Reading::Reader(reader, BytesMut::new()),
             Source::Blocking(reader) => {
-                Rest::Blocking(BlockingChunks { reader: Arc::new(Mutex::new(reader)), next: None })
+                Reading::Blocking(BlockingChunks { reader: Arc::new(Mutex::new(reader)), next: None })
             }
         };
-        let mut body = Self { first: None, left: size, rest, report: None };
+        let mut body = Self { first: None, left: size, reading, report: None, log: None, rest: None };
         if size > 0 {
             body.first = Some(poll_fn(|cx| body.poll_chunk(cx)).await?);
         }
@@ -63,12 +68,28 @@ impl ResponseBody {
         Self { report: Some(report), ..self }
     }
 
+    /// Sets the log entry that ends with the body.
+    pub(super) fn log(&mut self, entry: Option<Entry>) {
+        self.log = entry;
+    }
+
+    /// Sets what is read after the body.
+    pub(super) fn then(&mut self, rest: Rest) {
+        self.rest = Some(rest);
+    }
+
+    fn sent(&mut self, chunk: &Bytes) {
+        if let Some(log) = &mut self.log {
+            log.sent(chunk.len());
+        }
+    }
+
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         let left = self.left;
-        let chunk = ready!(match &mut self.rest {
-            Rest::Nothing => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
-            Rest::Reader(reader, buffer) => poll_chunk(reader.as_mut(), buffer, left, cx),
-            Rest::Blocking(chunks) => chunks.poll_next(left, cx),
+        let chunk = ready!(match &mut self.reading {
+            Reading::Nothing => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            Reading::Reader(reader, buffer) => poll_chunk(reader.as_mut(), buffer, left, cx),
+            Reading::Blocking(chunks) => chunks.poll_next(left, cx),
         })?;
         self.left -= chunk.len() as u64;
         Poll::Ready(Ok(chunk))
@@ -91,6 +112,7 @@ impl http_body::Body for ResponseBody {
             return Poll::Ready(None);
         }
         if let Some(first) = self.first.take() {
+            self.sent(&first);
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
         let chunk = ready!(self.poll_chunk(cx)).map_err(|error| match self.report.take() {
@@ -101,6 +123,9 @@ impl http_body::Body for ResponseBody {
             }
             None => error,
         });
+        if let Ok(chunk) = &chunk {
+            self.sent(chunk);
+        }
         Poll::Ready(Some(chunk.map(Frame::data)))
     }
 

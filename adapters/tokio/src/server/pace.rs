@@ -1,4 +1,4 @@
-//! A minimum rate for clients that read responses.
+//! A minimum rate for clients that read responses, and for those that send bodies.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -6,10 +6,41 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 /// The progress that a client has to make within its timeout, in bytes.
 const PROGRESS: usize = 16 << 10;
+
+/// The time that a client has to send a part of a body: it runs out once the server has waited for `timeout` in total
+/// without [`PROGRESS`] in between.
+pub(super) struct SendPace {
+    timeout: Duration,
+    /// The bytes received since the last progress.
+    received: usize,
+    /// The time left to make progress.
+    left: Duration,
+}
+
+impl SendPace {
+    pub(super) fn new(timeout: Duration) -> Self {
+        Self { timeout, received: 0, left: timeout }
+    }
+
+    /// Waits for the next bytes. Returns `None` if the time has run out.
+    pub(super) async fn wait<T>(&mut self, next: impl Future<Output = T>) -> Option<T> {
+        let began = Instant::now();
+        let arrived = timeout(self.left, next).await.ok();
+        self.left = self.left.saturating_sub(began.elapsed());
+        arrived
+    }
+
+    pub(super) fn received(&mut self, bytes: usize) {
+        self.received = self.received.saturating_add(bytes);
+        if self.received >= PROGRESS {
+            (self.received, self.left) = (0, self.timeout);
+        }
+    }
+}
 
 /// A stream whose writes fail once they have waited for `timeout` in total without [`PROGRESS`] in between.
 ///

@@ -1,0 +1,267 @@
+//! The one writer of a registry, which carries out what replies change.
+
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use http::Response;
+use http::request::Parts;
+use oci_proto::Time;
+use oci_proto::server::{Begun, Body, Effect, Failure, Incoming, Reply, Server, Storage};
+use tokio::sync::oneshot;
+
+/// The maximum number of requests whose effects are carried out at once.
+const BATCH: usize = 256;
+/// The time between two looks for uploads that have expired.
+const EXPIRY: Duration = Duration::from_secs(2);
+
+/// The writer of a registry: a thread that ends with the last of these values.
+///
+/// It takes all requests that wait, has the server answer them, and carries out the effects of all their replies
+/// together. Then it commits them, and answers. The server is locked only in between, so reads go on while the storage
+/// works.
+///
+/// [`Server::commit`] and [`Server::roll_back`] apply to the effects of all replies so far. Between the call of
+/// [`Storage::apply`] and them, no reply with other effects may therefore be produced: it would become visible before
+/// it is durable, or be forgotten although its client is told that it is done. So everything that can produce a reply
+/// with effects is done by this thread: the end of each body, and the start of requests other than PUT and PATCH.
+#[derive(Clone, Debug)]
+pub(super) struct Writer {
+    jobs: Sender<Job>,
+    clock: Clock,
+}
+
+/// The clock of a registry.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock(Instant);
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(super) fn now(self) -> Time {
+        Time::from_epoch(self.0.elapsed())
+    }
+}
+
+/// A body that is being received. If it is dropped, its upload can be continued without the bytes that it had.
+#[derive(Debug)]
+pub(super) struct Receiving {
+    incoming: Option<Incoming>,
+    writer: Writer,
+}
+
+/// The start of the answer to a request.
+#[derive(Debug)]
+pub(super) enum Started {
+    Response(Response<Body>),
+    Receive(Receiving),
+}
+
+/// How a body has ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum End {
+    /// All of it was received and is durable, or it is too large.
+    Complete,
+    /// It broke off. What was received is durable.
+    BrokenOff,
+    /// It could not be stored.
+    Failed(Failure),
+}
+
+#[derive(Debug)]
+enum Job {
+    Begin(Box<Parts>, Writer, oneshot::Sender<Started>),
+    End(Box<Incoming>, End, Option<oneshot::Sender<Response<Body>>>),
+    /// Tells when all jobs before it are done.
+    Settle(oneshot::Sender<()>),
+}
+
+/// Where the response of a request goes.
+enum Answer {
+    Begin(oneshot::Sender<Started>),
+    End(Option<oneshot::Sender<Response<Body>>>),
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(super) fn start(
+        server: Arc<RwLock<Server>>,
+        storage: impl Storage + Send + 'static,
+        clock: Clock,
+    ) -> io::Result<Self> {
+        let (jobs, waiting) = channel();
+        let thread = Thread { server, storage, clock };
+        thread::Builder::new().name("registry-writer".to_owned()).spawn(move || thread.run(&waiting))?;
+        Ok(Self { jobs, clock })
+    }
+
+    /// Begins the answer to a request. Returns `None` if the writer has panicked.
+    pub(super) async fn begin(&self, head: Parts) -> Option<Started> {
+        let (answer, answered) = oneshot::channel();
+        self.jobs.send(Job::Begin(Box::new(head), self.clone(), answer)).ok()?;
+        answered.await.ok()
+    }
+
+    /// Waits until all requests so far are answered.
+    pub(super) async fn settle(&self) {
+        let (done, settled) = oneshot::channel();
+        if self.jobs.send(Job::Settle(done)).is_ok() {
+            // An error means that nothing will ever be done.
+            let _ = settled.await;
+        }
+    }
+
+    pub(super) fn now(&self) -> Time {
+        self.clock.now()
+    }
+}
+
+impl Receiving {
+    pub(super) fn new(incoming: Incoming, writer: Writer) -> Self {
+        Self { incoming: Some(incoming), writer }
+    }
+
+    pub(super) fn incoming(&mut self) -> Option<&mut Incoming> {
+        self.incoming.as_mut()
+    }
+
+    /// Returns the response. Returns `None` if the writer has panicked.
+    pub(super) async fn end(mut self, end: End) -> Option<Response<Body>> {
+        let (answer, answered) = oneshot::channel();
+        let incoming = Box::new(self.incoming.take()?);
+        self.writer.jobs.send(Job::End(incoming, end, Some(answer))).ok()?;
+        answered.await.ok()
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        if let Some(incoming) = self.incoming.take() {
+            let end = End::Failed(Failure::Storage);
+            // Without a writer, nothing can be done.
+            let _ = self.writer.jobs.send(Job::End(Box::new(incoming), end, None));
+        }
+    }
+}
+
+struct Thread<S> {
+    server: Arc<RwLock<Server>>,
+    storage: S,
+    clock: Clock,
+}
+
+impl<S: Storage> Thread<S> {
+    fn run(mut self, jobs: &Receiver<Job>) {
+        let mut expired = Instant::now();
+        loop {
+            match jobs.recv_timeout(EXPIRY.saturating_sub(expired.elapsed())) {
+                Ok(first) => {
+                    let mut batch = VecDeque::from([first]);
+                    batch.extend(jobs.try_iter().take(BATCH - 1));
+                    self.carry_out(batch);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if expired.elapsed() >= EXPIRY {
+                self.expire();
+                expired = Instant::now();
+            }
+        }
+    }
+
+    fn carry_out(&mut self, batch: VecDeque<Job>) {
+        let mut waiting = Vec::new();
+        let mut settled = Vec::new();
+        for job in batch {
+            let now = self.clock.now();
+            let (reply, answer) = match job {
+                Job::Begin(head, writer, answer) => match self.locked(|server| server.begin(now, &head)) {
+                    Begun::Reply(reply) => (reply, Answer::Begin(answer)),
+                    Begun::Receive(incoming) => {
+                        // Nobody may be there to take it, which drops it.
+                        let _ = answer.send(Started::Receive(Receiving::new(incoming, writer)));
+                        continue;
+                    }
+                },
+                Job::End(incoming, end, answer) => {
+                    let reply = self.locked(|server| match end {
+                        End::Complete => server.finish(now, *incoming),
+                        End::BrokenOff => server.interrupted(now, *incoming, None),
+                        End::Failed(failure) => server.interrupted(now, *incoming, Some(failure)),
+                    });
+                    (reply, Answer::End(answer))
+                }
+                Job::Settle(done) => {
+                    settled.push(done);
+                    continue;
+                }
+            };
+            if reply.effects().is_some() {
+                waiting.push((reply, answer));
+            } else {
+                answer.send(reply.done());
+            }
+        }
+        self.apply(waiting);
+        for done in settled {
+            // Nobody waits any more.
+            let _ = done.send(());
+        }
+    }
+
+    fn apply(&mut self, waiting: Vec<(Reply, Answer)>) {
+        if waiting.is_empty() {
+            return;
+        }
+        let changes: Vec<_> = waiting.iter().filter_map(|(reply, _)| reply.effects()).collect();
+        let storage = AssertUnwindSafe(&mut self.storage);
+        let applied = catch_unwind(move || { storage }.apply(&changes)).unwrap_or(Err(Failure::Storage));
+        self.locked(|server| match applied {
+            Ok(()) => server.commit(),
+            Err(_) => server.roll_back(),
+        });
+        for (reply, answer) in waiting {
+            answer.send(match applied {
+                Ok(()) => reply.done(),
+                Err(failure) => reply.failed(failure),
+            });
+        }
+    }
+
+    fn expire(&mut self) {
+        let expired = self.locked(|server| server.expire_uploads(self.clock.now()));
+        if expired.is_empty() {
+            return;
+        }
+        let ends: Vec<_> = expired
+            .into_iter()
+            .map(|(repository, upload)| (repository, [Effect::EndUpload(upload)]))
+            .collect();
+        let changes: Vec<_> = ends.iter().map(|(repository, effects)| (repository, &effects[..])).collect();
+        let storage = AssertUnwindSafe(&mut self.storage);
+        // Otherwise the storage keeps bytes that nobody can reach until the next restart.
+        let _ = catch_unwind(move || { storage }.apply(&changes));
+    }
+
+    fn locked<T>(&self, change: impl FnOnce(&mut Server) -> T) -> T {
+        change(&mut self.server.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Answer {
+    fn send(self, response: Response<Body>) {
+        // The client may be gone.
+        match self {
+            Self::Begin(answer) => _ = answer.send(Started::Response(response)),
+            Self::End(Some(answer)) => _ = answer.send(response),
+            Self::End(None) => {}
+        }
+    }
+}
