@@ -7,18 +7,19 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use oci_proto_tokio::oci_proto::server::Policy;
-//! use oci_proto_tokio::oci_proto::{Evidence, Manifest, Reference};
+//! use oci_proto_tokio::oci_proto::{Algorithm, Descriptor, Digest, MediaType, Reference};
 //! use oci_proto_tokio::server::SharedRegistry;
 //!
 //! let registry = SharedRegistry::in_memory(Policy::open())?.listen().await?;
+//! let repository: Reference = format!("{}/team/app", registry.address()).parse()?;
 //!
 //! let client = oci_proto_tokio::Client::new()?;
-//! let image: Reference = format!("{}/team/app:1.0", registry.address()).parse()?;
-//! let index = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
-//! let index = Manifest::read(index.into(), Evidence::default())?;
-//! let (pushed, _) = client.push_manifest(&image, &index, Vec::new()).await?;
+//! let content = b"content".as_slice();
+//! let digest = Digest::of(Algorithm::Sha256, content);
+//! let descriptor = Descriptor::new(MediaType::OCTET_STREAM, digest, content.len() as u64);
+//! client.upload(&repository, &descriptor, content, Default::default()).await?;
 //!
-//! assert_eq!(client.resolve(&image, None).await?, pushed);
+//! assert_eq!(client.described_blob_bytes(&repository, &descriptor, 100).await?, content);
 //! # Ok(())
 //! # }
 //! ```
