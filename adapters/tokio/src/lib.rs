@@ -45,7 +45,7 @@
 //!
 //! # Features
 //! - `pull`: pulls whole trees into image layouts on disk, and lets uploads read from layouts.
-//! - `server`: serves the read-only registry of [`oci_proto`]; with `layout`, from an image layout on disk.
+//! - `server`: serves the registry of [`oci_proto`], also for pushes; with `layout`, it reads from image layouts on disk.
 //! - `oci-spec`: converts a [`Manifest`](oci_proto::Manifest) to the typed documents of the `oci-spec` crate.
 
 mod blob;

@@ -24,7 +24,9 @@ type BlobHook = Arc<dyn Fn(&BlobError) + Send + Sync>;
 
 /// The options of a server.
 ///
-/// A connection occupies about 100 KiB, also if the client sends or reads nothing.
+/// A connection occupies about 100 KiB, also if the client sends or reads nothing, and about 200 KiB more while it
+/// uploads a blob. A manifest is kept in memory until it is stored; at most 32 of them may be larger than 64 KiB at
+/// once, and others wait.
 #[derive(Clone)]
 pub struct Options {
     pub(super) connections: usize,

@@ -181,8 +181,8 @@ impl<S: Storage + Clone + Send + 'static> SharedRegistry<S> {
 
     async fn begin(&self, head: Parts) -> Option<Started> {
         let Shared { server, writer, .. } = &*self.shared;
-        // A request with one of these methods has no effects before its end, so it need not wait for those of others.
-        if head.method != Method::PUT && head.method != Method::PATCH {
+        // Any other request has no effects before its end, so it need not wait for those of others.
+        if head.method == Method::POST || head.method == Method::DELETE {
             return writer.begin(head).await;
         }
         let begun = server.write().unwrap_or_else(PoisonError::into_inner).begin(writer.now(), &head);

@@ -35,6 +35,16 @@ pub(super) enum Part {
     Last(Vec<u8>),
 }
 
+/// Appends bytes to a chunk, whose memory grows up to its maximum size.
+fn append(chunk: &mut Vec<u8>, bytes: &[u8]) {
+    let needed = chunk.len() + bytes.len();
+    if needed > chunk.capacity() {
+        let capacity = needed.max(2 * chunk.len()).min(CHUNK);
+        chunk.reserve_exact(capacity - chunk.len());
+    }
+    chunk.extend_from_slice(bytes);
+}
+
 /// The body of a request. Its bytes are counted.
 pub(super) struct RequestBody<B> {
     body: B,
@@ -80,7 +90,7 @@ impl<B: Body<Data = Bytes> + Send + Unpin + 'static> RequestBody<B> {
             let mut bytes = &bytes[..];
             while !bytes.is_empty() {
                 let (taken, left) = bytes.split_at(bytes.len().min(CHUNK - chunk.len()));
-                chunk.extend_from_slice(taken);
+                append(&mut chunk, taken);
                 bytes = left;
                 if chunk.len() == CHUNK && parts.send(Part::More(std::mem::take(&mut chunk))).await.is_err() {
                     return;

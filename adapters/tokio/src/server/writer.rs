@@ -28,7 +28,8 @@ const EXPIRY: Duration = Duration::from_secs(2);
 /// [`Server::commit`] and [`Server::roll_back`] apply to the effects of all replies so far. Between the call of
 /// [`Storage::apply`] and them, no reply with other effects may therefore be produced: it would become visible before
 /// it is durable, or be forgotten although its client is told that it is done. So everything that can produce a reply
-/// with effects is done by this thread: the end of each body, and the start of requests other than PUT and PATCH.
+/// with effects is done by this thread: the end of each body, and the start of each POST and
+/// DELETE.
 #[derive(Clone, Debug)]
 pub(super) struct Writer {
     jobs: Sender<Job>,
