@@ -10,6 +10,7 @@ mod lists;
 mod login;
 mod notices;
 mod pull;
+mod registry;
 mod slow;
 mod transcripts;
 mod uploads;
