@@ -36,7 +36,7 @@ pub(super) fn finish(state: &mut State, now: Time, incoming: Incoming) -> Reply 
     let answered = match purpose {
         Purpose::Portion(portion) => {
             let body = blob_push::Received { bytes: received, limit, is_too_large };
-            blob_push::finish(state, now, &head, repository, portion, &body)
+            Ok(blob_push::finish(state, now, &head, repository, portion, &body))
         }
         Purpose::Manifest { .. } if is_too_large => Err(manifest_push::too_large(limit)),
         Purpose::Manifest { name, tags, bytes } => {

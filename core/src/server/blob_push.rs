@@ -137,10 +137,14 @@ pub(super) fn finish(
     repository: Repository,
     portion: Portion,
     body: &Received,
-) -> Result<Reply, ErrorResponse> {
+) -> Reply {
     let Portion { upload: id, start, expected, hash, closes, is_whole } = portion;
     let end = start.saturating_add(body.bytes);
-    let upload = state.uploads.get_mut(&repository, &id)?;
+    let upload = match state.uploads.get_mut(&repository, &id) {
+        Ok(upload) => upload,
+        // It was cancelled, and bytes may have been written since then.
+        Err(error) => return refuse(state, head, repository, &id, true, error),
+    };
     upload.is_busy = false;
     upload.touched = now;
     let refused = if body.is_too_large {
@@ -153,14 +157,14 @@ pub(super) fn finish(
     };
     if let Some(error) = refused {
         // The bytes do not count, so the hash is of no use.
-        return Ok(refuse(state, head, repository, &id, is_whole, error));
+        return refuse(state, head, repository, &id, is_whole, error);
     }
     let Some(digest) = closes else {
         upload.size = end;
         upload.hash = hash.filter(|hash| hash.covers == end);
         let mut response = empty(StatusCode::ACCEPTED);
         response.headers_mut().extend(upload.headers(&id, &state.policy));
-        return Ok(Reply::new(&head.method, response));
+        return Reply::new(&head.method, response);
     };
     let found = hash.filter(|hash| hash.covers == end).map(Hash::finish);
     if found.as_ref() != Some(&digest) {
@@ -169,11 +173,11 @@ pub(super) fn finish(
             None => "the content was not hashed".to_owned(),
         };
         let error = ErrorResponse::malformed(Code::DigestInvalid, message);
-        return Ok(refuse(state, head, repository, &id, true, error));
+        return refuse(state, head, repository, &id, true, error);
     }
     state.end_upload(&id);
     let commit = Effect::Commit { upload: id, digest: digest.clone(), size: end };
-    Ok(store(state, head, repository, &digest, end, vec![commit]))
+    store(state, head, repository, &digest, end, vec![commit])
 }
 
 /// Handles a request whose body is not complete. Its bytes count if they are durable. Returns what else ends.
@@ -186,7 +190,8 @@ pub(super) fn interrupted(
     is_durable: bool,
 ) -> Vec<Effect> {
     let Portion { upload: id, start, hash, is_whole, .. } = portion;
-    let Ok(upload) = state.uploads.get_mut(repository, &id) else { return Vec::new() };
+    // If it was cancelled, bytes may have been written since then.
+    let Ok(upload) = state.uploads.get_mut(repository, &id) else { return vec![Effect::EndUpload(id)] };
     upload.is_busy = false;
     upload.touched = now;
     if is_durable {

@@ -24,7 +24,7 @@ pub enum Effect {
         /// Their number.
         size: u64,
     },
-    /// An upload ends, and its bytes are not needed any more.
+    /// An upload ends, and its bytes are not needed any more. It may have ended before, or have no bytes.
     EndUpload(UploadId),
     /// The blob of another repository is a blob of this one, too.
     Mount {

@@ -317,3 +317,24 @@ fn a_request_has_the_repository_in_its_path() {
         assert_eq!(found.as_ref().map(Repository::as_str), repository, "{target}");
     }
 }
+
+#[test]
+fn what_is_written_to_an_upload_after_its_cancellation_is_removed() {
+    for ends in ["finished", "interrupted", "failed"] {
+        let mut server = Server::with_policy(Policy::open(), 1);
+        let upload = location(reply(&mut server, "POST", "/v2/a/blobs/uploads/"));
+        let mut chunk = receive(&mut server, "PATCH", &upload);
+        let cancelled = reply(&mut server, "DELETE", &upload);
+        assert!(matches!(cancelled.effects(), Some((_, [Effect::EndUpload(_)]))));
+        server.commit();
+        chunk.push(b"content").unwrap();
+        let (ended, status) = match ends {
+            "finished" => (server.finish(Time::ZERO, chunk), 404),
+            "interrupted" => (server.interrupted(Time::ZERO, chunk, None), 400),
+            _ => (server.interrupted(Time::ZERO, chunk, Some(Failure::Full)), 507),
+        };
+        assert!(matches!(ended.effects(), Some((_, [Effect::EndUpload(_)]))), "{ends}: {ended:?}");
+        server.commit();
+        assert_eq!(ended.done().status(), status, "{ends}");
+    }
+}
