@@ -165,6 +165,41 @@ async fn requests_that_wait_are_made_durable_together() {
     }
 }
 
+#[tokio::test]
+async fn a_failure_affects_no_request_that_came_later() {
+    let storage = Faulty::default();
+    let registry = storage.registry(Policy::open()).listen().await.unwrap();
+    let address = registry.address();
+    let mut http = Http::connect(address).await;
+    let old = http.push("repo", b"old").await.is(201).header("location").to_owned();
+    storage.set(|faults| {
+        (faults.holds, faults.applied, faults.apply_once) = (true, Vec::new(), Some(Failure::Full));
+    });
+    let failing = tokio::spawn(async move { Http::connect(address).await.push("repo", b"new").await });
+    until(|| storage.see(|faults| !faults.applied.is_empty())).await;
+    // A mount and a deletion, which have effects at once, and a session.
+    let digest = Digest::of(Algorithm::Sha256, b"old");
+    let mount = format!("/v2/other/blobs/uploads/?mount={digest}&from=repo");
+    let mut later = Vec::new();
+    for (method, target) in [("POST", &*mount), ("DELETE", &old), ("POST", "/v2/a/blobs/uploads/")] {
+        let target = target.to_owned();
+        later.push(tokio::spawn(async move {
+            Http::connect(address).await.ask(method, &target, &[], Sent::Nothing).await.status
+        }));
+        // One after another.
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert!(later.iter().all(|request| !request.is_finished()));
+    storage.set(|faults| faults.holds = false);
+    failing.await.unwrap().is(507);
+    for (request, status) in later.into_iter().zip([201, 202, 202]) {
+        assert_eq!(timeout(LONG, request).await.unwrap().unwrap(), status);
+    }
+    http.get(&format!("/v2/other/blobs/{digest}")).await.is(200);
+    http.get(&old).await.is(404);
+    http.get(&format!("/v2/repo/blobs/{}", Digest::of(Algorithm::Sha256, b"new"))).await.is(404);
+}
+
 /// Many uploads at once, in a storage that hangs for a while.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_uploads_occupy_few_threads() {

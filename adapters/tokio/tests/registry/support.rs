@@ -192,6 +192,8 @@ pub(crate) struct Faults {
     pub(crate) write: Option<Failure>,
     pub(crate) sync: Option<Failure>,
     pub(crate) apply: Option<Failure>,
+    /// The next call of `apply` fails.
+    pub(crate) apply_once: Option<Failure>,
     /// Writes panic.
     pub(crate) panics: bool,
     /// Calls of `apply` wait while this is true.
@@ -262,7 +264,8 @@ impl Storage for Faulty {
         let failure = {
             let mut faults = self.faults.0.lock().unwrap();
             faults.applied.push(changes.len());
-            self.faults.1.wait_while(faults, |faults| faults.holds).unwrap().apply
+            let mut faults = self.faults.1.wait_while(faults, |faults| faults.holds).unwrap();
+            faults.apply_once.take().or(faults.apply)
         };
         failure.map_or(Ok(()), Err)?;
         self.memory.apply(changes)
