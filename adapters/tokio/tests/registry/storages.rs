@@ -212,8 +212,9 @@ async fn many_uploads_occupy_few_threads() {
     storage.set(|faults| (faults.holds_writes, faults.writing) = (true, (0, 0)));
     let mut clients = JoinSet::new();
     for n in 0..CLIENTS {
+        // One after another, for which the system has room.
+        let mut http = Http::connect(address).await;
         clients.spawn(async move {
-            let mut http = Http::connect(address).await;
             let content: Vec<u8> = n.to_le_bytes().repeat(30_000);
             let location = http.push("repo", &content).await.is(201).header("location").to_owned();
             http.get(&location).await.is(200).body == content
