@@ -16,6 +16,7 @@ use crate::manifest::error::InvalidManifest;
 use crate::types::annotations::Annotations;
 use crate::types::descriptor::Descriptor;
 use crate::types::descriptor::write::json_text;
+use crate::types::digest::Digest;
 use crate::types::media_type::MediaType;
 
 /// The annotation that names a root.
@@ -23,6 +24,8 @@ use crate::types::media_type::MediaType;
 /// Source: image-spec, annotations.md.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const ENTRIES: &str = "manifests";
+const ANNOTATIONS: &str = "annotations";
+const MEDIA_TYPE: &str = "mediaType";
 
 /// A layout's `index.json`: its roots, in order, and all other properties.
 ///
@@ -73,16 +76,37 @@ impl Entry {
         let ref_name = name.map(|name| name.as_str().to_owned());
         Self { descriptor, ref_name, image_name: None, verbatim }
     }
+
+    fn remove_ref_name(&mut self) {
+        self.ref_name = None;
+        let mut all = properties(&self.verbatim);
+        let mut annotations = all.remove(ANNOTATIONS).map(|text| properties(&text)).unwrap_or_default();
+        annotations.remove(REF_NAME);
+        if !annotations.is_empty() {
+            all.insert(ANNOTATIONS.to_owned(), object(&annotations));
+        }
+        self.verbatim = object(&all);
+    }
+
+    fn set_media_type(&mut self, media_type: &MediaType) {
+        self.descriptor.media_type = media_type.clone();
+        let mut all = properties(&self.verbatim);
+        all.insert(MEDIA_TYPE.to_owned(), raw(Value::from(media_type.as_str()).to_string()));
+        self.verbatim = object(&all);
+    }
+
+    /// Returns whether the entry has no other properties than a descriptor must have.
+    fn is_plain(&self) -> bool {
+        properties(&self.verbatim).keys().all(|key| [MEDIA_TYPE, "digest", "size"].contains(&key.as_str()))
+    }
 }
 
 impl Index {
     /// Creates an index without entries.
     pub fn new() -> Self {
         let media_type = Value::from(MediaType::OCI_INDEX.as_str()).to_string();
-        let properties = vec![
-            ("schemaVersion".to_owned(), raw("2".to_owned())),
-            ("mediaType".to_owned(), raw(media_type)),
-        ];
+        let properties =
+            vec![("schemaVersion".to_owned(), raw("2".to_owned())), (MEDIA_TYPE.to_owned(), raw(media_type))];
         Self { properties, entries: Vec::new() }
     }
 
@@ -167,6 +191,77 @@ impl Index {
         });
     }
 
+    /// Adds `root`, and moves `name` to it, without removing any root: the entries of other roots with this name
+    /// stay, without it.
+    ///
+    /// An entry of `root` without a name gets the name, if it has no properties of its own. All entries of `root` get
+    /// its media type.
+    pub fn assign(&mut self, root: &Descriptor, name: Option<&RefName>) {
+        let is_root = |entry: &Entry| entry.descriptor.digest == root.digest;
+        for entry in self.entries.iter_mut().filter(|entry| is_root(entry)) {
+            if entry.descriptor.media_type != root.media_type {
+                entry.set_media_type(&root.media_type);
+            }
+        }
+        let Some(name) = name else {
+            if !self.entries.iter().any(is_root) {
+                self.entries.push(Entry::new(root, None));
+            }
+            return;
+        };
+        self.remove_name_except(name, Some(&root.digest));
+        if self.entries.iter().any(|entry| entry.ref_name() == Some(name.as_str())) {
+            return;
+        }
+        let is_free = |entry: &&mut Entry| is_root(entry) && entry.ref_name.is_none() && entry.is_plain();
+        let named = Entry::new(root, Some(name));
+        match self.entries.iter_mut().find(is_free) {
+            Some(entry) => *entry = named,
+            None => self.entries.push(named),
+        }
+    }
+
+    /// Removes a name. Its root stays, without it.
+    pub fn remove_name(&mut self, name: &RefName) {
+        self.remove_name_except(name, None);
+    }
+
+    /// Removes all entries of a root.
+    pub fn remove(&mut self, digest: &Digest) {
+        self.entries.retain(|entry| entry.descriptor.digest != *digest);
+    }
+
+    /// Removes a name from all roots but one. An entry with nothing else is removed if its root has another one.
+    fn remove_name_except(&mut self, name: &RefName, except: Option<&Digest>) {
+        let has_name = |entry: &Entry| {
+            entry.ref_name() == Some(name.as_str()) && except != Some(&entry.descriptor.digest)
+        };
+        let named = self.entries.iter().filter(|entry| has_name(entry));
+        let mut counts: BTreeMap<Digest, usize> =
+            named.map(|entry| (entry.descriptor.digest.clone(), 0)).collect();
+        if counts.is_empty() {
+            return;
+        }
+        for entry in &self.entries {
+            if let Some(count) = counts.get_mut(&entry.descriptor.digest) {
+                *count += 1;
+            }
+        }
+        self.entries.retain_mut(|entry| {
+            if !has_name(entry) {
+                return true;
+            }
+            entry.remove_ref_name();
+            match counts.get_mut(&entry.descriptor.digest) {
+                Some(count) if *count > 1 && entry.is_plain() => {
+                    *count -= 1;
+                    false
+                }
+                _ => true,
+            }
+        });
+    }
+
     /// Serializes the document. Properties keep their order; the entries come last.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut text = String::from("{");
@@ -234,6 +329,15 @@ impl<'de> Visitor<'de> for VerbatimVisitor {
         }
         Ok(verbatim)
     }
+}
+
+/// Returns the properties of an object, verbatim, or none of anything else.
+fn properties(of: &RawValue) -> BTreeMap<String, Box<RawValue>> {
+    serde_json::from_str(of.get()).unwrap_or_default()
+}
+
+fn object(properties: &BTreeMap<String, Box<RawValue>>) -> Box<RawValue> {
+    serde_json::value::to_raw_value(properties).expect("text keys and valid JSON are an object")
 }
 
 fn raw(json: String) -> Box<RawValue> {

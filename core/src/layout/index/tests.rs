@@ -227,3 +227,51 @@ fn an_ambiguous_or_invalid_document_is_rejected() {
         assert!(error.contains(expected), "{document} gave {error:?}, which lacks {expected:?}");
     }
 }
+
+#[test]
+fn assigning_a_name_keeps_the_other_roots() {
+    let mut index = Index::new();
+    let shown = |index: &Index| {
+        let entries = index.entries().iter();
+        entries.map(|entry| (entry.descriptor.size, entry.ref_name.clone())).collect::<Vec<_>>()
+    };
+    let named = |name: &str| Some(name.to_owned());
+    let (a, b) = (root("a"), root("bb"));
+    index.assign(&a, None);
+    index.assign(&a, None);
+    index.assign(&a, Some(&name("1")));
+    assert_eq!(shown(&index), [(1, named("1"))]);
+    index.assign(&a, Some(&name("2")));
+    index.assign(&b, Some(&name("1")));
+    assert_eq!(shown(&index), [(1, named("2")), (2, named("1"))]);
+    index.assign(&b, Some(&name("2")));
+    assert_eq!(shown(&index), [(1, None), (2, named("1")), (2, named("2"))]);
+    index.remove_name(&name("1"));
+    index.remove_name(&name("2"));
+    assert_eq!(shown(&index), [(1, None), (2, None)]);
+    index.remove(&b.digest);
+    assert_eq!(shown(&index), [(1, None)]);
+    assert_eq!(read(&text(&index)).unwrap(), index);
+}
+
+#[test]
+fn an_entry_that_loses_its_name_keeps_its_other_properties() {
+    let entry = json!({
+        "mediaType": IMAGE, "digest": digest("a").to_string(), "size": 1, "x": [1, {"y": null}],
+        "annotations": { REF_NAME: "1", "other": "kept" },
+    });
+    let mut index = read(&document(&[entry.to_string()])).unwrap();
+    let other = Descriptor::new(MediaType::OCI_INDEX, digest("a"), 1);
+    index.assign(&root("bb"), Some(&name("1")));
+    index.assign(&other, None);
+    let mut expected = entry;
+    expected["annotations"] = json!({ "other": "kept" });
+    expected["mediaType"] = MediaType::OCI_INDEX.as_str().into();
+    let written: Value = serde_json::from_str(&text(&index)).unwrap();
+    assert_eq!(written["manifests"][0], expected);
+    assert_eq!(read(&text(&index)).unwrap().entries()[0].descriptor, other);
+    // It stays beside one without properties.
+    index.assign(&other, Some(&name("2")));
+    index.remove_name(&name("2"));
+    assert_eq!(index.entries().len(), 2);
+}
