@@ -7,7 +7,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -80,14 +80,11 @@ impl Directory {
             Err(error) if error.is_missing() => {}
             opened => return Ok((opened?, false)),
         }
-        let is_made = match self.handle.make_directory(name.as_ref()) {
+        let is_made = match self.attempt("make", name, || self.handle.make_directory(name.as_ref())) {
             Ok(()) => true,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
             Err(error) => return Err(self.wrong(name, error)),
         };
-        if is_made {
-            self.trace.note("make", &self.path, name);
-        }
         Ok((self.directory(name)?, is_made))
     }
 
@@ -141,9 +138,7 @@ impl Directory {
 
     /// Creates a file under a name that does not exist.
     pub(crate) fn create_new(&self, name: &str) -> io::Result<File> {
-        let file = self.handle.create_new(name.as_ref())?;
-        self.trace.note("create", &self.path, name);
-        Ok(file)
+        self.attempt("create", name, || self.handle.create_new(name.as_ref()))
     }
 
     /// Creates a file in place of anything that has its name.
@@ -154,39 +149,71 @@ impl Directory {
 
     /// Removes anything that has this name: a file, a link, a directory with all of its content.
     pub(crate) fn remove(&self, name: &str) -> Result<(), LayoutError> {
-        remove(&self.handle, name.as_ref(), MAX_DEPTH).map_err(|error| self.wrong(name, error))
+        if self.handle.found(name.as_ref()).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return Ok(());
+        }
+        let removed = self.attempt("remove", name, || remove(&self.handle, name.as_ref(), MAX_DEPTH));
+        removed.map_err(|error| self.wrong(name, error))
     }
 
     /// Removes an empty directory.
     pub(crate) fn remove_directory(&self, name: &str) -> io::Result<()> {
-        self.handle.remove_directory(name.as_ref())
+        self.attempt("remove", name, || self.handle.remove_directory(name.as_ref()))
     }
 
     /// Moves a file to another directory, where it replaces a file or a link.
     pub(crate) fn rename(&self, name: &str, to: &Self, new: impl AsRef<OsStr>) -> Result<(), LayoutError> {
         let new = new.as_ref();
-        let renamed = self.handle.rename(name.as_ref(), &to.handle, new);
+        let renamed = self.attempt("from", name, || self.handle.rename(name.as_ref(), &to.handle, new));
         renamed.map_err(|error| match to.found(new) {
             Ok((kind @ FileKind::Directory, _)) => to.wrong(new, LayoutErrorKind::NotAFile(kind.describe())),
             _ => to.wrong(new, error),
         })?;
-        self.trace.note("from", &self.path, name);
         self.trace.note("to", &to.path, new);
         Ok(())
     }
 
+    /// Gives a file another name, in another directory, unless something has that name.
+    pub(crate) fn link(&self, name: &str, to: &Self, new: &str) -> io::Result<()> {
+        self.attempt("link", name, || self.handle.link(name.as_ref(), &to.handle, new.as_ref()))?;
+        self.trace.note("to", &to.path, new);
+        Ok(())
+    }
+
+    /// Writes all bytes to a file of this directory, after those that were written before.
+    pub(crate) fn write_file(&self, name: &str, mut file: &File, bytes: &[u8]) -> Result<(), LayoutError> {
+        self.attempt("write", name, || file.write_all(bytes)).map_err(|error| self.wrong(name, error))
+    }
+
     /// Waits until the content of a file of this directory is on disk.
     pub(crate) fn sync_file(&self, name: &str, file: &File) -> Result<(), LayoutError> {
-        file.sync_all().map_err(|error| self.wrong(name, error))?;
-        self.trace.note("sync", &self.path, name);
-        Ok(())
+        // Unit tests look at the calls only, and make many.
+        let sync = || if cfg!(test) { Ok(()) } else { file.sync_all() };
+        self.attempt("sync", name, sync).map_err(|error| self.wrong(name, error))
     }
 
     /// Waits until the names in this directory are on disk.
     pub(crate) fn sync(&self) -> Result<(), LayoutError> {
-        self.handle.sync().map_err(|error| LayoutError::new(&self.path, error))?;
-        self.trace.note("sync", &self.path, "");
-        Ok(())
+        let sync = || if cfg!(test) { Ok(()) } else { self.handle.sync() };
+        self.attempt("sync", "", sync).map_err(|error| LayoutError::new(&self.path, error))
+    }
+
+    /// The number of bytes that are free for files here, where the system tells.
+    pub(crate) fn free(&self) -> Result<Option<u64>, LayoutError> {
+        self.handle.free().map_err(|error| LayoutError::new(&self.path, error))
+    }
+
+    /// Makes a change of a name in this directory, and records it.
+    pub(crate) fn attempt<T>(
+        &self,
+        call: &'static str,
+        name: &str,
+        change: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
+        self.trace.before(call)?;
+        let changed = change()?;
+        self.trace.note(call, &self.path, name);
+        Ok(changed)
     }
 
     /// The names in this directory, in no order.

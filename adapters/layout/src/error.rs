@@ -108,6 +108,24 @@ pub enum LayoutErrorKind {
         "another writer, in this process or another one, has locked the layout; retry when it has finished"
     )]
     Locked,
+    /// Another process serves the directory of a registry.
+    #[error("another process serves this directory; stop it first")]
+    Served,
+    /// The directory of a registry is a layout itself.
+    #[error("the directory is an image layout, not a directory of layouts; serve the directory above it")]
+    IsALayout,
+    /// The blobs of a registry would have more bytes than permitted.
+    #[error("the quota of {0} bytes for all blobs is exhausted")]
+    Quota(u64),
+    /// Less space would be left than required.
+    #[error("fewer than {0} bytes would be left free")]
+    LittleSpace(u64),
+    /// The storage of a registry could not undo a change that had failed, and accepts no further changes.
+    #[error(
+        "a change failed and could not be undone, so nothing more is written until the registry is started \
+         again: {0}"
+    )]
+    NotUndone(#[source] Box<LayoutError>),
     /// The same writer is already writing the blob.
     #[error("the blob is already being written")]
     Busy,
@@ -141,6 +159,11 @@ impl LayoutErrorKind {
             | Self::Exists
             | Self::Incomplete(_)
             | Self::Locked
+            | Self::Served
+            | Self::IsALayout
+            | Self::Quota(_)
+            | Self::LittleSpace(_)
+            | Self::NotUndone(_)
             | Self::Busy
             | Self::Order { .. }
             | Self::Io(_) => Problem::Unreadable,

@@ -5,26 +5,28 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use oci_proto::layout::{BLOBS, INDEX, Index, MARKER, RefName, marker};
-use oci_proto::{Descriptor, Digest, Limits};
+use oci_proto::layout::{BLOBS, INDEX, Index, MARKER, RefName};
+use oci_proto::{Descriptor, Digest};
 
 use crate::directory::Directory;
 use crate::directory::kind::{Access, FileKind};
 use crate::error::{LayoutError, LayoutErrorKind};
 use crate::files::{Files, blob_directory};
-use crate::layout::{Layout, is_blank, read_index, read_marker};
+use crate::layout::{Layout, read_index, read_marker};
 use crate::unfinished;
 use crate::work::{WORK, partial_name};
 use crate::writer::blob::BlobWriter;
 use crate::writer::durability::Durability;
 use crate::writer::publisher::Publisher;
 use crate::writer::shared::Shared;
+use crate::writer::staging::is_lost;
 
 pub(crate) mod blob;
 pub(crate) mod durability;
-mod lock;
+pub(crate) mod lock;
 mod publisher;
 mod shared;
+pub(crate) mod staging;
 #[cfg(test)]
 mod tests;
 
@@ -74,14 +76,7 @@ impl LayoutWriter {
         // Nothing is written before this check, since the directory may have other content.
         refuse_foreign(&directory)?;
         let shared = Shared::lock(directory.clone(), durability)?;
-        if is_lost(&directory, INDEX) {
-            shared.replace(INDEX, &Index::new().to_bytes())?;
-        }
-        // Without the marker there is no layout, so it is written last.
-        if is_lost(&directory, MARKER) {
-            shared.make_directory(&directory, BLOBS)?;
-            shared.replace(MARKER, marker())?;
-        }
+        shared.staging().make_layout(&directory)?;
         let layout = Layout::of(directory.into())?;
         Ok(Self { layout, shared: Arc::new(shared), publisher: Publisher::new() })
     }
@@ -213,7 +208,7 @@ impl LayoutWriter {
 }
 
 /// Creates a directory, and those above it that do not exist.
-fn create(directory: &Path, durability: Durability) -> Result<(), LayoutError> {
+pub(crate) fn create(directory: &Path, durability: Durability) -> Result<(), LayoutError> {
     let is_missing = |path: &&Path| !path.as_os_str().is_empty() && fs::symlink_metadata(path).is_err();
     let missing: Vec<_> = directory.ancestors().take_while(is_missing).collect();
     fs::create_dir_all(directory).map_err(|error| LayoutError::new(directory, error))?;
@@ -233,19 +228,7 @@ pub(crate) fn refuse_foreign(directory: &Directory) -> Result<(), LayoutError> {
         return if is_lost(directory, MARKER) { Ok(()) } else { read_marker(&directory.clone().into()) };
     }
     for name in directory.names()? {
-        let ours = match name.to_str() {
-            Some(WORK) => true,
-            Some(BLOBS) => {
-                let blobs = directory.directory(BLOBS).and_then(|blobs| blobs.names());
-                blobs.is_ok_and(|blobs| blobs.is_empty())
-            }
-            Some(INDEX) => {
-                let index = directory.read(INDEX, 1 << 10);
-                is_lost(directory, INDEX) || index.is_ok_and(|bytes| bytes == Index::new().to_bytes())
-            }
-            _ => false,
-        };
-        if !ours {
+        if !name.to_str().is_some_and(|name| name == WORK || is_begun(directory, name)) {
             let name = name.to_string_lossy().chars().flat_map(char::escape_debug).take(80).collect();
             return Err(LayoutError::new(directory.path(), LayoutErrorKind::Foreign(name)));
         }
@@ -253,10 +236,17 @@ pub(crate) fn refuse_foreign(directory: &Directory) -> Result<(), LayoutError> {
     Ok(())
 }
 
-/// Whether a file is missing, or a crash has lost its content.
-fn is_lost(directory: &Directory, name: &str) -> bool {
-    match directory.read(name, Limits::default().manifest_bytes) {
-        Ok(bytes) => is_blank(&bytes),
-        Err(error) => error.is_missing(),
+/// Whether a name is that of a file or directory with which an interrupted writer has only begun a layout.
+pub(crate) fn is_begun(directory: &Directory, name: &str) -> bool {
+    match name {
+        BLOBS => {
+            let blobs = directory.directory(BLOBS).and_then(|blobs| blobs.names());
+            blobs.is_ok_and(|blobs| blobs.is_empty())
+        }
+        INDEX => {
+            let index = directory.read(INDEX, 1 << 10);
+            is_lost(directory, INDEX) || index.is_ok_and(|bytes| bytes == Index::new().to_bytes())
+        }
+        _ => false,
     }
 }

@@ -62,6 +62,16 @@ impl Handle {
         fs::rename(self.0.join(name), to.0.join(new))
     }
 
+    pub(super) fn link(&self, name: &OsStr, to: &Self, new: &OsStr) -> io::Result<()> {
+        fs::hard_link(self.0.join(name), to.0.join(new))
+    }
+
+    /// The standard library does not tell.
+    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "it is the same on all systems")]
+    pub(super) fn free(&self) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+
     /// Directories cannot be opened like files, and so not be synced.
     #[expect(clippy::unnecessary_wraps, reason = "it is the same on all systems")]
     pub(super) fn sync(&self) -> io::Result<()> {

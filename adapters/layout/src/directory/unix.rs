@@ -67,6 +67,15 @@ impl Handle {
         Ok(rustix::fs::renameat(&self.0, name, &to.0, new)?)
     }
 
+    pub(super) fn link(&self, name: &OsStr, to: &Self, new: &OsStr) -> io::Result<()> {
+        Ok(rustix::fs::linkat(&self.0, name, &to.0, new, AtFlags::empty())?)
+    }
+
+    pub(super) fn free(&self) -> io::Result<Option<u64>> {
+        let found = rustix::fs::fstatvfs(&self.0)?;
+        Ok(Some(found.f_bavail.saturating_mul(found.f_frsize)))
+    }
+
     pub(super) fn sync(&self) -> io::Result<()> {
         match rustix::fs::fsync(&self.0) {
             // Some file systems, such as those of networks, cannot sync directories, and need not.

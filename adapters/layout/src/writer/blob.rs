@@ -8,7 +8,7 @@ use std::sync::Arc;
 use oci_proto::{Descriptor, Digest, Hasher};
 
 use crate::directory::Directory;
-use crate::directory::kind::Access;
+use crate::directory::kind::{Access, has_one_name};
 use crate::error::{LayoutError, LayoutErrorKind};
 use crate::unfinished::Unfinished;
 use crate::work::partial_name;
@@ -174,17 +174,4 @@ fn resume(file: &File, length: u64, state: &mut Unfinished) -> io::Result<()> {
         return file.set_len(0);
     }
     if length > 0 { state.resume(file) } else { Ok(()) }
-}
-
-/// Whether a file has no other name, through which its content would be changed.
-#[cfg(unix)]
-fn has_one_name(file: &File) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    file.metadata().is_ok_and(|found| found.nlink() == 1)
-}
-
-/// On other systems the standard library cannot count the names of a file.
-#[cfg(not(unix))]
-fn has_one_name(_: &File) -> bool {
-    true
 }

@@ -8,21 +8,21 @@ use crate::directory::kind::Access;
 use crate::error::{LayoutError, LayoutErrorKind};
 use crate::work::WORK;
 
-const LOCK: &str = "lock";
+pub(crate) const LOCK: &str = "lock";
 /// How often to retry if the previous writer has just removed the file.
 const ATTEMPTS: usize = 16;
 
 /// A lock on a file in the directory for temporary files. The operating system releases it when the process
 /// ends.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     layout: Directory,
     work: Directory,
     _file: File,
 }
 
 impl Lock {
-    pub(super) fn take(layout: &Directory) -> Result<Self, LayoutError> {
+    pub(crate) fn take(layout: &Directory) -> Result<Self, LayoutError> {
         for _ in 0..ATTEMPTS {
             let (work, _) = layout.make_directory(WORK)?;
             let file = match work.create_new(LOCK) {
@@ -52,7 +52,7 @@ impl Lock {
     }
 
     /// The directory for temporary files.
-    pub(super) fn work(&self) -> &Directory {
+    pub(crate) fn work(&self) -> &Directory {
         &self.work
     }
 }

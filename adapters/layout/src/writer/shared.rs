@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use oci_proto::Digest;
@@ -13,23 +12,25 @@ use crate::error::LayoutError;
 use crate::work::partial_name;
 use crate::writer::durability::Durability;
 use crate::writer::lock::Lock;
+use crate::writer::staging::Staging;
 
 /// The layout that is being written, and the lock on it.
 #[derive(Debug)]
 pub(super) struct Shared {
     directory: Directory,
-    durability: Durability,
+    staging: Staging,
     /// The blobs being written.
     busy: Mutex<BTreeSet<Digest>>,
     /// Released when the last of them is dropped.
-    lock: Lock,
+    _lock: Lock,
 }
 
 impl Shared {
     /// Locks the layout in a directory.
     pub(super) fn lock(directory: Directory, durability: Durability) -> Result<Self, LayoutError> {
         let lock = Lock::take(&directory)?;
-        Ok(Self { directory, durability, busy: Mutex::default(), lock })
+        let staging = Staging::new(lock.work().clone(), durability);
+        Ok(Self { directory, staging, busy: Mutex::default(), _lock: lock })
     }
 
     /// The directory of the layout.
@@ -39,47 +40,39 @@ impl Shared {
 
     /// The directory for temporary files.
     pub(super) fn work(&self) -> &Directory {
-        self.lock.work()
+        self.staging.work()
+    }
+
+    /// Writes files that are not blobs.
+    pub(super) fn staging(&self) -> &Staging {
+        &self.staging
     }
 
     pub(super) fn is_durable(&self) -> bool {
-        self.durability == Durability::Synced
+        self.staging.is_durable()
     }
 
     /// Replaces a file of the layout atomically.
     pub(super) fn replace(&self, name: &str, content: &[u8]) -> Result<(), LayoutError> {
-        let mut file = self.work().create(name)?;
-        file.write_all(content).map_err(|error| self.work().wrong(name, error))?;
-        self.sync_work(name, &file)?;
-        self.work().rename(name, &self.directory, name)?;
-        self.sync(&self.directory)
+        self.staging.replace(&self.directory, name, content)
     }
 
     /// Gives a partial blob, which is complete, its name. Returns the directory to sync.
     pub(super) fn publish(&self, digest: &Digest) -> Result<Directory, LayoutError> {
-        let blobs = self.make_directory(&self.directory, BLOBS)?;
-        let directory = self.make_directory(&blobs, digest.algorithm_name())?;
+        let (blobs, _) = self.staging.make_directory(&self.directory, BLOBS)?;
+        let (directory, _) = self.staging.make_directory(&blobs, digest.algorithm_name())?;
         self.work().rename(&partial_name(digest), &directory, digest.encoded())?;
-        Ok(directory)
-    }
-
-    /// Opens a directory, which is made if it does not exist.
-    pub(super) fn make_directory(&self, parent: &Directory, name: &str) -> Result<Directory, LayoutError> {
-        let (directory, is_made) = parent.make_directory(name)?;
-        if is_made {
-            self.sync(parent)?;
-        }
         Ok(directory)
     }
 
     /// Syncs a temporary file if the writer is durable.
     pub(super) fn sync_work(&self, name: &str, file: &File) -> Result<(), LayoutError> {
-        if self.is_durable() { self.work().sync_file(name, file) } else { Ok(()) }
+        self.staging.sync_file(name, file)
     }
 
     /// Syncs a directory if the writer is durable.
     pub(super) fn sync(&self, directory: &Directory) -> Result<(), LayoutError> {
-        if self.is_durable() { directory.sync() } else { Ok(()) }
+        self.staging.sync(directory)
     }
 
     /// Syncs all directories of blobs, then the layout's, if the writer is durable.

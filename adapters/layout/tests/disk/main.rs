@@ -8,5 +8,6 @@ mod hostile_archives;
 mod killed;
 mod pulling;
 mod reading;
+mod registry_figures;
 mod support;
 mod writing;

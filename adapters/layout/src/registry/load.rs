@@ -1,0 +1,228 @@
+//! Reads everything in a registry's directory, at the start.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use oci_proto::layout::{BLOBS, Entry, INDEX, MARKER, blob_path};
+use oci_proto::{Descriptor, Digest, Kind, Manifest, Part, Repository, Tag};
+
+use crate::directory::Directory;
+use crate::directory::kind::FileKind;
+use crate::error::{LayoutError, LayoutErrorKind};
+use crate::layout::Layout;
+use crate::registry::contents::{Loaded, RegistryContents};
+use crate::registry::folder::RESERVED;
+use crate::registry::holdings::{Held, Holdings, Listing};
+use crate::writer::is_begun;
+
+/// Finds all repositories in a directory, and what they have.
+pub(super) fn load(root: &Directory) -> Result<(RegistryContents, Holdings), LayoutError> {
+    if root.found(MARKER).is_ok() {
+        return Err(LayoutError::new(root.path(), LayoutErrorKind::IsALayout));
+    }
+    let (mut contents, mut holdings) = (RegistryContents::default(), Holdings::new());
+    let mut pending = vec![(root.clone(), None::<Repository>)];
+    while let Some((directory, repository)) = pending.pop() {
+        if let Some(repository) = &repository
+            && is_layout(&directory)?
+        {
+            let (loaded, held) = Loading::of(directory.clone(), &mut contents.warnings)?.load()?;
+            holdings.insert(repository.clone(), held);
+            contents.repositories.insert(repository.clone(), loaded);
+        }
+        for found in directory.names()? {
+            let name = found.to_string_lossy();
+            // These are the layout's, the storage's, or of no concern.
+            if RESERVED.contains(&&*name) || name.starts_with('.') {
+                continue;
+            }
+            let path = match &repository {
+                Some(repository) => format!("{repository}/{name}"),
+                None => name.to_string(),
+            };
+            match (directory.found(&found)?.0, path.parse()) {
+                (FileKind::Directory, Ok(inner)) => {
+                    pending.push((directory.directory(&name)?, Some(inner)));
+                }
+                (kind @ (FileKind::Directory | FileKind::Link), _) => {
+                    let kind = LayoutErrorKind::NotADirectory(match kind {
+                        FileKind::Link => kind.describe(),
+                        _ => "one whose name no repository can have",
+                    });
+                    contents.warnings.push(directory.wrong(&found, kind));
+                }
+                (FileKind::File | FileKind::Other, _) => {}
+            }
+        }
+    }
+    Ok((contents, holdings))
+}
+
+/// Whether a directory is a layout. One that was only begun before a crash is none, and the next push completes it.
+fn is_layout(directory: &Directory) -> Result<bool, LayoutError> {
+    let missing = match directory.found(MARKER) {
+        Ok(_) => return Ok(true),
+        Err(error) if error.is_missing() => error,
+        Err(error) => return Err(error),
+    };
+    let is_begun = |name: &&str| directory.found(*name).is_err() || is_begun(directory, name);
+    if [BLOBS, INDEX].iter().all(is_begun) { Ok(false) } else { Err(missing) }
+}
+
+/// The loading of one layout.
+struct Loading<'a> {
+    directory: Directory,
+    layout: Layout,
+    loaded: Loaded,
+    held: BTreeMap<Digest, Held>,
+    /// Configs and layers, which are blobs even if they are manifests, too.
+    parts: BTreeSet<Digest>,
+    missing: BTreeSet<Digest>,
+    warnings: &'a mut Vec<LayoutError>,
+}
+
+impl<'a> Loading<'a> {
+    fn of(directory: Directory, warnings: &'a mut Vec<LayoutError>) -> Result<Self, LayoutError> {
+        let layout = Layout::of(directory.clone().into())?;
+        let held = blobs(&directory)?;
+        let (loaded, parts, missing) = (Loaded::default(), BTreeSet::new(), BTreeSet::new());
+        Ok(Self { directory, layout, loaded, held, parts, missing, warnings })
+    }
+
+    fn load(mut self) -> Result<(Loaded, BTreeMap<Digest, Held>), LayoutError> {
+        let layout = self.layout.clone();
+        let mut tags: BTreeMap<Tag, BTreeSet<Digest>> = BTreeMap::new();
+        for entry in layout.roots() {
+            if self.root(entry)?
+                && let Some(tag) = entry.ref_name().and_then(|name| name.parse().ok())
+            {
+                tags.entry(tag).or_default().insert(entry.descriptor().digest.clone());
+            }
+        }
+        self.children()?;
+        for digest in std::mem::take(&mut self.missing) {
+            self.warnings.push(self.directory.wrong(blob_path(&digest), LayoutErrorKind::Missing));
+        }
+        for (tag, digests) in tags {
+            match digests.first() {
+                Some(digest) if digests.len() == 1 => {
+                    self.loaded.tags.entry(digest.clone()).or_default().push(tag);
+                }
+                _ => {
+                    let several = format!("`{tag}` is the name of several roots, and so no tag");
+                    self.warnings.push(self.directory.wrong(INDEX, std::io::Error::other(several)));
+                }
+            }
+        }
+        for (digest, held) in &mut self.held {
+            let listing = held.manifest.as_ref();
+            held.is_blob = listing.is_none() || self.parts.contains(digest);
+            // A child of another manifest may have been pushed as a blob.
+            if held.is_blob || listing.is_some_and(|listing| !listing.is_listed) {
+                self.loaded.blobs.push((digest.clone(), held.size));
+            }
+        }
+        Ok((self.loaded, self.held))
+    }
+
+    /// Reads a root. Returns whether it exists.
+    fn root(&mut self, entry: &Entry) -> Result<bool, LayoutError> {
+        let digest = &entry.descriptor().digest;
+        if self
+            .held
+            .get(digest)
+            .is_some_and(|held| held.manifest.is_some() && held.size == entry.descriptor().size)
+        {
+            return Ok(true);
+        }
+        let root = match self.layout.resolve_entry(entry) {
+            Ok(root) => root,
+            Err(error) if error.is_missing() => {
+                self.missing.insert(digest.clone());
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
+        if root.media_type.kind() == Kind::Other {
+            self.parts.insert(digest.clone());
+            self.list(&root, true);
+            self.loaded.others.push(root);
+        } else {
+            let manifest = self.layout.manifest(&root)?;
+            self.list(&root, true);
+            self.loaded.manifests.push((root.digest, manifest));
+        }
+        Ok(true)
+    }
+
+    /// Visits what the manifests refer to, and reads the manifests among that which are no roots.
+    fn children(&mut self) -> Result<(), LayoutError> {
+        let mut next = 0;
+        while let Some((_, manifest)) = self.loaded.manifests.get(next) {
+            let manifest = manifest.clone();
+            next += 1;
+            for (part, child) in manifest.children() {
+                let Some(held) = self.held.get(child.digest()) else {
+                    if !child.media_type().is_nondistributable() {
+                        self.missing.insert(child.digest().clone());
+                    }
+                    continue;
+                };
+                match part {
+                    Part::Config | Part::Layer(_) => _ = self.parts.insert(child.digest().clone()),
+                    Part::Entry(_)
+                        if child.media_type().kind() != Kind::Other
+                            && held.manifest.is_none()
+                            && held.size == child.size() =>
+                    {
+                        self.child(&child.to_owned())?;
+                    }
+                    Part::Entry(_) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a manifest that is no root. A client may have pushed an index with an entry that is wrong, so anything but
+    /// damaged content is a blob.
+    fn child(&mut self, child: &Descriptor) -> Result<(), LayoutError> {
+        let manifest: Manifest = match self.layout.manifest(child) {
+            Ok(manifest) => manifest,
+            Err(error) if matches!(error.kind(), LayoutErrorKind::Content(_) | LayoutErrorKind::Io(_)) => {
+                return Err(error);
+            }
+            Err(_) => return Ok(()),
+        };
+        self.list(child, false);
+        self.loaded.manifests.push((child.digest.clone(), manifest));
+        Ok(())
+    }
+
+    fn list(&mut self, root: &Descriptor, is_listed: bool) {
+        let Descriptor { media_type, digest, size, .. } = root.clone();
+        let held = self.held.entry(digest).or_insert(Held { size, is_blob: false, manifest: None });
+        held.manifest = Some(Listing { media_type, is_listed });
+    }
+}
+
+/// The files of blobs and manifests in a layout. Anything else in their place is ignored.
+fn blobs(directory: &Directory) -> Result<BTreeMap<Digest, Held>, LayoutError> {
+    let mut found = BTreeMap::new();
+    let blobs = match directory.directory(BLOBS) {
+        Ok(blobs) => blobs,
+        Err(error) if error.is_missing() => return Ok(found),
+        Err(error) => return Err(error),
+    };
+    for algorithm in blobs.names()? {
+        let Some(algorithm) = algorithm.to_str() else { continue };
+        let Ok(directory) = blobs.directory(algorithm) else { continue };
+        for name in directory.names()? {
+            if let Some(digest) = name.to_str().and_then(|name| format!("{algorithm}:{name}").parse().ok())
+                && let Ok((FileKind::File, size)) = directory.found(&name)
+            {
+                found.insert(digest, Held { size, is_blob: true, manifest: None });
+            }
+        }
+    }
+    Ok(found)
+}

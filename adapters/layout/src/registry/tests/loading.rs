@@ -1,0 +1,278 @@
+//! Directories that other programs have written, damaged, or left in the middle.
+
+use oci_proto::layout::blob_path;
+use oci_proto::server::Memory;
+use oci_proto::{Descriptor, MediaType};
+
+use super::*;
+use crate::error::LayoutErrorKind;
+use crate::writer::LayoutWriter;
+
+fn failed(path: &Path) -> LayoutError {
+    RegistryDirectory::open(path, RegistryOptions::default()).unwrap_err()
+}
+
+/// Writes the core's sample as a layout, which lists only its root.
+fn foreign(layout: &Path) -> Descriptor {
+    let (memory, root) = Memory::sample();
+    let mut writer = LayoutWriter::open(layout).unwrap();
+    for (digest, content) in memory.contents() {
+        let blob = Descriptor::new(MediaType::OCTET_STREAM, digest.clone(), content.len() as u64);
+        writer.put(&blob, content).unwrap();
+    }
+    writer.set_root(&root, Some(&"latest".parse().unwrap())).unwrap();
+    root
+}
+
+#[test]
+fn a_layout_of_another_program_is_served_with_all_that_it_has() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = home.path().join("team/app");
+    fs::create_dir_all(&layout).unwrap();
+    let root = foreign(&layout);
+    let (mut client, _) = open_with_warnings(home.path());
+    assert_eq!(client.tags("team/app"), ["latest"]);
+    let index = client.get("/v2/team/app/manifests/latest");
+    let index: Value = serde_json::from_slice(&index).unwrap();
+    let children: Vec<_> = index["manifests"].as_array().unwrap().clone();
+    let target = |child: &Value| format!("/v2/team/app/manifests/{}", child["digest"].as_str().unwrap());
+    let present: Vec<_> = children.iter().map(target).collect();
+    let present: Vec<_> =
+        present.into_iter().filter(|target| client.status("GET", target, "") == 200).collect();
+    assert!(present.len() > 1, "{children:?}");
+
+    // If the root goes, its children stay, now with entries of their own.
+    assert_eq!(client.status("DELETE", &format!("/v2/team/app/manifests/{}", root.digest), ""), 202);
+    let (_, storage) = client.registry.into_parts();
+    drop(storage);
+    let (mut client, _) = open_with_warnings(home.path());
+    for target in &present {
+        assert_eq!(client.status("GET", target, ""), 200, "{target}");
+    }
+    assert_eq!(client.status("DELETE", &present[0], ""), 202);
+    let (_, storage) = client.registry.into_parts();
+    drop(storage);
+    let (mut client, _) = open_with_warnings(home.path());
+    assert_eq!(client.status("GET", &present[0], ""), 404);
+}
+
+#[test]
+fn what_another_program_has_listed_survives_a_push() {
+    let home = tempfile::tempdir().unwrap();
+    let mut client = open(home.path());
+    client.blob("app", "{}");
+    let document = image(&[]);
+    let digest = client.put("app", "1", &document).to_string();
+    drop(client);
+    let path = home.path().join("app/index.json");
+    let name = "org.opencontainers.image.ref.name";
+    let entry = json!({
+        "mediaType": IMAGE, "digest": digest, "size": document.len(), "platform": { "os": "linux", "architecture": "x" },
+        "annotations": { name: "1", "other": "kept" },
+    });
+    let missing = json!({ "mediaType": IMAGE, "digest": sha256("missing").to_string(), "size": 7 });
+    let other = json!({
+        "mediaType": "text/plain", "digest": sha256("{}").to_string(), "size": 2, "annotations": { name: "text" },
+    });
+    let index = json!({
+        "schemaVersion": 2, "manifests": [entry, missing, other], "annotations": { "a": "b" }, "unknown": [1, null],
+    });
+    fs::write(&path, index.to_string()).unwrap();
+    let (mut client, warnings) = open_with_warnings(home.path());
+    assert!(matches!(warnings[0].kind(), LayoutErrorKind::Missing), "{warnings:?}");
+    assert_eq!(client.tags("app"), ["1", "text"]);
+    let text = client.send("GET", "/v2/app/manifests/text", "");
+    assert_eq!(
+        (text.body(), &text.headers()["content-type"]),
+        (&"{}".into(), &"text/plain".parse().unwrap())
+    );
+    client.put("app", "1", &super::index(&[]));
+    let written: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    for key in ["annotations", "unknown", "schemaVersion"] {
+        assert_eq!(written[key], index[key]);
+    }
+    let mut without_name = entry;
+    without_name["annotations"] = json!({ "other": "kept" });
+    let entries = written["manifests"].as_array().unwrap();
+    assert_eq!(entries[..3], [without_name, missing, other]);
+    assert_eq!(entries.len(), 4);
+}
+
+#[test]
+fn what_clients_may_push_does_not_prevent_a_start() {
+    let home = tempfile::tempdir().unwrap();
+    let mut client = open(home.path());
+    let text = client.blob("app", "no manifest").to_string();
+    // Entries that are wrong: not a manifest, with another size, too large to be read, or of an unknown algorithm.
+    let entry = |digest: &str, size: u64| json!({ "mediaType": IMAGE, "digest": digest, "size": size });
+    let entries = [
+        entry(&text, 11),
+        entry(&text, 12),
+        entry(&sha256("absent").to_string(), 1 << 40),
+        entry(&format!("other:{}", "0".repeat(64)), 5),
+    ];
+    let document = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": entries }).to_string();
+    client.put("app", "1", &document);
+    // A child that was pushed only as a blob.
+    let child = image(&[]);
+    let target = format!("/v2/app/blobs/uploads/?digest={}", sha256(&child));
+    assert_eq!(client.status("POST", &target, child.clone()), 201);
+    client.put("app", "2", &index(&[&child]));
+    drop(client);
+    let (mut client, warnings) = open_with_warnings(home.path());
+    assert!(warnings.iter().all(|it| matches!(it.kind(), LayoutErrorKind::Missing)), "{warnings:?}");
+    assert_eq!(client.get("/v2/app/manifests/1"), document);
+    assert_eq!(client.get(&format!("/v2/app/blobs/{text}")), "no manifest");
+    assert_eq!(client.get(&format!("/v2/app/blobs/{}", sha256(&child))), child);
+}
+
+#[test]
+fn damage_is_an_error_that_names_the_file() {
+    let manifest = format!("app/{}", blob_path(&sha256(&image(&[]))));
+    let longer = "x".repeat(image(&[]).len());
+    // Each file with its new content, or without it.
+    let damages = [
+        ("app/oci-layout", Some("")),
+        ("app/oci-layout", None),
+        ("app/index.json", Some("{")),
+        ("app/index.json", None),
+        (&manifest, Some(&longer)),
+        (&manifest, Some("short")),
+    ];
+    for (name, content) in damages {
+        let home = tempfile::tempdir().unwrap();
+        let mut client = open(home.path());
+        client.blob("app", "{}");
+        client.put("app", "1", &image(&[]));
+        drop(client);
+        let file = home.path().join(name);
+        match content {
+            Some(content) => fs::write(&file, content).unwrap(),
+            None => fs::remove_file(&file).unwrap(),
+        }
+        let error = failed(home.path());
+        assert_eq!(error.path(), file, "{error}");
+        // The lock is free again.
+        let again = failed(home.path());
+        assert_eq!(again.to_string(), error.to_string());
+    }
+}
+
+#[test]
+fn a_directory_is_served_by_one_process_and_is_no_layout() {
+    let home = tempfile::tempdir().unwrap();
+    let client = open(home.path());
+    let (_, storage) = client.registry.into_parts();
+    let other = storage.clone();
+    drop(storage);
+    let error = failed(home.path());
+    assert!(matches!(error.kind(), LayoutErrorKind::Served), "{error}");
+    assert!(error.to_string().ends_with("another process serves this directory; stop it first"), "{error}");
+    drop(other);
+    drop(open(home.path()));
+
+    drop(LayoutWriter::open(home.path().join("app")).unwrap());
+    let error = failed(&home.path().join("app"));
+    assert!(matches!(error.kind(), LayoutErrorKind::IsALayout), "{error}");
+    fs::write(home.path().join("file"), "").unwrap();
+    failed(&home.path().join("file"));
+}
+
+#[test]
+fn leftovers_of_a_crash_are_removed() {
+    let home = tempfile::tempdir().unwrap();
+    let root = home.path();
+    let mut client = open(root);
+    let blob = client.blob("app", "content");
+    client.upload("u", "app", "");
+    client.upload("u", "app", "kept");
+    drop(client);
+    let kept = tree(root);
+    let uploads = root.join(".uploads");
+    for name in ["orphan", "other.repository", "bad name", "wrong", "linked"] {
+        fs::write(uploads.join(name), "x").unwrap();
+    }
+    fs::write(uploads.join("wrong.repository"), "No Name").unwrap();
+    fs::write(uploads.join("linked.repository"), "app").unwrap();
+    fs::create_dir_all(root.join(".oci-proto-partial/temporary-1/x")).unwrap();
+    fs::write(root.join(".oci-proto-partial/temporary-2"), "x").unwrap();
+    // The process was killed after the upload became a blob. More bytes would change that.
+    #[cfg(unix)]
+    {
+        fs::remove_file(uploads.join("linked")).unwrap();
+        fs::hard_link(root.join("app").join(blob_path(&blob)), uploads.join("linked")).unwrap();
+    }
+    // A layout was begun.
+    fs::create_dir_all(root.join("begun/blobs")).unwrap();
+    fs::write(root.join("begun/index.json"), "").unwrap();
+    let mut client = open(root);
+    client.blob("begun", "content");
+    drop(client);
+    check_all(root);
+    let mut now = tree(root);
+    now.retain(|path, _| !path.starts_with("begun"));
+    if cfg!(unix) {
+        assert_eq!(now, kept);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn links_and_odd_files_lead_nowhere() {
+    use std::os::unix::fs::symlink;
+    let (home, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (root, outside) = (home.path(), outside.path());
+    fs::create_dir(outside.join("layout")).unwrap();
+    foreign(&outside.join("layout"));
+    fs::write(outside.join("secret"), "secret").unwrap();
+    let mut client = open(root);
+    client.blob("app", "{}");
+    client.put("app", "1", &image(&[]));
+    drop(client);
+    let untouched = tree(outside);
+
+    symlink(outside.join("layout"), root.join("linked")).unwrap();
+    symlink(outside, root.join("app/inner")).unwrap();
+    fs::create_dir(root.join("No Name")).unwrap();
+    fs::write(root.join("readme"), "").unwrap();
+    symlink(outside.join("secret"), root.join("app").join(blob_path(&sha256("secret")))).unwrap();
+    symlink(outside, root.join("app/blobs/sha512")).unwrap();
+    symlink(outside.join("secret"), root.join(".uploads/up")).unwrap();
+    fs::write(root.join(".uploads/up.repository"), "app").unwrap();
+    let (mut client, warnings) = open_with_warnings(root);
+    let mut warned: Vec<_> = warnings.iter().map(|it| it.path().strip_prefix(root).unwrap()).collect();
+    warned.sort();
+    assert_eq!(warned, ["No Name", "app/inner", "linked"].map(Path::new));
+
+    assert_eq!(client.status("GET", &format!("/v2/app/blobs/{}", sha256("secret")), ""), 404);
+    // The link is replaced, and not followed.
+    client.blob("app", "secret");
+    let pushes = ["linked", "app/inner", "linked/x", "app/inner/x", "readme", "readme/x"];
+    for repository in pushes {
+        let target = format!("/v2/{repository}/blobs/uploads/?digest={}", sha256("x"));
+        assert_eq!(client.status("POST", &target, "x"), 500, "{repository}");
+    }
+    let long = Digest::of(Algorithm::Sha512, b"x");
+    assert_eq!(client.status("POST", &format!("/v2/app/blobs/uploads/?digest={long}"), "x"), 500);
+    for reserved in ["blobs", "app/blobs", "app/index.json/x", "oci-layout"] {
+        let target = format!("/v2/{reserved}/blobs/uploads/?digest={}", sha256("x"));
+        assert_eq!(client.status("POST", &target, "x"), 404, "{reserved}");
+    }
+    let (_, mut storage) = client.registry.into_parts();
+    // Without the policy, the storage refuses them.
+    let effect = oci_proto::server::Effect::PutManifest {
+        digest: sha256(&index(&[])),
+        manifest: oci_proto::Manifest::read(index(&[]).into(), oci_proto::Evidence::default()).unwrap(),
+    };
+    assert!(storage.apply(&[(&"app/blobs/x".parse().unwrap(), &[effect])]).is_err());
+    assert!(!root.join("app/blobs/x").exists());
+    assert_eq!(tree(outside), untouched);
+
+    // What replaces the directories of a running registry is not followed either.
+    fs::rename(root.join("app"), root.join("old")).unwrap();
+    symlink(outside.join("layout"), root.join("app")).unwrap();
+    let removed = oci_proto::server::Effect::RemoveBlob(sha256("{}"));
+    assert!(storage.apply(&[(&"app".parse().unwrap(), &[removed])]).is_err());
+    assert!(storage.read(&"app".parse().unwrap(), &sha256("{}"), 0..2).is_err());
+    assert_eq!(tree(outside), untouched);
+}
