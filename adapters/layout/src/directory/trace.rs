@@ -18,6 +18,8 @@ struct Record {
     /// How many more calls succeed before the fault.
     left: usize,
     fault: Option<Fault>,
+    /// Each call of this kind fails, because the file system does not support it.
+    unsupported: Option<&'static str>,
 }
 
 /// What goes wrong.
@@ -28,8 +30,6 @@ pub(crate) enum Fault {
     Once,
     /// A call fails, and all calls after it, as if the process had been killed.
     Always,
-    /// Each call of this kind fails, because the file system does not support it.
-    Unsupported(&'static str),
 }
 
 impl Trace {
@@ -55,10 +55,11 @@ impl Trace {
     #[cfg(test)]
     pub(super) fn before(&self, call: &'static str) -> io::Result<()> {
         let mut record = self.record.lock().unwrap();
-        match record.fault {
-            Some(Fault::Unsupported(kind)) if kind == call => return Err(io::ErrorKind::Unsupported.into()),
-            None | Some(Fault::Unsupported(_)) => return Ok(()),
-            Some(Fault::Once | Fault::Always) => {}
+        if record.unsupported == Some(call) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        if record.fault.is_none() {
+            return Ok(());
         }
         if record.left > 0 {
             record.left -= 1;
@@ -75,6 +76,13 @@ impl Trace {
     #[cfg(test)]
     pub(crate) fn calls(&self) -> Vec<(&'static str, std::path::PathBuf)> {
         self.record.lock().unwrap().calls.clone()
+    }
+
+    /// Records the calls in a file system without links.
+    #[cfg(test)]
+    pub(crate) fn without_links() -> Self {
+        let record = Record { unsupported: Some("link"), ..Record::default() };
+        Self { record: std::sync::Arc::new(record.into()) }
     }
 
     /// Lets this many calls succeed before the fault. Returns whether the previous fault has not occurred.

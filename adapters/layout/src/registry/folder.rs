@@ -84,8 +84,8 @@ impl Folder {
         self.publish(digest, &temporary, journal)
     }
 
-    /// Gives a synced file of another directory the name of a digest, too. If the file system has no links, the file is
-    /// moved.
+    /// Gives a synced file of another directory the name of a digest, too. If the file system has no links, or the names
+    /// of a file cannot be counted after a crash, the file is moved.
     pub(super) fn take(
         &mut self,
         digest: &Digest,
@@ -93,7 +93,7 @@ impl Folder {
         journal: &mut Journal<'_>,
     ) -> Result<(), LayoutError> {
         let (to, new) = self.vacant(digest, journal)?;
-        if from.link(name, &to, &new).is_ok() {
+        if cfg!(unix) && from.link(name, &to, &new).is_ok() {
             journal.created(&to, new);
             return Ok(());
         }

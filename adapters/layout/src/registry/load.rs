@@ -92,10 +92,11 @@ impl<'a> Loading<'a> {
         let layout = self.layout.clone();
         let mut tags: BTreeMap<Tag, BTreeSet<Digest>> = BTreeMap::new();
         for entry in layout.roots() {
-            if self.root(entry)?
-                && let Some(tag) = entry.ref_name().and_then(|name| name.parse().ok())
-            {
-                tags.entry(tag).or_default().insert(entry.descriptor().digest.clone());
+            let is_present = self.root(entry)?;
+            let Some(name) = entry.ref_name().filter(|_| is_present) else { continue };
+            match name.parse() {
+                Ok(tag) => _ = tags.entry(tag).or_default().insert(entry.descriptor().digest.clone()),
+                Err(_) => self.warn(format!("`{}` is no tag", name.escape_debug())),
             }
         }
         self.children()?;
@@ -107,10 +108,7 @@ impl<'a> Loading<'a> {
                 Some(digest) if digests.len() == 1 => {
                     self.loaded.tags.entry(digest.clone()).or_default().push(tag);
                 }
-                _ => {
-                    let several = format!("`{tag}` is the name of several roots, and so no tag");
-                    self.warnings.push(self.directory.wrong(INDEX, std::io::Error::other(several)));
-                }
+                _ => self.warn(format!("`{tag}` is the name of several roots, and so no tag")),
             }
         }
         for (digest, held) in &mut self.held {
@@ -122,6 +120,11 @@ impl<'a> Loading<'a> {
             }
         }
         Ok((self.loaded, self.held))
+    }
+
+    /// Warns about `index.json`.
+    fn warn(&mut self, problem: String) {
+        self.warnings.push(self.directory.wrong(INDEX, std::io::Error::other(problem)));
     }
 
     /// Reads a root. Returns whether it exists.

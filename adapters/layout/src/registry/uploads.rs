@@ -1,5 +1,6 @@
 //! The files of unfinished uploads: the bytes, and beside them the repository.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::ops::Range;
 
@@ -134,7 +135,7 @@ impl Uploads {
             let cut = self.0.attempt("write", name, || file.set_len(size));
             cut.map_err(|error| self.0.wrong(name, error))?;
         }
-        // Bytes from before a restart may not have been synced.
+        // It was synced already, but not with this size.
         self.0.sync_file(name, &file)?;
         Ok(Some(&self.0))
     }
@@ -147,14 +148,13 @@ impl Uploads {
 
     /// Finds the uploads of an earlier process, and removes everything else.
     pub(super) fn restore(&self) -> Result<Vec<Unfinished>, LayoutError> {
-        let mut found = Vec::new();
-        for name in self.0.names()? {
-            let name = name.to_string_lossy();
-            match self.unfinished(&name) {
-                Some(upload) => found.push(upload),
-                None if self.is_record(&name) => {}
-                None => self.0.remove(&name)?,
-            }
+        let names = self.0.names()?;
+        let names: Vec<_> = names.iter().map(|name| name.to_string_lossy()).collect();
+        let found: Vec<_> = names.iter().filter_map(|name| self.unfinished(name)).collect();
+        let kept: BTreeSet<_> =
+            found.iter().flat_map(|it| [it.id.to_string(), record(it.id.as_str())]).collect();
+        for name in names.iter().filter(|name| !kept.contains(&***name)) {
+            self.0.remove(name)?;
         }
         Ok(found)
     }
@@ -163,14 +163,11 @@ impl Uploads {
         let id: UploadId = name.parse().ok()?;
         let repository = self.0.read(&record(name), Repository::MAX_LEN as u64).ok()?;
         let repository = str::from_utf8(&repository).ok()?.parse().ok()?;
-        let (file, size) = self.0.open_file(name, Access::Read).ok()?;
-        // If it has two, it became a blob before the process ended, and must not be changed.
-        has_one_name(&file).then_some(Unfinished { repository, id, size })
-    }
-
-    fn is_record(&self, name: &str) -> bool {
-        let of = name.strip_suffix(RECORD);
-        of.is_some_and(|of| self.unfinished(of).is_some())
+        let (file, size) = self.0.open_file(name, Access::Write).ok()?;
+        // If it has two names, it became a blob before the process ended, and must not be changed. If it cannot be synced,
+        // bytes may be lost although a later attempt succeeds.
+        let is_whole = has_one_name(&file) && self.0.sync_file(name, &file).is_ok();
+        is_whole.then_some(Unfinished { repository, id, size })
     }
 
     /// Opens the file of an upload. The first bytes create it, after the record of its repository.
@@ -192,9 +189,7 @@ impl Uploads {
     }
 }
 
-const RECORD: &str = ".repository";
-
 /// The name of the file with the repository. No id has a dot.
 fn record(id: &str) -> String {
-    format!("{id}{RECORD}")
+    format!("{id}.repository")
 }

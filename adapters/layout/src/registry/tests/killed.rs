@@ -8,12 +8,23 @@ use crate::directory::trace::Fault;
 
 #[test]
 fn at_every_moment_a_killed_registry_is_valid_and_has_what_it_acknowledged() {
+    let moments = kill_everywhere(Trace::default, 1);
+    assert!(moments > 150, "{moments} moments");
+}
+
+#[test]
+fn a_killed_registry_is_valid_without_links_too() {
+    kill_everywhere(Trace::without_links, 3);
+}
+
+/// Kills the registry after each so many calls. Returns how often.
+fn kill_everywhere(new_trace: fn() -> Trace, every: usize) -> usize {
     let expected = expected();
     let mut last = ControlFlow::Continue(0);
     let mut moments = 0;
     while let ControlFlow::Continue(n) = last {
         let home = tempfile::tempdir().unwrap();
-        let trace = Trace::default();
+        let trace = new_trace();
         trace.inject(n, Some(Fault::Always));
         let mut uploads = BTreeMap::new();
         let mut done = 0;
@@ -30,7 +41,7 @@ fn at_every_moment_a_killed_registry_is_valid_and_has_what_it_acknowledged() {
             }
         }
         let is_killed = !trace.inject(0, None);
-        last = if is_killed { ControlFlow::Continue(n + 1) } else { ControlFlow::Break(()) };
+        last = if is_killed { ControlFlow::Continue(n + every) } else { ControlFlow::Break(()) };
         moments += 1;
 
         check_all(home.path());
@@ -66,5 +77,5 @@ fn at_every_moment_a_killed_registry_is_valid_and_has_what_it_acknowledged() {
         let client = client.restart();
         drop(client);
     }
-    assert!(moments > 150, "{moments} moments");
+    moments
 }

@@ -99,6 +99,37 @@ fn what_another_program_has_listed_survives_a_push() {
 }
 
 #[test]
+fn names_that_are_no_tags_are_warnings() {
+    let home = tempfile::tempdir().unwrap();
+    let mut client = open(home.path());
+    let (first, second) =
+        (client.put("app", "1", &index(&[])), client.put("app", "2", &index(&[&index(&[])])));
+    drop(client);
+    let entry = |of: &Digest, name: &str| {
+        let size = fs::metadata(home.path().join("app").join(blob_path(of))).unwrap().len();
+        let name = json!({ "org.opencontainers.image.ref.name": name });
+        json!({ "mediaType": INDEX, "digest": of.to_string(), "size": size, "annotations": name })
+    };
+    let entries = [
+        entry(&first, "example.org/app:1"),
+        entry(&first, "both"),
+        entry(&second, "both"),
+        entry(&second, "one"),
+        entry(&second, "one"),
+    ];
+    let text = json!({ "schemaVersion": 2, "manifests": entries }).to_string();
+    fs::write(home.path().join("app/index.json"), text).unwrap();
+    let (mut client, warnings) = open_with_warnings(home.path());
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert_eq!(client.tags("app"), ["one"]);
+    assert_eq!(client.status("GET", &format!("/v2/app/manifests/{first}"), ""), 200);
+    client.put("app", "both", &index(&[]));
+    drop(client);
+    let (mut client, _) = open_with_warnings(home.path());
+    assert_eq!(client.tags("app"), ["both", "one"]);
+}
+
+#[test]
 fn what_clients_may_push_does_not_prevent_a_start() {
     let home = tempfile::tempdir().unwrap();
     let mut client = open(home.path());
