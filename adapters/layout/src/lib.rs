@@ -1,5 +1,5 @@
 //! Reads, checks and writes OCI image layouts on disk with [`oci_proto`], using blocking file I/O: in
-//! directories, and in archives.
+//! directories, in archives, and for a registry.
 //!
 //! ```
 //! use oci_proto_layout::oci_proto::layout::Root;
@@ -30,6 +30,34 @@
 //! `docker buildx build --output type=oci` and `docker save` since Docker 25 write it.
 //! [`Layout::open_archive`] reads it in place, without unpacking: a [`Layout`] in an archive has the same methods
 //! as one in a directory, and [`check_archive`] is its [`check()`]. [`ArchiveWriter`] writes one, in one pass.
+//!
+//! # Registries
+//!
+//! [`RegistryDirectory`] stores what is pushed to a [server](oci_proto::server::Server): a directory of layouts, one for
+//! each repository, with unfinished uploads beside them.
+//!
+//! ```
+//! use oci_proto_layout::oci_proto::Time;
+//! use oci_proto_layout::oci_proto::server::{EmbeddedRegistry, Policy, Server};
+//! use oci_proto_layout::{RegistryDirectory, RegistryOptions};
+//!
+//! # let directory = tempfile::tempdir()?;
+//! # let directory = directory.path();
+//! let (storage, contents) = RegistryDirectory::open(directory, RegistryOptions::default())?;
+//! let mut policy = Policy::open();
+//! policy.reserved_components.extend(RegistryDirectory::reserved_components());
+//! let mut server = Server::with_policy(policy, 1);
+//! contents.load_into(&mut server, Time::ZERO);
+//! let mut registry = EmbeddedRegistry::new(server, storage);
+//!
+//! let index = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+//! let push = http::Request::put("/v2/team/app/manifests/1.0").header("Host", "localhost").body(index.into())?;
+//! assert_eq!(registry.respond(Time::ZERO, push).status(), 201);
+//! // Other programs read it as a layout.
+//! let layout = oci_proto_layout::Layout::open(directory.join("team/app"))?;
+//! assert_eq!(layout.names(), [Some("1.0")]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # Security
 //!

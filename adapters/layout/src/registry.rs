@@ -45,6 +45,9 @@ mod uploads;
 /// listed in its `index.json`, once for each of its tags. Unfinished uploads are in `.uploads`, and temporary files in
 /// `.oci-proto-partial`, as in a layout that is written.
 ///
+/// All of it must be in one file system. A manifest that is also a blob, in the layer of no other manifest, is a manifest
+/// only after a restart, since a layout has both in one file.
+///
 /// Changes are durable when they are acknowledged. If the process is killed or the machine crashes, each layout is
 /// valid, and everything that it lists is complete as far as it was pushed. While the directory is open, other programs
 /// may read the layouts, but must not write to them.

@@ -129,24 +129,25 @@ impl<'a> Loading<'a> {
 
     /// Reads a root. Returns whether it exists.
     fn root(&mut self, entry: &Entry) -> Result<bool, LayoutError> {
-        let digest = &entry.descriptor().digest;
-        if self
-            .held
-            .get(digest)
-            .is_some_and(|held| held.manifest.is_some() && held.size == entry.descriptor().size)
-        {
+        let root = entry.descriptor();
+        let held = self.held.get(&root.digest).filter(|held| held.size == root.size);
+        if held.is_some_and(|held| held.manifest.is_some()) {
             return Ok(true);
         }
-        let root = match self.layout.resolve_entry(entry) {
-            Ok(root) => root,
-            Err(error) if error.is_missing() => {
-                self.missing.insert(digest.clone());
-                return Ok(false);
+        let root = if held.is_some() && !root.media_type.is_generic() {
+            root.clone()
+        } else {
+            match self.layout.resolve_entry(entry) {
+                Ok(root) => root,
+                Err(error) if error.is_missing() => {
+                    self.missing.insert(root.digest.clone());
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) => return Err(error),
         };
         if root.media_type.kind() == Kind::Other {
-            self.parts.insert(digest.clone());
+            self.parts.insert(root.digest.clone());
             self.list(&root, true);
             self.loaded.others.push(root);
         } else {
