@@ -184,11 +184,22 @@ fn replies_are_applied_together_with_one_index_each() {
     assert_eq!(without_uploads(home.path()), before);
     let calls = (0..1000)
         .take_while(|n| {
+            let earlier = trace.calls().len();
             trace.inject(*n, Some(Fault::Once));
             let is_done = storage.apply(&[(&a, &put(30)), (&b, &put(30))]).is_ok();
             trace.inject(0, None);
             if !is_done {
                 assert_eq!(without_uploads(home.path()), before, "call {n}");
+                // An index that is restored is on disk before what only the other one needs is removed.
+                let calls = &trace.calls()[earlier..];
+                for repository in ["a", "b"].map(|name| home.path().join(name)) {
+                    let is_restored = |(call, path): &(&str, PathBuf)| {
+                        *call == "to" && *path == repository.join(INDEX_JSON)
+                    };
+                    if let Some(n) = calls.iter().rposition(is_restored) {
+                        assert_eq!(calls[n + 1], ("sync", repository));
+                    }
+                }
             }
             !is_done
         })
@@ -202,4 +213,27 @@ fn sha256_of(effect: &oci_proto::server::Effect) -> Digest {
         oci_proto::server::Effect::PutManifest { digest, .. } => digest.clone(),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn an_upload_and_its_repository_are_on_disk_when_its_bytes_are_acknowledged() {
+    let home = tempfile::tempdir().unwrap();
+    let trace = Trace::default();
+    let (_, mut storage) = open_traced(home.path(), &trace).unwrap().registry.into_parts();
+    let earlier = trace.calls().len();
+    let id = "id".parse().unwrap();
+    storage.write(&"app".parse().unwrap(), &id, 0, b"bytes").unwrap();
+    storage.sync(&id).unwrap();
+    let uploads = home.path().join(".uploads");
+    let (record, data) = (uploads.join("id.repository"), uploads.join("id"));
+    let expected = [
+        ("create", record.clone()),
+        ("write", record.clone()),
+        ("sync", record),
+        ("create", data.clone()),
+        ("sync", uploads),
+        ("write", data.clone()),
+        ("sync", data),
+    ];
+    assert_eq!(trace.calls()[earlier..], expected);
 }

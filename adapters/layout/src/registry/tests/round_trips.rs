@@ -260,3 +260,28 @@ fn handles_write_uploads_at_the_same_time() {
         assert_eq!(read, vec![n; 19_500]);
     }
 }
+
+#[test]
+fn bytes_of_an_upload_that_do_not_count_are_removed() {
+    let home = tempfile::tempdir().unwrap();
+    let (mut storage, _) = RegistryDirectory::open(home.path(), RegistryOptions::default()).unwrap();
+    let (repository, id) = ("app".parse().unwrap(), "id".parse().unwrap());
+    storage.write(&repository, &id, 0, b"0123456789").unwrap();
+    // A request was refused after its bytes were written, and another one begins where it began.
+    storage.write(&repository, &id, 4, b"abc").unwrap();
+    assert!(storage.write(&repository, &id, 8, b"gap").is_err());
+    storage.sync(&id).unwrap();
+    drop(storage);
+    let (mut storage, contents) = RegistryDirectory::open(home.path(), RegistryOptions::default()).unwrap();
+    assert_eq!(contents.uploads[0].size, 7);
+    // Another one was refused, and the blob ends before its bytes.
+    let digest = sha256("0123a");
+    let commit = oci_proto::server::Effect::Commit { upload: id.clone(), digest: digest.clone(), size: 5 };
+    storage.apply(&[(&repository, &[commit])]).unwrap();
+    assert_eq!(storage.read(&repository, &digest, 0..5).unwrap(), "0123a");
+    let file = home.path().join("app").join(oci_proto::layout::blob_path(&digest));
+    assert_eq!(fs::metadata(file).unwrap().len(), 5);
+    // It has ended, and does not begin in the middle.
+    assert!(storage.write(&repository, &id, 5, b"more").is_err());
+    assert!(storage.read_upload(&id, 0..5, &mut |_| {}).is_err());
+}
