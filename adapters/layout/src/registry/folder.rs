@@ -228,7 +228,7 @@ fn make_directory(
 /// Whether an error says that there is no space for a file.
 pub(super) fn is_full(error: &LayoutError) -> bool {
     match error.kind() {
-        // An index.json that is too large could not be read again.
+        // A document that is too large could not be read again.
         LayoutErrorKind::Quota(_) | LayoutErrorKind::LittleSpace(_) | LayoutErrorKind::TooLarge(_) => true,
         LayoutErrorKind::Io(error) => {
             matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)

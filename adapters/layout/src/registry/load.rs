@@ -74,6 +74,8 @@ struct Loading<'a> {
     layout: Layout,
     loaded: Loaded,
     held: BTreeMap<Digest, Held>,
+    /// The directories of blobs, by algorithm: opening them for each manifest would take longer than reading it.
+    algorithms: BTreeMap<String, Directory>,
     /// Configs and layers, which are blobs even if they are manifests, too.
     parts: BTreeSet<Digest>,
     missing: BTreeSet<Digest>,
@@ -83,9 +85,10 @@ struct Loading<'a> {
 impl<'a> Loading<'a> {
     fn of(directory: Directory, warnings: &'a mut Vec<LayoutError>) -> Result<Self, LayoutError> {
         let layout = Layout::of(directory.clone().into())?;
-        let held = blobs(&directory)?;
+        let algorithms = algorithms(&directory)?;
+        let held = blobs(&algorithms)?;
         let (loaded, parts, missing) = (Loaded::default(), BTreeSet::new(), BTreeSet::new());
-        Ok(Self { directory, layout, loaded, held, parts, missing, warnings })
+        Ok(Self { directory, layout, loaded, held, algorithms, parts, missing, warnings })
     }
 
     fn load(mut self) -> Result<(Loaded, BTreeMap<Digest, Held>), LayoutError> {
@@ -151,7 +154,7 @@ impl<'a> Loading<'a> {
             self.list(&root, true);
             self.loaded.others.push(root);
         } else {
-            let manifest = self.layout.manifest(&root)?;
+            let manifest = self.manifest(&root)?;
             self.list(&root, true);
             self.loaded.manifests.push((root.digest, manifest));
         }
@@ -190,7 +193,7 @@ impl<'a> Loading<'a> {
     /// Reads a manifest that is no root. A client may have pushed an index with an entry that is wrong, so anything but
     /// damaged content is a blob.
     fn child(&mut self, child: &Descriptor) -> Result<(), LayoutError> {
-        let manifest: Manifest = match self.layout.manifest(child) {
+        let manifest: Manifest = match self.manifest(child) {
             Ok(manifest) => manifest,
             Err(error) if matches!(error.kind(), LayoutErrorKind::Content(_) | LayoutErrorKind::Io(_)) => {
                 return Err(error);
@@ -202,6 +205,15 @@ impl<'a> Loading<'a> {
         Ok(())
     }
 
+    fn manifest(&self, root: &Descriptor) -> Result<Manifest, LayoutError> {
+        let digest = &root.digest;
+        let wrong = |kind| self.layout.wrong(digest, kind);
+        let directory = self.algorithms.get(digest.algorithm_name());
+        let directory = directory.ok_or_else(|| wrong(LayoutErrorKind::Missing))?;
+        let bytes = directory.read(&digest.encoded(), self.layout.limits().manifest_bytes)?;
+        Manifest::verified(bytes, root, None).map_err(|error| wrong(error.into()))
+    }
+
     fn list(&mut self, root: &Descriptor, is_listed: bool) {
         let Descriptor { media_type, digest, size, .. } = root.clone();
         let held = self.held.entry(digest).or_insert(Held { size, is_blob: false, manifest: None });
@@ -209,17 +221,28 @@ impl<'a> Loading<'a> {
     }
 }
 
-/// The files of blobs and manifests in a layout. Anything else in their place is ignored.
-fn blobs(directory: &Directory) -> Result<BTreeMap<Digest, Held>, LayoutError> {
+/// The directories of blobs in a layout, by algorithm. Anything else in their place is ignored.
+fn algorithms(layout: &Directory) -> Result<BTreeMap<String, Directory>, LayoutError> {
     let mut found = BTreeMap::new();
-    let blobs = match directory.directory(BLOBS) {
+    let blobs = match layout.directory(BLOBS) {
         Ok(blobs) => blobs,
         Err(error) if error.is_missing() => return Ok(found),
         Err(error) => return Err(error),
     };
-    for algorithm in blobs.names()? {
-        let Some(algorithm) = algorithm.to_str() else { continue };
-        let Ok(directory) = blobs.directory(algorithm) else { continue };
+    for name in blobs.names()? {
+        if let Some(name) = name.to_str()
+            && let Ok(directory) = blobs.directory(name)
+        {
+            found.insert(name.to_owned(), directory);
+        }
+    }
+    Ok(found)
+}
+
+/// The files of blobs and manifests. Anything else in their place is ignored.
+fn blobs(algorithms: &BTreeMap<String, Directory>) -> Result<BTreeMap<Digest, Held>, LayoutError> {
+    let mut found = BTreeMap::new();
+    for (algorithm, directory) in algorithms {
         for name in directory.names()? {
             if let Some(digest) = name.to_str().and_then(|name| format!("{algorithm}:{name}").parse().ok())
                 && let Ok((FileKind::File, size)) = directory.found(&name)

@@ -169,6 +169,11 @@ impl<'a> Transaction<'a> {
     ) -> Result<(), LayoutError> {
         let (content, media_type) = (manifest.bytes(), manifest.media_type());
         let size = content.len() as u64;
+        let limit = Limits::default().manifest_bytes;
+        if size > limit {
+            // It could not be read again.
+            return Err(LayoutError::new(self.root.path(), LayoutErrorKind::TooLarge(limit)));
+        }
         if !self.has(repository, digest, size)? {
             self.check_quota(size)?;
             self.space.check_free(size)?;

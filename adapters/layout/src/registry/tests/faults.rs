@@ -177,6 +177,12 @@ fn replies_are_applied_together_with_one_index_each() {
     let file = home.path().join("a").join(blob_path(&sha256_of(&removed[0])));
     assert!(!file.exists());
 
+    // One that could not be read again is refused, whatever the policy permits.
+    let large = format!("{}{}", index(&[]), " ".repeat(9 << 20));
+    let manifest = oci_proto::Manifest::read(large.clone().into(), oci_proto::Evidence::default()).unwrap();
+    let large = Effect::PutManifest { digest: sha256(&large), manifest };
+    assert_eq!(storage.apply(&[(&a, &[large])]), Err(oci_proto::server::Failure::Full));
+
     // A failure in the second repository undoes the first.
     let before = without_uploads(home.path());
     let wrong = [Effect::SetTag("x".parse().unwrap(), sha256("unknown"))];

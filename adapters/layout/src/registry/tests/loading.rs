@@ -158,6 +158,50 @@ fn what_clients_may_push_does_not_prevent_a_start() {
 }
 
 #[test]
+fn every_manifest_that_is_accepted_is_read_again() {
+    let home = tempfile::tempdir().unwrap();
+    let mut client = open(home.path());
+    client.blob("app", "{}");
+    let declaring = |document: &str, media_type: Option<&str>| {
+        let mut document: Value = serde_json::from_str(document).unwrap();
+        match media_type {
+            Some(media_type) => document["mediaType"] = media_type.into(),
+            None => _ = document.as_object_mut().unwrap().remove("mediaType"),
+        }
+        document.to_string()
+    };
+    let types = [IMAGE, INDEX, "application/json", "text/plain", "text/html", "application/x", ""];
+    let mut documents = vec!["no JSON".to_owned(), "{}".to_owned(), "[]".to_owned(), "<html>".to_owned()];
+    for document in [image(&[]), index(&[])] {
+        documents.push(declaring(&document, None));
+        documents.extend(types.iter().map(|media_type| declaring(&document, Some(media_type))));
+    }
+    let mut accepted = BTreeMap::new();
+    for (n, document) in documents.iter().enumerate() {
+        for (m, media_type) in types.iter().enumerate() {
+            let target = format!("/v2/app/manifests/tag-{n}-{m}");
+            let request = Request::put(&target).header(HOST, "registry").header(CONTENT_TYPE, *media_type);
+            let request = request.body(Bytes::from(document.clone())).unwrap();
+            if client.registry.respond(Time::ZERO, request).status() == 201 {
+                accepted.insert(target, document);
+            }
+        }
+    }
+    assert!(accepted.len() > 20, "{accepted:?}");
+    let seen = |client: &mut Client| {
+        let get = |target: &String| {
+            let response = client.send("GET", target, "");
+            (response.headers()[CONTENT_TYPE].clone(), response.into_body())
+        };
+        accepted.keys().map(get).collect::<Vec<_>>()
+    };
+    let before = seen(&mut client);
+    drop(client);
+    let (mut client, _) = open_with_warnings(home.path());
+    assert_eq!(seen(&mut client), before);
+}
+
+#[test]
 fn damage_is_an_error_that_names_the_file() {
     let manifest = format!("app/{}", blob_path(&sha256(&image(&[]))));
     let longer = "x".repeat(image(&[]).len());
