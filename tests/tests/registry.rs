@@ -41,7 +41,7 @@ impl Discards {
 }
 
 impl Storage for Discards {
-    fn write(&mut self, _: &UploadId, _: u64, bytes: &[u8]) -> Result<(), Failure> {
+    fn write(&mut self, _: &Repository, _: &UploadId, _: u64, bytes: &[u8]) -> Result<(), Failure> {
         drop(self.holds.1.wait_while(self.holds.0.lock().unwrap(), |holds| *holds).unwrap());
         self.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok(())

@@ -152,9 +152,15 @@ impl Limited {
 }
 
 impl Storage for Limited {
-    fn write(&mut self, upload: &UploadId, offset: u64, bytes: &[u8]) -> Result<(), Failure> {
+    fn write(
+        &mut self,
+        repository: &Repository,
+        upload: &UploadId,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), Failure> {
         self.check(false)?;
-        self.memory.write(upload, offset, bytes)
+        self.memory.write(repository, upload, offset, bytes)
     }
 
     fn sync(&mut self, upload: &UploadId) -> Result<(), Failure> {

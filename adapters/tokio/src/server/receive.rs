@@ -107,7 +107,7 @@ impl<S: Storage> Upload<S> {
             self.storage.read_upload(&upload, range, &mut |bytes| incoming.push_stored(bytes))?;
         }
         if !bytes.is_empty() {
-            self.storage.write(&upload, offset, &bytes)?;
+            self.storage.write(incoming.repository(), &upload, offset, &bytes)?;
             self.has_unsynced = true;
             if incoming.push(&bytes).is_err() {
                 return Ok(Some(End::Complete));

@@ -36,8 +36,14 @@ impl<S> Clone for SharedStorage<S> {
 }
 
 impl<S: Storage> Storage for SharedStorage<S> {
-    fn write(&mut self, upload: &UploadId, offset: u64, bytes: &[u8]) -> Result<(), Failure> {
-        self.change(|storage| storage.write(upload, offset, bytes))
+    fn write(
+        &mut self,
+        repository: &Repository,
+        upload: &UploadId,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), Failure> {
+        self.change(|storage| storage.write(repository, upload, offset, bytes))
     }
 
     fn sync(&mut self, upload: &UploadId) -> Result<(), Failure> {

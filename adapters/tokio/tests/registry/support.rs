@@ -229,7 +229,13 @@ impl Faulty {
 }
 
 impl Storage for Faulty {
-    fn write(&mut self, upload: &UploadId, offset: u64, bytes: &[u8]) -> Result<(), Failure> {
+    fn write(
+        &mut self,
+        repository: &Repository,
+        upload: &UploadId,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), Failure> {
         let failure = {
             let mut faults = self.faults.0.lock().unwrap();
             faults.writing.0 += 1;
@@ -243,7 +249,7 @@ impl Storage for Faulty {
             faults.write
         };
         failure.map_or(Ok(()), Err)?;
-        self.memory.write(upload, offset, bytes)
+        self.memory.write(repository, upload, offset, bytes)
     }
 
     fn sync(&mut self, upload: &UploadId) -> Result<(), Failure> {

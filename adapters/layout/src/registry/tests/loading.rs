@@ -2,11 +2,29 @@
 
 use oci_proto::layout::blob_path;
 use oci_proto::server::Memory;
+use oci_proto::server::Storage as _;
 use oci_proto::{Descriptor, MediaType};
+use std::fs;
 
-use super::*;
+use crate::error::LayoutError;
 use crate::error::LayoutErrorKind;
+use crate::registry::RegistryDirectory;
+use crate::registry::space::RegistryOptions;
+use crate::registry::tests::{
+    Client, IMAGE, INDEX, check_all, image, index, open, open_with_warnings, sha256, tree,
+};
 use crate::writer::LayoutWriter;
+use bytes::Bytes;
+use http::Request;
+use http::header::CONTENT_TYPE;
+use http::header::HOST;
+use oci_proto::Algorithm;
+use oci_proto::Digest;
+use oci_proto::Time;
+use serde_json::Value;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::Path;
 
 fn failed(path: &Path) -> LayoutError {
     RegistryDirectory::open(path, RegistryOptions::default()).unwrap_err()
