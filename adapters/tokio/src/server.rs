@@ -47,6 +47,8 @@ mod access;
 mod blobs;
 mod body;
 mod content;
+#[cfg(feature = "htpasswd")]
+mod htpasswd;
 #[cfg(feature = "layout")]
 mod layout;
 mod listen;
@@ -68,6 +70,8 @@ mod writer;
 pub use access::AccessRecord;
 pub use blobs::{BlobError, Blobs, Source};
 pub use body::ResponseBody;
+#[cfg(feature = "htpasswd")]
+pub use htpasswd::{Htpasswd, HtpasswdError, InvalidHtpasswd};
 pub use local::LocalRegistry;
 pub use login::Login;
 pub use options::Options;
