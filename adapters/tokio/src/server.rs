@@ -64,6 +64,7 @@ mod request_body;
 mod rest;
 mod shared_storage;
 mod stored_blob;
+mod tls;
 mod visit;
 mod writer;
 
@@ -78,3 +79,4 @@ pub use options::Options;
 pub use read_only::serve;
 pub use registry::SharedRegistry;
 pub use shared_storage::SharedStorage;
+pub use tls::{Identity, InvalidIdentity};

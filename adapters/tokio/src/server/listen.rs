@@ -82,11 +82,18 @@ where
             let response = respond(peer, request);
             async move { Ok::<_, Infallible>(response.await) }
         });
-        let stream = TokioIo::new(Paced::new(stream, options.timeout));
-        let connection = graceful.watch(http.serve_connection(stream, service));
+        let stream = Paced::new(stream, options.timeout);
+        let (identity, timeout) = (options.identity.clone(), options.timeout);
+        let (http, watcher) = (http.clone(), graceful.watcher());
         connections.spawn(async move {
             // The client sees the error.
-            let _ = connection.await;
+            let _ = match identity {
+                None => watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await,
+                Some(identity) => match identity.accept(stream, timeout).await {
+                    Ok(stream) => watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await,
+                    Err(_) => Ok(()),
+                },
+            };
             drop(place);
         });
         while connections.try_join_next().is_some() {}

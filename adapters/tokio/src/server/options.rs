@@ -12,6 +12,7 @@ use oci_proto_common::LONGEST_TIMEOUT;
 use crate::server::access::{AccessHook, AccessRecord};
 use crate::server::blobs::BlobError;
 use crate::server::login::{Login, LoginHook};
+use crate::server::tls::Identity;
 
 /// The default maximum number of connections.
 const CONNECTIONS: usize = 512;
@@ -35,6 +36,7 @@ pub struct Options {
     on_blob_error: Option<BlobHook>,
     on_access: Option<AccessHook>,
     login: Option<LoginHook>,
+    pub(super) identity: Option<Identity>,
 }
 
 impl Options {
@@ -55,10 +57,17 @@ impl Options {
     }
 
     /// Sets the time after which a client is disconnected that has sent no complete head of a request, has sent less
-    /// than 16 KiB of a body that the server waits for, or has taken less than 16 KiB of a response that waits for it. The default is 30 seconds, the maximum a year.
+    /// than 16 KiB of a body that the server waits for, or has taken less than 16 KiB of a response that waits for it. The default is 30 seconds,
+    /// the maximum a year.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout: timeout.min(LONGEST_TIMEOUT), ..self }
+    }
+
+    /// Serves over TLS, with this identity. A client has the [`timeout`](Self::timeout) for its handshake.
+    #[must_use]
+    pub fn tls(self, identity: Identity) -> Self {
+        Self { identity: Some(identity), ..self }
     }
 
     /// Sets a hook that checks logins. It gets the header Authorization of each request that has one, and may block: it
@@ -106,6 +115,7 @@ impl Default for Options {
             on_blob_error: None,
             on_access: None,
             login: None,
+            identity: None,
         }
     }
 }

@@ -5,3 +5,4 @@ mod hooks;
 mod requests;
 mod storages;
 mod support;
+mod tls;
