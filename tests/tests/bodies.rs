@@ -24,7 +24,7 @@ macro_rules! bodies {
 
 bodies! {
     challenge content_range credentials digest error_body exchange layout_index layout_marker layout_reference link
-    list location manifest media_type platform range reference retry_after scope server session simulation token upload
+    list location manifest media_type platform range reference registry retry_after scope server session simulation token upload
     warning writing
 }
 
