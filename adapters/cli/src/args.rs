@@ -1,20 +1,19 @@
 //! The command line.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
-use oci_proto::{Platform, Repository};
+use oci_proto::Platform;
 
 use crate::args::format::{DescriptorFormat, LineFormat};
-use crate::args::layout_name::LayoutName;
 use crate::args::reference::AnyReference;
 use crate::args::registry::{DeleteArgs, ReferrersArgs, TagsArgs};
-use crate::args::values::{bytes, integer_in, listen, seconds};
+use crate::args::serving::ServeArgs;
+use crate::args::values::{bytes, integer_in, seconds};
 use crate::args::writing::{ArtifactCommandArgs, AttachArgs, CopyArgs, PushArgs, TagArgs};
 use crate::login::LoginArgs;
 
@@ -26,6 +25,7 @@ pub(crate) mod mistake;
 pub(crate) mod pull_source;
 pub(crate) mod reference;
 pub(crate) mod registry;
+pub(crate) mod serving;
 mod usage_error;
 mod values;
 pub(crate) mod writing;
@@ -281,32 +281,6 @@ pub(crate) struct ConfigArgs {
     /// Print the config on one line.
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// Serve an image layout as a registry until Ctrl-C.
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Each root of the layout is served under its name. A name that is a tag is served in the repository \
-that --repository names; a longer name, such as team/app:1.0, gives both repository and tag. A \
-layout's only root is served as latest if it has no name. Other roots are served by their digests. \
-Content that the layout lacks is not found; a line on stderr lists it. \
-The first line on stdout has the address of the registry, and each further line a reference to \
-pull. Nothing can be pushed.
-
-Examples:
-  ocip serve mirror
-  ocip serve --listen localhost:8080 mirror
-  ocip serve --listen 0.0.0.0:80 --repository team/app oci:mirror:1.0")]
-pub(crate) struct ServeArgs {
-    /// Directory of the layout, or `oci:DIR:TAG` to serve only one of its roots, or `oci-archive:FILE[:TAG]`.
-    #[arg(value_name = "DIR", value_parser = OsStringValueParser::new().try_map(reference::layout))]
-    pub(crate) layout: LayoutName,
-    /// IP address, or localhost, to listen on; port 0 selects a free port.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000", value_parser = listen)]
-    pub(crate) listen: SocketAddr,
-    /// Repository to serve tags in.
-    #[arg(long, value_name = "NAME", default_value = "layout")]
-    pub(crate) repository: Repository,
 }
 
 /// Resolve and walk a sample in an embedded registry, offline.

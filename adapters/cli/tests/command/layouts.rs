@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use oci_proto_layout::LayoutWriter;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{closed_pipe, command, ocip, on_both, registry, response, scripted};
+use crate::support::{Serving, closed_pipe, command, ocip, on_both, registry, response, scripted};
 
 /// Writes all of `memory` into a layout, with the root under this name.
 fn store(directory: &Path, memory: &Memory, root: &Descriptor, name: Option<&str>) {
@@ -278,46 +278,6 @@ fn a_copy_on_disk_says_which_layers_the_source_lacks() {
     let ran = ocip(&["copy", &from, &to]).succeeded();
     let skipped = format!("skipped nondistributable layer {absent}, which the source does not have\n");
     assert!(ran.stderr.contains(&skipped), "{}", ran.stderr);
-}
-
-/// A running `ocip serve`, and its first lines: the address and one line per root.
-struct Serving {
-    child: Child,
-    lines: Vec<String>,
-}
-
-impl Serving {
-    fn start(arguments: &[&str], roots: usize) -> Self {
-        let mut child = command(&[&["serve", "--listen", "127.0.0.1:0"], arguments].concat())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let lines = lines.take(roots + 1).map(|line| line.trim().to_owned()).collect();
-        Self { child, lines }
-    }
-
-    fn address(&self) -> &str {
-        self.lines[0].split(' ').next().unwrap().strip_prefix("http://").unwrap()
-    }
-
-    /// Sends a signal; returns the exit status and stderr.
-    fn interrupt(mut self, signal: &str) -> (Option<i32>, String) {
-        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-        let status = self.child.wait().unwrap().code();
-        let stderr = std::io::read_to_string(self.child.stderr.take().unwrap()).unwrap();
-        (status, stderr)
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        // It may have exited already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[cfg(unix)]

@@ -13,6 +13,7 @@ mod notices;
 mod power;
 mod pull;
 mod results;
+mod serving;
 mod support;
 #[cfg(target_os = "linux")]
 mod terminal;

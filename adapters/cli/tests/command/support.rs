@@ -3,7 +3,7 @@
 use std::future::pending;
 use std::io::{self, BufRead as _, BufReader, PipeWriter, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -161,6 +161,46 @@ pub(crate) fn on_both(arguments: &[&str]) -> Ran {
     let [tokio, ureq] = ADAPTERS.map(|adapter| ocip(&[&["--adapter", adapter], arguments].concat()));
     assert_eq!((&tokio.stdout, tokio.status), (&ureq.stdout, ureq.status), "{tokio:?} {ureq:?}");
     ureq
+}
+
+/// A running `ocip serve`, and its first lines: that with the address, and further ones.
+pub(crate) struct Serving {
+    pub(crate) child: Child,
+    pub(crate) lines: Vec<String>,
+}
+
+impl Serving {
+    pub(crate) fn start(arguments: &[&str], further: usize) -> Self {
+        let mut child = command(&[&["serve", "--listen", "127.0.0.1:0"], arguments].concat())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let lines = lines.take(further + 1).map(|line| line.trim().to_owned()).collect();
+        Self { child, lines }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        self.lines[0].split(' ').next().unwrap().strip_prefix("http://").unwrap()
+    }
+
+    /// Sends a signal; returns the exit status and stderr.
+    pub(crate) fn interrupt(mut self, signal: &str) -> (Option<i32>, String) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let status = self.child.wait().unwrap().code();
+        let stderr = io::read_to_string(self.child.stderr.take().unwrap()).unwrap();
+        (status, stderr)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // It may have exited already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// The write end of a pipe whose read end is closed.

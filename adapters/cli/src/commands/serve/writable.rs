@@ -1,0 +1,71 @@
+//! A registry that takes pushes, in a directory of layouts.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use oci_proto::server::{Policy, Server};
+use oci_proto::{Repository, Time};
+use oci_proto_layout::{LayoutError, LayoutErrorKind, RegistryDirectory, RegistryOptions};
+use oci_proto_tokio::server::{Options, SharedRegistry};
+
+use crate::args::CommonArgs;
+use crate::commands::serve::reported::Reported;
+use crate::commands::serve::running::run_until_stopped;
+use crate::output::{Failure, count};
+use crate::stderr::{print_line, print_whole};
+
+pub(super) fn run(
+    directory: &Path,
+    listen: SocketAddr,
+    common: &CommonArgs,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let opened = RegistryDirectory::open(directory, RegistryOptions::default());
+    let (storage, contents) = opened.map_err(|error| match error.kind() {
+        // The hint would be about archives.
+        LayoutErrorKind::NotALayout(_) => Failure::failed(error),
+        _ => Failure::of_layout(&error),
+    })?;
+    warn(contents.warnings(), common);
+    let mut policy = Policy::open();
+    policy.reserved_components = RegistryDirectory::reserved_components().collect();
+    let mut server = Server::with_policy(policy, RandomState::new().hash_one(0));
+    contents.load_into(&mut server, Time::ZERO);
+    let repositories: Vec<Repository> = contents.repositories().cloned().collect();
+    drop(contents);
+
+    let registry = SharedRegistry::new(server, Reported(storage))
+        .map_err(|error| Failure::failed(format_args!("could not start a registry: {error}")))?;
+    let mut options = Options::default().on_blob_error(|error| print_line(format_args!("error: {error}")));
+    if common.verbose {
+        options = options.on_access(|record| print_whole(format_args!("{record}")));
+    }
+    let print = |address| {
+        writeln!(out, "http://{address} serves {} until Ctrl-C:", directory.display())?;
+        for repository in &repositories {
+            writeln!(out, "  {address}/{repository}")?;
+        }
+        if repositories.is_empty() {
+            writeln!(out, "  no repositories yet")?;
+        }
+        writeln!(out, "everyone who can reach it may push and delete")?;
+        out.flush()?;
+        Ok(())
+    };
+    let serve = |listener, shutdown| async move { registry.serve(listener, options, shutdown).await };
+    run_until_stopped(listen, common, print, serve)
+}
+
+/// Prints what cannot be served.
+fn warn(warnings: &[LayoutError], common: &CommonArgs) {
+    const SHOWN: usize = 10;
+    for warning in warnings.iter().take(SHOWN) {
+        common.note(format_args!("warning: {warning}"));
+    }
+    if let more @ 1.. = warnings.len().saturating_sub(SHOWN) {
+        let more = count(more as u64, "more warning");
+        common.note(format_args!("{more}; `ocip check oci:DIR/REPOSITORY` lists the problems of a layout"));
+    }
+}

@@ -1,0 +1,192 @@
+//! `ocip serve --writable`: pushed to, read from, restarted, refused.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Stdio;
+
+use oci_proto::server::Memory;
+use oci_proto::{Descriptor, MediaType};
+use oci_proto_layout::LayoutWriter;
+use tempfile::TempDir;
+
+use crate::support::{ADAPTERS, Ran, Serving, command, ocip, on_both, ran};
+
+/// A directory with the sample in the layout `lay`, as `1.0`.
+fn home() -> (TempDir, Descriptor) {
+    let home = tempfile::tempdir().unwrap();
+    let (memory, root) = Memory::sample();
+    let mut writer = LayoutWriter::open(home.path().join("lay")).unwrap();
+    for (digest, content) in memory.contents() {
+        let descriptor = Descriptor::new(MediaType::OCTET_STREAM, digest.clone(), content.len() as u64);
+        writer.put(&descriptor, content).unwrap();
+    }
+    writer.set_root(&root, Some(&"1.0".parse().unwrap())).unwrap();
+    fs::write(home.path().join("note.txt"), "hello\n").unwrap();
+    (home, root)
+}
+
+fn in_home(home: &TempDir, arguments: &[&str]) -> Ran {
+    ran(&command(arguments).current_dir(home.path()).output().unwrap())
+}
+
+/// Serves a directory, and waits for its lines. `repositories` are those that it has.
+fn serve(directory: &Path, options: &[&str], repositories: &[&str]) -> Serving {
+    let directory = directory.to_str().unwrap();
+    let arguments = [options, &["--writable", directory]].concat();
+    let serving = Serving::start(&arguments, repositories.len().max(1) + 1);
+    let address = serving.address();
+    let mut expected = vec![format!("http://{address} serves {directory} until Ctrl-C:")];
+    expected.extend(repositories.iter().map(|repository| format!("{address}/{repository}")));
+    if repositories.is_empty() {
+        expected.push("no repositories yet".to_owned());
+    }
+    expected.push("everyone who can reach it may push and delete".to_owned());
+    assert_eq!(serving.lines, expected);
+    serving
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_pushed_is_on_disk_and_found_by_the_next_server() {
+    let (home, root) = home();
+    let directory = home.path().join("new/registry");
+    let repositories = ["copied", "team/ureq", "tokio"];
+    let serving = serve(&directory, &[], &[]);
+    let address = serving.address().to_owned();
+    let (app, copied) = (format!("{address}/tokio:1.0"), format!("{address}/copied:2.0"));
+    in_home(&home, &["--adapter", "tokio", "push", "lay:1.0", &app]).succeeded();
+    in_home(&home, &["--adapter", "ureq", "push", "lay:1.0", &format!("{address}/team/ureq:1.0")])
+        .succeeded();
+    for (adapter, tag) in ADAPTERS.iter().zip(["a", "b"]) {
+        ocip(&["--adapter", adapter, "tag", &app, tag]).succeeded();
+        ocip(&["--adapter", adapter, "copy", &app, &copied]).succeeded();
+    }
+    in_home(&home, &["attach", &copied, "note.txt", "--artifact-type", "text/plain"]).succeeded();
+    let deleted = format!("{address}/tokio:a");
+    ocip(&["delete", &deleted]).succeeded();
+    on_both(&["resolve", &deleted]).failed(1, &["404"]);
+    assert_eq!(serving.interrupt("-TERM"), (Some(0), "stopped\n".to_owned()));
+
+    for repository in repositories {
+        let layout = format!("oci:{}", directory.join(repository).display());
+        assert_eq!(ocip(&["check", &layout]).succeeded().text(), "", "{layout}");
+    }
+    let serving = serve(&directory, &[], &repositories);
+    let address = serving.address();
+    for (name, tags) in [("copied", "2.0\n"), ("team/ureq", "1.0\n"), ("tokio", "1.0\nb\n")] {
+        assert_eq!(on_both(&["tags", &format!("{address}/{name}")]).succeeded().text(), tags);
+    }
+    let copied = format!("{address}/copied:2.0");
+    let referrers = on_both(&["referrers", &copied]).succeeded();
+    assert!(referrers.text().trim_end().ends_with("text/plain"), "{}", referrers.text());
+    let pulled = in_home(&home, &["pull", &copied, "pulled"]).succeeded();
+    assert!(pulled.text().contains(&root.digest.to_string()), "{}", pulled.text());
+    let tree = |name: &str| in_home(&home, &["tree", "--json", "--blobs", name]).succeeded().stdout;
+    assert_eq!(tree("oci:pulled:2.0"), tree("oci:lay:1.0"));
+}
+
+#[test]
+fn another_server_of_the_same_directory_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let directory = home.path().to_str().unwrap();
+    let serving = serve(home.path(), &[], &[]);
+    let second = ["serve", "--listen", "127.0.0.1:0", "--writable", directory];
+    ocip(&second).failed(1, &[directory, "another process serves this directory; stop it first"]);
+    drop(serving);
+    // The lock of a process that was killed is gone.
+    drop(serve(home.path(), &[], &[]));
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    ocip(&["serve", "--listen", &address, "--writable", directory])
+        .failed(1, &[&address, "hint: ", "--listen"]);
+}
+
+#[test]
+fn a_mistake_has_the_line_to_type_and_creates_nothing() {
+    let (home, _) = home();
+    in_home(&home, &["copy", "-q", "oci:lay", "oci-archive:a.tar"]).succeeded();
+    fs::create_dir(home.path().join("half")).unwrap();
+    fs::write(home.path().join("half/index.json"), "{}").unwrap();
+    let files = || {
+        fs::read_dir(home.path()).unwrap().count() + fs::read_dir(home.path().join("lay")).unwrap().count()
+    };
+    let before = files();
+    let typed = |line: &str| format!("hint: did you mean: ocip serve {line}\n");
+    for (words, expected) in [
+        (&["--writable", "oci:lay:1.0"][..], typed("oci:lay:1.0")),
+        (&["--writable", "oci:lay"], typed("oci:lay")),
+        (&["--writable", "oci:new"], typed("--writable new")),
+        (&["--writable", "oci-archive:a.tar"], typed("oci-archive:a.tar")),
+        (&["a.tar", "--writable"], typed("oci-archive:a.tar")),
+        (&["--writable", "new:1"], typed("--writable new")),
+        (&["--repository", "app", "--writable", "new"], typed("--writable new")),
+        (&["--repository=app", "--writable", "new"], typed("--writable new")),
+        (&["--writable", "lay"], "hint: name the directory above it, or omit --writable".to_owned()),
+        (&["--writable", "half"], "hint: name the directory above it, or omit --writable".to_owned()),
+        (&["--writable", "new", "--listen", "0.0.0.0:0"], "hint: listen on 127.0.0.1, or ".to_owned()),
+        (&["--writable", "new", "--listen", "[::]:0"], "add --anonymous-writes if ".to_owned()),
+        (&["--writable", "new", "--listen", "192.0.2.1:0"], "could push and delete ".to_owned()),
+        (&["--anonymous-writes", "lay"], "--writable".to_owned()),
+    ] {
+        let ran = in_home(&home, &[&["serve"], words].concat());
+        ran.failed(2, &["error: ", &expected]);
+        assert_eq!((ran.text(), files()), ("", before), "{words:?}: {}", ran.stderr);
+    }
+    in_home(&home, &["serve", "--writable", "note.txt"]).failed(1, &["note.txt"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_address_that_others_reach_is_served_if_that_is_meant() {
+    let home = tempfile::tempdir().unwrap();
+    let directory = home.path().to_str().unwrap();
+    let arguments = ["serve", "--writable", "--anonymous-writes", "--listen", "0.0.0.0:0", directory];
+    let mut child = command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(line.starts_with("http://0.0.0.0:"), "{line}");
+}
+
+#[cfg(unix)]
+#[test]
+fn warnings_errors_and_requests_are_lines_on_stderr() {
+    let (home, _) = home();
+    let directory = home.path().join("registry");
+    fs::create_dir_all(directory.join("Upper")).unwrap();
+    let serving = serve(&directory, &["-v"], &[]);
+    let address = serving.address().to_owned();
+    in_home(&home, &["push", "lay:1.0", &format!("{address}/app:1.0")]).succeeded();
+    // Where a directory is needed.
+    fs::write(directory.join("taken"), "").unwrap();
+    in_home(&home, &["push", "--retries", "0", "lay:1.0", &format!("{address}/taken:1.0")])
+        .failed(1, &["500"]);
+    let (status, stderr) = serving.interrupt("-INT");
+    assert_eq!(status, Some(0));
+    let mut lines = stderr.lines();
+    let warning = format!("warning: {}: ", directory.join("Upper").display());
+    assert!(lines.next().unwrap().starts_with(&warning), "{stderr}");
+    assert_eq!(lines.next_back(), Some("stopped"));
+    let error = format!("error: could not store: {}", directory.join("taken").display());
+    assert!(stderr.contains(&error), "{stderr}");
+    let is_request = |line: &&str| {
+        let words: Vec<_> = line.split(' ').collect();
+        words.len() == 8
+            && words[0].starts_with("127.0.0.1:")
+            && words[1] == "-"
+            && words[3].starts_with("/v2/")
+    };
+    let requests: Vec<_> = lines.filter(is_request).collect();
+    let tagged = requests.iter().find(|line| line.contains(" PUT /v2/app/manifests/1.0 201 945 0 "));
+    assert!(tagged.is_some(), "{stderr}");
+    let others = stderr.lines().count() - requests.len();
+    assert!(stderr.lines().filter(|line| line.starts_with("error: ")).count() + 2 == others, "{stderr}");
+
+    let quiet = serve(&directory, &["-q"], &["app"]);
+    in_home(&home, &["pull", "-q", &format!("{}/app:1.0", quiet.address()), "pulled"]).succeeded();
+    assert_eq!(quiet.interrupt("-INT"), (Some(0), String::new()));
+}
