@@ -283,17 +283,19 @@ pub(crate) struct ConfigArgs {
     pub(crate) json: bool,
 }
 
-/// Resolve and walk a sample in an embedded registry, offline.
+/// Read, copy and extend a sample in embedded registries, offline.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Starts a registry in this process, on a free port of 127.0.0.1, with a nested multi-platform index. \
-Resolves and walks it with each adapter, and checks that the results are identical.
+Starts two registries in this process, on free ports of 127.0.0.1, one of them with a nested \
+multi-platform index. Resolves and walks it with each adapter, copies it with one to the other \
+registry, attaches a file to the copy with the other adapter, and checks that the results are \
+identical. The registries are in memory, and everyone on this machine may push to them.
 
 Examples:
   ocip demo
   ocip demo --keep")]
 pub(crate) struct DemoArgs {
-    /// Keep the registry running until Ctrl-C, for use with other commands.
+    /// Keep the registries running until Ctrl-C, for use with other commands.
     #[arg(long)]
     pub(crate) keep: bool,
 }

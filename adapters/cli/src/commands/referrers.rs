@@ -36,7 +36,7 @@ pub(crate) fn run(
     Ok(())
 }
 
-fn line(Referrer { descriptor, .. }: &Referrer) -> String {
+pub(super) fn line(Referrer { descriptor, .. }: &Referrer) -> String {
     let size = DecimalBytes(descriptor.size).to_string();
     let artifact_type = descriptor.artifact_type.as_ref().map_or("-", MediaType::as_str);
     format!("{}  {size:>9}  {artifact_type}", descriptor.digest)

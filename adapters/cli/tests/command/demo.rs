@@ -1,21 +1,70 @@
 //! The demonstration and the help texts.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
-use crate::support::{command, ocip};
+use crate::support::{command, ocip, ran};
 
 #[test]
 fn the_demonstration_needs_nothing_else() {
     let ran = ocip(&["demo"]).succeeded();
-    for expected in
-        ["$ ocip resolve 127.0.0.1:", "$ ocip tree 127.0.0.1:", "same 11 nodes", "ocip demo --keep"]
-    {
+    for expected in [
+        "$ ocip resolve 127.0.0.1:",
+        "$ ocip tree 127.0.0.1:",
+        "same 11 nodes",
+        "$ ocip copy 127.0.0.1:",
+        "/copy:1.0 | grep digest\ndigest     sha256:",
+        "/copy:1.0 note.txt --artifact-type text/plain\nmediaType  application/vnd.oci.image.manifest.v1+json\n",
+        "/copy:1.0 | cut -c 8-19,72-\nf30f6f635af2      633 B  text/plain\n",
+        "same copy and its referrer",
+        "ocip demo --keep",
+    ] {
         assert!(ran.text().contains(expected), "{expected:?} is not in: {}", ran.text());
     }
     assert_eq!(ran.stderr, "");
+    assert!(ran.text().lines().count() <= 42, "{}", ran.text());
     for line in ran.text().lines() {
         assert!(line.chars().count() <= 82, "{line}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn the_demonstration_leaves_no_files() {
+    let home = tempfile::tempdir().unwrap();
+    let ran = ran(&command(&["demo"]).current_dir(home.path()).env("TMPDIR", home.path()).output().unwrap());
+    ran.succeeded();
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+}
+
+/// What the demonstration shows is what the commands print.
+#[cfg(unix)]
+#[test]
+fn the_commands_that_the_demonstration_shows_print_the_same() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("note.txt"), "hello\n").unwrap();
+    let mut demo = command(&["demo", "--keep"]).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(demo.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let shown: Vec<_> = lines.take_while(|line| !line.starts_with("The registries run")).collect();
+    let shown = shown.join("\n").replace("\\\n", "");
+    let ocip = concat!("PATH=$(dirname ", env!("CARGO_BIN_EXE_ocip"), "):$PATH; ");
+    let printed: Vec<_> = shown
+        .split("\n\n")
+        // The tree is shown as on a terminal.
+        .filter_map(|part| part.strip_prefix("$ ").filter(|part| !part.starts_with("ocip tree")))
+        .map(|part| {
+            let (line, expected) = part.split_once('\n').unwrap();
+            let shell =
+                Command::new("sh").args(["-c", &format!("{ocip}{line}")]).current_dir(home.path()).output();
+            let printed = String::from_utf8(shell.unwrap().stdout).unwrap();
+            (printed.trim_end().to_owned(), expected.to_owned())
+        })
+        .collect();
+    demo.kill().unwrap();
+    demo.wait().unwrap();
+    assert_eq!(printed.len(), 4, "{shown}");
+    for (printed, expected) in printed {
+        assert_eq!(printed, expected);
     }
 }
 
@@ -24,9 +73,9 @@ fn the_commands_that_the_demonstration_suggests_work() {
     let mut demo = command(&["demo", "--keep"]).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(demo.stdout.take().unwrap()).lines().map_while(Result::ok);
     let tried: Vec<_> = lines
-        .skip_while(|line| !line.starts_with("The registry runs"))
+        .skip_while(|line| !line.starts_with("The registries run"))
         .skip(1)
-        .take(2)
+        .take(3)
         .map(|line| {
             let words: Vec<_> = line.split_whitespace().skip(1).map(str::to_owned).collect();
             ocip(&words.iter().map(String::as_str).collect::<Vec<_>>())
@@ -34,7 +83,7 @@ fn the_commands_that_the_demonstration_suggests_work() {
         .collect();
     demo.kill().unwrap();
     demo.wait().unwrap();
-    assert_eq!(tried.iter().map(|ran| ran.status).collect::<Vec<_>>(), [0, 0], "{tried:?}");
+    assert_eq!(tried.iter().map(|ran| ran.status).collect::<Vec<_>>(), [0, 0, 0], "{tried:?}");
 }
 
 #[test]
