@@ -131,14 +131,19 @@ impl ServeArgs {
                 Err(_) => mistake(),
             });
         }
-        let path = Path::new(name);
-        let last = path.file_name().filter(|last| last.as_encoded_bytes().contains(&b':'));
-        let Some(last) = last.filter(|_| !path.exists()) else { return Ok(()) };
-        // `oci:DIR/team/app` could not name a layout in it.
+        if Path::new(name).exists() {
+            return Ok(());
+        }
+        // `oci:DIR/team/app` must name a layout in it.
+        let named = LayoutReference::parse(&prefixed(LayoutReference::PREFIX, name));
+        if named.as_ref().is_ok_and(|layout| layout.directory() == Path::new(name)) {
+            return Ok(());
+        }
+        let is_url = name.to_str().is_some_and(|name| name.contains("://"));
         let mistake = Mistake::new("the name of the directory must not contain a colon");
-        Err(match LayoutReference::parse(&prefixed(LayoutReference::PREFIX, last)) {
-            Ok(layout) => mistake.instead(name, path.with_file_name(layout.directory())),
-            Err(_) => mistake,
+        Err(match named {
+            Ok(layout) if !is_url => mistake.instead(name, layout.directory()),
+            _ => mistake,
         })
     }
 }

@@ -172,6 +172,8 @@ fn no_option_shows_a_password_or_a_query() {
             &["artifact", "127.0.0.1:1/x:1", "--annotation", text, "--artifact-type", "/"],
             &["serve", "--listen", text, "mirror"],
             &["serve", "--repository", text, "mirror"],
+            &["serve", "--writable", "--repository", text, "mirror"],
+            &["serve", "--writable", "--listen", "192.0.2.1:0", text],
             &["completions", text],
             &["check", text],
             &[text],

@@ -1,10 +1,12 @@
 //! `ocip serve --writable`: pushed to, read from, restarted, refused.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use oci_proto::server::Memory;
 use oci_proto::{Descriptor, MediaType};
@@ -122,6 +124,7 @@ fn a_mistake_has_the_line_to_type_and_creates_nothing() {
         (&["--writable", "oci-archive:a.tar"], typed("oci-archive:a.tar")),
         (&["a.tar", "--writable"], typed("oci-archive:a.tar")),
         (&["--writable", "new:1"], typed("--writable new")),
+        (&["--writable", "https://h.example/new"], "must not contain a colon\n".to_owned()),
         (&["--repository", "app", "--writable", "new"], typed("--writable new")),
         (&["--repository=app", "--writable", "new"], typed("--writable new")),
         (&["--writable", "lay"], "hint: name the directory above it, or omit --writable".to_owned()),
@@ -189,4 +192,71 @@ fn warnings_errors_and_requests_are_lines_on_stderr() {
     let quiet = serve(&directory, &["-q"], &["app"]);
     in_home(&home, &["pull", "-q", &format!("{}/app:1.0", quiet.address()), "pulled"]).succeeded();
     assert_eq!(quiet.interrupt("-INT"), (Some(0), String::new()));
+}
+
+/// The first signal waits for an upload in progress, and keeps what was received; the second does not wait.
+#[cfg(unix)]
+#[test]
+fn an_upload_in_progress_is_waited_for_until_the_second_signal() {
+    let home = tempfile::tempdir().unwrap();
+    let serving = serve(home.path(), &[], &[]);
+    let address = serving.address().to_owned();
+    let upload = begin_upload(&address);
+    // More than a client could send at once, and never all of it.
+    let mut stream = TcpStream::connect(&address).unwrap();
+    write!(stream, "PATCH {upload} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n").unwrap();
+    stream.write_all(&vec![7; 100_000]).unwrap();
+
+    let process = serving.child.id().to_string();
+    let uploads = home.path().join(".uploads");
+    while stored_in(&uploads) < 65_536 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(Command::new("kill").args(["-INT", &process]).status().unwrap().success());
+    while TcpStream::connect(&address).is_ok() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let began = Instant::now();
+    let (status, stderr) = serving.interrupt("-TERM");
+    assert_eq!((status, &*stderr), (Some(0), "stopped before all requests had finished\n"));
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    drop(stream);
+
+    let serving = serve(home.path(), &[], &[]);
+    let head = request(serving.address(), &format!("GET {upload}"));
+    assert!(head.starts_with("HTTP/1.1 204 "), "{head}");
+}
+
+/// Begins an upload, and returns its path.
+#[cfg(unix)]
+fn begin_upload(address: &str) -> String {
+    let head = request(address, "POST /v2/app/blobs/uploads/");
+    let location = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        name.eq_ignore_ascii_case("location").then_some(value)
+    });
+    location.unwrap_or_else(|| panic!("{head}")).to_owned()
+}
+
+/// The response to a request without a body.
+#[cfg(unix)]
+fn request(address: &str, line: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "{line} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    response
+}
+
+/// The number of bytes in all files under a directory.
+#[cfg(unix)]
+fn stored_in(directory: &Path) -> u64 {
+    fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| {
+            let found = entry.unwrap();
+            let metadata = found.metadata().unwrap();
+            if metadata.is_dir() { stored_in(&found.path()) } else { metadata.len() }
+        })
+        .sum()
 }
