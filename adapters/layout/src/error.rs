@@ -112,7 +112,7 @@ pub enum LayoutErrorKind {
     #[error("another process serves this directory; stop it first")]
     Served,
     /// The directory of a registry is a layout itself.
-    #[error("the directory is an image layout, not a directory of layouts; serve the directory above it")]
+    #[error("the directory is an image layout, not a directory of layouts; use the directory above it")]
     IsALayout,
     /// The blobs of a registry would have more bytes than permitted.
     #[error("the quota of {0} bytes for all blobs is exhausted")]

@@ -125,6 +125,7 @@ pub use layout::{Layout, Leftovers};
 pub use reference::{ArchiveReference, InvalidLayoutReference, LayoutReference, ReferenceForm};
 pub use registry::RegistryDirectory;
 pub use registry::contents::RegistryContents;
+pub use registry::garbage::{Collected, GarbageOptions, Removed, collect_garbage};
 pub use registry::space::RegistryOptions;
 pub use walk::Walk;
 pub use writer::LayoutWriter;

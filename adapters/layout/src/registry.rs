@@ -30,9 +30,11 @@ use crate::writer::staging::Staging;
 
 pub(crate) mod contents;
 mod folder;
+pub(crate) mod garbage;
 mod holdings;
 mod journal;
 mod load;
+mod needs;
 pub(crate) mod space;
 #[cfg(test)]
 mod tests;
@@ -51,6 +53,8 @@ mod uploads;
 /// Changes are durable when they are acknowledged. If the process is killed or the machine crashes, each layout is
 /// valid, and everything that it lists is complete as far as it was pushed. While the directory is open, other programs
 /// may read the layouts, but must not write to them.
+///
+/// Blobs that no manifest needs stay; [`collect_garbage`](crate::collect_garbage) removes them.
 ///
 /// Cloning is cheap. Each handle may be used on another thread: uploads are then written at the same time. Methods block
 /// while they use files.
@@ -97,10 +101,7 @@ impl RegistryDirectory {
     }
 
     fn of(root: Directory, options: RegistryOptions) -> Result<(Self, RegistryContents), LayoutError> {
-        let lock = Lock::take(&root).map_err(|error| match error.kind() {
-            LayoutErrorKind::Locked => LayoutError::new(root.path(), LayoutErrorKind::Served),
-            _ => error,
-        })?;
+        let lock = Lock::take_registry(&root)?;
         let work = lock.work().clone();
         for name in work.names()? {
             let name = name.to_string_lossy();

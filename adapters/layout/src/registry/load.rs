@@ -20,16 +20,35 @@ pub(super) fn load(root: &Directory) -> Result<(RegistryContents, Holdings), Lay
         return Err(LayoutError::new(root.path(), LayoutErrorKind::IsALayout));
     }
     let (mut contents, mut holdings) = (RegistryContents::default(), Holdings::new());
-    let mut pending = vec![(root.clone(), None::<Repository>)];
-    while let Some((directory, repository)) = pending.pop() {
-        if let Some(repository) = &repository
-            && is_layout(&directory)?
-        {
-            let (loaded, held) = Loading::of(directory.clone(), &mut contents.warnings)?.load()?;
+    let mut warnings = Vec::new();
+    visit(root, &mut warnings, |repository, directory, warnings| {
+        if is_layout(directory)? {
+            let (loaded, held) = Loading::of(directory.clone(), warnings)?.load()?;
             holdings.insert(repository.clone(), held);
             contents.repositories.insert(repository.clone(), loaded);
         }
-        for found in directory.names()? {
+        Ok(())
+    })?;
+    contents.warnings = warnings;
+    Ok((contents, holdings))
+}
+
+/// Visits all directories whose path can be the name of a repository, parents first. Adds links and other directories
+/// to the warnings.
+pub(super) fn visit(
+    root: &Directory,
+    warnings: &mut Vec<LayoutError>,
+    mut each: impl FnMut(&Repository, &Directory, &mut Vec<LayoutError>) -> Result<(), LayoutError>,
+) -> Result<(), LayoutError> {
+    let mut pending = vec![(root.clone(), None::<Repository>)];
+    while let Some((directory, repository)) = pending.pop() {
+        if let Some(repository) = &repository {
+            each(repository, &directory, warnings)?;
+        }
+        let mut names = directory.names()?;
+        // The last one is visited first.
+        names.sort_unstable_by(|a, b| b.cmp(a));
+        for found in names {
             let name = found.to_string_lossy();
             // These are the layout's, the storage's, or of no concern.
             if RESERVED.contains(&&*name) || name.starts_with('.') {
@@ -48,17 +67,17 @@ pub(super) fn load(root: &Directory) -> Result<(RegistryContents, Holdings), Lay
                         FileKind::Link => kind.describe(),
                         _ => "one whose name no repository can have",
                     });
-                    contents.warnings.push(directory.wrong(&found, kind));
+                    warnings.push(directory.wrong(&found, kind));
                 }
                 (FileKind::File | FileKind::Other, _) => {}
             }
         }
     }
-    Ok((contents, holdings))
+    Ok(())
 }
 
 /// Whether a directory is a layout. One that was only begun before a crash is none, and the next push completes it.
-fn is_layout(directory: &Directory) -> Result<bool, LayoutError> {
+pub(super) fn is_layout(directory: &Directory) -> Result<bool, LayoutError> {
     let missing = match directory.found(MARKER) {
         Ok(_) => return Ok(true),
         Err(error) if error.is_missing() => error,
@@ -222,7 +241,7 @@ impl<'a> Loading<'a> {
 }
 
 /// The directories of blobs in a layout, by algorithm. Anything else in their place is ignored.
-fn algorithms(layout: &Directory) -> Result<BTreeMap<String, Directory>, LayoutError> {
+pub(super) fn algorithms(layout: &Directory) -> Result<BTreeMap<String, Directory>, LayoutError> {
     let mut found = BTreeMap::new();
     let blobs = match layout.directory(BLOBS) {
         Ok(blobs) => blobs,
@@ -240,7 +259,7 @@ fn algorithms(layout: &Directory) -> Result<BTreeMap<String, Directory>, LayoutE
 }
 
 /// The files of blobs and manifests. Anything else in their place is ignored.
-fn blobs(algorithms: &BTreeMap<String, Directory>) -> Result<BTreeMap<Digest, Held>, LayoutError> {
+pub(super) fn blobs(algorithms: &BTreeMap<String, Directory>) -> Result<BTreeMap<Digest, Held>, LayoutError> {
     let mut found = BTreeMap::new();
     for (algorithm, directory) in algorithms {
         for name in directory.names()? {

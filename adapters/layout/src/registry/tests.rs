@@ -1,6 +1,7 @@
 //! A registry on disk, as its clients and other programs see it.
 
 mod faults;
+mod garbage;
 mod killed;
 mod loading;
 mod round_trips;

@@ -1,6 +1,7 @@
 //! The files of unfinished uploads: the bytes, and beside them the repository.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::File;
 use std::ops::Range;
 
@@ -43,6 +44,19 @@ impl Uploads {
             root.sync()?;
         }
         Ok(Self(directory))
+    }
+
+    /// Opens the directory, unless there is none.
+    pub(super) fn existing(root: &Directory) -> Result<Option<Self>, LayoutError> {
+        match root.directory(UPLOADS) {
+            Ok(directory) => Ok(Some(Self(directory))),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn directory(&self) -> &Directory {
+        &self.0
     }
 
     /// Writes bytes, with the file that `open` has if it is that of the upload. `grow` is called with the new size
@@ -148,15 +162,22 @@ impl Uploads {
 
     /// Finds the uploads of an earlier process, and removes everything else.
     pub(super) fn restore(&self) -> Result<Vec<Unfinished>, LayoutError> {
-        let names = self.0.names()?;
-        let names: Vec<_> = names.iter().map(|name| name.to_string_lossy()).collect();
-        let found: Vec<_> = names.iter().filter_map(|name| self.unfinished(name)).collect();
-        let kept: BTreeSet<_> =
-            found.iter().flat_map(|it| [it.id.to_string(), record(it.id.as_str())]).collect();
-        for name in names.iter().filter(|name| !kept.contains(&***name)) {
-            self.0.remove(name)?;
+        let (found, rest) = self.scan()?;
+        for name in rest {
+            self.0.remove(&name.to_string_lossy())?;
         }
         Ok(found)
+    }
+
+    /// Finds the uploads of an earlier process, and the names of everything else.
+    pub(super) fn scan(&self) -> Result<(Vec<Unfinished>, Vec<OsString>), LayoutError> {
+        let mut names = self.0.names()?;
+        let found = names.iter().filter_map(|name| self.unfinished(&name.to_string_lossy()));
+        let found: Vec<_> = found.collect();
+        let kept: BTreeSet<_> =
+            found.iter().flat_map(|it| [it.id.to_string(), record(it.id.as_str())]).collect();
+        names.retain(|name| !kept.contains(&*name.to_string_lossy()));
+        Ok((found, names))
     }
 
     fn unfinished(&self, name: &str) -> Option<Unfinished> {

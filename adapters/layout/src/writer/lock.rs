@@ -51,6 +51,14 @@ impl Lock {
         Err(layout.wrong(WORK, LayoutErrorKind::Locked))
     }
 
+    /// Locks the directory of a registry.
+    pub(crate) fn take_registry(root: &Directory) -> Result<Self, LayoutError> {
+        Self::take(root).map_err(|error| match error.kind() {
+            LayoutErrorKind::Locked => LayoutError::new(root.path(), LayoutErrorKind::Served),
+            _ => error,
+        })
+    }
+
     /// The directory for temporary files.
     pub(crate) fn work(&self) -> &Directory {
         &self.work
