@@ -10,6 +10,7 @@ use clap::{Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcomma
 use oci_proto::Platform;
 
 use crate::args::format::{DescriptorFormat, LineFormat};
+use crate::args::garbage::GcArgs;
 use crate::args::reference::AnyReference;
 use crate::args::registry::{DeleteArgs, ReferrersArgs, TagsArgs};
 use crate::args::serving::ServeArgs;
@@ -20,6 +21,7 @@ use crate::login::LoginArgs;
 pub(crate) mod ends;
 pub(crate) mod file;
 mod format;
+pub(crate) mod garbage;
 pub(crate) mod layout_name;
 pub(crate) mod mistake;
 pub(crate) mod pull_source;
@@ -63,7 +65,7 @@ impl Cli {
         let mut command = Self::command();
         // Propagates the global options to each subcommand.
         command.build();
-        for name in ["serve", "completions"] {
+        for name in ["serve", "gc", "completions"] {
             command = command.mut_subcommand(name, |command| command.mut_args(hide_connection_option));
         }
         command
@@ -97,6 +99,7 @@ pub(crate) enum Command {
     Attach(AttachArgs),
     Artifact(ArtifactCommandArgs),
     Serve(ServeArgs),
+    Gc(GcArgs),
     Demo(DemoArgs),
     Completions(CompletionsArgs),
 }

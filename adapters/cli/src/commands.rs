@@ -9,6 +9,7 @@ mod config;
 mod copy;
 mod delete;
 mod demo;
+mod gc;
 mod leftovers;
 mod manifest;
 mod pull;
@@ -70,6 +71,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Attach(command) => artifact::attach(command, common, out),
         Command::Artifact(command) => artifact::run(command, common, out),
         Command::Serve(command) => serve::run(command, common, out),
+        Command::Gc(command) => gc::run(command, common, out),
         Command::Demo(command) => demo::run(command, common, out),
         Command::Completions(command) => completions::run(command, out),
     }

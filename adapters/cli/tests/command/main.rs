@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod failures;
+mod gc;
 mod layouts;
 mod lists;
 mod login;
