@@ -27,6 +27,7 @@ pub(crate) mod mistake;
 pub(crate) mod pull_source;
 pub(crate) mod reference;
 pub(crate) mod registry;
+pub(crate) mod server_access;
 pub(crate) mod serving;
 mod usage_error;
 mod values;

@@ -19,7 +19,7 @@ use crate::files::blob_directory;
 use crate::registry::contents::RegistryContents;
 use crate::registry::folder::RESERVED;
 use crate::registry::holdings::Holdings;
-use crate::registry::load::load;
+use crate::registry::load::{load, refuse_layout};
 use crate::registry::space::{RegistryOptions, Space};
 use crate::registry::transaction::Transaction;
 use crate::registry::uploads::{Open, Uploads};
@@ -101,6 +101,7 @@ impl RegistryDirectory {
     }
 
     fn of(root: Directory, options: RegistryOptions) -> Result<(Self, RegistryContents), LayoutError> {
+        refuse_layout(&root)?;
         let lock = Lock::take_registry(&root)?;
         let work = lock.work().clone();
         for name in work.names()? {

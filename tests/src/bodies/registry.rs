@@ -7,7 +7,7 @@ use http::{Method, Request, Response};
 use oci_proto::server::{EmbeddedRegistry, Policy};
 use oci_proto::{Algorithm, Digest, Time};
 
-use crate::simulation::Choices;
+use crate::simulation::choices::Choices;
 
 const REPOSITORIES: [&str; 2] = ["a", "b/c"];
 const TAGS: [&str; 2] = ["1", "latest"];

@@ -13,6 +13,7 @@ use oci_proto_layout::{ArchiveReference, LayoutReference};
 use crate::args::layout_name::LayoutName;
 use crate::args::mistake::Mistake;
 use crate::args::reference::{is_archive, layout};
+use crate::args::server_access::ServerAccessArgs;
 use crate::args::values::listen;
 
 /// Serve an image layout, or a writable directory of layouts, as a registry until Ctrl-C.
@@ -27,8 +28,8 @@ pull. Nothing can be pushed.
 
 With --writable, DIR is a directory of layouts instead, one for each repository: team/app is the \
 layout DIR/team/app, which other commands read as oci:DIR/team/app. Everyone who can reach the \
-registry may push to it and delete from it, without a login. A change is on disk before it is \
-acknowledged. DIR is created if it does not exist. Meanwhile, nothing else may write to it. With \
+registry may push to it and delete from it, unless --htpasswd requires logins. A change is on disk \
+before it is acknowledged. DIR is created if it does not exist. Meanwhile, nothing else may write to it. With \
 -v, each request is a line on stderr: client, user, method, target, status, bytes received, bytes \
 sent, seconds.
 
@@ -36,7 +37,10 @@ Examples:
   ocip serve mirror
   ocip serve --listen localhost:8080 mirror
   ocip serve --listen 0.0.0.0:80 --repository team/app oci:mirror:1.0
-  ocip serve --writable registry")]
+  ocip serve --writable registry
+  ocip serve --writable --htpasswd users --writer ann --anonymous-reads registry
+  ocip serve --writable --listen 0.0.0.0:443 --tls-cert cert.pem --tls-key key.pem \\
+    --htpasswd users registry")]
 pub(crate) struct ServeArgs {
     /// Directory of the layout, or `oci:DIR:TAG` to serve only one of its roots, or `oci-archive:FILE[:TAG]`.
     // Parsed together with --writable.
@@ -51,9 +55,8 @@ pub(crate) struct ServeArgs {
     /// Serve DIR as a directory of layouts, and permit pushes and deletions.
     #[arg(long)]
     writable: bool,
-    /// With --writable, also listen on an address that other machines can reach.
-    #[arg(long, requires = "writable")]
-    anonymous_writes: bool,
+    #[command(flatten)]
+    pub(crate) access: ServerAccessArgs,
 }
 
 /// What is served.
@@ -97,14 +100,7 @@ impl ServeArgs {
                 "name the directory above it, or omit --writable to serve only this layout, read-only",
             ));
         }
-        if !self.anonymous_writes && !self.listen.ip().to_canonical().is_loopback() {
-            let error = format!(
-                "--listen {}: other machines may reach this address, and could push and delete without a login",
-                self.listen
-            );
-            return Err(Mistake::new(error)
-                .with_hint("listen on 127.0.0.1, or add --anonymous-writes if all of them may do that"));
-        }
+        self.access.check(self.listen)?;
         Ok(path.to_owned())
     }
 

@@ -10,11 +10,13 @@ use oci_proto_tokio::server::Options;
 use crate::args::CommonArgs;
 use crate::args::layout_name::LayoutName;
 use crate::args::serving::{ServeArgs, Served};
+use crate::commands::serve::access::Access;
 use crate::commands::serve::load::{Loaded, ServedRoot, load, note};
 use crate::commands::serve::running::run_until_stopped;
 use crate::output::Failure;
 use crate::stderr::print_line;
 
+mod access;
 mod load;
 mod reported;
 mod running;
@@ -22,9 +24,13 @@ mod stop;
 mod writable;
 
 pub(crate) fn run(command: &ServeArgs, common: &CommonArgs, out: &mut impl Write) -> Result<(), Failure> {
-    match command.served().map_err(|mistake| Failure::from(&mistake))? {
-        Served::Layout(name, repository) => serve_layout(&name, &repository, command.listen, common, out),
-        Served::Writable(directory) => writable::run(&directory, command.listen, common, out),
+    let served = command.served().map_err(|mistake| Failure::from(&mistake))?;
+    let access = Access::open(&command.access)?;
+    match served {
+        Served::Layout(name, repository) => {
+            serve_layout(&name, &repository, command.listen, &access, common, out)
+        }
+        Served::Writable(directory) => writable::run(&directory, command.listen, &access, common, out),
     }
 }
 
@@ -33,6 +39,7 @@ fn serve_layout(
     name: &LayoutName,
     repository: &Repository,
     listen: SocketAddr,
+    access: &Access,
     common: &CommonArgs,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
@@ -42,7 +49,7 @@ fn serve_layout(
         common.note(format_args!("{}", note(&missing, name)));
     }
     let print = |address| {
-        writeln!(out, "http://{address} serves {} until Ctrl-C:", name.path().display())?;
+        writeln!(out, "{}://{address} serves {} until Ctrl-C:", access.scheme(), name.path().display())?;
         for ServedRoot { repository, tag, root } in &roots {
             match tag {
                 Some(tag) => writeln!(out, "  {address}/{repository}:{tag}")?,
@@ -53,6 +60,7 @@ fn serve_layout(
         Ok(())
     };
     let options = Options::default().on_blob_error(|error| print_line(format_args!("error: {error}")));
+    let options = access.add_to(options);
     let serve = |listener, shutdown| options.serve(listener, Arc::new(server), layout, shutdown);
     run_until_stopped(listen, common, print, serve)
 }

@@ -44,8 +44,9 @@ fn the_commands_that_the_demonstration_shows_print_the_same() {
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join("note.txt"), "hello\n").unwrap();
     let mut demo = command(&["demo", "--keep"]).stdout(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(demo.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let shown: Vec<_> = lines.take_while(|line| !line.starts_with("The registries run")).collect();
+    // The demonstration ends if the reader of its stdout is gone.
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let shown: Vec<_> = lines.by_ref().take_while(|line| !line.starts_with("The registries run")).collect();
     let shown = shown.join("\n").replace("\\\n", "");
     let ocip = concat!("PATH=$(dirname ", env!("CARGO_BIN_EXE_ocip"), "):$PATH; ");
     let printed: Vec<_> = shown
@@ -62,6 +63,7 @@ fn the_commands_that_the_demonstration_shows_print_the_same() {
         .collect();
     demo.kill().unwrap();
     demo.wait().unwrap();
+    drop(lines);
     assert_eq!(printed.len(), 4, "{shown}");
     for (printed, expected) in printed {
         assert_eq!(printed, expected);

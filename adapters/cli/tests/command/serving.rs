@@ -13,7 +13,7 @@ use oci_proto::{Descriptor, MediaType};
 use oci_proto_layout::LayoutWriter;
 use tempfile::TempDir;
 
-use crate::support::{ADAPTERS, Ran, Serving, command, ocip, on_both, ran};
+use crate::support::{ADAPTERS, Ran, Serving, command, ocip, ocip_with, on_both, ran};
 
 /// A directory with the sample in the layout `lay`, as `1.0`.
 fn home() -> (TempDir, Descriptor) {
@@ -129,7 +129,10 @@ fn a_mistake_has_the_line_to_type_and_creates_nothing() {
         (&["--repository=app", "--writable", "new"], typed("--writable new")),
         (&["--writable", "lay"], "hint: name the directory above it, or omit --writable".to_owned()),
         (&["--writable", "half"], "hint: name the directory above it, or omit --writable".to_owned()),
-        (&["--writable", "new", "--listen", "0.0.0.0:0"], "hint: listen on 127.0.0.1, or ".to_owned()),
+        (
+            &["--writable", "new", "--listen", "0.0.0.0:0"],
+            "hint: listen on 127.0.0.1, require logins ".to_owned(),
+        ),
         (&["--writable", "new", "--listen", "[::]:0"], "add --anonymous-writes if ".to_owned()),
         (&["--writable", "new", "--listen", "192.0.2.1:0"], "could push and delete ".to_owned()),
         (&["--anonymous-writes", "lay"], "--writable".to_owned()),
@@ -259,4 +262,78 @@ fn stored_in(directory: &Path) -> u64 {
             if metadata.is_dir() { stored_in(&found.path()) } else { metadata.len() }
         })
         .sum()
+}
+
+/// Two users, whose password is `secret`.
+const USERS: &str = "\
+ann:$2y$05$.Yg8lmtX9BlQAmqILwE14.ZTR2L53.e3dM18BBhbeIv4LLKvKgZPm
+bob:$2y$05$.Yg8lmtX9BlQAmqILwE14.ZTR2L53.e3dM18BBhbeIv4LLKvKgZPm
+";
+
+#[test]
+fn a_login_is_required_to_push_over_tls_and_everyone_may_pull() {
+    let (home, root) = home();
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    for (file, text) in
+        [("users", USERS), ("cert", &made.cert.pem()), ("key", &made.signing_key.serialize_pem())]
+    {
+        fs::write(home.path().join(file), text).unwrap();
+    }
+    let path = |name: &str| home.path().join(name).to_str().unwrap().to_owned();
+    let (users, cert, key, directory) = (path("users"), path("cert"), path("key"), path("registry"));
+    let access = ["--htpasswd", &users, "--writer", "ann", "--writer", "team=bob", "--anonymous-reads"];
+    let tls = ["--tls-cert", &cert, "--tls-key", &key, "--writable", &directory];
+    let serving = Serving::start(&[&access[..], &tls].concat(), 2);
+    let address = serving.lines[0].split(['/', ' ']).nth(2).unwrap().to_owned();
+    assert!(serving.lines[0].starts_with("https://"), "{:?}", serving.lines);
+    assert_eq!(serving.lines[2], "ann, bob (in team) may push and delete; everyone may pull");
+
+    let layout = path("lay");
+    let push = |user: &str, repository: &str, password: &str| {
+        let name = format!("{address}/{repository}:1.0");
+        let login = ["--username", user, "--password-stdin", "--ca-file", &cert];
+        ocip_with(&[&["push"][..], &login, &[&format!("{layout}:1.0"), &name]].concat(), password.as_bytes())
+    };
+    push("ann", "app", "secret").succeeded();
+    push("ann", "team/app", "secret").succeeded();
+    push("bob", "team/app", "secret").succeeded();
+    push("bob", "other", "secret").failed(1, &["403 Forbidden", "bob may not push to `other`"]);
+    push("ann", "fresh", "hunter2")
+        .failed(1, &["401 Unauthorized", "the user name or the password is wrong"]);
+    let anonymous = format!("{address}/new:1.0");
+    let push = ["push", "--ca-file", &cert, &format!("{layout}:1.0"), &anonymous];
+    ocip(&push).failed(1, &["401 Unauthorized", "this requires a login", "hint: "]);
+    let resolved = on_both(&["resolve", "--ca-file", &cert, &format!("{address}/team/app:1.0")]).succeeded();
+    assert!(resolved.text().contains(&root.digest.to_string()), "{}", resolved.text());
+}
+
+#[test]
+fn other_machines_may_write_only_with_a_login_that_nobody_can_read() {
+    let home = tempfile::tempdir().unwrap();
+    let users = home.path().join("users");
+    fs::write(&users, USERS).unwrap();
+    let (users, directory) = (users.to_str().unwrap(), home.path().join("new"));
+    let directory = directory.to_str().unwrap();
+    let base = ["serve", "--listen", "0.0.0.0:0", "--writable", directory];
+    for (more, expected) in [
+        (&[][..], &["without a login", "hint: listen on 127.0.0.1, require logins with --htpasswd"][..]),
+        (&["--htpasswd", users], &["could read the logins", "hint: add --tls-cert", "--plain-logins"]),
+        (&["--htpasswd", users, "--anonymous-writes"], &["--anonymous-writes"]),
+        (&["--plain-logins"], &["--htpasswd"]),
+        (&["--tls-cert", users], &["--tls-key"]),
+    ] {
+        ocip(&[&base[..], more].concat()).failed(2, expected);
+    }
+    let local = ["serve", "--listen", "127.0.0.1:0", "--writable", directory, "--htpasswd"];
+    for (more, expected) in [
+        (&["absent"][..], &["could not read absent"][..]),
+        (
+            &[users, "--writer", "eve"],
+            &["--writer eve", "has no such user", "hint: add it with `htpasswd -B"],
+        ),
+        (&[users, "--tls-cert", users, "--tls-key", users], &["there is no certificate"]),
+    ] {
+        ocip(&[&local[..], more].concat()).failed(1, expected);
+    }
+    assert!(!Path::new(directory).exists());
 }

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use oci_proto::layout::{INDEX, MARKER};
+use oci_proto::layout::INDEX;
 use oci_proto::{Digest, Repository};
 
 use crate::directory::Directory;
 use crate::directory::kind::FileKind;
-use crate::error::{LayoutError, LayoutErrorKind};
-use crate::registry::load::{is_layout, visit};
+use crate::error::LayoutError;
+use crate::registry::load::{is_layout, refuse_layout, visit};
 use crate::registry::needs::{Garbage, find};
 use crate::registry::uploads::Uploads;
 use crate::writer::durability::Durability;
@@ -89,9 +89,7 @@ pub(super) fn collect(
     mut removed: impl FnMut(&Removed),
 ) -> Result<Collected, LayoutError> {
     // Before it is locked: its temporary files would be those of a layout, which can be resumed.
-    if root.found(MARKER).is_ok() {
-        return Err(LayoutError::new(root.path(), LayoutErrorKind::IsALayout));
-    }
+    refuse_layout(root)?;
     let lock = Lock::take_registry(root)?;
     let mut collected = Collected::default();
     let work = lock.work();

@@ -14,11 +14,14 @@ use crate::registry::folder::RESERVED;
 use crate::registry::holdings::{Held, Holdings, Listing};
 use crate::writer::is_begun;
 
+/// Refuses a directory that is a layout itself. Its partial blobs are not those of a registry.
+pub(super) fn refuse_layout(root: &Directory) -> Result<(), LayoutError> {
+    let is_layout = [MARKER, INDEX].iter().any(|name| root.found(*name).is_ok());
+    if is_layout { Err(LayoutError::new(root.path(), LayoutErrorKind::IsALayout)) } else { Ok(()) }
+}
+
 /// Finds all repositories in a directory, and what they have.
 pub(super) fn load(root: &Directory) -> Result<(RegistryContents, Holdings), LayoutError> {
-    if root.found(MARKER).is_ok() {
-        return Err(LayoutError::new(root.path(), LayoutErrorKind::IsALayout));
-    }
     let (mut contents, mut holdings) = (RegistryContents::default(), Holdings::new());
     let mut warnings = Vec::new();
     visit(root, &mut warnings, |repository, directory, warnings| {

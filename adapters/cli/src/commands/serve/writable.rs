@@ -5,12 +5,13 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use oci_proto::server::{Policy, Server};
+use oci_proto::server::Server;
 use oci_proto::{Repository, Time};
 use oci_proto_layout::{LayoutError, LayoutErrorKind, RegistryDirectory, RegistryOptions};
 use oci_proto_tokio::server::{Options, SharedRegistry};
 
 use crate::args::CommonArgs;
+use crate::commands::serve::access::Access;
 use crate::commands::serve::reported::Reported;
 use crate::commands::serve::running::run_until_stopped;
 use crate::output::{Failure, count};
@@ -19,6 +20,7 @@ use crate::stderr::{print_line, print_whole};
 pub(super) fn run(
     directory: &Path,
     listen: SocketAddr,
+    access: &Access,
     common: &CommonArgs,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
@@ -29,7 +31,7 @@ pub(super) fn run(
         _ => Failure::of_layout(&error),
     })?;
     warn(contents.warnings(), common);
-    let mut policy = Policy::open();
+    let mut policy = access.policy();
     policy.reserved_components = RegistryDirectory::reserved_components().collect();
     let mut server = Server::with_policy(policy, RandomState::new().hash_one(0));
     contents.load_into(&mut server, Time::ZERO);
@@ -42,15 +44,16 @@ pub(super) fn run(
     if common.verbose {
         options = options.on_access(|record| print_whole(format_args!("{record}")));
     }
+    let options = access.add_to(options);
     let print = |address| {
-        writeln!(out, "http://{address} serves {} until Ctrl-C:", directory.display())?;
+        writeln!(out, "{}://{address} serves {} until Ctrl-C:", access.scheme(), directory.display())?;
         for repository in &repositories {
             writeln!(out, "  {address}/{repository}")?;
         }
         if repositories.is_empty() {
             writeln!(out, "  no repositories yet")?;
         }
-        writeln!(out, "everyone who can reach it may push and delete")?;
+        writeln!(out, "{}", access.words())?;
         out.flush()?;
         Ok(())
     };

@@ -1,0 +1,82 @@
+//! The arguments of `ocip serve` about TLS and logins.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+use oci_proto::Repository;
+use oci_proto::server::User;
+
+use crate::args::mistake::Mistake;
+
+/// How a server is reached, and who may write.
+#[derive(Args, Debug)]
+pub(crate) struct ServerAccessArgs {
+    /// Serve over TLS, with the certificate in this PEM file.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// PEM file with the private key of --tls-cert.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// With --writable, require a login of this file, as `htpasswd -B` writes it.
+    #[arg(long, value_name = "FILE", requires = "writable")]
+    pub(crate) htpasswd: Option<PathBuf>,
+    /// With --htpasswd, let everyone pull without a login.
+    #[arg(long, requires = "htpasswd")]
+    pub(crate) anonymous_reads: bool,
+    /// With --htpasswd, let only these users push and delete, everywhere or in the repositories below PREFIX.
+    #[arg(long = "writer", value_name = "[PREFIX=]USER", requires = "htpasswd")]
+    pub(crate) writers: Vec<Writer>,
+    /// With --htpasswd, accept logins without TLS also on an address that other machines can reach.
+    #[arg(long, requires = "htpasswd")]
+    pub(crate) plain_logins: bool,
+    /// With --writable, let everyone push and delete, also on an address that other machines can reach.
+    #[arg(long, requires = "writable", conflicts_with = "htpasswd")]
+    pub(crate) anonymous_writes: bool,
+}
+
+/// A user who may push.
+#[derive(Clone, Debug)]
+pub(crate) struct Writer {
+    pub(crate) prefix: Option<Repository>,
+    pub(crate) user: User,
+}
+
+impl ServerAccessArgs {
+    /// Checks that other machines can write only as intended.
+    pub(crate) fn check(&self, listen: SocketAddr) -> Result<(), Mistake> {
+        if listen.ip().to_canonical().is_loopback() || self.anonymous_writes {
+            return Ok(());
+        }
+        if self.htpasswd.is_none() {
+            let error = format!(
+                "--listen {listen}: other machines may reach this address, and could push and delete without a login"
+            );
+            return Err(Mistake::new(error).with_hint(
+                "listen on 127.0.0.1, require logins with --htpasswd FILE, or add --anonymous-writes if all of \
+                 them may do that",
+            ));
+        }
+        if self.tls_cert.is_none() && !self.plain_logins {
+            let error =
+                format!("--listen {listen}: without TLS, others on the network could read the logins");
+            return Err(Mistake::new(error).with_hint(
+                "add --tls-cert FILE --tls-key FILE, or --plain-logins behind a proxy that has TLS",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Writer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (prefix, user) = match text.split_once('=') {
+            Some((prefix, user)) => (Some(prefix.parse().map_err(|error| format!("{error}"))?), user),
+            None => (None, text),
+        };
+        Ok(Self { prefix, user: user.parse().map_err(|error| format!("{error}"))? })
+    }
+}
