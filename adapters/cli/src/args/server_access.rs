@@ -1,4 +1,4 @@
-//! The arguments of `ocip serve` about TLS and logins.
+//! The arguments of `ocip serve` about TLS, logins and space.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,6 +9,7 @@ use oci_proto::Repository;
 use oci_proto::server::User;
 
 use crate::args::mistake::Mistake;
+use crate::args::values::bytes;
 
 /// How a server is reached, and who may write.
 #[derive(Args, Debug)]
@@ -34,6 +35,12 @@ pub(crate) struct ServerAccessArgs {
     /// With --writable, let everyone push and delete, also on an address that other machines can reach.
     #[arg(long, requires = "writable", conflicts_with = "htpasswd")]
     pub(crate) anonymous_writes: bool,
+    /// With --writable, refuse what would exceed this number of bytes in all blobs, manifests and uploads.
+    #[arg(long, value_name = "BYTES", requires = "writable", value_parser = bytes)]
+    pub(crate) quota: Option<u64>,
+    /// With --writable, refuse what would leave less than this number of bytes free [default: 67108864].
+    #[arg(long, value_name = "BYTES", requires = "writable", value_parser = bytes)]
+    pub(crate) min_free: Option<u64>,
 }
 
 /// A user who may push.

@@ -39,8 +39,7 @@ Examples:
   ocip serve --listen 0.0.0.0:80 --repository team/app oci:mirror:1.0
   ocip serve --writable registry
   ocip serve --writable --htpasswd users --writer ann --anonymous-reads registry
-  ocip serve --writable --listen 0.0.0.0:443 --tls-cert cert.pem --tls-key key.pem \\
-    --htpasswd users registry")]
+  ocip serve --tls-cert cert.pem --tls-key key.pem --listen 0.0.0.0:443 mirror")]
 pub(crate) struct ServeArgs {
     /// Directory of the layout, or `oci:DIR:TAG` to serve only one of its roots, or `oci-archive:FILE[:TAG]`.
     // Parsed together with --writable.

@@ -308,6 +308,19 @@ fn a_login_is_required_to_push_over_tls_and_everyone_may_pull() {
 }
 
 #[test]
+fn a_push_that_does_not_fit_is_refused_and_sets_no_tag() {
+    let (home, _) = home();
+    for (option, value) in [("--quota", "2000"), ("--min-free", &u64::MAX.to_string())] {
+        let serving = serve(&home.path().join(option), &[option, value], &[]);
+        let name = format!("{}/app:1.0", serving.address());
+        let layout = format!("{}:1.0", home.path().join("lay").display());
+        ocip(&["push", "--retries", "0", &layout, &name])
+            .failed(1, &["507 Insufficient Storage", "the registry has no space left"]);
+        ocip(&["resolve", &name]).failed(1, &["404"]);
+    }
+}
+
+#[test]
 fn other_machines_may_write_only_with_a_login_that_nobody_can_read() {
     let home = tempfile::tempdir().unwrap();
     let users = home.path().join("users");

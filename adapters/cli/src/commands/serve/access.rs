@@ -7,13 +7,18 @@ use std::sync::Arc;
 
 use oci_proto::Repository;
 use oci_proto::server::{Policy, Rule, User, Who};
+use oci_proto_layout::RegistryOptions;
 use oci_proto_tokio::server::{Htpasswd, Identity, Options};
 
 use crate::args::server_access::{ServerAccessArgs, Writer};
 use crate::output::Failure;
 
-/// What the files of the arguments say.
+/// The space that stays free unless the arguments say otherwise, in bytes.
+const MIN_FREE: u64 = 64 << 20;
+
+/// What the arguments and their files say.
 pub(super) struct Access {
+    pub(super) space: RegistryOptions,
     identity: Option<Identity>,
     users: Option<(PathBuf, Arc<Htpasswd>)>,
     anonymous_reads: bool,
@@ -46,7 +51,10 @@ impl Access {
                 None => Ok((path.clone(), Arc::new(users))),
             }
         });
+        let mut space = RegistryOptions::default();
+        (space.min_free, space.quota) = (arguments.min_free.unwrap_or(MIN_FREE), arguments.quota);
         Ok(Self {
+            space,
             identity,
             users: users.transpose()?,
             anonymous_reads: arguments.anonymous_reads,

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use oci_proto::server::Server;
 use oci_proto::{Repository, Time};
-use oci_proto_layout::{LayoutError, LayoutErrorKind, RegistryDirectory, RegistryOptions};
+use oci_proto_layout::{LayoutError, LayoutErrorKind, RegistryDirectory};
 use oci_proto_tokio::server::{Options, SharedRegistry};
 
 use crate::args::CommonArgs;
@@ -24,7 +24,7 @@ pub(super) fn run(
     common: &CommonArgs,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
-    let opened = RegistryDirectory::open(directory, RegistryOptions::default());
+    let opened = RegistryDirectory::open(directory, access.space.clone());
     let (storage, contents) = opened.map_err(|error| match error.kind() {
         // The hint would be about archives.
         LayoutErrorKind::NotALayout(_) => Failure::failed(error),
