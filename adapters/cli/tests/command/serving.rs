@@ -350,3 +350,75 @@ fn other_machines_may_write_only_with_a_login_that_nobody_can_read() {
     }
     assert!(!Path::new(directory).exists());
 }
+
+#[test]
+fn what_was_acknowledged_survives_kills_at_any_moment() {
+    const KILLS: u64 = 100;
+    let (home, root) = home();
+    let (layout, directory) = (home.path().join("lay"), home.path().join("registry"));
+    let source = format!("{}:1.0", layout.display());
+    let lines = home.path().join("lines");
+    // Its stdout is a file, since a pipe must be read to its end.
+    let start = || {
+        let serve = [
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--writable",
+            directory.to_str().unwrap(),
+            "--min-free",
+            "0",
+        ];
+        command(&serve).stdout(fs::File::create(&lines).unwrap()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let address = || loop {
+        let text = fs::read_to_string(&lines).unwrap();
+        if let Some((first, _)) = text.split_once('\n') {
+            break first.split(['/', ' ']).nth(2).unwrap().to_owned();
+        }
+        thread::sleep(Duration::from_millis(1));
+    };
+    let mut acknowledged = Vec::new();
+    for n in 0..KILLS {
+        let mut serving = start();
+        let address = address();
+        let pushes = ADAPTERS.map(|adapter| {
+            let repository = format!("{adapter}-{n}");
+            let name = format!("{address}/{repository}:1.0");
+            let push = ["--adapter", adapter, "push", "--retries", "0", &source, &name];
+            let push = command(&push).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            (repository, push)
+        });
+        thread::sleep(Duration::from_millis(n * 3));
+        serving.kill().unwrap();
+        serving.wait().unwrap();
+        for (repository, mut push) in pushes {
+            if push.wait().unwrap().success() {
+                acknowledged.push(repository);
+            }
+        }
+    }
+    let pushes = 2 * usize::try_from(KILLS).unwrap();
+    assert!((10..pushes - 10).contains(&acknowledged.len()), "{} of {pushes} pushes", acknowledged.len());
+
+    let mut serving = start();
+    let address = address();
+    for repository in &acknowledged {
+        let resolved = ocip(&["resolve", &format!("{address}/{repository}:1.0")]).succeeded();
+        assert!(resolved.text().contains(&root.digest.to_string()), "{repository}");
+    }
+    // A push that was interrupted goes on, and then its layout is like those of the others.
+    for (adapter, repository) in ADAPTERS
+        .iter()
+        .flat_map(|adapter| (0..KILLS).step_by(10).map(move |n| (adapter, format!("{adapter}-{n}"))))
+    {
+        ocip(&["--adapter", adapter, "push", &source, &format!("{address}/{repository}:1.0")]).succeeded();
+        acknowledged.push(repository);
+    }
+    serving.kill().unwrap();
+    serving.wait().unwrap();
+    for repository in acknowledged {
+        let checked = ocip(&["check", &format!("oci:{}", directory.join(&repository).display())]);
+        assert_eq!((checked.status, checked.text()), (0, ""), "{repository}: {}", checked.stderr);
+    }
+}
