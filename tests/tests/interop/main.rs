@@ -1,5 +1,6 @@
 //! Interoperability with other programs: both adapters and `ocip` read from docker-registry and write to it, skopeo
-//! reads from the core's registry, layouts are exchanged with skopeo and umoci, and archives with skopeo and tar.
+//! reads from the core's registry and pushes to it, layouts are exchanged with skopeo and umoci, and archives with
+//! skopeo and tar.
 
 mod archives;
 mod docker_registry;
@@ -8,6 +9,7 @@ mod lists;
 mod login;
 mod pull;
 mod push;
+mod registry;
 mod skopeo;
 mod support;
 mod tls;
