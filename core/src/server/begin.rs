@@ -70,13 +70,15 @@ pub(super) fn interrupted(
 fn dispatch(state: &mut State, now: Time, head: &request::Parts) -> Result<Begun, ErrorResponse> {
     check_host(head)?;
     let user = head.extensions.get::<User>();
-    state.policy.check_writable()?;
     match (Endpoint::parse(&head.uri)?, &head.method) {
         (Endpoint::Uploads(repository, Begin::Whole(digest)), &Method::POST) => {
             blob_push::begin_whole(state, now, head, repository, digest).map(Begun::Receive)
         }
-        (Endpoint::Uploads(repository, begin), &Method::POST) => {
-            blob_push::begin_session(state, now, head, repository, begin).map(Begun::Reply)
+        (Endpoint::Uploads(repository, Begin::Mount(digest, from)), &Method::POST) => {
+            blob_push::mount(state, now, head, repository, &digest, from.as_ref()).map(Begun::Reply)
+        }
+        (Endpoint::Uploads(repository, Begin::Session(algorithm)), &Method::POST) => {
+            blob_push::begin_session(state, now, head, &repository, algorithm).map(Begun::Reply)
         }
         (Endpoint::Upload(repository, id, _), &Method::PATCH) => {
             blob_push::begin_portion(state, now, head, repository, id, None).map(Begun::Receive)

@@ -18,7 +18,7 @@ use crate::types::digest::{Algorithm, Digest};
 use crate::types::reference::name::Repository;
 use crate::types::time::Time;
 use crate::types::upload_id::UploadId;
-use crate::wire::endpoint::{Begin, Endpoint};
+use crate::wire::endpoint::Endpoint;
 use crate::wire::head::content_length;
 
 /// What has arrived of a body.
@@ -28,30 +28,35 @@ pub(super) struct Received {
     pub(super) is_too_large: bool,
 }
 
-/// Opens a session, or mounts a blob. A mount that is not possible opens a session.
-pub(super) fn begin_session(
+/// Mounts a blob. If that is not possible, opens a session.
+pub(super) fn mount(
     state: &mut State,
     now: Time,
     head: &request::Parts,
     repository: Repository,
-    begin: Begin,
+    digest: &Digest,
+    from: Option<&Repository>,
 ) -> Result<Reply, ErrorResponse> {
     let user = head.extensions.get::<User>();
     state.policy.check(Access::Write, &repository, user)?;
-    let algorithm = match begin {
-        Begin::Mount(digest, from) => {
-            let source = mountable(state, &digest, from.as_ref(), user);
-            if let Some((from, size)) = source {
-                let mount = Effect::Mount { from, digest: digest.clone(), size };
-                return Ok(store(state, head, repository, &digest, size, vec![mount]));
-            }
-            digest.algorithm()
-        }
-        Begin::Session(algorithm) => algorithm,
-        Begin::Whole(digest) => digest.algorithm(),
+    let Some((from, size)) = mountable(state, digest, from, user) else {
+        return begin_session(state, now, head, &repository, digest.algorithm());
     };
-    let id = open(state, now, &repository, algorithm)?;
-    let upload = state.uploads.get(&repository, &id)?;
+    let mount = Effect::Mount { from, digest: digest.clone(), size };
+    Ok(store(state, head, repository, digest, size, vec![mount]))
+}
+
+/// Opens a session.
+pub(super) fn begin_session(
+    state: &mut State,
+    now: Time,
+    head: &request::Parts,
+    repository: &Repository,
+    algorithm: Option<Algorithm>,
+) -> Result<Reply, ErrorResponse> {
+    state.policy.check(Access::Write, repository, head.extensions.get())?;
+    let id = open(state, now, repository, algorithm)?;
+    let upload = state.uploads.get(repository, &id)?;
     let mut response = empty(StatusCode::ACCEPTED);
     response.headers_mut().extend(upload.headers(&id, &state.policy));
     Ok(Reply::new(&head.method, response))
@@ -69,7 +74,12 @@ pub(super) fn begin_whole(
     let algorithm = known(&digest)?;
     check_length(&head.headers, 0, state.policy.blob_bytes)?;
     let id = open(state, now, &repository, Some(algorithm))?;
-    receive(state, now, head, repository, id, Some(digest), true)
+    let begun = receive(state, now, head, repository, id.clone(), Some(digest), true);
+    if begun.is_err() {
+        // Nobody knows its id.
+        state.uploads.remove(&id);
+    }
+    begun
 }
 
 /// Begins a chunk, or with a digest the last request of an upload.
@@ -103,12 +113,8 @@ fn receive(
     if let Some(range) = range.as_ref().filter(|range| range.start != upload.size) {
         let message =
             format_args!("the next byte of this upload is byte {}, not {}", upload.size, range.start);
-        let mut error =
-            ErrorResponse::new(StatusCode::RANGE_NOT_SATISFIABLE, Code::BlobUploadInvalid, message);
-        for (name, value) in upload.headers(&id, policy) {
-            error = name.into_iter().fold(error, |error, name| error.with(name, value.clone()));
-        }
-        return Err(error);
+        let error = ErrorResponse::new(StatusCode::RANGE_NOT_SATISFIABLE, Code::BlobUploadInvalid, message);
+        return Err(error.with_all(upload.headers(&id, policy)));
     }
     check_length(&head.headers, upload.size, policy.blob_bytes)?;
     let expected = range.map(|range| range.end - range.start);
@@ -271,12 +277,7 @@ fn open(
 }
 
 fn known(digest: &Digest) -> Result<Algorithm, ErrorResponse> {
-    let unknown = || {
-        let message =
-            format_args!("{} cannot be verified; use sha256, sha384 or sha512", digest.algorithm_name());
-        ErrorResponse::malformed(Code::DigestInvalid, message)
-    };
-    digest.algorithm().ok_or_else(unknown)
+    digest.algorithm().ok_or_else(|| ErrorResponse::unverifiable(digest))
 }
 
 /// Checks the announced length of a body after `start` bytes.

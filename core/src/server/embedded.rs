@@ -87,14 +87,13 @@ impl<S: Storage> EmbeddedRegistry<S> {
         if let (Some((upload, _)), Some(range)) = (&place, incoming.stored()) {
             self.storage.read_upload(upload, range, &mut |bytes| incoming.push_stored(bytes))?;
         }
-        if incoming.push(body).is_err() {
-            return Ok(());
+        let place = place.filter(|_| !body.is_empty());
+        if let Some((upload, offset)) = &place {
+            self.storage.write(incoming.repository(), upload, *offset, body)?;
         }
-        if let Some((upload, offset)) = place.filter(|_| !body.is_empty()) {
-            self.storage.write(incoming.repository(), &upload, offset, body)?;
-            self.storage.sync(&upload)?;
-        }
-        Ok(())
+        // A body that is too large has its response.
+        let is_taken = incoming.push(body).is_ok();
+        place.filter(|_| is_taken).map_or(Ok(()), |(upload, _)| self.storage.sync(&upload))
     }
 
     fn settle(&mut self, reply: Reply) -> Response<Body> {

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use crate::server::body::Body;
+use crate::types::digest::Digest;
 use crate::wire::endpoint::InvalidEndpoint;
 
 /// The reason for an error response.
@@ -63,6 +64,19 @@ impl ErrorResponse {
     /// The endpoint is unknown.
     pub(super) fn not_served() -> Self {
         Self::not_found(Code::Unsupported, "no such endpoint")
+    }
+
+    /// The algorithm of a digest under which something is pushed is not known.
+    pub(super) fn unverifiable(digest: &Digest) -> Self {
+        let name = digest.algorithm_name();
+        let message = format_args!("{name} cannot be verified; use sha256, sha384 or sha512");
+        Self::malformed(Code::DigestInvalid, message)
+    }
+
+    /// Adds headers.
+    pub(super) fn with_all(mut self, headers: HeaderMap) -> Self {
+        self.headers.extend(headers);
+        self
     }
 
     /// Adds a header.

@@ -38,7 +38,8 @@ impl Server {
         Self { state: State::new(policy, seed) }
     }
 
-    /// Begins the answer to a request. The extensions of `head` have the [`User`](crate::server::User), if the request has a login.
+    /// Begins the answer to a request. The extensions of `head` have the [`User`](crate::server::User), if the request
+    /// has a login.
     ///
     /// Only a request with the method POST or DELETE can have effects here. One with another method has none before
     /// [`finish`](Self::finish), so it may begin while the effects of others are carried out.
@@ -58,12 +59,12 @@ impl Server {
         begin::interrupted(&mut self.state, now, incoming, failure)
     }
 
-    /// Makes the effects of all answers so far visible, once they are durable.
+    /// Makes the effects of all replies so far visible, once they are durable.
     pub fn commit(&mut self) {
         self.state.commit();
     }
 
-    /// Forgets the effects of all answers since the last commit, which have failed.
+    /// Forgets the effects of all replies since the last commit, which have failed.
     pub fn roll_back(&mut self) {
         self.state.roll_back();
     }

@@ -103,13 +103,12 @@ pub(super) fn too_large(limit: u64) -> ErrorResponse {
 /// Returns the digest of a manifest under this name.
 fn digest_under(name: &TagOrDigest, bytes: &[u8]) -> Result<Digest, ErrorResponse> {
     let TagOrDigest::Digest(named) = name else { return Ok(Digest::of(Algorithm::Sha256, bytes)) };
-    let message = match named.algorithm().map(|algorithm| Digest::of(algorithm, bytes)) {
-        Some(found) if found == *named => return Ok(found),
-        Some(found) => format!("the manifest has the digest {found}, not {named}"),
-        None => {
-            format!("{} cannot be verified; use sha256, sha384 or sha512", named.algorithm_name())
-        }
-    };
+    let algorithm = named.algorithm().ok_or_else(|| ErrorResponse::unverifiable(named))?;
+    let found = Digest::of(algorithm, bytes);
+    if found == *named {
+        return Ok(found);
+    }
+    let message = format_args!("the manifest has the digest {found}, not {named}");
     Err(ErrorResponse::malformed(Code::DigestInvalid, message))
 }
 

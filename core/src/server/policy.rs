@@ -142,11 +142,6 @@ impl Policy {
         self.rule(repository).is_some_and(|rule| rule.immutable_tags)
     }
 
-    /// Checks whether anyone may push or delete anything.
-    pub(super) fn check_writable(&self) -> Result<(), ErrorResponse> {
-        if self.is_read_only() { Err(read_only()) } else { Ok(()) }
-    }
-
     /// Returns whether nobody may push or delete anything.
     pub(super) fn is_read_only(&self) -> bool {
         self.rules.iter().all(|rule| rule.writes == Who::Nobody && rule.deletes == Who::Nobody)

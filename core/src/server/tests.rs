@@ -131,7 +131,7 @@ fn assert_error(answered: &Answered, status: u16, code: &str) {
     assert_eq!(answered.error(), (status, code.to_owned()), "{:?}", answered.body());
 }
 
-/// Adds parameters to a location as a client does that parses its query and writes it anew.
+/// Appends parameters to the query of a location.
 fn with_query(location: &str, query: &str) -> String {
     format!("{location}{}{query}", if location.contains('?') { '&' } else { '?' })
 }

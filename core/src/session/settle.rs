@@ -173,8 +173,8 @@ impl Session {
     /// Handles a call without a usable response.
     fn call_failed(&mut self, id: TaskId, cause: Cause, sent: Sent) {
         let Some(task) = self.tasks.get(&id) else { return };
-        let is_repeated = !task.is_fed && task.op().is_some();
-        if is_repeated && retry::is_retryable(task.kind, &cause) {
+        let repeats = !task.is_fed && task.op().is_some();
+        if repeats && retry::is_retryable(task.kind, &cause) {
             return self.attempt_failed(id, cause);
         }
         if !cause.is_interruption() {

@@ -8,26 +8,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use oci_proto::server::Memory;
-use oci_proto::{Descriptor, MediaType};
-use oci_proto_layout::LayoutWriter;
 use tempfile::TempDir;
 
-use crate::support::{ADAPTERS, Ran, Serving, command, ocip, ocip_with, on_both, ran};
-
-/// A directory with the sample in the layout `lay`, as `1.0`.
-fn home() -> (TempDir, Descriptor) {
-    let home = tempfile::tempdir().unwrap();
-    let (memory, root) = Memory::sample();
-    let mut writer = LayoutWriter::open(home.path().join("lay")).unwrap();
-    for (digest, content) in memory.contents() {
-        let descriptor = Descriptor::new(MediaType::OCTET_STREAM, digest.clone(), content.len() as u64);
-        writer.put(&descriptor, content).unwrap();
-    }
-    writer.set_root(&root, Some(&"1.0".parse().unwrap())).unwrap();
-    fs::write(home.path().join("note.txt"), "hello\n").unwrap();
-    (home, root)
-}
+use crate::support::{ADAPTERS, Ran, Serving, command, home, ocip, ocip_with, on_both, ran};
 
 fn in_home(home: &TempDir, arguments: &[&str]) -> Ran {
     ran(&command(arguments).current_dir(home.path()).output().unwrap())

@@ -1,5 +1,6 @@
 //! Test registries, and helpers that run the command.
 
+use std::fs;
 use std::future::pending;
 use std::io::{self, BufRead as _, BufReader, PipeWriter, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -8,9 +9,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use oci_proto::Descriptor;
 use oci_proto::server::{Memory, Server};
+use oci_proto::{Descriptor, MediaType};
+use oci_proto_layout::LayoutWriter;
 use oci_proto_tokio::server::serve;
+use tempfile::TempDir;
 use tokio::runtime;
 
 pub(crate) const ADAPTERS: [&str; 2] = ["tokio", "ureq"];
@@ -128,6 +131,20 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     }
     command.env("HOME", "/dev/null").env("XDG_RUNTIME_DIR", "/dev/null");
     command
+}
+
+/// A directory with the sample in the layout `lay`, as `1.0`, and with the file `note.txt`.
+pub(crate) fn home() -> (TempDir, Descriptor) {
+    let home = tempfile::tempdir().unwrap();
+    let (memory, root) = Memory::sample();
+    let mut writer = LayoutWriter::open(home.path().join("lay")).unwrap();
+    for (digest, content) in memory.contents() {
+        let descriptor = Descriptor::new(MediaType::OCTET_STREAM, digest.clone(), content.len() as u64);
+        writer.put(&descriptor, content).unwrap();
+    }
+    writer.set_root(&root, Some(&"1.0".parse().unwrap())).unwrap();
+    fs::write(home.path().join("note.txt"), "hello\n").unwrap();
+    (home, root)
 }
 
 pub(crate) fn ocip(arguments: &[&str]) -> Ran {

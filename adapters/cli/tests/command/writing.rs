@@ -4,27 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use oci_proto::server::{Content as _, Flavour, Memory};
-use oci_proto::{Algorithm, Descriptor, Digest, MediaType};
-use oci_proto_layout::LayoutWriter;
-use tempfile::TempDir;
+use oci_proto::{Algorithm, Digest};
 
 use crate::support::{
-    ADAPTERS, Ran, command, on_both, ran, registry, response, scripted_by_head, with_headers,
+    ADAPTERS, Ran, command, home, on_both, ran, registry, response, scripted_by_head, with_headers,
 };
-
-/// A directory with the sample in the layout `lay`, as `1.0`.
-fn home() -> (TempDir, Descriptor) {
-    let home = tempfile::tempdir().unwrap();
-    let (memory, root) = Memory::sample();
-    let mut writer = LayoutWriter::open(home.path().join("lay")).unwrap();
-    for (digest, content) in memory.contents() {
-        let descriptor = Descriptor::new(MediaType::OCTET_STREAM, digest.clone(), content.len() as u64);
-        writer.put(&descriptor, content).unwrap();
-    }
-    writer.set_root(&root, Some(&"1.0".parse().unwrap())).unwrap();
-    fs::write(home.path().join("file.txt"), "hello\n").unwrap();
-    (home, root)
-}
 
 /// Runs the command in a directory.
 fn ocip_in(home: &Path, arguments: &[&str]) -> Ran {
@@ -95,15 +79,15 @@ fn mistakes_are_explained_with_the_line_to_type() {
         (&["copy", "oci:lay", "oci:new", "--mount-from", "x"], &["--mount-from applies only to registries"]),
         (&["copy", "oci:lay", "oci:new", "--verify"], &["--verify applies only to registries"]),
         (&["copy", "oci:lay", to, "--referrers"], &["--referrers applies only to a copy between registries"]),
-        (&["attach", to, "file.txt"], &["--artifact-type <TYPE>"]),
-        (&["artifact", to, "file.txt"], &["--artifact-type <TYPE>"]),
+        (&["attach", to, "note.txt"], &["--artifact-type <TYPE>"]),
+        (&["artifact", to, "note.txt"], &["--artifact-type <TYPE>"]),
         (&["artifact", to, "none", "--artifact-type", "a/b"], &["none: ", "No such file"]),
         (&["artifact", to, "lay", "--artifact-type", "a/b"], &["lay: ", "a directory"]),
         (
-            &["artifact", to, "file.txt", "./file.txt", "--artifact-type", "a/b"],
+            &["artifact", to, "note.txt", "./note.txt", "--artifact-type", "a/b"],
             &["another file of this name"],
         ),
-        (&["artifact", to, "--config", "file.txt"], &["`file.txt` has no media type"]),
+        (&["artifact", to, "--config", "note.txt"], &["`note.txt` has no media type"]),
         (&["artifact", to, "--artifact-type", "b"], &["--artifact-type", "`b` is not a media type"]),
         (&["attach", to, "--artifact-type", "a/b", "--annotation", "k"], &["--annotation", "KEY=VALUE"]),
         (
@@ -267,7 +251,7 @@ fn a_refused_push_says_why_and_what_to_do() {
                 "--artifact-type",
                 "a/b",
                 &to,
-                "file.txt",
+                "note.txt",
             ];
             let status = &status[..3];
             ocip_in(home.path(), &arguments).failed(1, &[&["error: ", status, "hint: "], *expected].concat());
@@ -284,8 +268,8 @@ fn a_command_that_fails_prints_its_requests_with_verbose() {
     let commands: &[&[&str]] = &[
         &["push", "lay", &to],
         &["copy", &from, &to],
-        &["attach", "--artifact-type", "a/b", &to, "file.txt"],
-        &["artifact", "--artifact-type", "a/b", &to, "file.txt"],
+        &["attach", "--artifact-type", "a/b", &to, "note.txt"],
+        &["artifact", "--artifact-type", "a/b", &to, "note.txt"],
         &["tag", &to, "2"],
         &["pull", &to, "new"],
         &["copy", &to, "oci:new"],
@@ -308,7 +292,7 @@ fn a_connection_that_breaks_while_content_is_sent_does_not_suggest_tls() {
     let to = refusing("PUT", Vec::new);
     for adapter in ADAPTERS {
         let arguments =
-            ["artifact", "--adapter", adapter, "--retries", "0", "--artifact-type", "a/b", &to, "file.txt"];
+            ["artifact", "--adapter", adapter, "--retries", "0", "--artifact-type", "a/b", &to, "note.txt"];
         ocip_in(home.path(), &arguments)
             .failed(1, &["error: PUT http://", "hint: ", "closed the connection", "run the command again"]);
     }

@@ -225,7 +225,7 @@ fn make_directory(
     Ok(directory)
 }
 
-/// Whether an error says that there is no space for a file.
+/// Returns whether an operation failed for lack of space.
 pub(super) fn is_full(error: &LayoutError) -> bool {
     match error.kind() {
         // A document that is too large could not be read again.

@@ -55,7 +55,7 @@ async fn a_failure_is_told_and_leaves_nothing_behind() {
                 http.get(target).await.is(404);
             }
 
-            // Once there is space again, the session goes on where it was.
+            // When space is available again, the session continues where it stopped.
             storage.set(|faults| fault(faults, None));
             let status = http.get(&at).await.is(204);
             let have = if also_manifests { content.len() } else { 0 };

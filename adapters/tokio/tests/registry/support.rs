@@ -26,7 +26,7 @@ pub(crate) fn percent(text: &str) -> String {
     text.replace(':', "%3A").replace('/', "%2F").replace('+', "%2B")
 }
 
-/// Adds a parameter to a location as Go's clients do: its query is parsed, and written anew in order.
+/// Adds a query parameter to a location as Go's clients do, which parse the query and write it again in sorted order.
 pub(crate) fn with_query(location: &str, parameter: &str) -> String {
     let (path, query) = location.split_once('?').unwrap_or((location, ""));
     let mut parameters: Vec<&str> = query.split('&').filter(|text| !text.is_empty()).collect();

@@ -167,6 +167,21 @@ fn a_push_in_one_request_that_breaks_off_leaves_no_upload() {
 }
 
 #[test]
+fn a_push_in_one_request_that_is_refused_leaves_no_upload() {
+    let mut server = Server::with_policy(Policy { uploads: 1, ..Policy::open() }, 1);
+    let digest = Digest::of(Algorithm::Sha256, b"content");
+    let target = format!("/v2/a/blobs/uploads/?digest={digest}");
+    for range in ["1-7", "x"] {
+        let headers = HeaderMap::from_iter([(http::header::CONTENT_RANGE, range.parse().unwrap())]);
+        match server.begin(Time::ZERO, &head("POST", &target, headers)) {
+            Begun::Reply(refused) => assert!(refused.done().status().is_client_error(), "{range}"),
+            Begun::Receive(_) => panic!("{range} is accepted"),
+        }
+    }
+    let _ = receive(&mut server, "POST", &target);
+}
+
+#[test]
 fn an_upload_takes_one_request_at_a_time() {
     let mut server = Server::with_policy(Policy::open(), 1);
     let upload = location(reply(&mut server, "POST", "/v2/a/blobs/uploads/"));

@@ -43,6 +43,11 @@ impl Disk {
         }
     }
 
+    /// The number of bytes of an upload, unless it has ended.
+    pub(super) fn kept_of(&self, upload: &UploadId) -> Option<usize> {
+        Some(self.uploads.get(upload)?.bytes.len())
+    }
+
     /// Tells a new server what is there.
     pub(super) fn load(&self, server: &mut Server, now: Time) {
         for ((repository, digest), bytes) in &self.blobs {

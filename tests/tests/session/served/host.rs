@@ -1,8 +1,10 @@
 //! A host that runs the server: it stores bodies, fails, crashes and starts again.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use http::{Method, Request, Response, Uri, request};
-use oci_proto::server::{Begun, Body, Failure, Incoming, Policy, Reply, Server, Storage as _};
+use oci_proto::server::{Begun, Body, Failure, Incoming, Policy, Reply, Server, Storage as _, UploadId};
 use oci_proto::{Digest, Repository, Tag, Time};
 use oci_proto_tests::simulation::Choices;
 
@@ -51,6 +53,8 @@ pub(super) struct Host {
     starts: u64,
     /// What was acknowledged, and must be there from then on.
     acknowledged: Vec<(Repository, Digest)>,
+    /// The numbers of bytes that were acknowledged of uploads.
+    received: BTreeMap<UploadId, usize>,
 }
 
 /// The connection breaks without a response.
@@ -66,6 +70,7 @@ impl Host {
             log: Vec::new(),
             starts: 0,
             acknowledged: Vec::new(),
+            received: BTreeMap::new(),
         }
     }
 
@@ -85,7 +90,9 @@ impl Host {
         let (head, body) = request.into_parts();
         let line = format!("{} {}", head.method, head.uri);
         if head.method == Method::GET || head.method == Method::HEAD {
-            return Ok(self.read(&head));
+            let response = self.read(&head);
+            self.note_received(&response);
+            return Ok(response);
         }
         let reply = match self.server.begin(now, &head) {
             Begun::Reply(reply) => Ok(reply),
@@ -95,6 +102,7 @@ impl Host {
         let outcome = response.as_ref().map_or("broken".to_owned(), |response| response.status().to_string());
         self.log.push(format!("{line}: {outcome}"));
         let response = response?;
+        self.note_received(&response);
         if response.status() == 201 {
             let digest = response.headers()["docker-content-digest"].to_str().expect("text");
             self.acknowledged.push((repository_of(&head.uri), digest.parse().expect("a digest")));
@@ -206,6 +214,16 @@ impl Host {
         Ok(reply.done())
     }
 
+    /// Notes how much of an upload a response acknowledges.
+    fn note_received<B>(&mut self, response: &Response<B>) {
+        let text = |name: &str| response.headers().get(name).map(|value| value.to_str().expect("text"));
+        let (Some(id), Some(range)) = (text("docker-upload-uuid"), text("range")) else { return };
+        let last: usize = range.strip_prefix("0-").and_then(|last| last.parse().ok()).expect("a range");
+        // `0-0` may be no byte.
+        let received = if last == 0 { 0 } else { last + 1 };
+        self.received.insert(id.parse().expect("an id"), received);
+    }
+
     fn may_fail(&mut self, choices: &mut Choices<'_>) -> bool {
         let fails = self.troubles.failures > 0 && choices.once_in(4);
         self.troubles.failures -= usize::from(fails);
@@ -221,6 +239,10 @@ impl Host {
     /// Starts again with what the disk has.
     fn crash(&mut self, now: Time) -> Broken {
         self.disk.crash();
+        for (upload, received) in &self.received {
+            let kept = self.disk.kept_of(upload);
+            assert!(kept.is_none_or(|kept| kept >= *received), "{upload} has lost bytes: {:#?}", self.log);
+        }
         self.starts += 1;
         self.server = Server::with_policy(Policy::open(), self.starts);
         self.disk.load(&mut self.server, now);
