@@ -6,7 +6,7 @@
 //! - [`Server::respond`] answers a request that reads. [`Body::Blob`] tells the adapter which bytes to send.
 //! - [`Server::begin`] begins the answer to any request. If its body matters, an [`Incoming`] takes it, and says where
 //!   its bytes are written; [`Server::finish`] then has the [`Reply`].
-//! - An [`Reply`] has the [`Effect`]s that the adapter carries out and makes durable, before it sends the response and
+//! - A [`Reply`] has the [`Effect`]s that the adapter carries out and makes durable, before it sends the response and
 //!   calls [`Server::commit`].
 //!
 //! A server is read-only unless its [`Policy`] permits more. It implements all endpoints of the distribution

@@ -149,7 +149,10 @@ pub(super) fn finish(
     let upload = match state.uploads.get_mut(&repository, &id) {
         Ok(upload) => upload,
         // It was cancelled, and bytes may have been written since then.
-        Err(error) => return refuse(state, head, repository, &id, true, error),
+        Err(error) => {
+            state.release_ended(&id);
+            return refuse(state, head, repository, &id, true, error);
+        }
     };
     upload.is_busy = false;
     upload.touched = now;
@@ -197,7 +200,10 @@ pub(super) fn interrupted(
 ) -> Vec<Effect> {
     let Portion { upload: id, start, hash, is_whole, .. } = portion;
     // If it was cancelled, bytes may have been written since then.
-    let Ok(upload) = state.uploads.get_mut(repository, &id) else { return vec![Effect::EndUpload(id)] };
+    let Ok(upload) = state.uploads.get_mut(repository, &id) else {
+        state.release_ended(&id);
+        return vec![Effect::EndUpload(id)];
+    };
     upload.is_busy = false;
     upload.touched = now;
     if is_durable {

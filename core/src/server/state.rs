@@ -123,6 +123,13 @@ impl State {
         }
     }
 
+    /// Notes that the request of an upload has ended that was ended before. It may be opened again.
+    pub(super) fn release_ended(&mut self, id: &UploadId) {
+        for (_, upload) in self.ended.iter_mut().filter(|(ended, _)| ended == id) {
+            upload.is_busy = false;
+        }
+    }
+
     /// Returns whether no change of a repository waits to become durable.
     pub(super) fn is_settled(&self, repository: &Repository) -> bool {
         !self.staged.contains_key(repository)

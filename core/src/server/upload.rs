@@ -113,7 +113,7 @@ impl Uploads {
 
     /// Opens a session again that was ended.
     pub(super) fn put_back(&mut self, id: UploadId, upload: Upload) {
-        self.open.insert(id, Upload { is_busy: false, ..upload });
+        self.open.insert(id, upload);
     }
 
     /// Ends the sessions whose last request was this long ago.

@@ -63,7 +63,7 @@ pub(crate) struct ServeArgs {
 pub(crate) enum Served {
     /// A layout, whose tags are in this repository.
     Layout(LayoutName, Repository),
-    /// A directory of layouts, to which everyone may push.
+    /// A directory of layouts, which takes pushes.
     Writable(PathBuf),
 }
 

@@ -110,3 +110,22 @@ fn a_reader_that_closes_stdout_does_not_stop_the_collection() {
     ran(&output).failed(1, &[]);
     assert!(!has(home.path(), &untagged) && !has(home.path(), &unneeded));
 }
+
+#[cfg(unix)]
+#[test]
+fn more_repositories_than_files_that_can_be_open_are_visited() {
+    let home = tempfile::tempdir().unwrap();
+    for n in 0..300 {
+        drop(LayoutWriter::open(home.path().join(format!("r{n}/app"))).unwrap());
+    }
+    let ocip = env!("CARGO_BIN_EXE_ocip");
+    let directory = home.path().display();
+    let limited = format!("ulimit -n 100; exec {ocip} gc {directory}");
+    let output = std::process::Command::new("sh").args(["-c", &limited]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let limited = format!(
+        "ulimit -n 100; exec timeout 20 {ocip} serve --writable --listen 127.0.0.1:0 {directory} | head -1"
+    );
+    let output = std::process::Command::new("sh").args(["-c", &limited]).output().unwrap();
+    assert!(output.stdout.starts_with(b"http://"), "{}", String::from_utf8_lossy(&output.stderr));
+}

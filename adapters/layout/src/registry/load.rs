@@ -43,11 +43,17 @@ pub(super) fn visit(
     warnings: &mut Vec<LayoutError>,
     mut each: impl FnMut(&Repository, &Directory, &mut Vec<LayoutError>) -> Result<(), LayoutError>,
 ) -> Result<(), LayoutError> {
-    let mut pending = vec![(root.clone(), None::<Repository>)];
-    while let Some((directory, repository)) = pending.pop() {
-        if let Some(repository) = &repository {
-            each(repository, &directory, warnings)?;
-        }
+    // A directory is opened when it is visited: there may be more of them than a process can open.
+    let mut pending = vec![None::<(Directory, String, Repository)>];
+    while let Some(next) = pending.pop() {
+        let (directory, repository) = match next {
+            None => (root.clone(), None),
+            Some((parent, name, repository)) => {
+                let directory = parent.directory(&name)?;
+                each(&repository, &directory, warnings)?;
+                (directory, Some(repository))
+            }
+        };
         let mut names = directory.names()?;
         // The last one is visited first.
         names.sort_unstable_by(|a, b| b.cmp(a));
@@ -63,7 +69,7 @@ pub(super) fn visit(
             };
             match (directory.found(&found)?.0, path.parse()) {
                 (FileKind::Directory, Ok(inner)) => {
-                    pending.push((directory.directory(&name)?, Some(inner)));
+                    pending.push(Some((directory.clone(), name.into_owned(), inner)));
                 }
                 (kind @ (FileKind::Directory | FileKind::Link), _) => {
                     let kind = LayoutErrorKind::NotADirectory(match kind {

@@ -172,23 +172,28 @@ impl Uploads {
     /// Finds the uploads of an earlier process, and the names of everything else.
     pub(super) fn scan(&self) -> Result<(Vec<Unfinished>, Vec<OsString>), LayoutError> {
         let mut names = self.0.names()?;
-        let found = names.iter().filter_map(|name| self.unfinished(&name.to_string_lossy()));
-        let found: Vec<_> = found.collect();
+        let found = names.iter().filter_map(|name| self.unfinished(&name.to_string_lossy()).transpose());
+        let found: Vec<_> = found.collect::<Result<_, _>>()?;
         let kept: BTreeSet<_> =
             found.iter().flat_map(|it| [it.id.to_string(), record(it.id.as_str())]).collect();
         names.retain(|name| !kept.contains(&*name.to_string_lossy()));
         Ok((found, names))
     }
 
-    fn unfinished(&self, name: &str) -> Option<Unfinished> {
-        let id: UploadId = name.parse().ok()?;
-        let repository = self.0.read(&record(name), Repository::MAX_LEN as u64).ok()?;
-        let repository = str::from_utf8(&repository).ok()?.parse().ok()?;
-        let (file, size) = self.0.open_file(name, Access::Write).ok()?;
+    /// Returns the upload with this name, or `None` if the name is not that of a whole one.
+    fn unfinished(&self, name: &str) -> Result<Option<Unfinished>, LayoutError> {
+        let Ok(id) = name.parse::<UploadId>() else { return Ok(None) };
+        let Some(repository) = found(self.0.read(&record(name), Repository::MAX_LEN as u64))? else {
+            return Ok(None);
+        };
+        let Some(repository) = str::from_utf8(&repository).ok().and_then(|text| text.parse().ok()) else {
+            return Ok(None);
+        };
+        let Some((file, size)) = found(self.0.open_file(name, Access::Write))? else { return Ok(None) };
         // If it has two names, it became a blob before the process ended, and must not be changed. If it cannot be synced,
         // bytes may be lost although a later attempt succeeds.
         let is_whole = has_one_name(&file) && self.0.sync_file(name, &file).is_ok();
-        is_whole.then_some(Unfinished { repository, id, size })
+        Ok(is_whole.then_some(Unfinished { repository, id, size }))
     }
 
     /// Opens the file of an upload. The first bytes create it, after the record of its repository.
@@ -207,6 +212,15 @@ impl Uploads {
         let file = self.0.create(name)?;
         self.0.sync()?;
         Ok(Positioned::new(file))
+    }
+}
+
+/// Returns `None` if what was opened is missing or of another kind. An upload is not given up for any other error.
+fn found<T>(opened: Result<T, LayoutError>) -> Result<Option<T>, LayoutError> {
+    match opened {
+        Ok(opened) => Ok(Some(opened)),
+        Err(error) if error.is_missing() || !matches!(error.kind(), LayoutErrorKind::Io(_)) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

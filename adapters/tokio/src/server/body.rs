@@ -180,10 +180,18 @@ impl BlockingChunks {
 }
 
 fn read(reader: &mut dyn Read, size: u64) -> io::Result<Bytes> {
-    let mut chunk = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-    match reader.take(size).read_to_end(&mut chunk)? {
-        0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        _ => Ok(chunk.into()),
+    // One read: each may open the blob anew.
+    let mut chunk = vec![0; usize::try_from(size).unwrap_or_default()];
+    loop {
+        match reader.read(&mut chunk) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => {
+                chunk.truncate(read);
+                return Ok(chunk.into());
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

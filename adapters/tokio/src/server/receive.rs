@@ -42,9 +42,10 @@ impl Capacity {
         mut parts: mpsc::Receiver<Part>,
     ) -> Option<Response<Body>> {
         if receiving.incoming()?.place().is_none() {
-            let end = self.keep(&mut receiving, &mut parts).await;
+            // It is in memory until it is stored.
+            let (end, _place) = self.keep(&mut receiving, &mut parts).await?;
             drop(parts);
-            return receiving.end(end?).await;
+            return receiving.end(end).await;
         }
         let mut upload = Upload { receiving, storage, has_unsynced: false };
         loop {
@@ -60,17 +61,21 @@ impl Capacity {
         }
     }
 
-    /// Takes a manifest, which is kept in memory.
-    async fn keep(&self, receiving: &mut Receiving, parts: &mut mpsc::Receiver<Part>) -> Option<End> {
-        let mut place: Option<OwnedSemaphorePermit> = None;
+    /// Takes a manifest, which is kept in memory. Returns its place, too, if it is large.
+    async fn keep(
+        &self,
+        receiving: &mut Receiving,
+        parts: &mut mpsc::Receiver<Part>,
+    ) -> Option<(End, Option<OwnedSemaphorePermit>)> {
+        let mut place = None;
         loop {
             let (bytes, is_last) = match parts.recv().await {
                 Some(Part::More(bytes)) => (bytes, false),
                 Some(Part::Last(bytes)) => (bytes, true),
-                None => return Some(End::BrokenOff),
+                None => return Some((End::BrokenOff, place)),
             };
             if receiving.incoming()?.push(&bytes).is_err() || is_last {
-                return Some(End::Complete);
+                return Some((End::Complete, place));
             }
             if place.is_none() {
                 place = Some(self.large_manifests.clone().acquire_owned().await.ok()?);

@@ -167,6 +167,28 @@ fn a_push_in_one_request_that_breaks_off_leaves_no_upload() {
 }
 
 #[test]
+fn an_upload_whose_cancellation_fails_takes_no_other_request_before_its_own_has_ended() {
+    for ends_first in [false, true] {
+        let mut server = Server::with_policy(Policy::open(), 1);
+        let upload = location(reply(&mut server, "POST", "/v2/a/blobs/uploads/"));
+        let mut running = receive(&mut server, "PATCH", &upload);
+        running.push(b"con").unwrap();
+        let _ = reply(&mut server, "DELETE", &upload);
+        let ended = if ends_first {
+            let ended = server.finish(Time::ZERO, running);
+            server.roll_back();
+            ended
+        } else {
+            server.roll_back();
+            assert_eq!(reply(&mut server, "PATCH", &upload).done().status(), 429);
+            server.finish(Time::ZERO, running)
+        };
+        assert_eq!(ended.done().status(), if ends_first { 404 } else { 202 });
+        let _ = receive(&mut server, "PATCH", &upload);
+    }
+}
+
+#[test]
 fn a_push_in_one_request_that_is_refused_leaves_no_upload() {
     let mut server = Server::with_policy(Policy { uploads: 1, ..Policy::open() }, 1);
     let digest = Digest::of(Algorithm::Sha256, b"content");
