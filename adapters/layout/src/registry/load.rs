@@ -21,10 +21,15 @@ pub(super) fn refuse_layout(root: &Directory) -> Result<(), LayoutError> {
 }
 
 /// Finds all repositories in a directory, and what they have.
+///
+/// A process that was killed may have left names that would not survive a power failure. They are made durable, since
+/// what is found is acknowledged from now on.
 pub(super) fn load(root: &Directory) -> Result<(RegistryContents, Holdings), LayoutError> {
     let (mut contents, mut holdings) = (RegistryContents::default(), Holdings::new());
     let mut warnings = Vec::new();
+    root.sync()?;
     visit(root, &mut warnings, |repository, directory, warnings| {
+        directory.sync()?;
         if is_layout(directory)? {
             let (loaded, held) = Loading::of(directory.clone(), warnings)?.load()?;
             holdings.insert(repository.clone(), held);
@@ -114,6 +119,10 @@ impl<'a> Loading<'a> {
     fn of(directory: Directory, warnings: &'a mut Vec<LayoutError>) -> Result<Self, LayoutError> {
         let layout = Layout::of(directory.clone().into())?;
         let algorithms = algorithms(&directory)?;
+        if !algorithms.is_empty() {
+            directory.directory(BLOBS)?.sync()?;
+        }
+        algorithms.values().try_for_each(Directory::sync)?;
         let held = blobs(&algorithms)?;
         let (loaded, parts, missing) = (Loaded::default(), BTreeSet::new(), BTreeSet::new());
         Ok(Self { directory, layout, loaded, held, algorithms, parts, missing, warnings })

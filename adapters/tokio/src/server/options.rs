@@ -26,8 +26,8 @@ type BlobHook = Arc<dyn Fn(&BlobError) + Send + Sync>;
 /// The options of a server.
 ///
 /// A connection occupies about 100 KiB, also if the client sends or reads nothing, and about 200 KiB more while it
-/// uploads a blob. A manifest is kept in memory until it is stored; at most 32 of them may be larger than 64 KiB at
-/// once, and others wait.
+/// uploads a blob. Of the manifests that are received at the same time, at most 32 may be larger than 64 KiB, and others
+/// wait. Those that are stored stay in memory.
 #[derive(Clone)]
 pub struct Options {
     pub(super) connections: usize,

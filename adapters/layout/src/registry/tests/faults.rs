@@ -1,18 +1,16 @@
 //! The order of calls, and what is left if one of them fails.
 
-use oci_proto::layout::{INDEX as INDEX_JSON, MARKER, blob_path};
-use oci_proto::server::Storage as _;
-
-use super::script::{SCRIPT, expected, look};
-use crate::directory::trace::Fault;
-use crate::directory::trace::Trace;
-use crate::registry::tests::{Client, check_all, index, listed, open, open_traced, sha256, tree};
-use oci_proto::Digest;
-use oci_proto::server::EmbeddedRegistry;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use oci_proto::Digest;
+use oci_proto::layout::{INDEX as INDEX_JSON, MARKER, blob_path};
+use oci_proto::server::{EmbeddedRegistry, Storage as _};
+
+use super::script::{SCRIPT, expected, look};
+use crate::directory::trace::{Fault, Trace};
+use crate::registry::tests::{Client, check_all, index, listed, open, open_traced, sha256, tree};
 
 /// Fails unless each file is synced before it gets a name in a layout, and each directory before what relies on it.
 fn check_order(root: &Path, calls: &[(&'static str, PathBuf)]) {

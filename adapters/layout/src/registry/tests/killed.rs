@@ -1,14 +1,13 @@
 //! What is left if the process is killed.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use super::script::{SCRIPT, Step, expected, look};
 use oci_proto::server::Storage as _;
 
-use crate::directory::trace::Fault;
-use crate::directory::trace::Trace;
+use super::script::{SCRIPT, Step, expected, look};
+use crate::directory::trace::{Fault, Trace};
 use crate::registry::tests::{Client, check_all, open, open_traced};
-use std::collections::BTreeMap;
 
 #[test]
 fn at_every_moment_a_killed_registry_is_valid_and_has_what_it_acknowledged() {

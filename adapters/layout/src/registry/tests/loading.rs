@@ -1,30 +1,25 @@
 //! Directories that other programs have written, damaged, or left in the middle.
 
-use oci_proto::layout::blob_path;
-use oci_proto::server::Memory;
-use oci_proto::server::Storage as _;
-use oci_proto::{Descriptor, MediaType};
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
-use crate::error::LayoutError;
-use crate::error::LayoutErrorKind;
+use bytes::Bytes;
+use http::Request;
+use http::header::{CONTENT_TYPE, HOST};
+use oci_proto::layout::blob_path;
+use oci_proto::server::{Memory, Storage as _};
+use oci_proto::{Algorithm, Descriptor, Digest, MediaType, Time};
+use serde_json::{Value, json};
+
+use crate::directory::trace::Trace;
+use crate::error::{LayoutError, LayoutErrorKind};
 use crate::registry::RegistryDirectory;
 use crate::registry::space::RegistryOptions;
 use crate::registry::tests::{
-    Client, IMAGE, INDEX, check_all, image, index, open, open_with_warnings, sha256, tree,
+    Client, IMAGE, INDEX, check_all, image, index, open, open_traced, open_with_warnings, sha256, tree,
 };
 use crate::writer::LayoutWriter;
-use bytes::Bytes;
-use http::Request;
-use http::header::CONTENT_TYPE;
-use http::header::HOST;
-use oci_proto::Algorithm;
-use oci_proto::Digest;
-use oci_proto::Time;
-use serde_json::Value;
-use serde_json::json;
-use std::collections::BTreeMap;
-use std::path::Path;
 
 fn failed(path: &Path) -> LayoutError {
     RegistryDirectory::open(path, RegistryOptions::default()).unwrap_err()
@@ -368,4 +363,19 @@ fn links_and_odd_files_lead_nowhere() {
     assert!(storage.apply(&[(&"app".parse().unwrap(), &[removed])]).is_err());
     assert!(storage.read(&"app".parse().unwrap(), &sha256("{}"), 0..2).is_err());
     assert_eq!(tree(outside), untouched);
+}
+
+#[test]
+fn what_is_found_at_the_start_is_durable_from_then_on() {
+    let home = tempfile::tempdir().unwrap();
+    open(home.path()).put("team/app", "v1", &index(&[]));
+    let trace = Trace::default();
+    drop(open_traced(home.path(), &trace).unwrap());
+    let calls = trace.calls();
+    for directory in ["", "team", "team/app", "team/app/blobs", "team/app/blobs/sha256"] {
+        let path = home.path().join(directory);
+        let is_synced =
+            calls.iter().any(|(call, at)| *call == "sync" && at.components().eq(path.components()));
+        assert!(is_synced, "{directory}: {calls:#?}");
+    }
 }

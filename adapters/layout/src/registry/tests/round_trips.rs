@@ -1,17 +1,16 @@
 //! Pushes, deletions and restarts.
 
+use std::collections::BTreeMap;
+use std::fs;
+
+use oci_proto::server::{EmbeddedRegistry, Storage as _};
+use oci_proto::{Algorithm, Digest, Time};
+
 use crate::registry::RegistryDirectory;
 use crate::registry::space::RegistryOptions;
 use crate::registry::tests::{
     Client, check_all, image, index, listed, open, open_with_warnings, server, sha256,
 };
-use oci_proto::Algorithm;
-use oci_proto::Digest;
-use oci_proto::Time;
-use oci_proto::server::EmbeddedRegistry;
-use oci_proto::server::Storage as _;
-use std::collections::BTreeMap;
-use std::fs;
 
 #[test]
 fn what_is_pushed_is_there_after_a_restart() {

@@ -1,13 +1,11 @@
 //! A conversation with a registry, and what its client sees after each step.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use oci_proto::server::{EmbeddedRegistry, Policy, Storage};
+use oci_proto::{Algorithm, Digest};
+
 use crate::registry::tests::{Client, image, index, sha256};
-use oci_proto::Algorithm;
-use oci_proto::Digest;
-use oci_proto::server::EmbeddedRegistry;
-use oci_proto::server::Policy;
-use oci_proto::server::Storage;
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 
 /// A request of a client.
 #[derive(Clone, Copy, Debug)]
