@@ -1,10 +1,10 @@
 //! Both adapters push to docker-registry, and copy between two of them.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use oci_proto::layout::Root;
@@ -12,8 +12,8 @@ use oci_proto::server::{Content as _, Flavour, Memory};
 use oci_proto::{Config, Descriptor, Digest, FaultKind, PullOptions, Reference, Stored};
 use oci_proto_common::{BlobSource, TransferOptions, TreeSource, UploadProgress};
 use oci_proto_layout::{Durability, Layout, LayoutDestination};
-use oci_proto_tests::adapter::{Adapter, MAKERS, adapters, settings};
-use oci_proto_tests::interop::{Disruption, DockerRegistry, Program, Proxy, Rules, Sample, Settings};
+use oci_proto_tests::adapter::{Adapter, MAKERS, Make, adapters, settings};
+use oci_proto_tests::interop::{Disruption, DockerRegistry, Program, Proxy, Rules, Sample, Seen, Settings};
 use serde_json::json;
 
 use crate::support::{downloads, walks};
@@ -243,4 +243,73 @@ fn a_copy_through_unreliable_networks_is_equal() {
             }
         });
     }
+}
+
+/// A layer of 300 MB. The front of the source fails the first request for each path, redirects to a second origin,
+/// throttles, and cuts each download in half; that of the destination cuts the upload instead, once.
+#[test]
+fn a_large_image_is_pushed_and_copied_through_all_disruptions() {
+    let (Some(first), Some(second)) = (registry(), registry()) else { return };
+    let layer: Vec<u8> = (0..75_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    let mut memory = Memory::new();
+    let root = memory.add_image(Flavour::OCI, None, &[&layer]);
+    drop(layer);
+    let memory: Arc<dyn TreeSource> = Arc::new(memory);
+    thread::scope(|scope| {
+        for maker in MAKERS {
+            let (first, second, root, memory) = (&first, &second, &root, &memory);
+            scope.spawn(move || pushes_and_copies(maker, [first, second], root, memory));
+        }
+    });
+}
+
+fn pushes_and_copies(
+    (label, make): (&str, Make),
+    [first, second]: [&DockerRegistry; 2],
+    root: &Descriptor,
+    memory: &Arc<dyn TreeSource>,
+) {
+    use Disruption::{CutsBlobs, CutsBodies, FailsFirst, Redirects, Throttles};
+    let front = |registry: &DockerRegistry, cut| {
+        let disruptions = [FailsFirst, Redirects, Throttles, cut];
+        Proxy::with(registry.address(), &disruptions, 3, Rules::default())
+    };
+    let client = || {
+        let mut config = Config::default();
+        config.limits.backoff_first = Duration::from_millis(5);
+        // Each session that replaces a broken one has a path whose first request fails.
+        config.limits.max_attempts = 12;
+        make(&settings().config(config))
+    };
+    let name = format!("large/{label}:1");
+    let is_done = |what: &str, client: &dyn Adapter, began: Instant, fronts: &[&Proxy]| {
+        let seen: Vec<Seen> = fronts.iter().map(|front| front.take()).collect();
+        let requests: u64 = seen.iter().map(Seen::requests).sum();
+        let failures: u64 = seen.iter().map(Seen::failures).sum();
+        let took = began.elapsed().as_millis();
+        let mut stderr = io::stderr().lock();
+        writeln!(stderr, "{label}, {what}: {requests} requests, {failures} failed, {took} ms").unwrap();
+        assert_eq!(client.requests(), requests, "{label}, {what}: {seen:?}");
+        let written = seen.last().expect("there is a front");
+        assert_eq!(written.of("cut body"), 1, "{label}, {what}: {seen:?}");
+        seen
+    };
+
+    let (pushing, began, entrance) = (client(), Instant::now(), front(first, CutsBodies));
+    let to = reference(entrance.address(), &name);
+    let pushed = pushing.push(root, &to, memory.clone(), TransferOptions::default());
+    pushed.unwrap_or_else(|error| panic!("{label}: {error}"));
+    is_done("push", &*pushing, began, &[&entrance]);
+    is_whole(label, &reference(first.address(), &name));
+
+    let (copying, began) = (client(), Instant::now());
+    let (exit, entrance) = (front(first, CutsBlobs), front(second, CutsBodies));
+    let (from, to) = (reference(exit.address(), &name), reference(entrance.address(), &name));
+    let copied = copying.copy(&from, &to, TransferOptions::default());
+    let copied = copied.unwrap_or_else(|error| panic!("{label}: {error}"));
+    assert_eq!(copied.digest, root.digest, "{label}");
+    let seen = is_done("copy", &*copying, began, &[&exit, &entrance]);
+    // Each request delivers half of the rest.
+    assert!(seen[0].of("cut") > 28, "{label}: {seen:?}");
+    is_whole(label, &reference(second.address(), &name));
 }

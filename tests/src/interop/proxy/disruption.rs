@@ -126,8 +126,13 @@ impl Disruptor {
         let visits = self.visits.entry((port, path.to_owned())).or_default();
         *visits += 1;
         let visits = *visits;
+        if asked.body.len() < asked.length {
+            return Outcome::CutBody;
+        }
         let die = |of: u64, for_what: &str| roll((self.seed, port, path, visits, for_what), of);
         let has = |disruption| self.disruptions.contains(&disruption);
+        let is_read =
+            [Method::GET, Method::HEAD].contains(&asked.method) && !path.contains("/blobs/uploads/");
         if has(Disruption::FailsFirst) && visits == 1 {
             return [Outcome::Unavailable, Outcome::Closed, Outcome::Reset][die(3, "failure")].clone();
         }
@@ -141,19 +146,21 @@ impl Disruptor {
         match port {
             Port::Registry if has(Disruption::WantsToken) && !allowed => return Outcome::Challenged,
             Port::Registry if has(Disruption::Redirects) => {
-                let status = [301, 302, 303, 307, 308][die(5, "status")];
-                let signed = format!("{path}?signature={:016x}", self.seed.wrapping_add(visits));
+                // The others would turn a request that writes into a GET.
+                let statuses: &[u16] = if is_read { &[301, 302, 303, 307, 308] } else { &[307, 308] };
+                let status = statuses[die(statuses.len() as u64, "status")];
+                let target = if is_read { path } else { &asked.target };
+                let join = if target.contains('?') { '&' } else { '?' };
+                let signed = format!("{target}{join}signature={:016x}", self.seed.wrapping_add(visits));
                 let location = format!("http://{}{signed}", self.elsewhere);
                 self.good.insert(signed);
                 return Outcome::Redirected { status, location };
             }
-            Port::Elsewhere if !self.good.remove(&asked.target) => return Outcome::Expired,
+            // The URL of an upload that began there is no target of a redirect.
+            Port::Elsewhere if !self.good.remove(&asked.target) && is_read => return Outcome::Expired,
             _ => {}
         }
         self.throttled.remove(path);
-        if asked.body.len() < asked.length {
-            return Outcome::CutBody;
-        }
         if has(Disruption::CutsBlobs) && asked.method == Method::GET && path.contains("/blobs/") {
             Outcome::Cut
         } else {
