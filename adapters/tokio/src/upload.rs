@@ -200,17 +200,17 @@ async fn run(
     drop(reader);
 }
 
-/// The number of bytes that are read at a time. Switching to another thread costs as much as reading a part of
-/// this.
+/// The number of bytes that are read, hashed and sent at a time. Switching to another thread costs as much as reading a
+/// part of this.
 const BATCH: u64 = 256 << 10;
-/// The number of bytes that are hashed and sent at a time.
-const CHUNK: usize = 64 << 10;
 
 /// Reads a source on blocking threads, one batch ahead of what is sent.
 ///
 /// A batch is read only while nothing waits: no thread is occupied by a slow connection.
 struct Reader {
-    batch: Bytes,
+    /// The last batches, whose memory is used again once the transport has released it. New memory would have to be
+    /// zeroed for each batch.
+    last: [Bytes; 2],
     next: Next,
 }
 
@@ -229,42 +229,46 @@ impl Reader {
             // Dropped here, since the user's code may block.
             let tree = tree;
             let opened = PayloadSource::open(&*tree, &source);
-            read(opened.map_err(|error| Fault::new(FaultKind::Storage, error))?)
+            read(opened.map_err(|error| Fault::new(FaultKind::Storage, error))?, Bytes::new())
         });
-        Self { batch: Bytes::new(), next: Next::Reading(first) }
+        Self { last: [Bytes::new(), Bytes::new()], next: Next::Reading(first) }
     }
 
     /// Returns the next bytes, none at the end, or `None` if the runtime shuts down.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
-        while self.batch.is_empty() {
-            let read = match &mut self.next {
-                Next::Reading(reading) => match ready!(std::pin::Pin::new(reading).poll(cx)) {
-                    Ok(read) => read,
-                    Err(ended) => match ended.try_into_panic() {
-                        Ok(panic) => resume_unwind(panic),
-                        Err(_) => return Poll::Ready(None),
-                    },
+        let read = match &mut self.next {
+            Next::Reading(reading) => match ready!(std::pin::Pin::new(reading).poll(cx)) {
+                Ok(read) => read,
+                Err(ended) => match ended.try_into_panic() {
+                    Ok(panic) => resume_unwind(panic),
+                    Err(_) => return Poll::Ready(None),
                 },
-                Next::Failed(fault) => return Poll::Ready(Some(Err(fault.clone()))),
-                Next::End => return Poll::Ready(Some(Ok(Bytes::new()))),
-            };
-            self.next = match read {
-                Ok((bytes, rest)) => {
-                    self.batch = bytes;
-                    rest.map_or(Next::End, |rest| Next::Reading(spawn_blocking(move || self::read(rest))))
-                }
-                Err(fault) => Next::Failed(fault),
-            };
-        }
-        let chunk = self.batch.len().min(CHUNK);
-        Poll::Ready(Some(Ok(self.batch.split_to(chunk))))
+            },
+            Next::Failed(fault) => return Poll::Ready(Some(Err(fault.clone()))),
+            Next::End => return Poll::Ready(Some(Ok(Bytes::new()))),
+        };
+        Poll::Ready(Some(match read {
+            Ok((bytes, rest)) => {
+                let [former, last] = mem::take(&mut self.last);
+                self.last = [last, bytes.clone()];
+                self.next = rest.map_or(Next::End, |rest| {
+                    Next::Reading(spawn_blocking(move || self::read(rest, former)))
+                });
+                Ok(bytes)
+            }
+            Err(fault) => {
+                self.next = Next::Failed(fault.clone());
+                Err(fault)
+            }
+        }))
     }
 }
 
-/// Reads the next batch.
-fn read(mut source: PayloadSource) -> Result<Batch, Fault> {
+/// Reads the next batch, into the memory of a former one if nothing else holds it.
+fn read(mut source: PayloadSource, former: Bytes) -> Result<Batch, Fault> {
     let wanted = usize::try_from(source.left().min(BATCH)).unwrap_or(usize::MAX);
-    let mut bytes = vec![0; wanted];
+    let mut bytes = former.try_into_mut().unwrap_or_default();
+    bytes.resize(wanted, 0);
     let mut length = 0;
     while length < wanted {
         match source.read(&mut bytes[length..]) {
@@ -276,5 +280,5 @@ fn read(mut source: PayloadSource) -> Result<Batch, Fault> {
     }
     bytes.truncate(length);
     let rest = (length == wanted && source.left() > 0).then_some(source);
-    Ok((mem::take(&mut bytes).into(), rest))
+    Ok((bytes.freeze(), rest))
 }
