@@ -206,6 +206,12 @@ impl Cause {
             _ => false,
         }
     }
+
+    /// Returns whether the receiver of some content has taken bytes that may not belong to it.
+    pub(crate) fn is_wrong_content(&self) -> bool {
+        use Misbehaviour::{ContentEncoding, TooLong, WrongDigest};
+        matches!(self, Self::Misbehaved(WrongDigest { .. } | ContentEncoding(_) | TooLong { .. }))
+    }
 }
 
 impl From<VerifyError> for Cause {

@@ -11,6 +11,7 @@ pub(crate) mod state;
 mod attempt;
 mod drive;
 mod lists;
+mod pairs;
 mod redact;
 mod schedule;
 mod send;

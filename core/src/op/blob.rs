@@ -49,6 +49,7 @@ fn of_digest(target: Arc<Target>, digest: &Digest, size: Option<u64>) -> Box<dyn
         size,
         locations: Locations::of(&[], false),
         resume: None,
+        feeds_from: None,
         // A caller's sink may be a pipe.
         may_restart: false,
         discard: false,

@@ -25,7 +25,7 @@ use http::{HeaderName, HeaderValue, StatusCode, Uri};
 use crate::config::{Config, PlainHttp};
 use crate::error::{Error, InvalidRequest, Misbehaviour};
 use crate::op::blob_upload::form::{Form, LARGEST};
-use crate::op::blob_upload::headers::{chunk_range, is_about_content, number, stored_bytes, without_digest};
+use crate::op::blob_upload::headers::{chunk_range, is_about_content, number, stored_bytes};
 use crate::op::blob_upload::stream::{Stream, slice};
 use crate::op::event::Stored;
 use crate::op::habits::{Habit, Habits};
@@ -305,9 +305,6 @@ impl BlobUpload {
             (RequestKind::PutWhole | RequestKind::SendChunk | RequestKind::CloseUpload, Class::Trouble) => {
                 self.interrupted(&reply.into_error());
             }
-            // One half of a pair was not processed, and both are sent again.
-            (_, Class::Redirect) => self.redirected(&reply),
-            (_, Class::Challenge) if reply.error.is_some() => self.challenged(reply.into_error()),
             (RequestKind::SendChunk | RequestKind::CloseUpload, Class::Final) => {
                 self.refused_chunk(reply, habits);
             }
@@ -319,11 +316,16 @@ impl BlobUpload {
         self.stream_chunk = least.min(most)..=most;
     }
 
-    /// Handles the end of the download that fed the request: nothing more was sent, and what the registry has is
-    /// to be found out.
-    pub(crate) fn cut_off(&mut self, error: &Error) {
+    /// Handles the failure of the download that fed the request: nothing more was sent. The registry has some of the
+    /// content, unless that is wrong.
+    pub(crate) fn cut_off(&mut self, error: Error) {
         self.is_waiting = false;
-        self.interrupted(error);
+        if error.cause().is_wrong_content() {
+            self.marks = Marks::default();
+            self.begin_again(error, false);
+        } else {
+            self.interrupted(&error);
+        }
     }
 
     /// Returns whether a request that sends content is under way.
@@ -656,25 +658,6 @@ impl BlobUpload {
         self.may_exist = true;
         if self.fails_again(error) {
             self.step = Step::Status;
-        }
-    }
-
-    fn redirected(&mut self, reply: &Reply) {
-        // The target of a redirect replaces the URL for the repeated request alone, and a digest in its query is
-        // appended once.
-        let session = without_digest(&reply.url);
-        let error = reply.misbehaved(Misbehaviour::Unexpected);
-        if self.fails_again(&error) {
-            self.after = None;
-            self.session = Some(session);
-            self.step = Step::Send;
-        }
-    }
-
-    fn challenged(&mut self, error: Error) {
-        if self.fails_again(&error) {
-            self.after = Some(Failed { error, count: 0 });
-            self.step = Step::Send;
         }
     }
 

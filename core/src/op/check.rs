@@ -84,6 +84,7 @@ impl Operation for Check {
                     size: Some(size),
                     locations: Locations::of(&[], item.is_entry()),
                     resume: None,
+                    feeds_from: None,
                     may_restart: true,
                     discard: true,
                 };

@@ -216,10 +216,9 @@ impl Call {
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) kind: RequestKind,
-    /// The meaning of the status. [`Class::Trouble`] if there was no response, and
-    /// [`Class::Redirect`] or [`Class::Challenge`] if one half of a pair must be sent again.
+    /// The meaning of the status. [`Class::Trouble`] if there was no response.
     pub(crate) class: Class,
-    /// The URL that responded. After a redirect of one half of a pair, the target of the redirect.
+    /// The URL that responded.
     pub(crate) url: Uri,
     /// Whether the registry may have acted on an earlier attempt.
     pub(crate) is_repeated: bool,
@@ -254,6 +253,8 @@ pub(crate) struct BlobFetch {
     pub(crate) locations: Locations,
     /// The number of bytes that the sink holds, and the hasher over them.
     pub(crate) resume: Option<(u64, Hasher)>,
+    /// The position of the first byte, if the blob feeds an upload, which verifies it.
+    pub(crate) feeds_from: Option<u64>,
     /// Whether the session may start over, once, if bytes that arrived earlier are wrong.
     pub(crate) may_restart: bool,
     /// Whether the blob is only verified and its bytes are dropped.

@@ -231,6 +231,7 @@ impl Pull {
             size: Some(size),
             locations,
             resume,
+            feeds_from: None,
             may_restart: true,
             discard: false,
         };

@@ -21,7 +21,7 @@ impl Transcript {
             return awaiting.fail(Fault::new(FaultKind::Unsupported, message));
         }
         if let Some(sending) = sending {
-            sending.assume(self.sent);
+            sending.assume(self.sent, self.wrong_source.clone());
         }
         let Some((status, headers)) = &self.head else {
             let ended = || Fault::new(FaultKind::Reset, "the recording has no response");

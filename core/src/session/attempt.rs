@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use crate::error::fault::FaultKind;
-use crate::error::{Cause, Error, LimitExceeded, Misbehaviour, Responder};
+use crate::error::{Cause, Error, LimitExceeded, Responder};
 use crate::op::event::{Event, Retry};
 use crate::op::operation::{FetchKind, Fetched};
 use crate::session::retry;
@@ -182,7 +182,7 @@ impl Session {
     /// Source: RFC 9110, section 14.2, which lets a server ignore or refuse ranges.
     pub(super) fn fail_or_fetch_whole(&mut self, id: TaskId, cause: Cause) {
         let helps = match &cause {
-            Cause::Misbehaved(misbehaviour) => !is_wrong_content(misbehaviour),
+            Cause::Misbehaved(_) => !cause.is_wrong_content(),
             // A server that asks for a delay refuses the whole too.
             Cause::Answered(refusal) => {
                 refusal.status != StatusCode::TOO_MANY_REQUESTS
@@ -206,8 +206,7 @@ impl Session {
         let Some(task) = self.tasks.get_mut(&id) else { return false };
         let Purpose::Fetch { fetch, .. } = &mut task.purpose else { return false };
         let (FetchKind::Blob(blob), Some(part)) = (&mut fetch.kind, &mut task.part) else { return false };
-        let is_wrong = matches!(cause, Cause::Misbehaved(misbehaviour) if is_wrong_content(misbehaviour));
-        if !is_wrong || part.sink.offset == 0 || !blob.may_restart {
+        if !cause.is_wrong_content() || part.sink.offset == 0 || !blob.may_restart {
             return false;
         }
         (blob.may_restart, blob.resume) = (false, None);
@@ -270,10 +269,4 @@ impl Session {
             self.forget_task(op, other);
         }
     }
-}
-
-/// Returns whether the sink has taken bytes that may not belong to the content.
-fn is_wrong_content(misbehaviour: &Misbehaviour) -> bool {
-    use Misbehaviour::{ContentEncoding, TooLong, WrongDigest};
-    matches!(misbehaviour, WrongDigest { .. } | ContentEncoding(_) | TooLong { .. })
 }

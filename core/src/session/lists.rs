@@ -136,10 +136,10 @@ impl Session {
 
     /// Returns whether all counted requests in flight are halves that wait for their other half to be sent.
     pub(super) fn only_halves_wait(&self, counts: impl Fn(&Task) -> bool) -> bool {
-        let is_out = |task: &Task| matches!(task.state, TaskState::InFlight(_));
+        let needs_nothing = |task: &Task| matches!(task.state, TaskState::InFlight(_) | TaskState::Delivered);
         let waits = |task: &Task| {
             let other = task.half.as_ref().and_then(|half| self.tasks.get(&half.other));
-            other.is_some_and(|other| !is_out(other))
+            other.is_some_and(|other| !needs_nothing(other))
         };
         self.in_flight.values().filter_map(|id| self.tasks.get(id)).filter(|task| counts(task)).all(waits)
     }
@@ -181,7 +181,11 @@ impl Session {
                 self.abort_exchange(exchange);
             }
             TaskState::Asleep(until) => _ = self.timers.remove(&(until, id)),
-            TaskState::Queued | TaskState::Parked | TaskState::Waiting | TaskState::Paired => {}
+            TaskState::Queued
+            | TaskState::Parked
+            | TaskState::Waiting
+            | TaskState::Paired
+            | TaskState::Delivered => {}
         }
     }
 

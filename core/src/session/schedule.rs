@@ -9,7 +9,7 @@ use crate::session::lanes::Job;
 use crate::session::output::{Output, Question};
 use crate::session::running::Running;
 use crate::session::state::Session;
-use crate::session::task::{Half, Task, TaskState};
+use crate::session::task::{Task, TaskState};
 use crate::types::id::{OpId, TaskId};
 use crate::types::time::Time;
 use crate::wire::exchange::Exchange;
@@ -169,18 +169,7 @@ impl Session {
                             self.forget_task(id, first);
                             return None;
                         };
-                        let mut is_ready = true;
-                        for (half, other) in [(first, second), (second, first)] {
-                            let is_download = self.tasks.get(&other).is_some_and(|other| !other.is_call());
-                            let task = self.tasks.get_mut(&half)?;
-                            task.half = Some(Half::of(other));
-                            task.is_fed = task.is_call() && is_download;
-                            match task.state {
-                                TaskState::Asleep(_) => is_ready = false,
-                                _ => task.state = TaskState::Paired,
-                            }
-                        }
-                        if is_ready { self.send_pair(first, second) } else { None }
+                        if self.pair(first, second) { self.send_pair(first, second) } else { None }
                     }
                 }
             }
@@ -271,6 +260,7 @@ mod tests {
                     size: Some(7),
                     locations,
                     resume: None,
+                    feeds_from: None,
                     may_restart: true,
                     discard: true,
                 };

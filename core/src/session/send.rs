@@ -254,8 +254,10 @@ fn first_request(
                     (RequestKind::GetElsewhere, elsewhere)
                 }
             };
-            let fresh = || (0, Hasher::new(digest.algorithm().unwrap_or(Algorithm::Sha256)));
-            let (offset, hasher) = blob.resume.clone().unwrap_or_else(fresh);
+            let fresh = || (0, Some(Hasher::new(digest.algorithm().unwrap_or(Algorithm::Sha256))));
+            let resumed = blob.resume.clone().map(|(offset, hasher)| (offset, Some(hasher)));
+            let fed = blob.feeds_from.map(|offset| (offset, None));
+            let (offset, hasher) = fed.or(resumed).unwrap_or_else(fresh);
             let part = BlobWant {
                 sink: Sink { op, digest: digest.clone(), size: blob.size, offset },
                 whole: false,

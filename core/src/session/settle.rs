@@ -38,6 +38,7 @@ impl Session {
             (Outcome::Head, Some((_, headers))) => self.end(id, Ok(Fetched::Head(headers))),
             (Outcome::Manifest(digest, manifest), _) => self.end(id, Ok(Fetched::Manifest(digest, manifest))),
             (Outcome::Blob(_), _) => self.end(id, Ok(Fetched::Blob)),
+            (Outcome::Delivered(_), _) => self.delivered(id),
             (Outcome::Token(token), _) => self.token_settled(id, Ok(&token)),
             (Outcome::Partial(part, cause), _) => self.resume_later(id, part, cause),
             (Outcome::Refused(body), Some((status, headers))) => {
@@ -94,6 +95,11 @@ impl Session {
         // A payload that was not dropped is complete.
         let unknown = || Sent { bytes: u64::MAX, ..Sent::default() };
         let sent = completion.sent.get().cloned().unwrap_or_else(unknown);
+        if let Some(computed) = sent.wrong_source.clone()
+            && self.tasks.get(&id).is_some_and(|task| task.is_fed)
+        {
+            return self.source_is_wrong(id, computed);
+        }
         let (status, headers) = match (&completion.head, &completion.outcome) {
             (Some((status, headers)), Outcome::Head | Outcome::Body(_) | Outcome::Refused(_)) => {
                 (*status, headers.clone())
@@ -125,38 +131,18 @@ impl Session {
         sent: Sent,
     ) {
         let Some(task) = self.tasks.get(&id) else { return };
-        let is_fed = task.is_fed;
+        let (is_fed, by) = (task.is_fed, task.responder());
         let repeats = task.kind.may_repeat() && !is_fed && task.op().is_some();
         match class {
             Class::Trouble if repeats => self.refused(id, status, &headers, body),
             Class::Redirect | Class::Challenge if !is_fed => self.refused(id, status, &headers, body),
-            Class::Redirect => match self.redirect_target(id, &headers) {
-                Ok(()) => {
-                    self.remember(id);
-                    let body = Bytes::new();
-                    self.reply(id, Answered { class, headers, body, sent, error: None });
-                }
-                Err(cause) => self.fail_task(id, cause),
-            },
+            Class::Redirect => self.pair_diverted(id, status, &headers, body),
+            Class::Challenge if by == Responder::Registry => self.pair_diverted(id, status, &headers, body),
             _ => {
-                let by = task.responder();
                 self.remember(id);
                 let entries = self.config.limits.error_entries;
                 let mut refusal = error_body::refusal(status, by, &headers, body, entries);
                 refusal.with_login = self.has_login(id);
-                let Some(task) = self.tasks.get(&id) else { return };
-                if class == Class::Challenge
-                    && by == Responder::Registry
-                    && let Some((target, uri)) =
-                        task.fetch().map(|fetch| (fetch.target.clone(), task.uri.clone()))
-                {
-                    // The download has begun, so both must be sent again.
-                    let challenged =
-                        self.auth.challenged(id, &target, &uri, refusal.clone(), &headers, self.targets);
-                    if let Err(cause) = challenged {
-                        return self.fail_task(id, cause);
-                    }
-                }
                 let Some(task) = self.tasks.get(&id) else { return };
                 if status::slows_all(status)
                     && let Some(delay) =
@@ -167,6 +153,28 @@ impl Session {
                 let error = Some(task.error(refusal.into()));
                 self.reply(id, Answered { class, headers, body: Bytes::new(), sent, error });
             }
+        }
+    }
+
+    /// Follows the redirect or answers the challenge of an upload that a download feeds. Bytes of that may be gone, so
+    /// both are sent again.
+    fn pair_diverted(&mut self, upload: TaskId, status: StatusCode, headers: &HeaderMap, body: &[u8]) {
+        self.remember(upload);
+        let Some((task, fetch)) = self.tasks.get(&upload).and_then(|task| Some((task, task.fetch()?))) else {
+            return;
+        };
+        let diverted = if task.kind.classify(status, headers) == Class::Redirect {
+            self.redirect_target(upload, headers)
+        } else {
+            let entries = self.config.limits.error_entries;
+            let refusal = error_body::refusal(status, Responder::Registry, headers, body, entries);
+            self.auth.challenged(upload, &fetch.target, &task.uri, refusal, headers, self.targets).map(|()| {
+                self.tasks.get_mut(&upload).into_iter().for_each(Task::reset_uri);
+            })
+        };
+        match diverted {
+            Ok(()) => self.repeat_pair(upload),
+            Err(cause) => self.fail_task(upload, cause),
         }
     }
 
@@ -190,7 +198,7 @@ impl Session {
     /// Hands the response to a call to its operation.
     fn reply(&mut self, id: TaskId, answered: Answered) {
         let Some(task) = self.tasks.get(&id) else { return };
-        let Answered { class, headers, body, sent: Sent { bytes: sent, marks }, error } = answered;
+        let Answered { class, headers, body, sent: Sent { bytes: sent, marks, .. }, error } = answered;
         let (kind, url, is_repeated) = (task.kind, task.uri.clone(), task.is_repeated);
         let reply = Reply { kind, class, url, is_repeated, headers, body, sent, marks, error };
         self.end(id, Ok(Fetched::Reply(Box::new(reply))));
@@ -253,7 +261,12 @@ fn matches_task(task: &Task, outcome: &Outcome) -> bool {
         (Outcome::Manifest(digest, manifest), Some(FetchKind::Config(config))) => {
             config.digest == *digest && config.size == manifest.bytes().len() as u64
         }
-        (Outcome::Blob(digest), Some(FetchKind::Blob(blob))) => blob.digest == *digest,
+        (Outcome::Blob(digest), Some(FetchKind::Blob(blob))) => {
+            blob.digest == *digest && blob.feeds_from.is_none()
+        }
+        (Outcome::Delivered(digest), Some(FetchKind::Blob(blob))) => {
+            blob.digest == *digest && blob.feeds_from.is_some() && task.half.is_some()
+        }
         (Outcome::Partial(part, _), Some(FetchKind::Blob(blob))) => {
             blob.digest == part.sink.digest && task.op() == Some(part.sink.op)
         }

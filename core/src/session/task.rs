@@ -64,6 +64,8 @@ pub(crate) enum TaskState {
     Waiting,
     /// Ready, and waits for its other half.
     Paired,
+    /// Has delivered all bytes to its other half, which verifies them.
+    Delivered,
 }
 
 /// The state of one half of a pair.

@@ -38,8 +38,6 @@ pub(super) struct Account {
     pub(super) requests: usize,
     /// The number of responses after which a request is sent again, or is not what it would have been.
     pub(super) causes: usize,
-    /// The number of payloads that were redirected or challenged.
-    pub(super) diverted: usize,
     /// The first request that sends a document that was there.
     pub(super) needless: Option<String>,
     /// The first request that a registry without faults never receives.
@@ -58,6 +56,10 @@ impl Account {
         let shown = format!("{method} {}", asked.head.uri);
         if let Payload::Source(source) = asked.payload {
             *self.bytes.entry(source.digest.clone()).or_default() += asked.arrived.len() as u64;
+            let is_whole = source.range == (0..source.size) && asked.is_complete();
+            let algorithm = source.digest.algorithm().filter(|_| is_whole);
+            let is_right = algorithm.is_none_or(|of| Digest::of(of, asked.arrived) == source.digest);
+            assert!(is_right, "wrong content is completed: {shown}");
         }
         let is_write = ![Method::GET, Method::HEAD, Method::DELETE].contains(method);
         let manifest = path.split_once("/manifests/").filter(|_| *method == Method::PUT);
@@ -127,8 +129,6 @@ impl Account {
         let is_look = [Method::GET, Method::HEAD].contains(&asked.head.method);
         let is_usual = is_success || is_absent && is_look;
         self.causes += usize::from(!is_usual || is_odd || answer.is_some_and(|answer| answer.cut.is_some()));
-        let is_diverted = answer.is_some_and(|answer| matches!(answer.status.as_u16(), 307 | 401));
-        self.diverted += usize::from(is_diverted && asked.length() > 0);
         // A success says nothing about bytes that were not sent.
         let Some(answer) = answer.filter(|_| is_success && asked.is_complete()) else { return };
         let announced = answer.headers.get("docker-content-digest");

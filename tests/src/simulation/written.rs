@@ -156,10 +156,7 @@ impl Seen<'_> {
                 let mut options = WalkOptions::default();
                 (options.blobs, options.strict) = (true, true);
                 let fits = model::walk(&content.whole(), &options, self.limits).failure.is_none();
-                // Both halves of a pair are sent again if its upload is diverted, which counts as an attempt.
-                let is_copy = matches!(self.written.job, Job::Copy(..));
-                let is_direct = !is_copy || self.account.diverted == 0;
-                fits && is_direct && model::pull(&content).is_some()
+                fits && model::pull(&content).is_some()
             }
             Job::Upload(blob, _) => {
                 let content = self.world.content;

@@ -52,6 +52,7 @@ impl Transcript {
                 "start" if step.rest.starts_with("pull ") => Some("a pull writes to a folder"),
                 "start" if step.rest.starts_with("tag ") => Some("each client is tested with registries"),
                 // An adapter does not read beyond the range of a request.
+                "source" if copies => Some("the source of a copy is a download"),
                 "source" if self.is_longer(&step.rest) => Some("the end of its source is not read"),
                 "cancel" | "pause" | "resume" | "abandon" | "deadline" | "fail" | "lost" => {
                     Some("it steers a session")

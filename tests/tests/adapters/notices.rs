@@ -22,7 +22,7 @@ use tokio::runtime;
 const BOUND: Duration = Duration::from_secs(10);
 
 /// Responds to each request with the status, headers and body that `answer` returns for its path.
-fn serve(answer: impl Fn(&str) -> (String, Vec<u8>) + Send + Sync + 'static) -> SocketAddr {
+pub(crate) fn serve(answer: impl Fn(&str) -> (String, Vec<u8>) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let answer = Arc::new(answer);

@@ -9,7 +9,7 @@ use oci_proto_tests::internet::Authority;
 use oci_proto_tests::transcript::Transcript;
 
 /// Transcripts that only a session can play: see [`Transcript::core_only`].
-const CORE_ONLY: [&str; 59] = [
+const CORE_ONLY: [&str; 66] = [
     "abandoned_blob_request_is_repeated_from_its_start.txt",
     "abandoned_content_questions_are_asked_again.txt",
     "abandoned_credentials_question_is_asked_again.txt",
@@ -17,6 +17,13 @@ const CORE_ONLY: [&str; 59] = [
     "abandoned_range_request_is_repeated_from_its_start.txt",
     "abandoned_requests_are_sent_again.txt",
     "cancelled_operation_emits_no_events.txt",
+    "copy_answers_challenges_of_its_uploads.txt",
+    "copy_ends_a_loop_of_redirects.txt",
+    "copy_fails_if_a_fresh_token_is_refused.txt",
+    "copy_follows_redirects_of_its_uploads.txt",
+    "copy_of_wrong_content_completes_no_upload.txt",
+    "copy_of_wrong_content_ends_before_its_download.txt",
+    "copy_of_wrong_content_falls_back_with_a_new_upload.txt",
     "deadline_fails_the_operation.txt",
     "driver_may_fail_an_operation.txt",
     "failed_answer_fails_the_operation.txt",

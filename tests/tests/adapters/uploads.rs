@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use oci_proto::{Algorithm, Config, Credentials, Descriptor, Digest, MediaType, Reference, Stored};
-use oci_proto_common::{BlobSource, Settings, StreamOptions, UploadOptions};
+use oci_proto_common::{BlobSource, Settings, StreamOptions, TransferOptions, UploadOptions};
 use oci_proto_tests::adapter::{Adapter, MAKERS, settings};
 use oci_proto_tests::interop::{Fate, Reply, UploadRegistry};
 use oci_proto_tokio::credentials::Store;
+
+use crate::notices::serve;
 
 /// A registry with a script, a repository in it, and a client with short delays and small chunks.
 fn start(
@@ -167,6 +169,35 @@ fn an_early_refusal_that_is_final_is_reported_and_the_session_cancelled() {
         // The client lives on.
         adapter.blob_abandon(&reference, b"", &|| registry.open_sessions() == 0).unwrap();
         assert_eq!(registry.open_sessions(), 0, "{name}: {:?}", registry.take());
+    }
+}
+
+#[test]
+fn a_copy_of_wrong_content_is_not_completed_and_names_its_source() {
+    // Longer than a pipe, so that both halves are at work together.
+    let (bytes, Descriptor { digest, size, .. }) = content(SIZE);
+    let image = format!(
+        r#"{{"schemaVersion":2,"config":{{"mediaType":"a/b","digest":"{digest}","size":{size}}},"layers":[]}}"#
+    );
+    for wrong in [0, SIZE - 1] {
+        let (image, mut blob) = (image.clone(), bytes.to_vec());
+        blob[wrong] ^= 1;
+        let source = serve(move |path| {
+            if path.contains("/blobs/") {
+                ("200 OK\r\n".to_owned(), blob.clone())
+            } else {
+                (format!("200 OK\r\nContent-Type: {}\r\n", MediaType::OCI_MANIFEST), image.clone().into())
+            }
+        });
+        let from = format!("{source}/demo:1").parse().unwrap();
+        for (name, make) in MAKERS {
+            let (registry, to, adapter) = start(make, &[]);
+            let error = adapter.copy(&from, &to, TransferOptions::default()).unwrap_err();
+            let (_, url) = error.request().unwrap();
+            assert_eq!(url, format!("http://{source}/v2/demo/blobs/{digest}"), "{name}");
+            assert!(error.to_string().contains("digest mismatch"), "{name}: {error}");
+            assert_eq!(registry.blob(&digest), None, "{name}");
+        }
     }
 }
 

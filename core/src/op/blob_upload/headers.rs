@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use http::header::RANGE;
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::{Cause, Error};
 
@@ -48,14 +48,6 @@ pub(super) fn is_too_small(error: &Error) -> bool {
     refusal.errors.iter().any(|error| says(&error.code) || says(&error.message))
 }
 
-/// Returns a URL without the `digest` parameter at the end of its query.
-pub(super) fn without_digest(url: &Uri) -> Uri {
-    let text = url.to_string();
-    let cut = text.rfind("digest=").filter(|at| !text[*at..].contains('&'));
-    let kept = cut.map_or(text.as_str(), |at| text[..at].trim_end_matches(['?', '&']));
-    kept.parse().unwrap_or_else(|_| url.clone())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,18 +74,5 @@ mod tests {
         }
         assert_eq!(stored_bytes(&HeaderMap::new()), None);
         assert_eq!(chunk_range(&(5..10)), "5-9");
-    }
-
-    #[test]
-    fn the_digest_at_the_end_of_a_url_is_removed() {
-        for (url, without) in [
-            ("https://h/u?digest=sha256:0", "https://h/u"),
-            ("https://h/u?a=b&digest=sha256:0", "https://h/u?a=b"),
-            ("https://h/u?digest=sha256:0&a=b", "https://h/u?digest=sha256:0&a=b"),
-            ("https://h/u?a=digest", "https://h/u?a=digest"),
-            ("https://h/u", "https://h/u"),
-        ] {
-            assert_eq!(without_digest(&url.parse().unwrap()).to_string(), without);
-        }
     }
 }

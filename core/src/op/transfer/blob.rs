@@ -82,12 +82,12 @@ impl Blob {
         let (Some(from), Payload::Source(source)) = (from, &call.payload) else {
             return Some(Admission::One(call.at(&self.to, None)));
         };
-        let resume = call.prefix.clone().map(|hasher| (source.start, hasher));
         let get = BlobFetch {
             digest: self.descriptor.digest.clone(),
             size: Some(source.size),
             locations: self.locations.clone(),
-            resume: resume.filter(|(start, _)| *start > 0),
+            resume: None,
+            feeds_from: Some(source.start),
             may_restart: false,
             discard: false,
         };
@@ -132,7 +132,7 @@ impl Blob {
         if !self.locations.fall_back(&error) {
             return Err(error);
         }
-        self.upload.cut_off(&error);
+        self.upload.cut_off(error);
         Ok(())
     }
 

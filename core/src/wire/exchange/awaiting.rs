@@ -100,7 +100,7 @@ impl Awaiting {
             },
             (Class::NothingLeft, Want::Blob(want)) if want.start() > 0 => {
                 match BlobBody::nothing_left(want, &headers) {
-                    Some(digest) => settled(Outcome::Blob(digest)),
+                    Some(outcome) => settled(outcome),
                     None => Ok(Body::Refusal(Collected::new(error_bytes))),
                 }
             }

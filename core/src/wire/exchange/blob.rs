@@ -78,18 +78,18 @@ impl BlobBody {
         Ok(Self { skip: 0, stop: Some(range.end), coding, want })
     }
 
-    /// Handles a 416 response. Returns the digest if the sink's offset is the end of the blob and the bytes
-    /// before it match.
+    /// Handles a 416 response. Returns the end of the blob if that is the sink's offset and the bytes before it
+    /// match.
     ///
     /// Source: RFC 9110, section 15.5.17.
-    pub(crate) fn nothing_left(want: Box<BlobWant>, headers: &HeaderMap) -> Option<Digest> {
+    pub(crate) fn nothing_left(want: Box<BlobWant>, headers: &HeaderMap) -> Option<Outcome> {
         let answered =
             headers.get(CONTENT_RANGE).and_then(|value| ContentRange::parse(value.as_bytes()).ok());
         let total = answered.and_then(|answered| answered.total());
         let offset = want.sink.offset;
         let all_there =
             want.end().is_none_or(|end| end == offset) && total.is_none_or(|total| total == offset);
-        want.verify().ok().filter(|_| all_there)
+        end(*want).ok().filter(|_| all_there)
     }
 
     pub(crate) fn sink(&self) -> Option<&Sink> {
@@ -104,14 +104,18 @@ impl BlobBody {
         let (deliver, too_long) = self.advance(chunk.len() as u64);
         let in_chunk = |at| usize::try_from(at).unwrap_or(usize::MAX).min(chunk.len());
         let deliver = in_chunk(deliver.start)..in_chunk(deliver.end);
-        self.want.hasher.update(&chunk[deliver.clone()]);
+        if let Some(hasher) = &mut self.want.hasher {
+            hasher.update(&chunk[deliver.clone()]);
+        }
         (if self.want.discard { 0..0 } else { deliver }, too_long)
     }
 
     /// Counts bytes that a recording omits. `digest` is the digest of the content including them.
     pub(crate) fn assume(&mut self, length: u64, digest: &Digest) -> Option<Cause> {
         let (_, too_long) = self.advance(length);
-        self.want.hasher = Hasher::assumed(digest.clone());
+        if let Some(hasher) = &mut self.want.hasher {
+            *hasher = Hasher::assumed(digest.clone());
+        }
         too_long
     }
 
@@ -130,14 +134,14 @@ impl BlobBody {
         (start..start + length, too_long)
     }
 
-    /// Returns the digest of the content so far.
+    /// Returns the digest of the content so far, or the expected one if the content is verified elsewhere.
     pub(crate) fn digest(&self) -> Digest {
-        self.want.hasher.clone().finish()
+        self.want.hasher.clone().map_or_else(|| self.want.sink.digest.clone(), Hasher::finish)
     }
 
     /// Returns whether a recording omits some of the content so far.
     pub(crate) fn is_assumed(&self) -> bool {
-        self.want.hasher.is_assumed()
+        self.want.hasher.as_ref().is_some_and(Hasher::is_assumed)
     }
 
     /// Ends the body: the blob is complete, or the rest of it must be requested.
@@ -153,8 +157,8 @@ impl BlobBody {
                 encoded => Outcome::Failed(encoded),
             };
         }
-        let verified = self.want.verify().map_err(|misbehaviour| self.coding.explain(misbehaviour.into()));
-        verified.map_or_else(Outcome::Failed, Outcome::Blob)
+        let ended = end(*self.want).map_err(|misbehaviour| self.coding.explain(misbehaviour.into()));
+        ended.unwrap_or_else(Outcome::Failed)
     }
 
     /// Ends the body early, for this cause.
@@ -164,5 +168,15 @@ impl BlobBody {
             return self.finish();
         }
         Outcome::Partial(self.want, cause)
+    }
+}
+
+/// Ends a blob, after all bytes were delivered: checks the digest, unless an upload verifies the bytes.
+fn end(want: BlobWant) -> Result<Outcome, Misbehaviour> {
+    let expected = want.sink.digest;
+    match want.hasher.map(Hasher::finish) {
+        None => Ok(Outcome::Delivered(expected)),
+        Some(computed) if computed == expected => Ok(Outcome::Blob(computed)),
+        Some(computed) => Err(Misbehaviour::WrongDigest { expected, computed }),
     }
 }

@@ -48,6 +48,7 @@ impl Completion {
     pub fn take_transcript(&mut self) -> Option<Transcript> {
         let mut transcript = *self.transcript.take()?;
         transcript.sent = self.sent();
+        transcript.wrong_source = self.sent.get().and_then(|sent| sent.wrong_source.clone());
         Some(transcript)
     }
 
@@ -77,6 +78,8 @@ pub(crate) enum Outcome {
     Manifest(Digest, Manifest),
     /// A whole blob, which the sink has received, verified.
     Blob(Digest),
+    /// A whole blob, which an upload has received. The upload verifies it.
+    Delivered(Digest),
     /// The first bytes of a blob, to be resumed, and the reason why it is incomplete.
     Partial(Box<BlobWant>, Cause),
     /// Another part of a blob than the requested one.

@@ -14,6 +14,7 @@ use crate::wire::request::Payload;
 /// The driver passes each chunk that it reads to [`push`](Self::push), and sends the part of it that the
 /// method returns. The last chunk of a whole content is accepted only if it matches its digest, so wrong
 /// content is never uploaded completely. A digest with an unknown algorithm cannot be checked.
+/// In a copy between registries, this check of the upload is the only one: its download is not hashed too.
 /// After an error, the driver must close the connection and pass the fault to
 /// [`Awaiting::fail`](crate::Awaiting::fail). If the response arrives before the whole payload is sent, the
 /// driver stops sending and drops the `Sending`.
@@ -35,6 +36,8 @@ pub struct Sending {
     is_last: bool,
     /// The fault of a source with wrong content.
     refused: Option<Fault>,
+    /// The digest of the source, if it is not the expected one.
+    wrong_source: Option<Digest>,
     report: Arc<OnceLock<Sent>>,
 }
 
@@ -46,6 +49,8 @@ pub(crate) struct Sent {
     /// The hashers over the content up to some positions, in order, if all of it was hashed. The last one is
     /// that of the end.
     pub(crate) marks: Marks,
+    /// The digest of the source, if it is not the expected one.
+    pub(crate) wrong_source: Option<Digest>,
 }
 
 /// Hashers over the beginning of some content, up to several positions. An upload that resumes is verified
@@ -125,7 +130,18 @@ impl Sending {
             }
         };
         let marks = Marks::default();
-        Some(Self { before, sent: 0, length, position, marks, whole, is_last, refused: None, report })
+        Some(Self {
+            before,
+            sent: 0,
+            length,
+            position,
+            marks,
+            whole,
+            is_last,
+            refused: None,
+            wrong_source: None,
+            report,
+        })
     }
 
     /// Returns the length of the payload in bytes: its Content-Length.
@@ -166,9 +182,10 @@ impl Sending {
         Ok(skipped..chunk.len())
     }
 
-    /// Counts bytes that were sent in a recorded conversation.
-    pub(crate) fn assume(mut self, sent: u64) {
+    /// Counts bytes that were sent in a recorded conversation, perhaps from a source that was refused for its digest.
+    pub(crate) fn assume(mut self, sent: u64, wrong_source: Option<Digest>) {
         self.sent = sent.min(self.length);
+        self.wrong_source = wrong_source;
         self.whole = None;
     }
 
@@ -194,6 +211,7 @@ impl Sending {
         if let Some((digest, hasher)) = self.whole.as_ref().filter(|_| self.is_last) {
             let found = hasher.clone().finish();
             if found != *digest {
+                self.wrong_source = Some(found.clone());
                 return self.refuse(format_args!("digest mismatch: computed {found}"));
             }
         }
@@ -219,7 +237,7 @@ impl Drop for Sending {
             marks.end(self.position, hasher);
         }
         // It is set only here.
-        let _ = self.report.set(Sent { bytes: self.sent, marks });
+        let _ = self.report.set(Sent { bytes: self.sent, marks, wrong_source: self.wrong_source.take() });
     }
 }
 
@@ -264,11 +282,14 @@ mod tests {
         assert_eq!(right.finish(), Ok(()));
         assert_eq!(report.get().map(|sent| sent.bytes), Some(10));
 
-        let (mut wrong, _) = sending(0..10, None);
+        let (mut wrong, report) = sending(0..10, None);
         assert!(wrong.push(&CONTENT[..9]).is_ok());
         let fault = wrong.push(b"x").expect_err("the last byte is wrong");
         assert_eq!(fault.kind(), FaultKind::Storage);
         assert!(fault.message().contains("digest mismatch: computed sha256:"), "{fault}");
+        drop(wrong);
+        let computed = report.get().and_then(|sent| sent.wrong_source.clone());
+        assert_eq!(computed, Some(Digest::of(Algorithm::Sha256, b"012345678x")));
     }
 
     #[test]

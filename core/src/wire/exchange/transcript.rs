@@ -32,6 +32,8 @@ pub enum Keep {
 pub struct Transcript {
     /// The number of bytes of the request's payload that were sent.
     pub sent: u64,
+    /// The digest of the payload's source, if [`Sending`](crate::Sending) has refused it for that.
+    pub wrong_source: Option<Digest>,
     /// The status and headers of the response, if it began.
     pub head: Option<(StatusCode, HeaderMap)>,
     /// The body of the response, as far as it was wanted.
@@ -57,7 +59,7 @@ pub enum RecordedBody {
         /// The number of bytes received.
         length: u64,
         /// The digest of the content up to here, including the bytes of earlier exchanges and those that the
-        /// driver held.
+        /// driver held. Of a blob that feeds an upload, which verifies it, the expected digest.
         digest: Digest,
         /// The bytes received, unless they are omitted.
         bytes: Option<Bytes>,
@@ -67,12 +69,12 @@ pub enum RecordedBody {
 impl Transcript {
     /// Creates the transcript of an exchange that failed before its response began.
     pub fn failed(fault: Fault) -> Self {
-        Self { sent: 0, head: None, body: RecordedBody::Unread, fault: Some(fault) }
+        Self { sent: 0, wrong_source: None, head: None, body: RecordedBody::Unread, fault: Some(fault) }
     }
 
     /// Creates the transcript of an exchange with a complete response.
     pub fn answered(status: StatusCode, headers: HeaderMap, body: RecordedBody) -> Self {
-        Self { sent: 0, head: Some((status, headers)), body, fault: None }
+        Self { sent: 0, wrong_source: None, head: Some((status, headers)), body, fault: None }
     }
 }
 

@@ -1,6 +1,5 @@
 //! The content that an exchange fetches.
 
-use crate::error::Misbehaviour;
 use crate::types::digest::{Algorithm, Digest, Hasher};
 use crate::types::media_type::MediaType;
 use crate::wire::exchange::sink::Sink;
@@ -28,8 +27,8 @@ pub(crate) struct BlobWant {
     pub(crate) whole: bool,
     /// The number of bytes before the sink's offset that the last response repeated.
     pub(crate) skipped: u64,
-    /// The hasher over the bytes that the sink has received.
-    pub(crate) hasher: Hasher,
+    /// The hasher over the bytes that the sink has received, or `None` if they feed an upload, which verifies them.
+    pub(crate) hasher: Option<Hasher>,
     /// The size that an earlier response announced, if no descriptor states it.
     pub(crate) announced: Option<u64>,
     /// The maximum number of bytes if the size is unknown.
@@ -50,22 +49,14 @@ impl BlobWant {
         self.whole = false;
         self.skipped = 0;
         self.announced = None;
-        self.hasher = Hasher::new(self.sink.digest.algorithm().unwrap_or(Algorithm::Sha256));
+        if let Some(hasher) = &mut self.hasher {
+            *hasher = Hasher::new(self.sink.digest.algorithm().unwrap_or(Algorithm::Sha256));
+        }
     }
 
     /// Returns the size of the content, if known.
     pub(crate) fn end(&self) -> Option<u64> {
         self.sink.size.or(self.announced)
-    }
-
-    /// Checks the digest, after all bytes were delivered.
-    pub(crate) fn verify(self) -> Result<Digest, Misbehaviour> {
-        let computed = self.hasher.finish();
-        if computed == self.sink.digest {
-            Ok(computed)
-        } else {
-            Err(Misbehaviour::WrongDigest { expected: self.sink.digest, computed })
-        }
     }
 }
 
