@@ -10,6 +10,7 @@ pub(crate) mod state;
 
 mod attempt;
 mod drive;
+mod fetch;
 mod lists;
 mod pairs;
 mod redact;

@@ -232,6 +232,16 @@ impl BlobUpload {
         Some(call)
     }
 
+    /// Returns the next request if it is another attempt after a failure.
+    pub(crate) fn next_attempt(&mut self, habits: &Habits) -> Option<Call> {
+        if self.has_failed() { self.next_call(habits) } else { None }
+    }
+
+    /// Returns whether the next request is another attempt after a failure.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.after.is_some()
+    }
+
     /// Returns the number of bytes of the stream that are needed next, if any, once.
     pub(crate) fn wants(&mut self) -> Option<usize> {
         if self.is_waiting || !matches!(self.step, Step::Send) {

@@ -210,6 +210,11 @@ impl ManifestUpload {
         Some(call)
     }
 
+    /// Returns the next request if it is another attempt after a failure.
+    pub(crate) fn next_attempt(&mut self, may_store: bool) -> Option<Call> {
+        if self.after.is_some() { self.next_call(may_store) } else { None }
+    }
+
     /// Takes the outcome of the request.
     pub(crate) fn settle(&mut self, outcome: Result<Reply, Error>) {
         self.is_waiting = false;

@@ -41,6 +41,13 @@ pub(crate) trait Operation: fmt::Debug + Send + Sync {
     /// Takes the outcome of a fetch. The operation may note the habits of the registry that answered.
     fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>, habits: &mut Habits);
 
+    /// Returns the next attempt at what a settled fetch was for, if that has failed. It is taken at once, so that its
+    /// delay counts from the failure.
+    fn next_attempt(&mut self, settled: &Fetch, habits: &Habits) -> Option<Admission> {
+        let _ = (settled, habits);
+        None
+    }
+
     /// Returns the next event or question, or `None` until another fetch is settled or another question is
     /// answered. `Done` or `Failed` is the last event.
     fn next_output(&mut self) -> Option<OpOutput>;

@@ -103,6 +103,11 @@ impl Operation for PutManifest {
         }
     }
 
+    fn next_attempt(&mut self, _: &Fetch, _: &Habits) -> Option<Admission> {
+        let call = self.upload.next_attempt(true)?;
+        Some(Admission::One(call.at(&self.target, None)))
+    }
+
     fn next_output(&mut self) -> Option<OpOutput> {
         self.events.pop_front().map(OpOutput::Event)
     }

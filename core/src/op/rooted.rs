@@ -81,6 +81,13 @@ impl Operation for Rooted {
         }
     }
 
+    fn next_attempt(&mut self, settled: &Fetch, habits: &Habits) -> Option<Admission> {
+        match &mut self.state {
+            State::Found(op) if !settled.is_search => op.next_attempt(settled, habits),
+            State::Lookup(..) | State::Found(_) => None,
+        }
+    }
+
     fn next_output(&mut self) -> Option<OpOutput> {
         let (lookup, then) = match &mut self.state {
             State::Lookup(lookup, then) => (lookup, then),

@@ -247,6 +247,20 @@ impl Operation for Transfer {
         }
     }
 
+    fn next_attempt(&mut self, settled: &Fetch, habits: &Habits) -> Option<Admission> {
+        let digest = match (&settled.kind, settled.ticket) {
+            (FetchKind::Call(_), Some(number)) => {
+                let document = self.documents.get_mut(&number)?;
+                let call = document.upload.next_attempt(document.may_store)?;
+                return Some(Admission::One(call.at(&self.ends.to, Some(number))));
+            }
+            (FetchKind::Call(call), None) => call.content.as_ref()?,
+            (FetchKind::Blob(blob), _) => &blob.digest,
+            (FetchKind::Manifest { .. } | FetchKind::Config(_), _) => return None,
+        };
+        self.blobs.get_mut(digest)?.next_attempt(self.ends.from.as_ref(), habits)
+    }
+
     fn next_output(&mut self) -> Option<OpOutput> {
         if self.outputs.is_empty() {
             self.advance_walk();

@@ -75,6 +75,11 @@ impl Operation for Upload {
         self.blob.settle(reply_of(outcome), habits);
     }
 
+    fn next_attempt(&mut self, _: &Fetch, habits: &Habits) -> Option<Admission> {
+        let call = self.blob.next_attempt(habits)?;
+        Some(Admission::One(call.at(&self.target, None)))
+    }
+
     fn next_output(&mut self) -> Option<OpOutput> {
         self.report();
         if let Some(event) = self.events.pop_front() {

@@ -6,8 +6,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::error::fault::FaultKind;
 use crate::error::{Cause, Error, LimitExceeded, Responder};
-use crate::op::event::{Event, Retry};
-use crate::op::operation::{FetchKind, Fetched};
+use crate::op::operation::FetchKind;
 use crate::session::retry;
 use crate::session::state::Session;
 use crate::session::task::{Purpose, TaskState};
@@ -229,13 +228,6 @@ impl Session {
         self.report(id, &error, delay, failed);
     }
 
-    /// Reports that a request failed and is retried.
-    pub(super) fn report(&mut self, id: TaskId, error: &Error, delay: Duration, failed: u32) {
-        for op in self.ops_of(id) {
-            self.notice(op, Event::Retry(Retry { error: error.clone(), delay, failed }));
-        }
-    }
-
     /// Fails a task.
     pub(super) fn fail_task(&mut self, id: TaskId, cause: Cause) {
         let Some(task) = self.tasks.get(&id) else { return };
@@ -243,30 +235,6 @@ impl Session {
         match &task.purpose {
             Purpose::Fetch { .. } | Purpose::Cleanup(_) => self.end(id, Err(error)),
             Purpose::Token(_) => self.token_settled(id, Err(&error)),
-        }
-    }
-
-    /// Ends a fetch.
-    pub(super) fn end(&mut self, id: TaskId, outcome: Result<Fetched, Error>) {
-        self.stop_other_half(id, &outcome);
-        let Some(task) = self.remove_task(id) else { return };
-        let Purpose::Fetch { op, fetch } = &task.purpose else { return };
-        if let Some(running) = self.ops.get_mut(op) {
-            running.tasks.remove(&id);
-            task.add_to(&mut running.shown);
-            running.op.settle(fetch, outcome, &mut self.habits);
-            self.wake(*op);
-        }
-    }
-
-    /// Stops the other half of a pair if no bytes flow any more: if its upload has ended, in any way, or its download
-    /// has failed. The operation learns only of the half that has ended, and sends both again if that may help.
-    fn stop_other_half(&mut self, id: TaskId, outcome: &Result<Fetched, Error>) {
-        let Some(task) = self.tasks.get(&id) else { return };
-        let (Some(half), Some(op)) = (&task.half, task.op()) else { return };
-        if outcome.is_err() || task.is_fed {
-            let other = half.other;
-            self.forget_task(op, other);
         }
     }
 }

@@ -2,27 +2,11 @@
 
 use crate::error::{Cause, Misbehaviour};
 use crate::session::state::Session;
-use crate::session::task::{Half, Task, TaskState};
+use crate::session::task::{Task, TaskState};
 use crate::types::digest::Digest;
 use crate::types::id::TaskId;
 
 impl Session {
-    /// Makes two tasks the halves of a pair. Returns whether both are ready.
-    pub(super) fn pair(&mut self, first: TaskId, second: TaskId) -> bool {
-        let mut is_ready = true;
-        for (half, other) in [(first, second), (second, first)] {
-            let is_download = self.tasks.get(&other).is_some_and(|other| !other.is_call());
-            let Some(task) = self.tasks.get_mut(&half) else { return false };
-            task.half = Some(Half::of(other));
-            task.is_fed = task.is_call() && is_download;
-            match task.state {
-                TaskState::Asleep(_) => is_ready = false,
-                _ => task.state = TaskState::Paired,
-            }
-        }
-        is_ready
-    }
-
     /// Handles the end of a download whose upload has received all bytes. It may still have to be sent again, or turn
     /// out to be wrong, until the upload ends.
     pub(super) fn delivered(&mut self, download: TaskId) {

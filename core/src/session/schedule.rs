@@ -162,14 +162,8 @@ impl Session {
                         None
                     }
                     Admission::Pair(halves) => {
-                        let (first, second) = *halves;
-                        // If one half has failed, the other is of no use.
-                        let first = self.begin_fetch(id, first)?;
-                        let Some(second) = self.begin_fetch(id, second) else {
-                            self.forget_task(id, first);
-                            return None;
-                        };
-                        if self.pair(first, second) { self.send_pair(first, second) } else { None }
+                        let (first, second) = self.begin_pair(id, *halves)?;
+                        self.send_pair(first, second)
                     }
                 }
             }

@@ -2,85 +2,28 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::AUTHORIZATION;
-use http::{HeaderValue, Method, Uri};
+use http::{HeaderValue, Method};
 
 use crate::auth::Authorization;
 use crate::auth::token_request::TokenRequest;
-use crate::config::Config;
-use crate::error::{Error, Misbehaviour};
-use crate::op::location::BlobLocation;
-use crate::op::operation::{Call, Failed, Fetch, FetchKind, Recipient};
+use crate::op::operation::{Call, Fetch, FetchKind};
 use crate::session::lists::is_pair;
-use crate::session::retry;
 use crate::session::state::Session;
 use crate::session::task::{Purpose, Task, TaskState};
-use crate::types::digest::{Algorithm, Hasher};
-use crate::types::id::{OpId, TaskId};
-use crate::types::reference::tag_or_digest::TagOrDigest;
-use crate::wire::endpoint::Endpoint;
+use crate::types::id::TaskId;
 use crate::wire::exchange::Exchange;
 use crate::wire::exchange::awaiting::Awaiting;
 use crate::wire::exchange::reach::Reach;
 use crate::wire::exchange::receiving::BodyBounds;
 use crate::wire::exchange::sending::Sending;
-use crate::wire::exchange::sink::Sink;
-use crate::wire::exchange::want::{BlobWant, ManifestWant, Want};
-use crate::wire::origin::{self, Origin};
+use crate::wire::exchange::want::{ManifestWant, Want};
+use crate::wire::origin::Origin;
 use crate::wire::request::{self, Accepting};
 use crate::wire::status::RequestKind;
 
 impl Session {
-    /// Creates the task for a fetch. It is queued or asleep, or has ended at once.
-    pub(super) fn begin_fetch(&mut self, op: OpId, fetch: Fetch) -> Option<TaskId> {
-        let (kind, start_uri, part) = match first_request(op, &fetch, &self.config) {
-            Ok(first) => first,
-            Err(misbehaviour) => {
-                let error = Error::new(misbehaviour);
-                self.ops.get_mut(&op)?.op.settle(&fetch, Err(error), &mut self.habits);
-                self.wake(op);
-                return None;
-            }
-        };
-        let target = &fetch.target;
-        let origin = match kind {
-            RequestKind::GetElsewhere => Origin::of(&start_uri)?,
-            _ if fetch.has_supplied_url() => Origin::of(&start_uri)?,
-            _ => target.origin.clone(),
-        };
-        let id = self.ids.task();
-        let after = fetch.call().and_then(|call| call.after.clone());
-        let task = Task::new(Purpose::Fetch { op, fetch }, kind, start_uri, origin, part);
-        self.tasks.insert(id, task);
-        self.ops.get_mut(&op)?.tasks.insert(id);
-        match after {
-            Some(after) => self.delay_after(id, after),
-            None => Some(id),
-        }
-    }
-
-    /// Reports the attempts that a new task follows, and delays it. Returns it unless it has failed.
-    fn delay_after(&mut self, id: TaskId, after: Failed) -> Option<TaskId> {
-        let Failed { error, count } = after;
-        let delay = match count {
-            0 => Some(Duration::ZERO),
-            _ => retry::delay(&self.config.limits, count, error.retry_after(), &mut self.jitter),
-        };
-        let Some(delay) = delay else {
-            self.end(id, Err(error));
-            return None;
-        };
-        self.report(id, &error, delay, count);
-        if count > 0 {
-            let at = self.now + delay;
-            self.tasks.get_mut(&id)?.state = TaskState::Asleep(at);
-            self.timers.insert((at, id));
-        }
-        Some(id)
-    }
-
     /// Creates the task for a token request.
     fn begin_token(&mut self, id: TaskId, token: Box<TokenRequest>) {
         let (kind, start_uri) = (token.kind(), token.uri());
@@ -214,69 +157,6 @@ impl Session {
         let (is_replay, has_own_url) = (self.is_replay, task.has_own_url());
         Some(Exchange { request, sending, awaiting, is_replay, has_own_url })
     }
-}
-
-/// Returns the kind and the URL of a fetch's first request, and the progress of a blob.
-fn first_request(
-    op: OpId,
-    fetch: &Fetch,
-    config: &Config,
-) -> Result<(RequestKind, Uri, Option<Box<BlobWant>>), Misbehaviour> {
-    let target = &fetch.target;
-    // A registry as a whole has no content.
-    let repository = || target.repository.clone().ok_or(Misbehaviour::Unexpected);
-    Ok(match &fetch.kind {
-        FetchKind::Manifest { method, name, .. } => {
-            let endpoint = Endpoint::Manifest(repository()?, name.clone(), Vec::new());
-            let is_head = *method == Method::HEAD;
-            let kind = if is_head { RequestKind::HeadManifest } else { RequestKind::GetManifest };
-            (kind, target.base.uri(&endpoint), None)
-        }
-        FetchKind::Config(content) => (
-            RequestKind::GetBlob,
-            target.base.uri(&Endpoint::Blob(repository()?, content.digest.clone())),
-            None,
-        ),
-        FetchKind::Blob(blob) => {
-            let digest = &blob.digest;
-            let (kind, start_uri) = match blob.locations.current() {
-                BlobLocation::Blobs => {
-                    let endpoint = Endpoint::Blob(repository()?, digest.clone());
-                    (RequestKind::GetBlob, target.base.uri(&endpoint))
-                }
-                BlobLocation::Manifests => {
-                    let name = TagOrDigest::Digest(digest.clone());
-                    let endpoint = Endpoint::Manifest(repository()?, name, Vec::new());
-                    (RequestKind::GetManifest, target.base.uri(&endpoint))
-                }
-                BlobLocation::Url(url) => {
-                    let elsewhere = origin::elsewhere(&target.origin, url, config.plain_http)?;
-                    (RequestKind::GetElsewhere, elsewhere)
-                }
-            };
-            let fresh = || (0, Some(Hasher::new(digest.algorithm().unwrap_or(Algorithm::Sha256))));
-            let resumed = blob.resume.clone().map(|(offset, hasher)| (offset, Some(hasher)));
-            let fed = blob.feeds_from.map(|offset| (offset, None));
-            let (offset, hasher) = fed.or(resumed).unwrap_or_else(fresh);
-            let part = BlobWant {
-                sink: Sink { op, digest: digest.clone(), size: blob.size, offset },
-                whole: false,
-                skipped: 0,
-                hasher,
-                announced: None,
-                limit: config.limits.blob_bytes,
-                discard: blob.discard,
-            };
-            (kind, start_uri, Some(Box::new(part)))
-        }
-        FetchKind::Call(call) => {
-            let uri = match &call.to {
-                Recipient::Endpoint(endpoint) => target.base.uri(endpoint),
-                Recipient::Url(uri) => uri.clone(),
-            };
-            (call.kind, uri, None)
-        }
-    })
 }
 
 fn call_accepting(kind: RequestKind) -> Accepting {

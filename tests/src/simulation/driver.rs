@@ -195,7 +195,6 @@ impl<A: Answers> Simulation<'_, A> {
                 if self.is_fresh {
                     let uri = retry.error.request().map(|(_, url)| url.parse::<Uri>());
                     let uri = uri.map(|uri| uri.expect("the URL of a request is valid"));
-                    // Another attempt of an upload may be reported later than the response that calls for it.
                     let path = uri.as_ref().map_or("", Uri::path);
                     let is_of = |answered: &&Answered| {
                         retry.error.status() == Some(answered.status) && answered.path == path

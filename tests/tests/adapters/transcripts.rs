@@ -9,7 +9,7 @@ use oci_proto_tests::internet::Authority;
 use oci_proto_tests::transcript::Transcript;
 
 /// Transcripts that only a session can play: see [`Transcript::core_only`].
-const CORE_ONLY: [&str; 66] = [
+const CORE_ONLY: [&str; 68] = [
     "abandoned_blob_request_is_repeated_from_its_start.txt",
     "abandoned_content_questions_are_asked_again.txt",
     "abandoned_credentials_question_is_asked_again.txt",
@@ -75,6 +75,8 @@ const CORE_ONLY: [&str; 66] = [
     "upload_that_is_cancelled_is_deleted.txt",
     "upload_that_is_lost_asks_for_its_status.txt",
     "upload_that_was_never_sent_is_repeated.txt",
+    "upload_waits_for_retry_after_of_another_origin.txt",
+    "upload_waits_once_for_retry_after.txt",
     "url_of_a_layer_gets_no_credentials.txt",
 ];
 

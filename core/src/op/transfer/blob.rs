@@ -96,6 +96,16 @@ impl Blob {
         Some(Admission::Pair(Box::new((get, call.at(&self.to, None)))))
     }
 
+    /// Returns the next request if it is another attempt after a failure.
+    pub(super) fn next_attempt(&mut self, from: Option<&Arc<Target>>, habits: &Habits) -> Option<Admission> {
+        let has_failed = match &self.look {
+            Look::Next(_, after) => after.is_some(),
+            Look::Never | Look::Later => self.upload.has_failed(),
+            Look::UnderWay(_) | Look::Failed(_) => false,
+        };
+        if has_failed { self.next(from, habits) } else { None }
+    }
+
     /// Takes the outcome of the request.
     pub(super) fn settle(&mut self, outcome: Result<Reply, Error>, habits: &mut Habits) {
         if let Look::UnderWay(count) = self.look {
