@@ -194,6 +194,7 @@ impl Store {
             index["manifests"] = page.into();
             answer.headers.extend(headers);
             answer.body = index.to_string().into();
+            answer.headers.insert(CONTENT_LENGTH, HeaderValue::from(answer.body.len()));
         }
         if let Some(location) = answer.headers.get(LOCATION) {
             let location = location.to_str().expect("a Location is text");

@@ -8,7 +8,6 @@ use oci_proto::{Fault, FaultKind};
 
 use crate::simulation::answers::Asked;
 use crate::simulation::choices::Choices;
-use crate::simulation::store::is_writable;
 use crate::simulation::transfer::{DATE, HALF_A_MINUTE_LATER};
 use crate::simulation::world::World;
 use crate::transcript::parse::Answer;
@@ -33,7 +32,7 @@ impl World<'_> {
             3 => Err(fault(FaultKind::Reset)),
             4 => Err(fault(FaultKind::Timeout)),
             5 => Ok(self.refusal(choices.pick(&[500, 502, 504, 408, 425, 499, 520]), &[])),
-            6 | 7 => Ok(truncated(self.truth(registry, asked), asked, choices)),
+            6 | 7 => Ok(truncated(self.truth(registry, asked), choices)),
             8 => Ok(narrowed(self.truth(registry, asked), choices)),
             _ => Ok(cut(self.truth(registry, asked), choices)),
         }
@@ -65,11 +64,8 @@ fn cut(mut answer: Answer, choices: &mut Choices<'_>) -> Answer {
 }
 
 /// Ends early but properly; the head reveals it.
-fn truncated(mut answer: Answer, asked: &Asked<'_>, choices: &mut Choices<'_>) -> Answer {
-    // A list is parsed as it is.
-    let is_content = asked.op.is_some() && !is_writable(&asked.head.uri);
-    let tells = answer.headers.contains_key(CONTENT_LENGTH) && is_content;
-    if !tells || !answer.status.is_success() {
+fn truncated(mut answer: Answer, choices: &mut Choices<'_>) -> Answer {
+    if !answer.headers.contains_key(CONTENT_LENGTH) || !answer.status.is_success() {
         return cut(answer, choices);
     }
     let end = answer.body.len() * usize::from(choices.byte()) / 256;

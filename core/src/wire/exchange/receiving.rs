@@ -229,9 +229,13 @@ impl Receiving {
         let outcome = match self.body {
             Body::Unwanted(outcome) => outcome,
             Body::Refusal(body) => Outcome::Refused(body.bytes.into()),
-            Body::Token(body) => TokenAnswer::parse(&body.bytes)
-                .map_or_else(|e| Outcome::Failed(Misbehaviour::Token(e).into()), Outcome::Token),
-            Body::Content(body) => Outcome::Body(body.bytes.into()),
+            Body::Token(body) => body
+                .whole(&self.headers)
+                .and_then(|bytes| Ok(TokenAnswer::parse(&bytes)?))
+                .map_or_else(|misbehaviour| Outcome::Failed(misbehaviour.into()), Outcome::Token),
+            Body::Content(body) => body
+                .whole(&self.headers)
+                .map_or_else(|misbehaviour| Outcome::Failed(misbehaviour.into()), Outcome::Body),
             Body::Manifest(body) => body.finish(&self.headers).unwrap_or_else(Outcome::Failed),
             Body::Blob(body) => body.finish(),
         };
@@ -289,6 +293,15 @@ impl Collected {
         let is_whole = kept.len() == chunk.len();
         self.bytes.extend_from_slice(kept);
         is_whole
+    }
+
+    /// Returns all bytes of a body that is not to be parsed in part.
+    fn whole(self, headers: &HeaderMap) -> Result<Bytes, Misbehaviour> {
+        let received = self.bytes.len() as u64;
+        match content_length(headers) {
+            Some(expected) if received < expected => Err(Misbehaviour::TooShort { expected, received }),
+            _ => Ok(self.bytes.into()),
+        }
     }
 
     /// Returns the part of the next chunk within the limit.
