@@ -53,8 +53,8 @@ impl Error {
                 if !tag.contains(':') && (self.is_unsupported() || has_code(refusal, "DIGEST_INVALID")) =>
             {
                 Some(
-                    "the registry does not delete single tags; deleting the manifest by its digest also removes \
-                     all other tags that name it",
+                    "the registry deletes no single tags, or nothing at all; deleting the manifest by its digest \
+                     would also remove all other tags that name it",
                 )
             }
             _ if self.is_unsupported() => Some("the registry does not allow this to be deleted"),
@@ -192,7 +192,7 @@ mod tests {
     fn requests_that_many_registries_do_not_support_have_their_own_hints() {
         let (tag, digest) = ("/v2/a/manifests/1", "/v2/a/manifests/sha256:00");
         let (delete, get) = (Method::DELETE, Method::GET);
-        let single = "does not delete single tags";
+        let single = "deletes no single tags";
         for (method, path, status, code, expected) in [
             (&delete, tag, 405, "", single),
             (&delete, tag, 400, "UNSUPPORTED", single),

@@ -49,7 +49,7 @@ fn content_is_listed_and_deleted() {
         // It deletes no tags, and is left as it was.
         let error = adapter.delete(&tag("2"), false).unwrap_err();
         let hint = error.hint().unwrap_or_default();
-        assert!(hint.contains("does not delete single tags"), "{name}: {error}; {hint}");
+        assert!(hint.contains("deletes no single tags"), "{name}: {error}; {hint}");
         assert!(adapter.exists(&root, false).unwrap(), "{name}");
 
         adapter.delete(&root, false).unwrap();

@@ -113,8 +113,9 @@ pub(crate) struct TagArgs {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 The artifact is a manifest with REF as its subject, which registries list among the referrers of REF. \
-It has no tag. Each file becomes a layer, annotated with its name. TYPE is a media type, by default \
-application/octet-stream; the text after the last colon is one if it contains a slash.
+It has no tag. Each file becomes a layer, annotated with its name; without files, it needs an annotation. \
+TYPE is a media type, by default application/octet-stream; the text after the last colon is one if it \
+contains a slash.
 
 Prints the media type, digest and size of the artifact, as `ocip resolve` does.
 

@@ -14,6 +14,9 @@ use crate::commands::resolve;
 use crate::output::Failure;
 
 pub(crate) fn attach(command: &AttachArgs, common: &CommonArgs, out: &mut impl Write) -> Result<(), Failure> {
+    if command.files.is_empty() && command.options.annotations.is_empty() {
+        return Err(Failure::usage("nothing to attach: FILE[:TYPE] or --annotation KEY=VALUE is missing"));
+    }
     let artifact = filled(Artifact::new(command.artifact_type.clone()), &command.files, &command.options)?;
     let name = &command.name;
     let mut options = PushOptions::default();

@@ -80,6 +80,10 @@ fn mistakes_are_explained_with_the_line_to_type() {
         (&["copy", "oci:lay", "oci:new", "--verify"], &["--verify applies only to registries"]),
         (&["copy", "oci:lay", to, "--referrers"], &["--referrers applies only to a copy between registries"]),
         (&["attach", to, "note.txt"], &["--artifact-type <TYPE>"]),
+        (
+            &["attach", to, "--artifact-type", "a/b"],
+            &["nothing to attach: FILE[:TYPE] or --annotation KEY=VALUE"],
+        ),
         (&["artifact", to, "note.txt"], &["--artifact-type <TYPE>"]),
         (&["artifact", to, "none", "--artifact-type", "a/b"], &["none: ", "No such file"]),
         (&["artifact", to, "lay", "--artifact-type", "a/b"], &["lay: ", "a directory"]),
