@@ -16,6 +16,7 @@ pub(crate) mod order;
 pub(crate) mod paging;
 pub(crate) mod rooted;
 
+pub(crate) mod access;
 pub(crate) mod blob;
 pub(crate) mod check;
 pub(crate) mod delete;

@@ -180,6 +180,12 @@ pub trait Adapter: fmt::Debug + Send + Sync {
         take: &mut dyn FnMut(Tag),
     ) -> Result<u64, Error>;
 
+    /// Returns whether the registry accepted a login.
+    ///
+    /// # Errors
+    /// The adapter's.
+    fn check_access(&self, registry: &Registry) -> Result<bool, Error>;
+
     /// Lists the repositories of a registry, and returns the number of entries that were left out.
     ///
     /// # Errors
@@ -491,6 +497,10 @@ impl Adapter for Tokio {
         self.list(self.client.tags(reference, page_size), take)
     }
 
+    fn check_access(&self, registry: &Registry) -> Result<bool, Error> {
+        self.runtime.block_on(self.client.check_access(registry))
+    }
+
     fn repositories(
         &self,
         registry: &Registry,
@@ -695,6 +705,10 @@ impl Adapter for Ureq {
         take: &mut dyn FnMut(Tag),
     ) -> Result<u64, Error> {
         take_all(self.client.tags(reference, page_size), take)
+    }
+
+    fn check_access(&self, registry: &Registry) -> Result<bool, Error> {
+        self.client.check_access(registry)
     }
 
     fn repositories(

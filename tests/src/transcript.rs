@@ -8,8 +8,8 @@
 //! blob NAME COUNT x TEXT              bytes: TEXT repeated COUNT times
 //! config KEY VALUE                    a setting of the session; before the first start
 //! start [LABEL] OPERATION REFERENCE   resolve, manifest, walk, pull, check, blob, upload, upload_stream, push,
-//!                                     copy, tag, tags, repositories (of the reference's registry), referrers,
-//!                                     delete, delete-blob, exists or blob-exists; then options: blobs, strict,
+//!                                     copy, tag, tags, repositories and check_access (of the reference's registry),
+//!                                     referrers, delete, delete-blob, exists or blob-exists; then options: blobs, strict,
 //!                                     nondistributable, platform=P, size=N, data=TEXT (the data embedded in the
 //!                                     blob's descriptor), mount=REPOSITORY, sha512 (the algorithm of a stream's
 //!                                     digest), n=N (the size of a list's pages), artifact-type=TYPE. An upload

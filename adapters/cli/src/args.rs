@@ -9,6 +9,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use oci_proto::Platform;
 
+use crate::args::accounts::{LoginCommandArgs, LogoutArgs};
 use crate::args::format::{DescriptorFormat, LineFormat};
 use crate::args::garbage::GcArgs;
 use crate::args::reference::AnyReference;
@@ -18,6 +19,7 @@ use crate::args::values::{bytes, integer_in, seconds};
 use crate::args::writing::{ArtifactCommandArgs, AttachArgs, CopyArgs, PushArgs, TagArgs};
 use crate::login::LoginArgs;
 
+pub(crate) mod accounts;
 pub(crate) mod ends;
 pub(crate) mod file;
 mod format;
@@ -69,6 +71,12 @@ impl Cli {
         for name in ["serve", "gc", "completions"] {
             command = command.mut_subcommand(name, |command| command.mut_args(hide_connection_option));
         }
+        // It contacts no registry, but changes the file.
+        command = command.mut_subcommand("logout", |command| {
+            command.mut_args(|option| {
+                if option.get_id() == "auth_file" { option } else { hide_connection_option(option) }
+            })
+        });
         command
             .try_get_matches()
             .and_then(|matches| Self::from_arg_matches(&matches))
@@ -99,6 +107,8 @@ pub(crate) enum Command {
     Tag(TagArgs),
     Attach(AttachArgs),
     Artifact(ArtifactCommandArgs),
+    Login(LoginCommandArgs),
+    Logout(LogoutArgs),
     Serve(ServeArgs),
     Gc(GcArgs),
     Demo(DemoArgs),

@@ -150,6 +150,15 @@ impl Client {
         })
     }
 
+    /// Finds out whether a registry accepts this client. Returns whether it has checked a login.
+    pub(crate) fn check_access(&self, registry: &Registry) -> Result<bool, Failure> {
+        let accepted = match &self.driver {
+            Driver::Tokio(runtime, client) => runtime.block_on(client.check_access(registry)),
+            Driver::Ureq(client) => client.check_access(registry),
+        };
+        accepted.map_err(|error| Failure::of_login(&error))
+    }
+
     /// Lists the tags of a repository, and passes each to `take`. Returns the number of entries that were left out.
     pub(crate) fn tags(
         &self,
@@ -352,7 +361,7 @@ impl Client {
             format!("the login{source} is wrong, or lacks permission to push, which is {scope}")
         } else {
             format!(
-                "log in with `docker login` or `podman login`, or use --username NAME with \
+                "log in with `ocip login`, `docker login` or `podman login`, or use --username NAME with \
                  --password-stdin; to push, the login needs the permission {scope}"
             )
         })

@@ -11,6 +11,7 @@ mod delete;
 mod demo;
 mod gc;
 mod leftovers;
+mod login;
 mod manifest;
 mod pull;
 mod referrers;
@@ -70,6 +71,8 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
         }
         Command::Attach(command) => artifact::attach(command, common, out),
         Command::Artifact(command) => artifact::run(command, common, out),
+        Command::Login(command) => login::run(command, common),
+        Command::Logout(command) => login::log_out(command, common),
         Command::Serve(command) => serve::run(command, common, out),
         Command::Gc(command) => gc::run(command, common, out),
         Command::Demo(command) => demo::run(command, common, out),

@@ -16,6 +16,21 @@ pub(crate) fn hint(error: &Error, name: &Reference) -> Option<Cow<'static, str>>
     if let Cause::Request(InvalidRequest::OtherDigest { root, .. }) = error.cause() {
         return Some(format!("use {}, or a tag", name.at(root.clone())).into());
     }
+    of_any(error)
+}
+
+/// A hint for a registry that refuses a login, which it was asked about.
+pub(crate) fn of_login(error: &Error) -> Option<Cow<'static, str>> {
+    let Cause::Answered(refusal) = error.cause() else { return None };
+    let is_refused = refusal.with_login && error.is_unauthorized() && refusal.by != Responder::Elsewhere;
+    is_refused.then(|| {
+        "the user name or the password is wrong; some registries require an access token as the password"
+            .into()
+    })
+}
+
+/// A hint for any error.
+pub(crate) fn of_any(error: &Error) -> Option<Cow<'static, str>> {
     let in_plain_text = error.request().is_some_and(|(_, url)| url.starts_with("http:"));
     let specific = match error.cause() {
         Cause::Transport(fault) if sends_content(error) && fault.kind() == FaultKind::Reset => Some(CUT_OFF),
@@ -127,8 +142,8 @@ const REQUIRES_TLS: &str = "the server may require TLS (omit --plain-http; for a
 fn of_refusal(refusal: &Refusal, in_plain_text: bool) -> Option<&'static str> {
     match refusal.status.as_u16() {
         401 | 403 if !refusal.with_login && refusal.by != Responder::Elsewhere => Some(
-            "log in with `docker login` or `podman login`, or use --username NAME with --password-stdin; it \
-             may also not exist",
+            "log in with `ocip login`, `docker login` or `podman login`, or use --username NAME with \
+             --password-stdin; it may also not exist",
         ),
         // A registry's error has a code; that of a TLS server which receives plain text has none.
         400 if in_plain_text && refusal.errors.iter().all(|error| error.code.is_empty()) => {

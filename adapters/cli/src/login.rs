@@ -10,6 +10,7 @@ use oci_proto::{Credentials, Registry};
 use oci_proto_credentials::Store;
 
 use crate::output::Failure;
+use crate::prompt;
 use crate::signals;
 
 /// Longer than any registry accepts.
@@ -39,21 +40,48 @@ impl LoginArgs {
                 Err(error) => return Err(usage(format_args!("--auth-file {}: {error}", path.display()))),
             },
         };
-        // Helpers have process groups of their own.
-        let helpers = store.clone();
-        signals::before_end(move || helpers.kill_helpers())
-            .map_err(|error| Failure::failed(format_args!("could not handle signals: {error}")))?;
+        kill_helpers_before_end(&store)?;
         match (&self.username, self.password_stdin) {
             (None, false) => Ok(store),
-            (Some(name), true) => {
-                let login = Credentials::login(name.as_str(), password()?)
-                    .map_err(|invalid| usage(format_args!("--username {name}: {invalid}")))?;
-                Ok(store.login(registry.clone(), login))
-            }
+            (Some(name), true) => Ok(store.login(registry.clone(), login(name, password()?)?)),
             (Some(_), false) => Err(usage("--username requires --password-stdin and a password on stdin")),
-            (None, true) => Err(usage("--password-stdin requires --username NAME")),
+            (None, true) => Err(usage(WITHOUT_NAME)),
         }
     }
+
+    /// The store whose files a command changes.
+    pub(crate) fn files(&self) -> Result<Store, Failure> {
+        let store = match &self.auth_file {
+            None => Store::from_env(),
+            Some(path) => Store::none().file(path),
+        };
+        kill_helpers_before_end(&store)?;
+        Ok(store)
+    }
+
+    /// Returns the user name and the login that the options give, or else those that the user types.
+    pub(crate) fn ask(&self, registry: &Registry) -> Result<(String, Credentials), Failure> {
+        let (name, password) = match (&self.username, self.password_stdin) {
+            (Some(name), true) => (name.clone(), password()?),
+            (None, true) => return Err(usage(WITHOUT_NAME)),
+            (name, false) => prompt::name_and_password(registry, name.as_deref())?,
+        };
+        let login = login(&name, password)?;
+        Ok((name, login))
+    }
+}
+
+const WITHOUT_NAME: &str = "--password-stdin requires --username NAME";
+
+fn login(name: &str, password: String) -> Result<Credentials, Failure> {
+    Credentials::login(name, password).map_err(|invalid| usage(format_args!("--username {name}: {invalid}")))
+}
+
+/// Helpers have process groups of their own.
+fn kill_helpers_before_end(store: &Store) -> Result<(), Failure> {
+    let helpers = store.clone();
+    signals::before_end(move || helpers.kill_helpers())
+        .map_err(|error| Failure::failed(format_args!("could not handle signals: {error}")))
 }
 
 fn password() -> Result<String, Failure> {

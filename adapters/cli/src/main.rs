@@ -12,6 +12,7 @@ mod interrupt;
 mod login;
 mod notices;
 mod output;
+mod prompt;
 mod signals;
 mod stderr;
 mod temporary;

@@ -12,7 +12,7 @@ use oci_proto_layout::{InvalidArchive, LayoutError, LayoutErrorKind};
 
 use crate::args::layout_name::LayoutName;
 use crate::args::mistake::Mistake;
-use crate::hint::{OTHER_PLATFORM, hint};
+use crate::hint::{OTHER_PLATFORM, hint, of_any, of_login};
 use crate::stderr::{print_line, print_whole};
 
 /// Why a command failed.
@@ -68,6 +68,15 @@ impl Failure {
             _ => Self::failed(text),
         };
         match hint(error, name) {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
+        }
+    }
+
+    /// Converts an error of checking a login.
+    pub(crate) fn of_login(error: &Error) -> Self {
+        let failure = Self::failed(error);
+        match of_login(error).or_else(|| of_any(error)) {
             Some(hint) => failure.with_hint(hint),
             None => failure,
         }

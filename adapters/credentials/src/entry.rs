@@ -2,8 +2,9 @@
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
+use base64::engine::general_purpose::STANDARD as STANDARD_PADDED;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use oci_proto::Credentials;
+use oci_proto::{Credentials, Secret};
 use serde_json::{Map, Value};
 
 pub(crate) type Object = Map<String, Value>;
@@ -52,6 +53,31 @@ pub(crate) fn login(entry: &Object) -> Result<Option<Credentials>, String> {
         return Ok(None);
     }
     Credentials::login(username, password).map(Some).map_err(|invalid| invalid.to_string())
+}
+
+/// Returns an entry of `auths` with this login, as Docker writes it.
+pub(crate) fn of(login: &Credentials) -> Result<Object, String> {
+    let mut entry = Object::new();
+    match login {
+        Credentials::Identity(token) => {
+            entry.insert("identitytoken".to_owned(), token.reveal().into());
+        }
+        login => {
+            let (username, password) = username_and_secret(login)?;
+            let auth = STANDARD_PADDED.encode(format!("{username}:{}", password.reveal()));
+            entry.insert("auth".to_owned(), auth.into());
+        }
+    }
+    Ok(entry)
+}
+
+/// Returns the user name and the secret of a login, as helpers store it.
+pub(crate) fn username_and_secret(login: &Credentials) -> Result<(&str, &Secret), String> {
+    match login {
+        Credentials::Basic { username, password } => Ok((username, password)),
+        Credentials::Identity(token) => Ok(("<token>", token)),
+        _ => Err("only a user name with a password, or a refresh token, can be stored".to_owned()),
+    }
 }
 
 /// Decodes with or without padding, since both occur, and ignores line breaks.

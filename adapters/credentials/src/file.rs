@@ -19,10 +19,21 @@ const MAX_SIZE: u64 = 4 << 20;
 /// A file that exists.
 pub(crate) struct File<'a> {
     path: &'a Path,
-    content: Object,
+    pub(crate) content: Object,
 }
 
 impl<'a> File<'a> {
+    /// The content of a file that does not exist yet.
+    pub(crate) fn empty(path: &'a Path) -> Self {
+        Self { path, content: Object::new() }
+    }
+
+    /// Parses logins that are not in a file; the name of their origin takes the place of its path.
+    pub(crate) fn parse(name: &'a Path, text: &str) -> Result<Option<Self>, Fault> {
+        let content = parse(text.as_bytes()).map_err(|why| fault(name, why))?;
+        Ok(content.map(|content| Self { path: name, content }))
+    }
+
     /// Reads a file. `None` if it does not exist or is empty.
     pub(crate) fn read(path: &'a Path) -> Result<Option<Self>, Fault> {
         let bytes = match content(path) {
@@ -46,18 +57,20 @@ impl<'a> File<'a> {
         helpers: &Helpers,
     ) -> Result<Option<(Credentials, String)>, Fault> {
         let found = look_up(&self.content, query, helpers).map_err(|why| fault(self.path, why))?;
-        Ok(found.map(|(login, helper)| {
-            let path = self.path.display();
-            let source = match helper {
-                Some(helper) => format!("the credential helper `{}` in {path}", Helpers::program(helper)),
-                None => path.to_string(),
-            };
-            (login, source)
-        }))
+        Ok(found.map(|(login, helper)| (login, self.source(helper))))
+    }
+
+    /// Describes a login in the file, or in a credential helper that it names.
+    pub(crate) fn source(&self, helper: Option<&str>) -> String {
+        let path = self.path.display();
+        match helper {
+            Some(helper) => format!("the credential helper `{}` in {path}", Helpers::program(helper)),
+            None => path.to_string(),
+        }
     }
 }
 
-fn fault(path: &Path, why: impl fmt::Display) -> Fault {
+pub(crate) fn fault(path: &Path, why: impl fmt::Display) -> Fault {
     Fault::new(FaultKind::Credentials, format_args!("{}: {why}", path.display()))
 }
 
@@ -89,29 +102,45 @@ fn parse(bytes: &[u8]) -> Result<Option<Object>, Cow<'static, str>> {
     }
 }
 
+/// A credential helper that a file names for a registry.
+pub(crate) struct Named<'a> {
+    pub(crate) name: &'a str,
+    /// The registry, as the helper knows it.
+    pub(crate) server: String,
+    /// Whether it is named for this registry, and not for all.
+    is_for_registry: bool,
+}
+
+/// Returns the helper that a file names for a registry.
+pub(crate) fn helper<'a>(content: &'a Object, query: &CredentialsQuery) -> Result<Option<Named<'a>>, String> {
+    if let Some(named) = object(content, "credHelpers")? {
+        let key = matching(named, query).into_iter().find(Key::is_registry);
+        let helper = key.as_ref().map(|key| string(named, key.text)).transpose();
+        match (key, helper.map_err(|why| format!("`credHelpers`: {why}"))?.flatten()) {
+            // An empty name exempts a registry from `credsStore`.
+            (_, Some("")) => return Ok(None),
+            (Some(key), Some(name)) => {
+                return Ok(Some(Named { name, server: key.text.to_owned(), is_for_registry: true }));
+            }
+            _ => {}
+        }
+    }
+    let store = string(content, "credsStore")?.filter(|name| !name.is_empty());
+    let server = query.registry.credentials_key().to_owned();
+    Ok(store.map(|name| Named { name, server, is_for_registry: false }))
+}
+
 /// Returns the login, and the helper that it comes from, if any.
 fn look_up<'a>(
     content: &'a Object,
     query: &CredentialsQuery,
     helpers: &Helpers,
 ) -> Result<Option<(Credentials, Option<&'a str>)>, String> {
-    let mut store = string(content, "credsStore")?.unwrap_or_default();
-    if let Some(named) = object(content, "credHelpers")? {
-        let key = matching(named, query).into_iter().find(Key::is_registry);
-        let helper = key.as_ref().map(|key| string(named, key.text)).transpose();
-        match (key, helper.map_err(|why| format!("`credHelpers`: {why}"))?.flatten()) {
-            // An empty name exempts a registry from `credsStore`.
-            (_, Some("")) => store = "",
-            (Some(key), Some(helper)) => {
-                return Ok(helpers.get(helper, key.text)?.map(|login| (login, Some(helper))));
-            }
-            _ => {}
+    if let Some(Named { name, server, is_for_registry }) = helper(content, query)? {
+        let login = helpers.get(name, &server)?.map(|login| (login, Some(name)));
+        if login.is_some() || is_for_registry {
+            return Ok(login);
         }
-    }
-    if !store.is_empty()
-        && let Some(login) = helpers.get(store, query.registry.credentials_key())?
-    {
-        return Ok(Some((login, Some(store))));
     }
     let Some(auths) = object(content, "auths")? else { return Ok(None) };
     for key in matching(auths, query) {

@@ -8,13 +8,16 @@ use std::process::Command;
 use std::time::Duration;
 
 use oci_proto::Credentials;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::entry::string;
+use crate::entry::{self, string};
 use crate::process::{Output, Processes};
 
 /// A helper's answer if it has no login, which is not an error.
 const NOT_FOUND: &[u8] = b"credentials not found in native keychain";
+
+/// Fits into a pipe, so that writing it does not block.
+const MAX_INPUT: usize = 32 << 10;
 
 /// Runs credential helpers.
 #[derive(Clone, Debug)]
@@ -38,12 +41,41 @@ impl Helpers {
     /// Source: docker-credential-helpers, README, "Development".
     pub(crate) fn get(&self, name: &str, server: &str) -> Result<Option<Credentials>, String> {
         let program = Self::program(name);
-        self.run(&program, server)
+        self.run(&program, "get", server.as_bytes())
             .and_then(|output| read(&output, &program, server))
-            .map_err(|why| format!("the credential helper `{}` {why}", printable(&program)))
+            .map_err(|why| of_program(&program, &why))
     }
 
-    fn run(&self, program: &str, server: &str) -> Result<Output, String> {
+    /// Stores the login for a server in a helper.
+    pub(crate) fn store(&self, name: &str, server: &str, login: &Credentials) -> Result<(), String> {
+        let (username, secret) = entry::username_and_secret(login)?;
+        let input = json!({ "ServerURL": server, "Username": username, "Secret": secret.reveal() });
+        self.change(name, "store", input.to_string().as_bytes())
+    }
+
+    /// Removes the login for a server from a helper.
+    pub(crate) fn erase(&self, name: &str, server: &str) -> Result<(), String> {
+        self.change(name, "erase", server.as_bytes())
+    }
+
+    fn change(&self, name: &str, action: &str, input: &[u8]) -> Result<(), String> {
+        let program = Self::program(name);
+        let output = if input.len() > MAX_INPUT {
+            Err(format!("is not run: the login is longer than {} KiB", MAX_INPUT >> 10))
+        } else {
+            self.run(&program, action, input)
+        };
+        match output {
+            Ok(output) if output.status.success() => Ok(()),
+            // Its output may contain the login.
+            Ok(output) => {
+                Err(of_program(&program, &format!("failed to {action} the login ({})", output.status)))
+            }
+            Err(why) => Err(of_program(&program, &why)),
+        }
+    }
+
+    fn run(&self, program: &str, action: &str, input: &[u8]) -> Result<Output, String> {
         // A slash would lead to another directory, and some other characters are special on some systems.
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'+');
         if !program.bytes().all(plain) {
@@ -52,9 +84,13 @@ impl Helpers {
         let path = self.path.clone().or_else(|| env::var_os("PATH")).unwrap_or_default();
         let file = find(program, &path).ok_or("is not in PATH; install it, or remove it from the file")?;
         let mut command = Command::new(file);
-        command.arg("get").env("PATH", path);
-        self.running.run(&mut command, server.as_bytes(), self.timeout).map_err(|error| error.to_string())
+        command.arg(action).env("PATH", path);
+        self.running.run(&mut command, input, self.timeout).map_err(|error| error.to_string())
     }
+}
+
+fn of_program(program: &str, why: &str) -> String {
+    format!("the credential helper `{}` {why}", printable(program))
 }
 
 /// Finds a program in the directories of `PATH`. Relative and empty entries are skipped: they depend on the

@@ -19,7 +19,8 @@
 //!
 //! # Files
 //!
-//! Files are read at each lookup, in this order. The first login found is used.
+//! The variable `DOCKER_AUTH_CONFIG` has the content of a file, and precedes all files. Files are read at each lookup, in
+//! this order. The first login found is used.
 //!
 //! 1. `$REGISTRY_AUTH_FILE`. If it is set, no other file is read.
 //! 2. `$DOCKER_CONFIG/config.json`. If it is set, `~/.docker/config.json` is not read.
@@ -56,6 +57,7 @@
 //!
 //! Source: `containers-auth.json(5)`; Docker's documentation of `docker login`.
 
+mod edit;
 mod entry;
 mod file;
 mod helper;

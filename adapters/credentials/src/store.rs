@@ -3,16 +3,22 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use oci_proto::{Credentials, CredentialsQuery, Fault, Registry};
+use oci_proto::{Credentials, CredentialsQuery, Fault, FaultKind, Registry, Secret};
 
+use crate::edit;
 use crate::file::File;
 use crate::helper::Helpers;
 use crate::locations;
 use crate::process::Processes;
+
+/// The variable with the content of a file.
+const VARIABLE: &str = "DOCKER_AUTH_CONFIG";
+/// In place of the path of a file.
+const IN_ERRORS: &str = "$DOCKER_AUTH_CONFIG";
 
 /// A store of logins.
 ///
@@ -24,6 +30,8 @@ pub struct Store {
     logins: Vec<(Registry, Credentials)>,
     files: Vec<PathBuf>,
     found: Vec<PathBuf>,
+    /// The value of [`VARIABLE`].
+    variable: Option<Secret>,
     helpers: Helpers,
     /// Where the last login for each registry was found. Clones share it.
     sources: Arc<Mutex<BTreeMap<String, String>>>,
@@ -33,7 +41,8 @@ impl Store {
     /// Makes an empty store.
     pub fn none() -> Self {
         let helpers = Helpers { path: None, timeout: Duration::from_secs(30), running: Processes::default() };
-        Self { logins: Vec::new(), files: Vec::new(), found: Vec::new(), helpers, sources: Arc::default() }
+        let (logins, files, found) = (Vec::new(), Vec::new(), Vec::new());
+        Self { logins, files, found, variable: None, helpers, sources: Arc::default() }
     }
 
     /// Makes a store of the files of Docker and Podman, located by the environment of this process.
@@ -55,6 +64,8 @@ impl Store {
         let vars = |name: &str| vars(name).filter(|value| !value.is_empty());
         let mut store = Self::none();
         store.found = locations::find(&vars);
+        // Other programs ignore text that is not UTF-8, too.
+        store.variable = vars(VARIABLE).and_then(|text| text.into_string().ok()).map(Secret::from);
         store.helpers.path = vars("PATH");
         store
     }
@@ -93,8 +104,10 @@ impl Store {
         if let Some((_, login)) = self.logins.iter().find(|(registry, _)| *registry == query.registry) {
             return Ok(Some(login.clone()));
         }
-        for path in self.files.iter().chain(&self.found) {
-            let Some(file) = File::read(path)? else { continue };
+        let variable = self.variable.as_ref().map(|text| File::parse(Path::new(IN_ERRORS), text.reveal()));
+        let files = self.paths().map(|path| File::read(path));
+        for file in variable.into_iter().chain(files) {
+            let Some(file) = file? else { continue };
             if let Some((login, source)) = file.look_up(query, &self.helpers)? {
                 let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
                 sources.insert(query.registry.to_string(), source);
@@ -102,6 +115,44 @@ impl Store {
             }
         }
         Ok(None)
+    }
+
+    /// Stores a login for all repositories of a registry, where Docker or Podman would: in the first of the
+    /// [files](crate#files) that exists, or else in the last, which is Docker's. If the file names a credential helper
+    /// for the registry, it stores the login instead. A login for the same registry is replaced. Returns where the login
+    /// is, as text for the user.
+    ///
+    /// The file is replaced as a whole and only its owner can read it. Blocks while it writes the file or runs the
+    /// helper.
+    ///
+    /// # Errors
+    ///
+    /// There is no file to store it in, since the environment names no home directory. The file is invalid, or cannot
+    /// be read or written. The helper cannot be started, fails, or exceeds the time limit. The login is an access token.
+    pub fn save(&self, registry: &Registry, login: &Credentials) -> Result<String, Fault> {
+        let exists = |path: &&PathBuf| path.exists();
+        let mut paths = self.paths();
+        let path = paths.clone().find(exists).or_else(|| paths.next_back());
+        let no_file = || Fault::new(FaultKind::Credentials, "no file for logins: set HOME or DOCKER_CONFIG");
+        edit::save(path.ok_or_else(no_file)?, registry, login, &self.helpers)
+    }
+
+    /// Removes the logins for all repositories of a registry from all [files](crate#files), and from the credential
+    /// helpers that they name. Returns where they were, as text for the user.
+    ///
+    /// Blocks while it reads and writes files, and runs helpers.
+    ///
+    /// # Errors
+    ///
+    /// A file is invalid, or cannot be read or written. A helper cannot be started, fails, or exceeds the time limit.
+    pub fn erase(&self, registry: &Registry) -> Result<Vec<String>, Fault> {
+        let erased = self.paths().map(|path| edit::erase(path, registry, &self.helpers));
+        erased.filter_map(Result::transpose).collect()
+    }
+
+    /// The files, in order of precedence.
+    fn paths(&self) -> impl DoubleEndedIterator<Item = &PathBuf> + Clone {
+        self.files.iter().chain(&self.found)
     }
 
     /// Returns where the last login for a registry was found, as text for an error: a file, and the credential

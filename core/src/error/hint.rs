@@ -41,6 +41,9 @@ impl Error {
                 _ => None,
             };
         }
+        if *method == Method::GET && path.ends_with("/v2/") && refusal.status.as_u16() == 404 {
+            return Some("check the name of the registry; the server may not be one");
+        }
         if [Method::POST, Method::PUT, Method::PATCH].contains(method) {
             return of_refused_write(refusal);
         }
@@ -206,6 +209,7 @@ mod tests {
             (&get, "/v2/_catalog?n=***", 404, "", "offers no list of its repositories"),
             (&get, "/v2/_catalog", 401, "", "or only with a login"),
             (&get, "/v2/_catalog", 500, "", "server error"),
+            (&get, "/v2/", 404, "", "the server may not be one"),
         ] {
             let refusal = Refusal {
                 status: StatusCode::from_u16(status).unwrap(),

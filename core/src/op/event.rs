@@ -46,6 +46,11 @@ pub enum Event {
     LeftOut(u64),
     /// Whether the registry has the content.
     Exists(bool),
+    /// The registry accepted the client.
+    Accepted {
+        /// Whether it has asked for a login, and got one. Otherwise it did not check any.
+        with_login: bool,
+    },
     /// A request failed and will be retried.
     Retry(Retry),
     /// The registry sent this warning for the user. Each text is reported once.

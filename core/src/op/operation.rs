@@ -229,6 +229,8 @@ pub(crate) struct Reply {
     pub(crate) url: Uri,
     /// Whether the registry may have acted on an earlier attempt.
     pub(crate) is_repeated: bool,
+    /// Whether there is a login for the target, which the registry has asked for.
+    pub(crate) with_login: bool,
     pub(crate) headers: HeaderMap,
     /// The body of a success, if it was wanted.
     pub(crate) body: Bytes,

@@ -159,6 +159,7 @@ impl Secrets {
             Event::Referrers(referrers) => referrers_text(referrers),
             Event::LeftOut(count) => format!("left out {count}"),
             Event::Exists(exists) => format!("exists: {exists}"),
+            Event::Accepted { with_login } => format!("accepted, with a login: {with_login}"),
             Event::Retry(Retry { error, delay, failed }) => {
                 format!("retry in {} after {failed} failed: {}", seconds(*delay), self.error(error))
             }

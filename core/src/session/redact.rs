@@ -45,6 +45,7 @@ impl Session {
             | Event::LeftOut(_)
             | Event::Exists(_)
             | Event::Warning(_)
+            | Event::Accepted { .. }
             | Event::Done => {}
         }
     }

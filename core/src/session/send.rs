@@ -162,7 +162,7 @@ impl Session {
 fn call_accepting(kind: RequestKind) -> Accepting {
     match kind {
         RequestKind::HeadManifest | RequestKind::GetManifest => Accepting::Manifest,
-        RequestKind::ListTags | RequestKind::ListRepositories => Accepting::Json,
+        RequestKind::CheckVersion | RequestKind::ListTags | RequestKind::ListRepositories => Accepting::Json,
         RequestKind::ListReferrers => Accepting::Referrers,
         _ => Accepting::Any,
     }

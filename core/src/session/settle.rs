@@ -197,10 +197,11 @@ impl Session {
 
     /// Hands the response to a call to its operation.
     fn reply(&mut self, id: TaskId, answered: Answered) {
+        let with_login = self.has_login(id);
         let Some(task) = self.tasks.get(&id) else { return };
         let Answered { class, headers, body, sent: Sent { bytes: sent, marks, .. }, error } = answered;
         let (kind, url, is_repeated) = (task.kind, task.uri.clone(), task.is_repeated);
-        let reply = Reply { kind, class, url, is_repeated, headers, body, sent, marks, error };
+        let reply = Reply { kind, class, url, is_repeated, with_login, headers, body, sent, marks, error };
         self.end(id, Ok(Fetched::Reply(Box::new(reply))));
     }
 

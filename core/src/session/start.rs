@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, InvalidRequest};
 use crate::manifest::Manifest;
+use crate::op::access::Access;
 use crate::op::blob;
 use crate::op::blob_upload::BlobUpload;
 use crate::op::check::check;
@@ -233,6 +234,18 @@ impl Session {
         let n = page_size.map(NonZeroUsize::get);
         let op = tags(self.target(reference), reference.repository(), n, &self.config.limits);
         self.start(Box::new(op))
+    }
+
+    /// Finds out whether a registry speaks the protocol, and accepts the login that the driver supplies if it asks for
+    /// one.
+    ///
+    /// The operation reports [`Event::Accepted`](crate::Event::Accepted), then [`Event::Done`](crate::Event::Done).
+    /// A registry that serves everyone asks for no login, and some accept any login here and refuse it later.
+    ///
+    /// Source: distribution-spec, end-1.
+    pub fn check_access(&mut self, registry: &Registry) -> OpId {
+        let target = Arc::new(Target::to_registry(registry, self.config.plain_http));
+        self.start(Box::new(Access::new(target)))
     }
 
     /// Lists the repositories of a registry. Many registries do not offer this, or only to administrators.

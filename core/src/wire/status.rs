@@ -43,6 +43,8 @@ use crate::header::url::UrlKind;
 /// A method on an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestKind {
+    /// end-1
+    CheckVersion,
     /// end-3
     GetManifest,
     /// end-3
@@ -134,7 +136,8 @@ impl RequestKind {
 
     pub(crate) fn method(self) -> Method {
         match self {
-            Self::GetManifest
+            Self::CheckVersion
+            | Self::GetManifest
             | Self::GetBlob
             | Self::GetElsewhere
             | Self::GetToken
@@ -190,7 +193,8 @@ impl RequestKind {
         Some(match (self, code) {
             // A transforming proxy sends 203; the digest shows whether it changed the content.
             (
-                Self::GetManifest
+                Self::CheckVersion
+                | Self::GetManifest
                 | Self::HeadManifest
                 | Self::GetBlob
                 | Self::HeadBlob

@@ -28,6 +28,9 @@ pub fn describe(event: &Event) -> String {
         Event::Referrers(referrers) => format!("referrers{}", words(referrers.iter().map(describe_referrer))),
         Event::LeftOut(count) => format!("left out {count}"),
         Event::Exists(exists) => format!("exists {exists}"),
+        Event::Accepted { with_login } => {
+            format!("accepted {}", if *with_login { "login" } else { "anyone" })
+        }
         Event::Done => "done".to_owned(),
         Event::Failed(error) => format!("failed {error}"),
         other => format!("{other:?}"),

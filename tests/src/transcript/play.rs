@@ -582,6 +582,9 @@ fn run(adapter: &dyn Adapter, start: Start, uploaded: Bytes, memory: Memory) -> 
         }
         Operation::Delete => adapter.delete(&reference, false),
         Operation::DeleteBlob => adapter.delete(&reference, true),
+        Operation::CheckAccess => {
+            adapter.check_access(reference.registry()).map(|with_login| show(&Event::Accepted { with_login }))
+        }
         Operation::Exists => adapter.exists(&reference, false).map(|found| show(&Event::Exists(found))),
         Operation::BlobExists => adapter.exists(&reference, true).map(|found| show(&Event::Exists(found))),
     };

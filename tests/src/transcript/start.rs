@@ -75,6 +75,8 @@ pub enum Operation {
     Delete,
     /// `delete-blob`.
     DeleteBlob,
+    /// `check_access`, of the reference's registry.
+    CheckAccess,
     /// `exists`.
     Exists,
     /// `blob-exists`.
@@ -109,6 +111,7 @@ impl Start {
             "referrers" => Operation::Referrers,
             "delete" => Operation::Delete,
             "delete-blob" => Operation::DeleteBlob,
+            "check_access" => Operation::CheckAccess,
             "exists" => Operation::Exists,
             "blob-exists" => Operation::BlobExists,
             other => return Err(format!("`{other}` is not an operation")),
@@ -205,6 +208,7 @@ impl Start {
             (Operation::Referrers, _) => session.referrers(&self.reference, self.artifact_type.as_ref()),
             (Operation::Delete, _) => session.delete(&self.reference),
             (Operation::DeleteBlob, _) => session.delete_blob(&self.reference),
+            (Operation::CheckAccess, _) => session.check_access(self.reference.registry()),
             (Operation::Exists, _) => session.exists(&self.reference),
             (Operation::BlobExists, _) => session.blob_exists(&self.reference),
         }

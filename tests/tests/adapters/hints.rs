@@ -60,7 +60,7 @@ fn each_error_has_a_useful_hint() {
         (
             plain("HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n"),
             none,
-            "log in with `docker login` or `podman login`, or use --username NAME with --password-stdin",
+            "log in with `ocip login`, `docker login` or `podman login`, or use --username NAME with --password-stdin",
         ),
     ] {
         for (adapter, _) in MAKERS {

@@ -33,6 +33,9 @@ pub(super) fn print(error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
+const WITHOUT_ARGUMENT: &str =
+    "use --username NAME with --password-stdin, since other users can see arguments";
+
 /// An option of other programs for registries.
 fn foreign_option(error: &clap::Error) -> Option<Mistake> {
     if error.kind() != ErrorKind::UnknownArgument {
@@ -49,10 +52,11 @@ fn foreign_option(error: &clap::Error) -> Option<Mistake> {
         "--cert-dir" | "--src-cert-dir" | "--dest-cert-dir" => {
             Some(mistake.with_hint("use --ca-file FILE to trust a private authority"))
         }
-        "--password" | "--creds" | "--src-creds" | "--dest-creds" => Some(
-            mistake
-                .with_hint("use --username NAME with --password-stdin, since other users can see arguments"),
-        ),
+        "-u" if is_argument("login") => Some(mistake.with_hint("use --username NAME")),
+        "-p" if is_argument("login") => Some(mistake.with_hint(WITHOUT_ARGUMENT)),
+        "--password" | "--creds" | "--src-creds" | "--dest-creds" => {
+            Some(mistake.with_hint(WITHOUT_ARGUMENT))
+        }
         "--src-authfile" | "--dest-authfile" => {
             Some(mistake.with_hint("use --auth-file FILE with the logins of both registries"))
         }
@@ -85,10 +89,6 @@ fn foreign_command(error: &clap::Error) -> Option<Mistake> {
         "discover" => Some(mistake.instead(command, "referrers")),
         "rm" | "rmi" => Some(mistake.instead(command, "delete")),
         "inspect" => Some(mistake.with_hint("use `ocip config`, `ocip manifest` or `ocip tree`")),
-        "login" | "logout" => Some(mistake.with_hint(format!(
-            "use `docker {command}` or `podman {command}`, whose logins ocip uses, or --username NAME with \
-             --password-stdin"
-        ))),
         _ => None,
     }
 }

@@ -1,7 +1,7 @@
 //! Logins, and the secrecy of passwords.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 use crate::support::{
-    ADAPTERS, Ran, command, ocip, ocip_with, on_both, response, scripted_by_head, with_headers,
+    ADAPTERS, Ran, command, ocip, ocip_with, on_both, ran, response, sample, scripted_by_head, with_headers,
 };
 
 const PASSWORD: &str = "hunter2 and more";
@@ -84,10 +84,7 @@ fn a_wrong_password_is_reported_but_not_shown() {
 #[test]
 fn without_a_login_the_hint_shows_how_to_log_in() {
     let ran = on_both(&["resolve", &format!("{}/demo", registry())]);
-    ran.failed(
-        1,
-        &["401 Unauthorized", "hint: log in with `docker login`", "--username", "--password-stdin"],
-    );
+    ran.failed(1, &["401 Unauthorized", "hint: log in with `ocip login`", "--username", "--password-stdin"]);
 }
 
 #[test]
@@ -292,4 +289,128 @@ fn a_token_server_that_refuses_a_push_does_not_blame_the_login_of_the_source() {
         ran.failed(1, &["/token?", "token server answered 401 Unauthorized", hint]);
         assert!(!ran.stderr.contains("config.json"), "{}", ran.stderr);
     }
+}
+
+/// Runs the command with the files of this home directory.
+fn at_home(home: &Path, arguments: &[&str], stdin: &str) -> Ran {
+    let mut child = command(arguments)
+        .env("HOME", home)
+        .env_remove("DOCKER_CONFIG")
+        .env_remove("REGISTRY_AUTH_FILE")
+        .env_remove("XDG_CONFIG_HOME")
+        .env("XDG_RUNTIME_DIR", home)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It may exit without reading its input.
+    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+    ran(&child.wait_with_output().unwrap())
+}
+
+#[test]
+fn a_login_is_stored_once_the_registry_accepts_it_and_removed() {
+    let registry = registry().to_string();
+    for adapter in ADAPTERS {
+        let home = tempfile::tempdir().unwrap();
+        let run = |arguments: &[&str], stdin: &str| {
+            at_home(home.path(), &[&["--adapter", adapter], arguments].concat(), stdin)
+        };
+        let file = home.path().join(".docker/config.json");
+        let name = format!("{registry}/demo");
+        let login = ["-v", "login", "--username", "user", "--password-stdin", &registry];
+
+        let refused = run(&login, "wrong");
+        refused
+            .failed(1, &["/v2/: the registry answered 401", "hint: the user name or the password is wrong"]);
+        assert!(!file.exists());
+
+        let accepted = run(&login, PASSWORD).succeeded();
+        assert_eq!(accepted.text(), "");
+        let expected = format!("logged in to {registry} as user; the login is in {}", file.display());
+        assert!(accepted.stderr.contains(&expected), "{accepted:?}");
+        assert_no_secret(&accepted);
+        run(&["resolve", &name], "").succeeded();
+
+        let removed = run(&["logout", &registry], "").succeeded();
+        let expected = format!("removed the login for {registry} from {}\n", file.display());
+        assert_eq!((removed.text(), removed.stderr.as_str()), ("", expected.as_str()));
+        run(&["resolve", &name], "").failed(1, &["401"]);
+        let again = run(&["logout", &registry], "").succeeded();
+        assert_eq!(again.stderr, format!("there is no login for {registry}\n"));
+    }
+}
+
+#[test]
+fn a_login_goes_where_podman_keeps_its_own_or_where_it_is_told() {
+    let registry = registry().to_string();
+    let home = tempfile::tempdir().unwrap();
+    let podman = home.path().join("containers/auth.json");
+    fs::create_dir(podman.parent().unwrap()).unwrap();
+    fs::write(&podman, "{}").unwrap();
+    let login = ["login", "--username", "user", "--password-stdin", &registry];
+    at_home(home.path(), &login, PASSWORD).succeeded();
+    assert!(fs::read_to_string(&podman).unwrap().contains(&registry));
+
+    let told = home.path().join("told.json").display().to_string();
+    at_home(home.path(), &[&login[..], &["--auth-file", &told]].concat(), PASSWORD).succeeded();
+    assert!(fs::read_to_string(&told).unwrap().contains(AUTH));
+}
+
+#[test]
+fn a_login_that_nobody_asked_for_is_stored_with_a_warning() {
+    let registry = sample().to_string();
+    let home = tempfile::tempdir().unwrap();
+    let login = ["login", "--username", "user", "--password-stdin", &registry];
+    let ran = at_home(home.path(), &login, PASSWORD).succeeded();
+    assert!(ran.stderr.contains("warning: ") && ran.stderr.contains("was not checked"), "{ran:?}");
+}
+
+#[test]
+fn a_login_without_a_terminal_or_with_another_name_is_a_usage_error() {
+    let home = tempfile::tempdir().unwrap();
+    for (arguments, expected) in [
+        (&["login", "registry.example"][..], "hint: use --username NAME and --password-stdin"),
+        (&["login", "--username", "u", "registry.example"], "hint: use --username NAME and --password-stdin"),
+        (&["login", "--password-stdin", "registry.example"], "--password-stdin requires --username NAME"),
+        (&["login", "--username", "a:b", "--password-stdin", "registry.example"], "a colon"),
+        (&["login", "https://registry.example"], "hint: did you mean: ocip login registry.example\n"),
+        (&["logout", "registry.example/team"], "hint: did you mean: ocip logout registry.example\n"),
+        (&["login", "registry_"], "`registry_` is not a registry"),
+    ] {
+        at_home(home.path(), arguments, PASSWORD).failed(2, &[expected]);
+    }
+}
+
+#[test]
+fn a_password_typed_on_a_terminal_is_not_shown() {
+    let registry = registry().to_string();
+    let home = tempfile::tempdir().unwrap();
+    let line = format!("'{}' login {registry}", env!("CARGO_BIN_EXE_ocip"));
+    let mut terminal = Command::new("script")
+        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+        .env("HOME", home.path())
+        .env("XDG_RUNTIME_DIR", home.path())
+        .env_remove("DOCKER_CONFIG")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script, of util-linux, runs");
+    let (mut keyboard, mut screen) = (terminal.stdin.take().unwrap(), terminal.stdout.take().unwrap());
+    let mut shown = String::new();
+    for (question, answer) in [("User name for ", "user\n"), ("(not shown): ", "hunter2 and more\n")] {
+        let mut buffer = [0; 256];
+        while !shown.contains(question) {
+            let read = screen.read(&mut buffer).unwrap();
+            assert!(read > 0, "{shown}");
+            shown.push_str(&String::from_utf8_lossy(&buffer[..read]));
+        }
+        // Typed after the question, once the terminal does not echo any more.
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        keyboard.write_all(answer.as_bytes()).unwrap();
+    }
+    screen.read_to_string(&mut shown).unwrap();
+    assert!(terminal.wait().unwrap().success(), "{shown}");
+    assert!(shown.contains("logged in to") && !shown.contains("hunter2"), "{shown}");
 }

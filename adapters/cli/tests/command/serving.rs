@@ -336,7 +336,7 @@ fn other_machines_may_write_only_with_a_login_that_nobody_can_read() {
 
 #[test]
 fn what_was_acknowledged_survives_kills_at_any_moment() {
-    const KILLS: u64 = 100;
+    const KILLS: u32 = 100;
     let (home, root) = home();
     let (layout, directory) = (home.path().join("lay"), home.path().join("registry"));
     let source = format!("{}:1.0", layout.display());
@@ -361,18 +361,30 @@ fn what_was_acknowledged_survives_kills_at_any_moment() {
         }
         thread::sleep(Duration::from_millis(1));
     };
-    let mut acknowledged = Vec::new();
-    for n in 0..KILLS {
-        let mut serving = start();
-        let address = address();
-        let pushes = ADAPTERS.map(|adapter| {
+    let push = |address: &str, n: u32| {
+        ADAPTERS.map(|adapter| {
             let repository = format!("{adapter}-{n}");
             let name = format!("{address}/{repository}:1.0");
             let push = ["--adapter", adapter, "push", "--retries", "0", &source, &name];
             let push = command(&push).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             (repository, push)
-        });
-        thread::sleep(Duration::from_millis(n * 3));
+        })
+    };
+    // The moments of the kills are spread over the time of a push and half as much again, on this machine.
+    let mut serving = start();
+    let began = Instant::now();
+    for (_, mut whole) in push(&address(), KILLS) {
+        assert!(whole.wait().unwrap().success());
+    }
+    let spread = began.elapsed() * 3 / 2;
+    serving.kill().unwrap();
+    serving.wait().unwrap();
+
+    let mut acknowledged = Vec::new();
+    for n in 0..KILLS {
+        let mut serving = start();
+        let pushes = push(&address(), n);
+        thread::sleep(spread * n / KILLS);
         serving.kill().unwrap();
         serving.wait().unwrap();
         for (repository, mut push) in pushes {

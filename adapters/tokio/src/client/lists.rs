@@ -58,6 +58,27 @@ impl Client {
         List::of_referrers(Call::later(self.shared.clone(), start))
     }
 
+    /// Finds out whether the registry accepts this client, and the login for it if it asks for one. Returns whether it
+    /// has checked a login: a registry that serves everyone asks for none, and some accept any login here and refuse it
+    /// later.
+    ///
+    /// # Errors
+    /// Returns an error if the registry refuses the login, or is none, or cannot be reached.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the operation. No state is lost.
+    pub async fn check_access(&self, registry: &Registry) -> Result<bool, Error> {
+        let call = Call::start(self.shared.clone(), |session| session.check_access(registry));
+        let mut checked = false;
+        call.finish(|event| {
+            if let Event::Accepted { with_login } = event {
+                checked = with_login;
+            }
+        })
+        .await?;
+        Ok(checked)
+    }
+
     /// Returns whether the registry has the manifest of a reference, without fetching it.
     ///
     /// # Errors

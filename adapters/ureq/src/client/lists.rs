@@ -55,6 +55,23 @@ impl Client {
         List::of_referrers(self.later(start))
     }
 
+    /// Finds out whether the registry accepts this client, and the login for it if it asks for one. Returns whether it
+    /// has checked a login: a registry that serves everyone asks for none, and some accept any login here and refuse it
+    /// later.
+    ///
+    /// # Errors
+    /// Returns an error if the registry refuses the login, or is none, or cannot be reached.
+    pub fn check_access(&self, registry: &Registry) -> Result<bool, Error> {
+        let call = self.call(|session| session.check_access(registry));
+        let mut checked = false;
+        call.finish(|event| {
+            if let Event::Accepted { with_login } = event {
+                checked = with_login;
+            }
+        })?;
+        Ok(checked)
+    }
+
     /// Returns whether the registry has the manifest of a reference, without fetching it.
     ///
     /// # Errors
