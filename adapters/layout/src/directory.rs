@@ -127,7 +127,7 @@ impl Directory {
             return Err(self.wrong(name, LayoutErrorKind::TooLarge(limit)));
         }
         // A file may grow while it is read.
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(usize::try_from(size).map_or(0, |size| size + 1));
         let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes);
         read.map_err(|error| self.wrong(name, error))?;
         if bytes.len() as u64 > limit {

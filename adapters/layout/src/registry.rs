@@ -18,7 +18,7 @@ use crate::error::{LayoutError, LayoutErrorKind};
 use crate::files::blob_directory;
 use crate::registry::contents::RegistryContents;
 use crate::registry::folder::RESERVED;
-use crate::registry::holdings::Holdings;
+use crate::registry::holdings::{Indexes, Known};
 use crate::registry::load::{load, refuse_layout};
 use crate::registry::space::{RegistryOptions, Space};
 use crate::registry::transaction::Transaction;
@@ -54,6 +54,10 @@ mod uploads;
 /// valid, and everything that it lists is complete as far as it was pushed. While the directory is open, other programs
 /// may read the layouts, but must not write to them.
 ///
+/// The `index.json` of a repository is written in full for each set of changes, and kept in memory once it was changed.
+/// With 100,000 manifests it has 22 MB, of which writing takes about 50 ms. It may have 64 MiB, enough for about 300,000
+/// manifests; a push beyond that is refused as one to a full disk.
+///
 /// Blobs that no manifest needs stay; [`collect_garbage`](crate::collect_garbage) removes them.
 ///
 /// Cloning is cheap. Each handle may be used on another thread: uploads are then written at the same time. Methods block
@@ -71,7 +75,7 @@ struct Shared {
     staging: Staging,
     uploads: Uploads,
     space: Space,
-    holdings: Mutex<Holdings>,
+    known: Mutex<Known>,
     /// Why nothing can be written any more.
     broken: OnceLock<LayoutError>,
     last: Mutex<Option<LayoutError>>,
@@ -123,7 +127,7 @@ impl RegistryDirectory {
             staging: Staging::new(work, Durability::Synced),
             uploads,
             space,
-            holdings: Mutex::new(holdings),
+            known: Mutex::new(Known { holdings, indexes: Indexes::new() }),
             broken: OnceLock::new(),
             last: Mutex::new(None),
             _lock: lock,
@@ -237,9 +241,9 @@ impl Storage for RegistryDirectory {
 impl Shared {
     fn apply(&self, changes: &[(&Repository, &[Effect])]) -> Result<(), LayoutError> {
         // Nothing panics while it holds the guard.
-        let mut holdings = self.holdings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut transaction =
-            Transaction::new(&self.root, &self.uploads, &self.space, &self.staging, &holdings);
+            Transaction::new(&self.root, &self.uploads, &self.space, &self.staging, &mut known);
         if let Err(error) = transaction.carry_out(changes) {
             if let Err(error) = transaction.undo() {
                 let path = error.path().to_owned();
@@ -254,7 +258,7 @@ impl Shared {
             self.space.end(upload);
         }
         for (repository, changed) in applied.held {
-            let content = holdings.entry(repository).or_default();
+            let content = known.holdings.entry(repository).or_default();
             for (digest, held) in changed {
                 let old = content.get(&digest).map_or(0, |held| held.size);
                 let new = held.as_ref().map_or(0, |held| held.size);

@@ -264,7 +264,10 @@ impl Index {
 
     /// Serializes the document. Properties keep their order; the entries come last.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut text = String::from("{");
+        let entries = self.entries.iter().map(|entry| entry.verbatim.get().len() + 1).sum::<usize>();
+        let properties = self.properties.iter().map(|(key, value)| key.len() + value.get().len() + 4);
+        let mut text = String::with_capacity(entries + properties.sum::<usize>() + 16);
+        text.push('{');
         for (key, value) in &self.properties {
             text.push_str(&Value::from(key.as_str()).to_string());
             text.push(':');

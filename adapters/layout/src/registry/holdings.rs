@@ -2,10 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use oci_proto::layout::Index;
 use oci_proto::{Digest, MediaType, Repository};
 
 /// The content of each repository.
 pub(super) type Holdings = BTreeMap<Repository, BTreeMap<Digest, Held>>;
+
+/// The `index.json` of each repository that was changed, as it is on disk: parsing a large one takes longer than
+/// writing it.
+pub(super) type Indexes = BTreeMap<Repository, Index>;
+
+/// What the storage knows.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) holdings: Holdings,
+    pub(super) indexes: Indexes,
+}
 
 /// Content of a repository: a blob, a manifest, or both, in one file.
 #[derive(Clone, Debug)]

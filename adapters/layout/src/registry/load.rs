@@ -1,6 +1,9 @@
 //! Reads everything in a registry's directory, at the start.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+use std::panic::resume_unwind;
+use std::thread;
 
 use oci_proto::layout::{BLOBS, Entry, INDEX, MARKER, blob_path};
 use oci_proto::{Descriptor, Digest, Kind, Manifest, Part, Repository, Tag};
@@ -13,6 +16,10 @@ use crate::registry::contents::{Loaded, RegistryContents};
 use crate::registry::folder::RESERVED;
 use crate::registry::holdings::{Held, Holdings, Listing};
 use crate::writer::is_begun;
+
+/// The maximum number of threads that read manifests, and the number of manifests for which one more is started.
+const THREADS: usize = 8;
+const PART: usize = 256;
 
 /// Refuses a directory that is a layout itself. Its partial blobs are not those of a registry.
 pub(super) fn refuse_layout(root: &Directory) -> Result<(), LayoutError> {
@@ -112,6 +119,8 @@ struct Loading<'a> {
     /// Configs and layers, which are blobs even if they are manifests, too.
     parts: BTreeSet<Digest>,
     missing: BTreeSet<Digest>,
+    /// The roots that were read before they are visited.
+    read: BTreeMap<Digest, Manifest>,
     warnings: &'a mut Vec<LayoutError>,
 }
 
@@ -124,12 +133,14 @@ impl<'a> Loading<'a> {
         }
         algorithms.values().try_for_each(Directory::sync)?;
         let held = blobs(&algorithms)?;
-        let (loaded, parts, missing) = (Loaded::default(), BTreeSet::new(), BTreeSet::new());
-        Ok(Self { directory, layout, loaded, held, algorithms, parts, missing, warnings })
+        let loaded = Loaded::default();
+        let (parts, missing, read) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+        Ok(Self { directory, layout, loaded, held, algorithms, parts, missing, read, warnings })
     }
 
     fn load(mut self) -> Result<(Loaded, BTreeMap<Digest, Held>), LayoutError> {
         let layout = self.layout.clone();
+        self.read = self.read_roots()?;
         let mut tags: BTreeMap<Tag, BTreeSet<Digest>> = BTreeMap::new();
         for entry in layout.roots() {
             let is_present = self.root(entry)?;
@@ -167,6 +178,37 @@ impl<'a> Loading<'a> {
         self.warnings.push(self.directory.wrong(INDEX, std::io::Error::other(problem)));
     }
 
+    /// Reads all roots whose entries say that they are manifests, on several threads if there are many.
+    fn read_roots(&self) -> Result<BTreeMap<Digest, Manifest>, LayoutError> {
+        let roots = self.layout.roots().iter().map(Entry::descriptor);
+        let is_manifest = |root: &&Descriptor| {
+            let is_whole = self.held.get(&root.digest).is_some_and(|held| held.size == root.size);
+            is_whole && root.media_type.kind() != Kind::Other
+        };
+        let mut seen = BTreeSet::new();
+        let roots: Vec<_> = roots.filter(is_manifest).filter(|root| seen.insert(&root.digest)).collect();
+        let read = |part: &[&Descriptor]| -> Result<Vec<_>, LayoutError> {
+            part.iter().map(|root| Ok((root.digest.clone(), self.manifest(root)?))).collect()
+        };
+        let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(THREADS);
+        let (own, others) = roots.split_at(roots.len().div_ceil(threads).max(PART).min(roots.len()));
+        thread::scope(|scope| {
+            let mut started = Vec::new();
+            for part in others.chunks(own.len().max(1)) {
+                started.push((part, thread::Builder::new().spawn_scoped(scope, || read(part))));
+            }
+            let mut all: BTreeMap<_, _> = read(own)?.into_iter().collect();
+            for (part, thread) in started {
+                all.extend(match thread {
+                    Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic))?,
+                    // The system has no more threads.
+                    Err(_) => read(part)?,
+                });
+            }
+            Ok(all)
+        })
+    }
+
     /// Reads a root. Returns whether it exists.
     fn root(&mut self, entry: &Entry) -> Result<bool, LayoutError> {
         let root = entry.descriptor();
@@ -191,7 +233,7 @@ impl<'a> Loading<'a> {
             self.list(&root, true);
             self.loaded.others.push(root);
         } else {
-            let manifest = self.manifest(&root)?;
+            let manifest = self.read.remove(&root.digest).map_or_else(|| self.manifest(&root), Ok)?;
             self.list(&root, true);
             self.loaded.manifests.push((root.digest, manifest));
         }

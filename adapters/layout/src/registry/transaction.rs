@@ -18,7 +18,7 @@ use crate::error::{LayoutError, LayoutErrorKind};
 use crate::files::Files;
 use crate::layout::read_index;
 use crate::registry::folder::{self, Folder};
-use crate::registry::holdings::{Held, Holdings, Listing};
+use crate::registry::holdings::{Held, Holdings, Indexes, Known, Listing};
 use crate::registry::journal::Journal;
 use crate::registry::space::Space;
 use crate::registry::uploads::Uploads;
@@ -30,6 +30,8 @@ pub(super) struct Transaction<'a> {
     uploads: &'a Uploads,
     space: &'a Space,
     known: &'a Holdings,
+    /// An index is taken when it changes, so that after a failure it is read again.
+    indexes: &'a mut Indexes,
     journal: Journal<'a>,
     changed: BTreeMap<&'a Repository, Changed>,
     ended: Vec<UploadId>,
@@ -58,10 +60,20 @@ impl<'a> Transaction<'a> {
         uploads: &'a Uploads,
         space: &'a Space,
         staging: &'a Staging,
-        known: &'a Holdings,
+        known: &'a mut Known,
     ) -> Self {
-        let journal = Journal::new(staging);
-        Self { root, uploads, space, known, journal, changed: BTreeMap::new(), ended: Vec::new(), added: 0 }
+        let Known { holdings, indexes } = known;
+        Self {
+            root,
+            uploads,
+            space,
+            known: holdings,
+            indexes,
+            journal: Journal::new(staging),
+            changed: BTreeMap::new(),
+            ended: Vec::new(),
+            added: 0,
+        }
     }
 
     /// Carries out everything. If that fails, nothing has changed after [`undo`](Self::undo).
@@ -95,8 +107,14 @@ impl<'a> Transaction<'a> {
     /// Removes what was needed only to undo.
     pub(super) fn finish(self) -> Applied {
         self.journal.finish();
-        let held = self.changed.into_iter().map(|(of, changed)| (of.clone(), changed.held));
-        Applied { held: held.collect(), ended: self.ended }
+        let mut held = Vec::new();
+        for (repository, changed) in self.changed {
+            if let Some(index) = changed.index {
+                self.indexes.insert(repository.clone(), index);
+            }
+            held.push((repository.clone(), changed.held));
+        }
+        Applied { held, ended: self.ended }
     }
 
     fn effect(&mut self, repository: &'a Repository, effect: &Effect) -> Result<(), LayoutError> {
@@ -295,10 +313,12 @@ impl<'a> Transaction<'a> {
     }
 
     fn index(&mut self, repository: &'a Repository) -> Result<&mut Index, LayoutError> {
-        let (changed, _) = self.changed(repository)?;
+        self.changed(repository)?;
+        let changed = self.changed.get_mut(repository).expect("it was inserted above");
         if changed.index.is_none() {
             let files = Files::from(changed.folder.directory().clone());
-            changed.index = Some(read_index(&files, &Limits::default())?);
+            let known = self.indexes.remove(repository);
+            changed.index = Some(known.map_or_else(|| read_index(&files, &Limits::default()), Ok)?);
         }
         Ok(changed.index.as_mut().expect("it was read above"))
     }

@@ -379,3 +379,37 @@ fn what_is_found_at_the_start_is_durable_from_then_on() {
         assert!(is_synced, "{directory}: {calls:#?}");
     }
 }
+
+#[test]
+fn many_manifests_are_all_read_and_verified() {
+    const COUNT: usize = 1000;
+    let home = tempfile::tempdir().unwrap();
+    let mut client = open(home.path());
+    client.blob("app", "{}");
+    drop(client);
+    let layout = home.path().join("app");
+    let mut entries = Vec::new();
+    for n in 0..COUNT {
+        let document = image(&[&n.to_string()]);
+        let digest = sha256(&document);
+        fs::write(layout.join(blob_path(&digest)), &document).unwrap();
+        let name = json!({ "org.opencontainers.image.ref.name": format!("tag-{n}") });
+        entries.push(json!({
+            "mediaType": IMAGE, "digest": digest.to_string(), "size": document.len(), "annotations": name,
+        }));
+    }
+    let index = json!({ "schemaVersion": 2, "manifests": entries }).to_string();
+    fs::write(layout.join("index.json"), index).unwrap();
+    let (mut client, _) = open_with_warnings(home.path());
+    for n in [0, 1, COUNT / 2, COUNT - 1] {
+        assert_eq!(client.get(&format!("/v2/app/manifests/tag-{n}")), image(&[&n.to_string()]));
+    }
+    drop(client);
+
+    let last = image(&[&(COUNT - 1).to_string()]);
+    let path = layout.join(blob_path(&sha256(&last)));
+    fs::write(&path, last.replace("sha256", "sha512")).unwrap();
+    let error = failed(home.path());
+    assert_eq!(error.path(), path);
+    assert!(matches!(error.kind(), LayoutErrorKind::Content(_)), "{error}");
+}
