@@ -27,12 +27,18 @@ pub(super) fn begin(state: &mut State, now: Time, head: &request::Parts) -> Begu
     if head.method == Method::GET || head.method == Method::HEAD {
         return Begun::Reply(Reply::new(&head.method, respond::respond(state, head)));
     }
-    dispatch(state, now, head).unwrap_or_else(|error| Begun::Reply(Reply::refusal(&head.method, error)))
+    let request = state.begin_request();
+    match dispatch(state, now, head) {
+        Ok(Begun::Reply(reply)) => Begun::Reply(Reply { request, ..reply }),
+        Ok(begun) => begun,
+        Err(error) => Begun::Reply(Reply::refusal(&head.method, error)),
+    }
 }
 
 /// Answers a request whose body is complete.
 pub(super) fn finish(state: &mut State, now: Time, incoming: Incoming) -> Reply {
     let Incoming { head, repository, purpose, received, limit, is_too_large } = incoming;
+    let request = state.begin_request();
     let answered = match purpose {
         Purpose::Portion(portion) => {
             let body = blob_push::Received { bytes: received, limit, is_too_large };
@@ -43,7 +49,8 @@ pub(super) fn finish(state: &mut State, now: Time, incoming: Incoming) -> Reply 
             manifest_push::finish(state, &head, repository, name, tags, bytes.freeze())
         }
     };
-    answered.unwrap_or_else(|error| Reply::refusal(&head.method, error))
+    let reply = answered.unwrap_or_else(|error| Reply::refusal(&head.method, error));
+    Reply { request, ..reply }
 }
 
 /// Answers a request whose body is not complete, or could not be written.
@@ -54,6 +61,7 @@ pub(super) fn interrupted(
     failure: Option<Failure>,
 ) -> Reply {
     let Incoming { head, repository, purpose, received, .. } = incoming;
+    let request = state.begin_request();
     let mut effects = Vec::new();
     if let Purpose::Portion(portion) = purpose {
         let is_durable = failure.is_none();
@@ -64,7 +72,7 @@ pub(super) fn interrupted(
         ErrorResponse::malformed(Code::SizeInvalid, message).into_response()
     };
     let response = failure.map_or_else(incomplete, Failure::response);
-    Reply { method: head.method, repository: Some(repository), effects, response }
+    Reply { request, ..Reply::with(&head.method, repository, effects, response) }
 }
 
 fn dispatch(state: &mut State, now: Time, head: &request::Parts) -> Result<Begun, ErrorResponse> {

@@ -125,12 +125,13 @@ fn receive(
         return Err(ErrorResponse::malformed(Code::SizeInvalid, message));
     }
     upload.is_busy = true;
+    upload.is_whole = is_whole;
     let start = upload.size;
     let hash = match (closes.as_ref().and_then(Digest::algorithm), upload.hash.take()) {
         (Some(wanted), hash) => hash.filter(|hash| hash.algorithm == wanted).or(Some(Hash::new(wanted))),
         (None, hash) => hash,
     };
-    let portion = Portion { upload: id, start, expected, hash, closes, is_whole };
+    let portion = Portion { upload: id, start, expected, hash, closes };
     let limit = policy.blob_bytes.saturating_sub(start);
     Ok(Incoming::new(head, repository, Purpose::Portion(portion), limit))
 }
@@ -144,7 +145,7 @@ pub(super) fn finish(
     portion: Portion,
     body: &Received,
 ) -> Reply {
-    let Portion { upload: id, start, expected, hash, closes, is_whole } = portion;
+    let Portion { upload: id, start, expected, hash, closes } = portion;
     let end = start.saturating_add(body.bytes);
     let upload = match state.uploads.get_mut(&repository, &id) {
         Ok(upload) => upload,
@@ -166,6 +167,7 @@ pub(super) fn finish(
     };
     if let Some(error) = refused {
         // The bytes do not count, so the hash is of no use.
+        let is_whole = upload.is_whole;
         return refuse(state, head, repository, &id, is_whole, error);
     }
     let Some(digest) = closes else {
@@ -198,7 +200,7 @@ pub(super) fn interrupted(
     received: u64,
     is_durable: bool,
 ) -> Vec<Effect> {
-    let Portion { upload: id, start, hash, is_whole, .. } = portion;
+    let Portion { upload: id, start, hash, .. } = portion;
     // If it was cancelled, bytes may have been written since then.
     let Ok(upload) = state.uploads.get_mut(repository, &id) else {
         state.release_ended(&id);
@@ -211,7 +213,7 @@ pub(super) fn interrupted(
     }
     let size = upload.size;
     upload.hash = hash.filter(|hash| hash.covers == size);
-    if !is_whole {
+    if !upload.is_whole {
         return Vec::new();
     }
     // Nobody knows its id.
@@ -233,12 +235,7 @@ fn refuse(
         state.end_upload(id);
         effects.push(Effect::EndUpload(id.clone()));
     }
-    Reply {
-        method: head.method.clone(),
-        repository: Some(repository),
-        effects,
-        response: error.into_response(),
-    }
+    Reply::with(&head.method, repository, effects, error.into_response())
 }
 
 /// Adds a blob to a repository.
@@ -252,7 +249,7 @@ fn store(
 ) -> Reply {
     state.set_blob(&repository, digest.clone(), Some(size));
     let response = created(&Endpoint::Blob(repository.clone(), digest.clone()), digest);
-    Reply { method: head.method.clone(), repository: Some(repository), effects, response }
+    Reply::with(&head.method, repository, effects, response)
 }
 
 /// Returns a repository that has the blob, from which the user may read, and the size of the blob.

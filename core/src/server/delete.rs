@@ -82,5 +82,5 @@ pub(super) fn upload(
 }
 
 fn answer(repository: Repository, status: StatusCode, effects: Vec<Effect>) -> Reply {
-    Reply { method: Method::DELETE, repository: Some(repository), effects, response: empty(status) }
+    Reply::with(&Method::DELETE, repository, effects, empty(status))
 }

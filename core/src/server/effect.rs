@@ -60,6 +60,10 @@ pub enum Effect {
 /// [`Server::roll_back`](crate::server::Server::roll_back), and send the responses of [`failed`](Self::failed): none of
 /// these replies has changed anything then.
 ///
+/// So that one of them does not fail the others, carry out fewer at once after a failure, down to single ones, still in
+/// order. [`Server::commit_reply`](crate::server::Server::commit_reply) and
+/// [`Server::roll_back_reply`](crate::server::Server::roll_back_reply) then take the place of the calls above.
+///
 /// The response to a request without effects is sent at once.
 #[derive(Debug)]
 #[must_use = "it has the response, and what to do before it is sent"]
@@ -68,12 +72,32 @@ pub struct Reply {
     pub(super) repository: Option<Repository>,
     pub(super) effects: Vec<Effect>,
     pub(super) response: Response<Body>,
+    /// The number of the request.
+    pub(super) request: u64,
+    pub(super) needs_earlier: bool,
 }
 
 impl Reply {
     /// Creates the answer to a request that changes nothing.
     pub(super) fn new(method: &Method, response: Response<Body>) -> Self {
-        Self { method: method.clone(), repository: None, effects: Vec::new(), response }
+        Self {
+            method: method.clone(),
+            repository: None,
+            effects: Vec::new(),
+            response,
+            request: 0,
+            needs_earlier: false,
+        }
+    }
+
+    /// Creates the answer to a request that changes a repository.
+    pub(super) fn with(
+        method: &Method,
+        repository: Repository,
+        effects: Vec<Effect>,
+        response: Response<Body>,
+    ) -> Self {
+        Self { repository: Some(repository), effects, ..Self::new(method, response) }
     }
 
     /// Creates the answer to a request that is refused.
@@ -85,6 +109,12 @@ impl Reply {
     pub fn effects(&self) -> Option<(&Repository, &[Effect])> {
         let repository = self.repository.as_ref()?;
         (!self.effects.is_empty()).then_some((repository, &self.effects))
+    }
+
+    /// Returns whether this reply is wrong if one of those before it fails that were not committed yet: a manifest that
+    /// needs content which they store. Treat it as failed, too, then.
+    pub fn needs_earlier(&self) -> bool {
+        self.needs_earlier
     }
 
     /// Returns the response, once the effects are durable.

@@ -54,8 +54,6 @@ pub(super) struct Portion {
     pub(super) hash: Option<Hash>,
     /// The digest that closes the upload, if the request does.
     pub(super) closes: Option<Digest>,
-    /// Whether the request has also begun the upload, which nothing else can continue.
-    pub(super) is_whole: bool,
 }
 
 impl Incoming {

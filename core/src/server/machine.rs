@@ -69,6 +69,17 @@ impl Server {
         self.state.roll_back();
     }
 
+    /// Makes the effects of a reply visible, once they are durable. Those of earlier replies were committed or rolled
+    /// back before.
+    pub fn commit_reply(&mut self, reply: &Reply) {
+        self.state.commit_request(reply.request);
+    }
+
+    /// Forgets the effects of a reply, which have failed.
+    pub fn roll_back_reply(&mut self, reply: &Reply) {
+        self.state.roll_back_request(reply.request);
+    }
+
     /// Ends the uploads whose last request was too long ago, and returns them. Their bytes are not needed any more.
     pub fn expire_uploads(&mut self, now: Time) -> Vec<(Repository, UploadId)> {
         let lifetime = self.state.policy.upload_lifetime;

@@ -63,9 +63,7 @@ pub(super) fn finish(
         content_type(&head.headers).map_err(|misbehaviour| invalid(misbehaviour.to_string()))?;
     let evidence = Evidence { content_type, ..Evidence::default() };
     let manifest = Manifest::read(bytes, evidence).map_err(|problem| invalid(problem.to_string()))?;
-    if state.policy.complete_manifests {
-        check_complete(state, &repository, &manifest)?;
-    }
+    let needs_earlier = state.policy.complete_manifests && needs_staged(state, &repository, &manifest)?;
     let wanted: Vec<Tag> = match &name {
         TagOrDigest::Tag(tag) => vec![tag.clone()],
         TagOrDigest::Digest(_) => tags,
@@ -92,7 +90,7 @@ pub(super) fn finish(
             effects.push(Effect::SetTag(tag, digest.clone()));
         }
     }
-    Ok(Reply { method: head.method.clone(), repository: Some(repository), effects, response })
+    Ok(Reply { needs_earlier, ..Reply::with(&head.method, repository, effects, response) })
 }
 
 pub(super) fn too_large(limit: u64) -> ErrorResponse {
@@ -143,15 +141,19 @@ fn check_tags(
     }
 }
 
-/// Checks that the repository has everything that a manifest refers to.
-fn check_complete(state: &State, repository: &Repository, manifest: &Manifest) -> Result<(), ErrorResponse> {
-    let is_missing = |digest: &Digest| {
-        state.blob(repository, digest).is_none() && state.manifest(repository, digest).is_none()
-    };
-    let missing = manifest.children().map(|(_, child)| child).find(|child| {
-        !child.media_type().is_nondistributable() && child.size() > 0 && is_missing(child.digest())
-    });
-    let Some(missing) = missing else { return Ok(()) };
-    let message = format_args!("`{repository}` does not have {}; push it first", missing.digest());
-    Err(ErrorResponse::not_found(Code::ManifestBlobUnknown, message))
+/// Checks that the repository has everything that a manifest refers to. Returns whether some of it is not durable yet.
+fn needs_staged(state: &State, repository: &Repository, manifest: &Manifest) -> Result<bool, ErrorResponse> {
+    let mut needs_staged = false;
+    for (_, child) in manifest.children() {
+        let digest = child.digest();
+        if child.media_type().is_nondistributable() || child.size() == 0 {
+            continue;
+        }
+        if state.blob(repository, digest).is_none() && state.manifest(repository, digest).is_none() {
+            let message = format_args!("`{repository}` does not have {digest}; push it first");
+            return Err(ErrorResponse::not_found(Code::ManifestBlobUnknown, message));
+        }
+        needs_staged |= !state.has_durable(repository, digest);
+    }
+    Ok(needs_staged)
 }

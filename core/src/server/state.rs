@@ -1,6 +1,6 @@
 //! The state of a server, and the changes that are not durable yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::server::holdings::{Holdings, StoredManifest};
 use crate::server::policy::Policy;
@@ -15,7 +15,17 @@ pub(super) struct State {
     pub(super) repositories: BTreeMap<Repository, Holdings>,
     pub(super) policy: Policy,
     pub(super) uploads: Uploads,
-    staged: BTreeMap<Repository, Changes>,
+    /// The number of the request that is answered.
+    request: u64,
+    /// The changes of requests, the oldest first.
+    staged: Vec<Staged>,
+}
+
+/// The changes of a request.
+#[derive(Clone, Debug, Default)]
+struct Staged {
+    request: u64,
+    repositories: BTreeMap<Repository, Changes>,
     /// Uploads that end with the changes.
     ended: Vec<(UploadId, Upload)>,
 }
@@ -33,9 +43,42 @@ impl State {
         Self { policy, uploads: Uploads::new(seed), ..Self::default() }
     }
 
+    /// Begins the changes of a request, and returns its number.
+    pub(super) fn begin_request(&mut self) -> u64 {
+        self.request += 1;
+        self.request
+    }
+
     /// Makes all changes visible.
     pub(super) fn commit(&mut self) {
-        for (repository, changes) in std::mem::take(&mut self.staged) {
+        for staged in std::mem::take(&mut self.staged) {
+            self.publish(staged);
+        }
+    }
+
+    /// Makes the changes of a request visible.
+    pub(super) fn commit_request(&mut self, request: u64) {
+        if let Some(staged) = self.take_staged(request) {
+            self.publish(staged);
+        }
+    }
+
+    /// Forgets all changes.
+    pub(super) fn roll_back(&mut self) {
+        for staged in std::mem::take(&mut self.staged) {
+            self.forget(staged);
+        }
+    }
+
+    /// Forgets the changes of a request.
+    pub(super) fn roll_back_request(&mut self, request: u64) {
+        if let Some(staged) = self.take_staged(request) {
+            self.forget(staged);
+        }
+    }
+
+    fn publish(&mut self, staged: Staged) {
+        for (repository, changes) in staged.repositories {
             let holdings = self.repositories.entry(repository).or_default();
             for (digest, size) in changes.blobs {
                 match size {
@@ -56,26 +99,28 @@ impl State {
                 }
             }
         }
-        self.ended.clear();
     }
 
-    /// Forgets all changes.
-    pub(super) fn roll_back(&mut self) {
-        self.staged.clear();
-        for (id, upload) in std::mem::take(&mut self.ended) {
+    fn forget(&mut self, staged: Staged) {
+        for (id, upload) in staged.ended {
             self.uploads.put_back(id, upload);
         }
     }
 
+    fn take_staged(&mut self, request: u64) -> Option<Staged> {
+        let at = self.staged.iter().position(|staged| staged.request == request)?;
+        Some(self.staged.remove(at))
+    }
+
     pub(super) fn tag(&self, repository: &Repository, tag: &Tag) -> Option<&Digest> {
-        match self.staged.get(repository).and_then(|changes| changes.tags.get(tag)) {
+        match self.staged(repository).find_map(|changes| changes.tags.get(tag)) {
             Some(staged) => staged.as_ref(),
             None => self.repositories.get(repository)?.tags.get(tag),
         }
     }
 
     pub(super) fn manifest(&self, repository: &Repository, digest: &Digest) -> Option<&StoredManifest> {
-        match self.staged.get(repository).and_then(|changes| changes.manifests.get(digest)) {
+        match self.staged(repository).find_map(|changes| changes.manifests.get(digest)) {
             Some(staged) => staged.as_ref(),
             None => self.repositories.get(repository)?.manifests.get(digest),
         }
@@ -83,7 +128,7 @@ impl State {
 
     /// Returns the size of a blob.
     pub(super) fn blob(&self, repository: &Repository, digest: &Digest) -> Option<u64> {
-        match self.staged.get(repository).and_then(|changes| changes.blobs.get(digest)) {
+        match self.staged(repository).find_map(|changes| changes.blobs.get(digest)) {
             Some(staged) => *staged,
             None => self.repositories.get(repository)?.blobs.get(digest).copied(),
         }
@@ -91,12 +136,17 @@ impl State {
 
     /// Returns the tags of a manifest.
     pub(super) fn tags_of(&self, repository: &Repository, digest: &Digest) -> Vec<Tag> {
-        let staged = self.staged.get(repository).map(|changes| &changes.tags);
-        let durable = self.repositories.get(repository).map(|holdings| &holdings.tags);
-        let is_staged = |tag: &Tag| staged.is_some_and(|staged| staged.contains_key(tag));
-        let kept = durable.into_iter().flatten().filter(|(tag, of)| *of == digest && !is_staged(tag));
-        let set = staged.into_iter().flatten().filter(|(_, of)| of.as_ref() == Some(digest));
-        kept.map(|(tag, _)| tag).chain(set.map(|(tag, _)| tag)).cloned().collect()
+        let durable = self.repositories.get(repository).into_iter().flat_map(|holdings| &holdings.tags);
+        let mut tags: BTreeSet<&Tag> = durable.filter(|(_, of)| *of == digest).map(|(tag, _)| tag).collect();
+        let staged = self.staged.iter().filter_map(|staged| staged.repositories.get(repository));
+        for (tag, of) in staged.flat_map(|changes| &changes.tags) {
+            if of.as_ref() == Some(digest) {
+                tags.insert(tag);
+            } else {
+                tags.remove(tag);
+            }
+        }
+        tags.into_iter().cloned().collect()
     }
 
     pub(super) fn set_tag(&mut self, repository: &Repository, tag: Tag, digest: Option<Digest>) {
@@ -119,23 +169,44 @@ impl State {
     /// Ends an upload with the changes.
     pub(super) fn end_upload(&mut self, id: &UploadId) {
         if let Some(upload) = self.uploads.remove(id) {
-            self.ended.push((id.clone(), upload));
+            self.stage().ended.push((id.clone(), upload));
         }
     }
 
     /// Notes that the request of an upload has ended that was ended before. It may be opened again.
     pub(super) fn release_ended(&mut self, id: &UploadId) {
-        for (_, upload) in self.ended.iter_mut().filter(|(ended, _)| ended == id) {
+        let ended = self.staged.iter_mut().flat_map(|staged| &mut staged.ended);
+        for (_, upload) in ended.filter(|(ended, _)| ended == id) {
             upload.is_busy = false;
         }
     }
 
+    /// Returns whether a repository has a blob or a manifest that is durable.
+    pub(super) fn has_durable(&self, repository: &Repository, digest: &Digest) -> bool {
+        let holdings = self.repositories.get(repository);
+        holdings.is_some_and(|of| of.blobs.contains_key(digest) || of.manifests.contains_key(digest))
+    }
+
     /// Returns whether no change of a repository waits to become durable.
     pub(super) fn is_settled(&self, repository: &Repository) -> bool {
-        !self.staged.contains_key(repository)
+        self.staged(repository).next().is_none()
+    }
+
+    /// Returns the changes of a repository, the newest first.
+    fn staged(&self, repository: &Repository) -> impl Iterator<Item = &Changes> {
+        self.staged.iter().rev().filter_map(|staged| staged.repositories.get(repository))
     }
 
     fn changes(&mut self, repository: &Repository) -> &mut Changes {
-        self.staged.entry(repository.clone()).or_default()
+        self.stage().repositories.entry(repository.clone()).or_default()
+    }
+
+    /// Returns the changes of the request that is answered.
+    fn stage(&mut self) -> &mut Staged {
+        let request = self.request;
+        if self.staged.last().is_none_or(|last| last.request != request) {
+            self.staged.push(Staged { request, ..Staged::default() });
+        }
+        self.staged.last_mut().expect("it was added above")
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Upload {
     pub(super) touched: Time,
     /// Whether a request is in progress.
     pub(super) is_busy: bool,
+    /// Whether the request that began it has also closed it, so that nobody knows its id.
+    pub(super) is_whole: bool,
 }
 
 /// The hash of the first bytes of an upload.
@@ -81,13 +83,19 @@ impl Uploads {
         }
         let id = self.next_id();
         let hash = Some(Hash::new(algorithm));
-        self.open.insert(id.clone(), Upload { repository, size: 0, hash, touched: now, is_busy: false });
+        self.open.insert(
+            id.clone(),
+            Upload { repository, size: 0, hash, touched: now, is_busy: false, is_whole: false },
+        );
         Ok(id)
     }
 
     /// Opens a session that the storage has kept over a restart.
     pub(super) fn restore(&mut self, now: Time, repository: Repository, id: UploadId, size: u64) {
-        self.open.insert(id, Upload { repository, size, hash: None, touched: now, is_busy: false });
+        self.open.insert(
+            id,
+            Upload { repository, size, hash: None, touched: now, is_busy: false, is_whole: false },
+        );
     }
 
     /// Returns a session of a repository.
@@ -116,11 +124,12 @@ impl Uploads {
         self.open.insert(id, upload);
     }
 
-    /// Ends the sessions whose last request was this long ago.
+    /// Ends the sessions whose last request was this long ago, or that nobody can continue.
     pub(super) fn expire(&mut self, now: Time, lifetime: Duration) -> Vec<(Repository, UploadId)> {
         let mut expired = Vec::new();
         self.open.retain(|id, upload| {
-            let is_over = !upload.is_busy && now.saturating_since(upload.touched) >= lifetime;
+            let is_old = now.saturating_since(upload.touched) >= lifetime;
+            let is_over = !upload.is_busy && (is_old || upload.is_whole);
             if is_over {
                 expired.push((upload.repository.clone(), id.clone()));
             }

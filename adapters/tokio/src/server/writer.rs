@@ -22,13 +22,11 @@ const EXPIRY: Duration = Duration::from_secs(2);
 /// The writer of a registry: a thread that ends with the last of these values.
 ///
 /// It takes all requests that wait, has the server answer them, and carries out the effects of all their replies
-/// together. Then it commits them, and answers. The server is locked only in between, so reads go on while the storage
-/// works.
+/// together. Then it commits them, and answers. If they fail, it finds the request that fails, and carries out the
+/// others. The server is locked only in between, so reads go on while the storage works.
 ///
-/// [`Server::commit`] and [`Server::roll_back`] apply to the effects of all replies so far. Between the call of
-/// [`Storage::apply`] and them, no reply with other effects may therefore be produced: it would become visible before
-/// it is durable, or be forgotten although its client is told that it is done. So everything that can produce a reply
-/// with effects is done by this thread: the end of each body, and the start of each POST and
+/// A reply takes those before it into account, whose effects may fail. So all replies with effects are produced by this
+/// thread, in the order in which they are carried out: at the end of each body, and at the start of each POST and
 /// DELETE.
 #[derive(Clone, Debug)]
 pub(super) struct Writer {
@@ -210,30 +208,49 @@ impl<S: Storage> Thread<S> {
                 answer.send(reply.done());
             }
         }
-        self.apply(waiting);
+        self.apply(waiting, &mut None);
         for done in settled {
             // Nobody waits any more.
             let _ = done.send(());
         }
     }
 
-    fn apply(&mut self, waiting: Vec<(Reply, Answer)>) {
+    /// Carries out the effects of all replies together. If that fails, halves are tried, so that a request which cannot be
+    /// carried out fails no other. `failed` is the failure of an earlier one.
+    fn apply(&mut self, mut waiting: Vec<(Reply, Answer)>, failed: &mut Option<Failure>) {
+        if let Some(failure) = *failed {
+            for (reply, answer) in waiting.extract_if(.., |(reply, _)| reply.needs_earlier()) {
+                self.end(reply, answer, Err(failure));
+            }
+        }
         if waiting.is_empty() {
             return;
         }
         let changes: Vec<_> = waiting.iter().filter_map(|(reply, _)| reply.effects()).collect();
         let storage = AssertUnwindSafe(&mut self.storage);
         let applied = catch_unwind(move || { storage }.apply(&changes)).unwrap_or(Err(Failure::Storage));
-        self.locked(|server| match applied {
-            Ok(()) => server.commit(),
-            Err(_) => server.roll_back(),
-        });
-        for (reply, answer) in waiting {
-            answer.send(match applied {
-                Ok(()) => reply.done(),
-                Err(failure) => reply.failed(failure),
-            });
+        if applied.is_err() && waiting.len() > 1 {
+            let rest = waiting.split_off(waiting.len() / 2);
+            self.apply(waiting, failed);
+            self.apply(rest, failed);
+            return;
         }
+        *failed = applied.err().or(*failed);
+        for (reply, answer) in waiting {
+            self.end(reply, answer, applied);
+        }
+    }
+
+    /// Ends a request whose effects were carried out, or not.
+    fn end(&self, reply: Reply, answer: Answer, applied: Result<(), Failure>) {
+        self.locked(|server| match applied {
+            Ok(()) => server.commit_reply(&reply),
+            Err(_) => server.roll_back_reply(&reply),
+        });
+        answer.send(match applied {
+            Ok(()) => reply.done(),
+            Err(failure) => reply.failed(failure),
+        });
     }
 
     fn expire(&mut self) {

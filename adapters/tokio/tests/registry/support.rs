@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use bytes::Bytes;
 use oci_proto::server::{Effect, Failure, MemoryStorage, Policy, Server, Storage, Unavailable, UploadId};
-use oci_proto::{Algorithm, Digest, Repository};
+use oci_proto::{Algorithm, Digest, Repository, Tag};
 use oci_proto_tokio::server::{LocalRegistry, Options, SharedRegistry, SharedStorage};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufStream};
 use tokio::net::TcpStream;
@@ -194,6 +194,8 @@ pub(crate) struct Faults {
     pub(crate) apply: Option<Failure>,
     /// The next call of `apply` fails.
     pub(crate) apply_once: Option<Failure>,
+    /// Calls of `apply` that set this tag fail.
+    pub(crate) refused: Option<(Tag, Failure)>,
     /// Writes panic.
     pub(crate) panics: bool,
     /// Calls of `apply` wait while this is true.
@@ -271,7 +273,13 @@ impl Storage for Faulty {
             let mut faults = self.faults.0.lock().unwrap();
             faults.applied.push(changes.len());
             let mut faults = self.faults.1.wait_while(faults, |faults| faults.holds).unwrap();
-            faults.apply_once.take().or(faults.apply)
+            let tags = changes.iter().flat_map(|(_, effects)| *effects).filter_map(|effect| match effect {
+                Effect::SetTag(tag, _) => Some(tag),
+                _ => None,
+            });
+            let refused =
+                faults.refused.clone().filter(|(refused, _)| tags.into_iter().any(|tag| tag == refused));
+            faults.apply_once.take().or(faults.apply).or(refused.map(|(_, failure)| failure))
         };
         failure.map_or(Ok(()), Err)?;
         self.memory.apply(changes)

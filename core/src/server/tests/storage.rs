@@ -375,3 +375,52 @@ fn what_is_written_to_an_upload_after_its_cancellation_is_removed() {
         assert_eq!(ended.done().status(), status, "{ends}");
     }
 }
+
+#[test]
+fn replies_are_committed_or_rolled_back_one_by_one() {
+    let mut server = Server::with_policy(Policy::open(), 1);
+    let first = push(&mut server, "v1", INDEX);
+    let second = push(&mut server, "v1", OTHER);
+    let third = push(&mut server, "v2", INDEX);
+    assert!(third.effects().is_some_and(|(_, effects)| effects.len() == 2), "it does not rely on the first");
+    server.roll_back_reply(&first);
+    server.commit_reply(&second);
+    let shown = |server: &Server, tag: &str| {
+        let response = server.respond(&head("GET", &format!("/v2/a/manifests/{tag}"), HeaderMap::new()));
+        response.headers().get("docker-content-digest").map(|digest| digest.to_str().unwrap().to_owned())
+    };
+    let digest = |document: &str| Some(Digest::of(Algorithm::Sha256, document.as_bytes()).to_string());
+    assert_eq!([shown(&server, "v1"), shown(&server, "v2")], [digest(OTHER), None]);
+    server.commit_reply(&third);
+    assert_eq!([shown(&server, "v1"), shown(&server, "v2")], [digest(OTHER), digest(INDEX)]);
+}
+
+#[test]
+fn a_manifest_that_needs_what_is_not_durable_says_so() {
+    let policy = Policy { complete_manifests: true, ..Policy::open() };
+    let mut server = Server::with_policy(policy, 1);
+    let digest = Digest::of(Algorithm::Sha256, b"{}");
+    let mut whole = receive(&mut server, "POST", &format!("/v2/a/blobs/uploads/?digest={digest}"));
+    whole.push(b"{}").unwrap();
+    let blob = server.finish(Time::ZERO, whole);
+    assert!(!blob.needs_earlier());
+    let config = format!(r#"{{"mediaType":"text/plain","digest":"{digest}","size":2}}"#);
+    let image = format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{config},"layers":[]}}"#
+    );
+    assert!(push(&mut server, "v1", &image).needs_earlier());
+    server.commit();
+    assert!(!push(&mut server, "v2", &image).needs_earlier());
+}
+
+#[test]
+fn a_push_in_one_request_that_cannot_be_stored_ends_its_upload() {
+    let mut server = Server::with_policy(Policy::open(), 1);
+    let digest = Digest::of(Algorithm::Sha256, b"content");
+    let mut whole = receive(&mut server, "POST", &format!("/v2/a/blobs/uploads/?digest={digest}"));
+    assert!(server.expire_uploads(Time::ZERO).is_empty(), "it is in progress");
+    whole.push(b"content").unwrap();
+    let _ = server.finish(Time::ZERO, whole);
+    server.roll_back();
+    assert_eq!(server.expire_uploads(Time::ZERO).len(), 1);
+}
