@@ -181,7 +181,7 @@ impl ManifestUpload {
             Step::Verify => self.head(self.set.first())?,
             Step::AskForReferrers => {
                 let subject = self.subject.clone()?;
-                let endpoint = Endpoint::Referrers(self.target.repository.clone()?, subject, None);
+                let endpoint = Endpoint::Referrers(self.target.repository.clone()?, subject, None, None);
                 let body_limit = Some(self.limits.list_bytes);
                 Call { body_limit, ..Call::new(RequestKind::ListReferrers, Recipient::Endpoint(endpoint)) }
             }

@@ -95,7 +95,7 @@ impl ReferrersList {
         artifact_type: Option<MediaType>,
         limits: &Limits,
     ) -> Self {
-        let endpoint = Endpoint::Referrers(repository.clone(), subject.clone(), artifact_type.clone());
+        let endpoint = Endpoint::Referrers(repository.clone(), subject.clone(), artifact_type.clone(), None);
         let paging = Paging::new(ReferrersPage::OF, RequestKind::ListReferrers, endpoint, limits);
         Self { repository, subject, artifact_type, paging, fallback: None, is_over: false }
     }

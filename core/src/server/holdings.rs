@@ -1,6 +1,7 @@
 //! The contents of one repository.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use crate::manifest::Manifest;
 use crate::types::digest::Digest;
@@ -79,10 +80,15 @@ impl Holdings {
         manifest.is_some()
     }
 
-    /// Returns the referrers of a subject, in the order of their digests.
-    pub(super) fn referrers(&self, subject: &Digest) -> impl Iterator<Item = &Referrer> {
-        let digests = self.subjects.get(subject).into_iter().flatten();
-        digests.filter_map(|digest| self.manifests.get(digest)?.referrer.as_ref())
+    /// Returns the referrers of a subject after one of them, in the order of their digests.
+    pub(super) fn referrers(
+        &self,
+        subject: &Digest,
+        last: Option<&Digest>,
+    ) -> impl Iterator<Item = (&Digest, &Referrer)> {
+        let after = (last.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let digests = self.subjects.get(subject).into_iter().flat_map(move |all| all.range(after));
+        digests.filter_map(|digest| Some((digest, self.manifests.get(digest)?.referrer.as_ref()?)))
     }
 }
 

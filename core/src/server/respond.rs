@@ -25,9 +25,11 @@ use crate::wire::endpoint::{Endpoint, Page};
 
 const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 
-/// The maximum number of tags or repositories in a response, so that a client that does not read it occupies little
-/// memory. A Link header leads to the rest.
+/// The maximum number of tags, repositories or referrers in a response, so that a client that does not read it occupies
+/// little memory. A Link header leads to the rest.
 const ENTRIES: usize = 1000;
+/// The maximum size of the referrers in a response, unless there is only one. Their annotations may be large.
+const REFERRERS_BYTES: usize = 1 << 20;
 
 /// Answers a request that changes nothing: GET or HEAD.
 pub(super) fn respond(state: &State, head: &request::Parts) -> Response<Body> {
@@ -104,11 +106,11 @@ fn answer(state: &State, head: &request::Parts) -> Result<Response<Body>, ErrorR
         Endpoint::Blob(repository, digest) => blob(head, holdings(&repository)?, &repository, digest),
         Endpoint::Manifest(repository, name, _) => manifest(head, holdings(&repository)?, &repository, &name),
         Endpoint::Tags(repository, page) => Ok(tags(holdings(&repository)?, repository, &page)),
-        Endpoint::Referrers(repository, subject, artifact_type) => {
+        Endpoint::Referrers(repository, subject, artifact_type, last) => {
             reads(&repository)?;
             // An unknown repository, too, has an empty list (end-12a).
             let holdings = state.repositories.get(&repository);
-            Ok(referrers(holdings, &subject, artifact_type.as_ref()))
+            Ok(referrers(holdings, repository, subject, artifact_type, last.as_ref()))
         }
         Endpoint::Upload(repository, id, _) => {
             state.policy.check(Access::Write, &repository, user)?;
@@ -275,22 +277,38 @@ fn link(response: &mut Response<Body>, next: Option<Endpoint>) {
 /// end-12a, end-12b
 fn referrers(
     holdings: Option<&Holdings>,
-    subject: &Digest,
-    artifact_type: Option<&MediaType>,
+    repository: Repository,
+    subject: Digest,
+    artifact_type: Option<MediaType>,
+    last: Option<&Digest>,
 ) -> Response<Body> {
-    let shown: Vec<&str> = holdings
-        .into_iter()
-        .flat_map(|holdings| holdings.referrers(subject))
-        .filter(|referrer| artifact_type.is_none() || referrer.artifact_type.as_ref() == artifact_type)
-        .map(|referrer| referrer.entry.as_str())
-        .collect();
-    let (index, entries) = (MediaType::OCI_INDEX, shown.join(","));
-    let list = format!(r#"{{"schemaVersion":2,"mediaType":"{index}","manifests":[{entries}]}}"#);
-    let mut response = json_response(list);
+    let all = holdings.into_iter().flat_map(|holdings| holdings.referrers(&subject, last));
+    let all = all.filter(|(_, referrer)| {
+        artifact_type.is_none() || referrer.artifact_type.as_ref() == artifact_type.as_ref()
+    });
+    let (mut entries, mut count, mut shown, mut next) = (String::new(), 0, None::<&Digest>, None);
+    for (digest, referrer) in all {
+        // One entry always fits.
+        if count > 0 && (count == ENTRIES || entries.len() + referrer.entry.len() > REFERRERS_BYTES) {
+            next = shown.cloned();
+            break;
+        }
+        if count > 0 {
+            entries.push(',');
+        }
+        entries.push_str(&referrer.entry);
+        count += 1;
+        shown = Some(digest);
+    }
+    let index = MediaType::OCI_INDEX;
+    let document = format!(r#"{{"schemaVersion":2,"mediaType":"{index}","manifests":[{entries}]}}"#);
+    let mut response = json_response(document);
     response.headers_mut().insert(CONTENT_TYPE, value(index));
     if artifact_type.is_some() {
         response.headers_mut().insert(FILTERS_APPLIED, HeaderValue::from_static("artifactType"));
     }
+    let next = next.map(|last| Endpoint::Referrers(repository, subject, artifact_type, Some(last)));
+    link(&mut response, next);
     response
 }
 

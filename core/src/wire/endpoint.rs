@@ -11,7 +11,7 @@
 //! | [`Uploads`](Endpoint::Uploads) | `/v2/<name>/blobs/uploads/` | `digest-algorithm`, or `digest`, or `mount` and `from` | end-4a, end-4b, end-11 |
 //! | [`Upload`](Endpoint::Upload) | `/v2/<name>/blobs/uploads/<id>` | `digest` | end-5, end-6, end-13, end-14 |
 //! | [`Tags`](Endpoint::Tags) | `/v2/<name>/tags/list` | `n`, `last` | end-8a, end-8b |
-//! | [`Referrers`](Endpoint::Referrers) | `/v2/<name>/referrers/<digest>` | `artifactType` | end-12a, end-12b |
+//! | [`Referrers`](Endpoint::Referrers) | `/v2/<name>/referrers/<digest>` | `artifactType`, and in the links of this server `last` | end-12a, end-12b |
 //! | [`Catalog`](Endpoint::Catalog) | `/v2/_catalog` | `n`, `last` | none: Docker's |
 //!
 //! Source: distribution-spec 1.1, "Endpoints", and its main branch for end-14, `tag` and `digest-algorithm`.
@@ -47,8 +47,8 @@ pub(crate) enum Endpoint {
     Upload(Repository, UploadId, Option<Digest>),
     /// The tags of a repository.
     Tags(Repository, Page<Tag>),
-    /// The referrers of a subject, all of them or those of one artifact type.
-    Referrers(Repository, Digest, Option<MediaType>),
+    /// The referrers of a subject, all of them or those of one artifact type, and the one after which the page starts.
+    Referrers(Repository, Digest, Option<MediaType>, Option<Digest>),
     /// The repositories of a registry.
     Catalog(Page<Repository>),
 }
@@ -115,8 +115,9 @@ impl Endpoint {
                 add(&mut query, "last", last);
                 format!("/v2/{repository}/tags/list")
             }
-            Self::Referrers(repository, digest, artifact_type) => {
+            Self::Referrers(repository, digest, artifact_type, last) => {
                 add(&mut query, "artifactType", artifact_type);
+                add(&mut query, "last", last);
                 format!("/v2/{repository}/referrers/{digest}")
             }
             Self::Catalog(Page { n, last }) => {
@@ -176,7 +177,8 @@ impl Endpoint {
             }
             ("referrers", text) => {
                 let artifact_type = query.first("artifactType", InvalidEndpoint::MediaType)?;
-                Ok(Self::Referrers(repository(name)?, digest(text)?, artifact_type))
+                let last = query.first("last", InvalidEndpoint::Digest)?;
+                Ok(Self::Referrers(repository(name)?, digest(text)?, artifact_type, last))
             }
             _ => Err(InvalidEndpoint::Unknown),
         }

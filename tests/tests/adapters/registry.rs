@@ -113,6 +113,41 @@ fn a_tree_is_pushed_pulled_and_copied() {
 }
 
 #[test]
+fn referrers_on_several_pages_are_all_listed() {
+    let host = Host::open();
+    let mut memory = Memory::new();
+    let image = memory.add_image(Flavour::OCI, None, &[b"a layer"]);
+    let subject = serde_json::json!({
+        "mediaType": image.media_type.as_str(), "digest": image.digest.to_string(), "size": image.size,
+    });
+    // No two of them fit on a page.
+    let referrers: Vec<_> = (0..3)
+        .map(|n| {
+            let document = serde_json::json!({
+                "schemaVersion": 2, "mediaType": MediaType::OCI_INDEX.as_str(), "manifests": [],
+                "annotations": { "large": n.to_string().repeat(600_000) }, "subject": subject,
+            });
+            memory.add_document(MediaType::OCI_INDEX, document.to_string())
+        })
+        .collect();
+    let memory = Arc::new(memory);
+    let tagged = host.reference("app:1");
+    for client in adapters() {
+        client.push(&image, &tagged, memory.clone(), TransferOptions::default()).unwrap();
+        for (n, referrer) in referrers.iter().enumerate() {
+            let name = host.reference(&format!("app:referrer-{n}"));
+            client.push(referrer, &name, memory.clone(), TransferOptions::default()).unwrap();
+        }
+        let mut found = Vec::new();
+        let subject = host.reference(&format!("app@{}", image.digest));
+        client.referrers(&subject, None, &mut |referrer| found.push(referrer.descriptor.digest)).unwrap();
+        let mut expected: Vec<_> = referrers.iter().map(|referrer| referrer.digest.clone()).collect();
+        expected.sort();
+        assert_eq!(found, expected, "{}", client.name());
+    }
+}
+
+#[test]
 fn the_blobs_of_another_repository_are_mounted() {
     let (memory, root) = tree();
     let records: Arc<Mutex<Vec<AccessRecord>>> = Arc::default();

@@ -30,7 +30,7 @@ fn every_endpoint_has_the_path_of_the_specification() {
     let uploads = |begin| Endpoint::Uploads(name.clone(), begin);
     let upload = |closing| Endpoint::Upload(name.clone(), parsed("1-f_2"), closing);
     let tags = |n, last: Option<&str>| Endpoint::Tags(name.clone(), Page { n, last: last.map(parsed) });
-    let referrers = |filter| Endpoint::Referrers(name.clone(), digest.clone(), filter);
+    let referrers = |filter| Endpoint::Referrers(name.clone(), digest.clone(), filter, None);
     for (endpoint, path) in [
         (Endpoint::Version, "/v2/".to_owned()),
         (Endpoint::Blob(name.clone(), digest.clone()), format!("/v2/a/b/blobs/{text}")),
@@ -103,6 +103,7 @@ fn parameters_may_be_in_any_order_and_unknown_ones_are_ignored() {
         parsed("a"),
         parsed(&format!("sha256:{HEX}")),
         Some(parsed("application/vnd.x+json")),
+        None,
     );
     // A plus sign is literal. It does not mean a space, which no media type contains.
     for text in ["application%2Fvnd.x%2Bjson", "application/vnd.x+json"] {
@@ -203,8 +204,8 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
         (repository(), read("[A-Za-z0-9_-]{1,128}"), option::of(digest()))
             .prop_map(|(name, id, digest)| Endpoint::Upload(name, id, digest)),
         (repository(), page(tag())).prop_map(|(name, page)| Endpoint::Tags(name, page)),
-        (repository(), digest(), option::of(media_type))
-            .prop_map(|(name, subject, filter)| Endpoint::Referrers(name, subject, filter)),
+        (repository(), digest(), option::of(media_type), option::of(digest()))
+            .prop_map(|(name, subject, filter, last)| Endpoint::Referrers(name, subject, filter, last)),
         page(repository()).prop_map(Endpoint::Catalog),
     ]
 }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::server::memory::Flavour;
-use crate::server::respond::ENTRIES;
 use crate::server::respond::tests::{Scenario, header, json_of};
+use crate::server::respond::{ENTRIES, REFERRERS_BYTES};
 use crate::types::media_type::MediaType;
 
 #[test]
@@ -124,5 +124,53 @@ fn referrers_of_a_subject_are_listed_and_filtered() {
             json!({ "schemaVersion": 2, "mediaType": MediaType::OCI_INDEX.as_str(), "manifests": [] });
         assert_eq!((none.status().as_u16(), json_of(&none)), (200, expected), "{repository}");
         assert_eq!(header(&none, "content-type"), Some(MediaType::OCI_INDEX.as_str()), "{repository}");
+    }
+}
+
+#[test]
+fn a_long_list_of_referrers_is_served_in_pages() {
+    let mut scenario = Scenario::new();
+    let image = scenario.image.clone();
+    let (note, other) = ("text/x-note", "text/x-other");
+    let total = ENTRIES + 20;
+    for n in 0..total {
+        let artifact_type = if n % 2 == 0 { note } else { other }.parse().unwrap();
+        let content = n.to_string();
+        let artifact =
+            scenario.memory.add_artifact(Flavour::OCI, artifact_type, &[content.as_bytes()], Some(&image));
+        scenario.add("a/b", None, &artifact);
+    }
+    // Few with large annotations: none of these pages has many bytes.
+    for n in 0..3 {
+        let large = json!({
+            "schemaVersion": 2, "mediaType": MediaType::OCI_INDEX.as_str(), "manifests": [],
+            "annotations": { "large": n.to_string().repeat(REFERRERS_BYTES / 2) },
+            "subject": {
+                "mediaType": image.media_type.as_str(), "digest": image.digest.to_string(), "size": image.size,
+            },
+        });
+        let large = scenario.memory.add_document(MediaType::OCI_INDEX, large.to_string());
+        scenario.add("a/b", None, &large);
+    }
+    let path = format!("/v2/a/b/referrers/{}", image.digest);
+    for (query, expected) in [("", total + 3), ("?artifactType=text/x-note", total.div_ceil(2))] {
+        let (mut target, mut digests, mut pages) = (format!("{path}{query}"), Vec::new(), 0);
+        loop {
+            let page = scenario.get(&target);
+            assert_eq!(header(&page, "content-type"), Some(MediaType::OCI_INDEX.as_str()));
+            let applied = header(&page, "oci-filters-applied");
+            assert_eq!(applied, (!query.is_empty()).then_some("artifactType"));
+            let list = json_of(&page);
+            let entries = list["manifests"].as_array().unwrap();
+            let bytes: usize = entries.iter().map(|entry| entry.to_string().len()).sum();
+            assert!(entries.len() <= ENTRIES && bytes <= REFERRERS_BYTES, "{} {bytes}", entries.len());
+            digests.extend(entries.iter().map(|entry| entry["digest"].as_str().unwrap().to_owned()));
+            pages += 1;
+            let Some(link) = header(&page, "link") else { break };
+            target = link.strip_prefix('<').unwrap().strip_suffix(">; rel=\"next\"").unwrap().to_owned();
+        }
+        assert_eq!(digests.len(), expected, "{query}");
+        assert!(digests.is_sorted_by(|a, b| a < b), "{query}");
+        assert_eq!(pages > 1, query.is_empty(), "{query}");
     }
 }
