@@ -51,7 +51,8 @@ mod uploads;
 /// only after a restart, since a layout has both in one file.
 ///
 /// Changes are durable when they are acknowledged. If the process is killed or the machine crashes, each layout is
-/// valid, and everything that it lists is complete as far as it was pushed. While the directory is open, other programs
+/// valid, and everything that it lists is complete as far as it was pushed. Content that is pushed again replaces its
+/// file, which may be damaged; `ocip check` finds damaged files. While the directory is open, other programs
 /// may read the layouts, but must not write to them.
 ///
 /// The `index.json` of a repository is written in full for each set of changes, and kept in memory once it was changed.

@@ -72,6 +72,13 @@ impl Folder {
         found.is_ok_and(|found| found == size)
     }
 
+    /// Whether a file with this digest has this content.
+    pub(super) fn has_content(&self, digest: &Digest, content: &[u8]) -> bool {
+        let found = blob_directory(&self.directory, digest);
+        let found = found.and_then(|of| of.read(&digest.encoded(), content.len() as u64));
+        found.is_ok_and(|found| found == content)
+    }
+
     /// Creates a file with content.
     pub(super) fn put(
         &mut self,

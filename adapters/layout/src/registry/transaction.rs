@@ -150,14 +150,13 @@ impl<'a> Transaction<'a> {
         digest: &Digest,
         size: u64,
     ) -> Result<(), LayoutError> {
-        if !self.has(repository, digest, size)? {
-            let uploads = self.uploads;
-            let from = uploads.finish(upload, size)?;
-            let (changed, journal) = self.changed(repository)?;
-            match from {
-                Some(from) => changed.folder.take(digest, (from, upload.as_str()), journal)?,
-                None => changed.folder.put(digest, &[], journal)?,
-            }
+        // Also if there is a file already: it may be damaged, and this content was verified.
+        let uploads = self.uploads;
+        let from = uploads.finish(upload, size)?;
+        let (changed, journal) = self.changed(repository)?;
+        match from {
+            Some(from) => changed.folder.take(digest, (from, upload.as_str()), journal)?,
+            None => changed.folder.put(digest, &[], journal)?,
         }
         self.hold(repository, digest, size, |held| held.is_blob = true)
     }
@@ -195,7 +194,9 @@ impl<'a> Transaction<'a> {
         if !self.has(repository, digest, size)? {
             self.check_quota(size)?;
             self.space.check_free(size)?;
-            let (changed, journal) = self.changed(repository)?;
+        }
+        let (changed, journal) = self.changed(repository)?;
+        if !changed.folder.has_content(digest, content) {
             changed.folder.put(digest, content, journal)?;
         }
         let root = Descriptor::new(media_type.clone(), digest.clone(), size);

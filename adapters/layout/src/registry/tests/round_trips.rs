@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use oci_proto::layout::blob_path;
 use oci_proto::server::{EmbeddedRegistry, Storage as _};
 use oci_proto::{Algorithm, Digest, Time};
 
@@ -84,11 +85,11 @@ fn tags_move_and_deletions_last() {
 
     // A blob goes even if a manifest refers to it.
     assert_eq!(client.status("DELETE", &format!("/v2/app/blobs/{layer}"), ""), 202);
-    assert!(!home.path().join("app").join(oci_proto::layout::blob_path(&layer)).exists());
+    assert!(!home.path().join("app").join(blob_path(&layer)).exists());
     drop(client);
     let (mut client, warnings) = open_with_warnings(home.path());
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].path().ends_with(oci_proto::layout::blob_path(&layer)));
+    assert!(warnings[0].path().ends_with(blob_path(&layer)));
     assert_eq!(client.status("GET", &format!("/v2/app/blobs/{layer}"), ""), 404);
 }
 
@@ -99,7 +100,7 @@ fn content_that_is_both_a_blob_and_a_manifest_goes_with_the_last_of_them() {
         let mut client = open(home.path());
         let document = index(&[]);
         let digest = sha256(&document);
-        let file = home.path().join("app").join(oci_proto::layout::blob_path(&digest));
+        let file = home.path().join("app").join(blob_path(&digest));
         client.put("app", "1", &document);
         let target = format!("/v2/app/blobs/uploads/?digest={digest}");
         assert_eq!(client.status("POST", &target, document.clone()), 201);
@@ -163,7 +164,7 @@ fn a_blob_is_mounted_as_a_link_and_stays_when_the_other_goes() {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt as _;
-        let file = home.path().join("b").join(oci_proto::layout::blob_path(&digest));
+        let file = home.path().join("b").join(blob_path(&digest));
         assert_eq!(fs::metadata(file).unwrap().nlink(), 2);
     }
     assert_eq!(client.status("DELETE", &format!("/v2/a/blobs/{digest}"), ""), 202);
@@ -289,9 +290,34 @@ fn bytes_of_an_upload_that_do_not_count_are_removed() {
     let commit = oci_proto::server::Effect::Commit { upload: id.clone(), digest: digest.clone(), size: 5 };
     storage.apply(&[(&repository, &[commit])]).unwrap();
     assert_eq!(storage.read(&repository, &digest, 0..5).unwrap(), "0123a");
-    let file = home.path().join("app").join(oci_proto::layout::blob_path(&digest));
+    let file = home.path().join("app").join(blob_path(&digest));
     assert_eq!(fs::metadata(file).unwrap().len(), 5);
     // It has ended, and does not begin in the middle.
     assert!(storage.write(&repository, &id, 5, b"more").is_err());
     assert!(storage.read_upload(&id, 0..5, &mut |_| {}).is_err());
+}
+
+#[test]
+fn content_that_is_pushed_again_replaces_a_damaged_file() {
+    let home = tempfile::tempdir().unwrap();
+    let mut client = open(home.path());
+    let digest = client.blob("app", "content");
+    let file = home.path().join("app").join(blob_path(&digest));
+    let mount = format!("/v2/other/blobs/uploads/?mount={digest}&from=app");
+    assert_eq!(client.status("POST", &mount, ""), 201);
+    fs::write(&file, "damaged").unwrap();
+    client.blob("app", "content");
+    assert_eq!(client.get(&format!("/v2/app/blobs/{digest}")), "content");
+
+    // A file of a document that no manifest was made of yet.
+    let document = image(&[]);
+    let digest = sha256(&document);
+    let target = format!("/v2/app/blobs/uploads/?digest={digest}");
+    assert_eq!(client.status("POST", &target, document.clone()), 201);
+    let file = home.path().join("app").join(blob_path(&digest));
+    fs::write(&file, document.replace("sha256", "sha512")).unwrap();
+    client.put("app", "1", &document);
+    assert_eq!(fs::read_to_string(&file).unwrap(), document);
+    client.blob("app", "{}");
+    assert_eq!(client.restart().get("/v2/app/manifests/1"), document);
 }
