@@ -256,21 +256,20 @@ impl Shared {
         let applied = transaction.finish();
         for upload in &applied.ended {
             self.uploads.remove(upload);
-            self.space.end(upload);
         }
+        let (mut added, mut removed) = (0_u64, 0_u64);
         for (repository, changed) in applied.held {
             let content = known.holdings.entry(repository).or_default();
             for (digest, held) in changed {
-                let old = content.get(&digest).map_or(0, |held| held.size);
-                let new = held.as_ref().map_or(0, |held| held.size);
-                self.space.remove(old);
-                self.space.add(new);
-                match held {
-                    Some(held) => _ = content.insert(digest, held),
-                    None => _ = content.remove(&digest),
-                }
+                added = held.as_ref().map_or(0, |held| held.size).saturating_add(added);
+                let old = match held {
+                    Some(held) => content.insert(digest, held),
+                    None => content.remove(&digest),
+                };
+                removed = old.map_or(0, |held| held.size).saturating_add(removed);
             }
         }
+        self.space.commit(applied.reserved, &applied.ended, added, removed);
         Ok(())
     }
 

@@ -35,8 +35,8 @@ pub(super) struct Transaction<'a> {
     journal: Journal<'a>,
     changed: BTreeMap<&'a Repository, Changed>,
     ended: Vec<UploadId>,
-    /// The size of the content that was added, except for that of uploads, which counted before.
-    added: u64,
+    /// The size of the content that is added, except for that of uploads, which counts already.
+    reserved: u64,
 }
 
 /// The changes of one repository.
@@ -52,6 +52,7 @@ struct Changed {
 pub(super) struct Applied {
     pub(super) held: Vec<(Repository, BTreeMap<Digest, Option<Held>>)>,
     pub(super) ended: Vec<UploadId>,
+    pub(super) reserved: u64,
 }
 
 impl<'a> Transaction<'a> {
@@ -72,7 +73,7 @@ impl<'a> Transaction<'a> {
             journal: Journal::new(staging),
             changed: BTreeMap::new(),
             ended: Vec::new(),
-            added: 0,
+            reserved: 0,
         }
     }
 
@@ -101,6 +102,7 @@ impl<'a> Transaction<'a> {
 
     /// Undoes what was carried out.
     pub(super) fn undo(self) -> Result<(), LayoutError> {
+        self.space.release(self.reserved);
         self.journal.undo()
     }
 
@@ -114,7 +116,7 @@ impl<'a> Transaction<'a> {
             }
             held.push((repository.clone(), changed.held));
         }
-        Applied { held, ended: self.ended }
+        Applied { held, ended: self.ended, reserved: self.reserved }
     }
 
     fn effect(&mut self, repository: &'a Repository, effect: &Effect) -> Result<(), LayoutError> {
@@ -170,7 +172,7 @@ impl<'a> Transaction<'a> {
     ) -> Result<(), LayoutError> {
         if !self.has(repository, digest, size)? {
             let space = self.space;
-            self.check_quota(size)?;
+            self.reserve(size)?;
             let from = folder::open(self.root, from)?;
             let (changed, journal) = self.changed(repository)?;
             changed.folder.mount(digest, &from, size, || space.check_free(size), journal)?;
@@ -192,7 +194,7 @@ impl<'a> Transaction<'a> {
             return Err(LayoutError::new(self.root.path(), LayoutErrorKind::TooLarge(limit)));
         }
         if !self.has(repository, digest, size)? {
-            self.check_quota(size)?;
+            self.reserve(size)?;
             self.space.check_free(size)?;
         }
         let (changed, journal) = self.changed(repository)?;
@@ -308,9 +310,10 @@ impl<'a> Transaction<'a> {
     }
 
     /// Fails if this much more content exceeds the quota.
-    fn check_quota(&mut self, size: u64) -> Result<(), LayoutError> {
-        self.added = self.added.saturating_add(size);
-        self.space.check_quota(self.added)
+    fn reserve(&mut self, size: u64) -> Result<(), LayoutError> {
+        self.space.reserve(size)?;
+        self.reserved = self.reserved.saturating_add(size);
+        Ok(())
     }
 
     fn index(&mut self, repository: &'a Repository) -> Result<&mut Index, LayoutError> {
