@@ -59,6 +59,22 @@ impl Warning {
         Ok(warnings)
     }
 
+    /// Creates the warning with this text.
+    ///
+    /// # Errors
+    /// Fails if the text is empty, has control characters, or makes the field value longer than 4096 bytes.
+    pub fn new(text: &str) -> Result<Self, InvalidHeader> {
+        let cursor = Cursor::new("Warning", text.as_bytes());
+        if text.is_empty() || text.chars().any(char::is_control) {
+            return Err(cursor.error("the text is empty or has control characters"));
+        }
+        let warning = Self { text: text.to_owned() };
+        if warning.to_string().len() > Self::MAX_LEN {
+            return Err(cursor.error("the value is longer than 4096 bytes"));
+        }
+        Ok(warning)
+    }
+
     /// Returns the warning with its text replaced.
     pub(crate) fn map(self, change: impl FnOnce(&str) -> String) -> Self {
         Self { text: change(&self.text) }

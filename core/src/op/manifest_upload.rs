@@ -277,7 +277,7 @@ impl ManifestUpload {
     }
 
     fn manifest_at(&self, name: TagOrDigest, tags: Vec<Tag>) -> Option<Recipient> {
-        Some(Recipient::Endpoint(Endpoint::Manifest(self.target.repository.clone()?, name, tags)))
+        Some(Recipient::Endpoint(Endpoint::Manifest(self.target.repository.clone()?, name, tags, None)))
     }
 
     /// Takes the result of a look at the first unchecked tag, or at the digest.

@@ -143,7 +143,7 @@ impl ReferrersList {
     /// Requests the index under the fallback tag.
     fn fall_back(&mut self) {
         let name = TagOrDigest::Tag(fallback_tag(&self.subject));
-        let endpoint = Endpoint::Manifest(self.repository.clone(), name, Vec::new());
+        let endpoint = Endpoint::Manifest(self.repository.clone(), name, Vec::new(), None);
         let call = Call::new(RequestKind::GetManifest, Recipient::Endpoint(endpoint));
         self.fallback = Some(Box::new(Call { body_limit: Some(self.paging.limits.list_bytes), ..call }));
     }

@@ -24,15 +24,26 @@ pub enum Begun {
 
 /// Begins the answer to a request.
 pub(super) fn begin(state: &mut State, now: Time, head: &request::Parts) -> Begun {
-    if head.method == Method::GET || head.method == Method::HEAD {
+    if respond::is_read(&head.method) {
         return Begun::Reply(Reply::new(&head.method, respond::respond(state, head)));
     }
     let request = state.begin_request();
     match dispatch(state, now, head) {
-        Ok(Begun::Reply(reply)) => Begun::Reply(Reply { request, ..reply }),
+        Ok(Begun::Reply(reply)) => Begun::Reply(complete(state, request, reply)),
         Ok(begun) => begun,
-        Err(error) => Begun::Reply(Reply::refusal(&head.method, error)),
+        Err(error) => Begun::Reply(complete(state, request, Reply::refusal(&head.method, error))),
     }
+}
+
+/// Adds to a reply what all have.
+fn complete(state: &State, request: u64, mut reply: Reply) -> Reply {
+    state.policy.warn(&mut reply.response);
+    Reply { request, ..reply }
+}
+
+/// Returns whether the start of a request with this method can have effects: one that has no body that matters.
+pub(super) fn has_effects(method: &Method) -> bool {
+    *method == Method::POST || *method == Method::DELETE
 }
 
 /// Answers a request whose body is complete.
@@ -45,12 +56,12 @@ pub(super) fn finish(state: &mut State, now: Time, incoming: Incoming) -> Reply 
             Ok(blob_push::finish(state, now, &head, repository, portion, &body))
         }
         Purpose::Manifest { .. } if is_too_large => Err(manifest_push::too_large(limit)),
-        Purpose::Manifest { name, tags, bytes } => {
-            manifest_push::finish(state, &head, repository, name, tags, bytes.freeze())
+        Purpose::Manifest { name, tags, digest, bytes } => {
+            manifest_push::finish(state, &head, repository, name, tags, digest.as_ref(), bytes.freeze())
         }
     };
     let reply = answered.unwrap_or_else(|error| Reply::refusal(&head.method, error));
-    Reply { request, ..reply }
+    complete(state, request, reply)
 }
 
 /// Answers a request whose body is not complete, or could not be written.
@@ -72,7 +83,7 @@ pub(super) fn interrupted(
         ErrorResponse::malformed(Code::SizeInvalid, message).into_response()
     };
     let response = failure.map_or_else(incomplete, Failure::response);
-    Reply { request, ..Reply::with(&head.method, repository, effects, response) }
+    complete(state, request, Reply::with(&head.method, repository, effects, response))
 }
 
 fn dispatch(state: &mut State, now: Time, head: &request::Parts) -> Result<Begun, ErrorResponse> {
@@ -101,10 +112,10 @@ fn dispatch(state: &mut State, now: Time, head: &request::Parts) -> Result<Begun
         (Endpoint::Upload(repository, id, _), &Method::DELETE) => {
             delete::upload(state, user, repository, &id).map(Begun::Reply)
         }
-        (Endpoint::Manifest(repository, name, tags), &Method::PUT) => {
-            manifest_push::begin(state, head, repository, name, tags).map(Begun::Receive)
+        (Endpoint::Manifest(repository, name, tags, digest), &Method::PUT) => {
+            manifest_push::begin(state, head, repository, name, tags, digest).map(Begun::Receive)
         }
-        (Endpoint::Manifest(repository, name, _), &Method::DELETE) => {
+        (Endpoint::Manifest(repository, name, ..), &Method::DELETE) => {
             delete::manifest(state, user, repository, name).map(Begun::Reply)
         }
         (Endpoint::Blob(repository, digest), &Method::DELETE) => {

@@ -1,7 +1,7 @@
 //! A registry as a value, without a socket.
 
 use bytes::Bytes;
-use http::{Method, Request, Response, request};
+use http::{Request, Response, request};
 
 use crate::server::begin::Begun;
 use crate::server::body::{Body, Unavailable};
@@ -56,7 +56,7 @@ impl<S: Storage> EmbeddedRegistry<S> {
     /// Answers a request.
     pub fn respond(&mut self, now: Time, request: Request<Bytes>) -> Response<Bytes> {
         let (head, body) = request.into_parts();
-        if head.method == Method::GET || head.method == Method::HEAD {
+        if Server::is_read(&head.method) {
             return self.read(&head, self.server.respond(&head));
         }
         let reply = match self.server.begin(now, &head) {

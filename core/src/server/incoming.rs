@@ -39,7 +39,13 @@ pub struct Incoming {
 #[derive(Debug)]
 pub(super) enum Purpose {
     Portion(Portion),
-    Manifest { name: TagOrDigest, tags: Vec<Tag>, bytes: BytesMut },
+    Manifest {
+        name: TagOrDigest,
+        tags: Vec<Tag>,
+        /// The digest that the manifest must have.
+        digest: Option<Digest>,
+        bytes: BytesMut,
+    },
 }
 
 /// Bytes of a blob that are appended to an upload.

@@ -41,10 +41,20 @@ impl Server {
     /// Begins the answer to a request. The extensions of `head` have the [`User`](crate::server::User), if the request
     /// has a login.
     ///
-    /// Only a request with the method POST or DELETE can have effects here. One with another method has none before
-    /// [`finish`](Self::finish), so it may begin while the effects of others are carried out.
+    /// If [`begins_with_effects`](Self::begins_with_effects) is `false`, the request has no effects before
+    /// [`finish`](Self::finish), so it may begin while those of others are carried out.
     pub fn begin(&mut self, now: Time, head: &request::Parts) -> Begun {
         begin::begin(&mut self.state, now, head)
+    }
+
+    /// Returns whether a request with this method reads, so that [`respond`](Self::respond) answers it.
+    pub fn is_read(method: &Method) -> bool {
+        respond::is_read(method)
+    }
+
+    /// Returns whether [`begin`](Self::begin) may have effects for a request with this method: POST and DELETE.
+    pub fn begins_with_effects(method: &Method) -> bool {
+        begin::has_effects(method)
     }
 
     /// Answers a request whose body was received.

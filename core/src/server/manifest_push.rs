@@ -1,6 +1,6 @@
 //! Pushes of manifests.
 //!
-//! Source: distribution-spec, end-7, and its main branch for the parameter `tag`.
+//! Source: distribution-spec, end-7, its main branch for the parameter `tag`, and its proposal 543 for the parameter `digest`.
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, StatusCode, request};
@@ -31,6 +31,7 @@ pub(super) fn begin(
     repository: Repository,
     name: TagOrDigest,
     tags: Vec<Tag>,
+    stored_as: Option<Digest>,
 ) -> Result<Incoming, ErrorResponse> {
     state.policy.check(Access::Write, &repository, head.extensions.get())?;
     if tags.len() > Endpoint::MAX_TAGS {
@@ -45,7 +46,12 @@ pub(super) fn begin(
     if content_length(&head.headers).is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
-    Ok(Incoming::new(head, repository, Purpose::Manifest { name, tags, bytes: BytesMut::new() }, limit))
+    let digest = match &name {
+        TagOrDigest::Digest(digest) => Some(digest.clone()),
+        TagOrDigest::Tag(_) => stored_as,
+    };
+    let purpose = Purpose::Manifest { name, tags, digest, bytes: BytesMut::new() };
+    Ok(Incoming::new(head, repository, purpose, limit))
 }
 
 /// Stores a manifest, and sets its tags.
@@ -55,9 +61,10 @@ pub(super) fn finish(
     repository: Repository,
     name: TagOrDigest,
     tags: Vec<Tag>,
+    expected: Option<&Digest>,
     bytes: Bytes,
 ) -> Result<Reply, ErrorResponse> {
-    let digest = digest_under(&name, &bytes)?;
+    let digest = verified(expected, &bytes)?;
     let invalid = |problem: String| ErrorResponse::malformed(Code::ManifestInvalid, problem);
     let content_type =
         content_type(&head.headers).map_err(|misbehaviour| invalid(misbehaviour.to_string()))?;
@@ -70,7 +77,7 @@ pub(super) fn finish(
     };
     check_tags(state, head, &repository, &name, &wanted, &digest)?;
 
-    let mut response = created(&Endpoint::Manifest(repository.clone(), name, Vec::new()), &digest);
+    let mut response = created(&Endpoint::Manifest(repository.clone(), name, Vec::new(), None), &digest);
     if let Some(subject) = manifest.subject() {
         response.headers_mut().insert(SUBJECT, value(subject.digest()));
     }
@@ -98,15 +105,15 @@ pub(super) fn too_large(limit: u64) -> ErrorResponse {
     ErrorResponse::new(StatusCode::PAYLOAD_TOO_LARGE, Code::SizeInvalid, message)
 }
 
-/// Returns the digest of a manifest under this name.
-fn digest_under(name: &TagOrDigest, bytes: &[u8]) -> Result<Digest, ErrorResponse> {
-    let TagOrDigest::Digest(named) = name else { return Ok(Digest::of(Algorithm::Sha256, bytes)) };
-    let algorithm = named.algorithm().ok_or_else(|| ErrorResponse::unverifiable(named))?;
+/// Returns the digest of a manifest, which is the expected one if there is any.
+fn verified(expected: Option<&Digest>, bytes: &[u8]) -> Result<Digest, ErrorResponse> {
+    let Some(expected) = expected else { return Ok(Digest::of(Algorithm::Sha256, bytes)) };
+    let algorithm = expected.algorithm().ok_or_else(|| ErrorResponse::unverifiable(expected))?;
     let found = Digest::of(algorithm, bytes);
-    if found == *named {
+    if found == *expected {
         return Ok(found);
     }
-    let message = format_args!("the manifest has the digest {found}, not {named}");
+    let message = format_args!("the manifest has the digest {found}, not {expected}");
     Err(ErrorResponse::malformed(Code::DigestInvalid, message))
 }
 

@@ -6,10 +6,13 @@ use std::num::NonZeroU64;
 use std::str::FromStr;
 use std::time::Duration;
 
-use http::header::WWW_AUTHENTICATE;
-use http::{HeaderValue, StatusCode};
+use http::header::{WARNING, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
 
+use crate::header::warning::Warning;
+use crate::server::body::Body;
 use crate::server::error_response::{Code, ErrorResponse};
+use crate::server::response::value;
 use crate::types::reference::name::Repository;
 
 /// What a server permits, and its limits. The default permits everyone to read, and nothing else.
@@ -34,6 +37,10 @@ pub struct Policy {
     pub uploads: usize,
     /// The time after its last request at which an upload session expires. The default is an hour.
     pub upload_lifetime: Duration,
+    /// A message to users, such as that the registry will be moved. Clients show it with each response.
+    ///
+    /// Source: distribution-spec, "Warnings".
+    pub warning: Option<Warning>,
 }
 
 /// Who may do what with some repositories.
@@ -142,6 +149,13 @@ impl Policy {
         self.rule(repository).is_some_and(|rule| rule.immutable_tags)
     }
 
+    /// Adds the warning to a response.
+    pub(super) fn warn(&self, response: &mut Response<Body>) {
+        if let Some(warning) = &self.warning {
+            response.headers_mut().insert(WARNING, value(warning));
+        }
+    }
+
     /// Returns whether nobody may push or delete anything.
     pub(super) fn is_read_only(&self) -> bool {
         self.rules.iter().all(|rule| rule.writes == Who::Nobody && rule.deletes == Who::Nobody)
@@ -164,6 +178,7 @@ impl Default for Policy {
             min_chunk: None,
             uploads: 1000,
             upload_lifetime: Duration::from_secs(3600),
+            warning: None,
         }
     }
 }

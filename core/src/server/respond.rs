@@ -33,7 +33,14 @@ const REFERRERS_BYTES: usize = 1 << 20;
 
 /// Answers a request that changes nothing: GET or HEAD.
 pub(super) fn respond(state: &State, head: &request::Parts) -> Response<Body> {
-    finish(&head.method, answer(state, head).unwrap_or_else(ErrorResponse::into_response))
+    let mut response = answer(state, head).unwrap_or_else(ErrorResponse::into_response);
+    state.policy.warn(&mut response);
+    finish(&head.method, response)
+}
+
+/// Returns whether a request with this method reads.
+pub(super) fn is_read(method: &Method) -> bool {
+    *method == Method::GET || *method == Method::HEAD
 }
 
 /// Returns the repository of a request.
@@ -84,7 +91,7 @@ pub(super) fn too_many_connections() -> Response<Body> {
 
 fn answer(state: &State, head: &request::Parts) -> Result<Response<Body>, ErrorResponse> {
     check_host(head)?;
-    if head.method != Method::GET && head.method != Method::HEAD {
+    if !is_read(&head.method) {
         return Err(read_only());
     }
     let user = head.extensions.get::<User>();
@@ -104,7 +111,9 @@ fn answer(state: &State, head: &request::Parts) -> Result<Response<Body>, ErrorR
             Ok(json_response("{}".to_owned()))
         }
         Endpoint::Blob(repository, digest) => blob(head, holdings(&repository)?, &repository, digest),
-        Endpoint::Manifest(repository, name, _) => manifest(head, holdings(&repository)?, &repository, &name),
+        Endpoint::Manifest(repository, name, ..) => {
+            manifest(head, holdings(&repository)?, &repository, &name)
+        }
         Endpoint::Tags(repository, page) => Ok(tags(holdings(&repository)?, repository, &page)),
         Endpoint::Referrers(repository, subject, artifact_type, last) => {
             reads(&repository)?;

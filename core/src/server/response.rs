@@ -58,7 +58,7 @@ pub(super) fn json_response(body: String) -> Response<Body> {
 /// Returns the value of a header.
 pub(super) fn value(text: impl fmt::Display) -> HeaderValue {
     HeaderValue::try_from(text.to_string())
-        .expect("digests, media types, names, tags, ids and numbers are visible ASCII by their grammars")
+        .expect("digests, media types, names, tags, ids and numbers are visible ASCII by their grammars, and warnings have no control characters")
 }
 
 /// Checks the Host header: HTTP/1.1 requires exactly one, and no version allows two. A target that names its

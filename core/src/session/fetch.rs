@@ -165,7 +165,7 @@ fn first_request(
     let repository = || target.repository.clone().ok_or(Misbehaviour::Unexpected);
     Ok(match &fetch.kind {
         FetchKind::Manifest { method, name, .. } => {
-            let endpoint = Endpoint::Manifest(repository()?, name.clone(), Vec::new());
+            let endpoint = Endpoint::Manifest(repository()?, name.clone(), Vec::new(), None);
             let is_head = *method == Method::HEAD;
             let kind = if is_head { RequestKind::HeadManifest } else { RequestKind::GetManifest };
             (kind, target.base.uri(&endpoint), None)
@@ -184,7 +184,7 @@ fn first_request(
                 }
                 BlobLocation::Manifests => {
                     let name = TagOrDigest::Digest(digest.clone());
-                    let endpoint = Endpoint::Manifest(repository()?, name, Vec::new());
+                    let endpoint = Endpoint::Manifest(repository()?, name, Vec::new(), None);
                     (RequestKind::GetManifest, target.base.uri(&endpoint))
                 }
                 BlobLocation::Url(url) => {

@@ -363,7 +363,7 @@ impl Session {
 
 /// Returns the endpoint of a manifest, by its digest if the reference has one.
 fn manifest_of(reference: &Reference) -> Endpoint {
-    Endpoint::Manifest(reference.repository().clone(), reference.exact_name(), Vec::new())
+    Endpoint::Manifest(reference.repository().clone(), reference.exact_name(), Vec::new(), None)
 }
 
 /// Returns the endpoint of the blob with the digest of a reference.

@@ -7,7 +7,7 @@
 //! |---|---|---|---|
 //! | [`Version`](Endpoint::Version) | `/v2/` | | end-1 |
 //! | [`Blob`](Endpoint::Blob) | `/v2/<name>/blobs/<digest>` | | end-2, end-10 |
-//! | [`Manifest`](Endpoint::Manifest) | `/v2/<name>/manifests/<reference>` | `tag`, repeated | end-3, end-7, end-9 |
+//! | [`Manifest`](Endpoint::Manifest) | `/v2/<name>/manifests/<reference>` | `tag`, repeated; `digest` | end-3, end-7, end-9 |
 //! | [`Uploads`](Endpoint::Uploads) | `/v2/<name>/blobs/uploads/` | `digest-algorithm`, or `digest`, or `mount` and `from` | end-4a, end-4b, end-11 |
 //! | [`Upload`](Endpoint::Upload) | `/v2/<name>/blobs/uploads/<id>` | `digest` | end-5, end-6, end-13, end-14 |
 //! | [`Tags`](Endpoint::Tags) | `/v2/<name>/tags/list` | `n`, `last` | end-8a, end-8b |
@@ -37,8 +37,10 @@ pub(crate) enum Endpoint {
     Version,
     /// A blob.
     Blob(Repository, Digest),
-    /// A manifest, and the tags that a PUT by digest also sets.
-    Manifest(Repository, TagOrDigest, Vec<Tag>),
+    /// A manifest, the tags that a PUT by digest also sets, and the digest under which a PUT by tag stores it.
+    ///
+    /// Clients do not send that digest, which few registries know.
+    Manifest(Repository, TagOrDigest, Vec<Tag>, Option<Digest>),
     /// The uploads of a repository, where an upload starts.
     Uploads(Repository, Begin),
     /// An upload session, and the digest that closes it.
@@ -89,8 +91,9 @@ impl Endpoint {
             Self::Blob(repository, digest) => {
                 ["/v2/", repository.as_str(), "/blobs/", &digest.to_string()].concat()
             }
-            Self::Manifest(repository, name, tags) => {
+            Self::Manifest(repository, name, tags, digest) => {
                 add(&mut query, "tag", tags.iter().take(Self::MAX_TAGS));
+                add(&mut query, "digest", digest);
                 ["/v2/", repository.as_str(), "/manifests/", &name.to_string()].concat()
             }
             Self::Uploads(repository, begin) => {
@@ -158,7 +161,8 @@ impl Endpoint {
                 } else {
                     TagOrDigest::Tag(reference.parse().map_err(InvalidEndpoint::Tag)?)
                 };
-                Ok(Self::Manifest(repository, name, query.all("tag", InvalidEndpoint::TagParameter)?))
+                let tags = query.all("tag", InvalidEndpoint::TagParameter)?;
+                Ok(Self::Manifest(repository, name, tags, query.first("digest", InvalidEndpoint::Digest)?))
             }
             ("blobs", text) => Ok(Self::Blob(repository(name)?, digest(text)?)),
             ("uploads", id) => {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 use oci_proto::server::{Begun, Body, MemoryStorage, Policy, Server, Storage};
 use tokio::net::TcpListener;
@@ -140,7 +140,7 @@ impl<S: Storage + Clone + Send + 'static> SharedRegistry<S> {
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
     {
         answer(options, peer, request, async |head, mut body| {
-            let response = if head.method == Method::GET || head.method == Method::HEAD {
+            let response = if Server::is_read(&head.method) {
                 self.read().respond(&head)
             } else {
                 self.write(head.clone(), &mut body, options).await
@@ -181,10 +181,10 @@ impl<S: Storage + Clone + Send + 'static> SharedRegistry<S> {
 
     async fn begin(&self, head: Parts) -> Option<Started> {
         let Shared { server, writer, .. } = &*self.shared;
-        // Any other request has no effects before its end, so it need not wait for those of others.
-        if head.method == Method::POST || head.method == Method::DELETE {
+        if Server::begins_with_effects(&head.method) {
             return writer.begin(head).await;
         }
+        // It need not wait for the effects of others.
         let begun = server.write().unwrap_or_else(PoisonError::into_inner).begin(writer.now(), &head);
         Some(match begun {
             Begun::Reply(reply) => Started::Response(reply.done()),

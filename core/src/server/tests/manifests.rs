@@ -267,3 +267,24 @@ fn other_methods_are_told_which_there_are() {
         assert_eq!(refused.header("allow"), Some(allowed), "{method} {target}");
     }
 }
+
+/// A proposal (distribution-spec 543), which regctl uses.
+#[test]
+fn a_push_by_tag_may_state_the_digest() {
+    for algorithm in ALGORITHMS {
+        let mut scenario = Scenario::new();
+        let document = image(&json!({}));
+        let digest = Digest::of(algorithm, document.as_bytes());
+        let target = format!("/v2/a/manifests/v1?digest={}", percent(&digest.to_string()));
+        let mut put =
+            |document: &str| scenario.ask("PUT", &target, &[("content-type", MANIFEST)], document.as_bytes());
+        let pushed = put(&document);
+        assert_eq!(
+            (pushed.status(), pushed.header("docker-content-digest")),
+            (201, Some(&*digest.to_string()))
+        );
+        assert_error(&put(&image(&json!({ "layers": null }))), 400, "DIGEST_INVALID");
+        let shown = scenario.get("/v2/a/manifests/v1");
+        assert_eq!(shown.header("docker-content-digest"), Some(&*digest.to_string()));
+    }
+}

@@ -3,6 +3,7 @@
 use http::Method;
 use serde_json::json;
 
+use crate::header::warning::Warning;
 use crate::server::policy::{Policy, Rule, User, Who};
 use crate::server::tests::{Scenario, assert_error};
 use crate::types::digest::{Algorithm, Digest};
@@ -144,4 +145,26 @@ fn a_manifest_must_be_complete_where_that_is_configured() {
     .to_string();
     assert_error(&scenario.push("b", "v1", &index), 404, "MANIFEST_BLOB_UNKNOWN");
     assert_eq!(scenario.push("a", "v2", &index).status(), 201);
+}
+
+#[test]
+fn a_warning_is_in_every_response() {
+    let text = "moves to \"registry.example\", soon: gr\u{fc}n";
+    let warning = Some(Warning::new(text).unwrap());
+    let mut scenario = Scenario::with(Policy { warning, ..Policy::open() });
+    for (method, target, status) in [
+        ("GET", "/v2/", 200),
+        ("HEAD", "/v2/a/manifests/v1", 404),
+        ("POST", "/v2/a/blobs/uploads/", 202),
+        ("DELETE", "/v2/a/manifests/v1", 404),
+        ("PUT", "/v2/a/manifests/v1", 400),
+    ] {
+        let answered = scenario.ask(method, target, &[], b"no manifest");
+        assert_eq!(answered.status(), status, "{method} {target}");
+        let value = answered.0.headers()["warning"].as_bytes();
+        assert_eq!(Warning::parse(value).unwrap()[0].text(), text, "{method} {target}");
+    }
+    for (text, is_valid) in [("", false), ("a\nb", false), (&*"x".repeat(4100), false), ("a \\ b", true)] {
+        assert_eq!(Warning::new(text).is_ok(), is_valid, "{text:.10}");
+    }
 }

@@ -15,7 +15,7 @@ fn parsed<T: FromStr<Err: fmt::Debug>>(text: &str) -> T {
 }
 
 fn by_tag(repository: &str, tag: &str) -> Endpoint {
-    Endpoint::Manifest(parsed(repository), TagOrDigest::Tag(parsed(tag)), Vec::new())
+    Endpoint::Manifest(parsed(repository), TagOrDigest::Tag(parsed(tag)), Vec::new(), None)
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn every_endpoint_has_the_path_of_the_specification() {
     let digest: Digest = parsed(&text);
     let by_digest = |tags: &[&str]| {
         let tags = tags.iter().map(|tag| parsed(tag)).collect();
-        Endpoint::Manifest(name.clone(), TagOrDigest::Digest(digest.clone()), tags)
+        Endpoint::Manifest(name.clone(), TagOrDigest::Digest(digest.clone()), tags, None)
     };
     let uploads = |begin| Endpoint::Uploads(name.clone(), begin);
     let upload = |closing| Endpoint::Upload(name.clone(), parsed("1-f_2"), closing);
@@ -154,7 +154,7 @@ fn an_invalid_name_is_rejected_with_its_kind() {
 #[test]
 fn a_url_has_at_most_ten_tags() {
     let tags = (0..1000).map(|n| parsed(&format!("{n:0128}"))).collect();
-    let url = Endpoint::Manifest(parsed("a"), TagOrDigest::Tag(parsed("t")), tags).path_and_query();
+    let url = Endpoint::Manifest(parsed("a"), TagOrDigest::Tag(parsed("t")), tags, None).path_and_query();
     assert_eq!(url.matches("tag=").count(), 10);
 }
 
@@ -198,8 +198,8 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
     prop_oneof![
         Just(Endpoint::Version),
         (repository(), digest()).prop_map(|(name, digest)| Endpoint::Blob(name, digest)),
-        (repository(), name, vec(tag(), 0..Endpoint::MAX_TAGS))
-            .prop_map(|(repository, name, tags)| Endpoint::Manifest(repository, name, tags)),
+        (repository(), name, vec(tag(), 0..Endpoint::MAX_TAGS), option::of(digest()))
+            .prop_map(|(name, tag, tags, digest)| Endpoint::Manifest(name, tag, tags, digest)),
         (repository(), begin).prop_map(|(name, begin)| Endpoint::Uploads(name, begin)),
         (repository(), read("[A-Za-z0-9_-]{1,128}"), option::of(digest()))
             .prop_map(|(name, id, digest)| Endpoint::Upload(name, id, digest)),
