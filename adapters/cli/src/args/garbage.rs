@@ -1,16 +1,19 @@
 //! The arguments of `ocip gc`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
 use crate::args::format::LineFormat;
+use crate::args::values::span;
 
 /// Remove content that nothing needs from the directory of a registry.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 DIR has an image layout for each repository. In each, blobs that no manifest in its index.json needs \
-are removed: those of deleted manifests, and of pushes that have not reached their manifest. With \
+are removed: those of deleted manifests, and of pushes that never reached their manifest. What was \
+written in the last 24 hours is kept, since its push may still go on; --older-than changes that. With \
 --untagged, manifests without a tag are removed too, unless an index that is kept contains them, or \
 they are the subject or a referrer of a manifest that is kept.
 
@@ -24,7 +27,7 @@ has the total. With --json, each line is an object with \"repository\", \"digest
 
 Examples:
   ocip gc --dry-run registry
-  ocip gc --untagged registry
+  ocip gc --untagged --older-than 7d registry
   ocip gc --json registry | jq -r .digest")]
 pub(crate) struct GcArgs {
     /// Directory of the registry.
@@ -33,6 +36,9 @@ pub(crate) struct GcArgs {
     /// Also remove manifests without a tag.
     #[arg(long)]
     pub(crate) untagged: bool,
+    /// Remove only content of this age: a number and a unit (s, m, h, d), or 0 for all.
+    #[arg(long, value_name = "AGE", value_parser = span, default_value = "24h")]
+    pub(crate) older_than: Duration,
     /// Remove nothing, and print what would be removed.
     #[arg(long)]
     pub(crate) dry_run: bool,

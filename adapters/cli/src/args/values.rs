@@ -14,6 +14,25 @@ pub(super) fn seconds(text: &str) -> Result<Duration, &'static str> {
         .ok_or("expected a number of seconds greater than 0")
 }
 
+/// A time span: a number with a unit, or 0.
+pub(super) fn span(text: &str) -> Result<Duration, &'static str> {
+    let parsed = || {
+        let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+        let seconds = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 60 * 60,
+            "d" => 24 * 60 * 60,
+            "0" if number.is_empty() => return Some(Duration::ZERO),
+            _ => return None,
+        };
+        let is_plain = number.bytes().all(|byte| byte.is_ascii_digit());
+        let number: u64 = number.parse().ok().filter(|_| is_plain)?;
+        number.checked_mul(seconds).map(Duration::from_secs)
+    };
+    parsed().ok_or("expected a number and a unit: s, m, h or d, such as 12h; or 0")
+}
+
 pub(super) fn integer_in<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
 where
     T: FromStr + PartialOrd + fmt::Display + Clone,
@@ -37,4 +56,21 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, &'static str> {
         None => text.parse().ok(),
     };
     address.ok_or("expected an IP address or localhost, and a port, such as 127.0.0.1:5000 or [::1]:5000")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_span_has_a_unit() {
+        for (text, seconds) in
+            [("0", 0), ("0h", 0), ("90s", 90), ("2m", 120), ("12h", 43_200), ("7d", 604_800)]
+        {
+            assert_eq!(span(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "1", "h", "-1h", "+1h", "1.5h", "1w", "1 h", "99999999999999999d", "1\u{e4}"] {
+            assert!(span(text).is_err(), "{text}");
+        }
+    }
 }

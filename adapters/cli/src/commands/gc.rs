@@ -14,6 +14,7 @@ pub(crate) fn run(command: &GcArgs, common: &CommonArgs, out: &mut impl Write) -
     let mut options = GarbageOptions::default();
     options.untagged = command.untagged;
     options.dry_run = command.dry_run;
+    options.min_age = command.older_than;
     let mut written = Ok(());
     let collected = collect_garbage(&command.directory, &options, |removed| {
         // What is removed does not depend on the reader.
@@ -61,7 +62,14 @@ fn total(collected: &Collected, command: &GcArgs) -> String {
         1 => "1 repository".to_owned(),
         repositories => format!("{repositories} repositories"),
     };
-    format!("{verb} {removed}{temporary}; {repositories}")
+    let recent = match collected.recent {
+        0 => String::new(),
+        contents => {
+            let kept = format!("{}, {}", count(contents, "item"), DecimalBytes(collected.recent_bytes));
+            format!("; kept {kept}, which nothing needs, but which --older-than keeps")
+        }
+    };
+    format!("{verb} {removed}{temporary}; {repositories}{recent}")
 }
 
 /// Converts an error of the collection.

@@ -51,18 +51,26 @@ fn content_that_nothing_needs_is_removed_and_printed() {
     let root = home.path().to_str().unwrap();
     let line = format!("team/app {unneeded} 8\n");
 
-    let dry = ocip(&["gc", "--dry-run", root]).succeeded();
+    let recent = ocip(&["gc", "--dry-run", root]).succeeded();
+    let kept = "kept 1 item, 8 B, which nothing needs, but which --older-than keeps";
+    assert_eq!(
+        (recent.text(), &*recent.stderr),
+        ("", &*format!("would remove 0 items, 0 B; 1 repository; {kept}\n"))
+    );
+    ocip(&["gc", "--older-than", "1", root]).failed(2, &["expected a number and a unit"]);
+
+    let dry = ocip(&["gc", "--older-than", "0", "--dry-run", root]).succeeded();
     assert_eq!(dry.text(), line);
     assert_eq!(dry.stderr, "would remove 1 item, 8 B; 1 repository\n");
     assert!(has(home.path(), &unneeded));
 
-    let ran = ocip(&["gc", root]).succeeded();
+    let ran = ocip(&["gc", "--older-than", "0", root]).succeeded();
     assert_eq!((ran.text(), ran.stderr.as_str()), (&*line, "removed 1 item, 8 B; 1 repository\n"));
     assert!(!has(home.path(), &unneeded) && has(home.path(), &untagged));
-    let ran = ocip(&["gc", "-q", root]).succeeded();
+    let ran = ocip(&["gc", "--older-than", "0", "-q", root]).succeeded();
     assert_eq!((ran.text(), ran.stderr.as_str()), ("", ""));
 
-    let ran = ocip(&["gc", "--untagged", "--json", root]).succeeded();
+    let ran = ocip(&["gc", "--older-than", "0s", "--untagged", "--json", root]).succeeded();
     let removed: Value = serde_json::from_str(ran.text()).unwrap();
     assert_eq!(
         (&removed["repository"], &removed["digest"]),
@@ -78,7 +86,7 @@ fn content_that_nothing_needs_is_removed_and_printed() {
 fn a_damaged_repository_is_skipped_with_a_warning() {
     let (home, untagged, unneeded) = registry();
     fs::write(home.path().join("team/app").join(blob_path(&untagged)), "damaged").unwrap();
-    let ran = ocip(&["gc", home.path().to_str().unwrap()]).succeeded();
+    let ran = ocip(&["gc", "--older-than", "0", home.path().to_str().unwrap()]).succeeded();
     assert_eq!(ran.text(), "");
     for words in ["warning: skipped: ", &untagged.encoded(), "removed 0 items, 0 B; 0 repositories\n"] {
         assert!(ran.stderr.contains(words), "{}", ran.stderr);
@@ -106,7 +114,8 @@ fn a_directory_that_is_in_use_or_not_of_a_registry_is_an_error() {
 fn a_reader_that_closes_stdout_does_not_stop_the_collection() {
     let (home, untagged, unneeded) = registry();
     let root = home.path().to_str().unwrap();
-    let output = command(&["gc", "--untagged", root]).stdout(closed_pipe()).output().unwrap();
+    let output =
+        command(&["gc", "--older-than", "0", "--untagged", root]).stdout(closed_pipe()).output().unwrap();
     ran(&output).failed(1, &[]);
     assert!(!has(home.path(), &untagged) && !has(home.path(), &unneeded));
 }

@@ -1,6 +1,7 @@
 //! Removes the content of a registry's directory that nothing needs.
 
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use oci_proto::layout::INDEX;
 use oci_proto::{Digest, Repository};
@@ -9,21 +10,30 @@ use crate::directory::Directory;
 use crate::directory::kind::FileKind;
 use crate::error::LayoutError;
 use crate::registry::load::{is_layout, refuse_layout, visit};
-use crate::registry::needs::{Garbage, find};
+use crate::registry::needs::{Age, Garbage, find};
 use crate::registry::uploads::Uploads;
 use crate::writer::durability::Durability;
 use crate::writer::lock::{LOCK, Lock};
 use crate::writer::staging::Staging;
 
-/// What [`collect_garbage`] removes. The default removes content that no manifest needs.
-#[derive(Clone, Copy, Debug, Default)]
+/// What [`collect_garbage`] removes. The default removes content that no manifest needs and that is a day old.
+#[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct GarbageOptions {
     /// Also remove manifests without a name, unless a manifest that is kept contains one as a child, or has it as its
     /// subject, or is its subject.
     pub untagged: bool,
+    /// The age of content that is removed, since its file was written or got its name. A push stores blobs before the
+    /// manifest that needs them, so this should be longer than any push takes.
+    pub min_age: Duration,
     /// Remove nothing, and report what would be removed.
     pub dry_run: bool,
+}
+
+impl Default for GarbageOptions {
+    fn default() -> Self {
+        Self { untagged: false, min_age: Duration::from_secs(24 * 60 * 60), dry_run: false }
+    }
 }
 
 /// Content that was removed, or would be.
@@ -48,6 +58,10 @@ pub struct Collected {
     pub contents: u64,
     /// Their total size in bytes.
     pub bytes: u64,
+    /// The number of manifests and blobs that are kept only because of their age.
+    pub recent: u64,
+    /// Their total size in bytes.
+    pub recent_bytes: u64,
     /// The number of temporary files that were removed, which a process that crashed has left.
     pub temporary: u64,
     /// Their total size in bytes.
@@ -60,8 +74,8 @@ pub struct Collected {
 /// each.
 ///
 /// A repository needs the manifests that its `index.json` lists, with or without a tag, and all that they contain:
-/// configs, layers, and the manifests of an index with theirs. Blobs of a push that has not reached its manifest yet are
-/// not needed; a client pushes them again. If the type of a document is unknown, everything that has its digest in the
+/// configs, layers, and the manifests of an index with theirs. Other content is kept until it has the age in the options,
+/// since it may belong to a push that has not reached its manifest yet. If the type of a document is unknown, everything that has its digest in the
 /// document is needed.
 ///
 /// Unfinished uploads and partial blobs of interrupted pulls are kept, and so are files that are not content. A
@@ -91,6 +105,9 @@ pub(super) fn collect(
     // Before it is locked: its temporary files would be those of a layout, which can be resumed.
     refuse_layout(root)?;
     let lock = Lock::take_registry(root)?;
+    // If there is no such time, nothing is old enough.
+    let latest = SystemTime::now().checked_sub(options.min_age).unwrap_or(SystemTime::UNIX_EPOCH);
+    let age = Age((!options.min_age.is_zero()).then_some(latest));
     let mut collected = Collected::default();
     let work = lock.work();
     collected.remove_temporary(work, work.names()?.iter().filter(|name| *name != LOCK), options)?;
@@ -110,7 +127,8 @@ pub(super) fn collect(
             }
         }
         // Another program may be writing to the layout, whose blobs come before the documents that need them.
-        let found = Lock::take(directory).and_then(|lock| Ok((lock, find(directory, options.untagged)?)));
+        let found =
+            Lock::take(directory).and_then(|lock| Ok((lock, find(directory, options.untagged, age)?)));
         let (_lock, garbage) = match found {
             Ok(found) => found,
             Err(error) => {
@@ -119,6 +137,8 @@ pub(super) fn collect(
             }
         };
         collected.repositories += 1;
+        collected.recent += garbage.recent;
+        collected.recent_bytes = collected.recent_bytes.saturating_add(garbage.recent_bytes);
         remove(directory, &garbage, &staging, options, |digest, size| {
             collected.contents += 1;
             collected.bytes = collected.bytes.saturating_add(size);

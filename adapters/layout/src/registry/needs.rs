@@ -1,11 +1,13 @@
 //! Finds the content that a repository needs, and the content that it does not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
 use oci_proto::layout::{Index, blob_path};
 use oci_proto::{Descriptor, Digest, Kind, Limits, Manifest, MediaType, Part, VerifyError};
 
 use crate::directory::Directory;
+use crate::directory::kind::{Access, changed};
 use crate::error::{LayoutError, LayoutErrorKind};
 use crate::files::{Files, blob_directory};
 use crate::layout::{read_index, read_marker};
@@ -18,14 +20,30 @@ pub(super) struct Garbage {
     pub(super) index: Option<Index>,
     /// The content and its size, by the directory of its algorithm.
     pub(super) content: Vec<(Directory, Vec<(Digest, u64)>)>,
+    /// The number of manifests and blobs that nothing needs, but that are too recent, and their size in bytes.
+    pub(super) recent: u64,
+    pub(super) recent_bytes: u64,
 }
 
-/// Finds the content of a layout that nothing needs. With `untagged`, manifests without a name are not needed by
-/// themselves.
+/// The age of content that may be garbage: it was changed last at this time, or before. `None` is any age.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Age(pub(super) Option<SystemTime>);
+
+impl Age {
+    /// Whether a file is more recent. If that is unknown, it is.
+    fn is_recent(self, directory: &Directory, digest: &Digest) -> bool {
+        let Some(latest) = self.0 else { return false };
+        let opened = directory.open_file(&digest.encoded(), Access::Read);
+        opened.ok().and_then(|(file, _)| changed(&file)).is_none_or(|changed| changed > latest)
+    }
+}
+
+/// Finds the content of a layout that nothing needs, and that is old enough. With `untagged`, manifests without a name
+/// are not needed by themselves.
 ///
 /// # Errors
 /// A document that is needed cannot be read, so the content that it needs is unknown.
-pub(super) fn find(layout: &Directory, untagged: bool) -> Result<Garbage, LayoutError> {
+pub(super) fn find(layout: &Directory, untagged: bool, age: Age) -> Result<Garbage, LayoutError> {
     let limits = Limits::default();
     let files = Files::from(layout.clone());
     read_marker(&files)?;
@@ -44,30 +62,48 @@ pub(super) fn find(layout: &Directory, untagged: bool) -> Result<Garbage, Layout
     let entries = index.entries().iter();
     let listed: BTreeSet<Digest> = entries.map(|entry| entry.descriptor().digest.clone()).collect();
     let named = index.entries().iter().filter(|entry| {
-        let is_opaque = || documents.get(&entry.descriptor().digest).is_none_or(|it| it.is_opaque);
+        let digest = &entry.descriptor().digest;
+        let is_opaque = || documents.get(digest).is_none_or(|it| it.is_opaque);
         // The subject of a document that cannot be parsed is unknown.
         !untagged || entry.ref_name().is_some() || entry.image_name().is_some() || is_opaque()
     });
-    let named: Vec<Digest> = named.map(|entry| entry.descriptor().digest.clone()).collect();
-    let needed = needed(named, &listed, &documents);
+    let mut roots: Vec<Digest> = named.map(|entry| entry.descriptor().digest.clone()).collect();
+    let without_recent = needed(roots.clone(), &listed, &documents);
+    let is_recent = |digest: &Digest| {
+        let directory = algorithms.get(digest.algorithm_name());
+        directory.is_some_and(|directory| age.is_recent(directory, digest))
+    };
+    // Children of an index that may still be pushed.
+    roots.extend(listed.difference(&without_recent).filter(|digest| is_recent(digest)).cloned());
+    let needed = needed(roots, &listed, &documents);
     let unlisted: Vec<_> = listed.difference(&needed).collect();
     for digest in &unlisted {
         index.remove(digest);
     }
     let index = Some(index).filter(|_| !unlisted.is_empty());
 
-    let mut content = Vec::new();
-    for (name, directory) in algorithms {
+    let mut garbage = Garbage { index, content: Vec::new(), recent: 0, recent_bytes: 0 };
+    for (name, directory) in &algorithms {
         // Files with the name of an unknown algorithm may be anything.
         let of_algorithm = held.iter().filter(|(digest, _)| {
-            digest.algorithm().is_some() && digest.algorithm_name() == name && !needed.contains(digest)
+            digest.algorithm().is_some()
+                && digest.algorithm_name() == name
+                && !without_recent.contains(digest)
         });
-        let found: Vec<_> = of_algorithm.map(|(digest, held)| (digest.clone(), held.size)).collect();
+        let mut found = Vec::new();
+        for (digest, held) in of_algorithm {
+            if needed.contains(digest) || is_recent(digest) {
+                garbage.recent += 1;
+                garbage.recent_bytes = garbage.recent_bytes.saturating_add(held.size);
+            } else {
+                found.push((digest.clone(), held.size));
+            }
+        }
         if !found.is_empty() {
-            content.push((directory, found));
+            garbage.content.push((directory.clone(), found));
         }
     }
-    Ok(Garbage { index, content })
+    Ok(garbage)
 }
 
 /// Returns all that is needed if these roots are.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use oci_proto::Digest;
 use oci_proto::layout::blob_path;
@@ -17,8 +18,8 @@ use crate::registry::space::RegistryOptions;
 use crate::registry::tests::{Client, check_all, image, index, listed, open, sha256, tree};
 use crate::writer::LayoutWriter;
 
-const NEEDED: GarbageOptions = GarbageOptions { untagged: false, dry_run: false };
-const TAGGED: GarbageOptions = GarbageOptions { untagged: true, dry_run: false };
+const NEEDED: GarbageOptions = GarbageOptions { untagged: false, min_age: Duration::ZERO, dry_run: false };
+const TAGGED: GarbageOptions = GarbageOptions { untagged: true, ..NEEDED };
 
 fn close(client: Client) {
     drop(client.registry.into_parts());
@@ -367,4 +368,37 @@ fn a_registry_counts_what_is_left_after_a_collection() {
     let (mut storage, _) = RegistryDirectory::open(home.path(), options).unwrap();
     let repository = "app".parse().unwrap();
     storage.write(&repository, &"id".parse().unwrap(), 0, b"12345678").unwrap();
+}
+
+#[test]
+fn recent_content_is_kept_for_a_push_that_has_not_reached_its_manifest() {
+    let home = tempfile::tempdir().unwrap();
+    let mut client = open(home.path());
+    client.blob("app", "{}");
+    client.blob("app", "a layer");
+    client.blob("app", "unneeded");
+    let child = client.put("app", "1", &image(&["a layer"]));
+    assert_eq!(client.status("DELETE", "/v2/app/manifests/1", ""), 202);
+    close(client);
+    for options in [GarbageOptions::default(), GarbageOptions { untagged: true, ..GarbageOptions::default() }]
+    {
+        let before = listed(home.path(), "app");
+        let (removed, collected) = collected(home.path(), options);
+        assert_eq!(removed, []);
+        let without_manifest = if options.untagged { 4 } else { 1 };
+        assert_eq!(collected.recent, without_manifest);
+        assert!(collected.recent_bytes >= 8);
+        assert_eq!(listed(home.path(), "app"), before);
+    }
+
+    // A name that it gets later counts, too: another repository's blob may be mounted for a push.
+    let layer = home.path().join("app").join(blob_path(&sha256("unneeded")));
+    let old = std::time::SystemTime::now() - Duration::from_secs(1_000_000);
+    fs::File::options().append(true).open(&layer).unwrap().set_modified(old).unwrap();
+    if cfg!(unix) {
+        assert_eq!(collected(home.path(), GarbageOptions::default()).0, []);
+    }
+    let (removed, collected) = collected(home.path(), TAGGED);
+    assert!(removed.contains(&child) && removed.len() == 4, "{removed:?}");
+    assert_eq!((collected.recent, collected.recent_bytes), (0, 0));
 }
