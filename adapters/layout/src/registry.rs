@@ -142,11 +142,6 @@ impl RegistryDirectory {
         RESERVED.into_iter().map(str::to_owned)
     }
 
-    /// The path of the directory.
-    pub fn path(&self) -> &Path {
-        self.shared.root.path()
-    }
-
     /// Opens a blob to read a range of it, without verification. Its position is the start of the range.
     ///
     /// # Errors
@@ -168,14 +163,10 @@ impl RegistryDirectory {
         Ok(blob)
     }
 
-    /// The error of the last change that failed, in any handle: the reason of a [`Failure`], for a log.
+    /// The error of the last change that failed, in any handle: the reason of a [`Failure`], for a log. If it is
+    /// [`NotUndone`](LayoutErrorKind::NotUndone), nothing is written any more, and every further change fails for it.
     pub fn last_error(&self) -> Option<LayoutError> {
         self.shared.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The reason why nothing is written any more: a change failed and could not be undone. `None` usually.
-    pub fn broken(&self) -> Option<&LayoutError> {
-        self.shared.broken.get()
     }
 }
 
@@ -249,7 +240,8 @@ impl Shared {
             if let Err(error) = transaction.undo() {
                 let path = error.path().to_owned();
                 let kind = LayoutErrorKind::NotUndone(Box::new(error));
-                let _ = self.broken.set(LayoutError::new(&path, kind));
+                let broken = self.broken.get_or_init(|| LayoutError::new(&path, kind));
+                return Err(broken.clone());
             }
             return Err(error);
         }

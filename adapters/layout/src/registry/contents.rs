@@ -55,11 +55,6 @@ impl RegistryContents {
         self.repositories.keys()
     }
 
-    /// The number of unfinished uploads.
-    pub fn uploads(&self) -> usize {
-        self.uploads.len()
-    }
-
     /// What cannot be served: content that manifests refer to and that is missing, names that several roots have, and
     /// links and directories that are no repositories.
     pub fn warnings(&self) -> &[LayoutError] {

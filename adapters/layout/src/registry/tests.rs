@@ -75,7 +75,7 @@ impl Client {
     #[track_caller]
     fn restart(self) -> Self {
         let (_, storage) = self.registry.into_parts();
-        let path = storage.path().to_owned();
+        let path = storage.shared.root.path().to_owned();
         drop(storage);
         Self { uploads: self.uploads, ..open(&path) }
     }

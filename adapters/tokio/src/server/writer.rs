@@ -1,6 +1,6 @@
 //! The one writer of a registry, which carries out what replies change.
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -10,12 +10,15 @@ use std::time::{Duration, Instant};
 
 use http::Response;
 use http::request::Parts;
-use oci_proto::Time;
 use oci_proto::server::{Begun, Body, Effect, Failure, Incoming, Reply, Server, Storage};
+use oci_proto::{Repository, Time};
 use tokio::sync::oneshot;
 
 /// The maximum number of requests whose effects are carried out at once.
 const BATCH: usize = 256;
+/// The maximum number of repositories whose changes are carried out at once, since a storage on disk opens some
+/// directories for each.
+const REPOSITORIES: usize = 64;
 /// The time between two looks for uploads that have expired.
 const EXPIRY: Duration = Duration::from_secs(2);
 
@@ -161,9 +164,7 @@ impl<S: Storage> Thread<S> {
         loop {
             match jobs.recv_timeout(EXPIRY.saturating_sub(expired.elapsed())) {
                 Ok(first) => {
-                    let mut batch = VecDeque::from([first]);
-                    batch.extend(jobs.try_iter().take(BATCH - 1));
-                    self.carry_out(batch);
+                    self.carry_out(batch(first, jobs));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -175,7 +176,7 @@ impl<S: Storage> Thread<S> {
         }
     }
 
-    fn carry_out(&mut self, batch: VecDeque<Job>) {
+    fn carry_out(&mut self, batch: Vec<Job>) {
         let mut waiting = Vec::new();
         let mut settled = Vec::new();
         for job in batch {
@@ -270,6 +271,30 @@ impl<S: Storage> Thread<S> {
 
     fn locked<T>(&self, change: impl FnOnce(&mut Server) -> T) -> T {
         change(&mut self.server.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Takes jobs that wait, up to the limits.
+fn batch(first: Job, jobs: &Receiver<Job>) -> Vec<Job> {
+    let mut batch = Vec::new();
+    let mut repositories = BTreeSet::new();
+    let mut next = Some(first);
+    while let Some(job) = next {
+        repositories.extend(job.repository());
+        batch.push(job);
+        let is_full = batch.len() == BATCH || repositories.len() == REPOSITORIES;
+        next = if is_full { None } else { jobs.try_recv().ok() };
+    }
+    batch
+}
+
+impl Job {
+    fn repository(&self) -> Option<Repository> {
+        match self {
+            Self::Begin(head, ..) => Server::repository(head),
+            Self::End(incoming, ..) => Some(incoming.repository().clone()),
+            Self::Settle(_) => None,
+        }
     }
 }
 

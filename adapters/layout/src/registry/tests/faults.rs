@@ -10,6 +10,7 @@ use oci_proto::server::{EmbeddedRegistry, Storage as _};
 
 use super::script::{SCRIPT, expected, look};
 use crate::directory::trace::{Fault, Trace};
+use crate::error::LayoutErrorKind;
 use crate::registry::tests::{Client, check_all, index, listed, open, open_traced, sha256, tree};
 
 /// Fails unless each file is synced before it gets a name in a layout, and each directory before what relies on it.
@@ -108,7 +109,7 @@ fn a_call_that_fails_leaves_everything_as_it_was() {
             }
         }
         let (_, storage) = client.registry.into_parts();
-        assert!(storage.broken().is_none());
+        assert!(storage.shared.broken.get().is_none());
     }
     assert!(faults > 200, "{faults} faults");
 }
@@ -127,7 +128,9 @@ fn a_storage_that_cannot_undo_writes_no_more_until_it_is_opened_again() {
         trace.inject(0, None);
         n += 1;
         let (server, storage) = client.registry.into_parts();
-        let is_broken = storage.broken().is_some();
+        let is_broken = storage.shared.broken.get().is_some();
+        let told = storage.last_error().unwrap();
+        assert_eq!(matches!(told.kind(), LayoutErrorKind::NotUndone(_)), is_broken, "{told}");
         client = Client { registry: EmbeddedRegistry::new(server, storage), uploads: BTreeMap::new() };
         !is_broken
     } {}
@@ -138,7 +141,7 @@ fn a_storage_that_cannot_undo_writes_no_more_until_it_is_opened_again() {
     assert_eq!(client.status("POST", &push, "more"), 500);
     assert_eq!(client.get(&format!("/v2/app/blobs/{digest}")), "content");
     let (_, storage) = client.registry.into_parts();
-    let error = storage.broken().unwrap().to_string();
+    let error = storage.shared.broken.get().unwrap().to_string();
     assert!(error.contains("could not be undone"), "{error}");
     drop(storage);
     check_all(home.path());

@@ -40,7 +40,7 @@ fn kill_everywhere(new_trace: fn() -> Trace, every: usize) -> usize {
                 let (_, mut storage) = client.registry.into_parts();
                 let end = oci_proto::server::Effect::EndUpload("x".parse().unwrap());
                 let applied = storage.apply(&[(&"team".parse().unwrap(), &[end])]);
-                assert_eq!(applied.is_err(), storage.broken().is_some());
+                assert_eq!(applied.is_err(), storage.shared.broken.get().is_some());
             }
         }
         let is_killed = !trace.inject(0, None);
