@@ -1,7 +1,7 @@
 //! A directory of layouts, which stores what is pushed to a registry.
 
 use std::fs;
-use std::io::{Seek as _, SeekFrom};
+use std::io::{Read, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -218,16 +218,27 @@ impl Storage for RegistryDirectory {
         digest: &Digest,
         range: Range<u64>,
     ) -> Result<Bytes, Unavailable> {
-        let unavailable = |error: LayoutError| {
-            if error.is_missing() { Unavailable::Missing } else { Unavailable::Unreadable }
-        };
         let length = range.end.checked_sub(range.start).and_then(|length| usize::try_from(length).ok());
         let length = length.ok_or(Unavailable::Unreadable)?;
-        let mut blob = self.open_blob(repository, digest, range).map_err(unavailable)?;
+        let mut blob = self.open_blob(repository, digest, range).map_err(|error| unavailable(&error))?;
         let mut bytes = vec![0; length];
-        std::io::Read::read_exact(&mut blob, &mut bytes).map_err(|_| Unavailable::Unreadable)?;
+        blob.read_exact(&mut bytes).map_err(|_| Unavailable::Unreadable)?;
         Ok(bytes.into())
     }
+
+    fn open(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        range: Range<u64>,
+    ) -> Result<Option<Box<dyn Read + Send>>, Unavailable> {
+        let blob = self.open_blob(repository, digest, range).map_err(|error| unavailable(&error))?;
+        Ok(Some(Box::new(blob)))
+    }
+}
+
+fn unavailable(error: &LayoutError) -> Unavailable {
+    if error.is_missing() { Unavailable::Missing } else { Unavailable::Unreadable }
 }
 
 impl Shared {

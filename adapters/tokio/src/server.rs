@@ -54,6 +54,7 @@ mod layout;
 mod listen;
 mod local;
 mod login;
+mod opening;
 mod options;
 mod pace;
 mod places;

@@ -1,6 +1,7 @@
 //! The storage of a registry.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -58,6 +59,21 @@ pub trait Storage {
     /// Fails if the blob is missing, or if it cannot be read.
     fn read(&self, repository: &Repository, digest: &Digest, range: Range<u64>)
     -> Result<Bytes, Unavailable>;
+
+    /// Opens a part of a blob, whose bytes are then read in order. The default returns `None`: there is nothing to open,
+    /// and [`read`](Self::read) has the bytes of each range at once.
+    ///
+    /// # Errors
+    /// Fails if the blob is missing, cannot be read, or ends before the range does.
+    fn open(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        range: Range<u64>,
+    ) -> Result<Option<Box<dyn io::Read + Send>>, Unavailable> {
+        let _ = (repository, digest, range);
+        Ok(None)
+    }
 }
 
 /// A storage in memory, for tests and demonstrations. It survives no restart.

@@ -24,7 +24,7 @@ pub trait Blobs: Send + Sync + 'static {
 
 /// The bytes of a range of a blob.
 ///
-/// An error of the first read is answered with 500. After a later one the server closes the connection, and the
+/// An error of the first read is answered like one of [`Blobs::open`]. After a later one the server closes the connection, and the
 /// client sees a truncated body.
 #[non_exhaustive]
 pub enum Source {

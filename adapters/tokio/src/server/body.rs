@@ -4,7 +4,6 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, Read};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -16,8 +15,9 @@ use crate::server::access::Entry;
 use crate::server::blobs::Source;
 use crate::server::rest::Rest;
 
-/// The size of the chunks in which a blob is read and sent, in bytes. A client that reads nothing occupies one.
-const CHUNK: usize = 64 << 10;
+/// The maximum size of the chunks in which a blob is read and sent, in bytes. A client that reads nothing occupies one,
+/// and a client that stops reading occupies two: one that is sent, and the next one, which is read meanwhile.
+const CHUNK: usize = 128 << 10;
 
 /// The body of a response. It has exactly as many bytes as its head announces, or ends with an error.
 pub struct ResponseBody {
@@ -52,9 +52,7 @@ impl ResponseBody {
             Source::Bytes(bytes) if bytes.len() as u64 == size => return Ok(Self::bytes(bytes)),
             Source::Bytes(_) => return Err(io::Error::other("the size of the blob has changed")),
             Source::Reader(reader) => Reading::Reader(reader, BytesMut::new()),
-            Source::Blocking(reader) => {
-                Reading::Blocking(BlockingChunks { reader: Arc::new(Mutex::new(reader)), next: None })
-            }
+            Source::Blocking(reader) => Reading::Blocking(BlockingChunks::new(reader, size)),
         };
         let mut body = Self { first: None, left: size, reading, report: None, log: None, rest: None };
         if size > 0 {
@@ -89,7 +87,7 @@ impl ResponseBody {
         let chunk = ready!(match &mut self.reading {
             Reading::Nothing => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
             Reading::Reader(reader, buffer) => poll_chunk(reader.as_mut(), buffer, left, cx),
-            Reading::Blocking(chunks) => chunks.poll_next(left, cx),
+            Reading::Blocking(chunks) => chunks.poll_next(cx),
         })?;
         self.left -= chunk.len() as u64;
         Poll::Ready(Ok(chunk))
@@ -157,37 +155,63 @@ fn poll_chunk(
     })
 }
 
-/// A reader that is used on blocking threads, one at a time.
+type BlockingReader = Box<dyn Read + Send>;
+
+/// A reader that is used on blocking threads. It is dropped after its last chunk.
 struct BlockingChunks {
-    reader: Arc<Mutex<Box<dyn Read + Send>>>,
-    next: Option<JoinHandle<io::Result<Bytes>>>,
+    /// Whoever reads has it.
+    reader: Option<BlockingReader>,
+    /// The number of bytes not read yet.
+    left: u64,
+    /// Whether chunks are read ahead. The first is not: its client may take nothing.
+    is_ahead: bool,
+    next: Option<JoinHandle<io::Result<(BlockingReader, Bytes)>>>,
 }
 
 impl BlockingChunks {
-    /// Reads at most `left` bytes. The end of the input is an error, since the head has announced more.
-    fn poll_next(&mut self, left: u64, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        let next = self.next.get_or_insert_with(|| {
-            let reader = self.reader.clone();
-            spawn_blocking(move || {
-                let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-                read(&mut **reader, left.min(CHUNK as u64))
-            })
-        });
-        let chunk = ready!(Pin::new(next).poll(cx));
+    fn new(reader: BlockingReader, left: u64) -> Self {
+        Self { reader: Some(reader), left, is_ahead: false, next: None }
+    }
+
+    /// Returns the next chunk. The one after it is read while this one is sent.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        self.begin();
+        let Some(next) = &mut self.next else {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        };
+        let read = ready!(Pin::new(next).poll(cx));
         self.next = None;
-        Poll::Ready(chunk.map_err(io::Error::other)?)
+        let (reader, chunk) = read.map_err(io::Error::other)??;
+        self.left -= chunk.len() as u64;
+        if self.left > 0 {
+            self.reader = Some(reader);
+            if self.is_ahead {
+                self.begin();
+            }
+            self.is_ahead = true;
+        }
+        Poll::Ready(Ok(chunk))
+    }
+
+    /// Begins to read a chunk, unless one is being read.
+    fn begin(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            let left = self.left;
+            self.next = Some(spawn_blocking(move || read(reader, left)));
+        }
     }
 }
 
-fn read(reader: &mut dyn Read, size: u64) -> io::Result<Bytes> {
-    // One read: each may open the blob anew.
-    let mut chunk = vec![0; usize::try_from(size).unwrap_or_default()];
+/// Reads a chunk of at most `left` bytes. The end of the input is an error, since the head has announced more.
+fn read(mut reader: BlockingReader, left: u64) -> io::Result<(BlockingReader, Bytes)> {
+    // One read: a storage that opens no blob looks it up for each.
+    let mut chunk = vec![0; usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK))];
     loop {
         match reader.read(&mut chunk) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(read) => {
                 chunk.truncate(read);
-                return Ok(chunk.into());
+                return Ok((reader, chunk.into()));
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),

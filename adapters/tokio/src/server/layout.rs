@@ -1,20 +1,21 @@
 //! Serves the blobs of layouts on disk, in directories and in archives.
 
-use std::io::{self, Seek as _, SeekFrom};
+use std::io::{self, Read, Seek as _, SeekFrom};
 use std::ops::Range;
 
 use oci_proto::Digest;
 use oci_proto::layout::blob_path;
 use oci_proto_layout::{Layout, LayoutErrorKind};
-use tokio::task::spawn_blocking;
 
 use crate::server::blobs::{Blobs, Source};
+use crate::server::opening::open_later;
 
 /// Content is read while it is sent. It is not verified; the client does that.
 impl Blobs for Layout {
     async fn open(&self, digest: &Digest, range: Range<u64>) -> io::Result<Source> {
         let (layout, digest) = (self.clone(), digest.clone());
-        let opened = spawn_blocking(move || {
+        let is_empty = range.is_empty();
+        let open = move || -> io::Result<Box<dyn Read + Send>> {
             let mut file = layout.open_unverified(&digest).map_err(|error| match error.kind() {
                 LayoutErrorKind::Missing => io::Error::new(io::ErrorKind::NotFound, error),
                 _ => io::Error::other(error),
@@ -28,9 +29,8 @@ impl Blobs for Layout {
                 )));
             }
             file.seek(SeekFrom::Start(range.start))?;
-            io::Result::Ok(file)
-        });
-        let file = opened.await.map_err(io::Error::other)??;
-        Ok(Source::Blocking(Box::new(file)))
+            Ok(Box::new(file))
+        };
+        open_later(is_empty, open).await
     }
 }

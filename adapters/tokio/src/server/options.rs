@@ -25,8 +25,8 @@ type BlobHook = Arc<dyn Fn(&BlobError) + Send + Sync>;
 
 /// The options of a server.
 ///
-/// A connection occupies about 100 KiB, also if the client sends or reads nothing, and about 200 KiB more while it
-/// uploads a blob. Of the manifests that are received at the same time, at most 32 may be larger than 64 KiB, and others
+/// A connection occupies about 100 KiB, also if the client sends nothing, and up to 300 KiB and an open file more while it
+/// transfers a blob. Of the manifests that are received at the same time, at most 32 may be larger than 64 KiB, and others
 /// wait. Those that are stored stay in memory.
 #[derive(Clone)]
 pub struct Options {

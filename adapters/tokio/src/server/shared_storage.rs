@@ -1,5 +1,6 @@
 //! A storage behind a lock.
 
+use std::io;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -70,5 +71,13 @@ impl<S: Storage> Storage for SharedStorage<S> {
         range: Range<u64>,
     ) -> Result<Bytes, Unavailable> {
         self.look(|storage| storage.read(repository, digest, range))
+    }
+    fn open(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        range: Range<u64>,
+    ) -> Result<Option<Box<dyn io::Read + Send>>, Unavailable> {
+        self.look(|storage| storage.open(repository, digest, range))
     }
 }

@@ -278,3 +278,30 @@ async fn stalled_uploads_keep_no_other_from_writing() {
     let mut http = Http::connect(registry.address()).await;
     timeout(LONG, http.push("repo", &vec![7; 1_000_000])).await.expect("it is not kept").is(201);
 }
+
+#[tokio::test]
+async fn a_blob_is_opened_once_for_each_response_and_closed_after_it() {
+    let storage = Faulty::default();
+    let registry = storage.registry(Policy::open()).listen().await.unwrap();
+    let mut http = Http::connect(registry.address()).await;
+    let content: Vec<u8> = (0..=250).cycle().take(700_000).collect();
+    http.push("repo", &content).await.is(201);
+    let blob = format!("/v2/repo/blobs/{}", Digest::of(Algorithm::Sha256, &content));
+    for opened in [None, Some((0, 0))] {
+        storage.set(|faults| (faults.opened, faults.reads) = (opened, 0));
+        assert!(http.get(&blob).await.is(200).body == content);
+        let part = http.ask("GET", &blob, &["Range: bytes=3-600000"], Sent::Nothing).await.is(206);
+        assert!(part.body == content[3..=600_000]);
+        http.ask("HEAD", &blob, &[], Sent::Nothing).await.is(200);
+        let reads = storage.see(|faults| faults.reads);
+        assert_eq!(reads > 0, opened.is_none());
+    }
+    until(|| storage.see(|faults| faults.opened) == Some((3, 0))).await;
+
+    // A client that is gone closes its blob, too.
+    http.write_head("GET", &blob, &[]).await;
+    http.stream.flush().await.unwrap();
+    until(|| storage.see(|faults| faults.opened.is_some_and(|(opened, _)| opened == 4))).await;
+    drop(http);
+    until(|| storage.see(|faults| faults.opened) == Some((4, 0))).await;
+}

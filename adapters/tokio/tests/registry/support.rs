@@ -1,5 +1,6 @@
 //! A client that writes its requests by hand, and storages with faults.
 
+use std::io::{self, Cursor, Read as BlockingRead};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex};
@@ -152,7 +153,7 @@ impl Http {
         self.try_read(method).await.expect("a response")
     }
 
-    pub(crate) async fn try_read(&mut self, method: &str) -> std::io::Result<Answer> {
+    pub(crate) async fn try_read(&mut self, method: &str) -> io::Result<Answer> {
         let mut interim = Vec::new();
         loop {
             let mut head = Vec::new();
@@ -206,6 +207,10 @@ pub(crate) struct Faults {
     pub(crate) applied: Vec<usize>,
     /// The number of calls that are in progress, and the largest so far.
     pub(crate) writing: (usize, usize),
+    /// If blobs are opened: the number of them so far, and of those that are open.
+    pub(crate) opened: Option<(usize, usize)>,
+    /// The number of calls of `read`.
+    pub(crate) reads: usize,
 }
 
 /// A storage in memory with faults.
@@ -291,6 +296,38 @@ impl Storage for Faulty {
         digest: &Digest,
         range: Range<u64>,
     ) -> Result<Bytes, Unavailable> {
+        self.set(|faults| faults.reads += 1);
         self.memory.read(repository, digest, range)
+    }
+
+    fn open(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        range: Range<u64>,
+    ) -> Result<Option<Box<dyn BlockingRead + Send>>, Unavailable> {
+        let Some((opened, open)) = self.see(|faults| faults.opened) else { return Ok(None) };
+        let content = self.memory.read(repository, digest, range)?;
+        self.set(|faults| faults.opened = Some((opened + 1, open + 1)));
+        Ok(Some(Box::new(OpenBlob { content: Cursor::new(content), storage: self.clone() })))
+    }
+}
+
+struct OpenBlob {
+    content: Cursor<Bytes>,
+    storage: Faulty,
+}
+
+impl BlockingRead for OpenBlob {
+    /// Reads less than it could.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = buffer.len().min(50_000);
+        BlockingRead::read(&mut self.content, &mut buffer[..most])
+    }
+}
+
+impl Drop for OpenBlob {
+    fn drop(&mut self) {
+        self.storage.set(|faults| faults.opened = faults.opened.map(|(opened, open)| (opened, open - 1)));
     }
 }

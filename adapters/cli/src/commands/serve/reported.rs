@@ -1,5 +1,6 @@
 //! A storage whose errors are printed.
 
+use std::io;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -56,7 +57,8 @@ impl Storage for Reported {
         self.report(done)
     }
 
-    /// The server reports these errors itself.
+    // The server reports the errors of reads itself.
+
     fn read(
         &self,
         repository: &Repository,
@@ -64,5 +66,13 @@ impl Storage for Reported {
         range: Range<u64>,
     ) -> Result<Bytes, Unavailable> {
         self.0.read(repository, digest, range)
+    }
+    fn open(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        range: Range<u64>,
+    ) -> Result<Option<Box<dyn io::Read + Send>>, Unavailable> {
+        self.0.open(repository, digest, range)
     }
 }
