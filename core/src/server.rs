@@ -77,6 +77,7 @@ pub(crate) mod storage;
 #[cfg(test)]
 mod tests;
 pub(crate) mod upload;
+pub(crate) mod web_page;
 
 pub use crate::server::add::{AddError, AddProblem};
 pub use crate::server::begin::Begun;

@@ -45,7 +45,7 @@ impl EmbeddedRegistry {
         let address = listener.local_addr()?;
         let thread = thread::spawn(move || {
             let never = std::future::pending::<()>();
-            runtime.block_on(registry.serve(listener, Options::default(), never))
+            runtime.block_on(registry.serve(listener, Options::default().local_hosts_only(), never))
         });
         Ok(Self { address, thread })
     }

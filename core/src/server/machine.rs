@@ -214,6 +214,15 @@ impl Server {
         respond::wrong_login(method)
     }
 
+    /// Returns the response for a request that a web page may have sent, if it has to be refused: 421 if its host is
+    /// neither an IP address nor `localhost` or a name below it, and 403 if it writes and its page is of another origin.
+    ///
+    /// An adapter calls it first if the server has no logins and listens on the local machine only: a page in its browser
+    /// could reach it, also under a host name of its own.
+    pub fn refuse_foreign(head: &request::Parts) -> Option<Response<Body>> {
+        respond::foreign(head)
+    }
+
     /// Returns the response for a new connection from an address that has too many: 429, with a Retry-After of
     /// a second. It does not depend on a request.
     pub fn too_many_connections() -> Response<Body> {

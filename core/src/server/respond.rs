@@ -17,6 +17,7 @@ use crate::server::policy::{Access, User, read_only, unauthorized};
 use crate::server::precondition::{Precondition, evaluate, range_applies};
 use crate::server::response::{CONTENT_DIGEST, check_host, empty, finish, json_response, value};
 use crate::server::state::State;
+use crate::server::web_page;
 use crate::types::digest::Digest;
 use crate::types::media_type::MediaType;
 use crate::types::reference::name::{Repository, Tag};
@@ -78,6 +79,11 @@ pub(super) fn respond_without(head: &request::Parts, digest: &Digest, reason: Un
 /// Rejects a request whose login is wrong.
 pub(super) fn wrong_login(method: &Method) -> Response<Body> {
     finish(method, unauthorized("the user name or the password is wrong").into_response())
+}
+
+/// Rejects a request of a web page that is not local.
+pub(super) fn foreign(head: &request::Parts) -> Option<Response<Body>> {
+    web_page::check(head).err().map(|error| finish(&head.method, error.into_response()))
 }
 
 /// Rejects a connection from an address that has too many.

@@ -13,6 +13,7 @@ use crate::args::values::bytes;
 
 /// How a server is reached, and who may write.
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option")]
 pub(crate) struct ServerAccessArgs {
     /// Serve over TLS, with the certificate in this PEM file.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
@@ -35,6 +36,12 @@ pub(crate) struct ServerAccessArgs {
     /// With --writable, let everyone push and delete, also on an address that other machines can reach.
     #[arg(long, requires = "writable", conflicts_with = "htpasswd")]
     pub(crate) anonymous_writes: bool,
+    /// Without --htpasswd, answer requests for any host name also on a loopback address.
+    ///
+    /// Otherwise only those for IP addresses, localhost and names below it are answered, and web pages of other origins
+    /// cannot write: the page of a host name that resolves to this address could do everything.
+    #[arg(long, conflicts_with = "htpasswd")]
+    pub(crate) any_host: bool,
     /// With --writable, refuse what would exceed this number of bytes in all blobs, manifests and uploads.
     #[arg(long, value_name = "BYTES", requires = "writable", value_parser = bytes)]
     pub(crate) quota: Option<u64>,

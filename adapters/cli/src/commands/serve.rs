@@ -60,7 +60,7 @@ fn serve_layout(
         Ok(())
     };
     let options = Options::default().on_blob_error(|error| print_line(format_args!("error: {error}")));
-    let options = access.add_to(options);
+    let options = access.add_to(options, listen);
     let serve = |listener, shutdown| options.serve(listener, Arc::new(server), layout, shutdown);
     run_until_stopped(listen, common, print, serve)
 }

@@ -466,7 +466,7 @@ fn a_second_ctrl_c_ends_serve_at_once() {
     let serving = Serving::start(&[home.path().to_str().unwrap()], 1);
     let mut stream = TcpStream::connect(serving.address()).unwrap();
     let digest = Digest::of(Algorithm::Sha256, &layer);
-    write!(stream, "GET /v2/layout/blobs/{digest} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    write!(stream, "GET /v2/layout/blobs/{digest} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     stream.read_exact(&mut [0; 100]).unwrap();
 
     let process = serving.child.id().to_string();

@@ -190,7 +190,7 @@ fn an_upload_in_progress_is_waited_for_until_the_second_signal() {
     let upload = begin_upload(&address);
     // More than a client could send at once, and never all of it.
     let mut stream = TcpStream::connect(&address).unwrap();
-    write!(stream, "PATCH {upload} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n").unwrap();
+    write!(stream, "PATCH {upload} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n").unwrap();
     stream.write_all(&vec![7; 100_000]).unwrap();
 
     let process = serving.child.id().to_string();
@@ -228,7 +228,8 @@ fn begin_upload(address: &str) -> String {
 #[cfg(unix)]
 fn request(address: &str, line: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "{line} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "{line} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        .unwrap();
     let mut response = String::new();
     stream.read_to_string(&mut response).unwrap();
     response
@@ -415,5 +416,28 @@ fn what_was_acknowledged_survives_kills_at_any_moment() {
     for repository in acknowledged {
         let checked = ocip(&["check", &format!("oci:{}", directory.join(&repository).display())]);
         assert_eq!((checked.status, checked.text()), (0, ""), "{repository}: {}", checked.stderr);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_web_page_cannot_write_without_any_host() {
+    let home = tempfile::tempdir().unwrap();
+    let status = |address: &str, headers: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let line = "POST /v2/app/blobs/uploads/ HTTP/1.1";
+        write!(stream, "{line}\r\n{headers}Content-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).unwrap().parse::<u16>().unwrap()
+    };
+    let (rebound, foreign) =
+        ("Host: page.example:5000\r\n", "Host: localhost:5000\r\nOrigin: http://page.example\r\n");
+    for (arguments, expected) in [(&[][..], [421, 403]), (&["--any-host"], [202, 202])] {
+        let serving = serve(home.path(), arguments, &[]);
+        let seen = [rebound, foreign].map(|headers| status(serving.address(), headers));
+        assert_eq!(seen, expected, "{arguments:?}");
+        assert_eq!(status(serving.address(), "Host: localhost:5000\r\n"), 202);
+        serving.interrupt("-INT");
     }
 }

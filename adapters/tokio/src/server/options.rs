@@ -37,6 +37,7 @@ pub struct Options {
     on_access: Option<AccessHook>,
     login: Option<LoginHook>,
     pub(super) identity: Option<Identity>,
+    pub(super) is_local: bool,
 }
 
 impl Options {
@@ -68,6 +69,14 @@ impl Options {
     #[must_use]
     pub fn tls(self, identity: Identity) -> Self {
         Self { identity: Some(identity), ..self }
+    }
+
+    /// Refuses requests for other host names than `localhost` and those below it, and requests of web pages of other
+    /// origins that write: see [`Server::refuse_foreign`](oci_proto::server::Server::refuse_foreign). It is meant for a
+    /// server on a loopback address without logins.
+    #[must_use]
+    pub fn local_hosts_only(self) -> Self {
+        Self { is_local: true, ..self }
     }
 
     /// Sets a hook that checks logins. It gets the header Authorization of each request that has one, and may block: it
@@ -116,6 +125,7 @@ impl Default for Options {
             on_access: None,
             login: None,
             identity: None,
+            is_local: false,
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::server::login::Login;
 use crate::server::options::Options;
 use crate::server::request_body::RequestBody;
 
-/// Answers a request with `respond`, unless its login is wrong.
+/// Answers a request with `respond`, unless its host or its login is wrong.
 pub(super) async fn answer<B, F>(
     options: &Options,
     peer: Option<SocketAddr>,
@@ -32,11 +32,14 @@ where
     let received = Arc::default();
     let body = RequestBody::new(&head, body, Arc::clone(&received));
     let mut log = options.access_hook().map(|hook| Entry::begin(hook, peer, &head, received));
+    let refused = options.is_local.then(|| Server::refuse_foreign(&head)).flatten();
     let login = match (options.login_hook(), head.headers.get(AUTHORIZATION)) {
         (Some(hook), Some(header)) => hook.check(header).await,
         _ => Login::Nobody,
     };
-    let (mut response, body) = if login == Login::Refused {
+    let (mut response, body) = if let Some(response) = refused {
+        (response.map(in_memory), body)
+    } else if login == Login::Refused {
         (Server::wrong_login(&head.method).map(in_memory), body)
     } else {
         if let Login::User(user) = login {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ pub(super) struct Access {
     pub(super) space: RegistryOptions,
     identity: Option<Identity>,
     users: Option<(PathBuf, Arc<Htpasswd>)>,
+    any_host: bool,
     anonymous_reads: bool,
     writers: Vec<Writer>,
 }
@@ -57,6 +59,7 @@ impl Access {
             space,
             identity,
             users: users.transpose()?,
+            any_host: arguments.any_host,
             anonymous_reads: arguments.anonymous_reads,
             writers: arguments.writers.clone(),
         })
@@ -66,8 +69,11 @@ impl Access {
         if self.identity.is_some() { "https" } else { "http" }
     }
 
-    /// Adds TLS and logins to the options of a server.
-    pub(super) fn add_to(&self, mut options: Options) -> Options {
+    /// Adds TLS, logins and the check of host names to the options of a server.
+    pub(super) fn add_to(&self, mut options: Options, listen: SocketAddr) -> Options {
+        if listen.ip().to_canonical().is_loopback() && self.users.is_none() && !self.any_host {
+            options = options.local_hosts_only();
+        }
         if let Some(identity) = &self.identity {
             options = options.tls(identity.clone());
         }

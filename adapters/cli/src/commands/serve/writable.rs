@@ -44,7 +44,7 @@ pub(super) fn run(
     if common.verbose {
         options = options.on_access(|record| print_whole(format_args!("{record}")));
     }
-    let options = access.add_to(options);
+    let options = access.add_to(options, listen);
     let print = |address| {
         writeln!(out, "{}://{address} serves {} until Ctrl-C:", access.scheme(), directory.display())?;
         for repository in &repositories {
