@@ -164,13 +164,11 @@ fn warnings_errors_and_requests_are_lines_on_stderr() {
     assert!(stderr.contains(&error), "{stderr}");
     let is_request = |line: &&str| {
         let words: Vec<_> = line.split(' ').collect();
-        words.len() == 8
-            && words[0].starts_with("127.0.0.1:")
-            && words[1] == "-"
-            && words[3].starts_with("/v2/")
+        words.len() == 12 && words[..3] == ["127.0.0.1", "-", "-"] && words[6].starts_with("/v2/")
     };
     let requests: Vec<_> = lines.filter(is_request).collect();
-    let tagged = requests.iter().find(|line| line.contains(" PUT /v2/app/manifests/1.0 201 945 0 "));
+    let tagged =
+        requests.iter().find(|line| line.contains("] \"PUT /v2/app/manifests/1.0 HTTP/1.1\" 201 0 945 "));
     assert!(tagged.is_some(), "{stderr}");
     let others = stderr.lines().count() - requests.len();
     assert!(stderr.lines().filter(|line| line.starts_with("error: ")).count() + 2 == others, "{stderr}");

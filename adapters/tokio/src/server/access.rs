@@ -4,10 +4,11 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::request::Parts;
-use http::{Method, StatusCode, Uri};
+use http::{Method, StatusCode, Uri, Version};
+use httpdate::fmt_http_date;
 use oci_proto::server::User;
 
 /// The parameters that a registry knows. The values of all others are left out of a log.
@@ -18,8 +19,12 @@ pub(super) type AccessHook = Arc<dyn Fn(&AccessRecord) + Send + Sync>;
 
 /// A request and its response, for a log.
 ///
-/// Its text is a line: peer, user, method, target, status, bytes received, bytes sent, and seconds. What is unknown is
-/// a hyphen.
+/// Its text is a line in the Common Log Format, and two more fields: the bytes received, and the seconds that the request
+/// took. What is unknown is a hyphen.
+///
+/// ```text
+/// 127.0.0.1 - ann [27/Nov/2026:19:19:21 +0000] "PUT /v2/app/manifests/1.0 HTTP/1.1" 201 0 945 0.004
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AccessRecord {
@@ -27,10 +32,14 @@ pub struct AccessRecord {
     pub peer: Option<SocketAddr>,
     /// The user, if the request had a valid login.
     pub user: Option<User>,
+    /// The time at which the head of the request arrived.
+    pub time: SystemTime,
     /// The method.
     pub method: Method,
     /// The path and the query, without the values of parameters that are not part of the registry API.
     pub target: String,
+    /// The version of HTTP.
+    pub version: Version,
     /// The status of the response, or `None` if the client was gone before.
     pub status: Option<StatusCode>,
     /// The number of bytes of the request's body that were received until the end of the response.
@@ -43,22 +52,42 @@ pub struct AccessRecord {
 
 impl fmt::Display for AccessRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fn or_hyphen(value: Option<&dyn fmt::Display>) -> &dyn fmt::Display {
-            value.unwrap_or(&"-")
-        }
-        let status = self.status.as_ref().map(StatusCode::as_str);
+        let unknown = || "-".to_owned();
         write!(
             f,
-            "{} {} {} {} {} {} {} {:.3}",
-            or_hyphen(self.peer.as_ref().map(|peer| peer as _)),
-            or_hyphen(self.user.as_ref().map(|user| user as _)),
+            r#"{} - {} [{}] "{} {} {:?}" {} {} {} {:.3}"#,
+            self.peer.map_or_else(unknown, |peer| peer.ip().to_string()),
+            self.user.as_ref().map_or_else(unknown, |user| escaped(user.as_str())),
+            date(self.time),
             self.method,
-            self.target,
-            status.unwrap_or("-"),
-            self.received,
+            escaped(&self.target),
+            self.version,
+            self.status.as_ref().map_or("-", StatusCode::as_str),
             self.sent,
+            self.received,
             self.duration.as_secs_f64()
         )
+    }
+}
+
+/// Returns a text that does not end a field of a line.
+fn escaped(text: &str) -> String {
+    let escape = |c: char| match c {
+        ' ' => r"\x20".to_owned(),
+        '"' | '\\' => format!("\\{c}"),
+        c => c.to_string(),
+    };
+    text.chars().map(escape).collect()
+}
+
+/// Returns a time in the form of the Common Log Format.
+fn date(time: SystemTime) -> String {
+    // The crate has no dates before 1970, and none after 9999.
+    let last = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
+    let date = fmt_http_date(time.clamp(SystemTime::UNIX_EPOCH, last));
+    match date.split([' ', ',']).filter(|word| !word.is_empty()).collect::<Vec<_>>()[..] {
+        [_, day, month, year, time, _] => format!("{day}/{month}/{year}:{time} +0000"),
+        _ => date,
     }
 }
 
@@ -80,8 +109,10 @@ impl Entry {
         let record = AccessRecord {
             peer,
             user: None,
+            time: SystemTime::now(),
             method: head.method.clone(),
             target: shown(&head.uri),
+            version: head.version,
             status: None,
             received: 0,
             sent: 0,
@@ -125,6 +156,35 @@ fn shown(uri: &Uri) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_date_is_that_of_a_log() {
+        let at = |seconds| date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(0), "01/Jan/1970:00:00:00 +0000");
+        assert_eq!(at(951_782_400), "29/Feb/2000:00:00:00 +0000");
+        assert_eq!(at(253_402_300_799), "31/Dec/9999:23:59:59 +0000");
+        assert_eq!(at(253_402_300_800), "31/Dec/9999:23:59:59 +0000");
+        assert_eq!(date(SystemTime::UNIX_EPOCH - Duration::from_secs(1)), "01/Jan/1970:00:00:00 +0000");
+    }
+
+    #[test]
+    fn a_line_has_the_same_fields_whatever_a_client_sends() {
+        let record = AccessRecord {
+            peer: Some("[::1]:9".parse().unwrap()),
+            user: Some(r#"a "b\"#.parse().unwrap()),
+            time: SystemTime::UNIX_EPOCH,
+            method: Method::GET,
+            target: r#"/v2/"x""#.to_owned(),
+            version: Version::HTTP_11,
+            status: None,
+            received: 5,
+            sent: 7,
+            duration: Duration::from_micros(1500),
+        };
+        let request = r#""GET /v2/\"x\" HTTP/1.1""#;
+        let expected = format!(r#"::1 - a\x20\"b\\ [01/Jan/1970:00:00:00 +0000] {request} - 7 5 0.002"#);
+        assert_eq!(record.to_string(), expected);
+    }
 
     #[test]
     fn a_target_is_shown_without_secrets() {

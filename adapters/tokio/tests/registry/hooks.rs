@@ -143,7 +143,9 @@ async fn each_request_is_logged_once() {
     assert_eq!(seen[4].1, "GET");
     assert!(records.iter().all(|record| record.peer.unwrap().ip().is_loopback()));
     let line = records[0].to_string();
-    assert!(line.contains(&format!(" ann PUT {TARGET} 201 {size} 0 0.")), "{line}");
+    assert!(line.starts_with("127.0.0.1 - ann ["), "{line}");
+    assert!(line.contains(&format!(" +0000] \"PUT {TARGET} HTTP/1.1\" 201 0 {size} 0.")), "{line}");
+    assert!(records.iter().all(|record| record.time.elapsed().unwrap() < 2 * LONG));
 }
 
 #[tokio::test]
