@@ -403,6 +403,7 @@ fn settings(common: &CommonArgs, logins: Store) -> Result<Settings, Failure> {
     let mut settings = Settings::default()
         .config(config(common))
         .credentials(logins)
+        .on_notice(common.notices())
         .on_retry(common.retries())
         .on_warning(common.warnings());
     if let Some(timeout) = common.timeout {

@@ -111,9 +111,7 @@ fn of_fault(fault: &Fault, in_plain_text: bool) -> Option<&'static str> {
         FaultKind::Tls => {
             Some("check the host name; --ca-file FILE trusts a private authority, --plain-http disables TLS")
         }
-        FaultKind::Connect if contains("proxy authorization required") || contains("responded 407") => {
-            Some(PROXY_LOGIN)
-        }
+        FaultKind::Proxy => Some(PROXY_LOGIN),
         FaultKind::Connect if contains("through the proxy") => {
             Some("check HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, or set NO_PROXY=HOST to bypass the proxy")
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use oci_proto::header::Warning;
 use oci_proto::{Error, Retry};
+use oci_proto_common::Notice;
 
 use crate::args::CommonArgs;
 use crate::stderr::print_line;
@@ -34,6 +35,16 @@ impl CommonArgs {
                 print_line(format_args!("{}: {}", other_form(error), brief(error)));
             } else if verbose {
                 print_line(format_args!("retry {failed} of {max} in {}: {}", seconds(*delay), brief(error)));
+            }
+        }
+    }
+
+    /// A hook that prints the notices about the environment.
+    pub(crate) fn notices(&self) -> impl Fn(&Notice) + Send + Sync + 'static {
+        let quiet = self.quiet;
+        move |notice: &Notice| {
+            if !quiet {
+                print_line(format_args!("warning: {notice}"));
             }
         }
     }

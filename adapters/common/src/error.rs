@@ -13,17 +13,6 @@ pub enum BuildError {
     /// The environment variable of this name has an invalid proxy URL.
     #[error("the variable {0} is not a URL with a host and the scheme http, https, socks5 or socks5h")]
     ProxyVariable(String),
-    /// The environment variable of this name has an invalid entry: a host that may have to be reached directly.
-    #[error(
-        "the variable {variable} has the entry {entry:?}, which is not *, a host name, a domain, an address or \
-         a network such as 192.0.2.0/24: correct or remove it"
-    )]
-    NoProxy {
-        /// The name of the variable.
-        variable: String,
-        /// The entry.
-        entry: String,
-    },
     /// TLS could not be set up.
     #[error("could not set up TLS: {0}")]
     Tls(String),

@@ -2,7 +2,7 @@
 //! [`oci_proto`].
 //!
 //! Programs depend on a client, `oci-proto-tokio` or `oci-proto-ureq`, which re-exports [`Settings`],
-//! [`BuildError`], and what uploads need: [`BlobSource`], [`TreeSource`], [`FileSource`], [`Artifact`],
+//! [`Proxies`], [`Notice`], [`BuildError`], and what uploads need: [`BlobSource`], [`TreeSource`], [`FileSource`], [`Artifact`],
 //! [`UploadOptions`], [`StreamOptions`], [`TransferOptions`], [`UploadProgress`]:
 //!
 //! ```
@@ -13,7 +13,7 @@
 //! let settings = Settings::default()
 //!     .timeout(Duration::from_secs(60))
 //!     .proxy(Some("http://proxy.example:3128"))?
-//!     .on_warning(|warning| eprintln!("warning: {warning}"));
+//!     .on_notice(|notice| eprintln!("warning: {notice}"));
 //! # Ok::<(), oci_proto_common::BuildError>(())
 //! ```
 //!
@@ -35,8 +35,10 @@ mod image_config;
 mod layout;
 mod login;
 mod no_proxy;
+mod notice;
 mod pairs;
 mod progress;
+mod proxies;
 mod proxy;
 mod roots;
 mod sending;
@@ -52,10 +54,11 @@ pub use error::BuildError;
 pub use hooks::Hooks;
 pub use image_config::{ImageConfigError, MAX_CONFIG_LEN, config_of};
 pub use login::{end_look_ups, look_up};
-pub use no_proxy::NoProxy;
+pub use notice::Notice;
 pub use pairs::Pairs;
 pub use progress::{ProgressHook, StreamOptions, TransferOptions, UploadOptions, UploadProgress};
-pub use proxy::Proxies;
+pub use proxies::{Proxies, Route};
+pub use proxy::{Proxy, ProxyLogin, ProxyProtocol};
 pub use roots::Roots;
 pub use sending::{ChunkBuffer, OneBlob, PayloadSource, Sent, SentCounter, read_document};
 pub use settings::{Network, Parts, Settings};

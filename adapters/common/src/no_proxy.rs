@@ -17,7 +17,7 @@ use oci_proto::is_loopback;
 ///
 /// All but networks may be followed by `:PORT`; an IPv6 address is in brackets then. No name is resolved.
 #[derive(Clone, Debug, Default)]
-pub struct NoProxy(Vec<Entry>);
+pub(crate) struct NoProxy(Vec<Entry>);
 
 #[derive(Clone, Debug)]
 struct Entry {
@@ -35,15 +35,24 @@ enum Host {
 }
 
 impl NoProxy {
-    /// Parses the value of the variable. Returns the first invalid entry as an error.
-    pub(crate) fn parse(text: &str) -> Result<Self, &str> {
-        let entries = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|entry| !entry.is_empty());
-        entries.map(|entry| self::entry(entry).ok_or(entry)).collect::<Result<_, _>>().map(Self)
+    /// Parses the value of the variable. Also returns the invalid entries, each once.
+    pub(crate) fn parse(text: &str) -> (Self, Vec<String>) {
+        let mut parsed = Self::default();
+        let mut invalid = Vec::new();
+        for text in text.split(|c: char| c == ',' || c.is_whitespace()).filter(|text| !text.is_empty()) {
+            // A URL that is here by mistake may contain a password.
+            let shown = || text.rsplit('@').next().unwrap_or_default().to_owned();
+            match entry(text) {
+                Some(entry) => parsed.0.push(entry),
+                None if !invalid.contains(&shown()) => invalid.push(shown()),
+                None => {}
+            }
+        }
+        (parsed, invalid)
     }
 
-    /// Returns whether a URL is requested without a proxy. Loopback hosts always are, since plain HTTP to
-    /// them must not leave the machine.
-    pub fn is_direct(&self, uri: &Uri) -> bool {
+    /// Returns whether a URL is requested without a proxy. Loopback hosts always are.
+    pub(crate) fn is_direct(&self, uri: &Uri) -> bool {
         let host = uri.host().unwrap_or_default();
         let default = if uri.scheme() == Some(&uri::Scheme::HTTP) { 80 } else { 443 };
         let port = uri.port_u16().unwrap_or(default);
@@ -130,7 +139,8 @@ mod tests {
             ("a.test", "http://localhost:5000 http://x.localhost http://127.8.9.1 https://[::1]", ""),
             ("", "http://localhost:5000 https://[::1]", "https://localhost.test"),
         ] {
-            let entries = NoProxy::parse(no_proxy).unwrap();
+            let (entries, invalid) = NoProxy::parse(no_proxy);
+            assert!(invalid.is_empty(), "{no_proxy:?}");
             for (urls, is_direct) in [(direct, true), (proxied, false)] {
                 for url in urls.split_whitespace() {
                     assert_eq!(entries.is_direct(&url.parse().unwrap()), is_direct, "{no_proxy:?}: {url}");
@@ -140,8 +150,8 @@ mod tests {
     }
 
     #[test]
-    fn the_first_invalid_entry_is_found() {
-        for wrong in [
+    fn invalid_entries_are_found_once_and_the_others_count() {
+        let invalid = [
             "10.0.0.0/33",
             "10.0.0.0/x",
             "fd12::/129",
@@ -159,9 +169,10 @@ mod tests {
             "a..test",
             ".",
             "..a.test",
-        ] {
-            let found = NoProxy::parse(&format!("a.test, {wrong}, <>")).err().map(str::to_owned);
-            assert_eq!(found.as_deref(), Some(wrong));
-        }
+        ];
+        let (entries, found) = NoProxy::parse(&format!("{0}, b.test {0}", invalid.join(",")));
+        assert_eq!(found, invalid);
+        assert!(entries.is_direct(&"http://b.test".parse().unwrap()));
+        assert!(!entries.is_direct(&"http://a.test".parse().unwrap()));
     }
 }

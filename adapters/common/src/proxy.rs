@@ -1,199 +1,224 @@
-//! The proxy settings of a client.
+//! A proxy, from its URL.
 
-use std::env;
-use std::ffi::OsString;
+use std::fmt;
+use std::str::FromStr;
 
-use http::Uri;
-use http::uri::Authority;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderValue, Uri};
+use oci_proto::{Fault, FaultKind, Secret};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::error::BuildError;
-use crate::no_proxy::NoProxy;
 
-/// A proxy for each scheme of a request's URL, and the hosts that are reached directly.
+/// A proxy: its protocol, its address and its login.
 ///
-/// A proxy is a URL with a host and the scheme `http`, `https`, `socks5` or `socks5h`, in lower case; the
-/// default scheme is `http`. It may contain a password, so this type does not implement `Debug`.
-#[derive(Clone, Default)]
+/// It is parsed from a URL with a host and the scheme `http`, `https`, `socks5` or `socks5h`, which is `http` by
+/// default. The default port is that of the scheme: 80, 443 or 1080. A user name and a password in the URL are
+/// percent-encoded where they contain `@`, `/` or other delimiters. `Debug` and `Display` do not show them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Proxy {
+    protocol: ProxyProtocol,
+    /// Host and port. An IPv6 address is in brackets.
+    authority: String,
+    uri: Uri,
+    login: Option<ProxyLogin>,
+}
+
+/// How a client and a proxy talk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a transport cannot use a protocol that it does not know")]
+pub enum ProxyProtocol {
+    /// HTTP in plain text.
+    Http,
+    /// HTTP over TLS.
+    Https,
+    /// SOCKS 5 (RFC 1928). The proxy resolves names, with `socks5` as with `socks5h`.
+    Socks5,
+}
+
+/// The user name and the password of a proxy, decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Proxies {
-    /// The proxy for `http` URLs.
-    pub http: Option<String>,
-    /// The proxy for `https` URLs.
-    pub https: Option<String>,
-    /// The hosts that are reached directly.
-    pub no_proxy: NoProxy,
+pub struct ProxyLogin {
+    /// The user name.
+    pub username: String,
+    /// The password, which may be empty.
+    pub password: Secret,
 }
 
-impl Proxies {
-    /// One proxy for every URL, or none.
-    ///
-    /// # Errors
-    /// The URL is not a valid proxy URL.
-    pub fn all(url: Option<&str>) -> Result<Self, BuildError> {
-        let proxy = url.map(|url| read(url).ok_or(BuildError::Proxy)).transpose()?;
-        Ok(Self { http: proxy.clone(), https: proxy, no_proxy: NoProxy::default() })
+impl Proxy {
+    /// Returns the protocol.
+    pub fn protocol(&self) -> ProxyProtocol {
+        self.protocol
     }
 
-    /// The proxies in the environment: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, or the same
-    /// in lower case.
-    ///
-    /// # Errors
-    /// A variable is not a valid proxy URL, or `NO_PROXY` has an invalid entry and there is a proxy. A client
-    /// that ignored it would connect directly, or through a proxy that must not be used.
-    pub fn from_env() -> Result<Self, BuildError> {
-        Self::from_vars(|name| env::var_os(name))
+    /// Returns the URL with the scheme, the host and the port alone.
+    pub fn uri(&self) -> &Uri {
+        &self.uri
     }
 
-    /// The proxies in the given environment variables.
-    ///
-    /// An empty variable counts as unset. In a CGI program, recognized by `REQUEST_METHOD`, no proxy is used,
-    /// since the sender of the request controls `HTTP_PROXY` through the `Proxy` header.
-    ///
-    /// # Errors
-    /// As [`from_env`](Self::from_env).
-    pub fn from_vars(vars: impl Fn(&str) -> Option<OsString>) -> Result<Self, BuildError> {
-        if vars("REQUEST_METHOD").is_some() {
-            return Ok(Self::default());
-        }
-        // Checked even if another variable takes precedence.
-        for name in ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY"] {
-            for name in [name.to_owned(), name.to_ascii_lowercase()] {
-                let value = vars(&name).unwrap_or_default();
-                if !value.is_empty() && value.to_str().and_then(read).is_none() {
-                    return Err(BuildError::ProxyVariable(name));
-                }
-            }
-        }
-        // The name that is set, and its value. An invalid character is part of an invalid entry.
-        let value = |name: &str| {
-            let text = |name: String| Some((vars(&name)?.to_string_lossy().into_owned(), name));
-            text(name.to_owned()).or_else(|| text(name.to_ascii_lowercase()))
+    /// Returns the login.
+    pub fn login(&self) -> Option<&ProxyLogin> {
+        self.login.as_ref()
+    }
+
+    /// Returns the Proxy-Authorization header with the login (RFC 7617).
+    pub fn authorization(&self) -> Option<HeaderValue> {
+        let ProxyLogin { username, password } = self.login.as_ref()?;
+        let login = STANDARD.encode(format!("{username}:{}", password.reveal()));
+        let mut header = HeaderValue::try_from(format!("Basic {login}")).ok()?;
+        header.set_sensitive(true);
+        Some(header)
+    }
+
+    /// Returns the fault of a request that the proxy refused with 407.
+    pub fn login_refused(&self) -> Fault {
+        let why = match self.login {
+            Some(_) => "refused the login in its URL",
+            None => "requires a login",
         };
-        let proxy = |name| value(name).and_then(|(url, _)| read(&url));
-        let all = proxy("ALL_PROXY");
-        let http = proxy("HTTP_PROXY").or_else(|| all.clone());
-        let https = proxy("HTTPS_PROXY").or(all);
-        let no_proxy = match value("NO_PROXY") {
-            Some((text, variable)) if http.is_some() || https.is_some() => {
-                NoProxy::parse(&text).map_err(|entry| {
-                    // A URL that is here by mistake may contain a password.
-                    let entry = entry.rsplit('@').next().unwrap_or_default().to_owned();
-                    BuildError::NoProxy { variable, entry }
-                })?
-            }
-            _ => NoProxy::default(),
-        };
-        Ok(Self { http, https, no_proxy })
+        let message = format_args!("{self} {why} (407 Proxy Authentication Required)");
+        Fault::new(FaultKind::Proxy, message)
+    }
+
+    /// Returns the URL with the login, in its canonical form.
+    pub(crate) fn url(&self) -> Secret {
+        let login = self.login.as_ref().map(|ProxyLogin { username, password }| {
+            let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+            format!("{}:{}@", encode(username), encode(password.reveal()))
+        });
+        format!("http://{}{}", login.unwrap_or_default(), self.authority).into()
     }
 }
 
-/// Checks a proxy URL, and converts its scheme to lower case.
-fn read(text: &str) -> Option<String> {
-    let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-    if !matches!(scheme.as_deref(), None | Some("http" | "https" | "socks5" | "socks5h")) {
-        return None;
+impl FromStr for Proxy {
+    type Err = BuildError;
+
+    /// The error does not show the text, since it may contain a password.
+    fn from_str(text: &str) -> Result<Self, BuildError> {
+        let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+        let protocol = match scheme.to_ascii_lowercase().as_str() {
+            "http" => ProxyProtocol::Http,
+            "https" => ProxyProtocol::Https,
+            "socks5" | "socks5h" => ProxyProtocol::Socks5,
+            _ => return Err(BuildError::Proxy),
+        };
+        // A password may contain an unencoded `@`, but a host does not.
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let authority = rest.get(..end).unwrap_or_default();
+        let (login, address) =
+            authority.rsplit_once('@').map_or((None, authority), |(login, address)| (Some(login), address));
+        let (scheme, default_port) = protocol.scheme();
+        let address: http::uri::Authority = address.parse().map_err(|_| BuildError::Proxy)?;
+        let port = address.port().map(|port| port.as_u16());
+        // `Authority` accepts a port that is not a number, and reports no port.
+        if address.host().is_empty() || (port.is_none() && address.as_str() != address.host()) {
+            return Err(BuildError::Proxy);
+        }
+        let authority = format!("{}:{}", address.host(), port.unwrap_or(default_port));
+        let uri = format!("{scheme}://{authority}").parse().map_err(|_| BuildError::Proxy)?;
+        let login = login.filter(|login| !login.is_empty()).map(str::parse).transpose()?;
+        Ok(Self { protocol, authority, uri, login })
     }
-    let url = text.parse::<Uri>().ok()?;
-    let host = url.host().unwrap_or_default();
-    let authority = url.authority().map(Authority::as_str).unwrap_or_default();
-    // `Uri` accepts a port that is not a number, and reports no port.
-    if host.is_empty() || !(authority.ends_with(host) || url.port().is_some()) {
-        return None;
+}
+
+impl ProxyProtocol {
+    /// Returns the scheme and its default port.
+    fn scheme(self) -> (&'static str, u16) {
+        match self {
+            Self::Http => ("http", 80),
+            Self::Https => ("https", 443),
+            Self::Socks5 => ("socks5", 1080),
+        }
     }
-    let scheme = scheme.unwrap_or_default();
-    text.get(scheme.len()..).map(|rest| scheme + rest)
+}
+
+impl FromStr for ProxyLogin {
+    type Err = BuildError;
+
+    fn from_str(text: &str) -> Result<Self, BuildError> {
+        let (username, password) = text.split_once(':').unwrap_or((text, ""));
+        // Like curl, this keeps a `%` that encodes nothing.
+        let decode = |text| percent_decode_str(text).decode_utf8().map_err(|_| BuildError::Proxy);
+        let username = decode(username)?;
+        // Basic authentication cannot represent it (RFC 7617, section 2).
+        if username.contains(':') {
+            return Err(BuildError::Proxy);
+        }
+        Ok(Self { username: username.into_owned(), password: decode(password)?.into_owned().into() })
+    }
+}
+
+impl fmt::Display for Proxy {
+    /// Writes the host and the port.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.authority)
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proxy({})", self.uri)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn given(variables: &'static [(&str, &str)]) -> Result<Proxies, BuildError> {
-        Proxies::from_vars(|name| {
-            variables.iter().find(|(given, _)| *given == name).map(|(_, value)| OsString::from(value))
-        })
-    }
-
-    fn unusable(variables: &'static [(&str, &str)]) -> Option<String> {
-        match given(variables) {
-            Err(BuildError::ProxyVariable(name)) => Some(name),
-            _ => None,
-        }
+    fn read(text: &str) -> Option<Proxy> {
+        text.parse().ok()
     }
 
     #[test]
     fn a_proxy_requires_a_known_scheme_and_a_host() {
-        for text in ["http://a", "a:3128", "a", "SOCKS5://u:p@a:1", "socks5h://[::1]:1/", "https://[::1]"] {
-            assert!(read(text).is_some(), "{text}");
+        for (text, uri) in [
+            ("http://a", "http://a:80/"),
+            ("a:3128", "http://a:3128/"),
+            ("a", "http://a:80/"),
+            ("SOCKS5://u:p@a", "socks5://a:1080/"),
+            ("socks5h://[::1]:1/", "socks5://[::1]:1/"),
+            ("https://[::1]", "https://[::1]:443/"),
+            ("HTTP://Me:Pa@ss@a:1/path", "http://a:1/"),
+        ] {
+            assert_eq!(read(text).map(|proxy| proxy.uri.to_string()).as_deref(), Some(uri), "{text}");
         }
-        for text in ["", "http://", "ftp://a:1", "http://a:b", "http://a b", "a:70000", "http://u:p@", "://a"]
-        {
+        for text in [
+            "",
+            "http://",
+            "ftp://a:1",
+            "http://a:b",
+            "http://a:",
+            "http://a b",
+            "a:70000",
+            "http://u:p@",
+            "://a",
+            "http://user:%ff@a",
+            "http://us%3Aer@a",
+            "socks4://a:1080",
+        ] {
             assert!(read(text).is_none(), "{text}");
         }
     }
 
     #[test]
-    fn schemes_are_case_insensitive() {
-        assert_eq!(read("SOCKS5://User:Pass@a:1").as_deref(), Some("socks5://User:Pass@a:1"));
-        assert_eq!(read("Proxy:3128").as_deref(), Some("Proxy:3128"));
-    }
-
-    #[test]
-    fn an_invalid_variable_is_named() {
-        assert_eq!(unusable(&[("HTTPS_PROXY", "http://a:1"), ("http_proxy", "")]), None);
-        assert_eq!(
-            unusable(&[("HTTPS_PROXY", "http://a:1"), ("http_proxy", "a:b")]).as_deref(),
-            Some("http_proxy")
-        );
-        assert_eq!(unusable(&[("all_proxy", "ftp://a")]).as_deref(), Some("all_proxy"));
-        assert_eq!(unusable(&[("HTTP_PROXY", "of a client"), ("REQUEST_METHOD", "GET")]), None);
-    }
-
-    #[test]
-    fn an_invalid_entry_of_no_proxy_is_named_if_there_is_a_proxy() {
-        let error = given(&[("ALL_PROXY", "a:1"), ("no_proxy", "a.test,http://me:secret@b.test")]);
-        assert_eq!(
-            error.err().unwrap().to_string(),
-            "the variable no_proxy has the entry \"b.test\", which is not *, a host name, a domain, an address \
-             or a network such as 192.0.2.0/24: correct or remove it"
-        );
-        assert!(given(&[("NO_PROXY", "127.*")]).is_ok());
-    }
-
-    #[test]
-    fn each_scheme_has_a_variable_and_all_proxy_is_the_fallback() {
-        let proxies = given(&[("HTTPS_PROXY", "http://secure:1"), ("all_proxy", "socks5://any:2")]).unwrap();
-        assert_eq!(proxies.https.as_deref(), Some("http://secure:1"));
-        assert_eq!(proxies.http.as_deref(), Some("socks5://any:2"));
-        let proxies = given(&[("http_proxy", "plain:1"), ("no_proxy", "a, b")]).unwrap();
-        assert_eq!(proxies.http.as_deref(), Some("plain:1"));
-        assert_eq!(proxies.https, None);
-        assert!(proxies.no_proxy.is_direct(&"http://b/".parse().unwrap()));
-        assert!(!proxies.no_proxy.is_direct(&"http://c/".parse().unwrap()));
-    }
-
-    #[test]
-    fn empty_variables_and_those_of_a_cgi_program_are_ignored() {
-        for variables in [
-            &[("ALL_PROXY", "")][..],
-            &[("HTTP_PROXY", "http://evil:1"), ("REQUEST_METHOD", "GET")],
-            &[("HTTP_PROXY", ""), ("http_proxy", "http://masked:1")],
+    fn a_login_is_decoded_once_and_not_shown() {
+        for (login, username, password) in [
+            ("user:s3%40cret", "user", "s3@cret"),
+            ("user", "user", ""),
+            (":token", "", "token"),
+            ("us%20er:a%2525:b", "us er", "a%25:b"),
+            ("user:100%", "user", "100%"),
+            ("user:a@b", "user", "a@b"),
         ] {
-            let proxies = given(variables).unwrap();
-            assert_eq!((proxies.http, proxies.https), (None, None), "{variables:?}");
+            let proxy = read(&format!("http://{login}@a:1")).unwrap();
+            let found = proxy.login().unwrap();
+            assert_eq!((found.username.as_str(), found.password.reveal()), (username, password), "{login}");
+            assert_eq!(format!("{proxy} {proxy:?}"), "a:1 Proxy(http://a:1/)");
+            assert_eq!(read(proxy.url().reveal()).as_ref(), Some(&proxy), "{login}");
         }
-    }
-
-    #[test]
-    fn an_invalid_proxy_url_is_not_shown() {
-        for url in
-            ["", "ftp://user:secret@host", "http://", "socks4://host:1080", "user:secret@host with spaces"]
-        {
-            let message = Proxies::all(Some(url)).err().expect(url).to_string();
-            assert!(
-                message.contains("the proxy is not a URL") && !message.contains("secret"),
-                "{url}: {message}"
-            );
-        }
+        let header = read("http://user:pw@a").unwrap().authorization().unwrap();
+        assert_eq!((header.to_str().unwrap(), header.is_sensitive()), ("Basic dXNlcjpwdw==", true));
     }
 }

@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use oci_proto::header::Warning;
-use oci_proto::{Config, Limits, Retry, Secret, Session};
+use oci_proto::{Config, Limits, Retry, Session};
 use oci_proto_credentials::Store;
 use rustls::pki_types::CertificateDer;
 
 use crate::error::BuildError;
 use crate::hooks::Hooks;
-use crate::proxy::Proxies;
+use crate::notice::Notice;
+use crate::proxies::Proxies;
+use crate::proxy::Proxy;
 use crate::roots::{self, Roots};
 use crate::times::LONGEST_TIMEOUT;
 
@@ -77,15 +79,35 @@ impl Settings {
     /// Sets the proxy for all registries, or disables proxies, instead of using the environment.
     ///
     /// By default, proxies come from the variables `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`,
-    /// or the same in lower case. The schemes are `http`, `https`, `socks5` and `socks5h`; the proxy resolves
-    /// host names, with `socks5` too. The loopback names and addresses of this machine are never reached
-    /// through a proxy. [`NoProxy`](crate::NoProxy) describes the entries of `NO_PROXY`.
+    /// or the same in lower case. In a CGI program, `HTTP_PROXY` is ignored. [`Proxy`](crate::Proxy) describes the
+    /// URL. A proxy receives `http` URLs in absolute-form, and opens tunnels for `https` URLs. It resolves host
+    /// names, with `socks5` too. The loopback names and addresses of this machine are never reached through a
+    /// proxy.
+    ///
+    /// The entries of `NO_PROXY`, the hosts that are reached directly, are separated by commas or spaces:
+    ///
+    /// | entry | hosts |
+    /// | --- | --- |
+    /// | `*` | all |
+    /// | `example.com`, `.example.com`, `*.example.com` | the domain and its subdomains |
+    /// | `192.0.2.1`, `2001:db8::1`, `[2001:db8::1]` | the address, if the URL has it as its host |
+    /// | `192.0.2.0/24`, `2001:db8::/32` | the addresses of the network, likewise |
+    ///
+    /// All but networks may be followed by `:PORT`; an IPv6 address is in brackets then. No name is resolved.
+    /// Other entries are ignored; see [`on_notice`](Self::on_notice).
     ///
     /// # Errors
     /// The URL is not a valid proxy URL.
     pub fn proxy(mut self, url: Option<&str>) -> Result<Self, BuildError> {
         self.proxies = Some(Proxies::all(url)?);
         Ok(self)
+    }
+
+    /// Sets a proxy for each scheme, and the hosts that are reached directly, instead of using the environment:
+    /// those of [`Proxies::from_vars`], for example.
+    pub fn proxies(mut self, proxies: Proxies) -> Self {
+        self.proxies = Some(proxies);
+        self
     }
 
     /// Trusts the certificates in a PEM text, in addition to those that the system trusts: authorities, and
@@ -144,18 +166,28 @@ impl Settings {
         self
     }
 
-    /// Reads the system's root certificates, and the proxies in the environment unless one was set. For
-    /// authors of clients.
+    /// Sets a hook that is called for each [`Notice`] about the environment, while a client is built. The default
+    /// hook does nothing.
+    pub fn on_notice(mut self, hook: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
+        self.hooks.notice = Arc::new(hook);
+        self
+    }
+
+    /// Reads the system's root certificates, and the proxies in the environment unless one was set. Calls the hook
+    /// of [`on_notice`](Self::on_notice). For authors of clients.
     ///
     /// # Errors
-    /// A variable is not a valid proxy URL, or has an invalid entry. A system without root certificates is not
+    /// A variable is not a valid proxy URL. A system without root certificates is not
     /// an error: plain HTTP works, and [`Roots::distrust`] explains why TLS does not.
     pub fn network(&self) -> Result<Network, BuildError> {
-        Ok(Network {
-            proxies: self.proxies.clone().map_or_else(Proxies::from_env, Ok)?,
-            roots: Roots::with_system(&self.roots),
-            connect_timeout: self.connect_timeout,
-        })
+        let (proxies, notice) = match &self.proxies {
+            Some(proxies) => (proxies.clone(), None),
+            None => Proxies::from_env()?,
+        };
+        if let Some(notice) = notice {
+            (self.hooks.notice)(&notice);
+        }
+        Ok(Network { proxies, roots: Roots::with_system(&self.roots), connect_timeout: self.connect_timeout })
     }
 
     /// Makes the session, and returns the settings that do not concern the network. For authors of clients.
@@ -168,8 +200,8 @@ impl Settings {
             config
         });
         // An invalid variable is an error of `network`.
-        let proxies = self.proxies.map_or_else(Proxies::from_env, Ok).unwrap_or_default();
-        config.proxies.extend([proxies.http, proxies.https].into_iter().flatten().map(Secret::from));
+        let from_env = || Proxies::from_env().map(|(proxies, _)| proxies).unwrap_or_default();
+        config.proxies.extend(self.proxies.unwrap_or_else(from_env).iter().map(Proxy::url));
         let limits = config.limits.clone();
         // The seed is used only for the jitter of retries; the randomness of the standard library suffices.
         let seed = RandomState::new().hash_one(());
@@ -198,6 +230,7 @@ impl fmt::Debug for Settings {
 }
 
 /// The settings of a client's transport.
+#[derive(Debug)]
 #[non_exhaustive]
 pub struct Network {
     /// The proxies.

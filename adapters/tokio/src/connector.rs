@@ -11,10 +11,9 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
-use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
-use oci_proto::FaultKind;
-use oci_proto_common::{Awaited, NoProxy, Proxies};
+use oci_proto::{Fault, FaultKind};
+use oci_proto_common::{Awaited, Proxies, Proxy, Route};
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tower_service::Service;
@@ -38,7 +37,7 @@ pub(crate) struct Connector {
 impl Connector {
     pub(crate) fn new(
         tls: ClientConfig,
-        routes: Arc<Routes>,
+        proxies: Arc<Proxies>,
         timeout: Duration,
         distrust: Option<Arc<str>>,
     ) -> Self {
@@ -52,7 +51,7 @@ impl Connector {
         tcp.set_connect_timeout(Some(timeout));
         let to_proxy = HttpsConnector::from((tcp.clone(), tls.clone()));
         Self {
-            inner: HttpsConnector::from((ProxyConnector { tcp, to_proxy, routes }, tls)),
+            inner: HttpsConnector::from((ProxyConnector { tcp, to_proxy, proxies }, tls)),
             timeout,
             distrust,
         }
@@ -70,36 +69,16 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, to: Uri) -> Self::Future {
         if let Some(why) = self.distrust.as_deref().filter(|_| to.scheme() == Some(&uri::Scheme::HTTPS)) {
-            return fail(FaultKind::Tls, why.into());
+            let error = WithKind::from(Fault::new(FaultKind::Tls, why));
+            return Box::pin(std::future::ready(Err(error.into())));
         }
         let limit = self.timeout;
         let connecting = self.inner.call(to);
         Box::pin(async move {
-            tokio::time::timeout(limit, connecting).await.unwrap_or_else(|_| {
-                let fault = Awaited::Connection.timed_out(limit);
-                Err(WithKind { kind: fault.kind(), message: fault.message().to_owned() }.into())
-            })
+            tokio::time::timeout(limit, connecting)
+                .await
+                .unwrap_or_else(|_| Err(WithKind::from(Awaited::Connection.timed_out(limit)).into()))
         })
-    }
-}
-
-/// The proxy for each scheme, and the hosts that are reached directly.
-pub(crate) struct Routes {
-    proxies: Matcher,
-    no_proxy: NoProxy,
-}
-
-impl Routes {
-    pub(crate) fn new(proxies: Proxies) -> Self {
-        let Proxies { http, https, no_proxy, .. } = proxies;
-        let proxies =
-            Matcher::builder().http(http.unwrap_or_default()).https(https.unwrap_or_default()).build();
-        Self { proxies, no_proxy }
-    }
-
-    /// Returns the proxy for a URL, or `None` if it is reached directly.
-    pub(crate) fn of(&self, to: &Uri) -> Option<Intercept> {
-        if self.no_proxy.is_direct(to) { None } else { self.proxies.intercept(to) }
     }
 }
 
@@ -108,7 +87,7 @@ impl Routes {
 struct ProxyConnector {
     tcp: HttpConnector,
     to_proxy: HttpsConnector<HttpConnector>,
-    routes: Arc<Routes>,
+    proxies: Arc<Proxies>,
 }
 
 impl Service<Uri> for ProxyConnector {
@@ -121,64 +100,67 @@ impl Service<Uri> for ProxyConnector {
     }
 
     fn call(&mut self, to: Uri) -> Connecting<Stream> {
-        let Some(proxy) = self.routes.of(&to) else {
-            let connecting = self.tcp.call(to);
-            return Box::pin(async move {
-                let stream = MaybeHttpsStream::Http(connecting.await?);
-                Ok(Stream { is_direct: true, ..Stream::new(stream) })
-            });
-        };
-        let name = ProxyName::of(&proxy);
-        match proxy.uri().scheme_str() {
-            Some("http" | "https") if to.scheme() == Some(&uri::Scheme::HTTP) => {
-                let connecting = self.to_proxy.call(proxy.uri().clone());
+        match self.proxies.route(&to) {
+            Route::Direct => {
+                let connecting = self.tcp.call(to);
                 Box::pin(async move {
-                    let stream = connecting.await.map_err(|error| name.failed(error))?;
+                    let stream = MaybeHttpsStream::Http(connecting.await?);
+                    Ok(Stream { is_direct: true, ..Stream::new(stream) })
+                })
+            }
+            Route::Forward(proxy) => {
+                let connecting = self.to_proxy.call(proxy.uri().clone());
+                let proxy = proxy.clone();
+                Box::pin(async move {
+                    let stream = connecting.await.map_err(|error| failed(&proxy, error))?;
                     Ok(Stream { forwards: true, ..Stream::new(stream) })
                 })
             }
-            Some("http" | "https") => {
+            Route::Tunnel(proxy) => {
                 let mut tunnel = Tunnel::new(proxy.uri().clone(), self.to_proxy.clone());
-                if let Some(credentials) = proxy.basic_auth() {
-                    tunnel = tunnel.with_auth(credentials.clone());
+                if let Some(login) = proxy.authorization() {
+                    tunnel = tunnel.with_auth(login);
                 }
                 let connecting = tunnel.call(to);
+                let proxy = proxy.clone();
                 Box::pin(async move {
-                    let stream = connecting.await.map_err(|error| name.failed(error.into()))?;
+                    let stream = connecting.await.map_err(|error| failed(&proxy, error.into()))?;
                     Ok(Stream::new(stream))
                 })
             }
-            Some("socks5" | "socks5h") => {
+            Route::Socks(proxy) => {
                 let mut socks = SocksV5::new(proxy.uri().clone(), self.tcp.clone());
-                if let Some((user, password)) = proxy.raw_auth() {
-                    socks = socks.with_auth(user.into(), password.into());
+                if let Some(login) = proxy.login() {
+                    socks = socks.with_auth(login.username.clone(), login.password.reveal().to_owned());
                 }
-                let connecting = socks.call(to);
+                let connecting = socks.call(with_port(to));
+                let proxy = proxy.clone();
                 Box::pin(async move {
-                    let stream = connecting.await.map_err(|error| name.failed(error.into()))?;
+                    let stream = connecting.await.map_err(|error| failed(&proxy, error.into()))?;
                     Ok(Stream::new(MaybeHttpsStream::Http(stream)))
                 })
             }
-            _ => fail(
-                FaultKind::Connect,
-                "the proxy's scheme is not supported: use http, https or socks5".into(),
-            ),
         }
     }
 }
 
-/// The host and port of a proxy, without its credentials.
-struct ProxyName(String);
-
-impl ProxyName {
-    fn of(proxy: &Intercept) -> Self {
-        let host = proxy.uri().host().unwrap_or_default();
-        Self(proxy.uri().port_u16().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+/// Adds the port of a plain URL without one, for which `SocksV5` would connect to 443.
+fn with_port(to: Uri) -> Uri {
+    match to.host() {
+        Some(host) if to.scheme() == Some(&uri::Scheme::HTTP) && to.port().is_none() => {
+            Uri::try_from(format!("http://{host}:80/")).unwrap_or(to)
+        }
+        _ => to,
     }
+}
 
-    fn failed(self, source: BoxError) -> BoxError {
-        ProxyError { proxy: self.0, source }.into()
+/// Converts a failure to connect to a proxy, or through it.
+fn failed(proxy: &Proxy, source: BoxError) -> BoxError {
+    // The type of the error is not public.
+    if source.to_string().contains("proxy authorization required") {
+        return WithKind::from(proxy.login_refused()).into();
     }
+    ProxyError { proxy: proxy.to_string(), source }.into()
 }
 
 /// A failure to connect to a proxy, or through it.
@@ -187,10 +169,6 @@ impl ProxyName {
 struct ProxyError {
     proxy: String,
     source: BoxError,
-}
-
-fn fail<S: Send + 'static>(kind: FaultKind, message: String) -> Connecting<S> {
-    Box::pin(std::future::ready(Err(WithKind { kind, message }.into())))
 }
 
 /// A connection to a server, or to a proxy.

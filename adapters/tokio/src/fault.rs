@@ -22,7 +22,7 @@ fn kind(error: &(dyn Error + 'static)) -> FaultKind {
     let kinds: Vec<_> = chain(error).filter_map(kind_of_one).collect();
     // A certificate error is wrapped in a less specific connect error, and so is a connection that the server
     // closes during the handshake.
-    [FaultKind::Tls, FaultKind::Timeout, FaultKind::Reset, FaultKind::Connect]
+    [FaultKind::Proxy, FaultKind::Tls, FaultKind::Timeout, FaultKind::Reset, FaultKind::Connect]
         .into_iter()
         .find(|kind| kinds.contains(kind))
         .unwrap_or(FaultKind::Reset)
@@ -30,7 +30,7 @@ fn kind(error: &(dyn Error + 'static)) -> FaultKind {
 
 fn kind_of_one(error: &(dyn Error + 'static)) -> Option<FaultKind> {
     if let Some(fault) = error.downcast_ref::<WithKind>() {
-        Some(fault.kind)
+        Some(fault.0.kind())
     } else if error.is::<rustls::Error>() {
         Some(FaultKind::Tls)
     } else if error.is::<tokio::time::error::Elapsed>() {
@@ -60,10 +60,13 @@ fn kind_of_io(error: &io::Error) -> Option<FaultKind> {
 
 /// An error of this crate's transport, with its kind.
 #[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub(crate) struct WithKind {
-    pub(crate) kind: FaultKind,
-    pub(crate) message: String,
+#[error("{}", self.0.message())]
+pub(crate) struct WithKind(Fault);
+
+impl From<Fault> for WithKind {
+    fn from(fault: Fault) -> Self {
+        Self(fault)
+    }
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

@@ -4,19 +4,19 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::PROXY_AUTHORIZATION;
-use http::{Request, Response, uri};
+use http::{Request, Response, StatusCode};
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use oci_proto::Limits;
-use oci_proto_common::{BuildError, IDLE_CONNECTION, Network};
+use oci_proto_common::{BuildError, IDLE_CONNECTION, Network, Proxies, Proxy, Route};
 use tower_service::Service;
 
-use crate::connector::{Connector, Routes};
-use crate::fault::BoxError;
+use crate::connector::Connector;
+use crate::fault::{BoxError, WithKind};
 use crate::payload::Body;
 
 /// Sends requests to registries.
@@ -70,7 +70,7 @@ where
 #[derive(Clone)]
 pub struct HyperTransport {
     client: legacy::Client<Connector, Body>,
-    routes: Arc<Routes>,
+    proxies: Arc<Proxies>,
 }
 
 impl HyperTransport {
@@ -79,19 +79,19 @@ impl HyperTransport {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let distrust = network.roots.distrust.as_deref().map(Arc::from);
         let tls = network.roots.into_client_config(provider)?;
-        let routes = Arc::new(Routes::new(network.proxies));
-        let connector = Connector::new(tls, routes.clone(), network.connect_timeout, distrust);
+        let proxies = Arc::new(network.proxies);
+        let connector = Connector::new(tls, proxies.clone(), network.connect_timeout, distrust);
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_CONNECTION)
             // The session never uses more.
             .pool_max_idle_per_host(limits.in_flight_per_origin)
             .build(connector);
-        Ok(Self::new(client, routes))
+        Ok(Self::new(client, proxies))
     }
 
-    pub(crate) fn new(client: legacy::Client<Connector, Body>, routes: Arc<Routes>) -> Self {
-        Self { client, routes }
+    pub(crate) fn new(client: legacy::Client<Connector, Body>, proxies: Arc<Proxies>) -> Self {
+        Self { client, proxies }
     }
 }
 
@@ -105,15 +105,15 @@ impl Service<Request<Body>> for HyperTransport {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Responding {
-        // A forwarding proxy needs credentials in each plain request. A tunnel received them when it was
-        // established.
-        if request.uri().scheme() == Some(&uri::Scheme::HTTP)
-            && let Some(proxy) = self.routes.of(request.uri())
-            && let Some(credentials) = proxy.basic_auth()
-        {
-            request.headers_mut().insert(PROXY_AUTHORIZATION, credentials.clone());
+        let forwarder = match self.proxies.route(request.uri()) {
+            Route::Forward(proxy) => Some(proxy.clone()),
+            // A tunnel and a SOCKS proxy receive the login when the connection is established.
+            Route::Direct | Route::Tunnel(_) | Route::Socks(_) => None,
+        };
+        if let Some(login) = forwarder.as_ref().and_then(Proxy::authorization) {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, login);
         }
-        Responding(self.client.request(request))
+        Responding { response: self.client.request(request), forwarder }
     }
 }
 
@@ -126,12 +126,22 @@ impl fmt::Debug for HyperTransport {
 /// The response future of [`HyperTransport`].
 #[derive(Debug)]
 #[must_use = "a request is sent by polling its response"]
-pub struct Responding(legacy::ResponseFuture);
+pub struct Responding {
+    response: legacy::ResponseFuture,
+    /// The proxy that receives the request.
+    forwarder: Option<Proxy>,
+}
 
 impl Future for Responding {
     type Output = Result<Response<hyper::body::Incoming>, BoxError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx).map_err(Into::into)
+        let response = ready!(Pin::new(&mut self.response).poll(cx))?;
+        Poll::Ready(match &self.forwarder {
+            Some(proxy) if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                Err(WithKind::from(proxy.login_refused()).into())
+            }
+            _ => Ok(response),
+        })
     }
 }

@@ -44,11 +44,11 @@ mod client;
 mod connecting;
 mod driver;
 mod exchange;
+mod forward;
 mod link;
 mod list;
 mod payload;
 mod pool;
-mod proxy;
 #[cfg(feature = "pull")]
 mod pull;
 mod reach;
@@ -66,8 +66,9 @@ mod walk;
 pub use oci_proto;
 #[doc(inline)]
 pub use oci_proto_common::{
-    Artifact, ArtifactTree, AttachError, BlobSource, BuildError, FileSource, ImageConfigError, ProgressHook,
-    Settings, StreamOptions, TransferOptions, TreeSource, UploadOptions, UploadProgress,
+    Artifact, ArtifactTree, AttachError, BlobSource, BuildError, FileSource, ImageConfigError, Notice,
+    ProgressHook, Proxies, Settings, StreamOptions, TransferOptions, TreeSource, UploadOptions,
+    UploadProgress,
 };
 pub use oci_proto_credentials as credentials;
 #[cfg(feature = "pull")]

@@ -18,7 +18,7 @@ use ureq::unversioned::transport::{
 use crate::connecting::broken;
 
 /// Adds TLS to the connection of the chain, if the URL requires it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Tls(pub(crate) Arc<ClientConfig>);
 
 impl<In: Transport> Connector<In> for Tls {

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::header::PROXY_AUTHORIZATION;
+use http::{Request, Response, StatusCode};
 use oci_proto::{Fault, FaultKind, Limits, Reach};
-use oci_proto_common::{Awaited, BuildError, IDLE_CONNECTION, Network};
+use oci_proto_common::{Awaited, BuildError, IDLE_CONNECTION, Network, Proxies, Proxy, ProxyProtocol, Route};
 use ureq::config::AutoHeaderValue;
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, SocksConnector};
-use ureq::{Agent, AsSendBody, Body, Error, Proxy, SendBody, Timeout};
+use ureq::{Agent, AsSendBody, Body, Error, SendBody, Timeout};
 
 use crate::connecting::Connecting;
+use crate::forward::Forward;
 use crate::payload::PayloadReader;
-use crate::proxy::Routes;
 use crate::reach::ReachResolver;
 use crate::tcp::Tcp;
 use crate::tls::Tls;
@@ -32,7 +33,9 @@ pub(crate) struct Transport {
     direct: Agent,
     /// Connects only to public addresses.
     public: Agent,
-    proxied: Routes<ProxyAgent>,
+    proxies: Arc<Proxies>,
+    /// An agent for each proxy.
+    proxied: Vec<(Proxy, Agent)>,
     requests: AtomicU64,
     connect_timeout: Duration,
     idle_timeout: Duration,
@@ -40,19 +43,13 @@ pub(crate) struct Transport {
     distrust: Option<String>,
 }
 
-/// An agent that sends requests through a proxy.
-struct ProxyAgent {
-    /// The host and port of the proxy, without credentials.
-    name: String,
-    agent: Agent,
-}
-
 impl Transport {
     pub(crate) fn new(network: Network, limits: &Limits, idle_timeout: Duration) -> Result<Self, BuildError> {
         let Network { proxies, roots, connect_timeout, .. } = network;
         let distrust = roots.distrust.clone();
-        let tls = Arc::new(roots.into_client_config(Arc::new(rustls::crypto::ring::default_provider()))?);
-        let agent = |proxy: Option<Proxy>, reach: Reach| {
+        let tls = roots.into_client_config(Arc::new(rustls::crypto::ring::default_provider()))?;
+        let (tls, proxies) = (Tls(Arc::new(tls)), Arc::new(proxies));
+        let agent = |proxy: Option<ureq::Proxy>, reach: Reach| {
             let config = Agent::config_builder()
                 .proxy(proxy)
                 .http_status_as_error(false)
@@ -73,22 +70,21 @@ impl Transport {
                 // which ureq does not know; see `Open::read`.
                 .timeout_per_write(Some(idle_timeout))
                 .build();
-            // ureq's default chain, except for TCP and TLS.
+            // ureq's default chain, except for absolute-form, TCP and TLS.
             let connector =
                 ().chain(SocksConnector::default())
+                    .chain(Forward { proxies: proxies.clone(), tls: tls.clone() })
                     .chain(ConnectProxyConnector::default())
                     .chain(Tcp)
-                    .chain(Tls(tls.clone()));
+                    .chain(tls.clone());
             Agent::with_parts(config, Connecting(connector), ReachResolver::new(reach))
         };
-        let through = |proxy: Proxy| ProxyAgent {
-            name: format!("{}:{}", proxy.host(), proxy.port()),
-            agent: agent(Some(proxy), Reach::Anywhere),
-        };
+        let through = |proxy: &Proxy| Ok((proxy.clone(), agent(Some(of_ureq(proxy)?), Reach::Anywhere)));
         Ok(Self {
             direct: agent(None, Reach::Anywhere),
             public: agent(None, Reach::Public),
-            proxied: Routes::new(proxies, through)?,
+            proxied: proxies.iter().map(through).collect::<Result<_, _>>()?,
+            proxies,
             requests: AtomicU64::new(0),
             connect_timeout,
             idle_timeout,
@@ -109,18 +105,24 @@ impl Transport {
     /// Sends a request and waits for the head of its response.
     pub(crate) fn send(
         &self,
-        request: Request<()>,
+        mut request: Request<()>,
         mut payload: Option<PayloadReader<'_>>,
         reach: Reach,
         limits: RequestLimits,
     ) -> Result<Response<Body>, Fault> {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let proxy = self.proxied.of(request.uri());
-        let agent = match (proxy, reach) {
-            (Some(proxy), _) => &proxy.agent,
+        let route = self.proxies.route(request.uri());
+        let proxied = self.proxied.iter().find(|(proxy, _)| Some(proxy) == route.proxy());
+        let agent = match (proxied, reach) {
+            (Some((_, agent)), _) => agent,
             (None, Reach::Anywhere) => &self.direct,
             (None, Reach::Public) => &self.public,
         };
+        if let Route::Forward(proxy) = route
+            && let Some(login) = proxy.authorization()
+        {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, login);
+        }
         // The core has set Content-Length, which ureq uses for framing.
         let head_limit = self.idle_timeout.saturating_add(limits.processing);
         let sent = match &mut payload {
@@ -129,25 +131,35 @@ impl Transport {
                 run(agent, request.map(|()| SendBody::from_reader(payload)), limits.exchange, head_limit)
             }
         };
-        sent.map_err(|error| {
-            let fault = match error {
-                Error::Timeout(Timeout::RecvResponse) => Awaited::Head.timed_out(head_limit),
-                error => self.fault(error),
-            };
-            match proxy {
-                Some(ProxyAgent { name, .. }) if fault.kind() == FaultKind::Connect => Fault::new(
-                    FaultKind::Connect,
-                    format_args!("through the proxy {name}: {}", fault.message()),
-                ),
-                _ => fault,
+        match sent {
+            Ok(response) => match route {
+                Route::Forward(proxy) if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                    Err(proxy.login_refused())
+                }
+                _ => Ok(response),
+            },
+            Err(Error::Timeout(Timeout::RecvResponse)) => Err(Awaited::Head.timed_out(head_limit)),
+            // The type of the error has no status.
+            Err(Error::ConnectProxyFailed(why)) if why.contains("responded 407") => {
+                Err(route.proxy().map_or_else(|| Fault::new(FaultKind::Proxy, &why), Proxy::login_refused))
             }
-        })
+            Err(error) => {
+                let fault = self.fault(error);
+                Err(match route.proxy() {
+                    Some(proxy) if fault.kind() == FaultKind::Connect => {
+                        let message = format_args!("through the proxy {proxy}: {}", fault.message());
+                        Fault::new(FaultKind::Connect, message)
+                    }
+                    _ => fault,
+                })
+            }
+        }
     }
 
     /// Closes the connections of all running exchanges.
     pub(crate) fn shut_down(&self) {
         for agent in
-            [&self.direct, &self.public].into_iter().chain(self.proxied.iter().map(|proxy| &proxy.agent))
+            [&self.direct, &self.public].into_iter().chain(self.proxied.iter().map(|(_, agent)| agent))
         {
             agent.clone().shutdown();
         }
@@ -197,6 +209,24 @@ impl Transport {
         }
         Fault::new(FaultKind::Reset, error)
     }
+}
+
+/// Converts a proxy to one of ureq, with its login.
+fn of_ureq(proxy: &Proxy) -> Result<ureq::Proxy, BuildError> {
+    let protocol = match proxy.protocol() {
+        ProxyProtocol::Http => ureq::ProxyProtocol::Http,
+        ProxyProtocol::Https => ureq::ProxyProtocol::Https,
+        // The proxy resolves names, which is what `socks5` means elsewhere.
+        ProxyProtocol::Socks5 => ureq::ProxyProtocol::Socks5h,
+    };
+    let mut builder = ureq::Proxy::builder(protocol);
+    if let Some(authority) = proxy.uri().authority() {
+        builder = builder.host(authority.host()).port(authority.port_u16().unwrap_or_default());
+    }
+    if let Some(login) = proxy.login() {
+        builder = builder.username(&login.username).password(login.password.reveal());
+    }
+    builder.build().map_err(|_| BuildError::Proxy)
 }
 
 /// The time limits of one request.

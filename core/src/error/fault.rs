@@ -30,6 +30,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let description = match self.kind {
             FaultKind::Connect => "could not connect",
+            FaultKind::Proxy => "the proxy refused the request",
             FaultKind::Tls => "could not establish TLS",
             FaultKind::Timeout => "timed out",
             FaultKind::Reset => "the connection broke",
@@ -48,8 +49,10 @@ impl std::error::Error for Fault {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum FaultKind {
-    /// The connection could not be established: name resolution, routing, refusal, proxy.
+    /// The connection could not be established: name resolution, routing, refusal, an unreachable proxy.
     Connect,
+    /// A proxy refused to pass the request on: it requires a login, or another one. It is not retried.
+    Proxy,
     /// TLS could not be established: certificate, host name, protocol.
     Tls,
     /// A timeout expired.

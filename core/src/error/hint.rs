@@ -95,6 +95,7 @@ fn of_refused_write(refusal: &Refusal) -> Option<&'static str> {
 fn of_fault(kind: FaultKind) -> Option<&'static str> {
     match kind {
         FaultKind::Connect => Some("check the host name, the port and the proxy settings"),
+        FaultKind::Proxy => Some("set the user name and the password in the proxy's URL"),
         FaultKind::Tls => {
             Some("check the host name and its certificate; a registry without TLS requires plain HTTP")
         }

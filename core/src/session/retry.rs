@@ -17,7 +17,11 @@ pub(crate) fn is_retryable(kind: RequestKind, cause: &Cause) -> bool {
         Cause::Transport(fault) => match fault.kind() {
             FaultKind::Connect | FaultKind::NotSent => true,
             FaultKind::Timeout | FaultKind::Reset => kind.may_repeat(),
-            FaultKind::Tls | FaultKind::Storage | FaultKind::Credentials | FaultKind::Unsupported => false,
+            FaultKind::Proxy
+            | FaultKind::Tls
+            | FaultKind::Storage
+            | FaultKind::Credentials
+            | FaultKind::Unsupported => false,
         },
         Cause::Misbehaved(Misbehaviour::TooShort { .. } | Misbehaviour::Early { .. }) => true,
         _ => false,
@@ -27,7 +31,9 @@ pub(crate) fn is_retryable(kind: RequestKind, cause: &Cause) -> bool {
 /// Returns whether the server may have acted on a request that failed like this.
 pub(crate) fn may_have_effect(cause: &Cause) -> bool {
     match cause {
-        Cause::Transport(fault) => !matches!(fault.kind(), FaultKind::Connect | FaultKind::NotSent),
+        Cause::Transport(fault) => {
+            !matches!(fault.kind(), FaultKind::Connect | FaultKind::Proxy | FaultKind::NotSent)
+        }
         Cause::Answered(refusal) => refusal.status != StatusCode::TOO_MANY_REQUESTS,
         _ => true,
     }

@@ -74,8 +74,9 @@ const TASKS: [(Task, &str); 10] = [
     (Task::Referrers, "referrers"),
 ];
 
-const FAULTS: [(FaultKind, &str); 8] = [
+const FAULTS: [(FaultKind, &str); 9] = [
     (FaultKind::Connect, "connect"),
+    (FaultKind::Proxy, "proxy"),
     (FaultKind::Tls, "tls"),
     (FaultKind::Timeout, "timeout"),
     (FaultKind::Reset, "reset"),

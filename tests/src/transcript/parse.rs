@@ -245,6 +245,7 @@ pub(super) fn parse_fault(text: &str) -> Result<Fault, String> {
     let (kind, message) = text.split_once(' ').unwrap_or((text, ""));
     let kind = match kind {
         "connect" => FaultKind::Connect,
+        "proxy" => FaultKind::Proxy,
         "tls" => FaultKind::Tls,
         "timeout" => FaultKind::Timeout,
         "reset" => FaultKind::Reset,

@@ -9,6 +9,7 @@ mod hints;
 mod lists;
 mod login;
 mod notices;
+mod proxies;
 mod pull;
 mod registry;
 mod slow;

@@ -27,9 +27,9 @@ fn transport(proxies: Proxies, roots: RootCertStore) -> HyperTransport {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let routes = Arc::new(Routes::new(proxies));
-    let connector = Connector::new(tls, routes.clone(), Duration::from_secs(5), None);
-    HyperTransport::new(legacy::Client::builder(TokioExecutor::new()).build(connector), routes)
+    let proxies = Arc::new(proxies);
+    let connector = Connector::new(tls, proxies.clone(), Duration::from_secs(5), None);
+    HyperTransport::new(legacy::Client::builder(TokioExecutor::new()).build(connector), proxies)
 }
 
 fn through_all(proxy: &str) -> Proxies {
@@ -144,19 +144,26 @@ async fn a_socks_proxy_resolves_the_name() {
 }
 
 #[tokio::test]
-async fn a_refusal_by_a_proxy_is_a_connect_fault() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let proxy = format!("http://{}", listener.local_addr().unwrap());
-    let transport = transport(through_all(&proxy), RootCertStore::empty());
-    let refuses = async {
-        let mut stream = listener.accept().await.unwrap().0;
-        head(&mut stream).await;
-        stream.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await.unwrap();
-    };
-    let (answer, ()) = tokio::join!(get(transport, "https://registry.test/"), refuses);
-    let fault = crate::fault::fault(&*answer.unwrap_err(), None);
-    assert_eq!(fault.kind(), FaultKind::Connect, "{}", fault.message());
-    assert!(fault.message().contains("proxy authorization required"), "{}", fault.message());
+async fn a_proxy_that_requires_a_login_is_named() {
+    for (login, url, why) in [
+        ("", "https://registry.test/", "requires a login"),
+        ("", "http://registry.test/", "requires a login"),
+        ("user:hunter2@", "https://registry.test/", "refused the login in its URL"),
+        ("user:hunter2@", "http://registry.test/", "refused the login in its URL"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let transport = transport(through_all(&format!("http://{login}{address}")), RootCertStore::empty());
+        let refuses = async {
+            let mut stream = listener.accept().await.unwrap().0;
+            head(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await.unwrap();
+        };
+        let (answer, ()) = tokio::join!(get(transport, url), refuses);
+        let fault = crate::fault::fault(&*answer.unwrap_err(), None);
+        let message = format!("{address} {why} (407 Proxy Authentication Required)");
+        assert_eq!((fault.kind(), fault.message()), (FaultKind::Proxy, &*message), "{url}");
+    }
 }
 
 #[tokio::test]
