@@ -44,6 +44,7 @@ mod roots;
 mod sending;
 mod settings;
 mod source;
+mod this_machine;
 mod times;
 mod tls;
 
@@ -63,4 +64,5 @@ pub use roots::Roots;
 pub use sending::{ChunkBuffer, OneBlob, PayloadSource, Sent, SentCounter, read_document};
 pub use settings::{Network, Parts, Settings};
 pub use source::{BlobSource, FileSource, TreeSource};
+pub use this_machine::loopback_addresses;
 pub use times::{DRAINING, IDLE_CONNECTION, LONGEST_TIMEOUT};

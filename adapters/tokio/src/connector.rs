@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::{Uri, uri};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
@@ -19,10 +20,12 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use crate::fault::{BoxError, WithKind};
+use crate::resolver::Resolver;
 
 #[cfg(test)]
 mod tests;
 
+type Tcp = HttpConnector<Resolver<GaiResolver>>;
 type Connecting<S> = Pin<Box<dyn Future<Output = Result<S, BoxError>> + Send>>;
 
 /// Establishes connections, including TLS, within a timeout.
@@ -42,7 +45,7 @@ impl Connector {
         distrust: Option<Arc<str>>,
     ) -> Self {
         let tls = Arc::new(tls);
-        let mut tcp = HttpConnector::new();
+        let mut tcp = HttpConnector::new_with_resolver(Resolver(GaiResolver::new()));
         tcp.enforce_http(false);
         // Requests are small and latency matters.
         tcp.set_nodelay(true);
@@ -85,8 +88,8 @@ impl Service<Uri> for Connector {
 /// Connects directly, or through the proxy for the destination.
 #[derive(Clone)]
 struct ProxyConnector {
-    tcp: HttpConnector,
-    to_proxy: HttpsConnector<HttpConnector>,
+    tcp: Tcp,
+    to_proxy: HttpsConnector<Tcp>,
     proxies: Arc<Proxies>,
 }
 

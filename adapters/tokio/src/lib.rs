@@ -60,6 +60,7 @@ mod mailbox;
 mod payload;
 #[cfg(feature = "pull")]
 mod pull;
+mod resolver;
 #[cfg(feature = "server")]
 pub mod server;
 mod stream;

@@ -5,8 +5,11 @@
 //! agent, which resolves names only to addresses within the reach and shares no connections with other
 //! agents. A proxy resolves names itself, so the proxy decides which hosts are reachable through it.
 
-use http::Uri;
+use std::net::SocketAddr;
+
+use http::{Uri, uri};
 use oci_proto::{Fault, FaultKind, Reach};
+use oci_proto_common::loopback_addresses;
 use ureq::Error;
 use ureq::config::Config;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
@@ -14,11 +17,11 @@ use ureq::unversioned::transport::NextTimeout;
 
 use crate::connecting::connect_error;
 
-/// Resolves names to the addresses within a reach.
+/// Resolves names to the addresses within a reach: those of this machine itself, and others with `R`.
 #[derive(Debug)]
-pub(crate) struct ReachResolver {
+pub(crate) struct ReachResolver<R = DefaultResolver> {
     reach: Reach,
-    resolver: DefaultResolver,
+    resolver: R,
 }
 
 impl ReachResolver {
@@ -27,22 +30,79 @@ impl ReachResolver {
     }
 }
 
-impl Resolver for ReachResolver {
+impl<R: Resolver> Resolver for ReachResolver<R> {
     fn resolve(
         &self,
         uri: &Uri,
         config: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
-        let found = self.resolver.resolve(uri, config, timeout).map_err(connect_error)?;
+        let mut found = self.empty();
+        match loopback_addresses(uri.host().unwrap_or_default()) {
+            Some(addresses) => {
+                let default = if uri.scheme() == Some(&uri::Scheme::HTTPS) { 443 } else { 80 };
+                let port = uri.port_u16().unwrap_or(default);
+                for address in addresses {
+                    found.push(SocketAddr::new(address, port));
+                }
+            }
+            None => found = self.resolver.resolve(uri, config, timeout).map_err(connect_error)?,
+        }
         let mut within = self.empty();
         for address in found.iter().filter(|address| self.reach.admits(address.ip())) {
             within.push(*address);
         }
         if within.is_empty() {
-            let message = "the host has no public address";
+            let wanted = if self.reach == Reach::Public { "public" } else { "loopback" };
+            let message = format_args!("the host has no {wanted} address");
             return Err(Error::Other(Box::new(Fault::new(FaultKind::Unsupported, message))));
         }
         Ok(within)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use ureq::Agent;
+    use ureq::unversioned::transport::DefaultConnector;
+
+    use super::*;
+
+    /// Says that every name is an address reserved for documentation.
+    #[derive(Debug)]
+    struct Liar;
+
+    impl Resolver for Liar {
+        fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+            let mut addresses = self.empty();
+            addresses.push("192.0.2.1:80".parse().unwrap());
+            Ok(addresses)
+        }
+    }
+
+    #[test]
+    fn a_resolver_cannot_lead_a_name_of_this_machine_elsewhere() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let hosts = ["localhost", "a.b.localhost", "LOCALHOST"];
+        let serving = thread::spawn(move || {
+            for _ in hosts {
+                let (mut stream, _) = listener.accept().unwrap();
+                let _ = stream.read(&mut [0; 1000]).unwrap();
+                stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").unwrap();
+            }
+        });
+        let resolver = ReachResolver { reach: Reach::Anywhere, resolver: Liar };
+        let config = Agent::config_builder().proxy(None).build();
+        let agent = Agent::with_parts(config, DefaultConnector::new(), resolver);
+        for host in hosts {
+            let response = agent.get(format!("http://{host}:{port}/")).call().unwrap();
+            assert_eq!(response.status(), 204, "{host}");
+        }
+        serving.join().unwrap();
     }
 }

@@ -30,9 +30,8 @@ const INPUT_BYTES: usize = 256 << 10;
 
 /// Sends requests, and converts the errors of ureq to faults.
 pub(crate) struct Transport {
-    direct: Agent,
-    /// Connects only to public addresses.
-    public: Agent,
+    /// An agent for each reach, without a proxy.
+    direct: [(Reach, Agent); 3],
     proxies: Arc<Proxies>,
     /// An agent for each proxy.
     proxied: Vec<(Proxy, Agent)>,
@@ -81,8 +80,8 @@ impl Transport {
         };
         let through = |proxy: &Proxy| Ok((proxy.clone(), agent(Some(of_ureq(proxy)?), Reach::Anywhere)));
         Ok(Self {
-            direct: agent(None, Reach::Anywhere),
-            public: agent(None, Reach::Public),
+            direct: [Reach::Anywhere, Reach::Public, Reach::ThisMachine]
+                .map(|reach| (reach, agent(None, reach))),
             proxied: proxies.iter().map(through).collect::<Result<_, _>>()?,
             proxies,
             requests: AtomicU64::new(0),
@@ -113,10 +112,9 @@ impl Transport {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let route = self.proxies.route(request.uri());
         let proxied = self.proxied.iter().find(|(proxy, _)| Some(proxy) == route.proxy());
-        let agent = match (proxied, reach) {
-            (Some((_, agent)), _) => agent,
-            (None, Reach::Anywhere) => &self.direct,
-            (None, Reach::Public) => &self.public,
+        let direct = || self.direct.iter().find(|(of, _)| *of == reach);
+        let Some(agent) = proxied.map(|(_, agent)| agent).or_else(|| Some(&direct()?.1)) else {
+            return Err(Fault::new(FaultKind::Unsupported, "the reach of the exchange is not supported"));
         };
         if let Route::Forward(proxy) = route
             && let Some(login) = proxy.authorization()
@@ -158,9 +156,8 @@ impl Transport {
 
     /// Closes the connections of all running exchanges.
     pub(crate) fn shut_down(&self) {
-        for agent in
-            [&self.direct, &self.public].into_iter().chain(self.proxied.iter().map(|(_, agent)| agent))
-        {
+        let direct = self.direct.iter().map(|(_, agent)| agent);
+        for agent in direct.chain(self.proxied.iter().map(|(_, agent)| agent)) {
             agent.clone().shutdown();
         }
     }

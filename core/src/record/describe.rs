@@ -98,6 +98,7 @@ impl Secrets {
         let reach = match exchange.reach() {
             Reach::Anywhere => "anywhere",
             Reach::Public => "public",
+            Reach::ThisMachine => "this machine",
         };
         push(&mut text, format_args!("\n  reach: {reach}"));
         text

@@ -144,7 +144,7 @@ impl Session {
             op: task.op(),
             kind: task.kind,
             want,
-            reach: Reach::Anywhere,
+            reach: Reach::of(request.uri()),
             completes,
             bounds: BodyBounds { error_bytes: limits.error_bytes, drain_bytes: limits.drain_bytes },
             sent,

@@ -63,7 +63,8 @@ impl Awaiting {
         if self.reach.admits(address) {
             return Ok(());
         }
-        let message = format_args!("the host's address {address} is not public");
+        let wanted = if self.reach == Reach::Public { "public" } else { "a loopback address" };
+        let message = format_args!("the host's address {address} is not {wanted}");
         Err(Fault::new(FaultKind::Unsupported, message))
     }
 

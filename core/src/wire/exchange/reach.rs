@@ -2,9 +2,13 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use http::{Uri, uri};
+
+use crate::types::reference::registry::is_loopback;
+
 /// The addresses that a driver may connect to for an exchange.
 ///
-/// Sessions currently use only [`Anywhere`](Self::Anywhere).
+/// Sessions currently use only [`Anywhere`](Self::Anywhere) and [`ThisMachine`](Self::ThisMachine).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "a driver cannot enforce an unknown restriction")]
 pub enum Reach {
@@ -14,13 +18,23 @@ pub enum Reach {
     /// Public addresses only: no loopback, link-local, private, shared, unspecified, multicast or broadcast
     /// addresses (RFC 6890), including IPv4 addresses embedded in IPv6 addresses.
     Public,
+    /// Loopback addresses only: plain HTTP to a loopback host (see [`is_loopback`]) must not leave the machine,
+    /// whatever its name resolves to.
+    ThisMachine,
 }
 
 impl Reach {
+    /// Returns the reach of a request to a URL.
+    pub(crate) fn of(uri: &Uri) -> Self {
+        let is_plain = uri.scheme() == Some(&uri::Scheme::HTTP);
+        if is_plain && uri.host().is_some_and(is_loopback) { Self::ThisMachine } else { Self::Anywhere }
+    }
+
     /// Returns whether the driver may connect to this address.
     pub fn admits(self, address: IpAddr) -> bool {
         match (self, address.to_canonical()) {
             (Self::Anywhere, _) => true,
+            (Self::ThisMachine, address) => address.is_loopback(),
             (Self::Public, IpAddr::V4(address)) => is_public_v4(address),
             (Self::Public, IpAddr::V6(address)) => is_public_v6(address),
         }
@@ -88,6 +102,28 @@ mod tests {
             let address = address.parse().unwrap();
             assert!(!Reach::Public.admits(address), "{address}");
             assert!(Reach::Anywhere.admits(address), "{address}");
+        }
+    }
+
+    #[test]
+    fn plain_http_to_a_loopback_host_stays_on_this_machine() {
+        for (uri, reach) in [
+            ("http://localhost:5000/v2/", Reach::ThisMachine),
+            ("http://a.localhost/", Reach::ThisMachine),
+            ("http://[::1]/", Reach::ThisMachine),
+            ("https://localhost/", Reach::Anywhere),
+            ("http://localhost.test/", Reach::Anywhere),
+        ] {
+            assert_eq!(Reach::of(&uri.parse().unwrap()), reach, "{uri}");
+        }
+        for (address, is_admitted) in [
+            ("127.8.9.1", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("192.0.2.1", false),
+            ("::", false),
+        ] {
+            assert_eq!(Reach::ThisMachine.admits(address.parse().unwrap()), is_admitted, "{address}");
         }
     }
 }

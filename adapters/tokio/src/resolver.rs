@@ -1,0 +1,82 @@
+//! Name resolution.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::vec;
+
+use hyper_util::client::legacy::connect::dns::Name;
+use oci_proto_common::loopback_addresses;
+use tower_service::Service;
+
+/// Resolves the names of this machine itself, and others with `R`.
+#[derive(Clone, Debug)]
+pub(crate) struct Resolver<R>(pub(crate) R);
+
+impl<R> Service<Name> for Resolver<R>
+where
+    R: Service<Name, Response: Iterator<Item = SocketAddr>, Future: Send + 'static>,
+{
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = R::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, R::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), R::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        if let Some(addresses) = loopback_addresses(name.as_str()) {
+            // The connector sets the port.
+            let addresses = addresses.map(|address| SocketAddr::new(address, 0)).to_vec();
+            return Box::pin(async { Ok(addresses.into_iter()) });
+        }
+        let resolving = self.0.call(name);
+        Box::pin(async { Ok(resolving.await?.collect::<Vec<_>>().into_iter()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Ready, ready};
+    use std::io;
+
+    use http::Uri;
+    use hyper_util::client::legacy::connect::HttpConnector;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Says that every name is an address reserved for documentation.
+    #[derive(Clone)]
+    struct Liar;
+
+    impl Service<Name> for Liar {
+        type Response = vec::IntoIter<SocketAddr>;
+        type Error = io::Error;
+        type Future = Ready<io::Result<Self::Response>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Name) -> Self::Future {
+            ready(Ok(vec!["192.0.2.1:0".parse().unwrap()].into_iter()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_resolver_cannot_lead_a_name_of_this_machine_elsewhere() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut connector = HttpConnector::new_with_resolver(Resolver(Liar));
+        for host in ["localhost", "a.b.localhost", "LOCALHOST"] {
+            let to: Uri = format!("http://{host}:{port}/").parse().unwrap();
+            let (connected, _) = tokio::join!(connector.call(to), listener.accept());
+            let peer = connected.unwrap().into_inner().peer_addr().unwrap();
+            assert_eq!(peer, listener.local_addr().unwrap(), "{host}");
+        }
+        let other = Resolver(Liar).call("registry.test".parse().unwrap()).await.unwrap();
+        assert_eq!(other.collect::<Vec<_>>(), ["192.0.2.1:0".parse().unwrap()]);
+    }
+}
