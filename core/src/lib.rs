@@ -216,6 +216,18 @@
 //! # Features
 //!
 //! - `oci-spec` (default): converts a [`Manifest`] to the typed documents of the `oci-spec` crate.
+//! - `serde`: serializes [`Digest`], [`MediaType`], [`Platform`], [`Reference`], [`Registry`], [`Repository`] and [`Tag`]
+//!   as strings. Deserialization parses as strictly as `FromStr`.
+//!
+//! # Debug builds
+//!
+//! Without optimization, content is hashed about forty times as slowly. A program that downloads in debug builds should
+//! have the hash function optimized, in the `Cargo.toml` of its workspace:
+//!
+//! ```toml
+//! [profile.dev.package.sha2]
+//! opt-level = 3
+//! ```
 
 #[doc = include_str!("driver.md")]
 pub mod driver {}

@@ -1,6 +1,8 @@
 //! Validated value types. Each is built by one parse function and depends on nothing above this module.
 
 pub(crate) mod annotations;
+#[cfg(feature = "serde")]
+mod as_text;
 pub(crate) mod descriptor;
 pub(crate) mod digest;
 pub(crate) mod id;
