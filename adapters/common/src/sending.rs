@@ -1,5 +1,6 @@
 //! What both clients do to send content, apart from I/O. For authors of clients.
 
+use std::fmt;
 use std::io::{self, Read, Take};
 use std::sync::Arc;
 
@@ -19,6 +20,12 @@ impl OneBlob {
     }
 }
 
+impl fmt::Debug for OneBlob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OneBlob").finish_non_exhaustive()
+    }
+}
+
 impl TreeSource for OneBlob {
     fn document(&self, descriptor: &Descriptor) -> io::Result<Bytes> {
         Err(io::Error::new(io::ErrorKind::NotFound, format!("{} is missing", descriptor.digest)))
@@ -33,6 +40,12 @@ impl TreeSource for OneBlob {
 pub struct PayloadSource {
     reader: Take<Box<dyn Read + Send>>,
     digest: Digest,
+}
+
+impl fmt::Debug for PayloadSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PayloadSource").field("digest", &self.digest).finish_non_exhaustive()
+    }
 }
 
 impl PayloadSource {
@@ -121,6 +134,15 @@ pub struct SentCounter {
     /// The position of the first byte that is sent. Those before are only hashed.
     start: u64,
     progress: ProgressHook,
+}
+
+impl fmt::Debug for SentCounter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SentCounter")
+            .field("digest", &self.digest)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
 }
 
 impl SentCounter {

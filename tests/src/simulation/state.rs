@@ -1,6 +1,7 @@
 //! The state of a session's driver.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use oci_proto::{Config, ExchangeId, Limits, OpId, QueryId, Question, Session, Time};
@@ -56,6 +57,12 @@ pub struct Simulation<'c, A> {
     pub(super) response: Option<Answered>,
     pub(super) steps: usize,
     pub(super) sleeps: usize,
+}
+
+impl<A> fmt::Debug for Simulation<'_, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Simulation").field("session", &self.session).finish_non_exhaustive()
+    }
 }
 
 impl<'c, A: Answers> Simulation<'c, A> {
