@@ -295,3 +295,8 @@ pub use wire::exchange::sending::Sending;
 pub use wire::exchange::sink::Sink;
 pub use wire::list::referrers::Referrer;
 pub use wire::request::{Payload, Source};
+
+/// The example of the README, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -89,3 +89,8 @@ pub use payload::Body;
 pub use stream::BlobWriter;
 pub use transport::{HyperTransport, Responding, Transport};
 pub use walk::Walk;
+
+/// The example of the README, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

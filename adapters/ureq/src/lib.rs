@@ -79,3 +79,8 @@ pub use client::Client;
 pub use list::List;
 pub use stream::BlobWriter;
 pub use walk::Walk;
+
+/// The example of the README, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
