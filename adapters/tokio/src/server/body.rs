@@ -15,9 +15,13 @@ use crate::server::access::Entry;
 use crate::server::blobs::Source;
 use crate::server::rest::Rest;
 
-/// The maximum size of the chunks in which a blob is read and sent, in bytes. A client that reads nothing occupies one,
-/// and a client that stops reading occupies two: one that is sent, and the next one, which is read meanwhile.
-const CHUNK: usize = 128 << 10;
+/// The maximum size of the chunks in which a blob is read and sent, in bytes. A client that stops reading occupies one, or
+/// two if it took [`AHEAD`] before.
+const CHUNK: usize = 64 << 10;
+/// The maximum size of the first chunk of a blob.
+const FIRST: usize = 2 * CHUNK;
+/// The number of bytes after which the next chunk is read while one is sent.
+const AHEAD: u64 = 1 << 20;
 
 /// The body of a response. It has exactly as many bytes as its head announces, or ends with an error.
 pub struct ResponseBody {
@@ -163,17 +167,17 @@ struct BlockingChunks {
     reader: Option<BlockingReader>,
     /// The number of bytes not read yet.
     left: u64,
-    /// Whether chunks are read ahead. The first is not: its client may take nothing.
-    is_ahead: bool,
+    /// The number of bytes read so far.
+    read: u64,
     next: Option<JoinHandle<io::Result<(BlockingReader, Bytes)>>>,
 }
 
 impl BlockingChunks {
     fn new(reader: BlockingReader, left: u64) -> Self {
-        Self { reader: Some(reader), left, is_ahead: false, next: None }
+        Self { reader: Some(reader), left, read: 0, next: None }
     }
 
-    /// Returns the next chunk. The one after it is read while this one is sent.
+    /// Returns the next chunk.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         self.begin();
         let Some(next) = &mut self.next else {
@@ -183,12 +187,12 @@ impl BlockingChunks {
         self.next = None;
         let (reader, chunk) = read.map_err(io::Error::other)??;
         self.left -= chunk.len() as u64;
+        self.read += chunk.len() as u64;
         if self.left > 0 {
             self.reader = Some(reader);
-            if self.is_ahead {
+            if self.read >= AHEAD {
                 self.begin();
             }
-            self.is_ahead = true;
         }
         Poll::Ready(Ok(chunk))
     }
@@ -196,16 +200,17 @@ impl BlockingChunks {
     /// Begins to read a chunk, unless one is being read.
     fn begin(&mut self) {
         if let Some(reader) = self.reader.take() {
-            let left = self.left;
-            self.next = Some(spawn_blocking(move || read(reader, left)));
+            let most = if self.read == 0 { FIRST } else { CHUNK };
+            let size = usize::try_from(self.left).map_or(most, |left| left.min(most));
+            self.next = Some(spawn_blocking(move || read(reader, size)));
         }
     }
 }
 
-/// Reads a chunk of at most `left` bytes. The end of the input is an error, since the head has announced more.
-fn read(mut reader: BlockingReader, left: u64) -> io::Result<(BlockingReader, Bytes)> {
+/// Reads a chunk of at most `size` bytes. The end of the input is an error, since the head has announced more.
+fn read(mut reader: BlockingReader, size: usize) -> io::Result<(BlockingReader, Bytes)> {
     // One read: a storage that opens no blob looks it up for each.
-    let mut chunk = vec![0; usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK))];
+    let mut chunk = vec![0; size];
     loop {
         match reader.read(&mut chunk) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),

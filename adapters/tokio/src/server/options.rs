@@ -25,7 +25,7 @@ type BlobHook = Arc<dyn Fn(&BlobError) + Send + Sync>;
 
 /// The options of a server.
 ///
-/// A connection occupies about 100 KiB, also if the client sends nothing, and up to 300 KiB and an open file more while it
+/// A connection occupies about 100 KiB, also if the client sends nothing, and up to 200 KiB and an open file more while it
 /// transfers a blob. Of the manifests that are received at the same time, at most 32 may be larger than 64 KiB, and others
 /// wait. Those that are stored stay in memory.
 #[derive(Clone)]
