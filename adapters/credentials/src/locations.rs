@@ -1,7 +1,7 @@
 //! The locations of the files in which Docker and Podman store logins.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The files, in order of precedence.
 pub(crate) fn find(vars: &impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
@@ -32,7 +32,7 @@ pub(crate) fn find(vars: &impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
 fn runtime_default() -> Option<PathBuf> {
     use std::os::unix::fs::MetadataExt as _;
     // The standard library has no other way to get the user id of this process.
-    let user = Path::new("/proc/self").metadata().ok()?.uid();
+    let user = std::fs::metadata("/proc/self").ok()?.uid();
     Some(format!("/run/containers/{user}/auth.json").into())
 }
 
