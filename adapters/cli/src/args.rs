@@ -65,10 +65,18 @@ pub(crate) struct Cli {
 impl Cli {
     /// Parses the command line. Prints a usage error or help, and returns the exit status.
     pub(crate) fn read() -> Result<Self, ExitCode> {
+        Self::definition()
+            .try_get_matches()
+            .and_then(|matches| Self::from_arg_matches(&matches))
+            .map_err(|error| usage_error::print(&error))
+    }
+
+    /// The commands and options, as help shows them.
+    pub(crate) fn definition() -> clap::Command {
         let mut command = Self::command();
         // Propagates the global options to each subcommand.
         command.build();
-        for name in ["serve", "gc", "completions"] {
+        for name in ["serve", "gc", "completions", "generate"] {
             command = command.mut_subcommand(name, |command| command.mut_args(hide_connection_option));
         }
         // It contacts no registry, but changes the file.
@@ -78,9 +86,6 @@ impl Cli {
             })
         });
         command
-            .try_get_matches()
-            .and_then(|matches| Self::from_arg_matches(&matches))
-            .map_err(|error| usage_error::print(&error))
     }
 }
 
@@ -113,6 +118,7 @@ pub(crate) enum Command {
     Gc(GcArgs),
     Demo(DemoArgs),
     Completions(CompletionsArgs),
+    Generate(GenerateArgs),
 }
 
 /// Resolve a reference to a media type, digest and size.
@@ -324,6 +330,21 @@ Examples:
 pub(crate) struct CompletionsArgs {
     /// Shell to print the script for.
     pub(crate) shell: clap_complete::Shell,
+}
+
+/// Write man pages and completion scripts, for packages.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Writes the man page of each command and the completion scripts for bash, zsh and fish below DIR, where they \
+belong below /usr/share. Files that exist are replaced.
+
+Examples:
+  ocip generate ~/.local/share
+  ocip generate \"$PACKAGE/usr/share\"")]
+pub(crate) struct GenerateArgs {
+    /// Directory to write to; it is created if it does not exist.
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
 }
 
 /// The arguments that select the content for most commands.

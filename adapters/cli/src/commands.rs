@@ -10,6 +10,7 @@ mod copy;
 mod delete;
 mod demo;
 mod gc;
+mod generate;
 mod leftovers;
 mod login;
 mod manifest;
@@ -77,6 +78,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Gc(command) => gc::run(command, common, out),
         Command::Demo(command) => demo::run(command, common, out),
         Command::Completions(command) => completions::run(command, out),
+        Command::Generate(command) => generate::run(command, common),
     }
 }
 

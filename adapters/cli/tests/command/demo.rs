@@ -97,6 +97,29 @@ fn each_shell_has_completions() {
 }
 
 #[test]
+fn man_pages_and_completion_scripts_are_written_for_packages() {
+    let directory = tempfile::tempdir().unwrap();
+    let share = directory.path().join("usr/share");
+    // A second time in the place of the first.
+    for _ in 0..2 {
+        let ran = ocip(&["generate", share.to_str().unwrap()]).succeeded();
+        assert_eq!(ran.text(), "");
+        assert!(ran.stderr.contains(share.to_str().unwrap()), "{ran:?}");
+    }
+    for (file, text) in [
+        ("man/man1/ocip.1", "ocip\\-copy(1)"),
+        ("man/man1/ocip-copy.1", "\\-\\-platform"),
+        ("bash-completion/completions/ocip", "--in-flight"),
+        ("zsh/site-functions/_ocip", "#compdef ocip"),
+        ("fish/vendor_completions.d/ocip.fish", "in-flight"),
+    ] {
+        let written = std::fs::read_to_string(share.join(file)).unwrap();
+        assert!(written.contains(text), "{file}: {written}");
+    }
+    ocip(&["generate", "/dev/null/share"]).failed(1, &["could not write to /dev/null/share: "]);
+}
+
+#[test]
 fn each_command_has_help_with_examples() {
     for command in [
         "resolve",
@@ -108,17 +131,26 @@ fn each_command_has_help_with_examples() {
         "tags",
         "referrers",
         "delete",
+        "config",
+        "copy",
+        "push",
+        "tag",
+        "attach",
+        "artifact",
+        "login",
+        "logout",
         "serve",
         "gc",
         "demo",
         "completions",
+        "generate",
     ] {
         let ran = ocip(&["help", command]).succeeded();
         assert!(ran.text().contains(&format!("\nExamples:\n  ocip {command}")), "{}", ran.text());
         for line in ran.text().lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }
-        let contacts_registries = !matches!(command, "serve" | "gc" | "completions");
+        let contacts_registries = !matches!(command, "logout" | "serve" | "gc" | "completions" | "generate");
         for option in ["--retries", "--username", "--plain-http"] {
             assert_eq!(ran.text().contains(option), contacts_registries, "{}", ran.text());
         }
