@@ -32,6 +32,7 @@ fn table() -> Vec<(RequestKind, Method, bool, Rows)> {
         &[CONTENT, READ_REDIRECT, (&[206..=206], Class::Part), (&[416..=416], Class::NothingLeft)];
     const BEGIN: Rows = &[(&[201..=201], Class::Done), (&[200..=200, 202..=202, 204..=204], Class::Session)];
     vec![
+        (Kind::CheckVersion, Method::GET, true, READ),
         (Kind::GetManifest, Method::GET, true, READ_IN_PARTS),
         (Kind::HeadManifest, Method::HEAD, true, READ),
         (Kind::GetBlob, Method::GET, true, READ_IN_PARTS),
