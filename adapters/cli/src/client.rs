@@ -41,8 +41,8 @@ enum Driver {
     Ureq(oci_proto_ureq::Client),
 }
 
-/// Runs a command with a client for a registry. If --verbose is given, prints the number of requests and the time,
-/// whether the command succeeds or fails.
+/// Runs a command with a client for a registry. If --verbose is given, prints the number of requests and the time, and
+/// where logins came from, whether the command succeeds or fails.
 pub(crate) fn with_client<T>(
     registry: &Registry,
     common: &CommonArgs,
@@ -50,7 +50,7 @@ pub(crate) fn with_client<T>(
 ) -> Result<T, Failure> {
     let client = Client::for_registry(registry, common)?;
     let result = command(&client);
-    common.detail(format_args!("{}: {}", common.adapter.as_str(), client.spent()));
+    client.tell_details(common);
     client.close();
     result
 }
@@ -381,6 +381,14 @@ impl Client {
                 runtime.shutdown_background();
             }
             Driver::Ureq(client) => drop(client),
+        }
+    }
+
+    /// Prints the number of requests, the time, and where logins came from, if --verbose is given.
+    pub(crate) fn tell_details(&self, common: &CommonArgs) {
+        common.detail(format_args!("{}: {}", common.adapter.as_str(), self.spent()));
+        for (registry, source) in self.logins.sources() {
+            common.detail(format_args!("the login for {registry} came from {source}"));
         }
     }
 

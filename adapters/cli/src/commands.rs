@@ -89,12 +89,7 @@ fn ask(
 ) -> Result<(), Failure> {
     let source = ContentSource::open(name, common)?;
     let result = command(&source);
-    match name {
-        AnyReference::Registry(_) => {
-            common.detail(format_args!("{}: {}", common.adapter.as_str(), source.spent()));
-        }
-        AnyReference::Layout(_) => common.detail(format_args!("layout: {}", source.spent())),
-    }
+    source.tell_details(common);
     source.close();
     result
 }

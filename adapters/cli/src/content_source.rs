@@ -121,6 +121,14 @@ impl<'a> ContentSource<'a> {
         }
     }
 
+    /// Prints what it took, if --verbose is given.
+    pub(crate) fn tell_details(&self, common: &CommonArgs) {
+        match self {
+            Self::Registry { client, .. } => client.tell_details(common),
+            Self::Layout { .. } => common.detail(format_args!("layout: {}", self.spent())),
+        }
+    }
+
     pub(crate) fn close(self) {
         if let Self::Registry { client, .. } = self {
             client.close();

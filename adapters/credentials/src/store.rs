@@ -34,7 +34,7 @@ pub struct Store {
     variable: Option<Secret>,
     helpers: Helpers,
     /// Where the last login for each registry was found. Clones share it.
-    sources: Arc<Mutex<BTreeMap<String, String>>>,
+    sources: Arc<Mutex<BTreeMap<Registry, String>>>,
 }
 
 impl Store {
@@ -110,7 +110,7 @@ impl Store {
             let Some(file) = file? else { continue };
             if let Some((login, source)) = file.look_up(query, &self.helpers)? {
                 let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-                sources.insert(query.registry.to_string(), source);
+                sources.insert(query.registry.clone(), source);
                 return Ok(Some(login));
             }
         }
@@ -160,7 +160,13 @@ impl Store {
     /// [`login`](Self::login).
     pub fn source(&self, registry: &Registry) -> Option<String> {
         let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        sources.get(&registry.to_string()).cloned()
+        sources.get(registry).cloned()
+    }
+
+    /// Returns the registries whose login was found in a file or a helper, with the texts of [`source`](Self::source).
+    pub fn sources(&self) -> Vec<(Registry, String)> {
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.iter().map(|(registry, source)| (registry.clone(), source.clone())).collect()
     }
 
     /// Returns a clone for one client: its [`kill_helpers`](Self::kill_helpers) concerns only its own helpers.

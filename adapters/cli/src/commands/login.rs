@@ -14,7 +14,7 @@ pub(crate) fn run(command: &LoginCommandArgs, common: &CommonArgs) -> Result<(),
     let (name, login) = common.login.ask(registry)?;
     let client = Client::new(common.adapter, common, Store::none().login(registry.clone(), login.clone()))?;
     let is_checked = client.check_access(registry);
-    common.detail(format_args!("{}: {}", common.adapter.as_str(), client.spent()));
+    client.tell_details(common);
     client.close();
     if !is_checked? {
         common.note(format_args!("warning: {registry} did not ask for a login, so this one was not checked"));

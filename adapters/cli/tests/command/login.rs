@@ -95,6 +95,8 @@ fn auth_file_replaces_other_logins() {
     let name = format!("{registry}/demo");
     let ran = on_both(&["-v", "resolve", "--auth-file", file.to_str().unwrap(), &name]).succeeded();
     assert_no_secret(&ran);
+    let source = format!("the login for {registry} came from {}\n", file.display());
+    assert!(ran.stderr.contains(&source), "{ran:?}");
 
     on_both(&["resolve", "--auth-file", "/dev/null", &name]).failed(1, &["401 Unauthorized"]);
     ocip(&["resolve", "--auth-file", "/no/such/file", &name])
