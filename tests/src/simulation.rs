@@ -12,7 +12,9 @@
 //! - each byte of a blob is delivered once and in order, and completed, verified and stored content is
 //!   correct; a document is stored after everything that it refers to;
 //! - the events of a walk agree with a recursion over the same content, as far as the walk goes;
-//! - a document is sent after everything that it refers to, and the tag of a root last;
+//! - a document is sent after everything that it refers to, and the tag of a root last, also after its referrers, unless
+//!   they refer to the root;
+//! - a copy with referrers stores those of the whole tree and of the referrers, and the destination lists them;
 //! - the bytes of a payload are those that its headers declare; uploaded content is correct;
 //! - a list reports each entry once, and all of them;
 //! - the number of requests of an operation that writes, and of the bytes that it sends, is bounded by its content and

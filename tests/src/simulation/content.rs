@@ -19,6 +19,10 @@ pub struct Content {
     pub root: Descriptor,
     /// All descriptors of the tree's indexes.
     pub built: Vec<Descriptor>,
+    /// All content, and that of the referrers, which are not in the tree.
+    pub(super) attached: Memory,
+    /// The subjects of the referrers with their descriptors, each after its subject.
+    pub(super) referrers: Vec<(Digest, Descriptor)>,
     missing: BTreeSet<Digest>,
     wrong: BTreeMap<Digest, Bytes>,
 }
@@ -40,7 +44,9 @@ impl Content {
         let (flavour, entries) = (Flavour::OCI, drawing.entries(choices, 0));
         let root = drawing.memory.add_index(flavour, &entries);
         let Drawing { memory, built, .. } = drawing;
-        let mut content = Self::of(memory, root, built);
+        let (attached, referrers) = attach(&memory, &root, &built);
+        let (missing, wrong) = (BTreeSet::new(), BTreeMap::new());
+        let mut content = Self { memory, root, built, attached, referrers, missing, wrong };
         // Most trees are complete.
         if defects % 4 == 3 {
             for _ in 0..=choices.below(2) {
@@ -56,10 +62,6 @@ impl Content {
             }
         }
         content
-    }
-
-    pub(super) fn of(memory: Memory, root: Descriptor, built: Vec<Descriptor>) -> Self {
-        Self { memory, root, built, missing: BTreeSet::new(), wrong: BTreeMap::new() }
     }
 
     /// The defects of the served copy.
@@ -87,9 +89,12 @@ impl Content {
         (!contents.is_empty()).then(|| contents[choices.below(contents.len())].clone())
     }
 
-    /// A registry with the tree in two repositories.
+    /// A registry with the tree in two repositories, and its referrers in the first one.
     pub fn registry(&self) -> Registry {
-        let mut registry = Registry::new(self.memory.clone(), &self.root).also_in("team/other", &self.root);
+        let mut registry = Registry::new(self.attached.clone(), &self.root).also_in("team/other", &self.root);
+        for (_, referrer) in &self.referrers {
+            registry.add(referrer);
+        }
         for digest in &self.missing {
             registry.remove(digest);
         }
@@ -118,7 +123,12 @@ impl Content {
 
     /// The tree without defects.
     pub(super) fn whole(&self) -> Self {
-        Self::of(self.memory.clone(), self.root.clone(), self.built.clone())
+        Self { missing: BTreeSet::new(), wrong: BTreeMap::new(), ..self.clone() }
+    }
+
+    /// The same content with the tree under another root, which may be a referrer.
+    pub(super) fn at(&self, root: &Descriptor) -> Self {
+        Self { memory: self.attached.clone(), root: root.clone(), ..self.clone() }
     }
 
     pub(super) fn is_document(&self, digest: &Digest) -> bool {
@@ -140,6 +150,33 @@ impl Content {
         }
         self.wrong.get(digest).cloned().or_else(|| self.memory.bytes(digest))
     }
+}
+
+/// Adds referrers of the root, of another document, and of a referrer. One of them refers to the root.
+fn attach(memory: &Memory, root: &Descriptor, built: &[Descriptor]) -> (Memory, Vec<(Digest, Descriptor)>) {
+    let mut attached = memory.clone();
+    let artifact_type = || "application/vnd.example.signature".parse().expect("the media type is valid");
+    let mut referrers = Vec::new();
+    let mut add = |attached: &mut Memory, subject: &Descriptor, files: &[&[u8]]| {
+        let referrer = attached.add_artifact(Flavour::OCI, artifact_type(), files, Some(subject));
+        referrers.push((subject.digest.clone(), referrer.clone()));
+        referrer
+    };
+    let signature = add(&mut attached, root, &[&[7; 400]]);
+    add(&mut attached, &signature, &[b"countersigned"]);
+    if let Some(part) = built.iter().find(|built| built.media_type.kind() != Kind::Other) {
+        add(&mut attached, part, &[b"of a part", &[7; 400]]);
+    }
+    let Descriptor { media_type, digest, size, .. } = root;
+    let named = serde_json::json!({
+        "mediaType": media_type.as_str(), "digest": digest.to_string(), "size": size,
+    });
+    let bundle = serde_json::json!({
+        "schemaVersion": 2, "mediaType": MediaType::OCI_INDEX.as_str(), "manifests": [named], "subject": named,
+    });
+    let bundle = attached.add_document(MediaType::OCI_INDEX, bundle.to_string());
+    referrers.push((digest.clone(), bundle));
+    (attached, referrers)
 }
 
 struct Drawing {

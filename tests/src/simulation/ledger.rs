@@ -23,6 +23,8 @@ pub(super) struct Account {
     /// The tags of its root.
     pub(super) tags: Vec<String>,
     pub(super) root: Option<Digest>,
+    /// The documents that refer to the root, which is stored before them.
+    pub(super) after_root: BTreeSet<Digest>,
     /// The blobs and the documents of its destination when it started.
     pub(super) blobs: BTreeSet<Digest>,
     documents: BTreeSet<Digest>,
@@ -65,9 +67,11 @@ impl Account {
         let manifest = path.split_once("/manifests/").filter(|_| *method == Method::PUT);
         let name = manifest.map(|(_, name)| name);
         let sets_tag = name.is_some_and(|name| self.sets_tag(name, asked.head.uri.query()));
-        let is_list = name.is_some_and(|name| name.starts_with("sha256-"));
+        let is_list = name.is_some_and(|name| name.starts_with("sha") && name.contains('-'));
+        let is_above =
+            name.and_then(|name| name.parse().ok()).is_some_and(|name| self.after_root.contains(&name));
         assert!(
-            !is_write || !self.is_tagged || sets_tag || is_list || asked.op.is_none(),
+            !is_write || !self.is_tagged || sets_tag || is_list || is_above || asked.op.is_none(),
             "a request that writes follows the tag of the root: {shown}"
         );
         if let Some(position) = position(&asked.head.headers)

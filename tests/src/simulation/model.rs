@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use oci_proto::server::Content as _;
-use oci_proto::{Digest, Limits, Platform, Rank, WalkOptions};
+use oci_proto::{Descriptor, Digest, Limits, Platform, Rank, WalkOptions};
 use serde_json::Value;
 
 use crate::simulation::content::Content;
@@ -78,17 +78,37 @@ pub fn choose(content: &Content, platform: &Platform) -> Result<Option<String>, 
 /// The content of a complete pull; none if some content is unavailable.
 pub fn pull(content: &Content) -> Option<BTreeSet<Digest>> {
     let mut taken = BTreeSet::new();
-    let right = descend(content, true, |digest, is_right| {
+    let right = descend(content, true, |digest, _, is_right| {
         taken.insert(digest);
         is_right
     });
     right.then_some(taken)
 }
 
+/// The referrers of the tree and of its referrers, if they and the tree are available.
+pub(super) fn referrers(content: &Content) -> Option<Vec<Descriptor>> {
+    let (mut documents, mut found) = (BTreeSet::new(), Vec::new());
+    let add = |content: &Content, documents: &mut BTreeSet<Digest>| {
+        descend(content, true, |digest, is_document, is_right| {
+            documents.extend(is_document.then_some(digest));
+            is_right
+        })
+    };
+    let mut is_right = add(content, &mut documents);
+    // Each is listed after its subject.
+    for (subject, referrer) in &content.referrers {
+        if documents.contains(subject) {
+            is_right &= add(&content.at(referrer), &mut documents);
+            found.push(referrer.clone());
+        }
+    }
+    is_right.then_some(found)
+}
+
 /// The findings of a check.
 pub fn check(content: &Content) -> BTreeSet<Digest> {
     let mut found = BTreeSet::new();
-    descend(content, false, |digest, is_right| {
+    descend(content, false, |digest, _, is_right| {
         if !is_right {
             found.insert(digest);
         }
@@ -97,9 +117,9 @@ pub fn check(content: &Content) -> BTreeSet<Digest> {
     found
 }
 
-/// Calls `tell` for each content that is referred to, with whether the served copy is correct, until it
-/// returns false.
-fn descend(content: &Content, takes_data: bool, mut tell: impl FnMut(Digest, bool) -> bool) -> bool {
+/// Calls `tell` for each content that is referred to, with whether it is a document and whether the served copy is
+/// correct, until it returns false.
+fn descend(content: &Content, takes_data: bool, mut tell: impl FnMut(Digest, bool, bool) -> bool) -> bool {
     let root = serde_json::json!({
         "mediaType": content.root.media_type.as_str(), "digest": content.root.digest.to_string(),
     });
@@ -120,7 +140,7 @@ fn descend(content: &Content, takes_data: bool, mut tell: impl FnMut(Digest, boo
         }
         let right = content.memory.bytes(&digest).expect("the whole tree is in memory");
         let is_right = is_at_hand || content.serves(&digest).as_ref() == Some(&right);
-        if !tell(digest, is_right) {
+        if !tell(digest, is_document, is_right) {
             return false;
         }
         if is_document && is_right {

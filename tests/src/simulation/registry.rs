@@ -56,6 +56,12 @@ impl Registry {
         self
     }
 
+    /// Adds a tree to the first repository, without a tag.
+    pub(super) fn add(&mut self, root: &Descriptor) {
+        let repository = Self::REPOSITORY.parse().expect("the repository is valid");
+        self.server.add(&repository, None, root, &self.memory).expect("the tree is complete");
+    }
+
     /// Removes some content.
     pub fn remove(&mut self, digest: &Digest) {
         for repository in &self.repositories {
@@ -80,7 +86,7 @@ impl Registry {
                 bytes.slice(place(range.start)..place(range.end))
             }
         };
-        let is_there = parts.status.is_success();
+        let is_there = parts.status.is_success() && !head.uri.path().contains("/referrers/");
         let mut answer = Answer::new(parts.status, parts.headers, body);
         let named = head.uri.path().rsplit('/').next().and_then(|name| name.parse::<Digest>().ok());
         if let Some(wrong) = named.and_then(|digest| self.wrong.get(&digest)).filter(|_| is_there) {

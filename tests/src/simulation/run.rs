@@ -15,7 +15,7 @@ use crate::simulation::secrets::Secrets;
 use crate::simulation::state::Simulation;
 use crate::simulation::trace::Trace;
 use crate::simulation::world::{REGISTRIES, World};
-use crate::simulation::writing::Written;
+use crate::simulation::writing::{Job, Written};
 use crate::simulation::written::check_written;
 
 /// The record of a run.
@@ -191,6 +191,19 @@ fn tell(simulation: &mut Simulation<'_, World<'_>>, started: &Operations, limits
             let written = &started.written[op];
             if check_written(written, *op, watched, world, limits) {
                 *counts.entry("writes that must succeed").or_default() += 1;
+            }
+            if let Job::Copy { from, referrers: true, .. } = written.job
+                && watched.is_done()
+            {
+                let is_source_old = world.setups[from].lacks_referrers();
+                let is_old = world.stores[written.registry].registry.habits.without_referrers;
+                let what = match (is_source_old, is_old) {
+                    (false, false) => "copies of referrers",
+                    (true, false) => "copies of referrers from a fallback index",
+                    (false, true) => "copies of referrers to a fallback index",
+                    (true, true) => "copies of referrers between fallback indexes",
+                };
+                *counts.entry(what).or_default() += 1;
             }
             let is_retried = watched.events.iter().any(|said| said.starts_with("retry "));
             let what = match (written.is_transfer(), watched.is_done(), is_retried) {

@@ -77,6 +77,11 @@ impl Setup {
         self.lifetime = other.lifetime;
     }
 
+    /// Whether it does not implement the list of referrers, and has an index under the fallback tag instead.
+    pub(super) fn lacks_referrers(&self) -> bool {
+        self.unsaid >= 6
+    }
+
     /// Varies a response in ways that are all valid.
     pub(super) fn word(&self, method: &Method, answer: &mut Answer) {
         let headers = &mut answer.headers;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use oci_proto::{Config, ExchangeId, Limits, OpId, QueryId, Question, Session, Time};
+use oci_proto::{Config, Digest, ExchangeId, Limits, OpId, QueryId, Question, Session, Time};
 
 use crate::simulation::answers::Answers;
 use crate::simulation::behaviour::Behaviour;
@@ -104,9 +104,11 @@ impl<'c, A: Answers> Simulation<'c, A> {
         op
     }
 
-    /// Watches an operation that sends content from one registry to another.
-    pub(super) fn watch_copy(&mut self, op: OpId) {
-        self.watch(op);
+    /// Watches an operation that sends content from one registry to another, and these referrers after their root.
+    pub(super) fn watch_copy(&mut self, op: OpId, after_root: BTreeSet<Digest>) {
+        let mut watched = Watched::default();
+        watched.after_root = after_root;
+        self.ops.insert(op, watched);
         self.copies.insert(op);
     }
 

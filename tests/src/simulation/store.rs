@@ -21,7 +21,7 @@ pub(super) const REPOSITORIES: [&str; 2] = ["team/new-a", "team/new-b"];
 /// The server of some uploads.
 const UPLOADS: &str = "upload.example";
 const ALGORITHMS: [Algorithm; 3] = [Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512];
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// A registry that can be written to.
 #[derive(Debug)]
@@ -266,9 +266,9 @@ pub(super) fn referrer(subject: &Digest, name: &str) -> Bytes {
     document.to_string().into()
 }
 
-fn fallback_tag(subject: &Digest) -> String {
+pub(super) fn fallback_tag(subject: &Digest) -> String {
     let tag = subject.to_string().replace(':', "-");
-    tag[..tag.len().min(128)].to_owned()
+    tag[..tag.len().min("sha512-".len() + 64)].to_owned()
 }
 
 /// The number of an upload in its URL.

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, RANGE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, Method};
-use oci_proto::{OpId, PlainHttp, Time};
+use oci_proto::{Descriptor, OpId, PlainHttp, Time};
+use serde_json::Value;
 
 use crate::simulation::answers::Asked;
 use crate::simulation::choices::Choices;
@@ -16,7 +17,7 @@ use crate::simulation::ledger::Ledger;
 use crate::simulation::registry::Registry;
 use crate::simulation::secrets::{SIGNATURE, Secrets, mark};
 use crate::simulation::setup::{Setup, Wants};
-use crate::simulation::store::{Store, is_writable};
+use crate::simulation::store::{INDEX, Store, fallback_tag, is_writable};
 use crate::transcript::parse::Answer;
 
 /// Two on one host, one more, and two on loopback.
@@ -154,6 +155,11 @@ impl<'c> World<'c> {
             head.headers.remove(RANGE);
             return self.registry.respond(&head);
         }
+        if self.setups[registry].lacks_referrers()
+            && let Some(answer) = self.without_referrers(head.uri.path())
+        {
+            return answer;
+        }
         let mut answer = self.registry.respond(head);
         // Wrong content of unknown length may look like a broken connection.
         let name = head.uri.path().rsplit('/').next().unwrap_or_default();
@@ -161,6 +167,24 @@ impl<'c> World<'c> {
             self.setups[registry].word(&head.method, &mut answer);
         }
         answer
+    }
+
+    /// The response of a registry that does not implement the list of referrers, if it differs.
+    fn without_referrers(&self, path: &str) -> Option<Answer> {
+        if path.contains("/referrers/") {
+            return Some(answer(404, &[], ""));
+        }
+        let (_, tag) = path.split_once("/manifests/")?;
+        let referrers = self.content.referrers.iter().filter(|(subject, _)| fallback_tag(subject) == tag);
+        let entries: Vec<Value> = referrers
+            .map(|(_, Descriptor { media_type, digest, size, .. })| {
+                serde_json::json!({
+                    "mediaType": media_type.as_str(), "digest": digest.to_string(), "size": size,
+                })
+            })
+            .collect();
+        let index = serde_json::json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries});
+        (!entries.is_empty()).then(|| answer(200, &[("content-type", INDEX)], &index.to_string()))
     }
 
     /// The response that does not depend on the payload, if there is one.

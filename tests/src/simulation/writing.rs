@@ -12,6 +12,7 @@ use oci_proto::{
 use crate::simulation::choices::Choices;
 use crate::simulation::content::Content;
 use crate::simulation::ledger::Account;
+use crate::simulation::model;
 use crate::simulation::registry::Registry;
 use crate::simulation::state::Simulation;
 use crate::simulation::store::{REPOSITORIES, referrer};
@@ -33,8 +34,12 @@ pub(super) struct Written {
 #[derive(Clone, Debug)]
 pub(super) enum Job {
     Push(Descriptor),
-    /// From a registry.
-    Copy(usize, Descriptor),
+    /// From a registry, with or without its referrers.
+    Copy {
+        from: usize,
+        root: Descriptor,
+        referrers: bool,
+    },
     /// Whether it may be mounted.
     Upload(Descriptor, bool),
     Stream(Algorithm, Bytes),
@@ -60,10 +65,11 @@ impl Written {
         }
         let what = usize::from(choices.byte());
         let root = root(content, choices);
+        let referrers = what / 16 % 2 == 1;
         let job = match what % 16 {
             0..4 => Job::Push(root),
-            4 => Job::Copy(registry, root),
-            5..9 => Job::Copy(usize::from(choices.byte()) % REGISTRIES.len(), root),
+            4 => Job::Copy { from: registry, root, referrers },
+            5..9 => Job::Copy { from: usize::from(choices.byte()) % REGISTRIES.len(), root, referrers },
             9 | 10 => {
                 let blobs = content.blobs();
                 match blobs.get(what / 16 % blobs.len().max(1)) {
@@ -99,7 +105,8 @@ impl Written {
         let session = &mut simulation.session;
         let op = match &self.job {
             Job::Push(root) => session.push(root, &to, options),
-            Job::Copy(from, root) => {
+            Job::Copy { from, root, referrers } => {
+                options.referrers = *referrers;
                 let from = format!("{}/{}", REGISTRIES[*from], Registry::REPOSITORY);
                 let is_all = root.digest == content.root.digest;
                 let name = if is_all { format!(":{}", Registry::TAG) } else { format!("@{}", root.digest) };
@@ -125,16 +132,25 @@ impl Written {
         let (blobs, documents) = (store.blobs(self.repository), store.documents(self.repository));
         let mut account = Account::new(self.repository, blobs, documents);
         match &self.job {
-            Job::Push(root) | Job::Copy(_, root) => {
+            Job::Push(root) | Job::Copy { root, .. } => {
                 (account.tags, account.root) = (self.tags.clone(), Some(root.digest.clone()));
+                account.after_root = self
+                    .referrers(content)
+                    .into_iter()
+                    .filter_map(|referrer| {
+                        let tree = model::pull(&content.whole().at(&referrer))?;
+                        tree.contains(&root.digest).then_some(referrer.digest)
+                    })
+                    .collect();
             }
             Job::Stream(_, bytes) => _ = world.streams.insert(op, (bytes.clone(), 0)),
             _ => {}
         }
+        let after_root = account.after_root.clone();
         world.ledger.insert(op, account);
-        if let Job::Copy(from, _) = self.job {
+        if let Job::Copy { from, .. } = self.job {
             world.secrets.start(op, &[self.registry, from]);
-            simulation.watch_copy(op);
+            simulation.watch_copy(op, after_root);
         } else {
             world.secrets.start(op, &[self.registry]);
             simulation.watch(op);
@@ -144,7 +160,13 @@ impl Written {
 
     /// Whether it sends a tree.
     pub(super) fn is_transfer(&self) -> bool {
-        matches!(self.job, Job::Push(_) | Job::Copy(..))
+        matches!(self.job, Job::Push(_) | Job::Copy { .. })
+    }
+
+    /// The referrers that it copies.
+    pub(super) fn referrers(&self, content: &Content) -> Vec<Descriptor> {
+        let Job::Copy { root, referrers: true, .. } = &self.job else { return Vec::new() };
+        model::referrers(&content.whole().at(root)).expect("the whole content is complete")
     }
 
     /// The entries that its list has now.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use oci_proto::server::Content as _;
-use oci_proto::{Algorithm, Digest, Limits, OpId, WalkOptions};
+use oci_proto::{Algorithm, Descriptor, Digest, Limits, OpId, WalkOptions};
 
 use crate::simulation::content::Content;
 use crate::simulation::ledger::Account;
@@ -21,11 +21,12 @@ pub(super) fn check_written(
     limits: &Limits,
 ) -> bool {
     let record = &world.fault_record;
-    let from = if let Job::Copy(from, _) = written.job { from } else { written.registry };
+    let from = if let Job::Copy { from, .. } = written.job { from } else { written.registry };
     let is_right = record.is_right(op, written.registry) && record.is_right(op, from);
     let account = &world.ledger[&op];
     let is_expected = is_right && watched.has_ended() && !watched.may_end();
-    let seen = Seen { written, account, watched, world, limits };
+    let referrers = written.referrers(world.content);
+    let seen = Seen { written, referrers, account, watched, world, limits };
     seen.check_requests();
     seen.check_tag(is_right);
     if watched.is_done() && is_right {
@@ -45,6 +46,8 @@ pub(super) fn check_written(
 
 struct Seen<'a> {
     written: &'a Written,
+    /// The referrers that it copies.
+    referrers: Vec<Descriptor>,
     account: &'a Account,
     watched: &'a Watched,
     world: &'a World<'a>,
@@ -54,19 +57,27 @@ struct Seen<'a> {
 impl Seen<'_> {
     /// The content that is sent, with its root.
     fn content(&self) -> Option<Content> {
-        let (Job::Push(root) | Job::Copy(_, root)) = &self.written.job else { return None };
+        let (Job::Push(root) | Job::Copy { root, .. }) = &self.written.job else { return None };
         let mut content = self.world.content.clone();
         content.root = root.clone();
         Some(content)
     }
 
+    /// All content that it sends.
+    fn all(&self) -> BTreeSet<Digest> {
+        let Some(content) = self.content().map(|content| content.whole()) else { return BTreeSet::new() };
+        let trees = self.referrers.iter().map(|referrer| content.at(referrer)).chain([content.clone()]);
+        trees.flat_map(|tree| model::pull(&tree).expect("the whole content is complete")).collect()
+    }
+
     /// The number of requests, and of the bytes that they send, is bounded by the content and the faults.
     fn check_requests(&self) {
         let Account { requests, causes, bytes, blobs, .. } = self.account;
-        let memory = &self.world.content.memory;
+        let memory = &self.world.content.attached;
         let chunk = self.limits.chunk_bytes;
-        let digests = self.content().and_then(|content| model::pull(&content.whole())).unwrap_or_default();
-        let mut most = 16 + 3 * self.written.tags.len();
+        let digests = self.all();
+        // A referrer may have to be entered into an index.
+        let mut most = 16 + 3 * self.written.tags.len() + 8 * self.referrers.len();
         for digest in &digests {
             let size = memory.bytes(digest).map_or(0, |bytes| bytes.len() as u64);
             most += 8 + usize::try_from(size / chunk).expect("the number is small");
@@ -102,7 +113,9 @@ impl Seen<'_> {
         let is_set = |tag: &String| store.tagged(repository, tag).is_some_and(is_root);
         if self.watched.is_done() && is_right {
             assert!(tags.iter().all(is_set), "not all of {tags:?} are set: {:?}", self.watched.events);
-            assert_eq!(self.watched.last(), Some(root), "the root is stored last");
+            let last = self.watched.last().expect("a transfer stores the root");
+            let is_last = last == root || self.account.after_root.contains(last);
+            assert!(is_last, "{last} is stored last, after the root");
         }
         if !self.watched.is_done() && is_right && self.account.causes == 0 && !self.watched.may_end() {
             assert!(
@@ -118,15 +131,20 @@ impl Seen<'_> {
         let there = store.contents(repository);
         let lacks = |digest: &Digest| !there.contains(digest);
         match job {
-            Job::Push(_) | Job::Copy(..) => {
-                let content = self.content().expect("a transfer has content");
-                let all = model::pull(&content.whole()).expect("the whole content is complete");
+            Job::Push(_) | Job::Copy { .. } => {
+                let all = self.all();
                 let missing: Vec<&Digest> = all.iter().filter(|digest| lacks(digest)).collect();
                 assert!(
                     missing.is_empty(),
                     "a finished transfer lacks {missing:?}: {:?}",
                     self.watched.events
                 );
+                for (subject, referrer) in &self.world.content.referrers {
+                    let listed =
+                        || store.referrers(repository, subject).contains(&referrer.digest.to_string());
+                    let is_copied = self.referrers.iter().any(|copied| copied.digest == referrer.digest);
+                    assert!(!is_copied || listed(), "a copied referrer of {subject} is not listed");
+                }
             }
             Job::Upload(blob, _) => assert!(!lacks(&blob.digest), "a finished upload is not stored"),
             Job::Stream(algorithm, bytes) => {
@@ -151,8 +169,12 @@ impl Seen<'_> {
     /// Whether it must succeed if all responses are correct, and all failures transient.
     fn can_succeed(&self) -> bool {
         match &self.written.job {
-            Job::Push(_) | Job::Copy(..) => {
+            Job::Push(_) | Job::Copy { .. } => {
                 let content = self.content().expect("a transfer has content");
+                // The limits apply to the tree and its referrers together.
+                if !self.referrers.is_empty() && self.limits.walk_nodes < 1000 {
+                    return false;
+                }
                 let mut options = WalkOptions::default();
                 (options.blobs, options.strict) = (true, true);
                 let fits = model::walk(&content.whole(), &options, self.limits).failure.is_none();
@@ -181,7 +203,8 @@ pub(super) fn check_again(
     limits: &Limits,
 ) {
     let account = &world.ledger[&op];
-    let seen = Seen { written, account, watched, world, limits };
+    let referrers = written.referrers(world.content);
+    let seen = Seen { written, referrers, account, watched, world, limits };
     seen.check_requests();
     seen.check_tag(true);
     assert_eq!(account.mistake, None, "{:?}", watched.events);

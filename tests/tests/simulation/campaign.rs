@@ -36,7 +36,7 @@ const URLS: usize = 4 << 10;
 const FRESH: Duration = Duration::from_secs(4);
 
 /// The minimum number of events per thousand fixed seeds, so that the assertions are exercised.
-const DEPTH: [(&str, usize); 62] = [
+const DEPTH: [(&str, usize); 66] = [
     ("mirror not ready", 6000),
     ("responses with Retry-After", 500),
     ("held blobs", 100),
@@ -95,6 +95,10 @@ const DEPTH: [(&str, usize); 62] = [
     ("finished transfers with retries", 270),
     ("finished transfers without retries", 160),
     ("failed transfers", 380),
+    ("copies of referrers", 28),
+    ("copies of referrers from a fallback index", 14),
+    ("copies of referrers to a fallback index", 24),
+    ("copies of referrers between fallback indexes", 7),
     ("other finished writes and lists", 400),
     ("writes that must succeed", 600),
     ("cancelled uploads", 200),
