@@ -65,7 +65,10 @@ pub struct PushOptions {
     /// sent.
     pub verify: bool,
     /// Also copies everything whose subject is in the tree, such as signatures, and what has these as its subject. It
-    /// is stored before the root, unless it refers to the root. A push sends the tree alone.
+    /// is stored before the root, unless it refers to the root.
+    ///
+    /// A push sends the tree alone, since a driver finds content by its digest only. Push each referrer by itself, as a
+    /// root: the registry lists it by its subject.
     ///
     /// A referrer whose type is not known is reported as [skipped](crate::Event::Skipped).
     pub referrers: bool,

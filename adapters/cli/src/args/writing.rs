@@ -52,6 +52,9 @@ pub(crate) struct CopyArgs {
 Like `ocip copy oci:DIR[:TAG] REF`. Content that the registry has is not sent again, and everything \
 is verified while it is sent. The tag is set last.
 
+Referrers, such as signatures, are not sent along: a layout has no list of the documents that refer to \
+another one. Push each of them by its tag, or use `ocip copy --referrers` between registries.
+
 Prints the media type, digest and size of the root, as `ocip resolve` does.
 
 Examples:
