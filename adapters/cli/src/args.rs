@@ -370,6 +370,12 @@ pub(crate) struct CommonArgs {
     /// Also trust the certificate authorities in this PEM file, and use TLS even for loopback hosts.
     #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
     pub(crate) ca_file: Option<PathBuf>,
+    /// Present this client certificate (PEM) to the registry, with the key of --key, and use TLS even for loopback hosts.
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
+    pub(crate) cert: Option<PathBuf>,
+    /// Private key of --cert (PEM, not encrypted).
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
+    pub(crate) key: Option<PathBuf>,
     /// Keep at most N requests in flight.
     #[arg(
         long,

@@ -5,6 +5,7 @@ use std::fs;
 use std::future::poll_fn;
 use std::io::{self, Read};
 use std::iter;
+use std::path::Path;
 use std::pin::Pin;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +16,9 @@ use oci_proto::{
     Cause, Config, Descriptor, Error, Finding, Manifest, MediaType, Node, PlainHttp, Platform, PullOptions,
     Reference, Referrer, Registry, Responder, Scope, Tag, WalkOptions,
 };
-use oci_proto_common::{Artifact, AttachError, ImageConfigError, Settings, TransferOptions, TreeSource};
+use oci_proto_common::{
+    Artifact, AttachError, BuildError, ImageConfigError, Settings, TransferOptions, TreeSource,
+};
 use oci_proto_credentials::Store;
 use oci_proto_layout::{LayoutDestination, PullError};
 use tokio::io::AsyncReadExt as _;
@@ -58,22 +61,28 @@ pub(crate) fn with_client<T>(
 impl Client {
     /// Creates a client with the adapter and the logins that the options select for a registry.
     pub(crate) fn for_registry(registry: &Registry, common: &CommonArgs) -> Result<Self, Failure> {
-        Self::new(common.adapter, common, common.login.store(registry)?)
+        Self::new(common.adapter, Some(registry), common, common.login.store(registry)?)
     }
 
-    pub(crate) fn new(adapter: Adapter, common: &CommonArgs, logins: Store) -> Result<Self, Failure> {
-        let settings = settings(common, logins.clone())?;
+    /// Creates a client that presents the client certificate of the options to `registry`.
+    pub(crate) fn new(
+        adapter: Adapter,
+        registry: Option<&Registry>,
+        common: &CommonArgs,
+        logins: Store,
+    ) -> Result<Self, Failure> {
+        let settings = settings(registry, common, logins.clone())?;
         let driver = match adapter {
             Adapter::Tokio => {
                 let runtime = runtime::Builder::new_multi_thread()
                     .enable_all()
                     .build()
                     .map_err(|error| Failure::failed(format_args!("could not start tokio: {error}")))?;
-                let client = oci_proto_tokio::Client::with_settings(settings).map_err(Failure::failed)?;
+                let client = oci_proto_tokio::Client::with_settings(settings).map_err(not_built)?;
                 Driver::Tokio(runtime, client)
             }
             Adapter::Ureq => {
-                Driver::Ureq(oci_proto_ureq::Client::with_settings(settings).map_err(Failure::failed)?)
+                Driver::Ureq(oci_proto_ureq::Client::with_settings(settings).map_err(not_built)?)
             }
         };
         Ok(Self { driver, logins, since: Instant::now() })
@@ -407,7 +416,7 @@ fn next<S: Stream + Unpin>(runtime: &Runtime, stream: &mut S) -> Option<S::Item>
     runtime.block_on(poll_fn(|context| Pin::new(&mut *stream).poll_next(context)))
 }
 
-fn settings(common: &CommonArgs, logins: Store) -> Result<Settings, Failure> {
+fn settings(registry: Option<&Registry>, common: &CommonArgs, logins: Store) -> Result<Settings, Failure> {
     let mut settings = Settings::default()
         .config(config(common))
         .credentials(logins)
@@ -418,12 +427,44 @@ fn settings(common: &CommonArgs, logins: Store) -> Result<Settings, Failure> {
         settings = settings.timeout(timeout);
     }
     if let Some(path) = &common.ca_file {
-        let unusable =
-            |why: &dyn fmt::Display| Failure::usage(format_args!("--ca-file {}: {why}", path.display()));
-        let pem = fs::read(path).map_err(|error| unusable(&error))?;
-        settings = settings.add_root_certificates_pem(&pem).map_err(|error| unusable(&error))?;
+        let pem = read("--ca-file", path)?;
+        settings =
+            settings.add_root_certificates_pem(&pem).map_err(|error| unusable("--ca-file", path, &error))?;
+    }
+    match (&common.cert, &common.key) {
+        (None, None) => {}
+        (Some(_), None) => return Err(Failure::usage("--cert requires --key FILE with its private key")),
+        (None, Some(_)) => return Err(Failure::usage("--key requires --cert FILE with its certificate")),
+        (Some(_), Some(_)) if common.plain_http => {
+            return Err(Failure::usage("--cert requires TLS; omit --plain-http"));
+        }
+        (Some(cert), Some(key)) => {
+            let (certificate, secret) = (read("--cert", cert)?, read("--key", key)?);
+            if let Some(registry) = registry {
+                settings = settings
+                    .client_certificate_pem(registry, &certificate, &secret)
+                    .map_err(|error| Failure::usage(format_args!("--cert and --key: {error}")))?;
+            }
+        }
     }
     Ok(settings)
+}
+
+/// Converts the error of building a client. Only options name a client certificate that was checked so late.
+fn not_built(error: BuildError) -> Failure {
+    match error {
+        BuildError::ClientCertificate(_) => Failure::usage(format_args!("--cert and --key: {error}")),
+        error => Failure::failed(error),
+    }
+}
+
+/// Reads the file that an option names.
+fn read(option: &str, path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|error| unusable(option, path, &error))
+}
+
+fn unusable(option: &str, path: &Path, why: &dyn fmt::Display) -> Failure {
+    Failure::usage(format_args!("{option} {}: {why}", path.display()))
 }
 
 fn config(common: &CommonArgs) -> Config {
@@ -431,8 +472,8 @@ fn config(common: &CommonArgs) -> Config {
     config.user_agent = concat!("ocip/", env!("CARGO_PKG_VERSION")).parse().ok();
     if common.plain_http {
         config.plain_http = PlainHttp::Always;
-    } else if common.ca_file.is_some() {
-        // A certificate authority given explicitly is meant to be used, also for loopback hosts.
+    } else if common.ca_file.is_some() || common.cert.is_some() {
+        // A certificate given explicitly is meant to be used, also for loopback hosts.
         config.plain_http = PlainHttp::Never;
     }
     config.limits.max_attempts = common.retries.saturating_add(1);

@@ -90,23 +90,28 @@ const BAD_SOURCE: &str =
 fn of_fault(fault: &Fault, in_plain_text: bool) -> Option<&'static str> {
     let contains = |words: &str| fault.message().contains(words);
     match fault.kind() {
-        // Both adapters use rustls, and report its messages.
-        FaultKind::Tls if contains("InvalidContentType") => {
+        // Both adapters report the messages of `oci_proto_common::tls_message`.
+        FaultKind::Tls if contains("the certificate file ") => {
+            Some("correct the file; its directory has the certificates for this registry")
+        }
+        FaultKind::Tls if contains("other than TLS") => {
             Some("the server does not speak TLS; use --plain-http to connect without it")
         }
-        FaultKind::Tls if contains("not valid for name") => {
+        FaultKind::Tls if contains("is not valid for ") => {
             Some("use a host name from the certificate, or check which host the name resolves to")
         }
-        // `BadSignature`: a trusted authority has the same name.
-        FaultKind::Tls if contains("UnknownIssuer") || contains("BadSignature") => {
+        FaultKind::Tls if contains("unknown authority") => {
             Some("use --ca-file FILE to trust a private certificate authority")
         }
         FaultKind::Tls if contains("CA:TRUE") => Some(
             "use --ca-file FILE with exactly that certificate, or give the server one with \
              basicConstraints=CA:FALSE",
         ),
-        FaultKind::Tls if contains("certificate expired") || contains("not valid yet") => {
+        FaultKind::Tls if contains("has expired") || contains("not valid yet") => {
             Some("check the clock of this machine; if it is right, contact the registry's operator")
+        }
+        FaultKind::Tls if contains("client certificate") => {
+            Some("use --cert FILE and --key FILE with a certificate that the registry accepts")
         }
         FaultKind::Tls => {
             Some("check the host name; --ca-file FILE trusts a private authority, --plain-http disables TLS")

@@ -7,6 +7,9 @@ pub enum BuildError {
     /// The root certificates are invalid.
     #[error("the root certificates are not usable: {0}")]
     Certificates(String),
+    /// A client certificate or its private key is invalid.
+    #[error("the client certificate is not usable: {0}")]
+    ClientCertificate(String),
     /// The proxy URL is invalid. The message does not show it, since it may contain a password.
     #[error("the proxy is not a URL with a host and the scheme http, https, socks5 or socks5h")]
     Proxy,

@@ -1,5 +1,4 @@
-//! Settings, proxies, root certificates, login lookups and sources of content, shared by the clients of
-//! [`oci_proto`].
+//! Settings, proxies, certificates, login lookups and sources of content, shared by the clients of [`oci_proto`].
 //!
 //! Programs depend on a client, `oci-proto-tokio` or `oci-proto-ureq`, which re-exports [`Settings`],
 //! [`Proxies`], [`Notice`], [`BuildError`], and what uploads need: [`BlobSource`], [`TreeSource`], [`FileSource`], [`Artifact`],
@@ -28,6 +27,8 @@
 mod artifact;
 mod awaited;
 mod backlog;
+mod certificate_directories;
+mod client_certificate;
 mod error;
 mod hooks;
 mod image_config;
@@ -42,11 +43,14 @@ mod proxies;
 mod proxy;
 mod roots;
 mod sending;
+mod server_name;
 mod settings;
 mod source;
 mod this_machine;
 mod times;
 mod tls;
+mod tls_error;
+mod verifier;
 
 pub use artifact::{Artifact, ArtifactTree, AttachError};
 pub use awaited::Awaited;
@@ -60,9 +64,10 @@ pub use pairs::Pairs;
 pub use progress::{ProgressHook, StreamOptions, TransferOptions, UploadOptions, UploadProgress};
 pub use proxies::{Proxies, Route};
 pub use proxy::{Proxy, ProxyLogin, ProxyProtocol};
-pub use roots::Roots;
 pub use sending::{ChunkBuffer, OneBlob, PayloadSource, Sent, SentCounter, read_document};
 pub use settings::{Network, Parts, Settings};
 pub use source::{BlobSource, FileSource, TreeSource};
 pub use this_machine::loopback_addresses;
 pub use times::{DRAINING, IDLE_CONNECTION, LONGEST_TIMEOUT};
+pub use tls::{ServerTls, Trust};
+pub use tls_error::tls_message;

@@ -4,16 +4,15 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use crate::error::BuildError;
+use crate::tls_error::NOT_X509;
 
 /// The root certificates that a client trusts.
 #[derive(Debug)]
-#[non_exhaustive]
-pub struct Roots {
+pub(crate) struct Roots {
     /// The certificates. Some systems ship a few that rustls cannot parse; skip those.
-    pub certificates: Vec<CertificateDer<'static>>,
+    pub(crate) certificates: Vec<CertificateDer<'static>>,
     /// The reason why no server can be trusted, if no certificate is usable.
-    pub distrust: Option<String>,
+    pub(crate) distrust: Option<String>,
 }
 
 impl Roots {
@@ -37,16 +36,15 @@ impl Roots {
     }
 }
 
-/// Parses the certificates in a PEM text, and checks that each can be a root.
-pub(crate) fn read_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, BuildError> {
-    let mut certificates = Vec::new();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| BuildError::Certificates(error.to_string()))?;
-        check(&certificate).map_err(|error| BuildError::Certificates(error.to_string()))?;
-        certificates.push(certificate);
-    }
+/// Parses the certificates in a PEM text, and checks that each can be a root. The error is the reason.
+pub(crate) fn read_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let certificates = certificates.map_err(|error| error.to_string())?;
     if certificates.is_empty() {
-        return Err(BuildError::Certificates("no certificate in the PEM text".to_owned()));
+        return Err("no certificate in the PEM text".to_owned());
+    }
+    if certificates.iter().any(|certificate| check(certificate).is_err()) {
+        return Err(NOT_X509.to_owned());
     }
     Ok(certificates)
 }
@@ -64,8 +62,7 @@ mod tests {
     fn invalid_root_certificates_are_refused() {
         let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         for pem in ["", "no PEM at all", broken, "-----BEGIN CERTIFICATE-----\nAAAA\n"] {
-            let message = read_pem(pem.as_bytes()).unwrap_err().to_string();
-            assert!(message.starts_with("the root certificates are not usable: "), "{pem:?}: {message}");
+            assert!(read_pem(pem.as_bytes()).is_err(), "{pem:?}");
         }
     }
 }

@@ -3,28 +3,34 @@
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
 use oci_proto::header::Warning;
-use oci_proto::{Config, Limits, Retry, Session};
+use oci_proto::{Config, Limits, Registry, Retry, Session};
 use oci_proto_credentials::Store;
+use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 
+use crate::certificate_directories;
+use crate::client_certificate::ClientCertificate;
 use crate::error::BuildError;
 use crate::hooks::Hooks;
 use crate::notice::Notice;
 use crate::proxies::Proxies;
 use crate::proxy::Proxy;
 use crate::roots::{self, Roots};
+use crate::server_name::Server;
 use crate::times::LONGEST_TIMEOUT;
+use crate::tls::{Certificates, Trust};
 
 /// The settings of a client. All clients in this workspace use this type.
 ///
-/// By default a client verifies servers with the system's root certificates, and takes proxies and logins
-/// from the environment. The environment is read when a client is built. A timeout longer than a year counts as
-/// a year.
+/// By default a client verifies servers with the system's root certificates and those of Docker and Podman for single
+/// registries, and takes proxies and logins from the environment. The environment is read when a client is built. A
+/// timeout longer than a year counts as a year.
 #[derive(Clone)]
 #[must_use = "settings do nothing until a client is built with them"]
 pub struct Settings {
@@ -36,6 +42,10 @@ pub struct Settings {
     proxies: Option<Proxies>,
     /// Trusted in addition to those of the system.
     roots: Vec<CertificateDer<'static>>,
+    clients: Vec<(Server, ClientCertificate)>,
+    /// `None` for those of Docker and Podman.
+    certificate_directories: Option<Vec<PathBuf>>,
+    tls: Option<Arc<ClientConfig>>,
     connect_timeout: Duration,
     idle_timeout: Duration,
     timeout: Option<Duration>,
@@ -49,6 +59,9 @@ impl Default for Settings {
             credentials: None,
             proxies: None,
             roots: Vec::new(),
+            clients: Vec::new(),
+            certificate_directories: None,
+            tls: None,
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
             timeout: None,
@@ -116,8 +129,51 @@ impl Settings {
     /// # Errors
     /// The text is not PEM, has no certificate, or has one that cannot be a root.
     pub fn add_root_certificates_pem(mut self, pem: &[u8]) -> Result<Self, BuildError> {
-        self.roots.extend(roots::read_pem(pem)?);
+        self.roots.extend(roots::read_pem(pem).map_err(BuildError::Certificates)?);
         Ok(self)
+    }
+
+    /// Adds a certificate by which a registry recognizes this client, and its private key, both as PEM. The
+    /// certificates of intermediate authorities may follow in `certificate`.
+    ///
+    /// It is presented only to the host and port of the registry, and only if it asks for one: not to a token server
+    /// or to the target of a redirect elsewhere. It takes precedence over those in
+    /// [directories](Self::certificate_directories).
+    ///
+    /// # Errors
+    /// A text is not PEM, or the key is missing or encrypted. That the key is that of the certificate is checked when
+    /// a client is built.
+    pub fn client_certificate_pem(
+        mut self,
+        registry: &Registry,
+        certificate: &[u8],
+        key: &[u8],
+    ) -> Result<Self, BuildError> {
+        let certificate = ClientCertificate::from_pem(certificate, key)
+            .map_err(|error| BuildError::ClientCertificate(error.reason().to_owned()))?;
+        self.clients.push((Server::of_registry(registry), certificate));
+        Ok(self)
+    }
+
+    /// Sets the directories with certificates for single servers, or with an empty list disables them. By default
+    /// those of Podman and Docker: `.config/containers/certs.d` in the directory `HOME`, `/etc/containers/certs.d`, and
+    /// `/etc/docker/certs.d`.
+    ///
+    /// The first of them that has a directory named `HOST:PORT`, or for port 443 `HOST`, counts for that host and port.
+    /// Its files `*.crt` are trusted as [root certificates](Self::add_root_certificates_pem) in addition to the others,
+    /// and `*.cert` are client certificates, each with its key in `*.key`. They are read before the first connection
+    /// to the server, which fails if a file is not usable.
+    pub fn certificate_directories(mut self, directories: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.certificate_directories = Some(directories.into_iter().collect());
+        self
+    }
+
+    /// Sets the whole configuration of TLS, for rustls 0.23: its verifier, roots, client certificates, versions and cryptography count
+    /// for all servers, and those of the system, of [directories](Self::certificate_directories) and of these settings do
+    /// not. A client cannot be built with these settings then if they have certificates. ALPN is up to the client.
+    pub fn tls(mut self, config: impl Into<Arc<ClientConfig>>) -> Self {
+        self.tls = Some(config.into());
+        self
     }
 
     /// Sets the time limit for connecting, including proxy and TLS. 10 s by default.
@@ -177,8 +233,8 @@ impl Settings {
     /// of [`on_notice`](Self::on_notice). For authors of clients.
     ///
     /// # Errors
-    /// A variable is not a valid proxy URL. A system without root certificates is not
-    /// an error: plain HTTP works, and [`Roots::distrust`] explains why TLS does not.
+    /// A variable is not a valid proxy URL, or there are certificates besides a whole configuration of TLS. A system
+    /// without root certificates is not an error: plain HTTP works, and connections with TLS explain why they fail.
     pub fn network(&self) -> Result<Network, BuildError> {
         let (proxies, notice) = match &self.proxies {
             Some(proxies) => (proxies.clone(), None),
@@ -187,7 +243,23 @@ impl Settings {
         if let Some(notice) = notice {
             (self.hooks.notice)(&notice);
         }
-        Ok(Network { proxies, roots: Roots::with_system(&self.roots), connect_timeout: self.connect_timeout })
+        Ok(Network { proxies, trust: Trust(self.certificates()?), connect_timeout: self.connect_timeout })
+    }
+
+    fn certificates(&self) -> Result<Certificates, BuildError> {
+        let Some(tls) = &self.tls else {
+            let directories = self.certificate_directories.clone();
+            return Ok(Certificates::Listed {
+                roots: Roots::with_system(&self.roots),
+                clients: self.clients.clone(),
+                directories: directories.unwrap_or_else(certificate_directories::from_env),
+            });
+        };
+        if self.roots.is_empty() && self.clients.is_empty() {
+            return Ok(Certificates::Own(tls.clone()));
+        }
+        let reason = "a configuration of TLS was set; add the certificates to that instead of the settings";
+        Err(BuildError::Tls(reason.to_owned()))
     }
 
     /// Makes the session, and returns the settings that do not concern the network. For authors of clients.
@@ -222,6 +294,9 @@ impl fmt::Debug for Settings {
             .field("config", &self.config)
             .field("credentials", &self.credentials)
             .field("added_roots", &self.roots.len())
+            .field("client_certificates", &self.clients.len())
+            .field("certificate_directories", &self.certificate_directories)
+            .field("has_tls", &self.tls.is_some())
             .field("connect_timeout", &self.connect_timeout)
             .field("idle_timeout", &self.idle_timeout)
             .field("timeout", &self.timeout)
@@ -235,8 +310,8 @@ impl fmt::Debug for Settings {
 pub struct Network {
     /// The proxies.
     pub proxies: Proxies,
-    /// The root certificates.
-    pub roots: Roots,
+    /// The certificates.
+    pub trust: Trust,
     /// The time limit for connecting.
     pub connect_timeout: Duration,
 }

@@ -1,6 +1,7 @@
 //! The connections of the default transport: direct or through a proxy, with TLS for https.
 
 use std::io::{self, IoSlice};
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,10 +14,9 @@ use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
-use oci_proto::{Fault, FaultKind};
-use oci_proto_common::{Awaited, Proxies, Proxy, Route};
-use rustls::ClientConfig;
+use oci_proto_common::{Awaited, Proxies, Proxy, Route, ServerTls};
 use tokio::net::TcpStream;
+use tokio::task::spawn_blocking;
 use tower_service::Service;
 
 use crate::fault::{BoxError, WithKind};
@@ -31,20 +31,12 @@ type Connecting<S> = Pin<Box<dyn Future<Output = Result<S, BoxError>> + Send>>;
 /// Establishes connections, including TLS, within a timeout.
 #[derive(Clone)]
 pub(crate) struct Connector {
-    inner: HttpsConnector<ProxyConnector>,
+    inner: Secured<ProxyConnector>,
     timeout: Duration,
-    /// The reason why no server can be trusted, if there is one.
-    distrust: Option<Arc<str>>,
 }
 
 impl Connector {
-    pub(crate) fn new(
-        tls: ClientConfig,
-        proxies: Arc<Proxies>,
-        timeout: Duration,
-        distrust: Option<Arc<str>>,
-    ) -> Self {
-        let tls = Arc::new(tls);
+    pub(crate) fn new(tls: Arc<ServerTls>, proxies: Arc<Proxies>, timeout: Duration) -> Self {
         let mut tcp = HttpConnector::new_with_resolver(Resolver(GaiResolver::new()));
         tcp.enforce_http(false);
         // Requests are small and latency matters.
@@ -52,12 +44,8 @@ impl Connector {
         // hyper divides this among the addresses of a name, so that an unreachable one leaves time for the
         // next.
         tcp.set_connect_timeout(Some(timeout));
-        let to_proxy = HttpsConnector::from((tcp.clone(), tls.clone()));
-        Self {
-            inner: HttpsConnector::from((ProxyConnector { tcp, to_proxy, proxies }, tls)),
-            timeout,
-            distrust,
-        }
+        let to_proxy = Secured { inner: tcp.clone(), tls: tls.clone() };
+        Self { inner: Secured { inner: ProxyConnector { tcp, to_proxy, proxies }, tls }, timeout }
     }
 }
 
@@ -71,10 +59,6 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, to: Uri) -> Self::Future {
-        if let Some(why) = self.distrust.as_deref().filter(|_| to.scheme() == Some(&uri::Scheme::HTTPS)) {
-            let error = WithKind::from(Fault::new(FaultKind::Tls, why));
-            return Box::pin(std::future::ready(Err(error.into())));
-        }
         let limit = self.timeout;
         let connecting = self.inner.call(to);
         Box::pin(async move {
@@ -85,11 +69,52 @@ impl Service<Uri> for Connector {
     }
 }
 
+/// Adds TLS to connections for https, with the certificates for their server.
+#[derive(Clone)]
+struct Secured<C> {
+    inner: C,
+    tls: Arc<ServerTls>,
+}
+
+impl<C> Service<Uri> for Secured<C>
+where
+    C: Service<Uri> + Clone + Send + 'static,
+    C::Response: Connection + Read + Write + Send + Unpin + 'static,
+    C::Error: Into<BoxError>,
+    C::Future: Send + 'static,
+{
+    type Response = MaybeHttpsStream<C::Response>;
+    type Error = BoxError;
+    type Future = Connecting<Self::Response>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, to: Uri) -> Self::Future {
+        // The one that is ready.
+        let waiting = self.inner.clone();
+        let mut inner = mem::replace(&mut self.inner, waiting);
+        if to.scheme() != Some(&uri::Scheme::HTTPS) {
+            let connecting = inner.call(to);
+            return Box::pin(
+                async move { Ok(MaybeHttpsStream::Http(connecting.await.map_err(Into::into)?)) },
+            );
+        }
+        let (tls, server) = (self.tls.clone(), to.clone());
+        Box::pin(async move {
+            // It may read files.
+            let config = spawn_blocking(move || tls.of(&server)).await?.map_err(WithKind::from)?;
+            HttpsConnector::from((inner, config)).call(to).await
+        })
+    }
+}
+
 /// Connects directly, or through the proxy for the destination.
 #[derive(Clone)]
 struct ProxyConnector {
     tcp: Tcp,
-    to_proxy: HttpsConnector<Tcp>,
+    to_proxy: Secured<Tcp>,
     proxies: Arc<Proxies>,
 }
 

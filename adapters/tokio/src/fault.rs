@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 
 use oci_proto::{Fault, FaultKind};
+use oci_proto_common::tls_message;
 
 /// An error of a transport.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -85,11 +86,15 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 /// Returns the messages of an error and its sources, without duplicates and without secrets in URLs.
 fn messages(error: &(dyn Error + 'static)) -> String {
     let mut messages = String::new();
+    let is_of_tls = chain(error).any(<dyn Error + 'static>::is::<rustls::Error>);
     for error in chain(error) {
-        // This error only says "client error" and the phase, which the kind expresses already.
-        let says_nothing = error.is::<hyper_util::client::legacy::Error>() && error.source().is_some();
-        let more = error.to_string();
-        if says_nothing || more.is_empty() || messages.contains(&more) {
+        // These errors only say "client error" or "connection error" and the phase, which the kind expresses already.
+        let says_nothing = error.is::<hyper_util::client::legacy::Error>() && error.source().is_some()
+            || error.is::<hyper::Error>() && is_of_tls;
+        // This one repeats its inner error, which is next.
+        let repeats = error.downcast_ref::<io::Error>().is_some_and(|error| error.get_ref().is_some());
+        let more = error.downcast_ref().map_or_else(|| error.to_string(), tls_message);
+        if says_nothing || repeats || more.is_empty() || messages.contains(&more) {
             continue;
         }
         if !messages.is_empty() {

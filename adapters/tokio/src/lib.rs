@@ -33,7 +33,7 @@
 //! upload that is dropped is cancelled at the registry by a task, too.
 //!
 //! # Settings
-//! [`Settings`] configures credentials, proxies, root certificates, timeouts and hooks.
+//! [`Settings`] configures credentials, proxies, certificates, timeouts and hooks.
 //! [`Client::with_settings`] creates a client with them.
 //!
 //! # Transport

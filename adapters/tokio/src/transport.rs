@@ -77,10 +77,9 @@ impl HyperTransport {
     pub(crate) fn open(network: Network, limits: &Limits) -> Result<Self, BuildError> {
         // Explicit, since a program with two providers has no default one.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let distrust = network.roots.distrust.as_deref().map(Arc::from);
-        let tls = network.roots.into_client_config(provider)?;
+        let tls = Arc::new(network.trust.into_tls(provider)?);
         let proxies = Arc::new(network.proxies);
-        let connector = Connector::new(tls, proxies.clone(), network.connect_timeout, distrust);
+        let connector = Connector::new(tls, proxies.clone(), network.connect_timeout);
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_CONNECTION)

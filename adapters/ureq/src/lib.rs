@@ -25,7 +25,7 @@
 //! registry by one of them.
 //!
 //! # Settings
-//! [`Settings`] configures credentials, proxies, root certificates, timeouts and hooks.
+//! [`Settings`] configures credentials, proxies, certificates, timeouts and hooks.
 //! [`Client::with_settings`] creates a client with them. A connection through an `http` or `https` proxy is
 //! always a tunnel, even for plain HTTP.
 //!

@@ -1,6 +1,6 @@
 //! TLS over any connection. It differs from ureq's in two ways:
 //!
-//! - It verifies certificates as all clients of the workspace do.
+//! - It verifies and presents certificates as all clients of the workspace do.
 //! - A connection that ends without `close_notify` is broken; see [`broken`]. ureq takes its end for that of a body
 //!   without a length, although anyone on the path can cut such a body short (RFC 9112, section 9.8).
 
@@ -8,8 +8,9 @@ use std::fmt;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::sync::Arc;
 
+use oci_proto_common::ServerTls;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls::{ClientConnection, StreamOwned};
 use ureq::Error;
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, TransportAdapter,
@@ -19,7 +20,7 @@ use crate::connecting::broken;
 
 /// Adds TLS to the connection of the chain, if the URL requires it.
 #[derive(Clone, Debug)]
-pub(crate) struct Tls(pub(crate) Arc<ClientConfig>);
+pub(crate) struct Tls(pub(crate) Arc<ServerTls>);
 
 impl<In: Transport> Connector<In> for Tls {
     type Out = Either<In, TlsTransport>;
@@ -36,7 +37,8 @@ impl<In: Transport> Connector<In> for Tls {
         let host = details.uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| Error::Tls("the host is not a valid name of a TLS server"))?;
-        let connection = ClientConnection::new(self.0.clone(), name)
+        let config = self.0.of(details.uri).map_err(|fault| Error::Other(Box::new(fault)))?;
+        let connection = ClientConnection::new(config, name)
             .map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
         let mut socket = TransportAdapter::new(transport.boxed(), details.current_time.clone());
         socket.set_timeout(details.timeout);

@@ -8,7 +8,9 @@ use std::time::Duration;
 use http::header::PROXY_AUTHORIZATION;
 use http::{Request, Response, StatusCode};
 use oci_proto::{Fault, FaultKind, Limits, Reach};
-use oci_proto_common::{Awaited, BuildError, IDLE_CONNECTION, Network, Proxies, Proxy, ProxyProtocol, Route};
+use oci_proto_common::{
+    Awaited, BuildError, IDLE_CONNECTION, Network, Proxies, Proxy, ProxyProtocol, Route, tls_message,
+};
 use ureq::config::AutoHeaderValue;
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, SocksConnector};
 use ureq::{Agent, AsSendBody, Body, Error, SendBody, Timeout};
@@ -38,15 +40,12 @@ pub(crate) struct Transport {
     requests: AtomicU64,
     connect_timeout: Duration,
     idle_timeout: Duration,
-    /// The reason why no certificate can be trusted, if there is one.
-    distrust: Option<String>,
 }
 
 impl Transport {
     pub(crate) fn new(network: Network, limits: &Limits, idle_timeout: Duration) -> Result<Self, BuildError> {
-        let Network { proxies, roots, connect_timeout, .. } = network;
-        let distrust = roots.distrust.clone();
-        let tls = roots.into_client_config(Arc::new(rustls::crypto::ring::default_provider()))?;
+        let Network { proxies, trust, connect_timeout, .. } = network;
+        let tls = trust.into_tls(Arc::new(rustls::crypto::ring::default_provider()))?;
         let (tls, proxies) = (Tls(Arc::new(tls)), Arc::new(proxies));
         let agent = |proxy: Option<ureq::Proxy>, reach: Reach| {
             let config = Agent::config_builder()
@@ -87,7 +86,6 @@ impl Transport {
             requests: AtomicU64::new(0),
             connect_timeout,
             idle_timeout,
-            distrust,
         })
     }
 
@@ -176,7 +174,7 @@ impl Transport {
             | Error::InvalidProxyUrl
             | Error::ConnectProxyFailed(_) => Fault::new(FaultKind::Connect, error),
             Error::Tls(_) | Error::TlsRequired => Fault::new(FaultKind::Tls, error),
-            Error::Io(error) => self.io_fault(&error),
+            Error::Io(error) => Self::io_fault(&error),
             Error::Other(error) => match error.downcast::<Fault>() {
                 Ok(fault) => *fault,
                 Err(error) => Fault::new(FaultKind::Reset, error),
@@ -187,17 +185,10 @@ impl Transport {
         }
     }
 
-    fn tls_fault(&self, error: &rustls::Error) -> Fault {
-        match &self.distrust {
-            Some(distrust) => Fault::new(FaultKind::Tls, format_args!("{error} ({distrust})")),
-            None => Fault::new(FaultKind::Tls, error),
-        }
-    }
-
-    fn io_fault(&self, error: &io::Error) -> Fault {
+    fn io_fault(error: &io::Error) -> Fault {
         if let Some(inner) = error.get_ref() {
             if let Some(error) = inner.downcast_ref::<rustls::Error>() {
-                return self.tls_fault(error);
+                return Fault::new(FaultKind::Tls, tls_message(error));
             }
             // From the source of a payload.
             if let Some(fault) = inner.downcast_ref::<Fault>() {

@@ -5,7 +5,9 @@ use std::io;
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
@@ -25,9 +27,19 @@ impl Authority {
     /// # Panics
     /// No randomness is available.
     pub fn new() -> Self {
+        Self::named("authority of a test")
+    }
+
+    /// A new authority with this common name.
+    ///
+    /// # Panics
+    /// No randomness is available.
+    pub fn named(name: &str) -> Self {
         let key = KeyPair::generate().expect("a key can be generated");
         let mut params = CertificateParams::new([]).expect("no names are valid names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
         let pem = params.self_signed(&key).expect("a certificate can be signed").pem();
         Self { issuer: Issuer::new(params, key), pem, hosts: Mutex::default() }
     }

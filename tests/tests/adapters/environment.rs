@@ -157,7 +157,10 @@ fn system_certificates_and_added_ones_are_trusted() {
         (
             &[("SSL_CERT_FILE", other)],
             &["resolve", &name],
-            &["could not establish TLS: invalid peer certificate", "--ca-file FILE"],
+            &[
+                "could not establish TLS: the server's certificate is from an unknown authority",
+                "--ca-file FILE",
+            ],
         ),
     ];
     for (variables, arguments, said) in cases {

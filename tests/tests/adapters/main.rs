@@ -2,6 +2,7 @@
 
 mod blobs;
 mod certificates;
+mod client_certificates;
 mod cut_short;
 mod environment;
 mod failures;

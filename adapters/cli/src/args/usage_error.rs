@@ -49,9 +49,10 @@ fn foreign_option(error: &clap::Error) -> Option<Mistake> {
         "--insecure" | "--tls-verify" | "--src-tls-verify" | "--dest-tls-verify" => Some(mistake.with_hint(
             "use --plain-http to connect without TLS, or --ca-file FILE to trust a private authority",
         )),
-        "--cert-dir" | "--src-cert-dir" | "--dest-cert-dir" => {
-            Some(mistake.with_hint("use --ca-file FILE to trust a private authority"))
-        }
+        "--cert-dir" | "--src-cert-dir" | "--dest-cert-dir" => Some(mistake.with_hint(
+            "use --ca-file FILE to trust a private authority, or --cert FILE and --key FILE to present a \
+                 client certificate",
+        )),
         "-u" if is_argument("login") => Some(mistake.with_hint("use --username NAME")),
         "-p" if is_argument("login") => Some(mistake.with_hint(WITHOUT_ARGUMENT)),
         "--password" | "--creds" | "--src-creds" | "--dest-creds" => {

@@ -26,7 +26,7 @@ pub(crate) fn run(command: &DemoArgs, common: &CommonArgs, out: &mut impl Write)
     let mut seen: Option<(Descriptor, Vec<String>)> = None;
     let (mut clients, mut spent) = (Vec::new(), Vec::new());
     for adapter in Adapter::ALL {
-        let client = Client::new(adapter, common, Store::none())?;
+        let client = Client::new(adapter, None, common, Store::none())?;
         let root = client.resolve(&name, None)?;
         if seen.is_none() {
             writeln!(out, "$ ocip resolve {address}/demo\n{}\n", resolve::text(&root))?;

@@ -12,7 +12,12 @@ pub(crate) fn run(command: &LoginCommandArgs, common: &CommonArgs) -> Result<(),
     let registry = &command.registry;
     let files = common.login.files()?;
     let (name, login) = common.login.ask(registry)?;
-    let client = Client::new(common.adapter, common, Store::none().login(registry.clone(), login.clone()))?;
+    let client = Client::new(
+        common.adapter,
+        Some(registry),
+        common,
+        Store::none().login(registry.clone(), login.clone()),
+    )?;
     let is_checked = client.check_access(registry);
     client.tell_details(common);
     client.close();
