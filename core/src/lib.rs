@@ -262,7 +262,7 @@ pub use manifest::{DescriptorRef, Manifest};
 pub use op::ask::{Held, StoreContent};
 pub use op::event::{Event, Retry, Stored};
 pub use op::pull::PullOptions;
-pub use op::transfer::PushOptions;
+pub use op::transfer::options::PushOptions;
 pub use session::output::{Answer, Output, Question};
 pub use session::state::Session;
 pub use types::descriptor::Descriptor;

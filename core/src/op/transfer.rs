@@ -21,25 +21,24 @@ use http::Uri;
 use crate::config::Config;
 use crate::error::{Error, InvalidRequest};
 use crate::manifest::Manifest;
-use crate::op::blob_upload::MAX_ABANDONED;
+use crate::op::blob_upload::state::MAX_ABANDONED;
 use crate::op::event::{Event, Stored};
 use crate::op::habits::Habits;
 use crate::op::lookup::Lookup;
-use crate::op::manifest_upload::ManifestUpload;
 use crate::op::operation::{
     Admission, Fetch, FetchKind, Fetched, OpOutput, Operation, Reply, reply_of, supply,
 };
 use crate::op::order::{Leaf, Order, Visited};
 use crate::op::rooted::Rooted;
 use crate::op::transfer::blob::Blob;
+use crate::op::transfer::document::Document;
+use crate::op::transfer::options::{Ends, Naming, PushOptions};
 use crate::op::transfer::referrers::Referrers;
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::Digest;
 use crate::types::id::OpId;
-use crate::types::media_type::Kind;
-use crate::types::platform::Platform;
 use crate::types::reference::Reference;
-use crate::types::reference::name::{Repository, Tag};
+use crate::types::reference::name::Tag;
 use crate::walker::node::{Node, Ticket, WalkOptions, WalkStep, Wanted};
 use crate::walker::walk::Walker;
 use crate::wire::origin::Origin;
@@ -47,32 +46,9 @@ use crate::wire::status::RequestKind;
 use crate::wire::target::Target;
 
 mod blob;
+mod document;
+pub(crate) mod options;
 mod referrers;
-
-/// The options of a push or a copy.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PushOptions {
-    /// Copies only the best match for this platform. A push sends the root that it is given.
-    pub platform: Option<Platform>,
-    /// Also sends non-distributable layers.
-    pub foreign: bool,
-    /// Further tags of the root.
-    pub tags: Vec<Tag>,
-    /// A repository of the destination's registry that may have blobs of the tree.
-    pub mount: Option<Repository>,
-    /// Asks the registry, by HEAD, for everything that it says it has stored, before anything that refers to it is
-    /// sent.
-    pub verify: bool,
-    /// Also copies everything whose subject is in the tree, such as signatures, and what has these as its subject. It
-    /// is stored before the root, unless it refers to the root.
-    ///
-    /// A push sends the tree alone, since a driver finds content by its digest only. Push each referrer by itself, as a
-    /// root: the registry lists it by its subject.
-    ///
-    /// A referrer whose type is not known is reported as [skipped](crate::Event::Skipped).
-    pub referrers: bool,
-}
 
 /// Sends the tree under `root` from the driver to a repository.
 pub(crate) fn push(
@@ -112,30 +88,6 @@ pub(crate) fn copy(
     .with_targets(vec![source, target])
 }
 
-/// The ends of a transfer.
-#[derive(Debug)]
-struct Ends {
-    /// The source, or `None` for the driver.
-    from: Option<Arc<Target>>,
-    to: Arc<Target>,
-    /// The repository of the destination's registry to mount blobs from.
-    mount: Option<Repository>,
-}
-
-/// The names of the root at the destination.
-#[derive(Debug)]
-struct Naming {
-    digest: Option<Digest>,
-    tags: Vec<Tag>,
-}
-
-impl Naming {
-    fn of(reference: &Reference, more: &[Tag]) -> Self {
-        let tags = reference.tag().into_iter().chain(more).cloned().collect();
-        Self { digest: reference.digest().cloned(), tags }
-    }
-}
-
 /// Sends a tree to a repository.
 #[derive(Debug)]
 pub(crate) struct Transfer {
@@ -171,18 +123,6 @@ pub(crate) struct Transfer {
     /// The referrer that is being walked.
     walked: Option<Digest>,
     outputs: VecDeque<OpOutput>,
-}
-
-/// A document on its way to the destination.
-#[derive(Debug)]
-struct Document {
-    descriptor: Descriptor,
-    upload: ManifestUpload,
-    /// Its blobs, until it is known whether the destination has the document.
-    blobs: Vec<Leaf>,
-    is_image: bool,
-    /// Whether everything that it refers to is stored.
-    may_store: bool,
 }
 
 impl Operation for Transfer {
@@ -382,20 +322,12 @@ impl Transfer {
             Visited::Document(descriptor, manifest) => {
                 let is_root = descriptor.digest == self.root;
                 let tags = if is_root { self.tags.clone() } else { Vec::new() };
-                let (is_image, verify) = (manifest.kind() == Kind::Image, self.options.verify);
                 let digest = descriptor.digest.clone();
-                let upload = ManifestUpload::new(
-                    self.ends.to.clone(),
-                    digest.clone(),
-                    manifest,
-                    tags,
-                    verify,
-                    &self.config,
-                );
+                let (to, verify) = (&self.ends.to, self.options.verify);
+                let document = Document::new(to, descriptor, manifest, tags, verify, &self.config);
                 self.list_referrers(&digest);
                 let number = Ticket(self.numbers.len() as u64);
                 self.numbers.insert(digest, number);
-                let document = Document { descriptor, upload, blobs: Vec::new(), is_image, may_store: false };
                 self.documents.insert(number, document);
                 self.runnable_documents.push_back(number);
             }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Uri;
 
 use crate::error::Error;
-use crate::op::blob_upload::BlobUpload;
+use crate::op::blob_upload::state::BlobUpload;
 use crate::op::event::Event;
 use crate::op::habits::Habits;
 use crate::op::operation::{Admission, Fetch, Fetched, OpOutput, Operation, reply_of};

@@ -7,6 +7,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::{Cause, Error};
 
+/// The smallest chunk that the registry accepts, in bytes.
+pub(super) const CHUNK_MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
+
 /// Returns the value of Content-Range in a request: both ends inclusive, without a unit.
 ///
 /// Source: distribution-spec, end-5.

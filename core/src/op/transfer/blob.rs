@@ -6,7 +6,7 @@ use http::Uri;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::op::blob_upload::BlobUpload;
+use crate::op::blob_upload::state::BlobUpload;
 use crate::op::event::Stored;
 use crate::op::habits::Habits;
 use crate::op::location::Locations;
