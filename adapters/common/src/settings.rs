@@ -168,9 +168,10 @@ impl Settings {
         self
     }
 
-    /// Sets the whole configuration of TLS, for rustls 0.23: its verifier, roots, client certificates, versions and cryptography count
-    /// for all servers, and those of the system, of [directories](Self::certificate_directories) and of these settings do
-    /// not. A client cannot be built with these settings then if they have certificates. ALPN is up to the client.
+    /// Sets the whole configuration of TLS, of rustls 0.23. Its verifier, client certificates, versions and cryptography
+    /// are used for all servers, instead of the certificates of the system and of
+    /// [directories](Self::certificate_directories). A client cannot be built if other certificates were added to these
+    /// settings. The client replaces the protocols for ALPN.
     pub fn tls(mut self, config: impl Into<Arc<ClientConfig>>) -> Self {
         self.tls = Some(config.into());
         self
