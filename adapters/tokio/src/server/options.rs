@@ -59,7 +59,7 @@ impl Options {
 
     /// Sets the time after which a client is disconnected that has sent no complete head of a request, has sent less
     /// than 16 KiB of a body that the server waits for, or has taken less than 16 KiB of a response that waits for it.
-    /// The default is 30 seconds, the maximum a year.
+    /// A manifest larger than 64 KiB has twice the timeout to arrive. The default is 30 seconds, the maximum a year.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout: timeout.min(LONGEST_TIMEOUT), ..self }

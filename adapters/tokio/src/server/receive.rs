@@ -2,11 +2,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Response;
 use oci_proto::server::{Body, Failure, Storage};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout_at};
 
 use crate::server::request_body::Part;
 use crate::server::writer::{End, Receiving};
@@ -15,6 +17,9 @@ use crate::server::writer::{End, Receiving};
 const WRITES: usize = 32;
 /// The number of manifests that may have more than one chunk at once, since they are kept in memory.
 const LARGE_MANIFESTS: usize = 32;
+/// The time that such a manifest has to arrive, in timeouts of its connection, since others wait for its place. At the
+/// minimum rate, it could take hours.
+const LARGE_MANIFEST_TIMEOUTS: u32 = 2;
 
 /// What limits the bodies of a registry together.
 ///
@@ -34,16 +39,18 @@ impl Default for Capacity {
 }
 
 impl Capacity {
-    /// Receives a body, and returns the response. Returns `None` if the registry is broken.
+    /// Receives a body, and returns the response. Returns `None` if the registry is broken. `timeout` is that of the
+    /// connection.
     pub(super) async fn receive<S: Storage + Send + 'static>(
         &self,
         mut receiving: Receiving,
         storage: S,
         mut parts: mpsc::Receiver<Part>,
+        timeout: Duration,
     ) -> Option<Response<Body>> {
         if receiving.incoming()?.place().is_none() {
             // It is in memory until it is stored.
-            let (end, _place) = self.keep(&mut receiving, &mut parts).await?;
+            let (end, _place) = self.keep(&mut receiving, &mut parts, timeout).await?;
             drop(parts);
             return receiving.end(end).await;
         }
@@ -66,10 +73,15 @@ impl Capacity {
         &self,
         receiving: &mut Receiving,
         parts: &mut mpsc::Receiver<Part>,
+        timeout: Duration,
     ) -> Option<(End, Option<OwnedSemaphorePermit>)> {
-        let mut place = None;
+        let (mut place, mut end) = (None, None);
         loop {
-            let (bytes, is_last) = match parts.recv().await {
+            let part = match end {
+                None => parts.recv().await,
+                Some(end) => timeout_at(end, parts.recv()).await.unwrap_or_default(),
+            };
+            let (bytes, is_last) = match part {
                 Some(Part::More(bytes)) => (bytes, false),
                 Some(Part::Last(bytes)) => (bytes, true),
                 None => return Some((End::BrokenOff, place)),
@@ -79,6 +91,7 @@ impl Capacity {
             }
             if place.is_none() {
                 place = Some(self.large_manifests.clone().acquire_owned().await.ok()?);
+                end = Instant::now().checked_add(timeout.saturating_mul(LARGE_MANIFEST_TIMEOUTS));
             }
         }
     }

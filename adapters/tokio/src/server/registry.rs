@@ -160,7 +160,7 @@ impl<S: Storage + Clone + Send + 'static> SharedRegistry<S> {
     {
         let (begun, wanted) = oneshot::channel();
         let (parts, received) = mpsc::channel(1);
-        let registry = self.clone();
+        let (registry, timeout) = (self.clone(), options.timeout);
         let writing = Writing::begin(self.clone());
         let response = tokio::spawn(async move {
             let _writing = writing;
@@ -170,7 +170,7 @@ impl<S: Storage + Clone + Send + 'static> SharedRegistry<S> {
             };
             // If the client is gone, nothing will be received.
             let _ = begun.send(());
-            registry.shared.capacity.receive(receiving, registry.storage(), received).await
+            registry.shared.capacity.receive(receiving, registry.storage(), received, timeout).await
         });
         // The body is not read before: the client may wait for the word that it is wanted.
         if wanted.await.is_ok() {

@@ -6,9 +6,10 @@ use oci_proto::server::Policy;
 use oci_proto::{Algorithm, Digest};
 use oci_proto_tokio::server::Options;
 use tokio::io::AsyncWriteExt as _;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{Http, Sent, start, start_with, with_query};
+use crate::support::{Http, INDEX, Sent, start, start_with, with_query};
 
 /// The size of a body that fits into no socket.
 const LARGE: usize = 20 << 20;
@@ -133,6 +134,42 @@ async fn a_sender_that_makes_progress_may_take_its_time() {
         sleep(IDLE / 3).await;
     }
     http.read("PATCH").await.is(202);
+}
+
+#[tokio::test]
+async fn slow_senders_of_large_manifests_do_not_keep_others_from_pushing() {
+    let registry = start_with(Policy::open(), Options::default().timeout(IDLE)).await;
+    let mut slow = JoinSet::new();
+    for _ in 0..32 {
+        let mut http = Http::connect(registry.address()).await;
+        http.write_head("PUT", "/v2/repo/manifests/slow", &["Content-Length: 4000000"]).await;
+        http.stream.write_all(&vec![b' '; 70_000]).await.unwrap();
+        http.stream.flush().await.unwrap();
+        slow.spawn(async move {
+            let (mut reader, mut writer) = tokio::io::split(http.stream);
+            let sending = async {
+                while writer.write_all(&vec![b' '; 20_000]).await.is_ok() && writer.flush().await.is_ok() {
+                    sleep(IDLE / 3).await;
+                }
+            };
+            let mut status = [0; 12];
+            tokio::select! {
+                read = tokio::io::AsyncReadExt::read_exact(&mut reader, &mut status) => {
+                    read.unwrap();
+                    assert_eq!(status, *b"HTTP/1.1 400");
+                }
+                () = sending => {}
+            }
+        });
+    }
+    let mut index = format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[]}}"#);
+    index.push_str(&" ".repeat(100_000));
+    let header = format!("Content-Type: {INDEX}");
+    let mut http = Http::connect(registry.address()).await;
+    let header = [&*header];
+    let push = http.ask("PUT", "/v2/repo/manifests/1", &header, Sent::Whole(index.as_bytes()));
+    timeout(LONG / 2, push).await.expect("it gets a place").is(201);
+    timeout(LONG, slow.join_all()).await.expect("the slow ones are disconnected");
 }
 
 #[tokio::test]
