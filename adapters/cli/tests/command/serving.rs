@@ -72,6 +72,31 @@ fn what_is_pushed_is_on_disk_and_found_by_the_next_server() {
     assert_eq!(tree("oci:pulled:2.0"), tree("oci:lay:1.0"));
 }
 
+/// The number of connections comes near the usual limit.
+#[cfg(target_os = "linux")]
+#[test]
+fn enough_files_may_be_open() {
+    let home = tempfile::tempdir().unwrap();
+    let program = command(&[]).get_program().to_owned();
+    let mut child = Command::new("sh")
+        .args(["-c", "ulimit -Sn 1024; exec \"$0\" serve --listen 127.0.0.1:0 --writable \"$1\""])
+        .arg(program)
+        .arg(home.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // It listens.
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let numbers: Vec<&str> = line.split_whitespace().skip(3).collect();
+    let hard = numbers[1].parse().unwrap_or(u64::MAX);
+    assert_eq!(numbers[0], hard.min(4096).to_string(), "{line}");
+}
+
 #[test]
 fn another_server_of_the_same_directory_is_refused() {
     let home = tempfile::tempdir().unwrap();

@@ -246,7 +246,7 @@ async fn many_uploads_occupy_few_threads() {
         // One after another, for which the system has room.
         let mut http = Http::connect(address).await;
         clients.spawn(async move {
-            let content: Vec<u8> = n.to_le_bytes().repeat(30_000);
+            let content: Vec<u8> = n.to_le_bytes().repeat(12_000);
             let location = http.push("repo", &content).await.is(201).header("location").to_owned();
             http.get(&location).await.is(200).body == content
         });
@@ -259,6 +259,18 @@ async fn many_uploads_occupy_few_threads() {
     let all = timeout(3 * LONG, clients.join_all()).await.unwrap();
     assert!(all.iter().all(|is_same| *is_same));
     assert!(storage.see(|faults| faults.writing.1) <= 32);
+}
+
+/// Each of the clients has a socket on both sides.
+fn raise_open_files() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        let raised = current.unwrap_or(u64::MAX).max(maximum.unwrap_or(4096).min(4096));
+        setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum }).unwrap();
+    }
 }
 
 /// Clients that send a byte and wait occupy no thread.

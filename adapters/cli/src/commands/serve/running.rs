@@ -26,6 +26,7 @@ pub(super) fn run_until_stopped<S: Future<Output = io::Result<()>>>(
             _ => failure,
         }
     };
+    raise_open_files();
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(no_listener)?;
     let served = runtime.block_on(async {
         let listener = TcpListener::bind(address).await.map_err(no_listener)?;
@@ -53,3 +54,21 @@ pub(super) fn run_until_stopped<S: Future<Output = io::Result<()>>>(
     runtime.shutdown_background();
     served
 }
+
+/// Raises the number of files that this process may have open: each of its connections has a socket and may have a file,
+/// which comes near the usual limit.
+#[cfg(unix)]
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    const ENOUGH: u64 = 4096;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = maximum.unwrap_or(u64::MAX).min(ENOUGH);
+    if current.is_some_and(|current| current < raised) {
+        // Otherwise connections wait while no file can be opened.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum });
+    }
+}
+
+#[cfg(not(unix))]
+fn raise_open_files() {}
