@@ -6,10 +6,11 @@ use std::str::FromStr;
 
 use clap::Args;
 use oci_proto::Repository;
+use oci_proto::header::Warning;
 use oci_proto::server::User;
 
 use crate::args::mistake::Mistake;
-use crate::args::values::bytes;
+use crate::args::values::{bytes, warning};
 
 /// How a server is reached, and who may write.
 #[derive(Args, Debug)]
@@ -42,6 +43,9 @@ pub(crate) struct ServerAccessArgs {
     /// cannot write: the page of a host name that resolves to this address could do everything.
     #[arg(long, conflicts_with = "htpasswd")]
     pub(crate) any_host: bool,
+    /// Send this message to users with every response, such as that the registry will be moved.
+    #[arg(long, value_name = "TEXT", value_parser = warning)]
+    pub(crate) warning: Option<Warning>,
     /// With --writable, refuse what would exceed this number of bytes in all blobs, manifests and uploads.
     #[arg(long, value_name = "BYTES", requires = "writable", value_parser = bytes)]
     pub(crate) quota: Option<u64>,

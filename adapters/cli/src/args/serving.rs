@@ -29,8 +29,9 @@ pull. Nothing can be pushed.
 With --writable, DIR is a directory of layouts instead, one for each repository: team/app is the \
 layout DIR/team/app, which other commands read as oci:DIR/team/app. Everyone who can reach the \
 registry may push to it and delete from it, unless --htpasswd requires logins. A change is on disk \
-before it is acknowledged. DIR is created if it does not exist. Meanwhile, nothing else may write to it. With \
--v, each request is a line on stderr, in the Common Log Format with the bytes received and the \
+before it is acknowledged. DIR is created if it does not exist. Meanwhile, nothing else may write to it.
+
+With -v, each request is a line on stderr, in the Common Log Format with the bytes received and the \
 seconds it took at its end.
 
 Examples:

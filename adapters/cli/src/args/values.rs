@@ -6,6 +6,8 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use oci_proto::header::Warning;
+
 pub(super) fn seconds(text: &str) -> Result<Duration, &'static str> {
     text.parse()
         .ok()
@@ -45,6 +47,10 @@ where
 
 pub(super) fn bytes(text: &str) -> Result<u64, &'static str> {
     text.parse().map_err(|_| "expected a number of bytes, without a unit")
+}
+
+pub(super) fn warning(text: &str) -> Result<Warning, &'static str> {
+    Warning::new(text).map_err(|_| "expected a text of at most some 4,000 bytes without control characters")
 }
 
 /// An address to listen on. `localhost` is not looked up, so that it cannot be an address that other machines reach

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use oci_proto::Repository;
-use oci_proto_tokio::server::Options;
 
 use crate::args::CommonArgs;
 use crate::args::layout_name::LayoutName;
@@ -14,7 +13,6 @@ use crate::commands::serve::access::Access;
 use crate::commands::serve::load::{Loaded, ServedRoot, load, note};
 use crate::commands::serve::running::run_until_stopped;
 use crate::output::Failure;
-use crate::stderr::print_line;
 
 mod access;
 mod load;
@@ -44,7 +42,7 @@ fn serve_layout(
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let layout = name.open().map_err(|error| Failure::of_opening(&error, name))?;
-    let Loaded { server, roots, missing } = load(&layout, name, repository)?;
+    let Loaded { server, roots, missing } = load(&layout, name, repository, access.read_only_policy())?;
     if !missing.is_empty() {
         common.note(format_args!("{}", note(&missing, name)));
     }
@@ -59,8 +57,7 @@ fn serve_layout(
         out.flush()?;
         Ok(())
     };
-    let options = Options::default().on_blob_error(|error| print_line(format_args!("error: {error}")));
-    let options = access.add_to(options, listen);
+    let options = access.options(listen, common);
     let serve = |listener, shutdown| options.serve(listener, Arc::new(server), layout, shutdown);
     run_until_stopped(listen, common, print, serve)
 }

@@ -72,6 +72,42 @@ fn what_is_pushed_is_on_disk_and_found_by_the_next_server() {
     assert_eq!(tree("oci:pulled:2.0"), tree("oci:lay:1.0"));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_warning_and_the_log_of_requests_are_also_for_a_layout() {
+    let (home, _) = home();
+    let warning = ["-v", "--warning", "moves to \"new\" soon"];
+    let (layout, directory) = (home.path().join("lay"), home.path().join("registry"));
+    for (served, further) in
+        [(&[layout.to_str().unwrap()][..], 1), (&["--writable", directory.to_str().unwrap()], 2)]
+    {
+        let serving = Serving::start(&[&warning[..], served].concat(), further);
+        let (answered, head) = asked(serving.address(), "GET /v2/ HTTP/1.1\r\nHost: localhost\r\n");
+        assert!(
+            answered == 200 && head.contains("\r\nwarning: 299 - \"moves to \\\"new\\\" soon\"\r\n"),
+            "{head}"
+        );
+        let (status, stderr) = serving.interrupt("-INT");
+        assert_eq!(status, Some(0));
+        let lines: Vec<_> = stderr.lines().collect();
+        assert!(lines.len() == 2 && lines[0].contains("] \"GET /v2/ HTTP/1.1\" 200 2 "), "{stderr}");
+    }
+    for text in ["", "two\nlines"] {
+        let arguments = ["serve", "--listen", "127.0.0.1:0", "--warning", text, layout.to_str().unwrap()];
+        ocip(&arguments).failed(2, &["--warning", "without control characters"]);
+    }
+}
+
+/// Sends a request, and returns the status and the head of its response.
+#[cfg(unix)]
+fn asked(address: &str, head: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).unwrap();
+    let response = std::io::read_to_string(stream).unwrap();
+    let (head, _) = response.split_once("\r\n\r\n").unwrap();
+    (head[9..12].parse().unwrap(), format!("{head}\r\n"))
+}
+
 /// The number of connections comes near the usual limit.
 #[cfg(target_os = "linux")]
 #[test]

@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oci_proto::Repository;
+use oci_proto::header::Warning;
 use oci_proto::server::{Policy, Rule, User, Who};
 use oci_proto_layout::RegistryOptions;
 use oci_proto_tokio::server::{Htpasswd, Identity, Options};
 
+use crate::args::CommonArgs;
 use crate::args::server_access::{ServerAccessArgs, Writer};
 use crate::output::Failure;
+use crate::stderr::{print_line, print_whole};
 
 /// The space that stays free unless the arguments say otherwise, in bytes.
 const MIN_FREE: u64 = 64 << 20;
@@ -25,6 +28,7 @@ pub(super) struct Access {
     any_host: bool,
     anonymous_reads: bool,
     writers: Vec<Writer>,
+    warning: Option<Warning>,
 }
 
 impl Access {
@@ -62,6 +66,7 @@ impl Access {
             any_host: arguments.any_host,
             anonymous_reads: arguments.anonymous_reads,
             writers: arguments.writers.clone(),
+            warning: arguments.warning.clone(),
         })
     }
 
@@ -69,8 +74,13 @@ impl Access {
         if self.identity.is_some() { "https" } else { "http" }
     }
 
-    /// Adds TLS, logins and the check of host names to the options of a server.
-    pub(super) fn add_to(&self, mut options: Options, listen: SocketAddr) -> Options {
+    /// Returns the options of a server: TLS, logins, the check of host names, and what is printed.
+    pub(super) fn options(&self, listen: SocketAddr, common: &CommonArgs) -> Options {
+        let mut options =
+            Options::default().on_blob_error(|error| print_line(format_args!("error: {error}")));
+        if common.verbose {
+            options = options.on_access(|record| print_whole(format_args!("{record}")));
+        }
         if listen.ip().to_canonical().is_loopback() && self.users.is_none() && !self.any_host {
             options = options.local_hosts_only();
         }
@@ -84,9 +94,17 @@ impl Access {
         options
     }
 
+    /// Returns the policy of a server that is read-only.
+    pub(super) fn read_only_policy(&self) -> Policy {
+        let mut policy = Policy::default();
+        policy.warning.clone_from(&self.warning);
+        policy
+    }
+
     /// Returns the policy of a server that takes pushes.
     pub(super) fn policy(&self) -> Policy {
         let mut policy = Policy::open();
+        policy.warning.clone_from(&self.warning);
         if self.users.is_none() {
             return policy;
         }

@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet};
 
 use oci_proto::layout::Root;
-use oci_proto::server::{AddError, Server};
+use oci_proto::server::{AddError, Policy, Server};
 use oci_proto::{Descriptor, Digest, Repository, Tag};
 use oci_proto_layout::{Layout, LayoutErrorKind};
 
@@ -28,13 +28,19 @@ pub(super) struct ServedRoot {
 }
 
 /// Adds all roots of a layout, or one of them, to a new server.
-pub(super) fn load(layout: &Layout, name: &LayoutName, repository: &Repository) -> Result<Loaded, Failure> {
+pub(super) fn load(
+    layout: &Layout,
+    name: &LayoutName,
+    repository: &Repository,
+    policy: Policy,
+) -> Result<Loaded, Failure> {
     let mut roots = served_roots(layout, name, repository)?;
     let mut by_repository: BTreeMap<&Repository, Vec<_>> = BTreeMap::new();
     for ServedRoot { repository, tag, root } in &roots {
         by_repository.entry(repository).or_default().push((tag.as_ref(), root));
     }
-    let mut server = Server::new();
+    // No upload begins, so nothing is derived from the seed.
+    let mut server = Server::with_policy(policy, 0);
     let mut missing = BTreeSet::new();
     for (repository, roots) in by_repository {
         let skipped = server.add_sparse(repository, roots, layout).map_err(|error| {
@@ -200,7 +206,7 @@ mod tests {
             let name = LayoutName::Directory(LayoutReference::new(layout.path(), Root::Only));
             let once = |()| {
                 let began = Instant::now();
-                let loaded = load(&layout, &name, &repository).unwrap();
+                let loaded = load(&layout, &name, &repository, Policy::default()).unwrap();
                 assert_eq!((loaded.roots.len(), loaded.missing.len()), (tags, 0));
                 began.elapsed()
             };

@@ -8,14 +8,13 @@ use std::path::Path;
 use oci_proto::server::Server;
 use oci_proto::{Repository, Time};
 use oci_proto_layout::{LayoutError, LayoutErrorKind, RegistryDirectory};
-use oci_proto_tokio::server::{Options, SharedRegistry};
+use oci_proto_tokio::server::SharedRegistry;
 
 use crate::args::CommonArgs;
 use crate::commands::serve::access::Access;
 use crate::commands::serve::reported::Reported;
 use crate::commands::serve::running::run_until_stopped;
 use crate::output::{Failure, count};
-use crate::stderr::{print_line, print_whole};
 
 pub(super) fn run(
     directory: &Path,
@@ -40,11 +39,7 @@ pub(super) fn run(
 
     let registry = SharedRegistry::new(server, Reported(storage))
         .map_err(|error| Failure::failed(format_args!("could not start a registry: {error}")))?;
-    let mut options = Options::default().on_blob_error(|error| print_line(format_args!("error: {error}")));
-    if common.verbose {
-        options = options.on_access(|record| print_whole(format_args!("{record}")));
-    }
-    let options = access.add_to(options, listen);
+    let options = access.options(listen, common);
     let print = |address| {
         writeln!(out, "{}://{address} serves {} until Ctrl-C:", access.scheme(), directory.display())?;
         for repository in &repositories {
