@@ -35,7 +35,8 @@ const SETTLING: Duration = Duration::from_secs(2);
 /// - Reads only lock the server for a moment. They never wait for the storage of a write.
 /// - Uploads are written, hashed and synced on blocking threads, in chunks of 64 KiB. A few of those are in memory for
 ///   each upload.
-/// - The effects of all requests that wait are made durable together, by one thread. It ends with the last clone.
+/// - The effects of all requests that wait are made durable together, by one thread. It ends soon after the last clone is
+///   dropped; [`close`](Self::close) waits for that.
 /// - Uploads expire a few seconds after the lifetime in the [`Policy`].
 ///
 /// # The storage
@@ -177,6 +178,19 @@ impl<S: Storage + Clone + Send + 'static> SharedRegistry<S> {
             body.pass_on(parts, options.timeout).await;
         }
         response.await.ok().flatten().unwrap_or_else(broken)
+    }
+
+    /// Waits until the storage is closed: until the last clone is dropped, the requests in progress have ended, and what
+    /// they change is stored. A directory can then be opened again.
+    ///
+    /// A clone that is kept, such as that of a server that is not stopped, makes this wait for it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future is the same as dropping the registry.
+    pub async fn close(self) {
+        let writer = self.shared.writer.clone();
+        drop(self);
+        writer.close().await;
     }
 
     async fn begin(&self, head: Parts) -> Option<Started> {

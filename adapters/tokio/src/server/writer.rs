@@ -12,7 +12,7 @@ use http::Response;
 use http::request::Parts;
 use oci_proto::server::{Begun, Body, Effect, Failure, Incoming, Reply, Server, Storage};
 use oci_proto::{Repository, Time};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// The maximum number of requests whose effects are carried out at once.
 const BATCH: usize = 256;
@@ -35,6 +35,8 @@ const EXPIRY: Duration = Duration::from_secs(2);
 pub(super) struct Writer {
     jobs: Sender<Job>,
     clock: Clock,
+    /// Closed once the thread has ended.
+    ended: watch::Receiver<()>,
 }
 
 /// The clock of a registry.
@@ -99,8 +101,13 @@ impl Writer {
     ) -> io::Result<Self> {
         let (jobs, waiting) = channel();
         let thread = Thread { server, storage, clock };
-        thread::Builder::new().name("registry-writer".to_owned()).spawn(move || thread.run(&waiting))?;
-        Ok(Self { jobs, clock })
+        let (running, ended) = watch::channel(());
+        thread::Builder::new().name("registry-writer".to_owned()).spawn(move || {
+            thread.run(&waiting);
+            // The storage is closed.
+            drop(running);
+        })?;
+        Ok(Self { jobs, clock, ended })
     }
 
     /// Begins the answer to a request. Returns `None` if the writer has panicked.
@@ -117,6 +124,14 @@ impl Writer {
             // An error means that nothing will ever be done.
             let _ = settled.await;
         }
+    }
+
+    /// Drops this value, and waits until the thread has ended, with the last of these values.
+    pub(super) async fn close(self) {
+        let Self { jobs, mut ended, .. } = self;
+        drop(jobs);
+        // Nothing is ever sent.
+        while ended.changed().await.is_ok() {}
     }
 
     pub(super) fn now(&self) -> Time {

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use oci_proto::server::{Failure, Policy};
-use oci_proto::{Algorithm, Digest};
-use oci_proto_tokio::server::Options;
+use oci_proto::server::{Failure, Policy, Server};
+use oci_proto::{Algorithm, Digest, Time};
+use oci_proto_layout::{RegistryDirectory, RegistryOptions};
+use oci_proto_tokio::server::{Options, SharedRegistry};
 use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -231,10 +232,27 @@ async fn a_failure_affects_no_request_that_came_later() {
     http.get(&format!("/v2/repo/blobs/{}", Digest::of(Algorithm::Sha256, b"new"))).await.is(404);
 }
 
+#[tokio::test]
+async fn the_directory_of_a_registry_that_was_closed_can_be_opened_again() {
+    let home = tempfile::tempdir().unwrap();
+    for n in 0..20_usize {
+        let (storage, contents) =
+            RegistryDirectory::open(home.path(), RegistryOptions::default()).expect("it is not locked");
+        let mut server = Server::with_policy(Policy::open(), 0);
+        contents.load_into(&mut server, Time::ZERO);
+        let registry = SharedRegistry::new(server, storage).unwrap();
+        let listening = registry.listen().await.unwrap();
+        Http::connect(listening.address()).await.push("repo", &n.to_le_bytes()).await.is(201);
+        listening.stop().await.unwrap();
+        timeout(LONG, registry.close()).await.expect("nothing else keeps it open");
+    }
+}
+
 /// Many uploads at once, in a storage that hangs for a while.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_uploads_occupy_few_threads() {
-    const CLIENTS: usize = 300;
+    const CLIENTS: usize = 1000;
+    raise_open_files();
     let storage = Faulty::default();
     let options = Options::default().connections(2 * CLIENTS + 10);
     let registry = storage.registry(Policy::open()).listen_with(options).await.unwrap();
