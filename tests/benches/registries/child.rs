@@ -10,14 +10,13 @@ mod pull;
 mod push;
 mod walk;
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use oci_proto_tokio::layout::Layout;
 
 use crate::fallible::Fallible;
-use crate::task::Place;
+use crate::task::{self, Place};
 use crate::{content, core_alone, serve, sink};
 
 pub(crate) fn main(words: &[String]) -> Fallible<()> {
@@ -28,6 +27,7 @@ pub(crate) fn main(words: &[String]) -> Fallible<()> {
         ["serve", folder, delay] => {
             return serve::serve(folder.as_ref(), Duration::from_millis(delay.parse()?));
         }
+        ["registry", folder] => return serve::registry(folder.as_ref()),
         ["sink", delay] => return sink::serve(Duration::from_millis(delay.parse()?)),
         ["core", what, length] => return core_alone::play(what, length == "twice"),
         _ => {}
@@ -41,7 +41,8 @@ pub(crate) fn main(words: &[String]) -> Fallible<()> {
         ("walk", []) => walk::run(client, &place)?,
         ("blobs", [tag]) => blobs::one_by_one(client, &place, tag)?,
         ("blobs-at-once", [tag]) => blobs::at_once(client, &place, tag)?,
-        ("push", [tag]) => push::push(client, &place, tag)?,
+        ("push", [tag]) => push::push(client, &place, tag, None)?,
+        ("push", [tag, repository]) => push::push(client, &place, tag, Some(repository))?,
         ("copy", [tag, destination]) => push::copy(client, &place, tag, destination)?,
         ("pull", [tag, out]) => pull::run(client, &place, tag, Path::new(out))?,
         _ => return Err(format!("no such task: {words:?}").into()),
@@ -53,9 +54,6 @@ pub(crate) fn main(words: &[String]) -> Fallible<()> {
 /// memory of its parent.
 #[expect(clippy::print_stdout, reason = "read by the parent")]
 fn say_peak() -> Fallible<()> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"));
-    let kib: u64 = peak.ok_or("the system reports no peak memory")?.trim().parse()?;
-    println!("peak {}", kib << 10);
+    println!("peak {}", task::peak("self")?);
     Ok(())
 }

@@ -8,7 +8,7 @@ use oci_proto_tests::interop::{DockerRegistry, Program, Settings};
 use tempfile::TempDir;
 
 use crate::fallible::Fallible;
-use crate::task;
+use crate::task::{self, peak};
 
 /// Content and registries. Dropping it stops and deletes them.
 pub(crate) struct Counterparts {
@@ -71,6 +71,43 @@ impl OurServer {
             BufReader::new(stdout).read_line(&mut address)?;
         }
         Ok(Self { child, address: address.trim().to_owned() })
+    }
+}
+
+/// A registry that takes pushes, in its own process, with an empty directory. Dropping it stops it and deletes that.
+pub(crate) enum EmptyRegistry {
+    Ours { server: OurServer, _folder: TempDir },
+    Docker(DockerRegistry),
+}
+
+impl EmptyRegistry {
+    pub(crate) fn ours() -> Fallible<Self> {
+        let folder = TempDir::with_prefix("registries-served-")?;
+        let mut command = this_program()?;
+        command.arg("registry").arg(folder.path());
+        Ok(Self::Ours { server: OurServer::start(command)?, _folder: folder })
+    }
+
+    pub(crate) fn docker() -> Fallible<Self> {
+        let program = Program::find("docker-registry", "docker-registry");
+        let program = program.ok_or("docker-registry is not installed")?;
+        Ok(Self::Docker(DockerRegistry::start(&program, &Settings::new())))
+    }
+
+    pub(crate) fn address(&self) -> String {
+        match self {
+            Self::Ours { server, .. } => server.address.clone(),
+            Self::Docker(registry) => registry.address().to_string(),
+        }
+    }
+
+    /// The peak memory of the process in bytes.
+    pub(crate) fn peak(&self) -> Fallible<u64> {
+        let process = match self {
+            Self::Ours { server, .. } => server.child.id(),
+            Self::Docker(registry) => registry.process(),
+        };
+        peak(&process.to_string())
     }
 }
 

@@ -12,9 +12,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use oci_proto::server::Server;
+use oci_proto::Time;
+use oci_proto::server::{Policy, Server};
+use oci_proto_layout::{RegistryDirectory, RegistryOptions};
 use oci_proto_tokio::layout::Layout;
-use oci_proto_tokio::server::{Options, serve as serve_at_once};
+use oci_proto_tokio::server::{Options, SharedRegistry, serve as serve_at_once};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::runtime;
@@ -63,5 +65,26 @@ pub(crate) fn serve(folder: &Path, delay: Duration) -> Fallible<()> {
             });
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
+    })
+}
+
+/// Serves a directory that takes pushes, like `ocip serve DIR --writable`, until stdin ends. Prints its address on stdout.
+pub(crate) fn registry(folder: &Path) -> Fallible<()> {
+    let (storage, contents) = RegistryDirectory::open(folder, RegistryOptions::default())?;
+    let mut server = Server::with_policy(Policy::open(), 0);
+    contents.load_into(&mut server, Time::ZERO);
+    let registry = SharedRegistry::new(server, storage)?;
+    runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        #[expect(clippy::print_stdout, reason = "read by the parent")]
+        {
+            println!("{}", listener.local_addr()?);
+        }
+        let end = async {
+            // Whatever the end, the parent has caused it.
+            let _ = tokio::io::stdin().read(&mut [0]).await;
+        };
+        registry.serve(listener, Options::default(), end).await?;
+        Ok(())
     })
 }

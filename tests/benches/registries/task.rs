@@ -1,9 +1,12 @@
 //! A task of a child process: its arguments, its input, and its cost.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use oci_proto_tokio::layout::Layout;
 use rustix::time::{ClockId, clock_gettime};
+
+use crate::fallible::Fallible;
 
 /// Marks a child process with a task.
 pub(crate) const WORD: &str = "--child";
@@ -39,4 +42,12 @@ impl Meter {
 pub(crate) fn spent() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.try_into().unwrap_or_default(), time.tv_nsec.try_into().unwrap_or_default())
+}
+
+/// The peak memory of a process in bytes.
+pub(crate) fn peak(process: &str) -> Fallible<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"));
+    let kib: u64 = peak.ok_or("the system reports no peak memory")?.trim().parse()?;
+    Ok(kib << 10)
 }

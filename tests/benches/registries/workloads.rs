@@ -1,5 +1,7 @@
 //! The workloads and their targets.
 
+mod server;
+
 use std::cell::Cell;
 use std::path::Path;
 use std::process::Command;
@@ -16,7 +18,8 @@ use crate::report::{Report, mebibytes};
 use crate::run::{Client, Round, Rounds};
 
 /// The names of the workloads.
-const WORDS: [&str; 8] = ["core", "manifests", "walk", "blobs", "pull", "push", "copy", "memory"];
+const WORDS: [&str; 10] =
+    ["core", "manifests", "walk", "blobs", "pull", "push", "copy", "memory", "server", "server-memory"];
 
 /// Rounds with our server, and with docker-registry, which is slower.
 const ROUNDS: usize = 5;
@@ -60,6 +63,12 @@ pub(crate) fn run(words: &[String]) -> Fallible<()> {
         }
         if asked("memory") {
             bench.memory()?;
+        }
+        if asked("server") {
+            bench.server()?;
+        }
+        if asked("server-memory") {
+            bench.server_memory()?;
         }
     }
     report.end();

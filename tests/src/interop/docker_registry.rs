@@ -132,6 +132,11 @@ impl DockerRegistry {
         self.address
     }
 
+    /// The id of its process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its output on stdout and stderr, including the access log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_path()).unwrap_or_else(|error| error.to_string())

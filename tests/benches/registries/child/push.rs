@@ -29,9 +29,12 @@ use crate::task::Place;
 /// The uploads of the bare clients at a time, as many as our clients send to one registry.
 const AT_ONCE: usize = 8;
 
-pub(crate) fn push(client: &str, place: &Place, tag: &str) -> Fallible<()> {
-    // Each run begins in an empty repository.
-    let to = format!("{}/push-{}:1", place.registry, std::process::id()).parse()?;
+/// Without a `repository`, each run begins in a new one.
+pub(crate) fn push(client: &str, place: &Place, tag: &str, repository: Option<&str>) -> Fallible<()> {
+    let to = match repository {
+        Some(repository) => format!("{}/{repository}:{tag}", place.registry).parse()?,
+        None => format!("{}/push-{}:1", place.registry, std::process::id()).parse()?,
+    };
     let root = content::root(&place.content, tag)?;
     match client {
         "tokio" => clients::all_cores()?.block_on(async {
