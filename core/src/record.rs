@@ -1,9 +1,46 @@
 //! Recording and replay of conversations, without their secrets.
 //!
-//! The outputs of a session depend only on its configuration, its seed and its inputs. A recorder sits
-//! between a driver and a session. It writes the configuration, the seed, each input with its `now`, and
-//! each output as text. A player creates a session [for replay](crate::Session::for_replay) with the same
-//! configuration and seed, feeds it the inputs, and compares the text of its outputs.
+//! The outputs of a session depend only on its configuration, its seed and its inputs. A session that is created by
+//! [`Session::recorded`](crate::Session::recorded) writes all of them as text, and a [`Player`] replays that text in
+//! another session, without a network, and finds the first output that differs.
+//!
+//! # The text
+//!
+//! A recording has a step for each call of the session: a line, with details indented by two spaces below it. The
+//! number in brackets is that of an operation, an exchange or a question.
+//!
+//! ```text
+//! recording 1 by oci-proto VERSION   the version of the format; below: the seed and the configuration
+//! # a comment
+//! start [OP] OPERATION REFERENCE     an operation begins, with its options, such as `platform=linux/arm64`; below: the
+//!                                    document that it pushes
+//! at SECONDS s                       the time of the following steps, since the driver's epoch
+//! > [N] for operation OP: METHOD URL a request is sent, also `for all`; below: its headers, its payload, its sink
+//! ? [Q] for ...                      a question is asked
+//! = [OP] EVENT                       an event is reported
+//! abort [N]                          a request is aborted
+//! wait [until SECONDS s]             the session waits
+//! < [N] STATUS                       a response; below: headers, `sent BYTES` of the request's payload, its end if
+//!                                    that is a fault (`cut KIND MESSAGE`), and the body, if it was wanted: `error`,
+//!                                    `token` or `document` with its text, or `blob BYTES DIGEST-SO-FAR`
+//! fault [N] KIND MESSAGE             a request failed without a response
+//! lost [N] KIND MESSAGE              the driver lost a request
+//! login [Q] none                     an answer: `none`, `as USER PASSWORD`, `identity TOKEN` or `bearer TOKEN`
+//! held [Q] HELD                      an answer: `nothing`, `whole`, `part BYTES DIGEST-SO-FAR` or `document`
+//! stored [Q]                         an answer; so are `supply`, with a document, `read`, with the bytes of a stream,
+//!                                    and `failed KIND MESSAGE`
+//! deadline [OP] SECONDS s            a control of an operation; so are `pause`, `resume`, `cancel` and
+//!                                    `fail KIND MESSAGE`
+//! abandon                            all requests in flight are forgotten
+//! ```
+//!
+//! The lines of a body begin with `|`: text has a line for each of its lines, and bytes are in Base64. In text,
+//! a backslash, control characters and bytes that are not UTF-8 are escaped as `\\`, `\u{HEX}` and `\xHEX`.
+//!
+//! # Other recorders
+//!
+//! A recorder with a format of its own sits between a driver and a session, and a player of its own creates the session
+//! [for replay](crate::Session::for_replay). These are the parts:
 //!
 //! | call of the session | recorded as |
 //! |---|---|
@@ -18,7 +55,7 @@
 //! [`Secrets`] replaces each secret with a name, `SECRET-1`, `SECRET-2` and so on, in inputs and outputs. A
 //! session that receives the names behaves like the recorded one; only a message of a server that is cut
 //! short may end at another place. Documents and blobs are not changed, since they would no longer match their
-//! digests.
+//! digests. Names of registries and repositories, and user names, are no secrets.
 //!
 //! # Omitted bytes
 //!
@@ -26,7 +63,7 @@
 //! [`Keep::Everything`]. Without them, a session for replay accepts a blob by the digest that was computed
 //! during the recording. In any other session such an exchange fails, so that no unverified content is
 //! reported as verified. The same holds for payloads that are read from a source: the transcript has the number of bytes
-//! that were sent.
+//! that were sent. The bytes of a stream of unknown size are recorded, since a session hashes them.
 //!
 //! ```
 //! use oci_proto::record::{Keep, Secrets, Transcript};
@@ -87,7 +124,15 @@
 pub(crate) mod describe;
 pub(crate) mod inputs;
 pub(crate) mod play;
+pub(crate) mod player;
 pub(crate) mod secrets;
 
+mod lines;
+mod recorder;
+mod response;
+mod settings;
+mod start;
+
+pub use crate::record::player::{Player, ReplayError, Replayed};
 pub use crate::record::secrets::Secrets;
 pub use crate::wire::exchange::transcript::{Keep, RecordedBody, Transcript};

@@ -63,7 +63,10 @@ fn every_public_type_is_send_and_sync() {
         TokenAnswer,
         // Recordings.
         Keep,
+        Player,
         RecordedBody,
+        ReplayError,
+        Replayed,
         Secrets,
         Transcript,
         // Errors.

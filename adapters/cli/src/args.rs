@@ -1,23 +1,30 @@
 //! The command line.
 
+use std::env;
 use std::ffi::OsString;
+use std::iter;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
-use clap::{Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use oci_proto::Platform;
 
 use crate::args::accounts::{LoginCommandArgs, LogoutArgs};
 use crate::args::format::{DescriptorFormat, LineFormat};
 use crate::args::garbage::GcArgs;
+use crate::args::mistake::Mistake;
+use crate::args::recording::{RecordArgs, ReplayArgs};
 use crate::args::reference::AnyReference;
 use crate::args::registry::{DeleteArgs, ReferrersArgs, TagsArgs};
 use crate::args::serving::ServeArgs;
 use crate::args::values::{bytes, integer_in, seconds};
 use crate::args::writing::{ArtifactCommandArgs, AttachArgs, CopyArgs, PushArgs, TagArgs};
 use crate::login::LoginArgs;
+use crate::output::Failure;
+use crate::recording::Recording;
 
 pub(crate) mod accounts;
 pub(crate) mod ends;
@@ -27,6 +34,7 @@ pub(crate) mod garbage;
 pub(crate) mod layout_name;
 pub(crate) mod mistake;
 pub(crate) mod pull_source;
+pub(crate) mod recording;
 pub(crate) mod reference;
 pub(crate) mod registry;
 pub(crate) mod server_access;
@@ -63,12 +71,31 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
-    /// Parses the command line. Prints a usage error or help, and returns the exit status.
+    /// Parses the command line. Prints a usage error or help, and returns the exit status. A command to record takes
+    /// the place of `ocip record`.
     pub(crate) fn read() -> Result<Self, ExitCode> {
-        Self::definition()
-            .try_get_matches()
-            .and_then(|matches| Self::from_arg_matches(&matches))
-            .map_err(|error| usage_error::print(&error))
+        let (cli, misplaced) = Self::parse_from(env::args_os())?;
+        let Command::Record(record) = &cli.command else { return Ok(cli) };
+        let report = |mistake: &Mistake| Failure::from(mistake).report();
+        if let Some(option) = misplaced {
+            let mistake = Mistake::new(format!("`--{option}` is not an option of `ocip record`"));
+            return Err(report(&mistake.with_hint("write it after `--`, with the command to record")));
+        }
+        let words = record.words().map_err(|mistake| report(&mistake))?;
+        let (mut recorded, _) = Self::parse_from(iter::once("ocip".into()).chain(words.iter().cloned()))?;
+        check_recorded(&recorded.command).map_err(|mistake| report(&mistake))?;
+        let recording = Recording::create(&record.file, record.bodies).map_err(|failure| failure.report())?;
+        recorded.common.recording = Some(recording);
+        Ok(recorded)
+    }
+
+    /// Parses these words. Returns also the name of a common option that is given to `ocip record` itself.
+    fn parse_from(words: impl IntoIterator<Item = OsString>) -> Result<(Self, Option<String>), ExitCode> {
+        let matches =
+            Self::definition().try_get_matches_from(words).map_err(|error| usage_error::print(&error))?;
+        let misplaced = matches.subcommand_matches("record").and_then(misplaced);
+        let cli = Self::from_arg_matches(&matches).map_err(|error| usage_error::print(&error))?;
+        Ok((cli, misplaced))
     }
 
     /// The commands and options, as help shows them.
@@ -76,9 +103,15 @@ impl Cli {
         let mut command = Self::command();
         // Propagates the global options to each subcommand.
         command.build();
-        for name in ["serve", "gc", "completions", "generate"] {
+        for name in ["serve", "gc", "completions", "generate", "replay"] {
             command = command.mut_subcommand(name, |command| command.mut_args(hide_connection_option));
         }
+        // The command that is recorded has its own.
+        command = command.mut_subcommand("record", |command| {
+            let is_own =
+                |option: &Arg| ["bodies", "file", "command", "help"].contains(&option.get_id().as_str());
+            command.mut_args(|option| if is_own(&option) { option } else { option.hide(true) })
+        });
         // It contacts no registry, but changes the file.
         command = command.mut_subcommand("logout", |command| {
             command.mut_args(|option| {
@@ -87,6 +120,45 @@ impl Cli {
         });
         command
     }
+}
+
+/// Returns the name of a common option that is given to `ocip record` itself.
+fn misplaced(record: &ArgMatches) -> Option<String> {
+    let is_given = |id: &str| record.value_source(id) == Some(ValueSource::CommandLine);
+    let mut ids = record.ids().map(clap::Id::as_str);
+    let id = ids.find(|id| !["bodies", "file", "command", "RecordArgs"].contains(id) && is_given(id))?;
+    Some(id.replace('_', "-"))
+}
+
+/// Checks that a command can be recorded.
+fn check_recorded(command: &Command) -> Result<(), Mistake> {
+    let (name, why) = match command {
+        Command::Record(_) => ("record", "records another command"),
+        Command::Replay(_) => ("replay", "contacts no registry"),
+        Command::Serve(_) => ("serve", "contacts no registry; record the command of a client"),
+        Command::Gc(_) => ("gc", "contacts no registry"),
+        Command::Logout(_) => ("logout", "contacts no registry"),
+        Command::Completions(_) => ("completions", "contacts no registry"),
+        Command::Generate(_) => ("generate", "contacts no registry"),
+        Command::Demo(_) => ("demo", "contacts only registries of its own"),
+        Command::Resolve(_)
+        | Command::Manifest(_)
+        | Command::Tree(_)
+        | Command::Blob(_)
+        | Command::Pull(_)
+        | Command::Check(_)
+        | Command::Tags(_)
+        | Command::Referrers(_)
+        | Command::Delete(_)
+        | Command::Config(_)
+        | Command::Copy(_)
+        | Command::Push(_)
+        | Command::Tag(_)
+        | Command::Attach(_)
+        | Command::Artifact(_)
+        | Command::Login(_) => return Ok(()),
+    };
+    Err(Mistake::new(format!("`ocip {name}` cannot be recorded: it {why}")))
 }
 
 /// Hides the connection and login options, which a command accepts even if it contacts no registry.
@@ -116,6 +188,8 @@ pub(crate) enum Command {
     Logout(LogoutArgs),
     Serve(ServeArgs),
     Gc(GcArgs),
+    Record(RecordArgs),
+    Replay(ReplayArgs),
     Demo(DemoArgs),
     Completions(CompletionsArgs),
     Generate(GenerateArgs),
@@ -416,6 +490,9 @@ pub(crate) struct CommonArgs {
     /// Print only errors to stderr: no warnings, summaries or progress.
     #[arg(short, long, global = true, overrides_with = "quiet")]
     pub(crate) quiet: bool,
+    /// Records the command.
+    #[arg(skip)]
+    pub(crate) recording: Option<Recording>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

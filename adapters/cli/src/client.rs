@@ -426,6 +426,9 @@ fn settings(registry: Option<&Registry>, common: &CommonArgs, logins: Store) -> 
     if let Some(timeout) = common.timeout {
         settings = settings.timeout(timeout);
     }
+    if let Some(recording) = common.recording.clone() {
+        settings = settings.record(recording.keep(), move |text| recording.write(text));
+    }
     if let Some(path) = &common.ca_file {
         let pem = read("--ca-file", path)?;
         settings =

@@ -16,6 +16,7 @@ mod login;
 mod manifest;
 mod pull;
 mod referrers;
+mod replay;
 mod resolve;
 mod sending;
 mod serve;
@@ -76,6 +77,9 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Logout(command) => login::log_out(command, common),
         Command::Serve(command) => serve::run(command, common, out),
         Command::Gc(command) => gc::run(command, common, out),
+        // Parsing replaces it with the command to record.
+        Command::Record(_) => Ok(()),
+        Command::Replay(command) => replay::run(command, out),
         Command::Demo(command) => demo::run(command, common, out),
         Command::Completions(command) => completions::run(command, out),
         Command::Generate(command) => generate::run(command, common),

@@ -13,6 +13,7 @@ mod login;
 mod notices;
 mod output;
 mod prompt;
+mod recording;
 mod signals;
 mod stderr;
 mod temporary;
@@ -25,7 +26,10 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(status) => return status,
     };
-    let result = commands::run(&cli);
+    let mut result = commands::run(&cli);
+    if let Some(recording) = &cli.common.recording {
+        result = recording.end(result);
+    }
     // The command may have failed because a signal is ending it.
     signals::wait_if_ending();
     match result {

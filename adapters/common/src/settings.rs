@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use oci_proto::header::Warning;
+use oci_proto::record::Keep;
 use oci_proto::{Config, Limits, Registry, Retry, Session};
 use oci_proto_credentials::Store;
 use rustls::ClientConfig;
@@ -50,6 +51,7 @@ pub struct Settings {
     idle_timeout: Duration,
     timeout: Option<Duration>,
     hooks: Hooks,
+    recorder: Option<Recorder>,
 }
 
 impl Default for Settings {
@@ -66,6 +68,7 @@ impl Default for Settings {
             idle_timeout: Duration::from_secs(30),
             timeout: None,
             hooks: Hooks::default(),
+            recorder: None,
         }
     }
 }
@@ -230,6 +233,36 @@ impl Settings {
         self
     }
 
+    /// Records the client's conversations with registries, without their secrets, as text that people can read.
+    ///
+    /// `write` receives the text of each step as soon as it happens. The texts together, of one client, are a
+    /// recording, which a [`Player`](oci_proto::record::Player) replays without a network.
+    /// [`record`](oci_proto::record) describes what it contains: documents are always whole.
+    ///
+    /// `write` runs while the client is locked: it should be fast, and must not use the client.
+    ///
+    /// ```
+    /// use std::fs::File;
+    /// use std::io::Write as _;
+    ///
+    /// use oci_proto::record::Keep;
+    /// use oci_proto_common::Settings;
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("conversation.txt");
+    /// let file = File::create_new(path)?;
+    /// let settings = Settings::default().record(Keep::Documents, move |text| {
+    ///     if let Err(error) = (&file).write_all(text.as_bytes()) {
+    ///         eprintln!("the recording is incomplete: {error}");
+    ///     }
+    /// });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn record(mut self, keep: Keep, write: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.recorder = Some(Recorder { keep, write: Arc::new(write) });
+        self
+    }
+
     /// Reads the system's root certificates, and the proxies in the environment unless one was set. Calls the hook
     /// of [`on_notice`](Self::on_notice). For authors of clients.
     ///
@@ -278,8 +311,12 @@ impl Settings {
         let limits = config.limits.clone();
         // The seed is used only for the jitter of retries; the randomness of the standard library suffices.
         let seed = RandomState::new().hash_one(());
+        let session = match self.recorder {
+            Some(Recorder { keep, write }) => Session::recorded(config, seed, keep, move |text| write(text)),
+            None => Session::new(config, seed),
+        };
         Parts {
-            session: Session::new(config, seed),
+            session,
             limits,
             credentials: self.credentials.unwrap_or_else(Store::from_env).for_client(),
             idle_timeout: self.idle_timeout,
@@ -287,6 +324,13 @@ impl Settings {
             hooks: self.hooks,
         }
     }
+}
+
+/// The receiver of a recording, and the bodies that it has.
+#[derive(Clone)]
+struct Recorder {
+    keep: Keep,
+    write: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 impl fmt::Debug for Settings {

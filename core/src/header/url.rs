@@ -79,9 +79,14 @@ fn marked(value: &str) -> String {
 pub(crate) fn secret_values(uri: &Uri, kind: UrlKind) -> impl Iterator<Item = &str> {
     let query = uri.query().unwrap_or_default();
     let pairs = query.split(['&', ';']).filter_map(move |pair| secret_value(pair, kind));
-    // A server that separates pairs only by `&` repeats a value with its semicolons.
+    pairs.chain(longer_values(query, kind))
+}
+
+/// Returns the values with semicolons that must be redacted, verbatim. A server that separates pairs only by `&` repeats
+/// a value with its semicolons.
+pub(crate) fn longer_values(query: &str, kind: UrlKind) -> impl Iterator<Item = &str> {
     let longer = query.split('&').filter(|pair| pair.contains(';'));
-    pairs.chain(longer.filter_map(move |pair| secret_value(pair, kind)))
+    longer.filter_map(move |pair| secret_value(pair, kind))
 }
 
 /// Replaces the values of a query that must be redacted. Both `&` and `;` separate pairs.

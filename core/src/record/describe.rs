@@ -53,7 +53,7 @@ impl Secrets {
             operation(exchange.op()),
             scheme.unwrap_or_default(),
             authority.map_or("", |authority| authority.as_str()),
-            uri.path(),
+            if exchange.has_own_url { uri.path().to_owned() } else { self.text(uri.path()) },
         );
         if let Some(query) = uri.query() {
             let query = if exchange.has_own_url {
@@ -259,7 +259,7 @@ fn time(at: Time) -> String {
     seconds(at.since_epoch())
 }
 
-fn seconds(duration: Duration) -> String {
+pub(super) fn seconds(duration: Duration) -> String {
     format!("{}.{:09} s", duration.as_secs(), duration.subsec_nanos())
 }
 

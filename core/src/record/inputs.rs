@@ -18,7 +18,7 @@ use crate::error::fault::Fault;
 use crate::header::challenge::Challenge;
 use crate::header::link::Link;
 use crate::header::location::resolve;
-use crate::header::url::{UrlKind, map_secret_values};
+use crate::header::url::{UrlKind, longer_values, map_secret_values};
 use crate::header::warning::Warning;
 use crate::record::secrets::Secrets;
 use crate::types::digest::Digest;
@@ -163,9 +163,10 @@ impl Secrets {
             return masked_value(value, masked_challenges);
         }
         let replaced = challenges.iter().cloned().map(|challenge| {
+            let has_url = challenge.is("bearer");
             challenge.map(|name, value| match name {
                 None => self.name(value),
-                Some("realm") => self.url(value, UrlKind::TokenRequest),
+                Some("realm") if has_url => self.url(value, UrlKind::TokenRequest),
                 // Requests repeat these values.
                 Some("service" | "scope") => value.to_owned(),
                 Some(_) => self.text(value),
@@ -188,22 +189,30 @@ impl Secrets {
 
     /// Returns an absolute or relative URL, with names in place of the values of its query.
     fn url(&mut self, text: &str, kind: UrlKind) -> String {
-        if !text.contains(['?', '@', '#']) {
-            return text.to_owned();
-        }
         if resolve(&Uri::from_static("https://base.invalid/"), text.as_bytes()).is_err() {
-            return String::from_utf8_lossy(&masked_url(text.as_bytes())).into_owned();
+            return String::from_utf8_lossy(&masked_url(self.masked(text).as_bytes())).into_owned();
         }
         let text = text.split_once('#').map_or(text, |(text, _)| text);
         match text.split_once('?') {
-            Some((path, query)) => format!("{path}?{}", self.query(query, kind)),
-            None => text.to_owned(),
+            Some((url, query)) => format!("{}?{}", self.path(url), self.query(query, kind)),
+            None => self.path(text),
         }
+    }
+
+    /// Returns a URL without a query, with names in place of the known secrets in its path.
+    fn path(&self, url: &str) -> String {
+        let authority = url.find("//").filter(|at| url[..*at].is_empty() || url[..*at].ends_with(':'));
+        let start = authority.map_or(0, |at| url[at + 2..].find('/').map_or(url.len(), |path| at + 2 + path));
+        format!("{}{}", &url[..start], self.text(&url[start..]))
     }
 
     /// Returns a URL's query with names in place of its values.
     pub(super) fn query(&mut self, query: &str, kind: UrlKind) -> String {
-        map_secret_values(query, kind, |value| self.name(value))
+        let replaced = map_secret_values(query, kind, |value| self.name(value));
+        for (value, shown) in longer_values(query, kind).zip(longer_values(&replaced, kind)) {
+            self.add_form(value, shown);
+        }
+        replaced
     }
 
     /// Returns the body of an error response, which parses to the same codes and messages.
@@ -504,6 +513,26 @@ mod tests {
         ] {
             assert_eq!(header(&mut secrets, name, value.as_bytes()), shown);
         }
+    }
+
+    #[test]
+    fn known_secrets_in_paths_and_realms_have_their_names() {
+        let mut secrets = Secrets::new();
+        let _ = secrets.name("s3cret");
+        for (name, value, shown) in [
+            (LOCATION, "https://h/a/s3cret/b", "https://h/a/SECRET-1/b"),
+            (LOCATION, "//h/S3CRET?a=b", "//h/SECRET-1?a=SECRET-2"),
+            (LOCATION, "/a//s3cret", "/a//SECRET-1"),
+            (LOCATION, "/s3cret b", "/xxxxxx b"),
+            (LINK, "</s3cret>; rel=\"next\"", "</SECRET-1>; rel=\"next\""),
+            (WWW_AUTHENTICATE, r#"Basic realm="s3cret""#, r#"basic realm="SECRET-1""#),
+            (WWW_AUTHENTICATE, r#"Bearer realm="https://h/s3cret""#, r#"bearer realm="https://h/SECRET-1""#),
+        ] {
+            assert_eq!(header(&mut secrets, name, value.as_bytes()), shown);
+        }
+        // A server may take a semicolon as a part of the value.
+        assert_eq!(header(&mut secrets, LOCATION, b"/?a=b;c=long"), "/?a=SECRET-2;c=SECRET-3");
+        assert_eq!(secrets.text("b;c=long"), "SECRET-2;c=SECRET-3");
     }
 
     #[test]

@@ -86,6 +86,16 @@ impl Secrets {
         self.replace(text, Some(MARK))
     }
 
+    /// Returns a text with the known secrets masked. Its length is kept.
+    pub(super) fn masked(&self, text: &str) -> String {
+        let mut masked = text.to_owned();
+        for (place, _) in self.searched.places(&text.to_ascii_lowercase()) {
+            let mask = "x".repeat(place.len());
+            masked.replace_range(place, &mask);
+        }
+        masked
+    }
+
     fn replace(&self, text: &str, kept: Option<&str>) -> String {
         let lower = text.to_ascii_lowercase();
         let marks = kept

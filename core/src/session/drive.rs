@@ -6,6 +6,7 @@ use std::mem;
 use crate::error::Error;
 use crate::error::fault::{Fault, FaultKind};
 use crate::op::ask::Held;
+use crate::session::call::Call;
 use crate::session::output::{Answer, Output, Question};
 use crate::session::state::Session;
 use crate::session::task::TaskState;
@@ -18,6 +19,12 @@ impl Session {
     ///
     /// Time never moves backwards: a `now` earlier than a previous one is replaced by that one.
     pub fn poll_output(&mut self, now: Time) -> Output {
+        let mut output = self.poll(now);
+        self.note(Call::Poll(now, &mut output));
+        output
+    }
+
+    fn poll(&mut self, now: Time) -> Output {
         self.advance(now);
         loop {
             if let Some(exchange) = self.aborts.pop_front() {
@@ -48,7 +55,8 @@ impl Session {
     }
 
     /// Handles the completion of an exchange. Ignores one that the session is not waiting for.
-    pub fn complete(&mut self, now: Time, completion: Completion) {
+    pub fn complete(&mut self, now: Time, mut completion: Completion) {
+        self.note(Call::Complete(now, &mut completion));
         self.advance(now);
         if let Some(task) = self.end_exchange(completion.id) {
             self.settle(task, completion);
@@ -59,6 +67,7 @@ impl Session {
     /// it out is gone. The exchange counts as [failed](crate::Awaiting::fail) with this fault. The bytes that
     /// its sink has received are requested again; see [`Sink::offset`](crate::Sink::offset).
     pub fn lost(&mut self, now: Time, exchange: ExchangeId, fault: Fault) {
+        self.note(Call::Lost(now, exchange, &fault));
         self.advance(now);
         if let Some(task) = self.end_exchange(exchange) {
             self.lost_attempt(task, fault);
@@ -72,6 +81,7 @@ impl Session {
     /// The bytes that a sink has received from an abandoned exchange are requested again, as after
     /// [`lost`](Self::lost).
     pub fn abandon_in_flight(&mut self, now: Time) {
+        self.note(Call::Abandon(now));
         self.advance(now);
         let abandoned: Vec<TaskId> = mem::take(&mut self.in_flight).into_values().collect();
         self.outbox.clear();
@@ -95,6 +105,7 @@ impl Session {
     /// Handles the answer to [`Output::Ask`]. Ignores one that the session is not waiting for. An answer of
     /// the wrong variant fails the operations that wait for it.
     pub fn answer(&mut self, now: Time, query: QueryId, answer: Answer) {
+        self.note(Call::Answer(now, query, &answer));
         self.advance(now);
         let unfit = || Fault::new(FaultKind::Unsupported, "the answer does not fit the question");
         let Some(question) = self.asked.remove(&query) else {
@@ -140,6 +151,7 @@ impl Session {
 
     /// Fails the operation unless it ends before `at`. Replaces an earlier deadline.
     pub fn set_deadline(&mut self, op: OpId, at: Time) {
+        self.note(Call::Deadline(op, at));
         let Some(running) = self.ops.get_mut(&op) else { return };
         if let Some(earlier) = running.deadline.replace(at) {
             self.deadlines.remove(&(earlier, op));
@@ -150,11 +162,13 @@ impl Session {
     /// Fails the operation, for a driver whose sink or store is broken. The operation's last event is
     /// [`Event::Failed`](crate::Event::Failed) with this fault.
     pub fn fail(&mut self, op: OpId, fault: Fault) {
+        self.note(Call::Fail(op, &fault));
         self.end_operation(op, Error::new(fault));
     }
 
     /// Ends the operation without an event.
     pub fn cancel(&mut self, op: OpId) {
+        self.note(Call::Cancel(op));
         self.remove(op);
     }
 
@@ -162,6 +176,7 @@ impl Session {
     /// driver whose caller is slow. The operation's exchanges in flight continue, and its deadline still
     /// applies. If an exchange in flight depends on another one, that is sent again if it fails.
     pub fn pause(&mut self, op: OpId) {
+        self.note(Call::Pause(op));
         if let Some(running) = self.ops.get_mut(&op) {
             running.paused = true;
         }
@@ -169,6 +184,7 @@ impl Session {
 
     /// Resumes an operation after [`pause`](Self::pause).
     pub fn resume(&mut self, op: OpId) {
+        self.note(Call::Resume(op));
         let Some(running) = self.ops.get_mut(&op) else { return };
         running.paused = false;
         let is_parked =

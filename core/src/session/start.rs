@@ -24,6 +24,7 @@ use crate::op::transfer;
 use crate::op::transfer::options::PushOptions;
 use crate::op::upload::Upload;
 use crate::op::walk::walk;
+use crate::session::call::Start;
 use crate::session::running::Running;
 use crate::session::state::Session;
 use crate::types::descriptor::Descriptor;
@@ -47,6 +48,7 @@ impl Session {
     ///
     /// Source: distribution-spec, end-3.
     pub fn resolve(&mut self, reference: &Reference, platform: Option<&Platform>) -> OpId {
+        self.note_start(|| Start::Resolve(reference.clone(), platform.cloned()));
         let lookup = self.lookup(reference, platform, false);
         self.start(Box::new(resolve(lookup)))
     }
@@ -60,6 +62,7 @@ impl Session {
     ///
     /// Source: distribution-spec, end-3.
     pub fn manifest(&mut self, reference: &Reference, platform: Option<&Platform>) -> OpId {
+        self.note_start(|| Start::Manifest(reference.clone(), platform.cloned()));
         let lookup = self.lookup(reference, platform, true);
         self.start(Box::new(manifest(lookup)))
     }
@@ -72,6 +75,7 @@ impl Session {
     ///
     /// Source: distribution-spec, end-3.
     pub fn walk(&mut self, reference: &Reference, options: WalkOptions) -> OpId {
+        self.note_start(|| Start::Walk(reference.clone(), options.clone()));
         let target = self.target(reference);
         let op = walk(target, reference, options, &self.config);
         self.start(Box::new(op))
@@ -88,6 +92,7 @@ impl Session {
     /// Source: distribution-spec, end-2 and end-3; image-spec, image-layout.md.
     #[expect(clippy::needless_pass_by_value, reason = "options are made for one call")]
     pub fn pull(&mut self, reference: &Reference, options: PullOptions) -> OpId {
+        self.note_start(|| Start::Pull(reference.clone(), options.clone()));
         let target = self.target(reference);
         let op = pull(target, reference, &options, &self.config);
         self.start(Box::new(op))
@@ -102,6 +107,7 @@ impl Session {
     ///
     /// Source: distribution-spec, end-2 and end-3.
     pub fn check(&mut self, reference: &Reference, platform: Option<&Platform>) -> OpId {
+        self.note_start(|| Start::Check(reference.clone(), platform.cloned()));
         let target = self.target(reference);
         let op = check(target, reference, platform, &self.config);
         self.start(Box::new(op))
@@ -115,6 +121,7 @@ impl Session {
     ///
     /// Source: distribution-spec, end-2.
     pub fn blob(&mut self, reference: &Reference, size: Option<u64>) -> OpId {
+        self.note_start(|| Start::Blob(reference.clone(), size));
         let op = blob::named(self.target(reference), reference, size);
         self.start(op)
     }
@@ -124,6 +131,7 @@ impl Session {
     /// Like [`blob`](Self::blob). If the descriptor embeds the content,
     /// [`Question::Store`](crate::Question::Store) hands it over and no request is sent.
     pub fn described_blob(&mut self, reference: &Reference, descriptor: &Descriptor) -> OpId {
+        self.note_start(|| Start::DescribedBlob(reference.clone(), descriptor.clone()));
         let op = blob::described(self.target(reference), descriptor);
         self.start(op)
     }
@@ -144,6 +152,7 @@ impl Session {
         descriptor: &Descriptor,
         mount: Option<&Repository>,
     ) -> OpId {
+        self.note_start(|| Start::Upload(reference.clone(), descriptor.clone(), mount.cloned()));
         let (id, target) = (self.ids.op(), self.destination(reference));
         let upload = BlobUpload::known(id, target.clone(), descriptor, mount.cloned(), &self.config);
         let media_type = descriptor.media_type.clone();
@@ -159,6 +168,7 @@ impl Session {
     ///
     /// Source: distribution-spec, "Pushing a blob in chunks".
     pub fn upload_stream(&mut self, reference: &Reference, algorithm: Algorithm) -> OpId {
+        self.note_start(|| Start::UploadStream(reference.clone(), algorithm));
         let (id, target) = (self.ids.op(), self.destination(reference));
         let upload = BlobUpload::stream(id, target.clone(), algorithm, &self.config);
         self.start_as(id, Box::new(Upload::new(target, MediaType::OCTET_STREAM, upload)))
@@ -175,6 +185,7 @@ impl Session {
     ///
     /// Source: distribution-spec, "Push".
     pub fn push(&mut self, root: &Descriptor, reference: &Reference, options: PushOptions) -> OpId {
+        self.note_start(|| Start::Push(root.clone(), reference.clone(), options.clone()));
         let (id, target) = (self.ids.op(), self.destination(reference));
         let op = transfer::push(id, target, root.clone(), reference, options, &self.config);
         self.start_as(id, Box::new(op))
@@ -189,6 +200,7 @@ impl Session {
     ///
     /// Source: distribution-spec, "Pull" and "Push".
     pub fn copy(&mut self, from: &Reference, to: &Reference, options: PushOptions) -> OpId {
+        self.note_start(|| Start::Copy(from.clone(), to.clone(), options.clone()));
         let (id, targets) = (self.ids.op(), [self.target(from), self.destination(to)]);
         let op = transfer::copy(id, targets, [from, to], options, &self.config);
         self.start_as(id, Box::new(op))
@@ -204,6 +216,7 @@ impl Session {
     ///
     /// Source: distribution-spec, end-7, "Referrers Tag Schema".
     pub fn push_manifest(&mut self, reference: &Reference, manifest: Manifest, tags: Vec<Tag>) -> OpId {
+        self.note_start(|| Start::PushManifest(reference.clone(), manifest.clone(), tags.clone()));
         let target = self.destination(reference);
         let op = put_manifest::put_manifest(target, reference, manifest, tags, &self.config);
         self.start(op)
@@ -216,6 +229,7 @@ impl Session {
     ///
     /// Source: distribution-spec, end-3 and end-7.
     pub fn tag(&mut self, reference: &Reference, tags: Vec<Tag>) -> OpId {
+        self.note_start(|| Start::Tag(reference.clone(), tags.clone()));
         let target = self.destination(reference);
         let lookup = Lookup::new(target, reference, None, true, &self.config);
         let op = put_manifest::tag(lookup, tags, &self.config);
@@ -232,6 +246,7 @@ impl Session {
     ///
     /// Source: distribution-spec, end-8a and end-8b.
     pub fn tags(&mut self, reference: &Reference, page_size: Option<NonZeroUsize>) -> OpId {
+        self.note_start(|| Start::Tags(reference.clone(), page_size));
         let n = page_size.map(NonZeroUsize::get);
         let op = tags(self.target(reference), reference.repository(), n, &self.config.limits);
         self.start(Box::new(op))
@@ -245,6 +260,7 @@ impl Session {
     ///
     /// Source: distribution-spec, end-1.
     pub fn check_access(&mut self, registry: &Registry) -> OpId {
+        self.note_start(|| Start::CheckAccess(registry.clone()));
         let target = Arc::new(Target::to_registry(registry, self.config.plain_http));
         self.start(Box::new(Access::new(target)))
     }
@@ -256,6 +272,7 @@ impl Session {
     ///
     /// Source: Docker's registry API, "Listing Repositories"; it is not in the specification.
     pub fn repositories(&mut self, registry: &Registry, page_size: Option<NonZeroUsize>) -> OpId {
+        self.note_start(|| Start::Repositories(registry.clone(), page_size));
         let target = Arc::new(Target::to_registry(registry, self.config.plain_http));
         let op = repositories(target, page_size.map(NonZeroUsize::get), &self.config.limits);
         self.start(Box::new(op))
@@ -271,6 +288,7 @@ impl Session {
     ///
     /// Source: distribution-spec, end-12a and end-12b, and "Referrers Tag Schema".
     pub fn referrers(&mut self, reference: &Reference, artifact_type: Option<&MediaType>) -> OpId {
+        self.note_start(|| Start::Referrers(reference.clone(), artifact_type.cloned()));
         let (target, repository) = (self.target(reference), reference.repository().clone());
         let (artifact_type, limits) = (artifact_type.cloned(), self.config.limits.clone());
         if let Some(subject) = reference.digest() {
@@ -292,6 +310,7 @@ impl Session {
     ///
     /// Source: distribution-spec, end-9.
     pub fn delete(&mut self, reference: &Reference) -> OpId {
+        self.note_start(|| Start::Delete(reference.clone()));
         let endpoint = manifest_of(reference);
         let op = Delete::new(self.target(reference), endpoint);
         self.start(Box::new(op))
@@ -303,6 +322,7 @@ impl Session {
     ///
     /// Source: distribution-spec, end-10.
     pub fn delete_blob(&mut self, reference: &Reference) -> OpId {
+        self.note_start(|| Start::DeleteBlob(reference.clone()));
         let op = match blob_of(reference) {
             Ok(endpoint) => Box::new(Delete::new(self.target(reference), endpoint)) as Box<dyn Operation>,
             Err(error) => Box::new(Deliver::failed(error)),
@@ -317,6 +337,7 @@ impl Session {
     ///
     /// Source: distribution-spec, end-3.
     pub fn exists(&mut self, reference: &Reference) -> OpId {
+        self.note_start(|| Start::Exists(reference.clone()));
         let op = Exists::manifest(self.target(reference), manifest_of(reference));
         self.start(Box::new(op))
     }
@@ -327,6 +348,7 @@ impl Session {
     ///
     /// Source: distribution-spec, end-2.
     pub fn blob_exists(&mut self, reference: &Reference) -> OpId {
+        self.note_start(|| Start::BlobExists(reference.clone()));
         let op = match blob_of(reference) {
             Ok(endpoint) => Box::new(Exists::blob(self.target(reference), endpoint)) as Box<dyn Operation>,
             Err(error) => Box::new(Deliver::failed(error)),

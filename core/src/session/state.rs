@@ -6,6 +6,7 @@ use std::fmt;
 use crate::auth::Auth;
 use crate::config::Config;
 use crate::op::habits::Habits;
+use crate::session::call::{Call, Observer, Start};
 use crate::session::lanes::Lanes;
 use crate::session::output::Question;
 use crate::session::retry::Jitter;
@@ -44,6 +45,8 @@ pub struct Session {
     pub(crate) config: Config,
     /// Whether it replays a recording, and accepts omitted bytes by their recorded digest.
     pub(crate) is_replay: bool,
+    /// Sees all calls, for a recording.
+    pub(crate) observer: Option<Box<dyn Observer>>,
     pub(crate) jitter: Jitter,
     pub(crate) now: Time,
     pub(crate) ids: Ids,
@@ -78,6 +81,7 @@ impl Session {
             auth: Auth::new(&config.limits, config.plain_http),
             config,
             is_replay: false,
+            observer: None,
             jitter: Jitter::new(seed),
             now: Time::ZERO,
             ids: Ids::new(),
@@ -120,6 +124,20 @@ impl Session {
     /// and remains unanswered if its operations end.
     pub fn unanswered(&self) -> usize {
         self.asked.len() + self.auth.unanswered()
+    }
+
+    /// Shows a call to the observer, if there is one.
+    pub(super) fn note(&mut self, call: Call<'_>) {
+        if let Some(observer) = &mut self.observer {
+            observer.note(call);
+        }
+    }
+
+    /// Shows the start of the next operation to the observer, if there is one.
+    pub(super) fn note_start(&mut self, start: impl FnOnce() -> Start) {
+        if let Some(observer) = &mut self.observer {
+            observer.note(Call::Start(self.ids.next_op(), &start()));
+        }
     }
 }
 

@@ -23,6 +23,11 @@ impl Ids {
         OpId { session: self.session, number: next(&mut self.ops) }
     }
 
+    /// Returns the number of the next operation.
+    pub(crate) fn next_op(&self) -> u64 {
+        self.ops
+    }
+
     pub(crate) fn query(&mut self) -> QueryId {
         QueryId { session: self.session, number: next(&mut self.queries) }
     }

@@ -18,8 +18,16 @@ pub(crate) fn record(task: Task, reference: &str, scheme: Scheme, keep: Keep) ->
 }
 
 /// Records a whole conversation with this registry.
-pub(crate) fn record_with(mut registry: Registry, task: Task, reference: &str, keep: Keep) -> Recording {
-    let mut session = Recorder::new(7, keep);
+pub(crate) fn record_with(registry: Registry, task: Task, reference: &str, keep: Keep) -> Recording {
+    converse(Recorder::new(7, keep), registry, task, reference).into_recording()
+}
+
+/// Lets the session record a whole conversation with this registry, as text.
+pub(crate) fn write_with(registry: Registry, task: Task, reference: &str, keep: Keep) -> String {
+    converse(Recorder::written(7, keep), registry, task, reference).into_text()
+}
+
+fn converse(mut session: Recorder, mut registry: Registry, task: Task, reference: &str) -> Recorder {
     session.start(task, &reference.parse().expect("a reference"));
     let mut now = Time::ZERO;
     let mut sent: VecDeque<Exchange> = VecDeque::new();
@@ -56,7 +64,7 @@ pub(crate) fn record_with(mut registry: Registry, task: Task, reference: &str, k
             },
         }
     }
-    session.into_recording()
+    session
 }
 
 fn carry(session: &mut Recorder, registry: &Registry, now: Time, exchange: Exchange, reply: &Reply) {

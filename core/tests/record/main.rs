@@ -1,5 +1,5 @@
 //! Conversations are recorded at the boundary of a session, written as text, read back, and replayed with
-//! equal outputs. The recorder and the player use only the public API.
+//! equal outputs: by a recorder and a player that use only the public API, and by those of the session.
 
 mod conversation;
 mod player;
@@ -8,3 +8,4 @@ mod recording;
 mod registry;
 mod replay;
 mod verification;
+mod written;

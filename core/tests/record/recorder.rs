@@ -1,5 +1,7 @@
 //! A recorder between a driver and its session. It records inputs and outputs without secrets.
 
+use std::sync::mpsc::{self, Receiver};
+
 use bytes::Bytes;
 use oci_proto::record::{Keep, Secrets};
 use oci_proto::server::Memory;
@@ -19,12 +21,27 @@ pub(crate) struct Recorder {
     secrets: Secrets,
     keep: Keep,
     recording: Recording,
+    /// The texts that the session itself records, instead of this recorder.
+    written: Option<Receiver<String>>,
 }
 
 impl Recorder {
     pub(crate) fn new(seed: u64, keep: Keep) -> Self {
         let recording = Recording { seed, steps: Vec::new() };
-        Self { session: Session::new(config(), seed), secrets: Secrets::new(), keep, recording }
+        let session = Session::new(config(), seed);
+        Self { session, secrets: Secrets::new(), keep, recording, written: None }
+    }
+
+    /// Leaves the recording to the session.
+    pub(crate) fn written(seed: u64, keep: Keep) -> Self {
+        let (sender, written) = mpsc::channel();
+        let write = move |text: &str| sender.send(text.to_owned()).expect("the recorder is there");
+        let session = Session::recorded(config(), seed, keep, write);
+        Self { session, written: Some(written), ..Self::new(seed, keep) }
+    }
+
+    pub(crate) fn into_text(self) -> String {
+        self.written.iter().flat_map(Receiver::try_iter).collect()
     }
 
     pub(crate) fn into_recording(self) -> Recording {
@@ -47,9 +64,11 @@ impl Recorder {
     }
 
     pub(crate) fn complete(&mut self, now: Time, mut completion: Completion) {
-        let transcript = completion.take_transcript().expect("the recorder keeps transcripts");
-        let transcript = self.secrets.transcript(&transcript);
-        self.note(now, Input::Complete(completion.id().number(), transcript));
+        if self.written.is_none() {
+            let transcript = completion.take_transcript().expect("the recorder keeps transcripts");
+            let transcript = self.secrets.transcript(&transcript);
+            self.note(now, Input::Complete(completion.id().number(), transcript));
+        }
         self.session.complete(now, completion);
     }
 

@@ -15,6 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use oci_proto::header::Warning;
+use oci_proto::record::{Keep, Player};
 use oci_proto::{Config, Credentials, Error, Reference, Retry};
 use oci_proto_common::Settings;
 use oci_proto_tests::adapter::{Blob, MAKERS};
@@ -45,6 +46,13 @@ fn no_secret_is_shown_whatever_fails() {
                         assert_eq!(output.status.code(), Some(1), "{}: {output:?}", scenario.name);
                         let said = [output.stdout, output.stderr].concat();
                         scenario.check(adapter, "ocip", &String::from_utf8_lossy(&said));
+                        let file = home.folder.path().join(adapter);
+                        let record =
+                            ["record", file.to_str().unwrap(), "--", command, &reference.to_string()];
+                        assert_eq!(home.run(adapter, &record).status.code(), Some(1), "{}", scenario.name);
+                        let recorded = fs::read_to_string(file).unwrap();
+                        silent_about(scenario.name, &recorded);
+                        replay(&recorded);
                     }
                 }
             });
@@ -95,7 +103,11 @@ fn called(home: &Home, reference: &Reference, make: oci_proto_tests::adapter::Ma
         writeln!(warnings.lock().unwrap(), "{warning}\n{warning:?}\n{}", warning.text()).unwrap();
     };
     let settings = Settings::default().config(config).credentials(home.store.clone());
-    let settings = settings.on_retry(on_retry).on_warning(on_warning);
+    let recorded = Arc::new(Mutex::new(String::new()));
+    let recording = recorded.clone();
+    let settings = settings.on_retry(on_retry).on_warning(on_warning).record(Keep::Everything, move |text| {
+        recording.lock().unwrap().push_str(text);
+    });
     let client = make(&settings);
     let error = match reference.digest() {
         None => client.manifest(reference, None).map(drop),
@@ -108,7 +120,20 @@ fn called(home: &Home, reference: &Reference, make: oci_proto_tests::adapter::Ma
     }
     let mut said = said.lock().unwrap();
     writeln!(said, "{client:?}\n{:?}\n{settings:?}", home.store).unwrap();
+    let recorded = recorded.lock().unwrap();
+    replay(&recorded);
+    said.push_str(&recorded);
     said.clone()
+}
+
+/// Fails the test unless the recording is replayed exactly.
+#[track_caller]
+fn replay(recorded: &str) {
+    let mut player = Player::new();
+    let replayed = recorded.lines().try_for_each(|line| player.push(line).map(drop));
+    let replayed = replayed.and_then(|()| player.finish());
+    let replayed = replayed.unwrap_or_else(|error| panic!("{error:?} in the replay of\n{recorded}"));
+    assert!(replayed.exchanges > 0, "{replayed:?}");
 }
 
 fn tell(said: &mut String, error: &Error) {

@@ -13,6 +13,7 @@ mod notices;
 #[cfg(target_os = "linux")]
 mod power;
 mod pull;
+mod recording;
 mod results;
 mod serving;
 mod support;

@@ -1,0 +1,192 @@
+//! The configuration of a session as text.
+
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use crate::config::{Config, PlainHttp};
+use crate::limits::Limits;
+use crate::record::describe::seconds;
+use crate::record::lines::{Lines, escaped, parsed, read_seconds, shown, unescaped, unescaped_text};
+use crate::record::secrets::Secrets;
+use crate::types::secret::Secret;
+use crate::wire::percent;
+
+const PLAIN_HTTP: [(PlainHttp, &str); 3] =
+    [(PlainHttp::Never, "never"), (PlainHttp::Loopback, "loopback"), (PlainHttp::Always, "always")];
+
+/// Adds the details of a configuration, with names in place of the logins of proxies.
+pub(super) fn write(lines: &mut Lines, secrets: &mut Secrets, config: &Config) {
+    let Config { limits, plain_http, user_agent, proxies } = config;
+    for (_, word) in PLAIN_HTTP.iter().filter(|(known, _)| known == plain_http) {
+        lines.detail(&format!("plain_http {word}"));
+    }
+    if let Some(value) = user_agent {
+        lines.detail(&format!("user_agent {}", escaped(value.as_bytes())));
+    }
+    for url in proxies {
+        let url = proxy(secrets, url.reveal());
+        lines.detail(&format!("proxy {}", escaped(url.as_bytes())));
+    }
+    write_limits(lines, limits);
+}
+
+/// Reads a detail into a configuration.
+pub(super) fn read(config: &mut Config, detail: &str) -> Result<(), String> {
+    let (name, value) = detail.split_once(' ').unwrap_or((detail, ""));
+    match name {
+        "plain_http" => {
+            let known = PLAIN_HTTP.iter().find(|(_, word)| *word == value);
+            config.plain_http = known.ok_or("`plain_http` is never, loopback or always")?.0;
+        }
+        "user_agent" => {
+            let value = HeaderValue::from_bytes(&unescaped(value)?);
+            config.user_agent = Some(value.map_err(|_| "`user_agent` is not a header value")?);
+        }
+        "proxy" => config.proxies.push(Secret::from(unescaped_text(value)?)),
+        "limit" => {
+            let (name, value) = value.split_once(' ').unwrap_or((value, ""));
+            read_limit(&mut config.limits, name, value)?;
+        }
+        other => return Err(format!("`{}` is not a setting", shown(other))),
+    }
+    Ok(())
+}
+
+/// Returns the URL of a proxy with names in place of its login.
+fn proxy(secrets: &mut Secrets, url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    // A password may contain any character.
+    let Some((login, host)) = rest.rsplit_once('@') else { return url.to_owned() };
+    let decoded = |text| percent::decode(text).unwrap_or(text.into()).into_owned();
+    let shown = match login.split_once(':') {
+        Some((user, password)) => {
+            let name = secrets.name(&decoded(password));
+            secrets.add_basic(&decoded(user), &decoded(password), &name);
+            format!("{user}:{name}")
+        }
+        None => secrets.name(&decoded(login)),
+    };
+    let scheme = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };
+    format!("{scheme}{shown}@{host}")
+}
+
+trait Value: Sized {
+    fn text(&self) -> String;
+
+    fn read(text: &str) -> Result<Self, String>;
+}
+
+macro_rules! number {
+    ($($number:ty),*) => {
+        $(impl Value for $number {
+            fn text(&self) -> String {
+                self.to_string()
+            }
+
+            fn read(text: &str) -> Result<Self, String> {
+                parsed(text, "a number that fits")
+            }
+        })*
+    };
+}
+
+number!(u32, u64, usize);
+
+impl Value for Duration {
+    fn text(&self) -> String {
+        seconds(*self)
+    }
+
+    fn read(text: &str) -> Result<Self, String> {
+        read_seconds(text)
+    }
+}
+
+macro_rules! limits {
+    ($($name:ident),* $(,)?) => {
+        fn write_limits(lines: &mut Lines, limits: &Limits) {
+            let Limits { $($name),* } = limits;
+            $(lines.detail(&format!("limit {} {}", stringify!($name), $name.text()));)*
+        }
+
+        fn read_limit(limits: &mut Limits, name: &str, value: &str) -> Result<(), String> {
+            match name {
+                $(stringify!($name) => limits.$name = Value::read(value)?,)*
+                other => return Err(format!("`{}` is not a limit", shown(other))),
+            }
+            Ok(())
+        }
+    };
+}
+
+limits!(
+    in_flight_per_origin,
+    in_flight,
+    manifest_bytes,
+    layout_index_bytes,
+    error_bytes,
+    drain_bytes,
+    blob_bytes,
+    walk_depth,
+    walk_nodes,
+    walk_bytes,
+    walk_ahead_bytes,
+    list_pages,
+    list_entries,
+    list_bytes,
+    error_entries,
+    max_attempts,
+    backoff_first,
+    backoff_max,
+    retry_after_max,
+    token_bytes,
+    tokens,
+    challenges,
+    chunk_bytes,
+    redirects,
+    warnings,
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_login_of_a_proxy_is_replaced() {
+        for (url, shown) in [
+            ("http://h:1", "http://h:1"),
+            ("http://user:s3cret@h:1", "http://user:SECRET-1@h:1"),
+            ("user:s3@s/3cret@h", "user:SECRET-1@h"),
+            ("http://s3cret@h", "http://SECRET-1@h"),
+        ] {
+            assert_eq!(proxy(&mut Secrets::new(), url), shown);
+        }
+        let mut secrets = Secrets::new();
+        let _ = proxy(&mut secrets, "http://user:s3%2Fcret@h:1");
+        assert_eq!(secrets.text("s3/cret, s3%2Fcret, dXNlcjpzMy9jcmV0"), "SECRET-1, SECRET-1, SECRET-1");
+    }
+
+    #[test]
+    fn a_configuration_is_read_back() {
+        let mut config = Config {
+            plain_http: PlainHttp::Always,
+            user_agent: HeaderValue::from_bytes(b"a\xff \\").ok(),
+            proxies: vec!["http://SECRET-1@h".into()],
+            ..Config::default()
+        };
+        config.limits.backoff_first = Duration::from_nanos(1_000_000_001);
+        config.limits.warnings = 3;
+        let mut lines = Lines::new("recording");
+        write(&mut lines, &mut Secrets::new(), &config);
+        let mut read_back = Config::default();
+        for line in lines.0.lines().skip(1) {
+            read(&mut read_back, &line[2..]).unwrap();
+        }
+        assert_eq!(format!("{read_back:?}"), format!("{config:?}"));
+        assert_eq!(read_back.proxies[0].reveal(), "http://SECRET-1@h");
+        for line in ["plain_http", "x 1", "limit x 1", "limit warnings -1", "limit backoff_max 1 s"] {
+            assert!(read(&mut read_back, line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! A session writes its own recording, which a player replays line by line.
+
+use std::fmt::Write as _;
+use std::sync::mpsc;
+
+use oci_proto::record::{Keep, Player, ReplayError, Replayed};
+use oci_proto::{Config, Fault, FaultKind, Output, Session, Time};
+
+use crate::conversation::write_with;
+use crate::recording::Task;
+use crate::registry::{Registry, Scheme, secrets};
+
+const TREE: &str = "registry.example/team/app:1.0";
+const SCHEMES: [Scheme; 4] = [Scheme::Nothing, Scheme::Basic, Scheme::Token, Scheme::TokenByGet];
+const TASKS: [Task; 10] = [
+    Task::Resolve,
+    Task::Walk,
+    Task::Pull,
+    Task::Check,
+    Task::Upload,
+    Task::UploadStream,
+    Task::Push,
+    Task::Copy,
+    Task::Tags,
+    Task::Referrers,
+];
+
+fn written(task: Task, scheme: Scheme, keep: Keep) -> String {
+    write_with(Registry::new(scheme), task, TREE, keep)
+}
+
+/// Replays a recording, and returns its text as the player read it, and the result.
+fn replay(text: &str) -> (String, Result<Replayed, ReplayError>) {
+    let (mut player, mut steps) = (Player::new(), String::new());
+    for line in text.lines() {
+        match player.push(line) {
+            Ok(step) => step.into_iter().for_each(|step| writeln!(steps, "{step}").expect("a string")),
+            Err(error) => return (steps, Err(error)),
+        }
+    }
+    let result = player.finish();
+    if let Ok(replayed) = &result {
+        writeln!(steps, "{}", replayed.last).expect("a string");
+    }
+    (steps, result)
+}
+
+#[test]
+fn a_written_recording_is_replayed_exactly() {
+    for task in TASKS {
+        for scheme in SCHEMES {
+            for keep in [Keep::Documents, Keep::Everything] {
+                let text = written(task, scheme, keep);
+                let (steps, result) = replay(&text);
+                let replayed = result.unwrap_or_else(|error| panic!("{task:?}, {scheme:?}: {error}\n{text}"));
+                assert!(replayed.outputs > 2 && replayed.exchanges > 0, "{replayed:?}");
+                assert_eq!(replayed.unfinished, 0, "{task:?}, {scheme:?}");
+                assert_eq!(text, steps, "{task:?}, {scheme:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_written_recording_contains_no_secret_in_any_form() {
+    for task in TASKS {
+        for scheme in SCHEMES {
+            let text = written(task, scheme, Keep::Everything);
+            for secret in secrets() {
+                assert!(!text.contains(&secret), "{task:?} with {scheme:?} shows {secret}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_written_recording_is_readable() {
+    let text = written(Task::Pull, Scheme::Token, Keep::Documents);
+    for shown in [
+        concat!(
+            "recording 1 by oci-proto ",
+            env!("CARGO_PKG_VERSION"),
+            "\n  seed 7\n  plain_http loopback\n"
+        ),
+        "\n  user_agent recorder\n",
+        "\n  limit max_attempts 3\n",
+        "\nstart [0] pull registry.example/team/app:1.0\nat 0.000000000 s\n\
+         > [0] for operation 0: GET https://registry.example/v2/team/app/manifests/1.0\n  accept: ",
+        "\n< [0] 401\n  www-authenticate: bearer realm=\"https://auth.example/token?client=SECRET-1\"",
+        "\nlogin [0] identity SECRET-2\n",
+        "\n  token\n  |{\"access_token\":\"SECRET-3\"",
+        "\n= [0] resolved ",
+        "\nheld [1] nothing\n",
+        "\n  document\n  |{",
+        "  cut reset the connection broke\n  blob ",
+        "\nwait until ",
+        "\n= [0] done\n",
+    ] {
+        assert!(text.contains(shown), "{shown} is not in\n{text}");
+    }
+    let blobs = |text: &str| text.lines().filter(|line| line.starts_with("  blob ")).count();
+    assert!(blobs(&text) > 2 && !text.contains(" base64"));
+    let whole = written(Task::Pull, Scheme::Token, Keep::Everything);
+    assert_eq!(whole.matches(" base64\n").count(), blobs(&whole));
+}
+
+#[test]
+fn every_control_of_an_operation_is_replayed() {
+    let (sender, texts) = mpsc::channel();
+    let mut session = Session::recorded(Config::default(), 1, Keep::Documents, move |text| {
+        sender.send(text.to_owned()).expect("the test listens");
+    });
+    let now = Time::ZERO;
+    let reference = TREE.parse().expect("a reference");
+    let ops: Vec<_> = (0..4).map(|_| session.resolve(&reference, None)).collect();
+    let mut outputs = 0;
+    let mut poll = |session: &mut Session| {
+        loop {
+            outputs += 1;
+            if let Output::Wait(_) = session.poll_output(now) {
+                break;
+            }
+        }
+    };
+    poll(&mut session);
+    session.pause(ops[0]);
+    session.set_deadline(ops[1], now + std::time::Duration::from_millis(1500));
+    session.fail(ops[2], Fault::new(FaultKind::Storage, "disk\nfull"));
+    session.cancel(ops[3]);
+    poll(&mut session);
+    session.abandon_in_flight(now);
+    poll(&mut session);
+    session.resume(ops[0]);
+    poll(&mut session);
+    let text: String = texts.try_iter().collect();
+    for line in [
+        "pause [0]",
+        "deadline [1] 1.500000000 s",
+        "fail [2] storage disk\\u{a}full",
+        "cancel [3]",
+        "abandon",
+        "resume [0]",
+        "wait until 1.500000000 s",
+    ] {
+        assert!(text.contains(&format!("\n{line}\n")), "{line} is not in\n{text}");
+    }
+    let replayed = replay(&text).1.expect("a replay");
+    assert_eq!((replayed.outputs, replayed.unfinished), (outputs, 2));
+}
+
+#[test]
+fn a_divergence_shows_what_was_expected_and_what_came() {
+    let text = written(Task::Resolve, Scheme::Nothing, Keep::Documents);
+    let changed = text.replacen("] 200\n", "] 404\n", 1);
+    assert_ne!(changed, text);
+    let (steps, result) = replay(&changed);
+    let Err(ReplayError::Divergence { line, recorded, replayed, .. }) = result else { panic!("{result:?}") };
+    // The step before it is complete.
+    let at = changed.lines().nth(usize::try_from(line).unwrap() - 1).unwrap();
+    assert!(recorded.starts_with(at) && recorded != replayed, "{recorded}");
+    assert_eq!(steps.lines().count() + 1, usize::try_from(line).unwrap());
+}
+
+#[test]
+fn text_that_is_no_recording_is_refused_with_its_line() {
+    for text in
+        ["", "\n# nothing\n", "{}", "  seed 1", "recording", "recording x by oci-proto 1", "HTTP/1.1 200"]
+    {
+        assert_eq!(replay(text).1, Err(ReplayError::NotARecording), "{text}");
+    }
+    let newer = "recording 2 by oci-proto 9.0.0\n  new thing\n";
+    assert_eq!(replay(newer).1, Err(ReplayError::Format(2)));
+    for (text, line) in [
+        ("recording 1 by oci-proto 1\n", 1),
+        ("recording 1 by oci-proto 1\n  seed x\n", 2),
+        ("recording 1 by oci-proto 1\n  seed 1\n  limit nothing 1\n", 3),
+        ("recording 1 by oci-proto 1\n  seed 1\nrecording 1 by oci-proto 1\n", 3),
+        ("recording 1 by oci-proto 1\n  seed 1\n\n# a note\nstart [0] fly a:1\n", 5),
+        ("recording 1 by oci-proto 1\n  seed 1\nstart [1] resolve a:1\n", 3),
+        ("recording 1 by oci-proto 1\n  seed 1\nat noon\n", 3),
+        ("recording 1 by oci-proto 1\n  seed 1\n< [0] 99\n", 3),
+        ("recording 1 by oci-proto 1\n  seed 1\nstored 0\n", 3),
+        ("recording 1 by oci-proto 1\n  seed 1\nlaugh [0]\n", 3),
+    ] {
+        let result = replay(text).1;
+        assert!(
+            matches!(result, Err(ReplayError::Invalid { line: l, .. }) if l == line),
+            "{text}: {result:?}"
+        );
+    }
+}
