@@ -54,6 +54,21 @@ pub(crate) enum Task {
     Referrers,
 }
 
+impl Task {
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Resolve,
+        Self::Walk,
+        Self::Pull,
+        Self::Check,
+        Self::Upload,
+        Self::UploadStream,
+        Self::Push,
+        Self::Copy,
+        Self::Tags,
+        Self::Referrers,
+    ];
+}
+
 /// The part of some content that the driver held.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Holding {

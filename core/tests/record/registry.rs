@@ -48,6 +48,10 @@ pub(crate) enum Scheme {
     TokenByGet,
 }
 
+impl Scheme {
+    pub(crate) const ALL: [Self; 4] = [Self::Nothing, Self::Basic, Self::Token, Self::TokenByGet];
+}
+
 pub(crate) struct Registry {
     server: Server,
     contents: BTreeMap<Digest, Bytes>,

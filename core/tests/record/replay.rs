@@ -11,25 +11,12 @@ use crate::recording::{Input, Recording, Task};
 use crate::registry::{Registry, Scheme, secrets};
 
 const TREE: &str = "registry.example/team/app:1.0";
-const SCHEMES: [Scheme; 4] = [Scheme::Nothing, Scheme::Basic, Scheme::Token, Scheme::TokenByGet];
-const TASKS: [Task; 10] = [
-    Task::Resolve,
-    Task::Walk,
-    Task::Pull,
-    Task::Check,
-    Task::Upload,
-    Task::UploadStream,
-    Task::Push,
-    Task::Copy,
-    Task::Tags,
-    Task::Referrers,
-];
 
 /// The conversations of these tests, with descriptions.
 fn conversations() -> impl Iterator<Item = (String, Recording)> {
     let references = [TREE, "registry.example/team/none:1.0"];
-    let all = TASKS.into_iter().flat_map(move |task| {
-        SCHEMES.into_iter().flat_map(move |scheme| references.map(|reference| (task, scheme, reference)))
+    let all = Task::ALL.into_iter().flat_map(move |task| {
+        Scheme::ALL.into_iter().flat_map(move |scheme| references.map(|reference| (task, scheme, reference)))
     });
     all.map(|(task, scheme, reference)| {
         let what = format!("{task:?} of {reference} with {scheme:?}");
@@ -101,7 +88,7 @@ fn a_recording_is_replayed_with_any_secrets() {
     ] {
         let conversations = [(Task::Pull, TREE), (Task::Resolve, "registry.example/team/none:1.0")];
         for ((task, reference), scheme) in
-            conversations.into_iter().flat_map(|what| SCHEMES.map(|s| (what, s)))
+            conversations.into_iter().flat_map(|what| Scheme::ALL.map(|s| (what, s)))
         {
             let registry = Registry::with_login(scheme, secret);
             let recording = record_with(registry, task, reference, Keep::Documents);
@@ -125,7 +112,7 @@ fn a_recording_of_a_long_refusal_is_replayed() {
         (error(&echoes), false),
     ] {
         assert_eq!(body.len() > limit, cut);
-        for scheme in SCHEMES {
+        for scheme in Scheme::ALL {
             let registry = Registry::with_login(scheme, "pw").refusing_with(body.clone());
             let recording =
                 record_with(registry, Task::Resolve, "registry.example/team/none:1.0", Keep::Documents);
@@ -227,7 +214,7 @@ fn a_changed_input_is_reported_as_a_divergence() {
 
 #[test]
 fn a_recording_with_the_bytes_of_blobs_is_replayed_in_any_session() {
-    for scheme in SCHEMES {
+    for scheme in Scheme::ALL {
         let recording = record(Task::Check, TREE, scheme, Keep::Everything);
         assert_eq!(replay(&recording), Ok(()));
         // The driver held nothing, so nothing is assumed.

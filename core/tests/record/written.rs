@@ -11,19 +11,6 @@ use crate::recording::Task;
 use crate::registry::{Registry, Scheme, secrets};
 
 const TREE: &str = "registry.example/team/app:1.0";
-const SCHEMES: [Scheme; 4] = [Scheme::Nothing, Scheme::Basic, Scheme::Token, Scheme::TokenByGet];
-const TASKS: [Task; 10] = [
-    Task::Resolve,
-    Task::Walk,
-    Task::Pull,
-    Task::Check,
-    Task::Upload,
-    Task::UploadStream,
-    Task::Push,
-    Task::Copy,
-    Task::Tags,
-    Task::Referrers,
-];
 
 fn written(task: Task, scheme: Scheme, keep: Keep) -> String {
     write_with(Registry::new(scheme), task, TREE, keep)
@@ -47,8 +34,8 @@ fn replay(text: &str) -> (String, Result<Replayed, ReplayError>) {
 
 #[test]
 fn a_written_recording_is_replayed_exactly() {
-    for task in TASKS {
-        for scheme in SCHEMES {
+    for task in Task::ALL {
+        for scheme in Scheme::ALL {
             for keep in [Keep::Documents, Keep::Everything] {
                 let text = written(task, scheme, keep);
                 let (steps, result) = replay(&text);
@@ -63,8 +50,8 @@ fn a_written_recording_is_replayed_exactly() {
 
 #[test]
 fn a_written_recording_contains_no_secret_in_any_form() {
-    for task in TASKS {
-        for scheme in SCHEMES {
+    for task in Task::ALL {
+        for scheme in Scheme::ALL {
             let text = written(task, scheme, Keep::Everything);
             for secret in secrets() {
                 assert!(!text.contains(&secret), "{task:?} with {scheme:?} shows {secret}");
