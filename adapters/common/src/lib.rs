@@ -67,7 +67,7 @@ pub use proxy::{Proxy, ProxyLogin, ProxyProtocol};
 pub use sending::{ChunkBuffer, OneBlob, PayloadSource, Sent, SentCounter, read_document};
 pub use settings::{Network, Parts, Settings};
 pub use source::{BlobSource, FileSource, TreeSource};
-pub use this_machine::loopback_addresses;
+pub use this_machine::{host_platform, loopback_addresses};
 pub use times::{DRAINING, IDLE_CONNECTION, LONGEST_TIMEOUT};
 pub use tls::{ServerTls, Trust};
 pub use tls_error::tls_message;

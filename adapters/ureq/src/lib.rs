@@ -68,7 +68,7 @@ pub use oci_proto;
 pub use oci_proto_common::{
     Artifact, ArtifactTree, AttachError, BlobSource, BuildError, FileSource, ImageConfigError, Notice,
     ProgressHook, Proxies, Settings, StreamOptions, TransferOptions, TreeSource, UploadOptions,
-    UploadProgress,
+    UploadProgress, host_platform,
 };
 pub use oci_proto_credentials as credentials;
 #[cfg(feature = "pull")]

@@ -3,13 +3,14 @@
 //! A page can send requests to any address, and to its own host name, which may resolve to any address, too (DNS
 //! rebinding). The browser says so: with the headers Host, Origin and Sec-Fetch-Site.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use http::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
 use http::uri::Authority;
 use http::{Method, StatusCode, request};
 
 use crate::server::error_response::{Code, ErrorResponse};
+use crate::types::reference::registry::is_loopback;
 
 /// The relation of a page to the server.
 ///
@@ -41,9 +42,7 @@ pub(super) fn check(head: &request::Parts) -> Result<(), ErrorResponse> {
 
 fn is_local(host: &str) -> bool {
     let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let name = host.strip_suffix('.').unwrap_or(host);
-    let last = name.rsplit_once('.').map_or(name, |(_, last)| last);
-    last.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
+    is_loopback(host.strip_suffix('.').unwrap_or(host)) || address.parse::<IpAddr>().is_ok()
 }
 
 fn is_of_another_origin(headers: &HeaderMap) -> bool {

@@ -1,6 +1,5 @@
 //! Platforms: parsing, formatting and normalization.
 
-use std::env::consts::{ARCH, OS};
 use std::fmt;
 use std::str::FromStr;
 
@@ -75,34 +74,6 @@ impl Platform {
             variant: self.variant.as_deref().map(&mut changed),
             os_version: self.os_version.as_deref().map(changed),
         }
-    }
-
-    /// Returns the platform that this program was compiled for, without a variant and a version. A part that has no
-    /// name is `unknown`.
-    ///
-    /// On macOS and Windows, container runtimes often run images for `linux` with the same
-    /// [architecture](Self::architecture).
-    pub fn host() -> Self {
-        let is_little_endian = cfg!(target_endian = "little");
-        let architecture = match ARCH {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            "x86" => "386",
-            "powerpc64" if is_little_endian => "ppc64le",
-            "powerpc64" => "ppc64",
-            "mips64" if is_little_endian => "mips64le",
-            "mips" if is_little_endian => "mipsle",
-            "loongarch64" => "loong64",
-            "wasm32" => "wasm",
-            "" => "unknown",
-            other => other,
-        };
-        let os = match OS {
-            "macos" => "darwin",
-            "" => "unknown",
-            other => other,
-        };
-        Self { os: os.into(), architecture: architecture.into(), variant: None, os_version: None }
     }
 
     /// Returns the operating system, one of Go's GOOS values.
@@ -240,16 +211,6 @@ impl Normalized {
 mod tests {
     use super::*;
     use crate::types::platform::rank::Rank;
-
-    #[test]
-    fn the_host_is_a_valid_platform_in_gos_names() {
-        let host = Platform::host();
-        assert_eq!(host.to_string().parse(), Ok(host.clone()));
-        assert_eq!((host.variant(), host.os_version()), (None, None));
-        if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-            assert_eq!(host.to_string(), "linux/amd64");
-        }
-    }
 
     fn platform(text: &str) -> Platform {
         text.parse().unwrap_or_else(|e| panic!("{e}"))
