@@ -108,9 +108,10 @@ impl Cli {
         }
         // The command that is recorded has its own.
         command = command.mut_subcommand("record", |command| {
-            let is_own =
-                |option: &Arg| ["bodies", "file", "command", "help"].contains(&option.get_id().as_str());
-            command.mut_args(|option| if is_own(&option) { option } else { option.hide(true) })
+            command.mut_args(|option| {
+                let is_common = option.is_global_set();
+                option.hide(is_common)
+            })
         });
         // It contacts no registry, but changes the file.
         command = command.mut_subcommand("logout", |command| {
@@ -124,10 +125,11 @@ impl Cli {
 
 /// Returns the name of a common option that is given to `ocip record` itself.
 fn misplaced(record: &ArgMatches) -> Option<String> {
-    let is_given = |id: &str| record.value_source(id) == Some(ValueSource::CommandLine);
-    let mut ids = record.ids().map(clap::Id::as_str);
-    let id = ids.find(|id| !["bodies", "file", "command", "RecordArgs"].contains(id) && is_given(id))?;
-    Some(id.replace('_', "-"))
+    let common = CommonArgs::augment_args(clap::Command::new(""));
+    let mut options = common.get_arguments().filter(|option| option.is_global_set());
+    let is_given =
+        |option: &&Arg| record.value_source(option.get_id().as_str()) == Some(ValueSource::CommandLine);
+    options.find(is_given)?.get_long().map(str::to_owned)
 }
 
 /// Checks that a command can be recorded.

@@ -79,7 +79,7 @@ fn of_missing(error: &Error, name: &Reference) -> Option<String> {
 }
 
 const PROXY_LOGIN: &str =
-    "the proxy requires a login; add it to the proxy URL: http://USER:PASSWORD@HOST:PORT";
+    "add the login of the proxy to its URL, or correct it: http://USER:PASSWORD@HOST:PORT";
 
 const CUT_OFF: &str = "the registry or a proxy closed the connection while content was sent; run the command again to \
      send what is missing";

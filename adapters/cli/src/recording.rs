@@ -61,7 +61,8 @@ impl Recording {
         }
     }
 
-    /// Returns the result of the command, or a failure if it succeeded but is not recorded. Removes a file in which
+    /// Returns the result of the command, or a failure if it succeeded but is not recorded. If it failed, too,
+    /// that it is not recorded completely is printed. Removes a file in which
     /// nothing was recorded.
     pub(crate) fn end(&self, result: Result<(), Failure>) -> Result<(), Failure> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -74,7 +75,12 @@ impl Recording {
         }
         match &state.failed {
             Some(error) => {
-                result.and(Err(Failure::failed(format_args!("the recording {path} is incomplete: {error}"))))
+                let failure = Failure::failed(format_args!("the recording {path} is incomplete: {error}"));
+                if result.is_ok() {
+                    return Err(failure);
+                }
+                failure.report();
+                result
             }
             None => result,
         }

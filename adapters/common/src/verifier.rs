@@ -38,6 +38,11 @@ impl Verifier {
 #[error("the server presented the certificate of an authority (CA:TRUE) that is not itself trusted")]
 struct UntrustedAuthority;
 
+/// Why a handshake is not accepted.
+#[derive(Debug, thiserror::Error)]
+#[error("the server does not have the private key of the certificate that it presents")]
+struct NotTheKey;
+
 impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
@@ -66,7 +71,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chains.verify_tls12_signature(message, certificate, signed)
+        self.chains.verify_tls12_signature(message, certificate, signed).map_err(of_handshake)
     }
 
     fn verify_tls13_signature(
@@ -75,11 +80,21 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chains.verify_tls13_signature(message, certificate, signed)
+        self.chains.verify_tls13_signature(message, certificate, signed).map_err(of_handshake)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.chains.supported_verify_schemes()
+    }
+}
+
+/// Tells a wrong signature of the handshake from one of a certificate.
+fn of_handshake(error: Error) -> Error {
+    match error {
+        Error::InvalidCertificate(CertificateError::BadSignature) => {
+            Error::Other(OtherError(Arc::new(NotTheKey)))
+        }
+        error => error,
     }
 }
 

@@ -81,10 +81,20 @@ fn remove(content: &mut Object, query: &CredentialsQuery) -> Result<bool, String
 /// Replaces a file, which only its owner can read, and which exists either as before or as a whole. Creates its
 /// directory.
 fn write(path: &Path, content: &Object) -> io::Result<()> {
-    // A link stays, and leads to the new file.
     let path = match fs::canonicalize(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
-        found => found?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::symlink_metadata(path) {
+            Err(_) => path.to_owned(),
+            // A link to nothing.
+            Ok(_) => return Err(error),
+        },
+        found => {
+            // A link stays, and leads to the new file. Anything else, such as /dev/null, must not be replaced.
+            let found = found?;
+            if !fs::metadata(&found)?.is_file() {
+                return Err(io::Error::other("not a regular file"));
+            }
+            found
+        }
     };
     let directory = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,

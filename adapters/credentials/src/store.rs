@@ -12,7 +12,7 @@ use oci_proto::{Credentials, CredentialsQuery, Fault, FaultKind, Registry, Secre
 use crate::edit;
 use crate::file::File;
 use crate::helper::Helpers;
-use crate::locations;
+use crate::locations::{self, Locations};
 use crate::process::Processes;
 
 /// The variable with the content of a file.
@@ -29,7 +29,7 @@ const IN_ERRORS: &str = "$DOCKER_AUTH_CONFIG";
 pub struct Store {
     logins: Vec<(Registry, Credentials)>,
     files: Vec<PathBuf>,
-    found: Vec<PathBuf>,
+    found: Locations,
     /// The value of [`VARIABLE`].
     variable: Option<Secret>,
     helpers: Helpers,
@@ -41,7 +41,7 @@ impl Store {
     /// Makes an empty store.
     pub fn none() -> Self {
         let helpers = Helpers { path: None, timeout: Duration::from_secs(30), running: Processes::default() };
-        let (logins, files, found) = (Vec::new(), Vec::new(), Vec::new());
+        let (logins, files, found) = (Vec::new(), Vec::new(), Locations::default());
         Self { logins, files, found, variable: None, helpers, sources: Arc::default() }
     }
 
@@ -117,10 +117,11 @@ impl Store {
         Ok(None)
     }
 
-    /// Stores a login for all repositories of a registry, where Docker or Podman would: in the first of the
-    /// [files](crate#files) that exists, or else in the last, which is Docker's. If the file names a credential helper
-    /// for the registry, it stores the login instead. A login for the same registry is replaced. Returns where the login
-    /// is, as text for the user.
+    /// Stores a login for all repositories of a registry, where Docker or Podman would: in the first file added with
+    /// [`file`](Self::file), or in that of `REGISTRY_AUTH_FILE` or `DOCKER_CONFIG`; without these, in the first of the
+    /// [files](crate#files) that exists, or else in Docker's. If the file names a credential helper for the registry, it
+    /// stores the login instead. A login for the same registry is replaced. Returns where the login is, as text for the
+    /// user.
     ///
     /// The file is replaced as a whole and only its owner can read it. Blocks while it writes the file or runs the
     /// helper.
@@ -128,11 +129,11 @@ impl Store {
     /// # Errors
     ///
     /// There is no file to store it in, since the environment names no home directory. The file is invalid, or cannot
-    /// be read or written. The helper cannot be started, fails, or exceeds the time limit. The login is an access token.
+    /// be read or written, or is not a regular file. The helper cannot be started, fails, or exceeds the time limit. The login is an access token.
     pub fn save(&self, registry: &Registry, login: &Credentials) -> Result<String, Fault> {
-        let exists = |path: &&PathBuf| path.exists();
-        let mut paths = self.paths();
-        let path = paths.clone().find(exists).or_else(|| paths.next_back());
+        let found = &self.found;
+        let named = self.files.first().or_else(|| found.files.first().filter(|_| found.first_is_named));
+        let path = named.or_else(|| self.paths().find(|path| path.exists())).or(found.docker.as_ref());
         let no_file = || Fault::new(FaultKind::Credentials, "no file for logins: set HOME or DOCKER_CONFIG");
         edit::save(path.ok_or_else(no_file)?, registry, login, &self.helpers)
     }
@@ -151,8 +152,8 @@ impl Store {
     }
 
     /// The files, in order of precedence.
-    fn paths(&self) -> impl DoubleEndedIterator<Item = &PathBuf> + Clone {
-        self.files.iter().chain(&self.found)
+    fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.files.iter().chain(&self.found.files)
     }
 
     /// Returns where the last login for a registry was found, as text for an error: a file, and the credential

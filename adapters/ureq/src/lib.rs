@@ -26,8 +26,7 @@
 //!
 //! # Settings
 //! [`Settings`] configures credentials, proxies, certificates, timeouts and hooks.
-//! [`Client::with_settings`] creates a client with them. A connection through an `http` or `https` proxy is
-//! always a tunnel, even for plain HTTP.
+//! [`Client::with_settings`] creates a client with them.
 //!
 //! # Secrets
 //! No error, event or `Debug` text of this crate shows a login, a token or the values of a URL's query. ureq

@@ -87,8 +87,8 @@ fn a_failing_proxy_is_named_without_its_password() {
     for (proxy, arguments, hint) in [
         (nobody, &["--timeout", "10"][..], "NO_PROXY=HOST"),
         (nobody, &["--plain-http"], "NO_PROXY=HOST"),
-        (closed, &["--timeout", "10"], "the proxy requires a login"),
-        (closed, &["--plain-http"], "the proxy requires a login"),
+        (closed, &["--timeout", "10"], "add the login of the proxy to its URL, or correct it"),
+        (closed, &["--plain-http"], "add the login of the proxy to its URL, or correct it"),
     ] {
         for (adapter, _) in MAKERS {
             let mut command = ocip();

@@ -13,9 +13,9 @@ use crate::args::mistake::Mistake;
 #[command(after_help = "\
 Asks for the user name and the password on the terminal, unless --username and --password-stdin are \
 given. The login is stored only after the registry has accepted it, and where `docker login` or \
-`podman login` would store it: in the first of their files that exists, or else in Docker's \
-config.json; or in the credential helper that this file names for the registry. --auth-file names \
-another file. Both programs find it there. Prints nothing to stdout.
+`podman login` would store it: in the file that --auth-file, $REGISTRY_AUTH_FILE or $DOCKER_CONFIG \
+names; without these, in the first of their files that exists, or else in Docker's config.json; or in \
+the credential helper that the file names for the registry. Prints nothing to stdout.
 
 Examples:
   ocip login ghcr.io

@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 use crate::support::{
-    ADAPTERS, Ran, command, ocip, ocip_with, on_both, ran, response, sample, scripted_by_head, with_headers,
+    ADAPTERS, LOGIN_VARIABLES, Ran, command, ocip, ocip_with, on_both, ran, response, sample,
+    scripted_by_head, with_headers,
 };
 
 const PASSWORD: &str = "hunter2 and more";
@@ -296,9 +297,6 @@ fn a_token_server_that_refuses_a_push_does_not_blame_the_login_of_the_source() {
 fn at_home(home: &Path, arguments: &[&str], stdin: &str) -> Ran {
     let mut child = command(arguments)
         .env("HOME", home)
-        .env_remove("DOCKER_CONFIG")
-        .env_remove("REGISTRY_AUTH_FILE")
-        .env_remove("XDG_CONFIG_HOME")
         .env("XDG_RUNTIME_DIR", home)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -389,11 +387,14 @@ fn a_password_typed_on_a_terminal_is_not_shown() {
     let registry = registry().to_string();
     let home = tempfile::tempdir().unwrap();
     let line = format!("'{}' login {registry}", env!("CARGO_BIN_EXE_ocip"));
-    let mut terminal = Command::new("script")
+    let mut terminal = Command::new("script");
+    for name in LOGIN_VARIABLES {
+        terminal.env_remove(name);
+    }
+    let mut terminal = terminal
         .args(["--quiet", "--return", "--command", &line, "/dev/null"])
         .env("HOME", home.path())
         .env("XDG_RUNTIME_DIR", home.path())
-        .env_remove("DOCKER_CONFIG")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

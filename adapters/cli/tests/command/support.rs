@@ -119,6 +119,10 @@ impl Ran {
     }
 }
 
+/// The variables, besides the home directory, that lead to the logins of a user.
+pub(crate) const LOGIN_VARIABLES: [&str; 4] =
+    ["DOCKER_AUTH_CONFIG", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_CONFIG_HOME"];
+
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ocip"));
     command.args(arguments).stdin(Stdio::null());
@@ -126,7 +130,7 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
         command.env_remove(name).env_remove(name.to_lowercase());
     }
     // The tests must not use the logins of the user who runs them.
-    for name in ["DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_CONFIG_HOME"] {
+    for name in LOGIN_VARIABLES {
         command.env_remove(name);
     }
     command.env("HOME", "/dev/null").env("XDG_RUNTIME_DIR", "/dev/null");

@@ -137,6 +137,54 @@ fn a_link_stays_and_leads_to_the_new_content() {
 }
 
 #[test]
+fn what_is_no_file_is_not_replaced() {
+    let place = TestDirectory::new();
+    let (device, dangling, missing) =
+        (place.path().join("device"), place.path().join("dangling"), place.path().join("missing"));
+    symlink("/dev/null", &device).unwrap();
+    symlink(&missing, &dangling).unwrap();
+    for path in [&device, &dangling] {
+        let store = oci_proto_credentials::Store::none().file(path);
+        let fault = store.save(&"registry.example".parse().unwrap(), &login("user", "1").unwrap());
+        let message = fault.unwrap_err().to_string();
+        assert!(message.contains(&path.display().to_string()), "{message}");
+        assert!(fs::symlink_metadata(path).unwrap().is_symlink() && !missing.exists());
+    }
+    assert!(!fs::metadata("/dev/null").unwrap().is_file());
+}
+
+#[test]
+fn a_login_is_stored_where_docker_or_podman_would_store_it() {
+    let home = TestDirectory::new();
+    let path = |name: &str| home.path().join(name);
+    let exists = |name: &str| {
+        fs::create_dir_all(path(name).parent().unwrap()).unwrap();
+        fs::write(path(name), "{}").unwrap();
+    };
+    let save = |variables: &[(&str, &str)]| {
+        let store = oci_proto_credentials::Store::from_vars(|name| {
+            let known = variables.iter().find(|(variable, _)| *variable == name);
+            known.map(|(_, value)| path(value).into())
+        });
+        store.save(&"registry.example".parse().unwrap(), &login("user", "1").unwrap())
+    };
+    let stored = |variables: &[(&str, &str)], name: &str| {
+        assert_eq!(save(variables), Ok(path(name).display().to_string()), "{variables:?}");
+    };
+    let (at_home, runtime) = (("HOME", "home"), ("XDG_RUNTIME_DIR", "run"));
+    stored(&[at_home, runtime], "home/.docker/config.json");
+    exists("home/.config/containers/auth.json");
+    stored(&[at_home, runtime], "home/.config/containers/auth.json");
+    exists("run/containers/auth.json");
+    stored(&[at_home, runtime], "run/containers/auth.json");
+    // What a variable names is meant, whether it exists or not.
+    stored(&[at_home, runtime, ("DOCKER_CONFIG", "docker")], "docker/config.json");
+    stored(&[at_home, runtime, ("REGISTRY_AUTH_FILE", "new/auth.json")], "new/auth.json");
+    let message = save(&[("XDG_RUNTIME_DIR", "nowhere")]).unwrap_err().to_string();
+    assert!(message.contains("set HOME or DOCKER_CONFIG"), "{message}");
+}
+
+#[test]
 fn an_access_token_is_not_stored() {
     let place = TestDirectory::new();
     let fault = place.store().save(&"registry.example".parse().unwrap(), &Credentials::Bearer("t".into()));
