@@ -1,7 +1,6 @@
 //! Kinds of files, and of access to them.
 
 use std::fs::File;
-use std::time::SystemTime;
 
 /// Whether a file is opened only for reading, or also for writing.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,21 +40,4 @@ pub(crate) fn has_one_name(file: &File) -> bool {
 #[cfg(not(unix))]
 pub(crate) fn has_one_name(_: &File) -> bool {
     true
-}
-
-/// The time at which a file was changed last. A name that it gets counts as a change where the system tells.
-pub(crate) fn changed(file: &File) -> Option<SystemTime> {
-    let found = file.metadata().ok()?;
-    let written = found.modified().ok()?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt as _;
-        use std::time::{Duration, UNIX_EPOCH};
-        let seconds = u64::try_from(found.ctime()).ok()?;
-        let nanoseconds = u32::try_from(found.ctime_nsec()).ok()?;
-        let changed = UNIX_EPOCH.checked_add(Duration::new(seconds, nanoseconds))?;
-        Some(written.max(changed))
-    }
-    #[cfg(not(unix))]
-    Some(written)
 }

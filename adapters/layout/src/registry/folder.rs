@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::time::SystemTime;
 
 use oci_proto::layout::{BLOBS, INDEX, MARKER};
 use oci_proto::{Digest, Repository};
@@ -91,14 +92,25 @@ impl Folder {
         self.publish(digest, &temporary, journal)
     }
 
-    /// Gives a synced file of another directory the name of a digest, too. If the file system has no links, or the names
-    /// of a file cannot be counted after a crash, the file is moved.
+    /// Gives a synced file of another directory, which has this size, the name of a digest, too. If the file system has
+    /// no links, or the names of a file cannot be counted after a crash, the file is moved.
+    ///
+    /// A file of the same size that has the name may be damaged, or a manifest may need it: it is replaced at once, or, if
+    /// the file system has no links, it stays.
     pub(super) fn take(
         &mut self,
         digest: &Digest,
         (from, name): (&Directory, &str),
+        size: u64,
         journal: &mut Journal<'_>,
     ) -> Result<(), LayoutError> {
+        if self.has(digest, size) {
+            let temporary = journal.temporary();
+            if !cfg!(unix) || from.link(name, journal.staging.work(), &temporary).is_err() {
+                return Ok(());
+            }
+            return self.replace(digest, &temporary, journal);
+        }
         let (to, new) = self.vacant(digest, journal)?;
         if cfg!(unix) && from.link(name, &to, &new).is_ok() {
             journal.created(&to, new);
@@ -144,6 +156,14 @@ impl Folder {
         self.publish(digest, &temporary, journal)
     }
 
+    /// Makes a file count as just written, since a push that has not reached its manifest relies on it.
+    pub(super) fn touch(&self, digest: &Digest) {
+        let opened = blob_directory(&self.directory, digest)
+            .and_then(|directory| directory.open_file(&digest.encoded(), Access::Read));
+        // Not essential: the owner of the file may be another user.
+        let _ = opened.map(|(file, _)| file.set_modified(SystemTime::now()));
+    }
+
     /// Removes the file of a digest.
     pub(super) fn remove(&mut self, digest: &Digest, journal: &mut Journal<'_>) -> Result<(), LayoutError> {
         self.vacant(digest, journal).map(drop)
@@ -176,6 +196,23 @@ impl Folder {
         journal.staging.sync(&self.directory)
     }
 
+    /// Gives a temporary file, which is synced, the name of a digest, which another file has. At each moment one of them
+    /// has it. If the old file cannot be kept under a second name, it stays.
+    fn replace(
+        &mut self,
+        digest: &Digest,
+        temporary: &str,
+        journal: &mut Journal<'_>,
+    ) -> Result<(), LayoutError> {
+        let (to, name) = self.place(digest, journal)?;
+        let kept = journal.temporary();
+        if to.link(&name, journal.staging.work(), &kept).is_ok() {
+            journal.staging.work().rename(temporary, &to, &name)?;
+            journal.kept(kept, &to, name);
+        }
+        Ok(())
+    }
+
     /// Gives a temporary file, which is synced, the name of a digest.
     fn publish(
         &mut self,
@@ -189,8 +226,27 @@ impl Folder {
         Ok(())
     }
 
-    /// Removes anything that has the name of a digest, and returns the directory and the name.
+    /// Removes anything that has the name of a digest, and returns the directory and the name. Nothing may need it.
     fn vacant(
+        &mut self,
+        digest: &Digest,
+        journal: &mut Journal<'_>,
+    ) -> Result<(Directory, String), LayoutError> {
+        let (directory, name) = self.place(digest, journal)?;
+        match directory.found(&name) {
+            Err(error) if error.is_missing() => {}
+            Err(error) => return Err(error),
+            Ok(_) => {
+                let kept = journal.temporary();
+                directory.rename(&name, journal.staging.work(), &kept)?;
+                journal.kept(kept, &directory, name.clone());
+            }
+        }
+        Ok((directory, name))
+    }
+
+    /// Returns the directory and the name of a file, of which one changes.
+    fn place(
         &mut self,
         digest: &Digest,
         journal: &mut Journal<'_>,
@@ -203,18 +259,7 @@ impl Folder {
         }
         let (directory, is_changed) = self.algorithms.get_mut(algorithm).expect("it was inserted above");
         *is_changed = true;
-        let directory = directory.clone();
-        let name = digest.encoded();
-        match directory.found(&name) {
-            Err(error) if error.is_missing() => {}
-            Err(error) => return Err(error),
-            Ok(_) => {
-                let kept = journal.temporary();
-                directory.rename(&name, journal.staging.work(), &kept)?;
-                journal.kept(kept, &directory, name.clone());
-            }
-        }
-        Ok((directory, name))
+        Ok((directory.clone(), digest.encoded()))
     }
 }
 

@@ -7,7 +7,7 @@ use oci_proto::layout::{Index, blob_path};
 use oci_proto::{Descriptor, Digest, Kind, Limits, Manifest, MediaType, Part, VerifyError};
 
 use crate::directory::Directory;
-use crate::directory::kind::{Access, changed};
+use crate::directory::kind::Access;
 use crate::error::{LayoutError, LayoutErrorKind};
 use crate::files::{Files, blob_directory};
 use crate::layout::{read_index, read_marker};
@@ -25,7 +25,7 @@ pub(super) struct Garbage {
     pub(super) recent_bytes: u64,
 }
 
-/// The age of content that may be garbage: it was changed last at this time, or before. `None` is any age.
+/// The age of content that may be garbage: it was written or mounted last at this time, or before. `None` is any age.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Age(pub(super) Option<SystemTime>);
 
@@ -34,7 +34,9 @@ impl Age {
     fn is_recent(self, directory: &Directory, digest: &Digest) -> bool {
         let Some(latest) = self.0 else { return false };
         let opened = directory.open_file(&digest.encoded(), Access::Read);
-        opened.ok().and_then(|(file, _)| changed(&file)).is_none_or(|changed| changed > latest)
+        // Not the time of the last change of its names: removing one would make the others recent.
+        let written = opened.ok().and_then(|(file, _)| file.metadata().ok()?.modified().ok());
+        written.is_none_or(|written| written > latest)
     }
 }
 

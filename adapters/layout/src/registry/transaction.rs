@@ -157,7 +157,8 @@ impl<'a> Transaction<'a> {
         let from = uploads.finish(upload, size)?;
         let (changed, journal) = self.changed(repository)?;
         match from {
-            Some(from) => changed.folder.take(digest, (from, upload.as_str()), journal)?,
+            Some(from) => changed.folder.take(digest, (from, upload.as_str()), size, journal)?,
+            None if changed.folder.has(digest, 0) => {}
             None => changed.folder.put(digest, &[], journal)?,
         }
         self.hold(repository, digest, size, |held| held.is_blob = true)
@@ -177,6 +178,7 @@ impl<'a> Transaction<'a> {
             let (changed, journal) = self.changed(repository)?;
             changed.folder.mount(digest, &from, size, || space.check_free(size), journal)?;
         }
+        self.changed(repository)?.0.folder.touch(digest);
         self.hold(repository, digest, size, |held| held.is_blob = true)
     }
 

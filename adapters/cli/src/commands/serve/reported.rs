@@ -54,7 +54,8 @@ impl Storage for Reported {
 
     fn apply(&mut self, changes: &[(&Repository, &[Effect])]) -> Result<(), server::Failure> {
         let done = self.0.apply(changes);
-        self.report(done)
+        // Those of several are tried again in smaller parts.
+        if changes.len() == 1 { self.report(done) } else { done }
     }
 
     // The server reports the errors of reads itself.

@@ -391,14 +391,35 @@ fn recent_content_is_kept_for_a_push_that_has_not_reached_its_manifest() {
         assert_eq!(listed(home.path(), "app"), before);
     }
 
-    // A name that it gets later counts, too: another repository's blob may be mounted for a push.
-    let layer = home.path().join("app").join(blob_path(&sha256("unneeded")));
-    let old = std::time::SystemTime::now() - Duration::from_secs(1_000_000);
-    fs::File::options().append(true).open(&layer).unwrap().set_modified(old).unwrap();
-    if cfg!(unix) {
-        assert_eq!(collected(home.path(), GarbageOptions::default()).0, []);
-    }
     let (removed, collected) = collected(home.path(), TAGGED);
     assert!(removed.contains(&child) && removed.len() == 4, "{removed:?}");
     assert_eq!((collected.recent, collected.recent_bytes), (0, 0));
+}
+
+#[test]
+fn a_blob_with_several_names_is_as_old_as_its_last_mount() {
+    let home = tempfile::tempdir().unwrap();
+    let mut client = open(home.path());
+    let digest = client.blob("a", "unneeded");
+    let mount = |client: &mut Client<_>, to: &str| {
+        let target = format!("/v2/{to}/blobs/uploads/?mount={digest}&from=a");
+        assert_eq!(client.status("POST", &target, ""), 201, "{to}");
+    };
+    mount(&mut client, "b");
+    mount(&mut client, "c");
+    let age = || {
+        let old = std::time::SystemTime::now() - Duration::from_secs(1_000_000);
+        let layer = home.path().join("a").join(blob_path(&digest));
+        fs::File::options().append(true).open(layer).unwrap().set_modified(old).unwrap();
+    };
+    age();
+    // Also where it is already.
+    mount(&mut client, "c");
+    close(client);
+    let (removed, counts) = collected(home.path(), GarbageOptions::default());
+    assert_eq!((removed, counts.recent), (Vec::new(), 3));
+    age();
+    // Removing one name does not make the others recent.
+    let (removed, counts) = collected(home.path(), GarbageOptions::default());
+    assert_eq!((removed.len(), counts.recent), (3, 0), "{removed:?}");
 }

@@ -47,6 +47,8 @@ pub(super) const SCRIPT: &[Step] = &[
     Step::Upload("u", "team/app", "lay"),
     Step::Close("u", "team/app", Algorithm::Sha256, "er"),
     Step::Put("team/app", "1", first),
+    // Again, now that a manifest needs it.
+    Step::Whole("team/app", "a layer"),
     Step::Whole("team/app", ""),
     Step::Put("team/app", "1", second),
     Step::Put("team/app", "2", second),
