@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{DistinguishedName, Error, SignatureScheme};
 
-use crate::tls_error::{NOT_X509, tls_message};
+use crate::tls_error::{file_message, tls_message};
 
 /// A client certificate, followed by those of its intermediate authorities, and its private key.
 #[derive(Debug)]
@@ -46,7 +46,9 @@ impl ClientCertificate {
     /// Checks the key, and that it is that of the certificate.
     pub(crate) fn load(self, provider: &CryptoProvider) -> Result<CertifiedKey, ClientCertificateError> {
         CertifiedKey::from_der(self.chain, self.key, provider).map_err(|error| match error {
-            Error::InvalidCertificate(_) => ClientCertificateError::Certificate(NOT_X509.to_owned()),
+            Error::InvalidCertificate(error) => {
+                ClientCertificateError::Certificate(file_message(&error).to_owned())
+            }
             error => ClientCertificateError::Key(tls_message(&error)),
         })
     }

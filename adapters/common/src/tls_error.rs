@@ -30,6 +30,18 @@ pub fn tls_message(error: &Error) -> String {
 /// The error of a certificate in a file.
 pub(crate) const NOT_X509: &str = "a certificate in it is not a valid X.509 certificate";
 
+/// Returns why a certificate in a file is not usable.
+pub(crate) fn file_message(error: &CertificateError) -> &'static str {
+    match error {
+        CertificateError::Other(OtherError(error))
+            if matches!(error.downcast_ref(), Some(webpki::Error::UnsupportedCertVersion)) =>
+        {
+            "a certificate in it is not of version 3 of X.509"
+        }
+        _ => NOT_X509,
+    }
+}
+
 fn certificate_message(error: &CertificateError) -> String {
     const CERTIFICATE: &str = "the server's certificate";
     match error {
@@ -139,6 +151,13 @@ mod tests {
         let presented = presented.iter().map(|name| (*name).to_owned()).collect();
         let expected = ServerName::try_from("a.example").unwrap();
         Error::InvalidCertificate(CertificateError::NotValidForNameContext { expected, presented })
+    }
+
+    #[test]
+    fn an_old_certificate_is_told_from_a_broken_one() {
+        let old = CertificateError::Other(OtherError(Arc::new(webpki::Error::UnsupportedCertVersion)));
+        assert_eq!(file_message(&old), "a certificate in it is not of version 3 of X.509");
+        assert_eq!(file_message(&CertificateError::BadEncoding), NOT_X509);
     }
 
     #[test]
