@@ -14,6 +14,7 @@ mod notices;
 mod output;
 mod prompt;
 mod recording;
+mod settings;
 mod signals;
 mod stderr;
 mod temporary;
@@ -22,7 +23,7 @@ mod terminal;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = match args::Cli::read() {
+    let cli = match args::command_line::read() {
         Ok(cli) => cli,
         Err(status) => return status,
     };

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use clap_complete::Shell;
 
-use crate::args::{Cli, CommonArgs, GenerateArgs};
+use crate::args::command_line::definition;
+use crate::args::{CommonArgs, GenerateArgs};
 use crate::output::Failure;
 
 pub(crate) fn run(command: &GenerateArgs, common: &CommonArgs) -> Result<(), Failure> {
@@ -21,7 +22,7 @@ pub(crate) fn run(command: &GenerateArgs, common: &CommonArgs) -> Result<(), Fai
 fn write(directory: &Path) -> io::Result<()> {
     let man = directory.join("man/man1");
     fs::create_dir_all(&man)?;
-    clap_mangen::generate_to(Cli::definition(), &man)?;
+    clap_mangen::generate_to(definition(), &man)?;
     for (shell, place) in [
         (Shell::Bash, "bash-completion/completions/ocip"),
         (Shell::Zsh, "zsh/site-functions/_ocip"),
@@ -31,7 +32,7 @@ fn write(directory: &Path) -> io::Result<()> {
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
         // Generated in memory, since the generator panics if a write fails.
         let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::definition(), "ocip", &mut script);
+        clap_complete::generate(shell, &mut definition(), "ocip", &mut script);
         fs::write(path, script)?;
     }
     Ok(())
