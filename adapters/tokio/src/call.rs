@@ -12,9 +12,9 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use crate::driver::Shared;
+use crate::fault::panic_message;
 use crate::mailbox::{Mailbox, Message};
 use crate::timer::Timer;
-use crate::transfer::panic_message;
 
 /// An operation in progress. Dropping it cancels the operation.
 pub(crate) struct Call {

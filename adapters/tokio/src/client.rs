@@ -63,7 +63,7 @@ impl Client {
     pub fn with_settings(settings: Settings) -> Result<Self, BuildError> {
         let network = settings.network()?;
         let parts = settings.into_parts(USER_AGENT);
-        let transport = HyperTransport::open(network, &parts.limits)?;
+        let transport = HyperTransport::open(network)?;
         Ok(Self::over(transport, parts, None))
     }
 

@@ -1,5 +1,6 @@
 //! The connections of the default transport: direct or through a proxy, with TLS for https.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem;
 use std::pin::Pin;
@@ -14,6 +15,7 @@ use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
+use oci_proto::Reach;
 use oci_proto_common::{Awaited, Proxies, Proxy, Route, ServerTls};
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
@@ -31,41 +33,59 @@ type Connecting<S> = Pin<Box<dyn Future<Output = Result<S, BoxError>> + Send>>;
 /// Establishes connections, including TLS, within a timeout.
 #[derive(Clone)]
 pub(crate) struct Connector {
-    inner: Secured<ProxyConnector>,
+    tls: Arc<ServerTls>,
+    proxies: Arc<Proxies>,
     timeout: Duration,
 }
 
 impl Connector {
     pub(crate) fn new(tls: Arc<ServerTls>, proxies: Arc<Proxies>, timeout: Duration) -> Self {
-        let mut tcp = HttpConnector::new_with_resolver(Resolver(GaiResolver::new()));
+        Self { tls, proxies, timeout }
+    }
+
+    /// Connects to the server of a URL: directly if one of its addresses is within reach, or through a proxy, which
+    /// resolves names itself. With `allow_http2`, HTTP/2 is offered over TLS.
+    pub(crate) fn connect(
+        &self,
+        to: &Uri,
+        reach: Reach,
+        allow_http2: bool,
+    ) -> Connecting<MaybeHttpsStream<Stream>> {
+        let offer: &[&[u8]] =
+            if cfg!(feature = "http2") && allow_http2 { &[b"h2", b"http/1.1"] } else { &[] };
+        let to_proxy = Secured { inner: self.tcp(Reach::Anywhere), tls: self.tls.clone(), offer: &[] };
+        let proxies = self.proxies.clone();
+        let inner = ProxyConnector { direct: self.tcp(reach), reach, to_proxy, proxies };
+        let mut secured = Secured { inner, tls: self.tls.clone(), offer };
+        let (to, limit, timed_out) = (to.clone(), self.timeout, self.timed_out());
+        Box::pin(async move {
+            let connecting = async {
+                poll_fn(|cx| secured.poll_ready(cx)).await?;
+                secured.call(to).await
+            };
+            tokio::time::timeout(limit, connecting).await.unwrap_or(Err(timed_out))
+        })
+    }
+
+    /// Returns the time within which a connection must be established.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Returns the error of a connection that was not established within that time.
+    pub(crate) fn timed_out(&self) -> BoxError {
+        WithKind::from(Awaited::Connection.timed_out(self.timeout)).into()
+    }
+
+    fn tcp(&self, reach: Reach) -> Tcp {
+        let mut tcp = HttpConnector::new_with_resolver(Resolver { reach, resolver: GaiResolver::new() });
         tcp.enforce_http(false);
         // Requests are small and latency matters.
         tcp.set_nodelay(true);
         // hyper divides this among the addresses of a name, so that an unreachable one leaves time for the
         // next.
-        tcp.set_connect_timeout(Some(timeout));
-        let to_proxy = Secured { inner: tcp.clone(), tls: tls.clone() };
-        Self { inner: Secured { inner: ProxyConnector { tcp, to_proxy, proxies }, tls }, timeout }
-    }
-}
-
-impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<Stream>;
-    type Error = BoxError;
-    type Future = Connecting<Self::Response>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, to: Uri) -> Self::Future {
-        let limit = self.timeout;
-        let connecting = self.inner.call(to);
-        Box::pin(async move {
-            tokio::time::timeout(limit, connecting)
-                .await
-                .unwrap_or_else(|_| Err(WithKind::from(Awaited::Connection.timed_out(limit)).into()))
-        })
+        tcp.set_connect_timeout(Some(self.timeout));
+        tcp
     }
 }
 
@@ -74,6 +94,8 @@ impl Service<Uri> for Connector {
 struct Secured<C> {
     inner: C,
     tls: Arc<ServerTls>,
+    /// The protocols that are offered (RFC 7301).
+    offer: &'static [&'static [u8]],
 }
 
 impl<C> Service<Uri> for Secured<C>
@@ -101,10 +123,14 @@ where
                 async move { Ok(MaybeHttpsStream::Http(connecting.await.map_err(Into::into)?)) },
             );
         }
-        let (tls, server) = (self.tls.clone(), to.clone());
+        let (tls, server, offer) = (self.tls.clone(), to.clone(), self.offer);
         Box::pin(async move {
             // It may read files.
-            let config = spawn_blocking(move || tls.of(&server)).await?.map_err(WithKind::from)?;
+            let mut config = spawn_blocking(move || tls.of(&server)).await?.map_err(WithKind::from)?;
+            if !offer.is_empty() {
+                let offered = offer.iter().map(|protocol| protocol.to_vec()).collect();
+                Arc::make_mut(&mut config).alpn_protocols = offered;
+            }
             HttpsConnector::from((inner, config)).call(to).await
         })
     }
@@ -113,7 +139,8 @@ where
 /// Connects directly, or through the proxy for the destination.
 #[derive(Clone)]
 struct ProxyConnector {
-    tcp: Tcp,
+    direct: Tcp,
+    reach: Reach,
     to_proxy: Secured<Tcp>,
     proxies: Arc<Proxies>,
 }
@@ -130,8 +157,12 @@ impl Service<Uri> for ProxyConnector {
     fn call(&mut self, to: Uri) -> Connecting<Stream> {
         match self.proxies.route(&to) {
             Route::Direct => {
-                let connecting = self.tcp.call(to);
+                // The resolver sees names only.
+                let literal = to.host().and_then(|host| host.trim_matches(['[', ']']).parse().ok());
+                let admitted = literal.map_or(Ok(()), |literal| self.reach.check(literal));
+                let connecting = self.direct.call(to);
                 Box::pin(async move {
+                    admitted.map_err(WithKind::from)?;
                     let stream = MaybeHttpsStream::Http(connecting.await?);
                     Ok(Stream { is_direct: true, ..Stream::new(stream) })
                 })
@@ -157,7 +188,7 @@ impl Service<Uri> for ProxyConnector {
                 })
             }
             Route::Socks(proxy) => {
-                let mut socks = SocksV5::new(proxy.uri().clone(), self.tcp.clone());
+                let mut socks = SocksV5::new(proxy.uri().clone(), self.to_proxy.inner.clone());
                 if let Some(login) = proxy.login() {
                     socks = socks.with_auth(login.username.clone(), login.password.reveal().to_owned());
                 }

@@ -1,10 +1,15 @@
 //! Converts the errors of transports to faults.
 
+use std::any::Any;
 use std::error::Error;
+use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use oci_proto::{Fault, FaultKind};
 use oci_proto_common::tls_message;
+
+use crate::http2_error::Http2Failure;
 
 /// An error of a transport.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -18,15 +23,35 @@ pub(crate) fn fault(error: &(dyn Error + 'static), classify: Option<&Classify>) 
     Fault::new(kind, messages(error))
 }
 
+/// Converts a panic in a transport.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Fault {
+    let why = panic_message(panic);
+    Fault::new(FaultKind::Unsupported, format_args!("the transport panicked: {why}"))
+}
+
+/// Returns the message of a panic.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
+}
+
 /// Returns the kind of the most specific error in the chain.
 fn kind(error: &(dyn Error + 'static)) -> FaultKind {
     let kinds: Vec<_> = chain(error).filter_map(kind_of_one).collect();
     // A certificate error is wrapped in a less specific connect error, and so is a connection that the server
     // closes during the handshake.
-    [FaultKind::Proxy, FaultKind::Tls, FaultKind::Timeout, FaultKind::Reset, FaultKind::Connect]
-        .into_iter()
-        .find(|kind| kinds.contains(kind))
-        .unwrap_or(FaultKind::Reset)
+    [
+        FaultKind::Unsupported,
+        FaultKind::Proxy,
+        FaultKind::Tls,
+        FaultKind::NotSent,
+        FaultKind::Timeout,
+        FaultKind::Reset,
+        FaultKind::Connect,
+    ]
+    .into_iter()
+    .find(|kind| kinds.contains(kind))
+    .unwrap_or(FaultKind::Reset)
 }
 
 fn kind_of_one(error: &(dyn Error + 'static)) -> Option<FaultKind> {
@@ -36,6 +61,15 @@ fn kind_of_one(error: &(dyn Error + 'static)) -> Option<FaultKind> {
         Some(FaultKind::Tls)
     } else if error.is::<tokio::time::error::Elapsed>() {
         Some(FaultKind::Timeout)
+    } else if let Some(failure) = Http2Failure::of_one(error) {
+        match failure {
+            Http2Failure::NotProcessed | Http2Failure::NeedsHttp1 => Some(FaultKind::NotSent),
+            Http2Failure::Broken | Http2Failure::Other => None,
+        }
+    } else if error.is::<NotTaken>() {
+        Some(FaultKind::NotSent)
+    } else if error.is::<ConnectError>() {
+        Some(FaultKind::Connect)
     } else if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
         error.is_connect().then_some(FaultKind::Connect)
     } else if let Some(error) = error.downcast_ref::<hyper::Error>() {
@@ -70,6 +104,44 @@ impl From<Fault> for WithKind {
     }
 }
 
+/// The end of a new connection that had not taken its request.
+#[derive(Debug)]
+pub(crate) struct NotTaken(pub(crate) Arc<hyper::Error>);
+
+impl fmt::Display for NotTaken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the server closed the connection")
+    }
+}
+
+impl Error for NotTaken {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
+/// A failure to connect, for each request that waited for the connection.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectError(Arc<dyn Error + Send + Sync>);
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("cannot connect")
+    }
+}
+
+impl Error for ConnectError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
+impl From<BoxError> for ConnectError {
+    fn from(error: BoxError) -> Self {
+        Self(error.into())
+    }
+}
+
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     // The limit guards against cyclic chains.
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| {
@@ -90,7 +162,9 @@ fn messages(error: &(dyn Error + 'static)) -> String {
     for error in chain(error) {
         // These errors only say "client error" or "connection error" and the phase, which the kind expresses already.
         let says_nothing = error.is::<hyper_util::client::legacy::Error>() && error.source().is_some()
-            || error.is::<hyper::Error>() && is_of_tls;
+            || error.is::<ConnectError>()
+            || is_of_tls && (error.is::<hyper::Error>() || error.is::<NotTaken>())
+            || error.downcast_ref().is_some_and(hyper::Error::is_canceled);
         // This one repeats its inner error, which is next.
         let repeats = error.downcast_ref::<io::Error>().is_some_and(|error| error.get_ref().is_some());
         let more = error.downcast_ref().map_or_else(|| error.to_string(), tls_message);

@@ -44,6 +44,7 @@
 //! [`FaultKind::Unsupported`](oci_proto::FaultKind::Unsupported).
 //!
 //! # Features
+//! - `http2` (default): speaks HTTP/2 with servers that offer it over TLS.
 //! - `pull`: pulls whole trees into image layouts on disk, and lets uploads read from layouts.
 //! - `server`: serves the registry of [`oci_proto`], also for pushes; with `layout`, it reads from image layouts on disk.
 //! - `oci-spec`: converts a [`Manifest`](oci_proto::Manifest) to the typed documents of the `oci-spec` crate.
@@ -55,9 +56,11 @@ mod connector;
 mod driver;
 mod erased;
 mod fault;
+mod http2_error;
 mod list;
 mod mailbox;
 mod payload;
+mod pool;
 #[cfg(feature = "pull")]
 mod pull;
 mod resolver;
@@ -86,6 +89,7 @@ pub use client::Client;
 pub use fault::BoxError;
 pub use list::List;
 pub use payload::Body;
+pub use pool::PooledBody;
 pub use stream::BlobWriter;
 pub use transport::{HyperTransport, Responding, Transport};
 pub use walk::Walk;

@@ -6,33 +6,41 @@ use std::task::{Context, Poll};
 use std::vec;
 
 use hyper_util::client::legacy::connect::dns::Name;
+use oci_proto::Reach;
 use oci_proto_common::loopback_addresses;
 use tower_service::Service;
 
-/// Resolves the names of this machine itself, and others with `R`.
+use crate::fault::{BoxError, WithKind};
+
+/// Resolves names to the addresses within a reach: those of this machine itself, and others with `R`.
 #[derive(Clone, Debug)]
-pub(crate) struct Resolver<R>(pub(crate) R);
+pub(crate) struct Resolver<R> {
+    pub(crate) reach: Reach,
+    pub(crate) resolver: R,
+}
 
 impl<R> Service<Name> for Resolver<R>
 where
-    R: Service<Name, Response: Iterator<Item = SocketAddr>, Future: Send + 'static>,
+    R: Service<Name, Response: Iterator<Item = SocketAddr>, Error: Into<BoxError>, Future: Send + 'static>,
 {
     type Response = vec::IntoIter<SocketAddr>;
-    type Error = R::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, R::Error>> + Send>>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), R::Error>> {
-        self.0.poll_ready(cx)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.resolver.poll_ready(cx).map_err(Into::into)
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
+        let reach = self.reach;
+        let within = move |found| Ok(reach.within(found).map_err(WithKind::from)?.into_iter());
         if let Some(addresses) = loopback_addresses(name.as_str()) {
             // The connector sets the port.
-            let addresses = addresses.map(|address| SocketAddr::new(address, 0)).to_vec();
-            return Box::pin(async { Ok(addresses.into_iter()) });
+            let addresses = addresses.map(|address| SocketAddr::new(address, 0));
+            return Box::pin(async move { within(addresses.to_vec()) });
         }
-        let resolving = self.0.call(name);
-        Box::pin(async { Ok(resolving.await?.collect::<Vec<_>>().into_iter()) })
+        let resolving = self.resolver.call(name);
+        Box::pin(async move { within(resolving.await.map_err(Into::into)?.collect()) })
     }
 }
 
@@ -69,14 +77,15 @@ mod tests {
     async fn a_resolver_cannot_lead_a_name_of_this_machine_elsewhere() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let mut connector = HttpConnector::new_with_resolver(Resolver(Liar));
+        let resolver = Resolver { reach: Reach::Anywhere, resolver: Liar };
+        let mut connector = HttpConnector::new_with_resolver(resolver.clone());
         for host in ["localhost", "a.b.localhost", "LOCALHOST"] {
             let to: Uri = format!("http://{host}:{port}/").parse().unwrap();
             let (connected, _) = tokio::join!(connector.call(to), listener.accept());
             let peer = connected.unwrap().into_inner().peer_addr().unwrap();
             assert_eq!(peer, listener.local_addr().unwrap(), "{host}");
         }
-        let other = Resolver(Liar).call("registry.test".parse().unwrap()).await.unwrap();
+        let other = resolver.clone().call("registry.test".parse().unwrap()).await.unwrap();
         assert_eq!(other.collect::<Vec<_>>(), ["192.0.2.1:0".parse().unwrap()]);
     }
 }

@@ -1,6 +1,5 @@
 //! Runs one exchange, from its request to its completion.
 
-use std::any::Any;
 use std::error::Error;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,7 +20,7 @@ use oci_proto::{
 use oci_proto_common::{Awaited, DRAINING};
 
 use crate::erased::{ErasedBody, ErasedTransport, ResponseFuture};
-use crate::fault::{Classify, fault};
+use crate::fault::{Classify, fault, panicked};
 use crate::payload::{Body, BodySender};
 use crate::timer::IdleTimer;
 
@@ -102,8 +101,10 @@ impl Transfer {
     pub(crate) fn new(exchange: Exchange, context: Arc<TransferContext>) -> Self {
         let (id, source) = (exchange.id(), exchange.source().cloned());
         let head_limit = context.idle.saturating_add(exchange.processing_time());
+        let reach = exchange.reach();
         let (request, mut sending, awaiting) = exchange.split();
-        let (head, payload) = request.into_parts();
+        let (mut head, payload) = request.into_parts();
+        head.extensions.insert(reach);
         let mut upload = None;
         let body = match payload {
             Payload::Empty => Body::default(),
@@ -153,8 +154,7 @@ impl Transfer {
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Progress> {
         let polled = catch_unwind(AssertUnwindSafe(|| self.advance(cx))).unwrap_or_else(|panic| {
-            let why = panic_message(&*panic);
-            self.fail(Fault::new(FaultKind::Unsupported, format_args!("the transport panicked: {why}")));
+            self.fail(panicked(&*panic));
             Poll::Ready(Progress::Ended)
         });
         if polled.is_pending() {
@@ -252,9 +252,8 @@ impl Transfer {
         self.timer.renew_with(self.context.idle);
         let (head, body) = response.into_parts();
         let Stage::Awaiting(awaiting) = mem::replace(&mut self.stage, Stage::Taken) else { return };
-        // Only a direct connection of the default transport reports its address, and only now, after the
-        // request was sent. To reject an address earlier, the connector must know the exchange's reach, and
-        // each reach needs its own pool, since hyper shares connections by origin. No session needs that yet.
+        // The default transport connects to nothing out of reach. Another one may be known only now, after the
+        // request was sent.
         if let Some(info) = head.extensions.get::<HttpInfo>()
             && let Err(fault) = awaiting.connected(info.remote_addr().ip())
         {
@@ -376,10 +375,4 @@ impl Transfer {
             None => {}
         }
     }
-}
-
-/// Returns the message of a panic.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }

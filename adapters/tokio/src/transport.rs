@@ -4,20 +4,18 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::PROXY_AUTHORIZATION;
 use http::{Request, Response, StatusCode};
-use hyper_util::client::legacy;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use oci_proto::Limits;
-use oci_proto_common::{BuildError, IDLE_CONNECTION, Network, Proxies, Proxy, Route};
+use oci_proto_common::{BuildError, Network, Proxies, Proxy, Route};
 use tower_service::Service;
 
 use crate::connector::Connector;
 use crate::fault::{BoxError, WithKind};
 use crate::payload::Body;
+use crate::pool::{Pool, PooledBody};
 
 /// Sends requests to registries.
 ///
@@ -26,7 +24,11 @@ use crate::payload::Body;
 ///
 /// The URI of a request is absolute. A transport must not follow redirects, must not retry a request that may
 /// have reached a server, must not decompress, and must return every status as a response. If the body of a
-/// request ends with an error, the transport must close the connection.
+/// request ends with an error, the transport must close the connection, or reset the stream of HTTP/2.
+///
+/// The extensions of a request contain an [`oci_proto::Reach`], the addresses that the transport may connect to for it.
+/// Connections for different reaches must not be mixed. A transport that ignores the reach should at least put hyper-util's
+/// `HttpInfo` into the extensions of the response, so that the response of an address out of reach is discarded.
 ///
 /// A response may arrive before the whole request body is sent. The body then pends until the response has
 /// been read, and ends with an error.
@@ -64,38 +66,32 @@ where
     }
 }
 
-/// The default transport: hyper with HTTP/1.1, rustls, and a connection pool.
+/// The default transport: hyper with HTTP/1.1 and, where a server offers it over TLS, HTTP/2; rustls, and a connection
+/// pool.
+///
+/// With HTTP/1.1, an origin has at most as many connections as it has requests in flight. With HTTP/2, it has one. A
+/// server that offers HTTP/2 and then fails at it, or demands HTTP/1.1, gets HTTP/1.1 from the next request on.
 ///
 /// A request is sent again only if its pooled connection was closed before any of it was written.
 #[derive(Clone)]
 pub struct HyperTransport {
-    client: legacy::Client<Connector, Body>,
+    pool: Pool,
     proxies: Arc<Proxies>,
 }
 
 impl HyperTransport {
-    pub(crate) fn open(network: Network, limits: &Limits) -> Result<Self, BuildError> {
+    pub(crate) fn open(network: Network) -> Result<Self, BuildError> {
         // Explicit, since a program with two providers has no default one.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = Arc::new(network.trust.into_tls(provider)?);
         let proxies = Arc::new(network.proxies);
         let connector = Connector::new(tls, proxies.clone(), network.connect_timeout);
-        let client = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_CONNECTION)
-            // The session never uses more.
-            .pool_max_idle_per_host(limits.in_flight_per_origin)
-            .build(connector);
-        Ok(Self::new(client, proxies))
-    }
-
-    pub(crate) fn new(client: legacy::Client<Connector, Body>, proxies: Arc<Proxies>) -> Self {
-        Self { client, proxies }
+        Ok(Self { pool: Pool::new(connector), proxies })
     }
 }
 
 impl Service<Request<Body>> for HyperTransport {
-    type Response = Response<hyper::body::Incoming>;
+    type Response = Response<PooledBody>;
     type Error = BoxError;
     type Future = Responding;
 
@@ -112,7 +108,16 @@ impl Service<Request<Body>> for HyperTransport {
         if let Some(login) = forwarder.as_ref().and_then(Proxy::authorization) {
             request.headers_mut().insert(PROXY_AUTHORIZATION, login);
         }
-        Responding { response: self.client.request(request), forwarder }
+        let sending = self.pool.clone().send(request);
+        Responding(Box::pin(async move {
+            let response = sending.await?;
+            match forwarder {
+                Some(proxy) if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                    Err(WithKind::from(proxy.login_refused()).into())
+                }
+                _ => Ok(response),
+            }
+        }))
     }
 }
 
@@ -123,24 +128,19 @@ impl fmt::Debug for HyperTransport {
 }
 
 /// The response future of [`HyperTransport`].
-#[derive(Debug)]
 #[must_use = "a request is sent by polling its response"]
-pub struct Responding {
-    response: legacy::ResponseFuture,
-    /// The proxy that receives the request.
-    forwarder: Option<Proxy>,
-}
+pub struct Responding(Pin<Box<dyn Future<Output = Result<Response<PooledBody>, BoxError>> + Send>>);
 
 impl Future for Responding {
-    type Output = Result<Response<hyper::body::Incoming>, BoxError>;
+    type Output = Result<Response<PooledBody>, BoxError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let response = ready!(Pin::new(&mut self.response).poll(cx))?;
-        Poll::Ready(match &self.forwarder {
-            Some(proxy) if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-                Err(WithKind::from(proxy.login_refused()).into())
-            }
-            _ => Ok(response),
-        })
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for Responding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Responding").finish_non_exhaustive()
     }
 }

@@ -8,7 +8,7 @@
 use std::net::SocketAddr;
 
 use http::{Uri, uri};
-use oci_proto::{Fault, FaultKind, Reach};
+use oci_proto::Reach;
 use oci_proto_common::loopback_addresses;
 use ureq::Error;
 use ureq::config::Config;
@@ -49,13 +49,9 @@ impl<R: Resolver> Resolver for ReachResolver<R> {
             None => found = self.resolver.resolve(uri, config, timeout).map_err(connect_error)?,
         }
         let mut within = self.empty();
-        for address in found.iter().filter(|address| self.reach.admits(address.ip())) {
-            within.push(*address);
-        }
-        if within.is_empty() {
-            let wanted = if self.reach == Reach::Public { "public" } else { "loopback" };
-            let message = format_args!("the host has no {wanted} address");
-            return Err(Error::Other(Box::new(Fault::new(FaultKind::Unsupported, message))));
+        let admitted = self.reach.within(found.to_vec()).map_err(|fault| Error::Other(Box::new(fault)))?;
+        for address in admitted {
+            within.push(address);
         }
         Ok(within)
     }

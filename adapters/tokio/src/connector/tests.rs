@@ -2,9 +2,7 @@
 
 use http::Request;
 use http_body_util::BodyExt;
-use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpInfo;
-use hyper_util::rt::TokioExecutor;
 use oci_proto::FaultKind;
 use oci_proto_common::Settings;
 use rustls::pki_types::PrivateKeyDer;
@@ -29,10 +27,8 @@ fn transport(proxies: Proxies, roots: RootCertStore) -> HyperTransport {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let trust = Settings::default().proxies(proxies.clone()).tls(tls).network().unwrap().trust;
-    let (tls, proxies) = (Arc::new(trust.into_tls(provider()).unwrap()), Arc::new(proxies));
-    let connector = Connector::new(tls, proxies.clone(), Duration::from_secs(5));
-    HyperTransport::new(legacy::Client::builder(TokioExecutor::new()).build(connector), proxies)
+    let network = Settings::default().proxies(proxies).tls(tls).network().unwrap();
+    HyperTransport::open(network).unwrap()
 }
 
 fn through_all(proxy: &str) -> Proxies {

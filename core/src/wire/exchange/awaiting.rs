@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 
-use crate::error::fault::{Fault, FaultKind};
+use crate::error::fault::Fault;
 use crate::error::{Cause, LimitExceeded, Misbehaviour};
 use crate::types::id::{ExchangeId, OpId};
 use crate::wire::exchange::blob::BlobBody;
@@ -60,12 +60,7 @@ impl Awaiting {
     /// Returns a fault if the address is outside the exchange's [`Reach`]. The driver must close the
     /// connection and pass the fault to [`fail`](Self::fail).
     pub fn connected(&self, address: IpAddr) -> Result<(), Fault> {
-        if self.reach.admits(address) {
-            return Ok(());
-        }
-        let wanted = if self.reach == Reach::Public { "public" } else { "a loopback address" };
-        let message = format_args!("the host's address {address} is not {wanted}");
-        Err(Fault::new(FaultKind::Unsupported, message))
+        self.reach.check(address)
     }
 
     /// Takes the head of the final response, not of a 1xx one. The head may arrive before the whole payload

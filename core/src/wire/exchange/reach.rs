@@ -1,9 +1,10 @@
 //! The addresses that a driver may connect to.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use http::{Uri, uri};
 
+use crate::error::fault::{Fault, FaultKind};
 use crate::types::reference::registry::is_loopback;
 
 /// The addresses that a driver may connect to for an exchange.
@@ -28,6 +29,29 @@ impl Reach {
     pub(crate) fn of(uri: &Uri) -> Self {
         let is_plain = uri.scheme() == Some(&uri::Scheme::HTTP);
         if is_plain && uri.host().is_some_and(is_loopback) { Self::ThisMachine } else { Self::Anywhere }
+    }
+
+    /// Returns the addresses, in their order, that the driver may connect to.
+    ///
+    /// # Errors
+    /// Returns a fault if there is none.
+    pub fn within(self, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Fault> {
+        let Some(first) = addresses.first().map(SocketAddr::ip) else { return Ok(addresses) };
+        let within: Vec<_> = addresses.into_iter().filter(|address| self.admits(address.ip())).collect();
+        if within.is_empty() { Err(self.refuse(first)) } else { Ok(within) }
+    }
+
+    /// Checks that the driver may connect to this address.
+    ///
+    /// # Errors
+    /// Returns a fault if it must not.
+    pub fn check(self, address: IpAddr) -> Result<(), Fault> {
+        if self.admits(address) { Ok(()) } else { Err(self.refuse(address)) }
+    }
+
+    fn refuse(self, address: IpAddr) -> Fault {
+        let wanted = if self == Self::Public { "public" } else { "a loopback address" };
+        Fault::new(FaultKind::Unsupported, format_args!("the host's address {address} is not {wanted}"))
     }
 
     /// Returns whether the driver may connect to this address.
