@@ -42,7 +42,7 @@
 //!     let bytes = storage.remove(upload.as_str()).unwrap();
 //!     storage.insert(digest.to_string(), bytes);
 //! }
-//! server.commit();
+//! server.commit(&answer);
 //! assert_eq!(answer.done().status(), 201);
 //!
 //! let pull = server.respond(&request("GET", &format!("/v2/demo/blobs/{digest}")));

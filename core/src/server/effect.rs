@@ -55,14 +55,13 @@ pub enum Effect {
 /// The reply to a request: what it changes, and the response to send then.
 ///
 /// Carry out the effects in order, after those of earlier replies, and make them durable. Then call
-/// [`Server::commit`](crate::server::Server::commit), and send the response of [`done`](Self::done). The effects of
-/// several replies may be carried out together before one commit. If that fails, call
-/// [`Server::roll_back`](crate::server::Server::roll_back), and send the responses of [`failed`](Self::failed): none of
-/// these replies has changed anything then.
+/// [`Server::commit`](crate::server::Server::commit), and send the response of [`done`](Self::done). If that fails, call
+/// [`Server::roll_back`](crate::server::Server::roll_back), and send the response of [`failed`](Self::failed): the reply
+/// has changed nothing then.
 ///
-/// So that one of them does not fail the others, carry out fewer at once after a failure, down to single ones, still in
-/// order. [`Server::commit_reply`](crate::server::Server::commit_reply) and
-/// [`Server::roll_back_reply`](crate::server::Server::roll_back_reply) then take the place of the calls above.
+/// The effects of several replies may be carried out together, and the replies then be committed in order. If that
+/// fails, carry out fewer at once, down to single ones, still in order, so that one reply does not fail the others; but
+/// see [`needs_earlier`](Self::needs_earlier).
 ///
 /// The response to a request without effects is sent at once.
 #[derive(Debug)]

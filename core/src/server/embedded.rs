@@ -100,11 +100,11 @@ impl<S: Storage> EmbeddedRegistry<S> {
         let Some((repository, effects)) = reply.effects() else { return reply.done() };
         match self.storage.apply(&[(repository, effects)]) {
             Ok(()) => {
-                self.server.commit();
+                self.server.commit(&reply);
                 reply.done()
             }
             Err(failure) => {
-                self.server.roll_back();
+                self.server.roll_back(&reply);
                 reply.failed(failure)
             }
         }

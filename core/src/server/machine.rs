@@ -69,25 +69,15 @@ impl Server {
         begin::interrupted(&mut self.state, now, incoming, failure)
     }
 
-    /// Makes the effects of all replies so far visible, once they are durable.
-    pub fn commit(&mut self) {
-        self.state.commit();
-    }
-
-    /// Forgets the effects of all replies since the last commit, which have failed.
-    pub fn roll_back(&mut self) {
-        self.state.roll_back();
-    }
-
     /// Makes the effects of a reply visible, once they are durable. Those of earlier replies were committed or rolled
     /// back before.
-    pub fn commit_reply(&mut self, reply: &Reply) {
-        self.state.commit_request(reply.request);
+    pub fn commit(&mut self, reply: &Reply) {
+        self.state.commit(reply.request);
     }
 
     /// Forgets the effects of a reply, which have failed.
-    pub fn roll_back_reply(&mut self, reply: &Reply) {
-        self.state.roll_back_request(reply.request);
+    pub fn roll_back(&mut self, reply: &Reply) {
+        self.state.roll_back(reply.request);
     }
 
     /// Ends the uploads whose last request was too long ago, and returns them. Their bytes are not needed any more.

@@ -49,35 +49,9 @@ impl State {
         self.request
     }
 
-    /// Makes all changes visible.
-    pub(super) fn commit(&mut self) {
-        for staged in std::mem::take(&mut self.staged) {
-            self.publish(staged);
-        }
-    }
-
     /// Makes the changes of a request visible.
-    pub(super) fn commit_request(&mut self, request: u64) {
-        if let Some(staged) = self.take_staged(request) {
-            self.publish(staged);
-        }
-    }
-
-    /// Forgets all changes.
-    pub(super) fn roll_back(&mut self) {
-        for staged in std::mem::take(&mut self.staged) {
-            self.forget(staged);
-        }
-    }
-
-    /// Forgets the changes of a request.
-    pub(super) fn roll_back_request(&mut self, request: u64) {
-        if let Some(staged) = self.take_staged(request) {
-            self.forget(staged);
-        }
-    }
-
-    fn publish(&mut self, staged: Staged) {
+    pub(super) fn commit(&mut self, request: u64) {
+        let Some(staged) = self.take_staged(request) else { return };
         for (repository, changes) in staged.repositories {
             let holdings = self.repositories.entry(repository).or_default();
             for (digest, size) in changes.blobs {
@@ -101,8 +75,9 @@ impl State {
         }
     }
 
-    fn forget(&mut self, staged: Staged) {
-        for (id, upload) in staged.ended {
+    /// Forgets the changes of a request.
+    pub(super) fn roll_back(&mut self, request: u64) {
+        for (id, upload) in self.take_staged(request).into_iter().flat_map(|staged| staged.ended) {
             self.uploads.put_back(id, upload);
         }
     }

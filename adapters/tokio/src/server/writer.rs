@@ -260,8 +260,8 @@ impl<S: Storage> Thread<S> {
     /// Ends a request whose effects were carried out, or not.
     fn end(&self, reply: Reply, answer: Answer, applied: Result<(), Failure>) {
         self.locked(|server| match applied {
-            Ok(()) => server.commit_reply(&reply),
-            Err(_) => server.roll_back_reply(&reply),
+            Ok(()) => server.commit(&reply),
+            Err(_) => server.roll_back(&reply),
         });
         answer.send(match applied {
             Ok(()) => reply.done(),

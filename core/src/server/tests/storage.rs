@@ -68,7 +68,7 @@ fn what_is_not_durable_is_not_visible() {
     let pushed = push(&mut server, "v1", INDEX);
     assert!(matches!(pushed.effects(), Some((_, [Effect::PutManifest { .. }, Effect::SetTag(..)]))));
     assert_eq!(status(&server, "/v2/a/manifests/v1"), 404);
-    server.commit();
+    server.commit(&pushed);
     assert_eq!(status(&server, "/v2/a/manifests/v1"), 200);
     assert_eq!(pushed.done().status(), 201);
     // The same again changes nothing.
@@ -78,8 +78,8 @@ fn what_is_not_durable_is_not_visible() {
 #[test]
 fn a_failure_leaves_everything_as_it_was() {
     let mut server = Server::with_policy(Policy::open(), 1);
-    let _ = push(&mut server, "v1", INDEX);
-    server.commit();
+    let pushed = push(&mut server, "v1", INDEX);
+    server.commit(&pushed);
     for (failure, code) in [(Failure::Full, 507), (Failure::Storage, 500)] {
         let moved = push(&mut server, "v1", OTHER);
         let removed = reply(
@@ -87,7 +87,8 @@ fn a_failure_leaves_everything_as_it_was() {
             "DELETE",
             &format!("/v2/a/manifests/{}", Digest::of(Algorithm::Sha256, INDEX.as_bytes())),
         );
-        server.roll_back();
+        server.roll_back(&moved);
+        server.roll_back(&removed);
         assert_eq!(moved.failed(failure).status(), code);
         assert_eq!(removed.failed(failure).status(), code);
         let kept = server.respond(&head("GET", "/v2/a/manifests/v1", HeaderMap::new()));
@@ -101,10 +102,10 @@ fn a_failure_leaves_everything_as_it_was() {
         closing.push(b"content").unwrap();
         let closed = server.finish(Time::ZERO, closing);
         if is_full {
-            server.roll_back();
+            server.roll_back(&closed);
             assert_eq!(closed.failed(Failure::Full).status(), 507);
         } else {
-            server.commit();
+            server.commit(&closed);
             assert_eq!(closed.done().status(), 201);
         }
     }
@@ -119,7 +120,9 @@ fn requests_see_the_changes_before_them() {
     let same = push(&mut server, "v1", INDEX);
     assert!(same.effects().is_some(), "it waits for the first to become durable");
     let second = push(&mut server, "v1", OTHER);
-    server.commit();
+    for reply in [&first, &same, &second] {
+        server.commit(reply);
+    }
     assert_eq!([first, same, second].map(|reply| reply.done().status().as_u16()), [201, 201, 409]);
 }
 
@@ -162,7 +165,7 @@ fn a_push_in_one_request_that_breaks_off_leaves_no_upload() {
         whole.push(b"con").unwrap();
         let interrupted = server.interrupted(Time::ZERO, whole, None);
         assert!(matches!(interrupted.effects(), Some((_, [Effect::EndUpload(_)]))));
-        server.commit();
+        server.commit(&interrupted);
     }
 }
 
@@ -173,13 +176,13 @@ fn an_upload_whose_cancellation_fails_takes_no_other_request_before_its_own_has_
         let upload = location(reply(&mut server, "POST", "/v2/a/blobs/uploads/"));
         let mut running = receive(&mut server, "PATCH", &upload);
         running.push(b"con").unwrap();
-        let _ = reply(&mut server, "DELETE", &upload);
+        let cancelled = reply(&mut server, "DELETE", &upload);
         let ended = if ends_first {
             let ended = server.finish(Time::ZERO, running);
-            server.roll_back();
+            server.roll_back(&cancelled);
             ended
         } else {
-            server.roll_back();
+            server.roll_back(&cancelled);
             assert_eq!(reply(&mut server, "PATCH", &upload).done().status(), 429);
             server.finish(Time::ZERO, running)
         };
@@ -215,7 +218,7 @@ fn an_upload_takes_one_request_at_a_time() {
     // A request of an upload that is cancelled meanwhile finds it gone.
     let mut third = receive(&mut server, "PATCH", &upload);
     let cancelled = reply(&mut server, "DELETE", &upload);
-    server.commit();
+    server.commit(&cancelled);
     assert_eq!(cancelled.done().status(), 204);
     third.push(b"more").unwrap();
     assert_eq!(server.finish(Time::ZERO, third).done().status(), 404);
@@ -363,7 +366,7 @@ fn what_is_written_to_an_upload_after_its_cancellation_is_removed() {
         let mut chunk = receive(&mut server, "PATCH", &upload);
         let cancelled = reply(&mut server, "DELETE", &upload);
         assert!(matches!(cancelled.effects(), Some((_, [Effect::EndUpload(_)]))));
-        server.commit();
+        server.commit(&cancelled);
         chunk.push(b"content").unwrap();
         let (ended, status) = match ends {
             "finished" => (server.finish(Time::ZERO, chunk), 404),
@@ -371,7 +374,7 @@ fn what_is_written_to_an_upload_after_its_cancellation_is_removed() {
             _ => (server.interrupted(Time::ZERO, chunk, Some(Failure::Full)), 507),
         };
         assert!(matches!(ended.effects(), Some((_, [Effect::EndUpload(_)]))), "{ends}: {ended:?}");
-        server.commit();
+        server.commit(&ended);
         assert_eq!(ended.done().status(), status, "{ends}");
     }
 }
@@ -383,15 +386,15 @@ fn replies_are_committed_or_rolled_back_one_by_one() {
     let second = push(&mut server, "v1", OTHER);
     let third = push(&mut server, "v2", INDEX);
     assert!(third.effects().is_some_and(|(_, effects)| effects.len() == 2), "it does not rely on the first");
-    server.roll_back_reply(&first);
-    server.commit_reply(&second);
+    server.roll_back(&first);
+    server.commit(&second);
     let shown = |server: &Server, tag: &str| {
         let response = server.respond(&head("GET", &format!("/v2/a/manifests/{tag}"), HeaderMap::new()));
         response.headers().get("docker-content-digest").map(|digest| digest.to_str().unwrap().to_owned())
     };
     let digest = |document: &str| Some(Digest::of(Algorithm::Sha256, document.as_bytes()).to_string());
     assert_eq!([shown(&server, "v1"), shown(&server, "v2")], [digest(OTHER), None]);
-    server.commit_reply(&third);
+    server.commit(&third);
     assert_eq!([shown(&server, "v1"), shown(&server, "v2")], [digest(OTHER), digest(INDEX)]);
 }
 
@@ -408,8 +411,10 @@ fn a_manifest_that_needs_what_is_not_durable_says_so() {
     let image = format!(
         r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{config},"layers":[]}}"#
     );
-    assert!(push(&mut server, "v1", &image).needs_earlier());
-    server.commit();
+    let image_pushed = push(&mut server, "v1", &image);
+    assert!(image_pushed.needs_earlier());
+    server.commit(&blob);
+    server.commit(&image_pushed);
     assert!(!push(&mut server, "v2", &image).needs_earlier());
 }
 
@@ -420,7 +425,7 @@ fn a_push_in_one_request_that_cannot_be_stored_ends_its_upload() {
     let mut whole = receive(&mut server, "POST", &format!("/v2/a/blobs/uploads/?digest={digest}"));
     assert!(server.expire_uploads(Time::ZERO).is_empty(), "it is in progress");
     whole.push(b"content").unwrap();
-    let _ = server.finish(Time::ZERO, whole);
-    server.roll_back();
+    let pushed = server.finish(Time::ZERO, whole);
+    server.roll_back(&pushed);
     assert_eq!(server.expire_uploads(Time::ZERO).len(), 1);
 }

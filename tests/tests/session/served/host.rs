@@ -203,14 +203,14 @@ impl Host {
         }
         if let Err(failure) = self.disk.apply(&[(repository, effects)]) {
             self.seen.push(Seen::FailedChange);
-            self.server.roll_back();
+            self.server.roll_back(&reply);
             return Ok(reply.failed(failure));
         }
         if self.may_crash(choices) {
             self.seen.push(Seen::CrashAfterChange);
             return Err(self.crash(now));
         }
-        self.server.commit();
+        self.server.commit(&reply);
         Ok(reply.done())
     }
 
