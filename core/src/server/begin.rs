@@ -53,7 +53,9 @@ pub(super) fn finish(state: &mut State, now: Time, incoming: Incoming) -> Reply 
     let answered = match purpose {
         Purpose::Portion(portion) => {
             let body = blob_push::Received { bytes: received, limit, is_too_large };
-            Ok(blob_push::finish(state, now, &head, repository, portion, &body))
+            let needs_earlier = state.release_ended(&portion.upload);
+            let reply = blob_push::finish(state, now, &head, repository, portion, &body);
+            Ok(Reply { needs_earlier, ..reply })
         }
         Purpose::Manifest { .. } if is_too_large => Err(manifest_push::too_large(limit)),
         Purpose::Manifest { name, tags, digest, bytes } => {
@@ -73,8 +75,9 @@ pub(super) fn interrupted(
 ) -> Reply {
     let Incoming { head, repository, purpose, received, .. } = incoming;
     let request = state.begin_request();
-    let mut effects = Vec::new();
+    let (mut effects, mut needs_earlier) = (Vec::new(), false);
     if let Purpose::Portion(portion) = purpose {
+        needs_earlier = state.release_ended(&portion.upload);
         let is_durable = failure.is_none();
         effects = blob_push::interrupted(state, now, &repository, portion, received, is_durable);
     }
@@ -83,7 +86,8 @@ pub(super) fn interrupted(
         ErrorResponse::malformed(Code::SizeInvalid, message).into_response()
     };
     let response = failure.map_or_else(incomplete, Failure::response);
-    complete(state, request, Reply::with(&head.method, repository, effects, response))
+    let reply = Reply::with(&head.method, repository, effects, response);
+    complete(state, request, Reply { needs_earlier, ..reply })
 }
 
 fn dispatch(state: &mut State, now: Time, head: &request::Parts) -> Result<Begun, ErrorResponse> {

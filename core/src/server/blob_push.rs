@@ -42,8 +42,9 @@ pub(super) fn mount(
     let Some((from, size)) = mountable(state, digest, from, user) else {
         return begin_session(state, now, head, &repository, digest.algorithm());
     };
+    let needs_earlier = !state.is_settled(&from);
     let mount = Effect::Mount { from, digest: digest.clone(), size };
-    Ok(store(state, head, repository, digest, size, vec![mount]))
+    Ok(Reply { needs_earlier, ..store(state, head, repository, digest, size, vec![mount]) })
 }
 
 /// Opens a session.
@@ -150,10 +151,7 @@ pub(super) fn finish(
     let upload = match state.uploads.get_mut(&repository, &id) {
         Ok(upload) => upload,
         // It was cancelled, and bytes may have been written since then.
-        Err(error) => {
-            state.release_ended(&id);
-            return refuse(state, head, repository, &id, true, error);
-        }
+        Err(error) => return refuse(state, head, repository, &id, true, error),
     };
     upload.is_busy = false;
     upload.touched = now;
@@ -202,10 +200,7 @@ pub(super) fn interrupted(
 ) -> Vec<Effect> {
     let Portion { upload: id, start, hash, .. } = portion;
     // If it was cancelled, bytes may have been written since then.
-    let Ok(upload) = state.uploads.get_mut(repository, &id) else {
-        state.release_ended(&id);
-        return vec![Effect::EndUpload(id)];
-    };
+    let Ok(upload) = state.uploads.get_mut(repository, &id) else { return vec![Effect::EndUpload(id)] };
     upload.is_busy = false;
     upload.touched = now;
     if is_durable {

@@ -40,6 +40,7 @@ pub(super) fn manifest(
         let message = format_args!("the tag `{tag}` is immutable");
         return Err(ErrorResponse::new(StatusCode::CONFLICT, Code::Denied, message));
     }
+    let needs_earlier = !state.is_settled(&repository);
     let mut effects = Vec::new();
     for tag in tags {
         state.set_tag(&repository, tag.clone(), None);
@@ -49,7 +50,7 @@ pub(super) fn manifest(
         state.set_manifest(&repository, digest.clone(), None);
         effects.push(Effect::RemoveManifest(digest));
     }
-    Ok(answer(repository, StatusCode::ACCEPTED, effects))
+    Ok(Reply { needs_earlier, ..answer(repository, StatusCode::ACCEPTED, effects) })
 }
 
 /// Deletes a blob.
@@ -64,8 +65,9 @@ pub(super) fn blob(
         let message = format_args!("no blob {digest} in `{repository}`");
         return Err(ErrorResponse::not_found(Code::BlobUnknown, message));
     }
+    let needs_earlier = !state.is_settled(&repository);
     state.set_blob(&repository, digest.clone(), None);
-    Ok(answer(repository, StatusCode::ACCEPTED, vec![Effect::RemoveBlob(digest)]))
+    Ok(Reply { needs_earlier, ..answer(repository, StatusCode::ACCEPTED, vec![Effect::RemoveBlob(digest)]) })
 }
 
 /// Cancels an upload. A request of it that is in progress fails.

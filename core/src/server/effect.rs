@@ -110,8 +110,9 @@ impl Reply {
         (!self.effects.is_empty()).then_some((repository, &self.effects))
     }
 
-    /// Returns whether this reply is wrong if one of those before it fails that were not committed yet: a manifest that
-    /// needs content which they store. Treat it as failed, too, then.
+    /// Returns whether this reply may be wrong if one of those before it fails that were not committed yet, since it
+    /// depends on what they change: a deletion, a mount, or a push whose conditions were checked. Treat it as failed, too,
+    /// then.
     pub fn needs_earlier(&self) -> bool {
         self.needs_earlier
     }

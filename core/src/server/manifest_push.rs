@@ -12,7 +12,7 @@ use crate::server::error_response::{Code, ErrorResponse};
 use crate::server::holdings::StoredManifest;
 use crate::server::incoming::{Incoming, Purpose};
 use crate::server::policy::Access;
-use crate::server::precondition::{Precondition, evaluate};
+use crate::server::precondition::{Precondition, evaluate, is_conditional};
 use crate::server::response::{created, value};
 use crate::server::state::State;
 use crate::types::digest::{Algorithm, Digest};
@@ -70,7 +70,9 @@ pub(super) fn finish(
         content_type(&head.headers).map_err(|misbehaviour| invalid(misbehaviour.to_string()))?;
     let evidence = Evidence { content_type, ..Evidence::default() };
     let manifest = Manifest::read(bytes, evidence).map_err(|problem| invalid(problem.to_string()))?;
-    let needs_earlier = state.policy.complete_manifests && needs_staged(state, &repository, &manifest)?;
+    if state.policy.complete_manifests {
+        check_complete(state, &repository, &manifest)?;
+    }
     let wanted: Vec<Tag> = match &name {
         TagOrDigest::Tag(tag) => vec![tag.clone()],
         TagOrDigest::Digest(_) => tags,
@@ -85,6 +87,7 @@ pub(super) fn finish(
     let stored = StoredManifest::document(&digest, &manifest);
     // What is not durable yet is stored again, so that this answer, too, waits for it.
     let is_settled = state.is_settled(&repository);
+    let has_checks = state.policy.complete_manifests || is_conditional(&head.headers);
     let known = state.manifest(&repository, &digest).filter(|_| is_settled);
     if known.is_none_or(|known| known.media_type != stored.media_type || known.bytes.is_none()) {
         state.set_manifest(&repository, digest.clone(), Some(stored));
@@ -97,6 +100,7 @@ pub(super) fn finish(
             effects.push(Effect::SetTag(tag, digest.clone()));
         }
     }
+    let needs_earlier = !is_settled && has_checks;
     Ok(Reply { needs_earlier, ..Reply::with(&head.method, repository, effects, response) })
 }
 
@@ -148,9 +152,8 @@ fn check_tags(
     }
 }
 
-/// Checks that the repository has everything that a manifest refers to. Returns whether some of it is not durable yet.
-fn needs_staged(state: &State, repository: &Repository, manifest: &Manifest) -> Result<bool, ErrorResponse> {
-    let mut needs_staged = false;
+/// Checks that the repository has everything that a manifest refers to.
+fn check_complete(state: &State, repository: &Repository, manifest: &Manifest) -> Result<(), ErrorResponse> {
     for (_, child) in manifest.children() {
         let digest = child.digest();
         if child.media_type().is_nondistributable() || child.size() == 0 {
@@ -160,7 +163,6 @@ fn needs_staged(state: &State, repository: &Repository, manifest: &Manifest) -> 
             let message = format_args!("`{repository}` does not have {digest}; push it first");
             return Err(ErrorResponse::not_found(Code::ManifestBlobUnknown, message));
         }
-        needs_staged |= !state.has_durable(repository, digest);
     }
-    Ok(needs_staged)
+    Ok(())
 }

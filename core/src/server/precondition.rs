@@ -27,6 +27,11 @@ pub(super) fn evaluate(headers: &HeaderMap, etag: Option<&str>) -> Precondition 
     Precondition::Met
 }
 
+/// Returns whether a request has preconditions.
+pub(super) fn is_conditional(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::IF_MATCH) || headers.contains_key(header::IF_NONE_MATCH)
+}
+
 /// Returns whether a Range header applies: there is no If-Range, or it has this entity tag.
 ///
 /// Source: RFC 9110, section 13.1.5.

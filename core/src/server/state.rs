@@ -148,18 +148,12 @@ impl State {
         }
     }
 
-    /// Notes that the request of an upload has ended that was ended before. It may be opened again.
-    pub(super) fn release_ended(&mut self, id: &UploadId) {
-        let ended = self.staged.iter_mut().flat_map(|staged| &mut staged.ended);
-        for (_, upload) in ended.filter(|(ended, _)| ended == id) {
-            upload.is_busy = false;
-        }
-    }
-
-    /// Returns whether a repository has a blob or a manifest that is durable.
-    pub(super) fn has_durable(&self, repository: &Repository, digest: &Digest) -> bool {
-        let holdings = self.repositories.get(repository);
-        holdings.is_some_and(|of| of.blobs.contains_key(digest) || of.manifests.contains_key(digest))
+    /// Notes that the request of an upload has ended. Returns whether the upload was ended before by a change that is not
+    /// durable yet, so that it may be opened again.
+    pub(super) fn release_ended(&mut self, id: &UploadId) -> bool {
+        let mut ended = self.staged.iter_mut().flat_map(|staged| &mut staged.ended);
+        let found = ended.find(|(ended, _)| ended == id);
+        found.map(|(_, upload)| upload.is_busy = false).is_some()
     }
 
     /// Returns whether no change of a repository waits to become durable.

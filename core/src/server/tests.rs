@@ -10,6 +10,7 @@ use crate::server::policy::{Policy, User};
 use crate::types::digest::{Algorithm, Digest};
 use crate::types::time::Time;
 
+mod batches;
 mod blobs;
 mod manifests;
 mod policies;

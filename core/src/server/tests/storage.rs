@@ -21,19 +21,19 @@ use crate::types::reference::name::Repository;
 use crate::types::time::Time;
 use crate::types::upload_id::UploadId;
 
-const INDEX: &str =
+pub(super) const INDEX: &str =
     r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
-const OTHER: &str =
+pub(super) const OTHER: &str =
     r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[ ]}"#;
 
-fn head(method: &str, target: &str, headers: HeaderMap) -> http::request::Parts {
+pub(super) fn head(method: &str, target: &str, headers: HeaderMap) -> http::request::Parts {
     let request = Request::builder().method(method).uri(target).header(HOST, "registry");
     let (mut head, ()) = request.body(()).unwrap().into_parts();
     head.headers.extend(headers);
     head
 }
 
-fn reply(server: &mut Server, method: &str, target: &str) -> Reply {
+pub(super) fn reply(server: &mut Server, method: &str, target: &str) -> Reply {
     match server.begin(Time::ZERO, &head(method, target, HeaderMap::new())) {
         Begun::Reply(reply) => reply,
         Begun::Receive(_) => panic!("{method} {target} takes a body"),
@@ -41,14 +41,14 @@ fn reply(server: &mut Server, method: &str, target: &str) -> Reply {
 }
 
 #[track_caller]
-fn receive(server: &mut Server, method: &str, target: &str) -> Incoming {
+pub(super) fn receive(server: &mut Server, method: &str, target: &str) -> Incoming {
     match server.begin(Time::ZERO, &head(method, target, HeaderMap::new())) {
         Begun::Receive(incoming) => incoming,
         Begun::Reply(reply) => panic!("{method} {target}: {:?}", reply.done()),
     }
 }
 
-fn push(server: &mut Server, tag: &str, document: &str) -> Reply {
+pub(super) fn push(server: &mut Server, tag: &str, document: &str) -> Reply {
     let mut incoming = receive(server, "PUT", &format!("/v2/a/manifests/{tag}"));
     incoming.push(document.as_bytes()).unwrap();
     server.finish(Time::ZERO, incoming)
@@ -58,7 +58,7 @@ fn status(server: &Server, target: &str) -> u16 {
     server.respond(&head("GET", target, HeaderMap::new())).status().as_u16()
 }
 
-fn location(reply: Reply) -> String {
+pub(super) fn location(reply: Reply) -> String {
     reply.done().headers()[LOCATION].to_str().unwrap().to_owned()
 }
 
@@ -377,45 +377,6 @@ fn what_is_written_to_an_upload_after_its_cancellation_is_removed() {
         server.commit(&ended);
         assert_eq!(ended.done().status(), status, "{ends}");
     }
-}
-
-#[test]
-fn replies_are_committed_or_rolled_back_one_by_one() {
-    let mut server = Server::with_policy(Policy::open(), 1);
-    let first = push(&mut server, "v1", INDEX);
-    let second = push(&mut server, "v1", OTHER);
-    let third = push(&mut server, "v2", INDEX);
-    assert!(third.effects().is_some_and(|(_, effects)| effects.len() == 2), "it does not rely on the first");
-    server.roll_back(&first);
-    server.commit(&second);
-    let shown = |server: &Server, tag: &str| {
-        let response = server.respond(&head("GET", &format!("/v2/a/manifests/{tag}"), HeaderMap::new()));
-        response.headers().get("docker-content-digest").map(|digest| digest.to_str().unwrap().to_owned())
-    };
-    let digest = |document: &str| Some(Digest::of(Algorithm::Sha256, document.as_bytes()).to_string());
-    assert_eq!([shown(&server, "v1"), shown(&server, "v2")], [digest(OTHER), None]);
-    server.commit(&third);
-    assert_eq!([shown(&server, "v1"), shown(&server, "v2")], [digest(OTHER), digest(INDEX)]);
-}
-
-#[test]
-fn a_manifest_that_needs_what_is_not_durable_says_so() {
-    let policy = Policy { complete_manifests: true, ..Policy::open() };
-    let mut server = Server::with_policy(policy, 1);
-    let digest = Digest::of(Algorithm::Sha256, b"{}");
-    let mut whole = receive(&mut server, "POST", &format!("/v2/a/blobs/uploads/?digest={digest}"));
-    whole.push(b"{}").unwrap();
-    let blob = server.finish(Time::ZERO, whole);
-    assert!(!blob.needs_earlier());
-    let config = format!(r#"{{"mediaType":"text/plain","digest":"{digest}","size":2}}"#);
-    let image = format!(
-        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{config},"layers":[]}}"#
-    );
-    let image_pushed = push(&mut server, "v1", &image);
-    assert!(image_pushed.needs_earlier());
-    server.commit(&blob);
-    server.commit(&image_pushed);
-    assert!(!push(&mut server, "v2", &image).needs_earlier());
 }
 
 #[test]
