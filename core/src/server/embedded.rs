@@ -87,13 +87,11 @@ impl<S: Storage> EmbeddedRegistry<S> {
         if let (Some((upload, _)), Some(range)) = (&place, incoming.stored()) {
             self.storage.read_upload(upload, range, &mut |bytes| incoming.push_stored(bytes))?;
         }
-        let place = place.filter(|_| !body.is_empty());
-        if let Some((upload, offset)) = &place {
-            self.storage.write(incoming.repository(), upload, *offset, body)?;
-        }
-        // A body that is too large has its response.
+        // A body that is too large has its response, and is not stored.
         let is_taken = incoming.push(body).is_ok();
-        place.filter(|_| is_taken).map_or(Ok(()), |(upload, _)| self.storage.sync(&upload))
+        let Some((upload, offset)) = place.filter(|_| is_taken && !body.is_empty()) else { return Ok(()) };
+        self.storage.write(incoming.repository(), &upload, offset, body)?;
+        self.storage.sync(&upload)
     }
 
     fn settle(&mut self, reply: Reply) -> Response<Body> {

@@ -16,6 +16,7 @@ use crate::server::incoming::Incoming;
 use crate::server::machine::Server;
 use crate::server::policy::{Policy, Rule};
 use crate::server::storage::Storage;
+use crate::server::tests::Scenario;
 use crate::types::digest::{Algorithm, Digest};
 use crate::types::reference::name::Repository;
 use crate::types::time::Time;
@@ -377,6 +378,16 @@ fn what_is_written_to_an_upload_after_its_cancellation_is_removed() {
         server.commit(&ended);
         assert_eq!(ended.done().status(), status, "{ends}");
     }
+}
+
+#[test]
+fn a_body_that_is_too_large_is_not_stored() {
+    let mut scenario = Scenario::with(Policy { blob_bytes: 4, ..Policy::open() });
+    let upload = scenario.begin("a");
+    assert_eq!(scenario.send(&Method::PATCH, &upload, b"12345").status(), 413);
+    let id: UploadId = upload.rsplit('/').next().unwrap().parse().unwrap();
+    let (_, storage) = scenario.registry.into_parts();
+    assert!(storage.read_upload(&id, 0..1, &mut |_| ()).is_err(), "a part of it was stored");
 }
 
 #[test]
