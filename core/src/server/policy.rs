@@ -37,7 +37,11 @@ pub struct Policy {
     pub uploads: usize,
     /// The time after its last request at which an upload session expires. The default is an hour.
     pub upload_lifetime: Duration,
-    /// A message to users, such as that the registry will be moved. Clients show it with each response.
+    /// A message to users, such as that the registry will be moved. Clients show it with each response that has it:
+    /// those of [`Server::respond`](crate::server::Server::respond) and [`Reply::done`](crate::server::Reply::done).
+    /// Responses that depend on no policy do not: those of [`Reply::failed`](crate::server::Reply::failed), and of the
+    /// functions of [`Server`](crate::server::Server) that refuse a login, a host or a connection, or replace a blob that
+    /// cannot be read.
     ///
     /// Source: distribution-spec, "Warnings".
     pub warning: Option<Warning>,

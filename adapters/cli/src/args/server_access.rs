@@ -43,7 +43,10 @@ pub(crate) struct ServerAccessArgs {
     /// cannot write: the page of a host name that resolves to this address could do everything.
     #[arg(long, conflicts_with = "htpasswd")]
     pub(crate) any_host: bool,
-    /// Send this message to users with every response, such as that the registry will be moved.
+    /// Send this message to users, such as that the registry will be moved.
+    ///
+    /// It is a header of every response except for those that refuse a login, a host name or a connection, and those
+    /// that report a failure of the storage.
     #[arg(long, value_name = "TEXT", value_parser = warning)]
     pub(crate) warning: Option<Warning>,
     /// With --writable, refuse what would exceed this number of bytes in all blobs, manifests and uploads.

@@ -148,7 +148,7 @@ fn a_manifest_must_be_complete_where_that_is_configured() {
 }
 
 #[test]
-fn a_warning_is_in_every_response() {
+fn a_warning_is_in_the_responses_of_the_server() {
     let text = "moves to \"registry.example\", soon: gr\u{fc}n";
     let warning = Some(Warning::new(text).unwrap());
     let mut scenario = Scenario::with(Policy { warning, ..Policy::open() });
