@@ -7,8 +7,8 @@ use tokio::task::spawn_blocking;
 
 use crate::server::blobs::Source;
 
-/// Returns a source that calls `open`, which may block, for its first read. If the range is empty, nothing is read, but it
-/// must extend to there: `open` is called at once.
+/// Returns a source that calls `open`, which may block, for its first read. If the range is empty, nothing is read, so
+/// `open` is called at once: it fails if the blob is missing, or ends before the range does.
 pub(super) async fn open_later<F>(is_empty: bool, open: F) -> io::Result<Source>
 where
     F: FnOnce() -> io::Result<Box<dyn Read + Send>> + Send + 'static,

@@ -19,8 +19,15 @@ pub(super) async fn open<S: Storage + Send + 'static>(
     let repository = repository.ok_or(io::ErrorKind::NotFound)?;
     let is_empty = range.is_empty();
     let open = move || -> io::Result<Box<dyn Read + Send>> {
-        let opened = storage.open(&repository, &digest, range.clone()).map_err(error)?;
-        Ok(opened.unwrap_or_else(|| Box::new(StoredBlob { storage, repository, digest, range })))
+        if let Some(opened) = storage.open(&repository, &digest, range.clone()).map_err(error)? {
+            return Ok(opened);
+        }
+        let mut blob = StoredBlob { storage, repository, digest, range };
+        if is_empty {
+            // Nothing else finds out whether it is there.
+            let _ = blob.read(&mut [])?;
+        }
+        Ok(Box::new(blob))
     };
     open_later(is_empty, open).await
 }

@@ -74,6 +74,23 @@ async fn a_failure_is_told_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn an_empty_blob_that_the_storage_lacks_is_missing() {
+    let empty = Digest::of(Algorithm::Sha256, b"");
+    for opened in [None, Some((0, 0))] {
+        let storage = Faulty::default();
+        storage.set(|faults| faults.opened = opened);
+        let mut server = Server::with_policy(Policy::open(), 7);
+        server.add_blob(&"repo".parse().unwrap(), empty.clone(), 0);
+        let registry = SharedRegistry::new(server, storage.clone()).unwrap().listen().await.unwrap();
+        let mut http = Http::connect(registry.address()).await;
+        let target = format!("/v2/repo/blobs/{empty}");
+        http.get(&target).await.is(404);
+        http.push("repo", b"").await.is(201);
+        assert_eq!(http.get(&target).await.is(200).body, b"");
+    }
+}
+
+#[tokio::test]
 async fn a_registry_survives_a_storage_that_panics() {
     let storage = Faulty::default();
     let registry = storage.registry(Policy::open()).listen().await.unwrap();
