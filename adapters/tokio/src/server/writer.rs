@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::slice;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
@@ -243,8 +244,7 @@ impl<S: Storage> Thread<S> {
             return;
         }
         let changes: Vec<_> = waiting.iter().filter_map(|(reply, _)| reply.effects()).collect();
-        let storage = AssertUnwindSafe(&mut self.storage);
-        let applied = catch_unwind(move || { storage }.apply(&changes)).unwrap_or(Err(Failure::Storage));
+        let applied = self.store(&changes);
         if applied.is_err() && waiting.len() > 1 {
             let rest = waiting.split_off(waiting.len() / 2);
             self.apply(waiting, failed);
@@ -279,9 +279,17 @@ impl<S: Storage> Thread<S> {
             .map(|(repository, upload)| (repository, [Effect::EndUpload(upload)]))
             .collect();
         let changes: Vec<_> = ends.iter().map(|(repository, effects)| (repository, &effects[..])).collect();
+        if self.store(&changes).is_err() && changes.len() > 1 {
+            for change in &changes {
+                // Otherwise the storage keeps bytes that nobody can reach until the next restart.
+                let _ = self.store(slice::from_ref(change));
+            }
+        }
+    }
+
+    fn store(&mut self, changes: &[(&Repository, &[Effect])]) -> Result<(), Failure> {
         let storage = AssertUnwindSafe(&mut self.storage);
-        // Otherwise the storage keeps bytes that nobody can reach until the next restart.
-        let _ = catch_unwind(move || { storage }.apply(&changes));
+        catch_unwind(move || { storage }.apply(changes)).unwrap_or(Err(Failure::Storage))
     }
 
     fn locked<T>(&self, change: impl FnOnce(&mut Server) -> T) -> T {

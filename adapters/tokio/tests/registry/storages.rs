@@ -91,6 +91,22 @@ async fn an_empty_blob_that_the_storage_lacks_is_missing() {
 }
 
 #[tokio::test]
+async fn an_upload_that_cannot_be_removed_keeps_no_other() {
+    let mut policy = Policy::open();
+    policy.upload_lifetime = Duration::from_millis(1);
+    let mut server = Server::with_policy(policy, 7);
+    for id in ["a", "b", "c"] {
+        server.restore_upload(Time::ZERO, "repo".parse().unwrap(), id.parse().unwrap(), 1);
+    }
+    let storage = Faulty::default();
+    storage.set(|faults| faults.apply_once = Some(Failure::Storage));
+    let registry = SharedRegistry::new(server, storage.clone()).unwrap();
+    until(|| storage.see(|faults| faults.applied.len() == 4)).await;
+    assert_eq!(storage.see(|faults| faults.applied.clone()), [3, 1, 1, 1]);
+    registry.close().await;
+}
+
+#[tokio::test]
 async fn a_registry_survives_a_storage_that_panics() {
     let storage = Faulty::default();
     let registry = storage.registry(Policy::open()).listen().await.unwrap();
