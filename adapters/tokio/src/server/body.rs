@@ -15,10 +15,10 @@ use crate::server::access::Entry;
 use crate::server::blobs::Source;
 use crate::server::rest::Rest;
 
-/// The maximum size of the chunks in which a blob is read and sent, in bytes. A client that stops reading occupies one, or
-/// two if it took [`AHEAD`] before.
+/// The maximum size of the chunks in which a blob is read and sent, except for the first, in bytes. A client that stops
+/// reading occupies two at most.
 const CHUNK: usize = 64 << 10;
-/// The maximum size of the first chunk of a blob.
+/// The maximum size of the first chunk.
 const FIRST: usize = 2 * CHUNK;
 /// The number of bytes after which the next chunk is read while one is sent.
 const AHEAD: u64 = 1 << 20;
