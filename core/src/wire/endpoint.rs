@@ -8,7 +8,7 @@
 //! | [`Version`](Endpoint::Version) | `/v2/` | | end-1 |
 //! | [`Blob`](Endpoint::Blob) | `/v2/<name>/blobs/<digest>` | | end-2, end-10 |
 //! | [`Manifest`](Endpoint::Manifest) | `/v2/<name>/manifests/<reference>` | `tag`, repeated; `digest` | end-3, end-7, end-9 |
-//! | [`Uploads`](Endpoint::Uploads) | `/v2/<name>/blobs/uploads/` | `digest-algorithm`, or `digest`, or `mount` and `from` | end-4a, end-4b, end-11 |
+//! | [`Uploads`](Endpoint::Uploads) | `/v2/<name>/blobs/uploads/`; parsed without the last slash, too | `digest-algorithm`, or `digest`, or `mount` and `from` | end-4a, end-4b, end-11 |
 //! | [`Upload`](Endpoint::Upload) | `/v2/<name>/blobs/uploads/<id>` | `digest` | end-5, end-6, end-13, end-14 |
 //! | [`Tags`](Endpoint::Tags) | `/v2/<name>/tags/list` | `n`, `last` | end-8a, end-8b |
 //! | [`Referrers`](Endpoint::Referrers) | `/v2/<name>/referrers/<digest>` | `artifactType`, and in the links of this server `last` | end-12a, end-12b |
@@ -164,6 +164,8 @@ impl Endpoint {
                 let tags = query.all("tag", InvalidEndpoint::TagParameter)?;
                 Ok(Self::Manifest(repository, name, tags, query.first("digest", InvalidEndpoint::Digest)?))
             }
+            // It is no digest, so it can only be the endpoint without its slash. A redirect would turn a POST into a GET.
+            ("blobs", "uploads") => Ok(Self::Uploads(repository(name)?, query.begin()?)),
             ("blobs", text) => Ok(Self::Blob(repository(name)?, digest(text)?)),
             ("uploads", id) => {
                 let repository = repository(name.strip_suffix("/blobs").ok_or(InvalidEndpoint::Unknown)?)?;

@@ -233,6 +233,19 @@ fn a_cancelled_upload_is_gone() {
 }
 
 #[test]
+fn an_upload_begins_without_the_last_slash_too() {
+    let mut scenario = Scenario::new();
+    let begun = scenario.send(&Method::POST, "/v2/a/blobs/uploads", b"");
+    assert_eq!(begun.status(), 202);
+    assert!(begun.location().starts_with("/v2/a/blobs/uploads/"), "{begun:?}");
+    let digest = Digest::of(Algorithm::Sha256, b"abc");
+    let whole = scenario.send(&Method::POST, &format!("/v2/a/blobs/uploads?digest={digest}"), b"abc");
+    assert_eq!(whole.status(), 201);
+    let read = scenario.get("/v2/a/blobs/uploads");
+    assert_eq!((read.status(), read.header("allow")), (405, Some("POST")));
+}
+
+#[test]
 fn an_upload_without_requests_expires() {
     let mut scenario = Scenario::with(Policy { uploads: 2, ..Policy::open() });
     let (first, second) = (scenario.begin("a"), scenario.begin("b"));

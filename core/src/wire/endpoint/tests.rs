@@ -78,7 +78,8 @@ fn a_repository_may_contain_slashes_and_the_words_of_endpoints() {
     let tags = Endpoint::Tags(parsed("a/manifests"), Page::default());
     assert_eq!(parse("/v2/a/manifests/tags/list"), Ok(tags));
     let uploads = Endpoint::Uploads(parsed("a/blobs/uploads"), Begin::Session(None));
-    assert_eq!(parse("/v2/a/blobs/uploads/blobs/uploads/"), Ok(uploads));
+    assert_eq!(parse("/v2/a/blobs/uploads/blobs/uploads/"), Ok(uploads.clone()));
+    assert_eq!(parse("/v2/a/blobs/uploads/blobs/uploads"), Ok(uploads));
 }
 
 #[test]
@@ -136,7 +137,8 @@ fn an_invalid_name_is_rejected_with_its_kind() {
         ("/v2/a/blobs/uploads/?mount=sha256:0", |e| matches!(e, InvalidEndpoint::Digest(_))),
         ("/v2/a/blobs/uploads/?digest=", |e| matches!(e, InvalidEndpoint::Digest(_))),
         ("/v2/a/blobs/uploads/u?digest=x", |e| matches!(e, InvalidEndpoint::Digest(_))),
-        ("/v2/a/blobs/uploads", |e| matches!(e, InvalidEndpoint::Digest(_))),
+        ("/v2/a/blobs/uploads?digest=", |e| matches!(e, InvalidEndpoint::Digest(_))),
+        ("/v2/a/blobs/upload", |e| matches!(e, InvalidEndpoint::Digest(_))),
         ("/v2/a/blobs/uploads/?digest-algorithm=md5", |e| *e == InvalidEndpoint::Algorithm),
         ("/v2/a/blobs/uploads/.", |e| *e == InvalidEndpoint::UploadId),
         (&long, |e| *e == InvalidEndpoint::UploadId),
