@@ -6,7 +6,7 @@ use crate::server::effect::{Failure, Reply};
 use crate::server::error_response::{Code, ErrorResponse};
 use crate::server::incoming::{Incoming, Purpose};
 use crate::server::policy::User;
-use crate::server::response::check_host;
+use crate::server::response::check_head;
 use crate::server::state::State;
 use crate::server::{blob_push, delete, manifest_push, respond};
 use crate::types::time::Time;
@@ -91,7 +91,7 @@ pub(super) fn interrupted(
 }
 
 fn dispatch(state: &mut State, now: Time, head: &request::Parts) -> Result<Begun, ErrorResponse> {
-    check_host(head)?;
+    check_head(head)?;
     let user = head.extensions.get::<User>();
     match (Endpoint::parse(&head.uri)?, &head.method) {
         (Endpoint::Uploads(repository, Begin::Whole(digest)), &Method::POST) => {

@@ -15,7 +15,7 @@ use crate::server::error_response::{Code, ErrorResponse};
 use crate::server::holdings::Holdings;
 use crate::server::policy::{Access, User, read_only, unauthorized};
 use crate::server::precondition::{Precondition, evaluate, range_applies};
-use crate::server::response::{CONTENT_DIGEST, check_host, empty, finish, json_response, value};
+use crate::server::response::{CONTENT_DIGEST, check_head, empty, finish, json_response, value};
 use crate::server::state::State;
 use crate::server::web_page;
 use crate::types::digest::Digest;
@@ -96,7 +96,7 @@ pub(super) fn too_many_connections() -> Response<Body> {
 }
 
 fn answer(state: &State, head: &request::Parts) -> Result<Response<Body>, ErrorResponse> {
-    check_host(head)?;
+    check_head(head)?;
     if !is_read(&head.method) {
         return Err(read_only());
     }

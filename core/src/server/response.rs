@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, HeaderName, LOCATION};
+use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, LOCATION, TRANSFER_ENCODING};
 use http::uri::Authority;
 use http::{HeaderValue, Method, Response, StatusCode, Version, request};
 
@@ -61,11 +61,17 @@ pub(super) fn value(text: impl fmt::Display) -> HeaderValue {
         .expect("digests, media types, names, tags, ids and numbers are visible ASCII by their grammars, and warnings have no control characters")
 }
 
+/// Checks what HTTP requires of every request.
+pub(super) fn check_head(head: &request::Parts) -> Result<(), ErrorResponse> {
+    check_host(head)?;
+    check_transfer_coding(&head.headers)
+}
+
 /// Checks the Host header: HTTP/1.1 requires exactly one, and no version allows two. A target that names its
 /// host, as in the requests of a [`Session`](crate::Session), needs none.
 ///
 /// Source: RFC 9112, section 3.2.
-pub(super) fn check_host(head: &request::Parts) -> Result<(), ErrorResponse> {
+fn check_host(head: &request::Parts) -> Result<(), ErrorResponse> {
     let mut hosts = head.headers.get_all(HOST).iter();
     let problem = match (hosts.next(), hosts.next()) {
         (None, _) if head.version == Version::HTTP_11 && head.uri.authority().is_none() => {
@@ -77,6 +83,25 @@ pub(super) fn check_host(head: &request::Parts) -> Result<(), ErrorResponse> {
         (Some(_), None) => "the Host header is neither empty nor a host with an optional port",
     };
     Err(ErrorResponse::malformed(Code::Unsupported, problem))
+}
+
+/// Checks that the body has no transfer coding but `chunked`, which the adapter decodes: it would be stored encoded.
+///
+/// Source: RFC 9112, section 6.1.
+fn check_transfer_coding(headers: &HeaderMap) -> Result<(), ErrorResponse> {
+    let lines = headers.get_all(TRANSFER_ENCODING).iter();
+    let mut codings = lines
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|coding| !coding.is_empty());
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => {
+            let message = "the only transfer coding that is supported is `chunked`";
+            Err(ErrorResponse::new(StatusCode::NOT_IMPLEMENTED, Code::Unsupported, message))
+        }
+    }
 }
 
 fn is_host(value: &[u8]) -> bool {

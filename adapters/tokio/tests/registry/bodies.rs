@@ -53,6 +53,23 @@ async fn a_client_that_sends_all_of_a_refused_body_sees_the_refusal() {
 }
 
 #[tokio::test]
+async fn a_body_with_a_transfer_coding_but_chunked_is_refused() {
+    let registry = start_with(Policy::open(), Options::default()).await;
+    let index = format!("{{\"schemaVersion\":2,\"mediaType\":\"{INDEX}\",\"manifests\":[]}}");
+    let body = format!("{:x}\r\n{index}\r\n0\r\n\r\n", index.len());
+    for (header, status) in [("gzip, chunked", 501), ("chunked", 201)] {
+        let mut http = Http::connect(registry.address()).await;
+        let header = format!("Transfer-Encoding: {header}");
+        http.write_head("PUT", "/v2/repo/manifests/1", &[&header]).await;
+        http.stream.write_all(body.as_bytes()).await.unwrap();
+        http.stream.flush().await.unwrap();
+        http.read("PUT").await.is(status);
+        let read = http.get("/v2/repo/manifests/1").await;
+        assert_eq!(read.status == 200, status == 201, "{header}: {read:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_connection_outlives_a_small_refused_body() {
     let registry = start_with(Policy::default(), Options::default()).await;
     let mut http = Http::connect(registry.address()).await;

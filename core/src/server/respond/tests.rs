@@ -1,5 +1,5 @@
 use http::Version;
-use http::header::{ALLOW, HOST, IF_MATCH, IF_NONE_MATCH, IF_RANGE};
+use http::header::{ALLOW, HOST, IF_MATCH, IF_NONE_MATCH, IF_RANGE, TRANSFER_ENCODING};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -156,6 +156,21 @@ fn a_range_beyond_the_end_or_in_the_wrong_order_is_not_satisfiable() {
         let response = Scenario::new().get_layer(&[(RANGE, range)]);
         assert_eq!(error_of(&response), (416, "RANGE_INVALID".into()), "{range}");
         assert_eq!(header(&response, "content-range"), Some("bytes */10"), "{range}");
+    }
+}
+
+#[test]
+fn no_transfer_coding_but_chunked_is_supported() {
+    let scenario = Scenario::new();
+    let ask = |codings: &[&str]| {
+        let headers: Vec<_> = codings.iter().map(|coding| (TRANSFER_ENCODING, *coding)).collect();
+        scenario.ask(Method::GET, "/v2/", &headers)
+    };
+    for codings in [&[][..], &["chunked"], &["Chunked "], &[", chunked"]] {
+        assert_eq!(ask(codings).status(), 200, "{codings:?}");
+    }
+    for codings in [&["gzip, chunked"][..], &["gzip", "chunked"], &["chunked,chunked"], &["gzip"]] {
+        assert_eq!(error_of(&ask(codings)), (501, "UNSUPPORTED".into()), "{codings:?}");
     }
 }
 
