@@ -132,6 +132,8 @@ mod recorder;
 mod response;
 mod settings;
 mod start;
+mod unusable;
+mod urls;
 
 pub use crate::record::player::{Player, ReplayError, Replayed};
 pub use crate::record::secrets::Secrets;

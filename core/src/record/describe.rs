@@ -53,7 +53,7 @@ impl Secrets {
             operation(exchange.op()),
             scheme.unwrap_or_default(),
             authority.map_or("", |authority| authority.as_str()),
-            if exchange.has_own_url { uri.path().to_owned() } else { self.text(uri.path()) },
+            if exchange.has_own_url { uri.path() } else { self.shown_path(uri.path()) },
         );
         if let Some(query) = uri.query() {
             let query = if exchange.has_own_url {

@@ -3,6 +3,8 @@
 //! A session must treat the result like the original. An unusable value must stay unusable for the same
 //! reason.
 
+use std::mem;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -17,10 +19,10 @@ use crate::auth::credentials::Credentials;
 use crate::error::fault::Fault;
 use crate::header::challenge::Challenge;
 use crate::header::link::Link;
-use crate::header::location::resolve;
-use crate::header::url::{UrlKind, longer_values, map_secret_values};
+use crate::header::url::UrlKind;
 use crate::header::warning::Warning;
 use crate::record::secrets::Secrets;
+use crate::record::unusable::{header_value, masked_challenges, masked_links, masked_url, masked_value};
 use crate::types::digest::Digest;
 use crate::types::secret::Secret;
 use crate::types::token;
@@ -81,8 +83,10 @@ impl Secrets {
     pub fn transcript(&mut self, transcript: &Transcript) -> Transcript {
         let mut replaced = transcript.clone();
         if let Some((_, headers)) = &mut replaced.head {
-            *headers = self.headers(headers);
+            let unknown = Uri::from_static("https://unknown.invalid/");
+            *headers = self.headers(replaced.url.as_deref().unwrap_or(&unknown), headers);
         }
+        replaced.url = None;
         match &mut replaced.body {
             RecordedBody::Refusal(body) => *body = self.refusal(body),
             RecordedBody::Token(body) => *body = token::rewrite(body, |secret| self.name(secret)).into(),
@@ -97,20 +101,23 @@ impl Secrets {
         Fault::new(fault.kind(), self.text(fault.message()))
     }
 
-    fn headers(&mut self, headers: &HeaderMap) -> HeaderMap {
-        // Other headers may repeat the secrets in these.
-        headers.get_all(LINK).iter().for_each(|value| drop(self.links(value)));
-        headers.get_all(LOCATION).iter().for_each(|value| drop(self.location(value)));
-        headers.get_all(WWW_AUTHENTICATE).iter().for_each(|value| drop(self.challenges(value)));
+    /// Returns the headers of a response from `from`.
+    fn headers(&mut self, from: &Uri, headers: &HeaderMap) -> HeaderMap {
+        // Other headers may repeat the secrets in these, and paths too: how they are shown is decided afterwards.
+        let paths = mem::take(&mut self.paths);
+        headers.get_all(LINK).iter().for_each(|value| drop(self.links(from, value)));
+        headers.get_all(LOCATION).iter().for_each(|value| drop(self.location(from, value)));
+        headers.get_all(WWW_AUTHENTICATE).iter().for_each(|value| drop(self.challenges(from, value)));
+        self.paths = paths;
         let mut replaced = HeaderMap::new();
         for (name, value) in headers {
             let values = match name {
                 name if KEPT.contains(name) => vec![value.clone()],
                 name if *name == CONTENT_ENCODING => vec![self.text_value(value)],
                 name if DIGESTS.contains(name) => self.digest(value).into_iter().collect(),
-                name if *name == LINK => vec![self.links(value)],
-                name if *name == LOCATION => vec![self.location(value)],
-                name if *name == WWW_AUTHENTICATE => vec![self.challenges(value)],
+                name if *name == LINK => vec![self.links(from, value)],
+                name if *name == LOCATION => vec![self.location(from, value)],
+                name if *name == WWW_AUTHENTICATE => vec![self.challenges(from, value)],
                 name if *name == WARNING => self.warnings(value),
                 _ => Vec::new(),
             };
@@ -134,26 +141,26 @@ impl Secrets {
         }
     }
 
-    fn location(&mut self, value: &HeaderValue) -> HeaderValue {
+    fn location(&mut self, from: &Uri, value: &HeaderValue) -> HeaderValue {
         match value.to_str() {
-            Ok(text) => header_value(&self.url(text, UrlKind::Other), value),
+            Ok(text) => header_value(&self.url(from, text, UrlKind::Other), value),
             Err(_) => masked_value(value, masked_url),
         }
     }
 
     /// Returns links with names in place of the values of their queries. A value that is not valid is not shown,
     /// and stays invalid at the same byte.
-    fn links(&mut self, value: &HeaderValue) -> HeaderValue {
+    fn links(&mut self, from: &Uri, value: &HeaderValue) -> HeaderValue {
         let Ok(links) = Link::parse(value.as_bytes()) else { return masked_value(value, masked_links) };
         let replaced = links.into_iter().map(|link| {
-            let target = self.url(link.target(), UrlKind::Other);
+            let target = self.url(from, link.target(), UrlKind::Other);
             link.with_target(target).to_string()
         });
         let text = replaced.collect::<Vec<_>>().join(", ");
         HeaderValue::from_bytes(text.as_bytes()).unwrap_or_else(|_| masked_value(value, masked_links))
     }
 
-    fn challenges(&mut self, value: &HeaderValue) -> HeaderValue {
+    fn challenges(&mut self, from: &Uri, value: &HeaderValue) -> HeaderValue {
         let (challenges, fault) = Challenge::parse_all([value.as_bytes()]);
         // A fault is reported only if the challenges before it are useless.
         let is_useful = |challenge: &Challenge| {
@@ -166,7 +173,7 @@ impl Secrets {
             let has_url = challenge.is("bearer");
             challenge.map(|name, value| match name {
                 None => self.name(value),
-                Some("realm") if has_url => self.url(value, UrlKind::TokenRequest),
+                Some("realm") if has_url => self.url(from, value, UrlKind::TokenRequest),
                 // Requests repeat these values.
                 Some("service" | "scope") => value.to_owned(),
                 Some(_) => self.text(value),
@@ -185,34 +192,6 @@ impl Secrets {
         let warnings = Warning::parse(value.as_bytes()).unwrap_or_default();
         let replaced = warnings.into_iter().map(|warning| warning.map(|text| self.text(text)).to_string());
         replaced.filter_map(|text| HeaderValue::from_bytes(text.as_bytes()).ok()).collect()
-    }
-
-    /// Returns an absolute or relative URL, with names in place of the values of its query.
-    fn url(&mut self, text: &str, kind: UrlKind) -> String {
-        if resolve(&Uri::from_static("https://base.invalid/"), text.as_bytes()).is_err() {
-            return String::from_utf8_lossy(&masked_url(self.masked(text).as_bytes())).into_owned();
-        }
-        let text = text.split_once('#').map_or(text, |(text, _)| text);
-        match text.split_once('?') {
-            Some((url, query)) => format!("{}?{}", self.path(url), self.query(query, kind)),
-            None => self.path(text),
-        }
-    }
-
-    /// Returns a URL without a query, with names in place of the known secrets in its path.
-    fn path(&self, url: &str) -> String {
-        let authority = url.find("//").filter(|at| url[..*at].is_empty() || url[..*at].ends_with(':'));
-        let start = authority.map_or(0, |at| url[at + 2..].find('/').map_or(url.len(), |path| at + 2 + path));
-        format!("{}{}", &url[..start], self.text(&url[start..]))
-    }
-
-    /// Returns a URL's query with names in place of its values.
-    pub(super) fn query(&mut self, query: &str, kind: UrlKind) -> String {
-        let replaced = map_secret_values(query, kind, |value| self.name(value));
-        for (value, shown) in longer_values(query, kind).zip(longer_values(&replaced, kind)) {
-            self.add_form(value, shown);
-        }
-        replaced
     }
 
     /// Returns the body of an error response, which parses to the same codes and messages.
@@ -244,75 +223,12 @@ impl Secrets {
     }
 }
 
-/// Returns this text as a header value.
-fn header_value(text: &str, original: &HeaderValue) -> HeaderValue {
-    HeaderValue::from_bytes(text.as_bytes()).unwrap_or_else(|_| masked_value(original, masked_url))
-}
-
-/// Returns a masked copy of an unusable header value. Outputs report only the position of its error.
-fn masked_value(value: &HeaderValue, masked: impl Fn(&[u8]) -> Vec<u8>) -> HeaderValue {
-    // The mask is valid in a header if the original is.
-    HeaderValue::from_bytes(&masked(value.as_bytes())).unwrap_or_else(|_| HeaderValue::from_static(""))
-}
-
-/// Returns an unusable URL with the letters and digits of its user name, query and fragment masked. Length
-/// and punctuation are kept.
-fn masked_url(value: &[u8]) -> Vec<u8> {
-    let query = value.iter().position(|byte| b"?#".contains(byte)).unwrap_or(value.len());
-    let user = value.windows(2).position(|pair| pair == b"//").map_or(0, |at| at + 2);
-    // A password may contain any character.
-    let host = value[..query].iter().rposition(|byte| *byte == b'@').unwrap_or(0);
-    masked(value, |at| at > query || (user..host).contains(&at))
-}
-
-/// Returns unusable links with all letters and digits masked. Length and punctuation are kept.
-fn masked_links(value: &[u8]) -> Vec<u8> {
-    masked(value, |_| true)
-}
-
-/// Returns unusable challenges with the letters and digits of their credentials and of the values of their
-/// parameters masked. Length and punctuation are kept, and so are the schemes and the names of parameters.
-fn masked_challenges(value: &[u8]) -> Vec<u8> {
-    let is_text = |byte: u8| !byte.is_ascii_whitespace() && !b",=\"".contains(&byte);
-    let mut is_public = vec![false; value.len()];
-    let (mut at, mut is_first) = (0, true);
-    while let Some(byte) = value.get(at) {
-        if *byte == b'"' {
-            at += 1;
-            while value.get(at).is_some_and(|byte| *byte != b'"') {
-                at += if value[at] == b'\\' { 2 } else { 1 };
-            }
-            at += 1;
-            is_first = false;
-        } else if is_text(*byte) {
-            let length = value[at..].iter().position(|byte| !is_text(*byte)).unwrap_or(value.len() - at);
-            let end = at + length;
-            // A name is followed by a value, a token68 at most by padding.
-            let after = value[end..].trim_ascii_start().strip_prefix(b"=").map(<[u8]>::trim_ascii_start);
-            let is_name = after.and_then(<[u8]>::first).is_some_and(|byte| !b",=".contains(byte));
-            is_public[at..end].fill(is_first || is_name);
-            at = end;
-            is_first = false;
-        } else {
-            is_first |= *byte == b',';
-            at += 1;
-        }
-    }
-    masked(value, |at| !is_public[at])
-}
-
-fn masked(value: &[u8], is_secret: impl Fn(usize) -> bool) -> Vec<u8> {
-    let mask = |(at, byte): (usize, &u8)| {
-        if byte.is_ascii_alphanumeric() && is_secret(at) { b'x' } else { *byte }
-    };
-    value.iter().enumerate().map(mask).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::auth::credentials;
     use crate::error::{Error, Responder};
+    use crate::header::location::resolve;
     use crate::types::secret::Secret;
     use crate::wire::error_body;
     use crate::wire::redact::Redactor;
@@ -320,7 +236,7 @@ mod tests {
 
     fn header(secrets: &mut Secrets, name: HeaderName, value: &[u8]) -> String {
         let headers = HeaderMap::from_iter([(name, HeaderValue::from_bytes(value).unwrap())]);
-        let replaced = secrets.headers(&headers);
+        let replaced = secrets.headers(&Uri::from_static("https://h/v2/"), &headers);
         let shown = replaced.values().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         shown.collect::<Vec<_>>().join(" | ")
     }
@@ -524,6 +440,10 @@ mod tests {
             (LOCATION, "//h/S3CRET?a=b", "//h/SECRET-1?a=SECRET-2"),
             (LOCATION, "/a//s3cret", "/a//SECRET-1"),
             (LOCATION, "/s3cret b", "/xxxxxx b"),
+            (LOCATION, "/proxy/https://s3cret/b", "/proxy/https://SECRET-1/b"),
+            (LOCATION, "s3cret/b", "/v2/SECRET-1/b"),
+            (LOCATION, "/s3cret/../b", "/b"),
+            (LOCATION, "/.//s3cret", "/.//SECRET-1"),
             (LINK, "</s3cret>; rel=\"next\"", "</SECRET-1>; rel=\"next\""),
             (WWW_AUTHENTICATE, r#"Basic realm="s3cret""#, r#"basic realm="SECRET-1""#),
             (WWW_AUTHENTICATE, r#"Bearer realm="https://h/s3cret""#, r#"bearer realm="https://h/SECRET-1""#),

@@ -43,7 +43,7 @@ pub(super) fn read_fault(text: &str) -> Result<Fault, String> {
 
 /// Returns the text of a transcript without secrets.
 pub(super) fn write(number: u64, transcript: &Transcript) -> Lines {
-    let Transcript { sent, wrong_source, head, body, fault: ended } = transcript;
+    let Transcript { sent, wrong_source, head, body, fault: ended, url: _ } = transcript;
     let mut lines = match (head, ended) {
         (Some((status, _)), _) => Lines::new(&format!("< [{number}] {}", status.as_u16())),
         (None, Some(ended)) => Lines::new(&format!("fault [{number}] {}", fault(ended))),
@@ -90,6 +90,7 @@ pub(super) fn read(status: Option<&str>, ended: &str, details: &[String]) -> Res
         head: None,
         body: RecordedBody::Unread,
         fault: Some(ended).filter(|text| !text.is_empty()).map(read_fault).transpose()?,
+        url: None,
     };
     let status = status.map(|text| parsed::<StatusCode>(text, "a status")).transpose()?;
     let mut headers = HeaderMap::new();

@@ -18,7 +18,8 @@ use crate::wire::redact::{self, Forms};
 /// Texts from a server or a driver, such as an error message, may repeat a secret. There a secret is
 /// replaced once it is known, also escaped for URLs, JSON or HTML, in Base64, in Basic credentials, in another
 /// case or cut off. A secret of fewer than four bytes may occur in words by chance, and one that begins with `SECRET-`
-/// in names: these are not replaced in such texts.
+/// in names: these are not replaced in such texts. The same holds for the path of a URL that a server supplies, which is
+/// shown with the secrets that are known when it arrives, and later always in the same way.
 #[derive(Clone, Default)]
 pub struct Secrets {
     /// The name of each secret.
@@ -27,6 +28,9 @@ pub struct Secrets {
     forms: BTreeMap<String, String>,
     /// The same forms, to search for.
     searched: Forms,
+    /// How the path of each URL that a server supplied is shown. That is decided when it arrives, since the session of a
+    /// replay receives it so: a secret that is learnt later does not change it.
+    pub(super) paths: BTreeMap<String, String>,
     /// The highest number in a name.
     last: u64,
 }

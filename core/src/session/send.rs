@@ -148,7 +148,7 @@ impl Session {
             completes,
             bounds: BodyBounds { error_bytes: limits.error_bytes, drain_bytes: limits.drain_bytes },
             sent,
-            keep: None,
+            kept: None,
         };
         task.state = TaskState::InFlight(exchange);
         let kept = task.half.as_mut().and_then(|half| half.slot.take());

@@ -22,7 +22,7 @@ use crate::wire::exchange::awaiting::Awaiting;
 use crate::wire::exchange::reach::Reach;
 use crate::wire::exchange::sending::Sending;
 use crate::wire::exchange::sink::Sink;
-use crate::wire::exchange::transcript::Keep;
+use crate::wire::exchange::transcript::{Keep, Kept};
 use crate::wire::request::{Payload, Source};
 
 pub(crate) mod awaiting;
@@ -96,7 +96,7 @@ impl Exchange {
     /// Keeps a transcript of the response, for
     /// [`Completion::take_transcript`](crate::Completion::take_transcript). By default none is kept.
     pub fn keep_transcript(&mut self, keep: Keep) {
-        self.awaiting.keep = Some(keep);
+        self.awaiting.kept = Some(Kept { keep, url: Box::new(self.request.uri().clone()) });
     }
 
     /// Splits the exchange into the request, the check of its payload, and the state that waits for the

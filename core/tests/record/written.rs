@@ -91,6 +91,17 @@ fn a_written_recording_is_readable() {
     assert_eq!(whole.matches(" base64\n").count(), blobs(&whole));
 }
 
+/// The path of the token server arrives before the login, of which it is the beginning.
+#[test]
+fn a_secret_that_is_learnt_later_does_not_change_a_path() {
+    for (scheme, request) in [(Scheme::Token, "POST"), (Scheme::TokenByGet, "GET")] {
+        let text = write_with(Registry::with_login(scheme, "token-1"), Task::Resolve, TREE, Keep::Documents);
+        assert!(text.contains(&format!("{request} https://auth.example/token?client=SECRET-1")), "{text}");
+        assert!(!text.contains("token-1"), "{text}");
+        assert!(replay(&text).1.is_ok(), "{text}");
+    }
+}
+
 #[test]
 fn every_control_of_an_operation_is_replayed() {
     let (sender, texts) = mpsc::channel();

@@ -16,7 +16,7 @@ use crate::wire::exchange::reach::Reach;
 use crate::wire::exchange::receiving::{Body, BodyBounds, Collected, Receiving};
 use crate::wire::exchange::sending::Sent;
 use crate::wire::exchange::sink::Sink;
-use crate::wire::exchange::transcript::{Keep, Transcript};
+use crate::wire::exchange::transcript::{Kept, Transcript};
 use crate::wire::exchange::want::Want;
 use crate::wire::head::{Coding, content_length};
 use crate::wire::status::{Class, RequestKind};
@@ -35,7 +35,7 @@ pub struct Awaiting {
     pub(crate) bounds: BodyBounds,
     pub(crate) sent: Arc<OnceLock<Sent>>,
     /// The content of the transcript, if one is kept.
-    pub(crate) keep: Option<Keep>,
+    pub(crate) kept: Option<Kept>,
 }
 
 impl Awaiting {
@@ -109,15 +109,15 @@ impl Awaiting {
         let body = body.unwrap_or_else(|cause| Body::Unwanted(Outcome::Failed(cause)));
         let has_body = self.kind.method() != Method::HEAD;
         let receiving = Receiving::new(self.id, status, headers, body, has_body, self.bounds, self.sent);
-        match self.keep {
-            Some(keep) => receiving.with_recorder(keep),
+        match self.kept {
+            Some(kept) => receiving.with_recorder(kept),
             None => receiving,
         }
     }
 
     /// Ends the exchange: the request could not be sent, or no response arrived.
     pub fn fail(self, fault: Fault) -> Completion {
-        let transcript = self.keep.map(|_| Box::new(Transcript::failed(fault.clone())));
+        let transcript = self.kept.map(|_| Box::new(Transcript::failed(fault.clone())));
         Completion::new(self.id, None, Outcome::Failed(fault.into()), self.sent, transcript)
     }
 }

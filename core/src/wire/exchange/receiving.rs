@@ -18,7 +18,7 @@ use crate::wire::exchange::completion::{Completion, Outcome};
 use crate::wire::exchange::manifest::ManifestBody;
 use crate::wire::exchange::sending::Sent;
 use crate::wire::exchange::sink::Sink;
-use crate::wire::exchange::transcript::{BodyRecorder, Keep, RecordedBody, Transcript};
+use crate::wire::exchange::transcript::{BodyRecorder, Kept, RecordedBody, Transcript};
 use crate::wire::head::content_length;
 
 /// An exchange whose response body is arriving.
@@ -88,7 +88,7 @@ impl Receiving {
     }
 
     /// Keeps a transcript.
-    pub(crate) fn with_recorder(mut self, keep: Keep) -> Self {
+    pub(crate) fn with_recorder(mut self, kept: Kept) -> Self {
         let body = match &self.body {
             Body::Unwanted(_) => RecordedBody::Unread,
             Body::Refusal(_) => RecordedBody::Refusal(Bytes::new()),
@@ -96,7 +96,7 @@ impl Receiving {
             Body::Manifest(_) | Body::Content(_) => RecordedBody::Document(Bytes::new()),
             Body::Blob(body) => RecordedBody::Blob { length: 0, digest: body.digest(), bytes: None },
         };
-        self.recorder = Some(Box::new(BodyRecorder::new(keep, body)));
+        self.recorder = Some(Box::new(BodyRecorder::new(kept, body)));
         self
     }
 
@@ -217,9 +217,10 @@ impl Receiving {
 
     fn transcript(&mut self, fault: Option<&Fault>) -> Option<Box<Transcript>> {
         self.note_digest();
-        let body = self.recorder.take()?.finish();
+        let (body, url) = self.recorder.take()?.finish();
         let mut transcript = Transcript::answered(self.status, self.headers.clone(), body);
         transcript.fault = fault.cloned();
+        transcript.url = Some(url);
         Some(Box::new(transcript))
     }
 

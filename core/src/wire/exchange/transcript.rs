@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Uri};
 
 use crate::error::fault::Fault;
 use crate::types::digest::Digest;
@@ -16,6 +16,20 @@ pub enum Keep {
     Documents,
     /// All bodies, including the bytes of blobs. These may be large.
     Everything,
+}
+
+/// What a transcript keeps, and the URL that was requested.
+#[derive(Clone)]
+pub(crate) struct Kept {
+    pub(crate) keep: Keep,
+    pub(crate) url: Box<Uri>,
+}
+
+impl fmt::Debug for Kept {
+    /// Omits the URL, which may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.keep.fmt(f)
+    }
 }
 
 /// The response to an exchange as a driver passed it on: head, body and end.
@@ -40,6 +54,8 @@ pub struct Transcript {
     pub body: RecordedBody,
     /// The fault that ended the exchange; `None` if it was finished.
     pub fault: Option<Fault>,
+    /// The URL that was requested, to which URLs in the headers may be relative. It is not part of a recording.
+    pub(crate) url: Option<Box<Uri>>,
 }
 
 /// The body of a response in a [`Transcript`].
@@ -69,12 +85,19 @@ pub enum RecordedBody {
 impl Transcript {
     /// Creates the transcript of an exchange that failed before its response began.
     pub fn failed(fault: Fault) -> Self {
-        Self { sent: 0, wrong_source: None, head: None, body: RecordedBody::Unread, fault: Some(fault) }
+        Self {
+            sent: 0,
+            wrong_source: None,
+            head: None,
+            body: RecordedBody::Unread,
+            fault: Some(fault),
+            url: None,
+        }
     }
 
     /// Creates the transcript of an exchange with a complete response.
     pub fn answered(status: StatusCode, headers: HeaderMap, body: RecordedBody) -> Self {
-        Self { sent: 0, wrong_source: None, head: Some((status, headers)), body, fault: None }
+        Self { sent: 0, wrong_source: None, head: Some((status, headers)), body, fault: None, url: None }
     }
 }
 
@@ -105,22 +128,22 @@ impl fmt::Debug for RecordedBody {
 /// Records a body as it arrives.
 #[derive(Debug)]
 pub(crate) struct BodyRecorder {
-    keep: Keep,
+    kept: Kept,
     body: RecordedBody,
     bytes: Vec<u8>,
 }
 
 impl BodyRecorder {
     /// Creates a recorder for bodies of the same variant as `body`, which is empty.
-    pub(crate) fn new(keep: Keep, body: RecordedBody) -> Self {
-        Self { keep, body, bytes: Vec::new() }
+    pub(crate) fn new(kept: Kept, body: RecordedBody) -> Self {
+        Self { kept, body, bytes: Vec::new() }
     }
 
     /// Adds the next bytes.
     pub(crate) fn push(&mut self, chunk: &[u8]) {
         if let RecordedBody::Blob { length, .. } = &mut self.body {
             *length += chunk.len() as u64;
-            if self.keep == Keep::Documents {
+            if self.kept.keep == Keep::Documents {
                 return;
             }
         }
@@ -134,7 +157,8 @@ impl BodyRecorder {
         }
     }
 
-    pub(crate) fn finish(self) -> RecordedBody {
+    /// Returns the body, and the URL that was requested.
+    pub(crate) fn finish(self) -> (RecordedBody, Box<Uri>) {
         let mut body = self.body;
         match &mut body {
             RecordedBody::Unread => {}
@@ -142,9 +166,9 @@ impl BodyRecorder {
                 *bytes = self.bytes.into();
             }
             RecordedBody::Blob { bytes, .. } => {
-                *bytes = (self.keep == Keep::Everything).then(|| self.bytes.into());
+                *bytes = (self.kept.keep == Keep::Everything).then(|| self.bytes.into());
             }
         }
-        body
+        (body, self.kept.url)
     }
 }
