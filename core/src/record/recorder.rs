@@ -81,7 +81,7 @@ impl Observer for Recorder {
                 self.at(now, &format!("{text}\n"));
             }
             Call::Complete(now, completion) => {
-                // An exchange of another session has none.
+                // There is none if the driver has taken it.
                 if let Some(transcript) = completion.take_transcript() {
                     let transcript = self.secrets.transcript(&transcript);
                     self.at(now, &write(completion.id().number(), &transcript).0);

@@ -9,7 +9,7 @@ use crate::op::transfer::options::PushOptions;
 use crate::session::output::{Answer, Output};
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::Algorithm;
-use crate::types::id::{ExchangeId, OpId, QueryId};
+use crate::types::id::{ExchangeId, Ids, OpId, QueryId};
 use crate::types::media_type::MediaType;
 use crate::types::platform::Platform;
 use crate::types::reference::Reference;
@@ -40,6 +40,23 @@ pub(crate) enum Call<'a> {
     Cancel(OpId),
     Pause(OpId),
     Resume(OpId),
+}
+
+impl Call<'_> {
+    /// Returns whether the id that it refers to, if any, was allocated by `ids`.
+    pub(crate) fn is_of(&self, ids: &Ids) -> bool {
+        match self {
+            Self::Start(..) | Self::Poll(..) | Self::Abandon(_) => true,
+            Self::Complete(_, completion) => completion.id.is_of(ids),
+            Self::Lost(_, exchange, _) => exchange.is_of(ids),
+            Self::Answer(_, query, _) => query.is_of(ids),
+            Self::Deadline(op, _)
+            | Self::Fail(op, _)
+            | Self::Cancel(op)
+            | Self::Pause(op)
+            | Self::Resume(op) => op.is_of(ids),
+        }
+    }
 }
 
 /// The start of an operation: a variant for each method of a session that starts one, with its arguments.

@@ -56,7 +56,9 @@ impl Session {
 
     /// Handles the completion of an exchange. Ignores one that the session is not waiting for.
     pub fn complete(&mut self, now: Time, mut completion: Completion) {
-        self.note(Call::Complete(now, &mut completion));
+        if !self.accepts(Call::Complete(now, &mut completion)) {
+            return;
+        }
         self.advance(now);
         if let Some(task) = self.end_exchange(completion.id) {
             self.settle(task, completion);
@@ -67,7 +69,9 @@ impl Session {
     /// it out is gone. The exchange counts as [failed](crate::Awaiting::fail) with this fault. The bytes that
     /// its sink has received are requested again; see [`Sink::offset`](crate::Sink::offset).
     pub fn lost(&mut self, now: Time, exchange: ExchangeId, fault: Fault) {
-        self.note(Call::Lost(now, exchange, &fault));
+        if !self.accepts(Call::Lost(now, exchange, &fault)) {
+            return;
+        }
         self.advance(now);
         if let Some(task) = self.end_exchange(exchange) {
             self.lost_attempt(task, fault);
@@ -105,7 +109,9 @@ impl Session {
     /// Handles the answer to [`Output::Ask`]. Ignores one that the session is not waiting for. An answer of
     /// the wrong variant fails the operations that wait for it.
     pub fn answer(&mut self, now: Time, query: QueryId, answer: Answer) {
-        self.note(Call::Answer(now, query, &answer));
+        if !self.accepts(Call::Answer(now, query, &answer)) {
+            return;
+        }
         self.advance(now);
         let unfit = || Fault::new(FaultKind::Unsupported, "the answer does not fit the question");
         let Some(question) = self.asked.remove(&query) else {
@@ -151,7 +157,9 @@ impl Session {
 
     /// Fails the operation unless it ends before `at`. Replaces an earlier deadline.
     pub fn set_deadline(&mut self, op: OpId, at: Time) {
-        self.note(Call::Deadline(op, at));
+        if !self.accepts(Call::Deadline(op, at)) {
+            return;
+        }
         let Some(running) = self.ops.get_mut(&op) else { return };
         if let Some(earlier) = running.deadline.replace(at) {
             self.deadlines.remove(&(earlier, op));
@@ -162,13 +170,17 @@ impl Session {
     /// Fails the operation, for a driver whose sink or store is broken. The operation's last event is
     /// [`Event::Failed`](crate::Event::Failed) with this fault.
     pub fn fail(&mut self, op: OpId, fault: Fault) {
-        self.note(Call::Fail(op, &fault));
+        if !self.accepts(Call::Fail(op, &fault)) {
+            return;
+        }
         self.end_operation(op, Error::new(fault));
     }
 
     /// Ends the operation without an event.
     pub fn cancel(&mut self, op: OpId) {
-        self.note(Call::Cancel(op));
+        if !self.accepts(Call::Cancel(op)) {
+            return;
+        }
         self.remove(op);
     }
 
@@ -176,7 +188,9 @@ impl Session {
     /// driver whose caller is slow. The operation's exchanges in flight continue, and its deadline still
     /// applies. If an exchange in flight depends on another one, that is sent again if it fails.
     pub fn pause(&mut self, op: OpId) {
-        self.note(Call::Pause(op));
+        if !self.accepts(Call::Pause(op)) {
+            return;
+        }
         if let Some(running) = self.ops.get_mut(&op) {
             running.paused = true;
         }
@@ -184,7 +198,9 @@ impl Session {
 
     /// Resumes an operation after [`pause`](Self::pause).
     pub fn resume(&mut self, op: OpId) {
-        self.note(Call::Resume(op));
+        if !self.accepts(Call::Resume(op)) {
+            return;
+        }
         let Some(running) = self.ops.get_mut(&op) else { return };
         running.paused = false;
         let is_parked =

@@ -126,6 +126,17 @@ impl Session {
         self.asked.len() + self.auth.unanswered()
     }
 
+    /// Shows a call to the observer, if there is one. Returns `false` for a call with an id of another session, which is
+    /// not shown, and must do nothing.
+    #[must_use]
+    pub(super) fn accepts(&mut self, call: Call<'_>) -> bool {
+        let is_own = call.is_of(&self.ids);
+        if is_own {
+            self.note(call);
+        }
+        is_own
+    }
+
     /// Shows a call to the observer, if there is one.
     pub(super) fn note(&mut self, call: Call<'_>) {
         if let Some(observer) = &mut self.observer {

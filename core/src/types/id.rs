@@ -82,6 +82,11 @@ macro_rules! public_id {
             pub fn number(self) -> u64 {
                 self.number
             }
+
+            /// Returns whether it was allocated by `ids`.
+            pub(crate) fn is_of(self, ids: &Ids) -> bool {
+                self.session == ids.session
+            }
         }
 
         impl fmt::Debug for $name {

@@ -1,10 +1,14 @@
 //! A session writes its own recording, which a player replays line by line.
 
 use std::fmt::Write as _;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
 
-use oci_proto::record::{Keep, Player, ReplayError, Replayed};
-use oci_proto::{Config, Fault, FaultKind, Output, Session, Time};
+use bytes::Bytes;
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use oci_proto::record::{Keep, Player, RecordedBody, ReplayError, Replayed, Transcript};
+use oci_proto::{Answer, Config, Fault, FaultKind, Output, Session, Time};
 
 use crate::conversation::write_with;
 use crate::recording::Task;
@@ -102,12 +106,60 @@ fn a_secret_that_is_learnt_later_does_not_change_a_path() {
     }
 }
 
-#[test]
-fn every_control_of_an_operation_is_replayed() {
+/// Creates a session that is recorded, and the end at which the text arrives.
+fn recorded() -> (Session, Receiver<String>) {
     let (sender, texts) = mpsc::channel();
-    let mut session = Session::recorded(Config::default(), 1, Keep::Documents, move |text| {
+    let session = Session::recorded(Config::default(), 1, Keep::Documents, move |text| {
         sender.send(text.to_owned()).expect("the test listens");
     });
+    (session, texts)
+}
+
+#[test]
+fn a_call_with_an_id_of_another_session_is_not_recorded_and_does_nothing() {
+    let (mut session, texts) = recorded();
+    let (mut other, other_texts) = recorded();
+    let send = |session: &mut Session, reference: &str| {
+        let op = session.resolve(&reference.parse().expect("a reference"), None);
+        let Output::Send(exchange) = session.poll_output(Time::ZERO) else { panic!("nothing is sent") };
+        (op, exchange)
+    };
+    let (_, exchange) = send(&mut session, TREE);
+    let (_, others) = send(&mut other, TREE);
+    let challenge = HeaderMap::from_iter([(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"r\""))]);
+    let refusal = RecordedBody::Refusal(Bytes::new());
+    let unauthorized = Transcript::answered(StatusCode::UNAUTHORIZED, challenge, refusal);
+    other.complete(Time::ZERO, unauthorized.play(others));
+    let Output::Ask(query, _) = other.poll_output(Time::ZERO) else { panic!("nothing is asked") };
+    let (op, others) = send(&mut other, "elsewhere.example/a:1");
+
+    let mut text: String = texts.try_iter().collect();
+    let mut other_text: String = other_texts.try_iter().collect();
+    let later = Time::ZERO + Duration::from_secs(3);
+    let reset = || Fault::new(FaultKind::Reset, "broken");
+    session.lost(later, others.id(), reset());
+    session.complete(later, others.split().2.fail(reset()));
+    session.answer(later, query, Answer::Credentials(None));
+    session.set_deadline(op, later);
+    session.pause(op);
+    session.resume(op);
+    session.fail(op, reset());
+    session.cancel(op);
+    assert_eq!(texts.try_iter().collect::<String>(), "");
+
+    // Its own calls are, at the time that they state.
+    session.complete(Time::ZERO, exchange.split().2.fail(reset()));
+    while !matches!(session.poll_output(Time::ZERO), Output::Wait(_)) {}
+    text.extend(texts.try_iter());
+    other_text.extend(other_texts.try_iter());
+    for text in [text, other_text] {
+        assert!(replay(&text).1.is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn every_control_of_an_operation_is_replayed() {
+    let (mut session, texts) = recorded();
     let now = Time::ZERO;
     let reference = TREE.parse().expect("a reference");
     let ops: Vec<_> = (0..4).map(|_| session.resolve(&reference, None)).collect();
@@ -122,7 +174,7 @@ fn every_control_of_an_operation_is_replayed() {
     };
     poll(&mut session);
     session.pause(ops[0]);
-    session.set_deadline(ops[1], now + std::time::Duration::from_millis(1500));
+    session.set_deadline(ops[1], now + Duration::from_millis(1500));
     session.fail(ops[2], Fault::new(FaultKind::Storage, "disk\nfull"));
     session.cancel(ops[3]);
     poll(&mut session);
