@@ -92,9 +92,7 @@ impl Session {
     /// Applies a completion to a call. The session repeats a call that may be repeated, follows redirects and
     /// answers challenges; everything else is for the operation to interpret.
     fn settle_call(&mut self, id: TaskId, completion: Completion) {
-        // A payload that was not dropped is complete.
-        let unknown = || Sent { bytes: u64::MAX, ..Sent::default() };
-        let sent = completion.sent.get().cloned().unwrap_or_else(unknown);
+        let sent = completion.payload();
         if let Some(computed) = sent.wrong_source.clone()
             && self.tasks.get(&id).is_some_and(|task| task.is_fed)
         {

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use oci_proto::record::{Keep, Player, RecordedBody, ReplayError, Replayed, Transcript};
-use oci_proto::{Answer, Config, Fault, FaultKind, Output, Session, Time};
+use oci_proto::{
+    Algorithm, Answer, Config, Descriptor, Digest, Fault, FaultKind, Manifest, Output, Session, Time,
+};
 
 use crate::conversation::write_with;
 use crate::recording::Task;
@@ -155,6 +157,36 @@ fn a_call_with_an_id_of_another_session_is_not_recorded_and_does_nothing() {
     for text in [text, other_text] {
         assert!(replay(&text).1.is_ok(), "{text}");
     }
+}
+
+/// A driver must drop it first. If it does not, nothing counts as sent, in the session as in the recording.
+#[test]
+fn a_sending_that_is_dropped_after_its_completion_is_replayed() {
+    let (mut session, texts) = recorded();
+    let index = "application/vnd.oci.image.index.v1+json";
+    let document = Bytes::from(format!(r#"{{"schemaVersion":2,"mediaType":"{index}","manifests":[]}}"#));
+    let digest = Digest::of(Algorithm::Sha256, &document);
+    let descriptor = Descriptor::new(index.parse().expect("a type"), digest, document.len() as u64);
+    let manifest = Manifest::verified(document.clone(), &descriptor, None).expect("a manifest");
+    session.push_manifest(&TREE.parse().expect("a reference"), manifest, Vec::new());
+    let Output::Send(exchange) = session.poll_output(Time::ZERO) else { panic!("nothing is sent") };
+    let absent = RecordedBody::Refusal(Bytes::new());
+    let absent = Transcript::answered(StatusCode::NOT_FOUND, HeaderMap::new(), absent);
+    session.complete(Time::ZERO, absent.play(exchange));
+    let Output::Send(exchange) = session.poll_output(Time::ZERO) else { panic!("nothing is sent") };
+    let (_, sending, awaiting) = exchange.split();
+    let mut sending = sending.expect("a document is sent");
+    sending.push(&document).expect("the document");
+    let receiving = awaiting.head(StatusCode::CREATED, HeaderMap::new());
+    let completion = receiving.finish();
+    assert_eq!(completion.sent(), 0);
+    session.complete(Time::ZERO, completion);
+    sending.finish().expect("it is whole");
+    while !matches!(session.poll_output(Time::ZERO), Output::Wait(_)) {}
+    let text: String = texts.try_iter().collect();
+    assert!(text.contains("after 0 of"), "{text}");
+    let (_, result) = replay(&text);
+    assert!(result.is_ok(), "{result:?}\n{text}");
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub struct Completion {
     pub(crate) head: Option<(StatusCode, HeaderMap)>,
     pub(crate) outcome: Outcome,
     /// The progress of the payload, set when its [`Sending`](crate::Sending) is dropped.
-    pub(crate) sent: Arc<OnceLock<Sent>>,
+    sent: Arc<OnceLock<Sent>>,
     transcript: Option<Box<Transcript>>,
 }
 
@@ -47,15 +47,21 @@ impl Completion {
     /// A recorder takes it before it hands the completion to the session.
     pub fn take_transcript(&mut self) -> Option<Transcript> {
         let mut transcript = *self.transcript.take()?;
-        transcript.sent = self.sent();
-        transcript.wrong_source = self.sent.get().and_then(|sent| sent.wrong_source.clone());
+        let Sent { bytes, wrong_source, .. } = self.payload();
+        (transcript.sent, transcript.wrong_source) = (bytes, wrong_source);
         Some(transcript)
     }
 
     /// Returns the number of payload bytes that were passed to [`Sending`](crate::Sending), or 0 if the
     /// [`Sending`](crate::Sending) was not dropped yet.
     pub fn sent(&self) -> u64 {
-        self.sent.get().map_or(0, |sent| sent.bytes)
+        self.payload().bytes
+    }
+
+    /// Returns the progress of the payload. Nothing counts as sent if there is none, or if its
+    /// [`Sending`](crate::Sending) was not dropped yet.
+    pub(crate) fn payload(&self) -> Sent {
+        self.sent.get().cloned().unwrap_or_default()
     }
 }
 
