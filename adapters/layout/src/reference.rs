@@ -207,9 +207,8 @@ fn split(rest: &[u8], form: ReferenceForm, drives: bool) -> Result<(&[u8], Root)
         return Ok((rest, Root::Only));
     };
     let (before, after) = (&rest[..colon], &rest[colon + 1..]);
-    let known = [Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512].map(Algorithm::as_str);
     if let Some(at) = before.iter().rposition(|b| *b == b'@')
-        && known.iter().any(|name| before[at + 1..] == *name.as_bytes())
+        && str::from_utf8(&before[at + 1..]).is_ok_and(|name| Algorithm::named(name).is_some())
     {
         let digest: Digest = text(&rest[at + 1..])?.parse()?;
         return Ok((&rest[..at], Root::Digest(digest)));

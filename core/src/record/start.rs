@@ -113,9 +113,8 @@ fn of_reference(
         "upload" => Start::Upload(reference, descriptor(words)?, words.option("mount")?),
         "upload_stream" => {
             let name: String = words.required("algorithm")?;
-            let all = [Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512];
-            let known = all.into_iter().find(|algorithm| algorithm.as_str() == name);
-            Start::UploadStream(reference, known.ok_or("`algorithm` is not the name of an algorithm")?)
+            let algorithm = Algorithm::named(&name).ok_or("`algorithm` is not the name of an algorithm")?;
+            Start::UploadStream(reference, algorithm)
         }
         "push" => Start::Push(descriptor(words)?, reference, push_options(words)?),
         "copy" => Start::Copy(reference, words.required("to")?, push_options(words)?),
@@ -219,30 +218,19 @@ impl Line {
 }
 
 fn platform(words: &mut Words<'_>) -> Result<Option<Platform>, String> {
-    words.text("platform")?.map(|text| verbatim(&text)).transpose()
+    verbatim(words, "platform")
 }
 
-/// Reads a platform as it is displayed. Parsing would normalize it.
-fn verbatim(text: &str) -> Result<Platform, String> {
-    let wrong = || format!("`{}` is not a platform", shown(text));
-    let mut parts = text.split('/');
-    let os = parts.next().unwrap_or_default();
-    let architecture = parts.next().ok_or_else(wrong)?;
-    let (os, version) = match os.split_once('(') {
-        Some((os, version)) => (os, Some(version.strip_suffix(')').ok_or_else(wrong)?)),
-        None => (os, None),
-    };
-    let variant = parts.next();
-    match parts.next() {
-        None => Platform::from_parts(os, architecture, variant, version).map_err(|_| wrong()),
-        Some(_) => Err(wrong()),
-    }
+/// Reads a platform as it was written: [`FromStr`](std::str::FromStr) would normalize it.
+fn verbatim(words: &mut Words<'_>, name: &str) -> Result<Option<Platform>, String> {
+    let text = words.text(name)?;
+    text.map(|text| Platform::verbatim(&text)).transpose().map_err(|error| error.to_string())
 }
 
 fn descriptor(words: &mut Words<'_>) -> Result<Descriptor, String> {
     let mut descriptor =
         Descriptor::new(words.required("type")?, words.required("digest")?, words.required("size")?);
-    descriptor.platform = words.text("of-platform")?.map(|text| verbatim(&text)).transpose()?;
+    descriptor.platform = verbatim(words, "of-platform")?;
     descriptor.artifact_type = words.option("artifact-type")?;
     let data = words.text("data")?.map(|text| STANDARD.decode(text)).transpose();
     descriptor.data = data.map_err(|error| format!("`data` is not Base64: {error}"))?.map(Into::into);

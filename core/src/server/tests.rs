@@ -16,8 +16,6 @@ mod manifests;
 mod policies;
 mod storage;
 
-const ALGORITHMS: [Algorithm; 3] = [Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512];
-
 /// A registry, with what a test does to it.
 struct Scenario {
     registry: EmbeddedRegistry,

@@ -171,6 +171,14 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// All algorithms.
+    pub const ALL: [Self; 3] = [Self::Sha256, Self::Sha384, Self::Sha512];
+
+    /// Returns the algorithm with this registered name, or `None` if this crate does not compute it.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name)
+    }
+
     /// Returns the registered name.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -301,6 +309,17 @@ fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_algorithm_has_the_name_of_its_digests() {
+        for algorithm in Algorithm::ALL {
+            let digest = Digest::of(algorithm, b"");
+            assert_eq!(Algorithm::named(digest.algorithm_name()), digest.algorithm());
+        }
+        for name in ["", "sha1", "SHA256", "sha256:"] {
+            assert_eq!(Algorithm::named(name), None, "{name}");
+        }
+    }
 
     #[test]
     fn computes_the_published_test_vectors() {

@@ -62,6 +62,29 @@ impl Platform {
         })
     }
 
+    /// Parses the text form, and keeps the parts verbatim.
+    pub(crate) fn verbatim(text: &str) -> Result<Self, InvalidPlatform> {
+        let invalid = |problem| InvalidPlatform { text: excerpt(text), problem };
+        let mut parts = text.split('/');
+        let (Some(os), Some(architecture), variant, None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(invalid("write os/architecture or os/architecture/variant, as in `linux/arm64`"));
+        };
+        let (os, os_version) = match os.split_once('(') {
+            None => (os, None),
+            Some((os, version)) => match version.strip_suffix(')') {
+                Some(version) => (os, Some(version)),
+                None => return Err(invalid("the version's parenthesis is not closed before the slash")),
+            },
+        };
+        if variant == Some("") || os_version == Some("") {
+            return Err(invalid("a part is empty; omit its slash or parentheses too"));
+        }
+        Self::from_parts(os, architecture, variant, os_version)
+            .map_err(|InvalidPlatform { problem, .. }| invalid(problem))
+    }
+
     /// Returns the platform with its parts changed; a part that is not valid is kept.
     pub(crate) fn map_texts(&self, change: &mut impl FnMut(&str) -> String) -> Self {
         let mut changed = |part: &str| {
@@ -107,25 +130,7 @@ impl FromStr for Platform {
     type Err = InvalidPlatform;
 
     fn from_str(text: &str) -> Result<Self, InvalidPlatform> {
-        let invalid = |problem| InvalidPlatform { text: excerpt(text), problem };
-        let mut parts = text.split('/');
-        let (Some(os), Some(architecture), variant, None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(invalid("write os/architecture or os/architecture/variant, as in `linux/arm64`"));
-        };
-        let (os, os_version) = match os.split_once('(') {
-            None => (os, None),
-            Some((os, version)) => match version.strip_suffix(')') {
-                Some(version) => (os, Some(version)),
-                None => return Err(invalid("the version's parenthesis is not closed before the slash")),
-            },
-        };
-        if variant == Some("") || os_version == Some("") {
-            return Err(invalid("a part is empty; omit its slash or parentheses too"));
-        }
-        let verbatim = Self::from_parts(os, architecture, variant, os_version)
-            .map_err(|InvalidPlatform { problem, .. }| invalid(problem))?;
+        let verbatim = Self::verbatim(text)?;
         let normalized = Normalized::of(&verbatim);
         Ok(Self {
             os: normalized.os.into(),

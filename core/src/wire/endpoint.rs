@@ -291,11 +291,9 @@ impl<'a> Query<'a> {
         if let Some(digest) = self.first("digest", InvalidEndpoint::Digest)? {
             return Ok(Begin::Whole(digest));
         }
-        let known = [Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512];
-        let named =
-            |text: Cow<'_, str>| known.into_iter().find(|algorithm| algorithm.as_str() == text.as_ref());
         let algorithm = self.first_text("digest-algorithm")?;
-        let algorithm = algorithm.map(|text| named(text).ok_or(InvalidEndpoint::Algorithm)).transpose()?;
+        let algorithm =
+            algorithm.map(|name| Algorithm::named(&name).ok_or(InvalidEndpoint::Algorithm)).transpose()?;
         Ok(Begin::Session(algorithm))
     }
 }

@@ -20,7 +20,6 @@ use crate::writable::{Habits, Response, WritableRegistry, knows};
 pub(super) const REPOSITORIES: [&str; 2] = ["team/new-a", "team/new-b"];
 /// The server of some uploads.
 const UPLOADS: &str = "upload.example";
-const ALGORITHMS: [Algorithm; 3] = [Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512];
 pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// A registry that can be written to.
@@ -109,7 +108,7 @@ impl Store {
             self.registry.manifests.iter().filter(|((of, _), _)| of == repository)
         {
             contents.insert(digest.clone());
-            contents.extend(ALGORITHMS.map(|algorithm| Digest::of(algorithm, bytes)));
+            contents.extend(Algorithm::ALL.map(|algorithm| Digest::of(algorithm, bytes)));
         }
         contents
     }

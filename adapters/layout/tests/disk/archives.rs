@@ -105,7 +105,6 @@ fn an_archive_reads_as_the_directory_with_the_same_content() {
 fn any_small_layout_reads_back() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("any.tar");
-    let algorithms = [Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512];
     for seed in 0..150_u64 {
         let mut random = Random(seed);
         let mut expected = BTreeMap::new();
@@ -113,7 +112,7 @@ fn any_small_layout_reads_back() {
             // Around the sizes of blocks.
             let size = random.below(4) * 512 + random.below(3);
             let content: Vec<u8> = (0..size).map(|_| random.byte()).collect();
-            let algorithm = algorithms[random.below(3)];
+            let algorithm = Algorithm::ALL[random.below(3)];
             expected.insert(Digest::of(algorithm, &content), content);
         }
         let mut writer = ArchiveWriter::create_with(&file, Existing::Replace, Durability::Unsynced).unwrap();

@@ -6,7 +6,7 @@ use http::Method;
 use http::header::RANGE;
 
 use crate::server::policy::Policy;
-use crate::server::tests::{ALGORITHMS, Answered, Scenario, assert_error, percent, with_query};
+use crate::server::tests::{Answered, Scenario, assert_error, percent, with_query};
 use crate::types::digest::{Algorithm, Digest};
 use crate::types::time::Time;
 
@@ -27,7 +27,7 @@ fn assert_created(scenario: &mut Scenario, created: &Answered, digest: &Digest, 
 #[test]
 fn a_blob_is_pushed_in_every_way_with_every_algorithm() {
     let mut scenario = Scenario::new();
-    for algorithm in ALGORITHMS {
+    for algorithm in Algorithm::ALL {
         let digest = Digest::of(algorithm, CONTENT);
         let close = format!("digest={}", percent(&digest.to_string()));
         let blob = format!("/v2/team/app/blobs/{digest}");
@@ -83,7 +83,7 @@ fn a_blob_is_pushed_in_every_way_with_every_algorithm() {
 
 #[test]
 fn an_empty_blob_is_pushed_in_every_way() {
-    for algorithm in ALGORITHMS {
+    for algorithm in Algorithm::ALL {
         for content in [&b""[..], b"{}"] {
             let mut scenario = Scenario::new();
             let digest = Digest::of(algorithm, content);
@@ -130,7 +130,7 @@ fn a_chunk_at_another_position_is_refused_and_the_upload_goes_on() {
 
 #[test]
 fn content_of_another_digest_is_refused_and_its_upload_ends() {
-    for algorithm in ALGORITHMS {
+    for algorithm in Algorithm::ALL {
         let mut scenario = Scenario::new();
         let digest = Digest::of(algorithm, b"other");
         let close = format!("digest={digest}");
@@ -188,7 +188,7 @@ fn a_request_that_cannot_close_an_upload_says_why() {
 
 #[test]
 fn a_blob_is_mounted_from_a_repository_or_from_any() {
-    for algorithm in ALGORITHMS {
+    for algorithm in Algorithm::ALL {
         let mut scenario = Scenario::new();
         let digest = Digest::of(algorithm, CONTENT);
         let pushed =

@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::server::policy::Policy;
-use crate::server::tests::{ALGORITHMS, Scenario, assert_error, percent};
+use crate::server::tests::{Scenario, assert_error, percent};
 use crate::types::digest::{Algorithm, Digest};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -67,7 +67,7 @@ fn documents() -> Vec<String> {
 #[test]
 fn every_kind_of_document_is_pushed_read_and_deleted_with_every_algorithm() {
     for document in documents() {
-        for algorithm in ALGORITHMS {
+        for algorithm in Algorithm::ALL {
             let mut scenario = Scenario::new();
             let digest = Digest::of(algorithm, document.as_bytes()).to_string();
             let media_type = serde_json::from_str::<Value>(&document).unwrap()["mediaType"].clone();
@@ -271,7 +271,7 @@ fn other_methods_are_told_which_there_are() {
 /// A proposal (distribution-spec 543), which regctl uses.
 #[test]
 fn a_push_by_tag_may_state_the_digest() {
-    for algorithm in ALGORITHMS {
+    for algorithm in Algorithm::ALL {
         let mut scenario = Scenario::new();
         let document = image(&json!({}));
         let digest = Digest::of(algorithm, document.as_bytes());
