@@ -15,20 +15,23 @@
 //! start [OP] OPERATION REFERENCE     an operation begins, with its options, such as `platform=linux/arm64`; below: the
 //!                                    document that it pushes
 //! at SECONDS s                       the time of the following steps, since the driver's epoch
-//! > [N] for operation OP: METHOD URL a request is sent, also `for all`; below: its headers, its payload, its sink
+//! > [N] for operation OP: METHOD URL a request is sent, also `for all`; below: its headers, its `payload`, `form` or
+//!                                    `source`, its `sink`, and its `reach`
 //! ? [Q] for ...                      a question is asked
 //! = [OP] EVENT                       an event is reported
 //! abort [N]                          a request is aborted
 //! wait [until SECONDS s]             the session waits
-//! < [N] STATUS                       a response; below: headers, `sent BYTES` of the request's payload, its end if
+//! < [N] STATUS                       a response; below: headers, `sent BYTES` of the request's payload, `wrong-source
+//!                                    DIGEST` if its source had that digest instead of the expected one, its end if
 //!                                    that is a fault (`cut KIND MESSAGE`), and the body, if it was wanted: `error`,
-//!                                    `token` or `document` with its text, or `blob BYTES DIGEST-SO-FAR`
-//! fault [N] KIND MESSAGE             a request failed without a response
+//!                                    `token` or `document` with its text, `blob BYTES DIGEST-SO-FAR`, or the same with
+//!                                    `base64` and the bytes
+//! fault [N] KIND MESSAGE             a request failed without a response; below: `sent` and `wrong-source`, as for one
 //! lost [N] KIND MESSAGE              the driver lost a request
 //! login [Q] none                     an answer: `none`, `as USER PASSWORD`, `identity TOKEN` or `bearer TOKEN`
 //! held [Q] HELD                      an answer: `nothing`, `whole`, `part BYTES DIGEST-SO-FAR` or `document`
-//! stored [Q]                         an answer; so are `supply`, with a document, `read`, with the bytes of a stream,
-//!                                    and `failed KIND MESSAGE`
+//! stored [Q]                         an answer; so are `supply`, with a document, `read`, with the bytes of a stream
+//!                                    (`read [Q] last` with the last ones), and `failed KIND MESSAGE`
 //! deadline [OP] SECONDS s            a control of an operation; so are `pause`, `resume`, `cancel` and
 //!                                    `fail KIND MESSAGE`
 //! abandon                            all requests in flight are forgotten

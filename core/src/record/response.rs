@@ -15,30 +15,38 @@ use crate::types::digest::Hasher;
 use crate::types::secret::Secret;
 use crate::wire::exchange::transcript::{RecordedBody, Transcript};
 
-const KINDS: [(FaultKind, &str); 9] = [
-    (FaultKind::Connect, "connect"),
-    (FaultKind::Proxy, "proxy"),
-    (FaultKind::Tls, "tls"),
-    (FaultKind::Timeout, "timeout"),
-    (FaultKind::Reset, "reset"),
-    (FaultKind::Storage, "storage"),
-    (FaultKind::Credentials, "credentials"),
-    (FaultKind::NotSent, "notsent"),
-    (FaultKind::Unsupported, "unsupported"),
-];
-
 /// Returns a fault without secrets as text: its kind and its message.
 pub(super) fn fault(fault: &Fault) -> String {
-    let kind = KINDS.iter().find(|(kind, _)| *kind == fault.kind()).map_or("unsupported", |(_, word)| word);
+    let kind = match fault.kind() {
+        FaultKind::Connect => "connect",
+        FaultKind::Proxy => "proxy",
+        FaultKind::Tls => "tls",
+        FaultKind::Timeout => "timeout",
+        FaultKind::Reset => "reset",
+        FaultKind::Storage => "storage",
+        FaultKind::Credentials => "credentials",
+        FaultKind::NotSent => "notsent",
+        FaultKind::Unsupported => "unsupported",
+    };
     format!("{kind} {}", escaped(fault.message().as_bytes()))
 }
 
 /// Reads a fault.
 pub(super) fn read_fault(text: &str) -> Result<Fault, String> {
     let (kind, message) = text.split_once(' ').unwrap_or((text, ""));
-    let known = KINDS.iter().find(|(_, word)| *word == kind);
-    let (kind, _) = known.ok_or_else(|| format!("`{}` is not a kind of fault", shown(kind)))?;
-    Ok(Fault::new(*kind, unescaped_text(message)?))
+    let kind = match kind {
+        "connect" => FaultKind::Connect,
+        "proxy" => FaultKind::Proxy,
+        "tls" => FaultKind::Tls,
+        "timeout" => FaultKind::Timeout,
+        "reset" => FaultKind::Reset,
+        "storage" => FaultKind::Storage,
+        "credentials" => FaultKind::Credentials,
+        "notsent" => FaultKind::NotSent,
+        "unsupported" => FaultKind::Unsupported,
+        other => return Err(format!("`{}` is not a kind of fault", shown(other))),
+    };
+    Ok(Fault::new(kind, unescaped_text(message)?))
 }
 
 /// Returns the text of a transcript without secrets.
@@ -216,5 +224,66 @@ fn read_held(text: &str, details: &[String]) -> Result<Held, String> {
         }),
         ["document"] => Ok(Held::Document(read_text(details)?)),
         _ => Err("held content is `nothing`, `whole`, `part N DIGEST` or `document`".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::digest::{Algorithm, Digest};
+
+    #[test]
+    fn each_part_of_a_transcript_is_read_back() {
+        let digest = Digest::of(Algorithm::Sha256, b"abc");
+        for (body, shown) in [
+            (RecordedBody::Unread, String::new()),
+            (RecordedBody::Refusal(Bytes::from_static(b"no")), "  error\n  |no\n".to_owned()),
+            (RecordedBody::Token(Bytes::from_static(b"{}")), "  token\n  |{}\n".to_owned()),
+            (RecordedBody::Document(Bytes::from_static(b"{}")), "  document\n  |{}\n".to_owned()),
+            (
+                RecordedBody::Blob { length: 3, digest: digest.clone(), bytes: None },
+                format!("  blob 3 {digest}\n"),
+            ),
+            (
+                RecordedBody::Blob { length: 3, digest: digest.clone(), bytes: Some("abc".into()) },
+                format!("  blob 3 {digest} base64\n  |YWJj\n"),
+            ),
+        ] {
+            let mut transcript = Transcript::answered(StatusCode::OK, HeaderMap::new(), body);
+            (transcript.sent, transcript.wrong_source) = (5, Some(digest.clone()));
+            transcript.fault = Some(Fault::new(FaultKind::Storage, "wrong\ncontent"));
+            let cut = "  cut storage wrong\\u{a}content\n";
+            let text = format!("< [7] 200\n  sent 5\n  wrong-source {digest}\n{cut}{shown}");
+            assert_eq!(write(7, &transcript).0, text);
+            assert_eq!(read(Some("200"), "", &details(&text)), Ok(transcript));
+        }
+        let mut transcript = Transcript::failed(Fault::new(FaultKind::Storage, "wrong content"));
+        (transcript.sent, transcript.wrong_source) = (5, Some(digest.clone()));
+        let text = format!("fault [7] storage wrong content\n  sent 5\n  wrong-source {digest}\n");
+        assert_eq!(write(7, &transcript).0, text);
+        assert_eq!(read(None, "storage wrong content", &details(&text)), Ok(transcript));
+    }
+
+    #[test]
+    fn each_kind_of_fault_is_read_back() {
+        for kind in [
+            FaultKind::Connect,
+            FaultKind::Proxy,
+            FaultKind::Tls,
+            FaultKind::Timeout,
+            FaultKind::Reset,
+            FaultKind::Storage,
+            FaultKind::Credentials,
+            FaultKind::NotSent,
+            FaultKind::Unsupported,
+        ] {
+            let broken = Fault::new(kind, "a\nmessage");
+            assert_eq!(read_fault(&fault(&broken)), Ok(broken));
+        }
+        assert!(read_fault("laughter a message").is_err());
+    }
+
+    fn details(text: &str) -> Vec<String> {
+        text.lines().skip(1).map(|line| line.trim_start_matches("  ").to_owned()).collect()
     }
 }
