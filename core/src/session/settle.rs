@@ -134,8 +134,10 @@ impl Session {
         match class {
             Class::Trouble if repeats => self.refused(id, status, &headers, body),
             Class::Redirect | Class::Challenge if !is_fed => self.refused(id, status, &headers, body),
-            Class::Redirect => self.pair_diverted(id, status, &headers, body),
-            Class::Challenge if by == Responder::Registry => self.pair_diverted(id, status, &headers, body),
+            Class::Redirect => self.pair_diverted(id, class, status, &headers, body),
+            Class::Challenge if by == Responder::Registry => {
+                self.pair_diverted(id, class, status, &headers, body);
+            }
             _ => {
                 self.remember(id);
                 let entries = self.config.limits.error_entries;
@@ -156,12 +158,19 @@ impl Session {
 
     /// Follows the redirect or answers the challenge of an upload that a download feeds. Bytes of that may be gone, so
     /// both are sent again.
-    fn pair_diverted(&mut self, upload: TaskId, status: StatusCode, headers: &HeaderMap, body: &[u8]) {
+    fn pair_diverted(
+        &mut self,
+        upload: TaskId,
+        class: Class,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) {
         self.remember(upload);
         let Some((task, fetch)) = self.tasks.get(&upload).and_then(|task| Some((task, task.fetch()?))) else {
             return;
         };
-        let diverted = if task.kind.classify(status, headers) == Class::Redirect {
+        let diverted = if class == Class::Redirect {
             self.redirect_target(upload, headers)
         } else {
             let entries = self.config.limits.error_entries;

@@ -54,7 +54,8 @@ pub(crate) enum Purpose {
 pub(crate) enum TaskState {
     /// In the lane of its origin.
     Queued,
-    /// Not queued, since its operation is paused.
+    /// Not queued, since its operation is paused. Also while the end of its exchange is handled, so that stopping the
+    /// task does not end that exchange again.
     Parked,
     /// Its exchange is in flight.
     InFlight(ExchangeId),
