@@ -145,7 +145,6 @@ impl Session {
             kind: task.kind,
             want,
             reach: Reach::of(request.uri()),
-            completes,
             bounds: BodyBounds { error_bytes: limits.error_bytes, drain_bytes: limits.drain_bytes },
             sent,
             kept: None,
@@ -155,7 +154,7 @@ impl Session {
         self.lanes.sent(&task.origin, kept.as_ref(), self.now);
         self.in_flight.insert(exchange, id);
         let (is_replay, has_own_url) = (self.is_replay, task.has_own_url());
-        Some(Exchange { request, sending, awaiting, is_replay, has_own_url })
+        Some(Exchange { request, sending, awaiting, completes, is_replay, has_own_url })
     }
 }
 

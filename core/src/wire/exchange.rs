@@ -42,6 +42,8 @@ pub struct Exchange {
     pub(crate) request: Request<Payload>,
     pub(crate) sending: Option<Sending>,
     pub(crate) awaiting: Awaiting,
+    /// The size of the blob that the request completes, or 0.
+    pub(crate) completes: u64,
     /// Whether its session replays a recording, and accepts omitted bytes by their recorded digest.
     pub(crate) is_replay: bool,
     /// Whether the session built the URL, so that no server chose the values in its query.
@@ -90,7 +92,7 @@ impl Exchange {
     pub fn processing_time(&self) -> Duration {
         /// The bytes of a blob that a registry checks or moves within a second, at least.
         const PER_SECOND: u64 = 32 << 20;
-        Duration::from_secs(self.awaiting.completes / PER_SECOND)
+        Duration::from_secs(self.completes / PER_SECOND)
     }
 
     /// Keeps a transcript of the response, for

@@ -30,8 +30,6 @@ pub struct Awaiting {
     pub(crate) kind: RequestKind,
     pub(crate) want: Want,
     pub(crate) reach: Reach,
-    /// The size of the blob that the request completes, or 0.
-    pub(crate) completes: u64,
     pub(crate) bounds: BodyBounds,
     pub(crate) sent: Arc<OnceLock<Sent>>,
     /// The content of the transcript, if one is kept.
