@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use oci_proto::layout::Root;
-use oci_proto::{Descriptor, Manifest, Node, Platform, Reference, WalkOptions};
+use oci_proto::{Descriptor, InvalidRequest, Manifest, Node, Platform, Reference, WalkOptions};
 use oci_proto_common::config_of;
 use oci_proto_layout::{Layout, LayoutError};
 
@@ -92,7 +92,7 @@ impl<'a> ContentSource<'a> {
             Self::Registry { client, name } => Ok(client.blob(name, size)),
             Self::Layout { layout, name, .. } => {
                 let Root::Digest(digest) = name.root() else {
-                    return Err(Failure::usage("a blob reference requires a digest"));
+                    return Err(Failure::usage(InvalidRequest::BlobWithoutDigest));
                 };
                 let blob = layout.blob(digest, size).map_err(|error| Failure::of_layout(&error))?;
                 Ok(Box::new(blob))
