@@ -57,8 +57,9 @@
 //!
 //! [`Secrets`] replaces each secret with a name, `SECRET-1`, `SECRET-2` and so on, in inputs and outputs. A
 //! session that receives the names behaves like the recorded one; only a message of a server that is cut
-//! short may end at another place. Documents and blobs are not changed, since they would no longer match their
-//! digests. Names of registries and repositories, and user names, are no secrets.
+//! short may end at another place, and one that holds a secret before it is known, and is reported afterwards, differs.
+//! Documents and blobs are not changed, since they would no longer match their digests. Names of registries and
+//! repositories, and user names, are no secrets.
 //!
 //! # Omitted bytes
 //!
