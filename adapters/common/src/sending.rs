@@ -75,8 +75,15 @@ impl Read for PayloadSource {
     }
 }
 
+/// Returns an error that names the content. The path of a blob in a layout names it already.
 fn named(digest: &Digest, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("cannot read the source of {digest}: {error}"))
+    let cause = error.to_string();
+    let message = if cause.contains(&digest.encoded()) {
+        format!("cannot read the source: {cause}")
+    } else {
+        format!("cannot read the source of {digest}: {cause}")
+    };
+    io::Error::new(error.kind(), message)
 }
 
 /// Answers [`Question::Document`](oci_proto::Question::Document), and blocks meanwhile. An error names the content.
@@ -251,7 +258,22 @@ impl ChunkBuffer {
 mod tests {
     use std::time::{Duration, Instant};
 
+    use oci_proto::Algorithm;
+
     use super::*;
+
+    #[test]
+    fn an_unreadable_source_is_named_once() {
+        let digest = Digest::of(Algorithm::Sha256, b"");
+        let path = format!("layout/blobs/sha256/{}: not found", digest.encoded());
+        for (cause, shown) in [
+            (path.clone(), format!("cannot read the source: {path}")),
+            ("broken".to_owned(), format!("cannot read the source of {digest}: broken")),
+        ] {
+            let error = named(&digest, &io::Error::new(io::ErrorKind::NotFound, cause));
+            assert_eq!((error.kind(), error.to_string()), (io::ErrorKind::NotFound, shown));
+        }
+    }
 
     /// A reader that returns at most this many bytes at a time.
     struct Parts<'a>(&'a [u8], usize);
