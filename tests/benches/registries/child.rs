@@ -17,7 +17,7 @@ use oci_proto_tokio::layout::Layout;
 
 use crate::fallible::Fallible;
 use crate::task::{self, Place};
-use crate::{content, core_alone, serve, sink};
+use crate::{content, core_alone, distant, serve, sink};
 
 pub(crate) fn main(words: &[String]) -> Fallible<()> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -27,6 +27,7 @@ pub(crate) fn main(words: &[String]) -> Fallible<()> {
         ["serve", folder, delay] => {
             return serve::serve(folder.as_ref(), Duration::from_millis(delay.parse()?));
         }
+        ["distant", folder, offer, notes] => return distant::serve(folder.as_ref(), offer, notes.as_ref()),
         ["registry", folder] => return serve::registry(folder.as_ref()),
         ["sink", delay] => return sink::serve(Duration::from_millis(delay.parse()?)),
         ["core", what, length] => return core_alone::play(what, length == "twice"),
@@ -45,6 +46,7 @@ pub(crate) fn main(words: &[String]) -> Fallible<()> {
         ("push", [tag, repository]) => push::push(client, &place, tag, Some(repository))?,
         ("copy", [tag, destination]) => push::copy(client, &place, tag, destination)?,
         ("pull", [tag, out]) => pull::run(client, &place, tag, Path::new(out))?,
+        ("pull", [tag, out, notes]) => pull::trusting(client, &place, tag, Path::new(out), Path::new(notes))?,
         _ => return Err(format!("no such task: {words:?}").into()),
     }
     say_peak()

@@ -23,6 +23,8 @@ pub(crate) const INDEX: &str = "index";
 pub(crate) const SMALL: &str = "small";
 /// An image of 3 layers of 300 MiB.
 pub(crate) const LARGE: &str = "large";
+/// An index of 8 images for as many platforms, each with two layers of 20 KiB.
+pub(crate) const PLATFORMS: &str = "platforms";
 /// An image of one layer of 10 MiB of zeros.
 pub(crate) const TEN_MIB: &str = "10MiB";
 /// An image of one layer of 10 GiB of zeros, which takes no room on disk.
@@ -42,6 +44,7 @@ pub(crate) fn fill(folder: &Path, registry: Option<&str>) -> Fallible<()> {
         (INDEX, index(&mut content, "first")),
         (MANIFESTS, manifests(&mut content)),
         (SMALL, image(&mut content, 60, 100 << 10)),
+        (PLATFORMS, platforms(&mut content)),
         (LARGE, image(&mut content, 3, 300 << 20)),
     ];
     for (digest, bytes) in content.contents() {
@@ -101,6 +104,18 @@ fn index(content: &mut Memory, name: &str) -> Descriptor {
     content.add_index(Flavour::OCI, &images)
 }
 
+fn platforms(content: &mut Memory) -> Descriptor {
+    let images: Vec<Descriptor> = (0..8)
+        .map(|number| {
+            let layers =
+                [0, 1].map(|layer| described(&self::layer(content, 1000 + 2 * number + layer, 20 << 10)));
+            let config = described(&config_of(content, &format!("arch{number}")));
+            add(content, &json!({ "config": config, "layers": layers }))
+        })
+        .collect();
+    content.add_index(Flavour::OCI, &images)
+}
+
 fn image(content: &mut Memory, layers: u64, size: usize) -> Descriptor {
     let layers: Vec<Value> =
         (0..layers).map(|number| described(&layer(content, number << 32 | size as u64, size))).collect();
@@ -116,8 +131,12 @@ fn add(content: &mut Memory, image: &Value) -> Descriptor {
 }
 
 fn config(content: &mut Memory) -> Descriptor {
+    config_of(content, "amd64")
+}
+
+fn config_of(content: &mut Memory, architecture: &str) -> Descriptor {
     let config = json!({
-        "architecture": "amd64", "os": "linux", "rootfs": { "type": "layers", "diff_ids": [] },
+        "architecture": architecture, "os": "linux", "rootfs": { "type": "layers", "diff_ids": [] },
     });
     content.add_blob(media_type("application/vnd.oci.image.config.v1+json"), config.to_string())
 }

@@ -1,12 +1,15 @@
 //! The registries for the clients, each in its own process.
 
 use std::env;
+use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use oci_proto_tests::interop::{DockerRegistry, Program, Settings};
 use tempfile::TempDir;
 
+use crate::distant;
 use crate::fallible::Fallible;
 use crate::task::{self, peak};
 
@@ -53,6 +56,27 @@ impl Counterparts {
         };
         let (ours, late, sink, late_sink) = (serve(0)?, serve(DELAY)?, take(0)?, take(DELAY)?);
         Ok(Self { ours, late, sink, late_sink, docker, content })
+    }
+}
+
+/// Our server with TLS, 40 ms away, and what it notes.
+pub(crate) struct DistantServer {
+    pub(crate) server: OurServer,
+    pub(crate) notes: TempDir,
+}
+
+impl DistantServer {
+    /// Serves a layout with the protocols of `offer`, separated by commas.
+    pub(crate) fn start(content: &Path, offer: &str) -> Fallible<Self> {
+        let notes = TempDir::with_prefix("registries-notes-")?;
+        let mut command = this_program()?;
+        command.arg("distant").arg(content).arg(offer).arg(notes.path());
+        Ok(Self { server: OurServer::start(command)?, notes })
+    }
+
+    /// The number of connections so far.
+    pub(crate) fn connections(&self) -> Fallible<u32> {
+        Ok(fs::read_to_string(self.notes.path().join(distant::CONNECTIONS))?.parse()?)
     }
 }
 

@@ -11,6 +11,7 @@ mod child;
 mod content;
 mod core_alone;
 mod counterpart;
+mod distant;
 mod fallible;
 mod report;
 mod run;

@@ -10,16 +10,27 @@ use std::thread;
 use oci_proto_tests::interop::Program;
 use tempfile::TempDir;
 
-use crate::content::{CHILDREN, INDEX, LARGE, REPOSITORY, SMALL, TEN_GIB, TEN_MIB};
+use crate::content::{CHILDREN, INDEX, LARGE, PLATFORMS, REPOSITORY, SMALL, TEN_GIB, TEN_MIB};
 use crate::core_alone;
-use crate::counterpart::{Counterparts, DELAY, this_program};
+use crate::counterpart::{Counterparts, DELAY, DistantServer, this_program};
 use crate::fallible::Fallible;
 use crate::report::{Report, mebibytes};
 use crate::run::{Client, Round, Rounds};
 
 /// The names of the workloads.
-const WORDS: [&str; 10] =
-    ["core", "manifests", "walk", "blobs", "pull", "push", "copy", "memory", "server", "server-memory"];
+const WORDS: [&str; 11] = [
+    "core",
+    "manifests",
+    "walk",
+    "blobs",
+    "pull",
+    "distant",
+    "push",
+    "copy",
+    "memory",
+    "server",
+    "server-memory",
+];
 
 /// Rounds with our server, and with docker-registry, which is slower.
 const ROUNDS: usize = 5;
@@ -54,6 +65,9 @@ pub(crate) fn run(words: &[String]) -> Fallible<()> {
         }
         if asked("pull") {
             bench.pull()?;
+        }
+        if asked("distant") {
+            bench.distant()?;
         }
         if asked("push") {
             bench.push()?;
@@ -208,6 +222,37 @@ impl Bench<'_> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Pulls over TLS with round trips of 40 ms: with HTTP/2, with HTTP/1.1, and with the client that speaks only that.
+    fn distant(&self) -> Fallible<()> {
+        let content = self.counterparts.content.path();
+        let modern = DistantServer::start(content, "h2,http/1.1")?;
+        let old = DistantServer::start(content, "http/1.1")?;
+        let home = TempDir::with_prefix("registries-pulled-")?;
+        let folder = home.path().join("out");
+        let out = folder.display().to_string();
+        let clients =
+            [("tokio, HTTP/2", "tokio", &modern), ("tokio, HTTP/1.1", "tokio", &old), ("ureq", "ureq", &old)];
+        let before = [modern.connections()?, old.connections()?];
+        let pulls = clients.map(|(name, client, distant)| {
+            let notes = distant.notes.path().display().to_string();
+            let pull = self.client("pull", client, &distant.server.address, &[PLATFORMS, &out, &notes]);
+            Client { name, leaves: Some(folder.clone()), ..pull }
+        });
+        let done = Rounds::of(&pulls, ROUNDS)?;
+        Report::rounds("An index of 8 platforms to disk, over TLS with round trips of 40 ms", &done);
+        self.report.ratio("wall of tokio, HTTP/2 : HTTP/1.1", &done, 0.8, |round| {
+            round.wall("tokio, HTTP/2") / round.wall("tokio, HTTP/1.1")
+        });
+        let rounds = u32::try_from(ROUNDS)?;
+        let opened = (modern.connections()? - before[0]) / rounds;
+        self.report.figure("connections of tokio with HTTP/2", opened, "exactly 1", Some(opened == 1));
+        let opened = (old.connections()? - before[1]) / rounds;
+        let most = 2 * u32::try_from(oci_proto::Limits::default().in_flight_per_origin)?;
+        let what = "connections of tokio and ureq with HTTP/1.1";
+        self.report.figure(what, opened, format_args!("at most {most}"), Some(opened <= most));
         Ok(())
     }
 

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use oci_client::manifest::OciDescriptor;
 use oci_client::secrets::RegistryAuth;
-use oci_proto::PullOptions;
+use oci_proto::{Config, PlainHttp, PullOptions};
+use oci_proto_common::Settings;
+use oci_proto_tokio::credentials::Store;
 use oci_proto_tokio::layout::{Durability, LayoutDestination};
 use tokio::fs::File;
 
 use crate::child::clients;
+use crate::distant::CERTIFICATE;
 use crate::fallible::Fallible;
 use crate::task::Place;
 
@@ -32,6 +35,30 @@ pub(crate) fn run(client: &str, place: &Place, tag: &str, out: &Path) -> Fallibl
         }
         "oci-client" => clients::all_cores()?.block_on(oci_client(place, tag, out, false)),
         "oci-client, tasks" => clients::all_cores()?.block_on(oci_client(place, tag, out, true)),
+        _ => Err(format!("no such client: {client}").into()),
+    }
+}
+
+/// Pulls over TLS, and trusts the certificate among the notes of a server.
+pub(crate) fn trusting(client: &str, place: &Place, tag: &str, out: &Path, notes: &Path) -> Fallible<()> {
+    let mut config = Config::default();
+    config.plain_http = PlainHttp::Never;
+    let settings = Settings::default()
+        .config(config)
+        .credentials(Store::none())
+        .add_root_certificates_pem(&fs::read(notes.join(CERTIFICATE))?)?;
+    let mirror = LayoutDestination::at(out, PEERS)?;
+    match client {
+        "tokio" => clients::all_cores()?.block_on(async {
+            let client = oci_proto_tokio::Client::with_settings(settings)?;
+            client.pull(&place.tag(tag)?, mirror, PullOptions::default()).await?;
+            Ok(())
+        }),
+        "ureq" => {
+            let client = oci_proto_ureq::Client::with_settings(settings)?;
+            client.pull(&place.tag(tag)?, mirror, PullOptions::default())?;
+            Ok(())
+        }
         _ => Err(format!("no such client: {client}").into()),
     }
 }
