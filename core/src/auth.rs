@@ -8,6 +8,7 @@
 //!    [`TokenRequest`], which the session sends like any other request.
 //! 4. [`Auth::fetched`] caches the token and resumes the requests that waited for it, or fails them and keeps
 //!    no state if the token request failed.
+//!    If the token server refuses a login that is older than the request, the flow starts over with step 2.
 //! 5. [`Auth::authorize`] remembers when the credential in its header was obtained: if the registry rejects it,
 //!    [`Auth::challenged`] drops it and the flow starts over, unless it is newer than the request's last 401.
 //!
@@ -23,7 +24,7 @@ mod waiting;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use http::{HeaderMap, HeaderValue, Uri};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
 use crate::auth::credentials::{Credentials, CredentialsQuery};
 use crate::auth::logins::{Credential, Logins, ProtectionSpace, Scheme};
@@ -63,6 +64,8 @@ pub(crate) struct Auth {
 #[derive(Debug)]
 struct RequestState {
     space: ProtectionSpace,
+    /// The time of its first attempt with a known challenge. A login that was obtained before may have expired.
+    since: u64,
     /// The credential of the last attempt.
     proof: Option<Proof>,
     /// The number of 401 responses since the last progress.
@@ -132,7 +135,7 @@ impl Auth {
             }
             return Authorization::Send(None);
         };
-        let state = self.requests.entry(request).or_insert_with(|| RequestState::new(space.clone()));
+        let state = self.requests.entry(request).or_insert_with(|| RequestState::new(space.clone(), used));
         (state.proof, state.requires_more) = (None, extra.is_some());
         match credential {
             Credential::Unknown => {
@@ -199,7 +202,7 @@ impl Auth {
         in_use: usize,
     ) -> Result<(), Cause> {
         let now = self.tick();
-        let new = || RequestState::new(ProtectionSpace::of(target));
+        let new = || RequestState::new(ProtectionSpace::of(target), now);
         let state = self.requests.entry(request).or_insert_with(new);
         let space = &state.space;
         let mut scheme = Scheme::of_challenge(from, headers, self.plain_http)?;
@@ -217,12 +220,20 @@ impl Auth {
         if fresh_is_refused || scheme.is_none() && !self.logins.is_challenged(space) {
             refusal.with_login = self.logins.has_login(space);
             if !state.requires_more {
+                if matches!(state.proof, Some(Proof::Login(_))) {
+                    let refused = self.logins.login(space).cloned();
+                    self.logins.refused(space, refused.as_ref());
+                }
                 self.logins.forget(space);
             }
             return Err(refusal.into());
         }
         let refused = match state.proof {
-            Some(Proof::Login(obtained)) => Some(obtained),
+            Some(Proof::Login(obtained)) => self
+                .logins
+                .login_since(space)
+                .filter(|(_, known)| *known == obtained)
+                .map(|(login, _)| login.clone()),
             _ => None,
         };
         if let Some(Scheme::Bearer { scope, .. }) = &mut scheme {
@@ -232,7 +243,7 @@ impl Auth {
                 *scope = Scope::default();
             }
         }
-        self.logins.challenged(space, scheme, refused, now, in_use);
+        self.logins.challenged(space, scheme, refused.as_ref(), now, in_use);
         state.challenges += 1;
         if state.challenges >= self.max_challenges {
             refusal.with_login = self.logins.has_login(space);
@@ -312,14 +323,21 @@ impl Auth {
                 waiting.map(|request| (request, Ok(()))).collect()
             }
             Err(error) => {
-                self.tokens.abandon(fetch);
-                let failed = waiting.map(|request| {
+                let sent = self.tokens.abandon(fetch).and_then(|key| key.credentials);
+                let refused = sent.filter(|_| error.status() == Some(StatusCode::UNAUTHORIZED));
+                let waiting: Vec<_> =
+                    waiting.map(|request| (request, self.is_stale(request, refused.as_ref()))).collect();
+                let mut settled = Vec::with_capacity(waiting.len());
+                for (request, is_stale) in waiting {
                     if let Some(state) = self.requests.get(&request).filter(|state| !state.requires_more) {
-                        self.logins.forget(&state.space);
+                        self.logins.refused(&state.space, refused.as_ref());
+                        if !is_stale {
+                            self.logins.forget(&state.space);
+                        }
                     }
-                    (request, Err(error.clone()))
-                });
-                failed.collect()
+                    settled.push((request, if is_stale { Ok(()) } else { Err(error.clone()) }));
+                }
+                settled
             }
         }
     }
@@ -366,11 +384,20 @@ impl Auth {
     }
 
     fn ask(&mut self, query: QueryId, target: &Target, space: &ProtectionSpace) {
-        self.logins.asked(space, query);
+        let is_refused = self.logins.asked(space, query);
         let (registry, repository) = (target.registry.clone(), target.repository.clone());
-        let question = CredentialsQuery { registry, repository };
+        let question = CredentialsQuery { registry, repository, is_refused };
         self.asked.insert(query, (space.clone(), question));
         self.to_ask.push_back(query);
+    }
+
+    /// Returns whether another login may serve a request, because the refused one is older than the request, or was
+    /// replaced meanwhile.
+    fn is_stale(&self, request: TaskId, refused: Option<&Credentials>) -> bool {
+        let (Some(state), Some(refused)) = (self.requests.get(&request), refused) else { return false };
+        let known = self.logins.login_since(&state.space);
+        !state.requires_more
+            && known.is_none_or(|(login, obtained)| login != refused || obtained < state.since)
     }
 
     /// Takes the registry's last 401 response to `request`, which is final because there is no login.
@@ -383,7 +410,7 @@ impl Auth {
 }
 
 impl RequestState {
-    fn new(space: ProtectionSpace) -> Self {
-        Self { space, proof: None, challenges: 0, scope: None, challenged: None, requires_more: false }
+    fn new(space: ProtectionSpace, since: u64) -> Self {
+        Self { space, since, proof: None, challenges: 0, scope: None, challenged: None, requires_more: false }
     }
 }

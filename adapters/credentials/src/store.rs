@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::error::Error;
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,12 +24,14 @@ const IN_ERRORS: &str = "$DOCKER_AUTH_CONFIG";
 
 /// A store of logins.
 ///
-/// Logins added with [`login`](Self::login) come first. Files follow: first those added with
+/// Logins added with [`login`](Self::login) come first, then those of the program itself, added with [`ask`](Self::ask).
+/// Files follow: first those added with
 /// [`file`](Self::file), in the order of the calls, then those of the environment.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Store {
     logins: Vec<(Registry, Credentials)>,
+    asked: Vec<Asked>,
     files: Vec<PathBuf>,
     found: Locations,
     /// The value of [`VARIABLE`].
@@ -37,12 +41,28 @@ pub struct Store {
     sources: Arc<Mutex<BTreeMap<Registry, String>>>,
 }
 
+/// A function that finds logins.
+#[derive(Clone)]
+struct Asked {
+    name: String,
+    find: Arc<Find>,
+}
+
+type Find =
+    dyn Fn(&CredentialsQuery) -> Result<Option<Credentials>, Box<dyn Error + Send + Sync>> + Send + Sync;
+
+impl fmt::Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Asked").field(&self.name).finish()
+    }
+}
+
 impl Store {
     /// Makes an empty store.
     pub fn none() -> Self {
         let helpers = Helpers { path: None, timeout: Duration::from_secs(30), running: Processes::default() };
-        let (logins, files, found) = (Vec::new(), Vec::new(), Locations::default());
-        Self { logins, files, found, variable: None, helpers, sources: Arc::default() }
+        let (logins, asked, files, found) = (Vec::new(), Vec::new(), Vec::new(), Locations::default());
+        Self { logins, asked, files, found, variable: None, helpers, sources: Arc::default() }
     }
 
     /// Makes a store of the files of Docker and Podman, located by the environment of this process.
@@ -82,6 +102,38 @@ impl Store {
         self
     }
 
+    /// Adds a function that finds logins, for example short-lived ones from a cloud's API. `name` says where they come from,
+    /// in errors and in [`source`](Self::source). It returns `None` if it has no login for the registry, which is
+    /// looked up further then.
+    ///
+    /// A client asks it once for a repository, and again when the registry refuses the login, with
+    /// [`is_refused`](CredentialsQuery::is_refused) set. So a service that runs for longer than a login lives goes on with
+    /// the next one. It may block, and be called by several threads at once.
+    ///
+    /// ```
+    /// use oci_proto::Credentials;
+    /// use oci_proto_credentials::Store;
+    /// # fn fetch_password() -> Result<String, std::io::Error> { Ok("secret".to_owned()) }
+    ///
+    /// let store = Store::from_env().ask("the cloud's API", |query| {
+    ///     if !query.registry.as_str().ends_with(".cloud.example") {
+    ///         return Ok(None);
+    ///     }
+    ///     Ok(Some(Credentials::login("token", fetch_password()?)?))
+    /// });
+    /// ```
+    pub fn ask(
+        mut self,
+        name: &str,
+        find: impl Fn(&CredentialsQuery) -> Result<Option<Credentials>, Box<dyn Error + Send + Sync>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.asked.push(Asked { name: name.to_owned(), find: Arc::new(find) });
+        self
+    }
+
     /// Sets the time limit of a credential helper. 30 s by default, since some prompt the user or use a
     /// network.
     pub fn helper_timeout(mut self, timeout: Duration) -> Self {
@@ -96,25 +148,36 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// A file is not a regular file, cannot be read, is larger than 4 MiB, or is invalid. A helper cannot be
-    /// started, exceeds the time limit, writes too much, fails, or returns an invalid answer. The fault has
-    /// the kind [`FaultKind::Credentials`](oci_proto::FaultKind::Credentials), and names the file and the
-    /// helper.
+    /// A function of [`ask`](Self::ask) fails. A file is not a regular file, cannot be read, is larger than 4 MiB, or is
+    /// invalid. A helper cannot be started, exceeds the time limit, writes too much, fails, or returns an invalid answer.
+    /// The fault has the kind [`FaultKind::Credentials`](oci_proto::FaultKind::Credentials), and names the function, or
+    /// the file and the helper.
     pub fn look_up(&self, query: &CredentialsQuery) -> Result<Option<Credentials>, Fault> {
         if let Some((_, login)) = self.logins.iter().find(|(registry, _)| *registry == query.registry) {
             return Ok(Some(login.clone()));
+        }
+        for Asked { name, find } in &self.asked {
+            let failed = |error| Fault::new(FaultKind::Credentials, format_args!("{name}: {error}"));
+            if let Some(login) = find(query).map_err(failed)? {
+                self.found_in(query, name.clone());
+                return Ok(Some(login));
+            }
         }
         let variable = self.variable.as_ref().map(|text| File::parse(Path::new(IN_ERRORS), text.reveal()));
         let files = self.paths().map(|path| File::read(path));
         for file in variable.into_iter().chain(files) {
             let Some(file) = file? else { continue };
             if let Some((login, source)) = file.look_up(query, &self.helpers)? {
-                let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-                sources.insert(query.registry.clone(), source);
+                self.found_in(query, source);
                 return Ok(Some(login));
             }
         }
         Ok(None)
+    }
+
+    fn found_in(&self, query: &CredentialsQuery, source: String) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.insert(query.registry.clone(), source);
     }
 
     /// Stores a login for all repositories of a registry, where Docker or Podman would: in the first file added with
@@ -156,15 +219,15 @@ impl Store {
         self.files.iter().chain(&self.found.files)
     }
 
-    /// Returns where the last login for a registry was found, as text for an error: a file, and the credential
-    /// helper that it names, if one was used. `None` if there was no login, or for one of
+    /// Returns where the last login for a registry was found, as text for an error: the name given to
+    /// [`ask`](Self::ask), or a file, and the credential helper that it names, if one was used. `None` if there was no login, or for one of
     /// [`login`](Self::login).
     pub fn source(&self, registry: &Registry) -> Option<String> {
         let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         sources.get(registry).cloned()
     }
 
-    /// Returns the registries whose login was found in a file or a helper, with the texts of [`source`](Self::source).
+    /// Returns the registries whose login was found by a function, in a file or by a helper, with the texts of [`source`](Self::source).
     pub fn sources(&self) -> Vec<(Registry, String)> {
         let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         sources.iter().map(|(registry, source)| (registry.clone(), source.clone())).collect()

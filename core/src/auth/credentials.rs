@@ -76,17 +76,20 @@ pub struct CredentialsQuery {
     pub registry: Registry,
     /// The repository of the request, or `None` if it concerns the registry as a whole.
     pub repository: Option<Repository>,
+    /// Whether the answer to the last such query was refused: by the registry, or by its token server. Whoever keeps logins
+    /// for a while must find another one.
+    pub is_refused: bool,
 }
 
 impl CredentialsQuery {
     /// Creates a query for the credentials to use with `repository` on `registry`.
     pub fn new(registry: Registry, repository: Repository) -> Self {
-        Self { registry, repository: Some(repository) }
+        Self { registry, repository: Some(repository), is_refused: false }
     }
 
     /// Creates a query for the credentials to use with a registry as a whole.
     pub fn of_registry(registry: Registry) -> Self {
-        Self { registry, repository: None }
+        Self { registry, repository: None, is_refused: false }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The challenges of registries and the logins from the driver, by origin and repository.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue, Uri};
@@ -39,6 +39,8 @@ impl ProtectionSpace {
 #[derive(Debug)]
 pub(crate) struct Logins {
     pub(super) spaces: BTreeMap<ProtectionSpace, Protection>,
+    /// Those whose last login was refused.
+    refused: BTreeSet<ProtectionSpace>,
     /// The number of spaces with an open question.
     asked: usize,
     max: usize,
@@ -85,7 +87,7 @@ pub(crate) enum Credential<'a> {
 
 impl Logins {
     pub(crate) fn new(max: usize) -> Self {
-        Self { spaces: BTreeMap::new(), asked: 0, max: max.max(1) }
+        Self { spaces: BTreeMap::new(), refused: BTreeSet::new(), asked: 0, max: max.max(1) }
     }
 
     /// Returns the credential for a request, or `None` if the registry has sent no challenge.
@@ -111,14 +113,13 @@ impl Logins {
         Some(header.map_or(Credential::Missing, |header| Credential::Login { header, obtained }))
     }
 
-    /// Stores a challenge; `None` keeps the scheme of the last one. If the challenge rejects a login,
-    /// `refused` is the time at which that login was obtained. `in_use` is the number of targets in
+    /// Stores a challenge; `None` keeps the scheme of the last one. `refused` is the login that the challenge rejects. `in_use` is the number of targets in
     /// the session, each of which has room for a space, so that none evicts another's.
     pub(crate) fn challenged(
         &mut self,
         space: &ProtectionSpace,
         scheme: Option<Scheme>,
-        refused: Option<u64>,
+        refused: Option<&Credentials>,
         used: u64,
         in_use: usize,
     ) {
@@ -128,20 +129,30 @@ impl Logins {
         if let Some(scheme) = scheme {
             protection.scheme = scheme;
         }
-        // Another request may have obtained a new login in the meantime.
-        if let Some(refused) = refused
-            && matches!(protection.login, Login::Known { obtained, .. } if obtained == refused)
+        self.refused(space, refused);
+    }
+
+    /// Records that this login was refused, if it is still the known one. The driver is asked for another one.
+    pub(crate) fn refused(&mut self, space: &ProtectionSpace, refused: Option<&Credentials>) {
+        let Some(protection) = self.spaces.get_mut(space) else { return };
+        if refused.is_some()
+            && matches!(&protection.login, Login::Known { found, .. } if found.as_ref() == refused)
         {
             protection.login = Login::Unknown;
+            if self.refused.len() >= self.max {
+                self.refused.clear();
+            }
+            self.refused.insert(space.clone());
         }
     }
 
-    /// Records that the driver is asked for the login.
-    pub(crate) fn asked(&mut self, space: &ProtectionSpace, query: QueryId) {
+    /// Records that the driver is asked for the login. Returns whether the last one was refused.
+    pub(crate) fn asked(&mut self, space: &ProtectionSpace, query: QueryId) -> bool {
         if let Some(protection) = self.spaces.get_mut(space) {
             self.asked += usize::from(!protection.is_asked());
             protection.login = Login::Asked(query);
         }
+        self.refused.remove(space)
     }
 
     /// Records the driver's answer.
@@ -163,8 +174,13 @@ impl Logins {
 
     /// Returns the login, if one is known.
     pub(crate) fn login(&self, space: &ProtectionSpace) -> Option<&Credentials> {
+        self.login_since(space).map(|(login, _)| login)
+    }
+
+    /// Returns the login, if one is known, and the time at which it was obtained.
+    pub(crate) fn login_since(&self, space: &ProtectionSpace) -> Option<(&Credentials, u64)> {
         match &self.spaces.get(space)?.login {
-            Login::Known { found, .. } => found.as_ref(),
+            Login::Known { found, obtained } => Some((found.as_ref()?, *obtained)),
             Login::Unknown | Login::Asked(_) => None,
         }
     }

@@ -111,10 +111,10 @@ impl Tokens {
         self.pending.insert(fetch, key);
     }
 
-    /// Records that a token is no longer being fetched. The next request that requires it starts a new
-    /// fetch.
-    pub(crate) fn abandon(&mut self, fetch: TaskId) {
-        self.take_pending(fetch);
+    /// Records that a token is no longer being fetched, and returns its key. The next request that requires it starts a
+    /// new fetch.
+    pub(crate) fn abandon(&mut self, fetch: TaskId) -> Option<TokenKey> {
+        self.take_pending(fetch)
     }
 
     /// Caches a fetched token and evicts the oldest if there are too many. There is room for at least

@@ -187,7 +187,8 @@ fn question_text(question: &Question) -> String {
     match question {
         Question::Credentials(query) => {
             let of = query.repository.as_ref().map_or("the registry", Repository::as_str);
-            format!("for credentials: {}, {of}", query.registry.as_str())
+            let after = if query.is_refused { ", after a refusal" } else { "" };
+            format!("for credentials: {}, {of}{after}", query.registry.as_str())
         }
         Question::Held { op, descriptor } => {
             format!("for {}: held {}", operation(Some(*op)), described(descriptor))

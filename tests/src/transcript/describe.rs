@@ -53,10 +53,11 @@ fn words(names: impl IntoIterator<Item: ToString>) -> String {
 /// A question in the notation of transcripts.
 pub fn describe_question(question: &Question) -> String {
     match question {
-        Question::Credentials(asked) => match &asked.repository {
-            Some(repository) => format!("{} {repository}", asked.registry),
-            None => asked.registry.to_string(),
-        },
+        Question::Credentials(asked) => {
+            let of = asked.repository.as_ref().map(|repository| format!(" {repository}")).unwrap_or_default();
+            let after = if asked.is_refused { " after a refusal" } else { "" };
+            format!("{}{of}{after}", asked.registry)
+        }
         Question::Held { descriptor, .. } => format!("wanted {}", descriptor.digest),
         Question::Store { descriptor, content, .. } => describe_store(descriptor, content),
         Question::Document { descriptor, .. } => format!("document {}", descriptor.digest),

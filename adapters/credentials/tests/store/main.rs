@@ -1,6 +1,7 @@
 //! Lookups in files and helpers that the tests write.
 #![cfg(unix)]
 
+mod asked;
 mod edits;
 mod entries;
 mod files;
