@@ -293,6 +293,7 @@ pub use wire::exchange::reach::Reach;
 pub use wire::exchange::receiving::{Receiving, Refused, Rest};
 pub use wire::exchange::sending::Sending;
 pub use wire::exchange::sink::Sink;
+pub use wire::exchange::summary::RequestSummary;
 pub use wire::list::referrers::Referrer;
 pub use wire::request::{Payload, Source};
 

@@ -47,6 +47,7 @@ fn every_public_type_is_send_and_sync() {
         QueryId,
         Question,
         Reach,
+        RequestSummary,
         Receiving,
         Refused,
         Rest,

@@ -12,7 +12,9 @@ use oci_proto::{
     Descriptor, Error, Finding, Manifest, MediaType, Node, Platform, PullOptions, Reference, Referrer,
     Registry, Repository, Stored, Tag, WalkOptions,
 };
-use oci_proto_common::{BlobSource, Settings, StreamOptions, TransferOptions, TreeSource, UploadOptions};
+use oci_proto_common::{
+    BlobSource, Metrics, Settings, StreamOptions, TransferOptions, TreeSource, UploadOptions,
+};
 use oci_proto_tokio::credentials::Store;
 use oci_proto_tokio::layout::{LayoutDestination, PullError};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
@@ -221,7 +223,12 @@ pub trait Adapter: fmt::Debug + Send + Sync {
     fn exists(&self, reference: &Reference, is_blob: bool) -> Result<bool, Error>;
 
     /// The number of requests sent, as counted by the adapter.
-    fn requests(&self) -> u64;
+    fn requests(&self) -> u64 {
+        self.metrics().requests
+    }
+
+    /// What the client has done so far.
+    fn metrics(&self) -> Metrics;
 
     /// All nodes of a walk.
     ///
@@ -539,8 +546,8 @@ impl Adapter for Tokio {
         })
     }
 
-    fn requests(&self) -> u64 {
-        self.client.requests()
+    fn metrics(&self) -> Metrics {
+        self.client.metrics()
     }
 }
 
@@ -737,8 +744,8 @@ impl Adapter for Ureq {
         if is_blob { self.client.blob_exists(reference) } else { self.client.exists(reference) }
     }
 
-    fn requests(&self) -> u64 {
-        self.client.requests()
+    fn metrics(&self) -> Metrics {
+        self.client.metrics()
     }
 }
 

@@ -400,8 +400,8 @@ impl Client {
     /// The number of requests and the time spent so far.
     pub(crate) fn spent(&self) -> String {
         let requests = match &self.driver {
-            Driver::Tokio(_, client) => client.requests(),
-            Driver::Ureq(client) => client.requests(),
+            Driver::Tokio(_, client) => client.metrics().requests,
+            Driver::Ureq(client) => client.metrics().requests,
         };
         format!("{}, {} ms", count(requests, "request"), self.since.elapsed().as_millis())
     }

@@ -35,6 +35,7 @@ mod image_config;
 #[cfg(feature = "layout")]
 mod layout;
 mod login;
+mod monitor;
 mod no_proxy;
 mod notice;
 mod pairs;
@@ -59,6 +60,7 @@ pub use error::BuildError;
 pub use hooks::Hooks;
 pub use image_config::{ImageConfigError, MAX_CONFIG_LEN, config_of};
 pub use login::{end_look_ups, look_up};
+pub use monitor::{Metrics, Monitor, OperationSpan, RequestSpan};
 pub use notice::Notice;
 pub use pairs::Pairs;
 pub use progress::{ProgressHook, StreamOptions, TransferOptions, UploadOptions, UploadProgress};

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 
 use oci_proto::{Answer, Error, Event, Fault, FaultKind, OpId, QueryId, Session};
+use oci_proto_common::OperationSpan;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
@@ -20,6 +21,7 @@ use crate::timer::Timer;
 pub(crate) struct Call {
     shared: Arc<Shared>,
     stage: Stage,
+    span: OperationSpan,
     /// The flag of the mailbox.
     flag: Arc<AtomicBool>,
     /// The last waker that was registered in the mailbox.
@@ -41,16 +43,22 @@ impl Call {
     /// Creates a call whose operation starts with the first poll.
     pub(crate) fn later(
         shared: Arc<Shared>,
+        verb: &'static str,
         start: impl FnOnce(&mut Session) -> OpId + Send + 'static,
     ) -> Self {
-        let flag = Arc::new(AtomicBool::new(true));
-        Self { shared, stage: Stage::New(Box::new(start)), flag, waker: None, timer: Timer::default() }
+        let (flag, span) = (Arc::new(AtomicBool::new(true)), shared.context.monitor.operation(verb));
+        Self { shared, stage: Stage::New(Box::new(start)), span, flag, waker: None, timer: Timer::default() }
     }
 
-    pub(crate) fn start(shared: Arc<Shared>, start: impl FnOnce(&mut Session) -> OpId) -> Self {
-        let flag = Arc::new(AtomicBool::new(true));
-        let op = begin(&shared, &flag, start);
-        Self { shared, stage: Stage::Running(op), flag, waker: None, timer: Timer::default() }
+    /// Starts an operation. `verb` is the method that does.
+    pub(crate) fn start(
+        shared: Arc<Shared>,
+        verb: &'static str,
+        start: impl FnOnce(&mut Session) -> OpId,
+    ) -> Self {
+        let (flag, span) = (Arc::new(AtomicBool::new(true)), shared.context.monitor.operation(verb));
+        let op = begin(&shared, &flag, &span, start);
+        Self { shared, stage: Stage::Running(op), span, flag, waker: None, timer: Timer::default() }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -106,8 +114,14 @@ impl Call {
     pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Message> {
         loop {
             match ready!(self.poll_mailbox(cx)) {
-                Message::Event(Event::Retry(retry)) => (self.shared.hooks.retry)(&retry),
-                Message::Event(Event::Warning(warning)) => (self.shared.hooks.warning)(&warning),
+                Message::Event(Event::Retry(retry)) => {
+                    self.shared.context.monitor.retry(&self.span, &retry);
+                    (self.shared.hooks.retry)(&retry);
+                }
+                Message::Event(Event::Warning(warning)) => {
+                    self.shared.context.monitor.warning(&self.span, &warning);
+                    (self.shared.hooks.warning)(&warning);
+                }
                 message => return Poll::Ready(message),
             }
         }
@@ -116,7 +130,7 @@ impl Call {
     /// Returns the next message in the mailbox. Takes the lock only if the flag is set or the waker is new.
     fn poll_mailbox(&mut self, cx: &mut Context<'_>) -> Poll<Message> {
         let op = match mem::replace(&mut self.stage, Stage::Over) {
-            Stage::New(start) => begin(&self.shared, &self.flag, start),
+            Stage::New(start) => begin(&self.shared, &self.flag, &self.span, start),
             Stage::Running(op) => op,
             Stage::Over => return Poll::Pending,
         };
@@ -223,14 +237,19 @@ impl Drop for Call {
     }
 }
 
-fn begin(shared: &Arc<Shared>, flag: &Arc<AtomicBool>, start: impl FnOnce(&mut Session) -> OpId) -> OpId {
+fn begin(
+    shared: &Arc<Shared>,
+    flag: &Arc<AtomicBool>,
+    span: &OperationSpan,
+    start: impl FnOnce(&mut Session) -> OpId,
+) -> OpId {
     let runtime = Handle::current();
     let (op, former) = shared.step(|state, now| {
         let op = start(&mut state.session);
         if let Some(timeout) = shared.timeout {
             state.session.set_deadline(op, now + timeout);
         }
-        state.mailboxes.insert(op, Mailbox::new(flag.clone()));
+        state.mailboxes.insert(op, Mailbox::new(flag.clone(), span.clone()));
         (op, state.runtime.replace(runtime))
     });
     // The last handle of a runtime owns callbacks of the user.

@@ -1,7 +1,6 @@
 //! The client, with a method for each operation that reads.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -10,7 +9,9 @@ use oci_proto::{
     Answer, Descriptor, Error, Event, FaultKind, Finding, Manifest, Platform, Question, Reference, Session,
     StoreContent, WalkOptions,
 };
-use oci_proto_common::{BuildError, ImageConfigError, MAX_CONFIG_LEN, Parts, Settings, config_of};
+use oci_proto_common::{
+    BuildError, ImageConfigError, MAX_CONFIG_LEN, Metrics, Monitor, Parts, Settings, config_of,
+};
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
@@ -63,8 +64,9 @@ impl Client {
     pub fn with_settings(settings: Settings) -> Result<Self, BuildError> {
         let network = settings.network()?;
         let parts = settings.into_parts(USER_AGENT);
-        let transport = HyperTransport::open(network)?;
-        Ok(Self::over(transport, parts, None))
+        let monitor = Arc::<Monitor>::default();
+        let transport = HyperTransport::open(network, monitor.clone())?;
+        Ok(Self::over(transport, parts, None, monitor))
     }
 
     /// Creates a client with a custom transport. The settings for proxies, certificates and the connect
@@ -83,17 +85,22 @@ impl Client {
         transport: impl Transport,
         classify: impl Fn(&(dyn std::error::Error + 'static)) -> Option<FaultKind> + Send + Sync + 'static,
     ) -> Self {
-        Self::over(transport, settings.into_parts(USER_AGENT), Some(Box::new(classify)))
+        Self::over(transport, settings.into_parts(USER_AGENT), Some(Box::new(classify)), Arc::default())
     }
 
-    fn over(transport: impl Transport, parts: Parts, classify: Option<Box<Classify>>) -> Self {
-        let (transport, idle, requests) = (erase(transport), parts.idle_timeout, AtomicU64::new(0));
+    fn over(
+        transport: impl Transport,
+        parts: Parts,
+        classify: Option<Box<Classify>>,
+        monitor: Arc<Monitor>,
+    ) -> Self {
+        let (transport, idle) = (erase(transport), parts.idle_timeout);
         Self {
             shared: Arc::new(Shared {
                 epoch: Instant::now(),
                 timeout: parts.timeout,
                 credentials: parts.credentials,
-                context: Arc::new(TransferContext { transport, idle, classify, requests }),
+                context: Arc::new(TransferContext { transport, idle, classify, monitor }),
                 hooks: parts.hooks,
                 state: Mutex::new(State::new(parts.session)),
             }),
@@ -114,7 +121,8 @@ impl Client {
         reference: &Reference,
         platform: Option<&Platform>,
     ) -> Result<Descriptor, Error> {
-        let call = Call::start(self.shared.clone(), |session| session.resolve(reference, platform));
+        let call =
+            Call::start(self.shared.clone(), "resolve", |session| session.resolve(reference, platform));
         let mut resolved = None;
         call.finish(|event| {
             if let Event::Resolved(descriptor) = event {
@@ -138,7 +146,8 @@ impl Client {
         reference: &Reference,
         platform: Option<&Platform>,
     ) -> Result<(Descriptor, Manifest), Error> {
-        let mut call = Call::start(self.shared.clone(), |session| session.manifest(reference, platform));
+        let mut call =
+            Call::start(self.shared.clone(), "manifest", |session| session.manifest(reference, platform));
         let mut found = None;
         loop {
             match call.message().await {
@@ -183,7 +192,7 @@ impl Client {
     /// Walks everything under a reference. Returns a stream of nodes, in depth-first pre-order.
     pub fn walk(&self, reference: &Reference, options: WalkOptions) -> Walk {
         let reference = reference.clone();
-        Walk::new(Call::later(self.shared.clone(), move |session| session.walk(&reference, options)))
+        Walk::new(Call::later(self.shared.clone(), "walk", move |session| session.walk(&reference, options)))
     }
 
     /// Pulls everything under a reference into a layout on disk, and adds it there as a root, named after the
@@ -208,7 +217,7 @@ impl Client {
         destination: oci_proto_layout::LayoutDestination,
         options: oci_proto::PullOptions,
     ) -> Result<Descriptor, oci_proto_layout::PullError> {
-        let call = Call::start(self.shared.clone(), |session| session.pull(reference, options));
+        let call = Call::start(self.shared.clone(), "pull", |session| session.pull(reference, options));
         crate::pull::pull(call, destination, reference.tag().map(Into::into)).await
     }
 
@@ -226,7 +235,7 @@ impl Client {
         platform: Option<&Platform>,
         mut found: impl FnMut(Finding),
     ) -> Result<Descriptor, Error> {
-        let call = Call::start(self.shared.clone(), |session| session.check(reference, platform));
+        let call = Call::start(self.shared.clone(), "check", |session| session.check(reference, platform));
         let mut root = None;
         call.finish(|event| match event {
             Event::Resolved(descriptor) => root = Some(descriptor),
@@ -255,7 +264,7 @@ impl Client {
         size: Option<u64>,
         writer: impl AsyncWrite,
     ) -> Result<u64, Error> {
-        let call = Call::start(self.shared.clone(), |session| session.blob(reference, size));
+        let call = Call::start(self.shared.clone(), "blob", |session| session.blob(reference, size));
         write(call, writer).await
     }
 
@@ -274,14 +283,18 @@ impl Client {
         descriptor: &Descriptor,
         writer: impl AsyncWrite,
     ) -> Result<u64, Error> {
-        let call = Call::start(self.shared.clone(), |session| session.described_blob(reference, descriptor));
+        let call = Call::start(self.shared.clone(), "described_blob", |session| {
+            session.described_blob(reference, descriptor)
+        });
         write(call, writer).await
     }
 
     /// Returns a reader of a blob. The reference must have a digest. `size` is the expected size in bytes.
     pub fn blob(&self, reference: &Reference, size: Option<u64>) -> BlobReader {
         let reference = reference.clone();
-        BlobReader::new(Call::later(self.shared.clone(), move |session| session.blob(&reference, size)))
+        BlobReader::new(Call::later(self.shared.clone(), "blob", move |session| {
+            session.blob(&reference, size)
+        }))
     }
 
     /// Returns a reader of the blob of a descriptor, from the repository of `reference`. Content that is
@@ -289,7 +302,7 @@ impl Client {
     pub fn described_blob(&self, reference: &Reference, descriptor: &Descriptor) -> BlobReader {
         let (reference, descriptor) = (reference.clone(), descriptor.clone());
         let start = move |session: &mut Session| session.described_blob(&reference, &descriptor);
-        BlobReader::new(Call::later(self.shared.clone(), start))
+        BlobReader::new(Call::later(self.shared.clone(), "described_blob", start))
     }
 
     /// Fetches and verifies a blob of at most `limit` bytes. The reference must have a digest. If `size`
@@ -306,7 +319,7 @@ impl Client {
         size: Option<u64>,
         limit: u64,
     ) -> Result<Bytes, Error> {
-        let call = Call::start(self.shared.clone(), |session| session.blob(reference, size));
+        let call = Call::start(self.shared.clone(), "blob", |session| session.blob(reference, size));
         collect(call, size, limit).await
     }
 
@@ -326,7 +339,9 @@ impl Client {
         descriptor: &Descriptor,
         limit: u64,
     ) -> Result<Bytes, Error> {
-        let call = Call::start(self.shared.clone(), |session| session.described_blob(reference, descriptor));
+        let call = Call::start(self.shared.clone(), "described_blob", |session| {
+            session.described_blob(reference, descriptor)
+        });
         collect(call, Some(descriptor.size), limit).await
     }
 
@@ -338,9 +353,9 @@ impl Client {
         self.shared.lock().session.is_idle()
     }
 
-    /// Returns the number of HTTP requests that this client and its clones have sent.
-    pub fn requests(&self) -> u64 {
-        self.shared.context.requests.load(Ordering::Relaxed)
+    /// Returns what this client and its clones have done so far, in numbers.
+    pub fn metrics(&self) -> Metrics {
+        self.shared.context.monitor.metrics()
     }
 }
 
@@ -352,6 +367,6 @@ impl Clone for Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("requests", &self.requests()).finish_non_exhaustive()
+        f.debug_struct("Client").field("metrics", &self.metrics()).finish_non_exhaustive()
     }
 }

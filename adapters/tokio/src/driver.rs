@@ -140,7 +140,8 @@ impl State {
                     // The call that owns the sink or the source runs the exchange.
                     let (sink, source) = (exchange.sink(), exchange.source());
                     let op = sink.map(|sink| sink.op).or_else(|| source.map(|source| source.op));
-                    let transfer = Transfer::new(exchange, context.clone());
+                    let of = exchange.op().and_then(|op| self.mailboxes.get(&op));
+                    let transfer = Transfer::new(exchange, of.map(|of| of.span.clone()), context.clone());
                     if let Some((op, mailbox)) = op.and_then(|op| Some((op, self.mailboxes.get_mut(&op)?))) {
                         self.owners.insert(transfer.id(), op);
                         mailbox.put(Message::Exchange(Box::new(transfer)), &mut effects.wake);

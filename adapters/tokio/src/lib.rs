@@ -43,6 +43,13 @@
 //! and must not decompress. If a transport panics, the call fails with
 //! [`FaultKind::Unsupported`](oci_proto::FaultKind::Unsupported).
 //!
+//! # Looking in
+//! [`Client::metrics`] returns counters. With a subscriber of the `tracing` crate, a client tells what it does, with the
+//! target `oci_proto`: the span `operation` of each call, named by its method, in the caller's span; in it, the span
+//! `request` of each request, with its status, its bytes and the kind of its fault; the event `retry`, and the warnings of
+//! registries. They contain no secrets: no headers, of URLs no values that may be secret, and of those that a server chose
+//! only the host.
+//!
 //! # Features
 //! - `http2` (default): speaks HTTP/2 with servers that offer it over TLS.
 //! - `pull`: pulls whole trees into image layouts on disk, and lets uploads read from layouts.
@@ -77,8 +84,8 @@ mod walk;
 pub use oci_proto;
 #[doc(inline)]
 pub use oci_proto_common::{
-    Artifact, ArtifactTree, AttachError, BlobSource, BuildError, FileSource, ImageConfigError, Notice,
-    ProgressHook, Proxies, Settings, StreamOptions, TransferOptions, TreeSource, UploadOptions,
+    Artifact, ArtifactTree, AttachError, BlobSource, BuildError, FileSource, ImageConfigError, Metrics,
+    Notice, ProgressHook, Proxies, Settings, StreamOptions, TransferOptions, TreeSource, UploadOptions,
     UploadProgress, host_platform,
 };
 pub use oci_proto_credentials as credentials;

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
 use oci_proto::{Event, ExchangeId, QueryId, Question};
-use oci_proto_common::Backlog;
+use oci_proto_common::{Backlog, OperationSpan};
 
 use crate::transfer::Transfer;
 
 /// The messages for one operation, and the waker of its call.
 pub(crate) struct Mailbox {
+    pub(crate) span: OperationSpan,
     pub(crate) messages: VecDeque<Message>,
     /// Set if the call must check the mailbox, and whenever `waker` is empty. It is read without the lock.
     pub(crate) flag: Arc<AtomicBool>,
@@ -39,8 +40,8 @@ impl Message {
 }
 
 impl Mailbox {
-    pub(crate) fn new(flag: Arc<AtomicBool>) -> Self {
-        Self { messages: VecDeque::new(), flag, waker: None, backlog: Backlog::default() }
+    pub(crate) fn new(flag: Arc<AtomicBool>, span: OperationSpan) -> Self {
+        Self { span, messages: VecDeque::new(), flag, waker: None, backlog: Backlog::default() }
     }
 
     pub(crate) fn put(&mut self, message: Message, wake: &mut Vec<Waker>) {

@@ -18,7 +18,7 @@ use http::uri::{Authority, Scheme};
 use http::{Request, Response, Uri};
 use http_body::{Body as _, Frame, SizeHint};
 use oci_proto::Reach;
-use oci_proto_common::IDLE_CONNECTION;
+use oci_proto_common::{IDLE_CONNECTION, Monitor};
 use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -48,6 +48,7 @@ pub(crate) struct Pool(Arc<Inner>);
 
 struct Inner {
     connector: Connector,
+    monitor: Arc<Monitor>,
     state: Mutex<State>,
     /// The tasks that connect, and those that close idle connections.
     tasks: Mutex<Vec<AbortHandle>>,
@@ -106,8 +107,8 @@ struct Leased {
 }
 
 impl Pool {
-    pub(crate) fn new(connector: Connector) -> Self {
-        Self(Arc::new(Inner { connector, state: Mutex::default(), tasks: Mutex::default() }))
+    pub(crate) fn new(connector: Connector, monitor: Arc<Monitor>) -> Self {
+        Self(Arc::new(Inner { connector, monitor, state: Mutex::default(), tasks: Mutex::default() }))
     }
 
     /// Sends a request, on a new connection if none is free.
@@ -446,6 +447,9 @@ impl Attempt {
 
     fn settle(&self, key: &Key, connected: Result<Connection, BoxError>) {
         let Some(pool) = self.pool.upgrade() else { return };
+        if connected.is_ok() {
+            pool.monitor.connected();
+        }
         let mut state = pool.lock();
         let Some(origin) = state.origins.get_mut(key) else { return };
         origin.connecting -= 1;

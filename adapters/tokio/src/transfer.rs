@@ -5,7 +5,6 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,10 +13,10 @@ use http::{Request, Response};
 use http_body::Body as _;
 use hyper_util::client::legacy::connect::HttpInfo;
 use oci_proto::{
-    Awaiting, Completion, Exchange, ExchangeId, Fault, FaultKind, Payload, Receiving, Rest, Sending, Sink,
-    Source,
+    Awaiting, Completion, Exchange, ExchangeId, Fault, FaultKind, Payload, Receiving, RequestSummary, Rest,
+    Sending, Sink, Source,
 };
-use oci_proto_common::{Awaited, DRAINING};
+use oci_proto_common::{Awaited, DRAINING, Monitor, OperationSpan, RequestSpan};
 
 use crate::erased::{ErasedBody, ErasedTransport, ResponseFuture};
 use crate::fault::{Classify, fault, panicked};
@@ -35,8 +34,7 @@ pub(crate) struct TransferContext {
     /// The idle timeout.
     pub(crate) idle: Duration,
     pub(crate) classify: Option<Box<Classify>>,
-    /// The number of requests sent.
-    pub(crate) requests: AtomicU64,
+    pub(crate) monitor: Arc<Monitor>,
 }
 
 /// An exchange in progress. A panic in the transport becomes a fault.
@@ -52,6 +50,9 @@ pub(crate) struct Transfer {
     /// The number of bytes received since a poll was last pending.
     turn: usize,
     context: Arc<TransferContext>,
+    /// The request for logs, and the span of its operation, until it is sent.
+    summary: (RequestSummary, Option<OperationSpan>),
+    span: Option<RequestSpan>,
 }
 
 /// The core's state of the exchange.
@@ -98,10 +99,14 @@ pub(crate) enum Progress {
 
 impl Transfer {
     /// Creates the state of an exchange. The first poll sends the request.
-    pub(crate) fn new(exchange: Exchange, context: Arc<TransferContext>) -> Self {
+    pub(crate) fn new(
+        exchange: Exchange,
+        operation: Option<OperationSpan>,
+        context: Arc<TransferContext>,
+    ) -> Self {
         let (id, source) = (exchange.id(), exchange.source().cloned());
         let head_limit = context.idle.saturating_add(exchange.processing_time());
-        let reach = exchange.reach();
+        let (reach, summary) = (exchange.reach(), (exchange.summary(), operation));
         let (request, mut sending, awaiting) = exchange.split();
         let (mut head, payload) = request.into_parts();
         head.extensions.insert(reach);
@@ -136,6 +141,8 @@ impl Transfer {
             head_limit,
             turn: 0,
             context,
+            summary,
+            span: None,
         }
     }
 
@@ -167,7 +174,7 @@ impl Transfer {
         loop {
             match &mut self.wire {
                 Wire::Request(_) => self.send(),
-                Wire::Response(response) => match response.as_mut().poll(cx) {
+                Wire::Response(response) => match within(self.span.as_ref(), || response.as_mut().poll(cx)) {
                     Poll::Ready(Ok(response)) => self.begin(response),
                     Poll::Ready(Err(error)) => self.fail_with(&*error),
                     Poll::Pending if self.wants_source(cx) => {
@@ -187,11 +194,12 @@ impl Transfer {
                         self.close();
                         continue;
                     }
-                    match Pin::new(body).poll_frame(cx) {
+                    match within(self.span.as_ref(), || Pin::new(body).poll_frame(cx)) {
                         Poll::Ready(Some(Ok(frame))) => {
                             self.timer.renew();
                             // The protocol does not use trailers.
                             *chunk = frame.into_data().unwrap_or_default();
+                            self.span.iter_mut().for_each(|span| span.received(chunk.len()));
                         }
                         Poll::Ready(Some(Err(error))) => self.fail_with(&*error),
                         Poll::Ready(None) => self.close(),
@@ -231,8 +239,10 @@ impl Transfer {
 
     fn send(&mut self) {
         if let Wire::Request(request) = mem::replace(&mut self.wire, Wire::Closed) {
-            self.context.requests.fetch_add(1, Ordering::Relaxed);
-            self.wire = Wire::Response(self.context.transport.send(request));
+            let (summary, operation) = &self.summary;
+            let span = self.context.monitor.request(operation.as_ref(), summary);
+            self.wire = Wire::Response(span.within(|| self.context.transport.send(request)));
+            self.span = Some(span);
         }
     }
 
@@ -334,14 +344,16 @@ impl Transfer {
 
     /// Takes the completion, if the exchange has ended.
     pub(crate) fn settle(&mut self) -> Option<Completion> {
-        match (mem::replace(&mut self.stage, Stage::Taken), &self.wire) {
-            (Stage::Over(completion), _) => Some(completion),
-            (Stage::Receiving(receiving), Wire::Closed) => Some(receiving.finish()),
+        let completion = match (mem::replace(&mut self.stage, Stage::Taken), &self.wire) {
+            (Stage::Over(completion), _) => completion,
+            (Stage::Receiving(receiving), Wire::Closed) => receiving.finish(),
             (unfinished, _) => {
                 self.stage = unfinished;
-                None
+                return None;
             }
-        }
+        };
+        self.span.iter_mut().for_each(|span| span.settled(&completion));
+        Some(completion)
     }
 
     /// Returns the source of the payload.
@@ -374,5 +386,13 @@ impl Transfer {
             Some(Err(fault)) => self.fail(fault),
             None => {}
         }
+    }
+}
+
+/// Runs a part of the transport inside the span of its request.
+fn within<T>(span: Option<&RequestSpan>, run: impl FnOnce() -> T) -> T {
+    match span {
+        Some(span) => span.within(run),
+        None => run(),
     }
 }

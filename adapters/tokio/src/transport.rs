@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::header::PROXY_AUTHORIZATION;
 use http::{Request, Response, StatusCode};
-use oci_proto_common::{BuildError, Network, Proxies, Proxy, Route};
+use oci_proto_common::{BuildError, Monitor, Network, Proxies, Proxy, Route};
 use tower_service::Service;
 
 use crate::connector::Connector;
@@ -80,13 +80,13 @@ pub struct HyperTransport {
 }
 
 impl HyperTransport {
-    pub(crate) fn open(network: Network) -> Result<Self, BuildError> {
+    pub(crate) fn open(network: Network, monitor: Arc<Monitor>) -> Result<Self, BuildError> {
         // Explicit, since a program with two providers has no default one.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = Arc::new(network.trust.into_tls(provider)?);
         let proxies = Arc::new(network.proxies);
         let connector = Connector::new(tls, proxies.clone(), network.connect_timeout);
-        Ok(Self { pool: Pool::new(connector), proxies })
+        Ok(Self { pool: Pool::new(connector, monitor), proxies })
     }
 }
 

@@ -55,7 +55,7 @@ async fn dropping_a_call_closes_its_connection() {
     ask(client.blob_bytes(&common::blob_of(address, b"x"), None, 9), &mut told).await;
     hears(&mut told, "closed").await;
     sleep(Duration::from_millis(100)).await;
-    assert_eq!(client.requests(), 2, "a dropped call is not retried");
+    assert_eq!(client.metrics().requests, 2, "a dropped call is not retried");
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn nothing_is_sent_before_the_first_poll() {
     drop(client.blob(&registry.of(&registry.root.digest), None));
     drop(client.resolve(&registry.latest(), None));
     sleep(Duration::from_millis(50)).await;
-    assert_eq!(client.requests(), 0);
+    assert_eq!(client.metrics().requests, 0);
 }
 
 fn one_at_a_time() -> Client {

@@ -68,7 +68,7 @@ async fn redirects_with_late_bodies_keep_their_connections_alive() {
     let client = Client::with_settings(Settings::default().config(config)).unwrap();
     let pulled = client.pull(&common::tag(address), layout, PullOptions::default()).await.unwrap();
     assert_eq!(pulled.digest, root.digest);
-    assert!(client.requests() >= 122, "{} requests", client.requests());
+    assert!(client.metrics().requests >= 122, "{} requests", client.metrics().requests);
     let connections = connections.load(Relaxed);
     assert!(connections <= 10, "{connections} connections for 8 requests at a time");
 }

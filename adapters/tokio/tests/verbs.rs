@@ -35,7 +35,7 @@ async fn resolve_takes_one_request() {
     let resolved = client.resolve(&registry.latest(), None).await.unwrap();
     assert_eq!((&resolved.digest, resolved.size), (&registry.root.digest, registry.root.size));
     assert_eq!(resolved.media_type, MediaType::OCI_INDEX);
-    assert_eq!(client.requests(), 1);
+    assert_eq!(client.metrics().requests, 1);
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn a_walk_yields_the_tree_in_document_order() {
             assert_eq!(registry.memory.bytes(&node.descriptor.digest).as_ref(), Some(manifest.bytes()));
         }
     }
-    assert_eq!(client.requests(), 9, "every manifest is fetched once");
+    assert_eq!(client.metrics().requests, 9, "every manifest is fetched once");
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn a_blob_is_written_to_a_writer() {
     let size = client.blob_to(&registry.of(&digest), Some(3_000_000), &mut written).await.unwrap();
     assert_eq!(size, 3_000_000);
     assert!(written == layer, "the writer received other bytes");
-    assert_eq!(client.requests(), 1);
+    assert_eq!(client.metrics().requests, 1);
 }
 
 #[tokio::test]
@@ -143,13 +143,13 @@ async fn blob_bytes_rejects_a_blob_above_the_limit() {
     let client = Client::new().unwrap();
     let blob = registry.of(&digest);
     assert_eq!(client.blob_bytes(&blob, None, 12).await.unwrap(), "twelve bytes");
-    assert_eq!(client.requests(), 1);
+    assert_eq!(client.metrics().requests, 1);
     let error = client.blob_bytes(&blob, None, 11).await.unwrap_err();
     assert!(error.to_string().contains("more than 11 bytes"), "{error}");
-    assert_eq!(client.requests(), 2);
+    assert_eq!(client.metrics().requests, 2);
     let error = client.blob_bytes(&blob, Some(12), 11).await.unwrap_err();
     assert!(error.to_string().contains("more than 11 bytes"), "{error}");
-    assert_eq!(client.requests(), 2, "a size beyond the limit needs no request");
+    assert_eq!(client.metrics().requests, 2, "a size beyond the limit needs no request");
 }
 
 #[tokio::test]
@@ -160,7 +160,7 @@ async fn the_empty_blob_needs_no_request() {
     let mut written = Vec::new();
     assert_eq!(client.blob_to(&empty, Some(0), &mut written).await.unwrap(), 0);
     assert_eq!(client.blob_bytes(&empty, None, 0).await.unwrap(), "");
-    assert_eq!(client.requests(), 0);
+    assert_eq!(client.metrics().requests, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -176,7 +176,7 @@ async fn calls_of_one_client_run_concurrently() {
     for call in calls {
         assert_eq!(call.await.unwrap(), registry.root.digest);
     }
-    assert_eq!(client.requests(), 200);
+    assert_eq!(client.metrics().requests, 200);
 }
 
 #[tokio::test]
@@ -208,13 +208,13 @@ async fn a_walk_that_is_not_polled_pauses_and_resumes() {
     let client = Client::new().unwrap();
     let mut walk = client.walk(&registry.latest(), WalkOptions::default());
     walk.next().await.unwrap().unwrap();
-    let mut requests = client.requests();
+    let mut requests = client.metrics().requests;
     loop {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        if client.requests() == requests {
+        if client.metrics().requests == requests {
             break;
         }
-        requests = client.requests();
+        requests = client.metrics().requests;
     }
     assert!((60..120).contains(&requests), "{requests} requests for a walk that is not polled");
     // Other calls are not blocked.

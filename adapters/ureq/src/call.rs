@@ -4,6 +4,7 @@ use std::sync::{Arc, Condvar};
 use std::time::Duration;
 
 use oci_proto::{Answer, Completion, Error, Event, Fault, FaultKind, OpId, QueryId, Session};
+use oci_proto_common::OperationSpan;
 
 use crate::driver::{Driver, Shared};
 use crate::state::{Message, Poller};
@@ -12,6 +13,7 @@ use crate::state::{Message, Poller};
 pub(crate) struct Call {
     driver: Arc<Driver>,
     op: OpId,
+    span: OperationSpan,
     wake: Arc<Condvar>,
 }
 
@@ -19,17 +21,20 @@ pub(crate) struct Call {
 pub(crate) type Later = Box<dyn FnOnce() -> Call + Send>;
 
 impl Call {
+    /// Starts an operation. `verb` is the method that does.
     pub(crate) fn start(
         driver: Arc<Driver>,
         timeout: Option<Duration>,
+        verb: &'static str,
         begin: impl FnOnce(&mut Session) -> OpId,
     ) -> Self {
         let shared = &driver.0;
+        let span = shared.transport.monitor().operation(verb);
         let mut state = shared.lock();
         let op = begin(&mut state.session);
-        let wake = state.open(op, timeout.map(|timeout| shared.now() + timeout));
+        let wake = state.open(op, timeout.map(|timeout| shared.now() + timeout), span.clone());
         drop(state);
-        Self { driver, op, wake }
+        Self { driver, op, span, wake }
     }
 
     /// Waits for the next event of an operation that has no sink and stores nothing. Must not be called after
@@ -57,11 +62,17 @@ impl Call {
     /// Waits for the next message. Must not be called after the last event. Retries and warnings are reported
     /// to the hooks instead.
     pub(crate) fn message(&self) -> Message {
-        let hooks = &self.shared().hooks;
+        let (hooks, monitor) = (&self.shared().hooks, self.shared().transport.monitor());
         loop {
             match self.shared().message(self.op, &self.wake) {
-                Message::Event(Event::Retry(retry)) => (hooks.retry)(&retry),
-                Message::Event(Event::Warning(warning)) => (hooks.warning)(&warning),
+                Message::Event(Event::Retry(retry)) => {
+                    monitor.retry(&self.span, &retry);
+                    (hooks.retry)(&retry);
+                }
+                Message::Event(Event::Warning(warning)) => {
+                    monitor.warning(&self.span, &warning);
+                    (hooks.warning)(&warning);
+                }
                 message => return message,
             }
         }

@@ -11,7 +11,7 @@ use oci_proto::{
     Answer, Descriptor, Error, Event, Finding, Manifest, OpId, Platform, Question, Reference, Session,
     StoreContent, WalkOptions,
 };
-use oci_proto_common::{BuildError, ImageConfigError, MAX_CONFIG_LEN, Settings, config_of};
+use oci_proto_common::{BuildError, ImageConfigError, MAX_CONFIG_LEN, Metrics, Settings, config_of};
 
 use crate::blob::{self, BlobReader};
 use crate::call::{Call, Later};
@@ -69,7 +69,7 @@ impl Client {
     /// Returns an error if the registry does not have the content, refuses the request, violates the
     /// protocol, or cannot be reached.
     pub fn resolve(&self, reference: &Reference, platform: Option<&Platform>) -> Result<Descriptor, Error> {
-        let call = self.call(|session| session.resolve(reference, platform));
+        let call = self.call("resolve", |session| session.resolve(reference, platform));
         let mut resolved = None;
         call.finish(|event| {
             if let Event::Resolved(descriptor) = event {
@@ -89,7 +89,7 @@ impl Client {
         reference: &Reference,
         platform: Option<&Platform>,
     ) -> Result<(Descriptor, Manifest), Error> {
-        let call = self.call(|session| session.manifest(reference, platform));
+        let call = self.call("manifest", |session| session.manifest(reference, platform));
         let mut found = None;
         loop {
             match call.message() {
@@ -131,7 +131,7 @@ impl Client {
     /// Walks everything under a reference. Returns an iterator of nodes, in depth-first pre-order.
     pub fn walk(&self, reference: &Reference, options: WalkOptions) -> Walk {
         let reference = reference.clone();
-        Walk::new(self.later(move |session| session.walk(&reference, options)))
+        Walk::new(self.later("walk", move |session| session.walk(&reference, options)))
     }
 
     /// Pulls everything under a reference into a layout on disk, and adds it there as a root, named after the
@@ -154,7 +154,7 @@ impl Client {
         destination: oci_proto_layout::LayoutDestination,
         options: oci_proto::PullOptions,
     ) -> Result<Descriptor, oci_proto_layout::PullError> {
-        let call = self.call(|session| session.pull(reference, options));
+        let call = self.call("pull", |session| session.pull(reference, options));
         let name = reference.tag().map(oci_proto::layout::RefName::from);
         crate::pull::pull(call, &destination, name.as_ref())
     }
@@ -170,7 +170,7 @@ impl Client {
         platform: Option<&Platform>,
         mut found: impl FnMut(Finding),
     ) -> Result<Descriptor, Error> {
-        let call = self.call(|session| session.check(reference, platform));
+        let call = self.call("check", |session| session.check(reference, platform));
         let mut root = None;
         call.finish(|event| match event {
             Event::Resolved(descriptor) => root = Some(descriptor),
@@ -194,7 +194,7 @@ impl Client {
         size: Option<u64>,
         writer: impl Write,
     ) -> Result<u64, Error> {
-        blob::write(self.call(|session| session.blob(reference, size)), writer)
+        blob::write(self.call("blob", |session| session.blob(reference, size)), writer)
     }
 
     /// Writes the blob of a descriptor to `writer`, from the repository of `reference`.
@@ -209,20 +209,25 @@ impl Client {
         descriptor: &Descriptor,
         writer: impl Write,
     ) -> Result<u64, Error> {
-        blob::write(self.call(|session| session.described_blob(reference, descriptor)), writer)
+        blob::write(
+            self.call("described_blob", |session| session.described_blob(reference, descriptor)),
+            writer,
+        )
     }
 
     /// Returns a reader of a blob. The reference must have a digest. `size` is the expected size in bytes.
     pub fn blob(&self, reference: &Reference, size: Option<u64>) -> BlobReader {
         let reference = reference.clone();
-        BlobReader::new(self.later(move |session| session.blob(&reference, size)))
+        BlobReader::new(self.later("blob", move |session| session.blob(&reference, size)))
     }
 
     /// Returns a reader of the blob of a descriptor, from the repository of `reference`. Content that is
     /// embedded in the descriptor needs no request.
     pub fn described_blob(&self, reference: &Reference, descriptor: &Descriptor) -> BlobReader {
         let (reference, descriptor) = (reference.clone(), descriptor.clone());
-        BlobReader::new(self.later(move |session| session.described_blob(&reference, &descriptor)))
+        BlobReader::new(
+            self.later("described_blob", move |session| session.described_blob(&reference, &descriptor)),
+        )
     }
 
     /// Fetches and verifies a blob of at most `limit` bytes. The reference must have a digest. If `size`
@@ -231,7 +236,7 @@ impl Client {
     /// # Errors
     /// See [`blob_to`](Self::blob_to). Also returns an error if the blob is larger than `limit`.
     pub fn blob_bytes(&self, reference: &Reference, size: Option<u64>, limit: u64) -> Result<Bytes, Error> {
-        blob::collect(self.call(|session| session.blob(reference, size)), size, limit)
+        blob::collect(self.call("blob", |session| session.blob(reference, size)), size, limit)
     }
 
     /// Fetches and verifies the blob of a descriptor, of at most `limit` bytes, from the repository of
@@ -247,7 +252,7 @@ impl Client {
         descriptor: &Descriptor,
         limit: u64,
     ) -> Result<Bytes, Error> {
-        let call = self.call(|session| session.described_blob(reference, descriptor));
+        let call = self.call("described_blob", |session| session.described_blob(reference, descriptor));
         blob::collect(call, Some(descriptor.size), limit)
     }
 
@@ -259,24 +264,24 @@ impl Client {
         self.driver.0.lock().session.is_idle()
     }
 
-    /// Returns the number of HTTP requests that this client and its clones have sent.
-    pub fn requests(&self) -> u64 {
-        self.driver.0.transport.requests()
+    /// Returns what this client and its clones have done so far, in numbers.
+    pub fn metrics(&self) -> Metrics {
+        self.driver.0.transport.monitor().metrics()
     }
 
-    pub(crate) fn call(&self, begin: impl FnOnce(&mut Session) -> OpId) -> Call {
-        Call::start(Arc::clone(&self.driver), self.timeout, begin)
+    pub(crate) fn call(&self, verb: &'static str, begin: impl FnOnce(&mut Session) -> OpId) -> Call {
+        Call::start(Arc::clone(&self.driver), self.timeout, verb, begin)
     }
 
     /// Returns a function that starts a call.
-    fn later(&self, begin: impl FnOnce(&mut Session) -> OpId + Send + 'static) -> Later {
+    fn later(&self, verb: &'static str, begin: impl FnOnce(&mut Session) -> OpId + Send + 'static) -> Later {
         let client = self.clone();
-        Box::new(move || client.call(begin))
+        Box::new(move || client.call(verb, begin))
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("requests", &self.requests()).finish_non_exhaustive()
+        f.debug_struct("Client").field("metrics", &self.metrics()).finish_non_exhaustive()
     }
 }

@@ -2,8 +2,10 @@
 //! a broken connection is not the end of a response.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 use oci_proto::{Fault, FaultKind};
+use oci_proto_common::Monitor;
 use ureq::Error;
 use ureq::unversioned::transport::{ConnectionDetails, Connector, Transport};
 
@@ -11,7 +13,10 @@ use crate::link;
 
 /// A chain of connectors with one time limit, whose I/O errors become faults.
 #[derive(Debug)]
-pub(crate) struct Connecting<C>(pub(crate) C);
+pub(crate) struct Connecting<C> {
+    pub(crate) chain: C,
+    pub(crate) monitor: Arc<Monitor>,
+}
 
 impl<In: Transport, C: Connector<In>> Connector<In> for Connecting<C> {
     type Out = C::Out;
@@ -22,7 +27,11 @@ impl<In: Transport, C: Connector<In>> Connector<In> for Connecting<C> {
         chained: Option<In>,
     ) -> Result<Option<Self::Out>, Error> {
         // Some parts of the chain apply the timeout to each read: the response of a proxy, and a TLS handshake.
-        link::within(details.timeout, || self.0.connect(details, chained)).map_err(connect_error)
+        let connected = link::within(details.timeout, || self.chain.connect(details, chained));
+        if let Ok(Some(_)) = connected {
+            self.monitor.connected();
+        }
+        connected.map_err(connect_error)
     }
 }
 

@@ -9,7 +9,7 @@ use http::Request;
 use oci_proto::{
     Completion, Exchange, ExchangeId, Fault, FaultKind, OpId, Payload, Receiving, Rest, Sink, Time,
 };
-use oci_proto_common::DRAINING;
+use oci_proto_common::{DRAINING, OperationSpan, RequestSpan};
 use ureq::BodyReader;
 
 use crate::link::Link;
@@ -27,6 +27,8 @@ pub(crate) struct Job {
     /// The deadline of its operation.
     pub(crate) deadline: Option<Time>,
     pub(crate) link: Arc<Link>,
+    /// The span of its operation.
+    pub(crate) operation: Option<OperationSpan>,
 }
 
 impl Job {
@@ -89,7 +91,7 @@ impl Job {
         source: Option<&mut dyn Read>,
     ) -> ControlFlow<Completion, Open> {
         let time: Option<Duration> = self.deadline.map(|at| at.saturating_since(now));
-        let reach = self.exchange.reach();
+        let (reach, summary) = (self.exchange.reach(), self.exchange.summary());
         let limits = RequestLimits { exchange: time, processing: self.exchange.processing_time() };
         let (request, sending, awaiting) = self.exchange.split();
         let (head, payload) = request.into_parts();
@@ -112,15 +114,21 @@ impl Job {
         let link = self.link;
         let reader = sending.map(|sending| PayloadReader::new(source, sending, Arc::clone(&link)));
         let request = Request::from_parts(head, ());
-        let response = match link.call(|| transport.send(request, reader, reach, limits)) {
+        let mut span = transport.monitor().request(self.operation.as_ref(), &summary);
+        let sent = span.within(|| link.call(|| transport.send(request, reader, reach, limits)));
+        let response = match sent {
             Ok(response) => response,
-            Err(fault) => return ControlFlow::Break(awaiting.fail(fault)),
+            Err(fault) => {
+                let completion = awaiting.fail(fault);
+                span.settled(&completion);
+                return ControlFlow::Break(completion);
+            }
         };
         let (head, body) = response.into_parts();
         let receiving = awaiting.head(head.status, head.headers);
         // ureq limits bodies by default. The core has its own limits.
         let body = body.into_with_config().limit(u64::MAX).reader();
-        let open = Open { receiving, body, link, broken: None };
+        let open = Open { receiving, body, link, broken: None, span };
         if open.receiving.rest() == Rest::Wanted {
             ControlFlow::Continue(open)
         } else {
@@ -135,6 +143,7 @@ pub(crate) struct Open {
     body: BodyReader<'static>,
     link: Arc<Link>,
     broken: Option<Fault>,
+    span: RequestSpan,
 }
 
 impl Open {
@@ -144,10 +153,14 @@ impl Open {
         if self.broken.is_some() || self.receiving.rest() != Rest::Wanted {
             return None;
         }
-        let read = match self.link.call_within(transport.idle_timeout(), || self.body.read(buffer)) {
+        let reading = || self.link.call_within(transport.idle_timeout(), || self.body.read(buffer));
+        let read = match self.span.within(reading) {
             // Reading the end of the body has returned the connection to ureq's pool.
             Ok(0) => return None,
-            Ok(read) => read,
+            Ok(read) => {
+                self.span.received(read);
+                read
+            }
             Err(error) => {
                 self.broken = Some(transport.fault(error.into()));
                 return None;
@@ -167,9 +180,9 @@ impl Open {
     }
 
     /// Ends the exchange, after all bytes were written to the sink.
-    pub(crate) fn end(self) -> Completion {
-        if let Some(fault) = self.broken {
-            return self.receiving.fail(fault);
+    pub(crate) fn end(mut self) -> Completion {
+        if let Some(fault) = self.broken.take() {
+            return self.refuse(fault);
         }
         // A connection with an incomplete request cannot be reused.
         if let Rest::Drain(bytes) = self.receiving.rest()
@@ -177,12 +190,16 @@ impl Open {
         {
             self.link.call_within(DRAINING, || drain(self.body, bytes));
         }
-        self.receiving.finish()
+        let completion = self.receiving.finish();
+        self.span.settled(&completion);
+        completion
     }
 
     /// Fails the exchange.
-    pub(crate) fn refuse(self, fault: Fault) -> Completion {
-        self.receiving.fail(fault)
+    pub(crate) fn refuse(mut self, fault: Fault) -> Completion {
+        let completion = self.receiving.fail(fault);
+        self.span.settled(&completion);
+        completion
     }
 }
 

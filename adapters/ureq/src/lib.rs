@@ -33,6 +33,13 @@
 //! logs every byte that it sends to the crate `log` at the level `trace`. Disable that level for the targets
 //! `ureq` and `ureq_proto` if logs are stored.
 //!
+//! # Looking in
+//! [`Client::metrics`] returns counters. With a subscriber of the `tracing` crate, a client tells what it does, with the
+//! target `oci_proto`: the span `operation` of each call, named by its method, in the caller's span; in it, the span
+//! `request` of each request, with its status, its bytes and the kind of its fault; the event `retry`, and the warnings of
+//! registries. They contain no secrets: no headers, of URLs no values that may be secret, and of those that a server chose
+//! only the host.
+//!
 //! # Features
 //! - `pull`: pulls whole trees into image layouts on disk, and lets uploads read from layouts.
 //! - `oci-spec`: converts a [`Manifest`](oci_proto::Manifest) to the typed documents of the `oci-spec` crate.
@@ -65,8 +72,8 @@ mod walk;
 pub use oci_proto;
 #[doc(inline)]
 pub use oci_proto_common::{
-    Artifact, ArtifactTree, AttachError, BlobSource, BuildError, FileSource, ImageConfigError, Notice,
-    ProgressHook, Proxies, Settings, StreamOptions, TransferOptions, TreeSource, UploadOptions,
+    Artifact, ArtifactTree, AttachError, BlobSource, BuildError, FileSource, ImageConfigError, Metrics,
+    Notice, ProgressHook, Proxies, Settings, StreamOptions, TransferOptions, TreeSource, UploadOptions,
     UploadProgress, host_platform,
 };
 pub use oci_proto_credentials as credentials;

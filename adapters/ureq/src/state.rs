@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar};
 use oci_proto::{
     Answer, Completion, Event, Exchange, ExchangeId, Fault, OpId, QueryId, Question, Session, Time,
 };
-use oci_proto_common::Backlog;
+use oci_proto_common::{Backlog, OperationSpan};
 
 use crate::exchange::Job;
 use crate::link::Link;
@@ -36,6 +36,7 @@ struct Mailbox {
     waiting: bool,
     backlog: Backlog,
     deadline: Option<Time>,
+    span: OperationSpan,
 }
 
 /// A message to a call.
@@ -74,7 +75,7 @@ impl State {
     }
 
     /// Opens the mailbox of a new operation.
-    pub(crate) fn open(&mut self, op: OpId, deadline: Option<Time>) -> Arc<Condvar> {
+    pub(crate) fn open(&mut self, op: OpId, deadline: Option<Time>, span: OperationSpan) -> Arc<Condvar> {
         if let Some(at) = deadline {
             self.session.set_deadline(op, at);
         }
@@ -85,6 +86,7 @@ impl State {
             waiting: false,
             backlog: Backlog::default(),
             deadline,
+            span,
         };
         self.mailboxes.insert(op, mailbox);
         self.stale = true;
@@ -131,9 +133,11 @@ impl State {
     /// Sends an exchange with a source or a sink to the call that owns it. Returns any other as a job.
     pub(crate) fn route(&mut self, exchange: Exchange) -> Option<Job> {
         let op = exchange.op();
-        let deadline = op.and_then(|op| self.mailboxes.get(&op)?.deadline);
+        let mailbox = op.and_then(|op| self.mailboxes.get(&op));
+        let deadline = mailbox.and_then(|mailbox| mailbox.deadline);
+        let operation = mailbox.map(|mailbox| mailbox.span.clone());
         let owner = op.filter(|_| exchange.source().is_some() || exchange.sink().is_some());
-        let job = Job { exchange, deadline, link: Arc::default() };
+        let job = Job { exchange, deadline, link: Arc::default(), operation };
         self.links.insert(job.id(), Arc::clone(&job.link));
         if let Some(op) = owner {
             self.post(op, Message::Exchange(Box::new(job)));

@@ -91,7 +91,8 @@ mod tests {
         let server = serve(drop);
         let client = client();
         let (_, digest) = content(10);
-        let call = client.call(|session| session.upload(&server.reference, &describe(&digest, 10), None));
+        let call =
+            client.call("upload", |session| session.upload(&server.reference, &describe(&digest, 10), None));
         let error = with_threads(call, |call, threads| {
             loop {
                 match call.message() {

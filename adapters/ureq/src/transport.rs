@@ -2,14 +2,13 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::header::PROXY_AUTHORIZATION;
 use http::{Request, Response, StatusCode};
 use oci_proto::{Fault, FaultKind, Limits, Reach};
 use oci_proto_common::{
-    Awaited, BuildError, IDLE_CONNECTION, Network, Proxies, Proxy, ProxyProtocol, Route, tls_message,
+    Awaited, BuildError, IDLE_CONNECTION, Monitor, Network, Proxies, Proxy, ProxyProtocol, Route, tls_message,
 };
 use ureq::config::AutoHeaderValue;
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, SocksConnector};
@@ -37,7 +36,7 @@ pub(crate) struct Transport {
     proxies: Arc<Proxies>,
     /// An agent for each proxy.
     proxied: Vec<(Proxy, Agent)>,
-    requests: AtomicU64,
+    monitor: Arc<Monitor>,
     connect_timeout: Duration,
     idle_timeout: Duration,
 }
@@ -46,7 +45,7 @@ impl Transport {
     pub(crate) fn new(network: Network, limits: &Limits, idle_timeout: Duration) -> Result<Self, BuildError> {
         let Network { proxies, trust, connect_timeout, .. } = network;
         let tls = trust.into_tls(Arc::new(rustls::crypto::ring::default_provider()))?;
-        let (tls, proxies) = (Tls(Arc::new(tls)), Arc::new(proxies));
+        let (tls, proxies, monitor) = (Tls(Arc::new(tls)), Arc::new(proxies), Arc::<Monitor>::default());
         let agent = |proxy: Option<ureq::Proxy>, reach: Reach| {
             let config = Agent::config_builder()
                 .proxy(proxy)
@@ -75,7 +74,8 @@ impl Transport {
                     .chain(ConnectProxyConnector::default())
                     .chain(Tcp)
                     .chain(tls.clone());
-            Agent::with_parts(config, Connecting(connector), ReachResolver::new(reach))
+            let connector = Connecting { chain: connector, monitor: monitor.clone() };
+            Agent::with_parts(config, connector, ReachResolver::new(reach))
         };
         let through = |proxy: &Proxy| Ok((proxy.clone(), agent(Some(of_ureq(proxy)?), Reach::Anywhere)));
         Ok(Self {
@@ -83,15 +83,14 @@ impl Transport {
                 .map(|reach| (reach, agent(None, reach))),
             proxied: proxies.iter().map(through).collect::<Result<_, _>>()?,
             proxies,
-            requests: AtomicU64::new(0),
+            monitor,
             connect_timeout,
             idle_timeout,
         })
     }
 
-    /// Returns the number of requests sent, including failed ones.
-    pub(crate) fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
+    pub(crate) fn monitor(&self) -> &Arc<Monitor> {
+        &self.monitor
     }
 
     /// Returns the time limit for the next data of a body.
@@ -107,7 +106,6 @@ impl Transport {
         reach: Reach,
         limits: RequestLimits,
     ) -> Result<Response<Body>, Fault> {
-        self.requests.fetch_add(1, Ordering::Relaxed);
         let route = self.proxies.route(request.uri());
         let proxied = self.proxied.iter().find(|(proxy, _)| Some(proxy) == route.proxy());
         let direct = || self.direct.iter().find(|(of, _)| *of == reach);

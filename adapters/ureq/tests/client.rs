@@ -56,7 +56,7 @@ fn a_tag_resolves_with_one_head_request() {
     let found = client.resolve(&registry.named("demo:latest"), None).unwrap();
     assert_eq!((&found.digest, found.size, &found.media_type), (&root.digest, root.size, &root.media_type));
     assert_eq!(registry.requests(), ["HEAD /v2/demo/manifests/latest"]);
-    assert_eq!(client.requests(), 1);
+    assert_eq!(client.metrics().requests, 1);
 }
 
 #[test]
@@ -346,7 +346,7 @@ fn nothing_is_sent_before_the_first_read() {
     let client = Client::new().unwrap();
     drop(client.blob(&registry.at("demo", &root.digest), None));
     drop(client.walk(&registry.named("demo:latest"), WalkOptions::default()));
-    assert_eq!(client.requests(), 0);
+    assert_eq!(client.metrics().requests, 0);
     assert_eq!(registry.connections(), 0);
 }
 
@@ -357,7 +357,7 @@ fn the_empty_blob_needs_no_request() {
     let empty = registry.at("demo", &Digest::of(oci_proto::Algorithm::Sha256, b""));
     assert_eq!(client.blob_to(&empty, None, std::io::sink()).unwrap(), 0);
     assert!(client.blob_bytes(&empty, Some(0), 0).unwrap().is_empty());
-    assert_eq!(client.requests(), 0);
+    assert_eq!(client.metrics().requests, 0);
 }
 
 #[test]
@@ -367,13 +367,17 @@ fn blob_bytes_rejects_a_blob_above_the_limit() {
     let client = Client::new().unwrap();
     let reference = registry.at("demo", &blob.digest);
     assert_eq!(client.blob_bytes(&reference, None, 100_000).unwrap(), noise(100_000));
-    let before = client.requests();
+    let before = client.metrics().requests;
     let error = client.blob_bytes(&reference, None, 99_999).unwrap_err();
     assert!(error.to_string().contains("more than 99999 bytes"), "{error}");
-    assert_eq!(client.requests(), before + 1);
+    assert_eq!(client.metrics().requests, before + 1);
     let error = client.blob_bytes(&reference, Some(100_000), 99_999).unwrap_err();
     assert!(error.to_string().contains("more than 99999 bytes"), "{error}");
-    assert_eq!(client.requests(), before + 1, "a blob that is known to be too large is not requested");
+    assert_eq!(
+        client.metrics().requests,
+        before + 1,
+        "a blob that is known to be too large is not requested"
+    );
 }
 
 #[test]

@@ -22,6 +22,7 @@ use crate::wire::exchange::awaiting::Awaiting;
 use crate::wire::exchange::reach::Reach;
 use crate::wire::exchange::sending::Sending;
 use crate::wire::exchange::sink::Sink;
+use crate::wire::exchange::summary::RequestSummary;
 use crate::wire::exchange::transcript::{Keep, Kept};
 use crate::wire::request::{Payload, Source};
 
@@ -33,6 +34,7 @@ pub(crate) mod reach;
 pub(crate) mod receiving;
 pub(crate) mod sending;
 pub(crate) mod sink;
+pub(crate) mod summary;
 pub(crate) mod transcript;
 pub(crate) mod want;
 
@@ -65,6 +67,16 @@ impl Exchange {
     /// connection.
     pub fn request(&self) -> &Request<Payload> {
         &self.request
+    }
+
+    /// Returns the request as logs may show it.
+    pub fn summary(&self) -> RequestSummary {
+        RequestSummary {
+            method: self.request.method().clone(),
+            url: self.request.uri().clone(),
+            kind: self.awaiting.kind.url_kind(),
+            is_own: self.has_own_url,
+        }
     }
 
     /// Returns the sink for the body of a successful response, or `None` if the core keeps the body. The

@@ -29,7 +29,9 @@ impl Client {
     /// ```
     pub fn tags(&self, reference: &Reference, page_size: Option<NonZeroUsize>) -> List<Tag> {
         let reference = reference.clone();
-        List::of_tags(Call::later(self.shared.clone(), move |session| session.tags(&reference, page_size)))
+        List::of_tags(Call::later(self.shared.clone(), "tags", move |session| {
+            session.tags(&reference, page_size)
+        }))
     }
 
     /// Lists the repositories of a registry. Returns a stream of repositories, in the registry's order. Many
@@ -39,7 +41,7 @@ impl Client {
     /// See [`tags`](Self::tags).
     pub fn repositories(&self, registry: &Registry, page_size: Option<NonZeroUsize>) -> List<Repository> {
         let registry = registry.clone();
-        List::of_repositories(Call::later(self.shared.clone(), move |session| {
+        List::of_repositories(Call::later(self.shared.clone(), "repositories", move |session| {
             session.repositories(&registry, page_size)
         }))
     }
@@ -55,7 +57,7 @@ impl Client {
     pub fn referrers(&self, reference: &Reference, artifact_type: Option<&MediaType>) -> List<Referrer> {
         let (reference, artifact_type) = (reference.clone(), artifact_type.cloned());
         let start = move |session: &mut Session| session.referrers(&reference, artifact_type.as_ref());
-        List::of_referrers(Call::later(self.shared.clone(), start))
+        List::of_referrers(Call::later(self.shared.clone(), "referrers", start))
     }
 
     /// Finds out whether the registry accepts this client, and the login for it if it asks for one. Returns whether it
@@ -68,7 +70,7 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future cancels the operation. No state is lost.
     pub async fn check_access(&self, registry: &Registry) -> Result<bool, Error> {
-        let call = Call::start(self.shared.clone(), |session| session.check_access(registry));
+        let call = Call::start(self.shared.clone(), "check_access", |session| session.check_access(registry));
         let mut checked = false;
         call.finish(|event| {
             if let Event::Accepted { with_login } = event {
@@ -88,7 +90,7 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future cancels the operation. No state is lost.
     pub async fn exists(&self, reference: &Reference) -> Result<bool, Error> {
-        let call = Call::start(self.shared.clone(), |session| session.exists(reference));
+        let call = Call::start(self.shared.clone(), "exists", |session| session.exists(reference));
         let mut exists = false;
         call.finish(|event| {
             if let Event::Exists(found) = event {
@@ -108,7 +110,7 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future cancels the operation. No state is lost.
     pub async fn blob_exists(&self, reference: &Reference) -> Result<bool, Error> {
-        let call = Call::start(self.shared.clone(), |session| session.blob_exists(reference));
+        let call = Call::start(self.shared.clone(), "blob_exists", |session| session.blob_exists(reference));
         let mut exists = false;
         call.finish(|event| {
             if let Event::Exists(found) = event {
@@ -142,7 +144,7 @@ impl Client {
     /// # }
     /// ```
     pub async fn delete(&self, reference: &Reference) -> Result<(), Error> {
-        Call::start(self.shared.clone(), |session| session.delete(reference)).finish(drop).await
+        Call::start(self.shared.clone(), "delete", |session| session.delete(reference)).finish(drop).await
     }
 
     /// Deletes a blob. The reference must have a digest. Manifests that refer to the blob stay.
@@ -153,6 +155,8 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future cancels the operation. The content may be deleted nevertheless.
     pub async fn delete_blob(&self, reference: &Reference) -> Result<(), Error> {
-        Call::start(self.shared.clone(), |session| session.delete_blob(reference)).finish(drop).await
+        Call::start(self.shared.clone(), "delete_blob", |session| session.delete_blob(reference))
+            .finish(drop)
+            .await
     }
 }

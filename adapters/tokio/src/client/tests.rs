@@ -281,12 +281,13 @@ async fn a_payload_without_a_source_is_an_error() {
     let client = Client::with_settings(once()).unwrap();
     let repository = format!("{address}/demo").parse().unwrap();
     let descriptor = Descriptor::new(MediaType::OCTET_STREAM, Digest::of(Algorithm::Sha256, b"x"), 1);
-    let mut call =
-        Call::start(client.shared.clone(), |session| session.upload(&repository, &descriptor, None));
+    let mut call = Call::start(client.shared.clone(), "upload", |session| {
+        session.upload(&repository, &descriptor, None)
+    });
     let error = call.event().await.unwrap_err();
     assert_eq!(kind(&error), Some(FaultKind::Unsupported), "{error}");
     // Those before the payload.
-    assert_eq!(client.requests(), 2);
+    assert_eq!(client.metrics().requests, 2);
 }
 
 /// A source that panics.

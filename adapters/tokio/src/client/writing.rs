@@ -53,7 +53,7 @@ impl Client {
         options: UploadOptions,
     ) -> Result<Stored, Error> {
         let begin = |session: &mut Session| session.upload(reference, descriptor, options.mount.as_ref());
-        let call = Call::start(self.shared.clone(), begin);
+        let call = Call::start(self.shared.clone(), "upload", begin);
         let sent = upload::send(call, Some(Arc::new(OneBlob::new(source))), options.progress).await?;
         let (_, stored) = sent.last();
         Ok(stored)
@@ -92,7 +92,7 @@ impl Client {
         options: TransferOptions,
     ) -> Result<(), Error> {
         let TransferOptions { push, progress, .. } = options;
-        let call = Call::start(self.shared.clone(), |session| session.push(root, reference, push));
+        let call = Call::start(self.shared.clone(), "push", |session| session.push(root, reference, push));
         upload::send(call, Some(Arc::new(tree)), progress).await.map(drop)
     }
 
@@ -127,7 +127,7 @@ impl Client {
         options: TransferOptions,
     ) -> Result<Descriptor, Error> {
         let TransferOptions { push, progress, .. } = options;
-        let call = Call::start(self.shared.clone(), |session| session.copy(from, to, push));
+        let call = Call::start(self.shared.clone(), "copy", |session| session.copy(from, to, push));
         let sent = upload::send(call, None, progress).await?;
         Ok(sent.root())
     }
@@ -160,7 +160,11 @@ impl Client {
         tags: Vec<Tag>,
     ) -> Result<(Descriptor, Stored), Error> {
         let begin = |session: &mut Session| session.push_manifest(reference, manifest.clone(), tags);
-        let sent = upload::send(Call::start(self.shared.clone(), begin), None, ProgressHook::default());
+        let sent = upload::send(
+            Call::start(self.shared.clone(), "push_manifest", begin),
+            None,
+            ProgressHook::default(),
+        );
         Ok(sent.await?.last())
     }
 
@@ -180,7 +184,7 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future cancels the operation. Some tags may be set.
     pub async fn tag(&self, reference: &Reference, tags: Vec<Tag>) -> Result<Descriptor, Error> {
-        let call = Call::start(self.shared.clone(), |session| session.tag(reference, tags));
+        let call = Call::start(self.shared.clone(), "tag", |session| session.tag(reference, tags));
         let sent = upload::send(call, None, ProgressHook::default()).await?;
         Ok(sent.root())
     }
@@ -255,7 +259,8 @@ impl Client {
         options: StreamOptions,
     ) -> Result<Descriptor, Error> {
         let begin = |session: &mut Session| session.upload_stream(reference, options.algorithm);
-        stream::upload(Call::start(self.shared.clone(), begin), reader, options.progress).await
+        stream::upload(Call::start(self.shared.clone(), "upload_stream", begin), reader, options.progress)
+            .await
     }
 
     /// Returns a writer of a blob in the repository of `reference`. The blob exists once the writer is
@@ -263,6 +268,6 @@ impl Client {
     pub fn blob_writer(&self, reference: &Reference, options: StreamOptions) -> BlobWriter {
         let (reference, algorithm) = (reference.clone(), options.algorithm);
         let begin = move |session: &mut Session| session.upload_stream(&reference, algorithm);
-        BlobWriter::new(Call::later(self.shared.clone(), begin), options.progress)
+        BlobWriter::new(Call::later(self.shared.clone(), "upload_stream", begin), options.progress)
     }
 }

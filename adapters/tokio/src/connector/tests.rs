@@ -28,7 +28,7 @@ fn transport(proxies: Proxies, roots: RootCertStore) -> HyperTransport {
         .with_root_certificates(roots)
         .with_no_client_auth();
     let network = Settings::default().proxies(proxies).tls(tls).network().unwrap();
-    HyperTransport::open(network).unwrap()
+    HyperTransport::open(network, Arc::default()).unwrap()
 }
 
 fn through_all(proxy: &str) -> Proxies {

@@ -28,7 +28,7 @@ impl Client {
     /// ```
     pub fn tags(&self, reference: &Reference, page_size: Option<NonZeroUsize>) -> List<Tag> {
         let reference = reference.clone();
-        List::of_tags(self.later(move |session| session.tags(&reference, page_size)))
+        List::of_tags(self.later("tags", move |session| session.tags(&reference, page_size)))
     }
 
     /// Lists the repositories of a registry. Returns an iterator of repositories, in the registry's order. Many
@@ -38,7 +38,9 @@ impl Client {
     /// See [`tags`](Self::tags).
     pub fn repositories(&self, registry: &Registry, page_size: Option<NonZeroUsize>) -> List<Repository> {
         let registry = registry.clone();
-        List::of_repositories(self.later(move |session| session.repositories(&registry, page_size)))
+        List::of_repositories(
+            self.later("repositories", move |session| session.repositories(&registry, page_size)),
+        )
     }
 
     /// Lists the manifests whose subject is the manifest of `reference`, such as signatures, all of them or those of
@@ -52,7 +54,7 @@ impl Client {
     pub fn referrers(&self, reference: &Reference, artifact_type: Option<&MediaType>) -> List<Referrer> {
         let (reference, artifact_type) = (reference.clone(), artifact_type.cloned());
         let start = move |session: &mut Session| session.referrers(&reference, artifact_type.as_ref());
-        List::of_referrers(self.later(start))
+        List::of_referrers(self.later("referrers", start))
     }
 
     /// Finds out whether the registry accepts this client, and the login for it if it asks for one. Returns whether it
@@ -62,7 +64,7 @@ impl Client {
     /// # Errors
     /// Returns an error if the registry refuses the login, or is none, or cannot be reached.
     pub fn check_access(&self, registry: &Registry) -> Result<bool, Error> {
-        let call = self.call(|session| session.check_access(registry));
+        let call = self.call("check_access", |session| session.check_access(registry));
         let mut checked = false;
         call.finish(|event| {
             if let Event::Accepted { with_login } = event {
@@ -78,7 +80,7 @@ impl Client {
     /// Returns an error if the registry refuses the request, violates the protocol, or cannot be reached. A
     /// repository that does not exist is no error.
     pub fn exists(&self, reference: &Reference) -> Result<bool, Error> {
-        let call = self.call(|session| session.exists(reference));
+        let call = self.call("exists", |session| session.exists(reference));
         let mut exists = false;
         call.finish(|event| {
             if let Event::Exists(found) = event {
@@ -94,7 +96,7 @@ impl Client {
     /// # Errors
     /// See [`exists`](Self::exists).
     pub fn blob_exists(&self, reference: &Reference) -> Result<bool, Error> {
-        let call = self.call(|session| session.blob_exists(reference));
+        let call = self.call("blob_exists", |session| session.blob_exists(reference));
         let mut exists = false;
         call.finish(|event| {
             if let Event::Exists(found) = event {
@@ -124,7 +126,7 @@ impl Client {
     /// # }
     /// ```
     pub fn delete(&self, reference: &Reference) -> Result<(), Error> {
-        self.call(|session| session.delete(reference)).finish(drop)
+        self.call("delete", |session| session.delete(reference)).finish(drop)
     }
 
     /// Deletes a blob. The reference must have a digest. Manifests that refer to the blob stay.
@@ -132,6 +134,6 @@ impl Client {
     /// # Errors
     /// See [`delete`](Self::delete).
     pub fn delete_blob(&self, reference: &Reference) -> Result<(), Error> {
-        self.call(|session| session.delete_blob(reference)).finish(drop)
+        self.call("delete_blob", |session| session.delete_blob(reference)).finish(drop)
     }
 }

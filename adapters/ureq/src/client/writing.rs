@@ -47,7 +47,7 @@ impl Client {
         options: UploadOptions,
     ) -> Result<Stored, Error> {
         let UploadOptions { mount, progress, .. } = options;
-        let call = self.call(|session| session.upload(reference, descriptor, mount.as_ref()));
+        let call = self.call("upload", |session| session.upload(reference, descriptor, mount.as_ref()));
         let sent = upload::send(call, Some(&OneBlob::new(source)), &progress)?;
         let (_, stored) = sent.last();
         Ok(stored)
@@ -80,7 +80,7 @@ impl Client {
         options: TransferOptions,
     ) -> Result<(), Error> {
         let TransferOptions { push, progress, .. } = options;
-        let call = self.call(|session| session.push(root, reference, push));
+        let call = self.call("push", |session| session.push(root, reference, push));
         upload::send(call, Some(tree), &progress).map(drop)
     }
 
@@ -109,7 +109,7 @@ impl Client {
         options: TransferOptions,
     ) -> Result<Descriptor, Error> {
         let TransferOptions { push, progress, .. } = options;
-        let call = self.call(|session| session.copy(from, to, push));
+        let call = self.call("copy", |session| session.copy(from, to, push));
         let sent = upload::send(call, None, &progress)?;
         Ok(sent.root())
     }
@@ -138,7 +138,8 @@ impl Client {
         manifest: &Manifest,
         tags: Vec<Tag>,
     ) -> Result<(Descriptor, Stored), Error> {
-        let call = self.call(|session| session.push_manifest(reference, manifest.clone(), tags));
+        let call =
+            self.call("push_manifest", |session| session.push_manifest(reference, manifest.clone(), tags));
         let sent = upload::send(call, None, &ProgressHook::default())?;
         Ok(sent.last())
     }
@@ -156,7 +157,7 @@ impl Client {
     /// Returns an error if the repository does not have the document, or if the registry refuses a tag, violates the
     /// protocol, or cannot be reached.
     pub fn tag(&self, reference: &Reference, tags: Vec<Tag>) -> Result<Descriptor, Error> {
-        let call = self.call(|session| session.tag(reference, tags));
+        let call = self.call("tag", |session| session.tag(reference, tags));
         let sent = upload::send(call, None, &ProgressHook::default())?;
         Ok(sent.root())
     }
@@ -221,7 +222,7 @@ impl Client {
         options: StreamOptions,
     ) -> Result<Descriptor, Error> {
         let StreamOptions { algorithm, progress, .. } = options;
-        let call = self.call(|session| session.upload_stream(reference, algorithm));
+        let call = self.call("upload_stream", |session| session.upload_stream(reference, algorithm));
         stream::upload(call, reader, progress)
     }
 
@@ -230,6 +231,9 @@ impl Client {
     pub fn blob_writer(&self, reference: &Reference, options: StreamOptions) -> BlobWriter {
         let StreamOptions { algorithm, progress, .. } = options;
         let reference = reference.clone();
-        BlobWriter::new(self.later(move |session| session.upload_stream(&reference, algorithm)), progress)
+        BlobWriter::new(
+            self.later("upload_stream", move |session| session.upload_stream(&reference, algorithm)),
+            progress,
+        )
     }
 }

@@ -39,7 +39,7 @@ fn serve(blob: Vec<u8>) -> (Reference, Arc<AtomicUsize>) {
 
 /// Makes the session abandon its exchanges in flight and send the requests again.
 fn lose(client: &Client, reference: &Reference) {
-    let call = client.call(|session| session.blob(reference, None));
+    let call = client.call("blob", |session| session.blob(reference, None));
     let mut state = call.shared().lock();
     state.session.abandon_in_flight(call.shared().now());
     state.stale = true;

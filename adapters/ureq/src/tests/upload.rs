@@ -276,7 +276,7 @@ fn the_end_of_a_call_ends_its_payload() {
     });
     let client = Client::new().unwrap();
     let descriptor = describe(&digest, bytes.len());
-    let call = client.call(|session| session.upload(&server.reference, &descriptor, None));
+    let call = client.call("upload", |session| session.upload(&server.reference, &descriptor, None));
     let job = loop {
         if let Message::Exchange(job) = call.message() {
             break job;
@@ -300,7 +300,8 @@ fn a_call_without_a_source_rejects_a_payload() {
     let (_, digest) = content(10);
     let server = count(10);
     let client = client();
-    let call = client.call(|session| session.upload(&server.reference, &describe(&digest, 10), None));
+    let call =
+        client.call("upload", |session| session.upload(&server.reference, &describe(&digest, 10), None));
     let error = loop {
         match call.event() {
             Event::Failed(error) => break error,
@@ -310,7 +311,7 @@ fn a_call_without_a_source_rejects_a_payload() {
     };
     assert_eq!(error.fault().map(Fault::kind), Some(FaultKind::Unsupported), "{error}");
     // Those before the payload.
-    assert_eq!(client.requests(), 2);
+    assert_eq!(client.metrics().requests, 2);
 }
 
 #[test]

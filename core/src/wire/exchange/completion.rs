@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use crate::error::Cause;
+use crate::error::fault::FaultKind;
 use crate::manifest::Manifest;
 use crate::types::digest::Digest;
 use crate::types::id::ExchangeId;
@@ -41,6 +42,21 @@ impl Completion {
     /// Returns the id of the exchange.
     pub fn id(&self) -> ExchangeId {
         self.id
+    }
+
+    /// Returns the status of the response, if it began.
+    pub fn status(&self) -> Option<StatusCode> {
+        self.head.as_ref().map(|(status, _)| *status)
+    }
+
+    /// Returns the kind of the driver's fault, if that ended the exchange early.
+    pub fn fault(&self) -> Option<FaultKind> {
+        match &self.outcome {
+            Outcome::Partial(_, Cause::Transport(fault)) | Outcome::Failed(Cause::Transport(fault)) => {
+                Some(fault.kind())
+            }
+            _ => None,
+        }
     }
 
     /// Takes the transcript, if [`Exchange::keep_transcript`](crate::Exchange::keep_transcript) was called.

@@ -30,23 +30,23 @@ fn expect_one_each(sent: u64, images: &[Descriptor]) -> Fallible<()> {
 async fn tokio(place: &Place, warm: &Descriptor, images: &[Descriptor]) -> Fallible<()> {
     let client = clients::tokio()?;
     client.manifest(&place.digest(&warm.digest)?, None).await?;
-    let (meter, before) = (Meter::start(), client.requests());
+    let (meter, before) = (Meter::start(), client.metrics().requests);
     for image in images {
         client.manifest(&place.digest(&image.digest)?, None).await?;
     }
     meter.stop();
-    expect_one_each(client.requests() - before, images)
+    expect_one_each(client.metrics().requests - before, images)
 }
 
 fn ureq(place: &Place, warm: &Descriptor, images: &[Descriptor]) -> Fallible<()> {
     let client = clients::ureq()?;
     client.manifest(&place.digest(&warm.digest)?, None)?;
-    let (meter, before) = (Meter::start(), client.requests());
+    let (meter, before) = (Meter::start(), client.metrics().requests);
     for image in images {
         client.manifest(&place.digest(&image.digest)?, None)?;
     }
     meter.stop();
-    expect_one_each(client.requests() - before, images)
+    expect_one_each(client.metrics().requests - before, images)
 }
 
 async fn hyper(place: &Place, warm: &Descriptor, images: &[Descriptor]) -> Fallible<()> {
