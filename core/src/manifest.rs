@@ -7,6 +7,7 @@
 //! Source: image-spec, manifest.md, image-index.md and descriptor.md; for Docker's documents,
 //! distribution, "Image Manifest Version 2, Schema 2".
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,7 +16,6 @@ use bytes::Bytes;
 
 use crate::manifest::error::InvalidManifest;
 use crate::manifest::evidence::Evidence;
-use crate::manifest::keys::{AnnotationKey, Key as _};
 use crate::manifest::pass::Purpose;
 use crate::manifest::table::{Entry, Property, Table};
 use crate::types::descriptor::Descriptor;
@@ -23,6 +23,7 @@ use crate::types::digest::Digest;
 use crate::types::media_type::{Kind, MediaType};
 use crate::types::platform::Platform;
 
+mod annotated;
 pub(crate) mod children;
 pub(crate) mod error;
 pub(crate) mod evidence;
@@ -93,7 +94,7 @@ impl Manifest {
         Self::read_index(raw, Evidence::default(), Purpose::LayoutIndex)
     }
 
-    /// Parses a list of referrers. Only its entries have [`annotations`](DescriptorRef::annotations).
+    /// Parses a list of referrers. All annotations of its entries must be strings.
     ///
     /// Source: distribution-spec, "Listing Referrers".
     pub(crate) fn read_referrers(raw: Bytes, evidence: Evidence<'_>) -> Result<Self, InvalidManifest> {
@@ -131,6 +132,30 @@ impl Manifest {
     /// Returns the document's own `artifactType`, if it has one.
     pub fn artifact_type(&self) -> Option<&MediaType> {
         self.table.artifact_type.as_ref()
+    }
+
+    /// Returns the document's own annotations, in document order. They are parsed on each call. A value that is no string
+    /// counts as absent, and so do annotations that are no object.
+    ///
+    /// Source: image-spec, annotations.md.
+    ///
+    /// ```
+    /// use oci_proto::{Evidence, Manifest};
+    ///
+    /// let document = r#"{ "schemaVersion": 2, "manifests": [],
+    ///     "annotations": { "org.opencontainers.image.version": "1.0" } }"#;
+    /// let manifest = Manifest::read(document.into(), Evidence::default())?;
+    /// assert_eq!(manifest.annotation("org.opencontainers.image.version").as_deref(), Some("1.0"));
+    /// # Ok::<(), oci_proto::InvalidManifest>(())
+    /// ```
+    pub fn annotations(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        let json = self.table.annotations.as_ref().map_or("{}", |note| self.table.text(&self.raw, note));
+        annotated::annotations(json).into_iter()
+    }
+
+    /// Returns the first of the document's own [`annotations`](Self::annotations) with this key.
+    pub fn annotation(&self, key: &str) -> Option<Cow<'_, str>> {
+        self.annotations().find_map(|(found, value)| (found == key).then_some(value))
     }
 
     /// Returns the config of an image.
@@ -237,24 +262,18 @@ impl<'a> DescriptorRef<'a> {
         self.text(Property::ImageName)
     }
 
-    /// Returns all annotations, in document order. Complete only for an entry of a
-    /// [list of referrers](Manifest::read_referrers).
-    pub(crate) fn annotations(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let Self { raw, table, entry } = *self;
-        let mut key = "";
-        table.notes(entry).iter().filter_map(move |note| {
-            let text = table.text(raw, note);
-            match note.property {
-                Property::RefName => Some((AnnotationKey::RefName.name(), text)),
-                Property::ImageName => Some((AnnotationKey::ImageName.name(), text)),
-                Property::AnnotationValue => Some((key, text)),
-                Property::AnnotationKey => {
-                    key = text;
-                    None
-                }
-                _ => None,
-            }
-        })
+    /// Returns the annotations, in document order. They are parsed on each call. A value that is no string counts as
+    /// absent.
+    ///
+    /// Source: image-spec, annotations.md.
+    pub fn annotations(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a> {
+        let json = self.text(Property::Annotations).unwrap_or("{}");
+        annotated::annotations(json).into_iter()
+    }
+
+    /// Returns the first annotation with this key, like [`annotations`](Self::annotations).
+    pub fn annotation(&self, key: &str) -> Option<Cow<'a, str>> {
+        self.annotations().find_map(|(found, value)| (found == key).then_some(value))
     }
 
     /// Builds an owned descriptor.

@@ -57,6 +57,7 @@ keys! {
         Layers = "layers",
         Manifests = "manifests",
         Subject = "subject",
+        Annotations = "annotations",
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) enum Purpose {
     /// The `index.json` of an image layout. The media type of a descriptor defaults to
     /// [`MediaType::OCTET_STREAM`].
     LayoutIndex,
-    /// A list of referrers. All annotations of its descriptors are kept, and `manifests` may be null.
+    /// A list of referrers. All annotations of its descriptors are checked, and `manifests` may be null.
     Referrers,
 }
 
@@ -118,6 +118,11 @@ impl<'de> Pass<'de> {
     }
 
     pub(super) fn note(&mut self, property: Property, text: Cow<'de, str>) {
+        let note = self.span(property, text);
+        self.document.table.notes.push(note);
+    }
+
+    pub(super) fn span(&mut self, property: Property, text: Cow<'de, str>) -> Note {
         let table = &mut self.document.table;
         let len = narrow(text.len());
         let (unescaped, start) = match text {
@@ -128,7 +133,7 @@ impl<'de> Pass<'de> {
                 (true, table.unescaped.len() - part.len())
             }
         };
-        table.notes.push(Note { property, unescaped, start: narrow(start), len });
+        Note { property, unescaped, start: narrow(start), len }
     }
 }
 

@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use crate::manifest::error::{InvalidManifest, PathSegment, Violation};
 use crate::manifest::keys::{DescriptorKey, Key as _, Seen, TopKey};
 use crate::manifest::pass::{Document, Pass, Purpose, narrow};
-use crate::manifest::read::optional::{InAnnotations, InPlatform, InUrls};
+use crate::manifest::read::optional::{InPlatform, InUrls, KeptAnnotations, OwnAnnotations};
 use crate::manifest::read::values::{Number, SIZE, Text};
 use crate::manifest::table::{Entry, Property, TypeIndex};
 use crate::types::digest::Digest;
@@ -122,6 +122,7 @@ impl<'de> Pass<'de> {
                     self.document.table.subject = self.document.table.entries.pop();
                 }
             }
+            TopKey::Annotations => map.next_value_seed(OwnAnnotations(self))?,
             TopKey::Layers => self.document.has_layers = map.next_value_seed(List(self))?,
             TopKey::Manifests => {
                 let is_list = map.next_value_seed(List(self))?;
@@ -245,7 +246,7 @@ impl Fields {
                 }
             }
             DescriptorKey::Platform => map.next_value_seed(InPlatform(pass))?,
-            DescriptorKey::Annotations => map.next_value_seed(InAnnotations(pass))?,
+            DescriptorKey::Annotations => map.next_value_seed(KeptAnnotations(pass))?,
             DescriptorKey::Data => {
                 if let Some(text) = map.next_value_seed(Text)? {
                     pass.note(Property::Data, text);

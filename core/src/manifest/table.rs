@@ -9,6 +9,8 @@ pub(super) struct Table {
     pub(super) artifact_type: Option<MediaType>,
     pub(super) config: Option<Entry>,
     pub(super) subject: Option<Entry>,
+    /// The document's own annotations.
+    pub(super) annotations: Option<Note>,
     /// The descriptors of `manifests` or of `layers`.
     pub(super) entries: Vec<Entry>,
     /// The distinct media types of the descriptors.
@@ -34,7 +36,7 @@ pub(super) struct Entry {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TypeIndex(pub(super) std::num::NonZeroU32);
 
-/// An optional string of a descriptor: its property and its span.
+/// An optional part of a document, such as a string of a descriptor: its property and its span.
 #[derive(Debug)]
 pub(super) struct Note {
     pub(super) property: Property,
@@ -52,9 +54,8 @@ pub(super) enum Property {
     OsVersion,
     RefName,
     ImageName,
-    /// The key of another annotation. Its value follows.
-    AnnotationKey,
-    AnnotationValue,
+    /// All annotations, as a JSON object.
+    Annotations,
     Data,
     Url,
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize as _, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use crate::manifest::error::{PathSegment, Violation};
 use crate::manifest::keys::{AnnotationKey, Key as _, PlatformKey, Seen};
@@ -44,8 +45,44 @@ impl<'de> Visitor<'de> for InPlatform<'_, 'de> {
     }
 }
 
-/// A descriptor's `annotations`, of which two are kept, or all those of a referrer.
-pub(super) struct InAnnotations<'p, 'de>(pub(super) &'p mut Pass<'de>);
+/// `annotations` of a document. Anything but an object counts as absent.
+pub(super) struct OwnAnnotations<'p, 'de>(pub(super) &'p mut Pass<'de>);
+
+impl<'de> DeserializeSeed<'de> for OwnAnnotations<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        let Self(pass) = self;
+        let text = <&RawValue>::deserialize(deserializer)?.get();
+        if text.starts_with('{') {
+            pass.document.table.annotations = Some(pass.span(Property::Annotations, text.into()));
+        }
+        Ok(())
+    }
+}
+
+/// A descriptor's `annotations`, which are kept as text. Two are kept by themselves, too.
+pub(super) struct KeptAnnotations<'p, 'de>(pub(super) &'p mut Pass<'de>);
+
+impl<'de> DeserializeSeed<'de> for KeptAnnotations<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        let Self(pass) = self;
+        let text = <&RawValue>::deserialize(deserializer)?.get();
+        if text.starts_with('{') {
+            pass.note(Property::Annotations, text.into());
+        }
+        serde_json::Deserializer::from_str(text).deserialize_any(InAnnotations(pass)).map_err(|error| {
+            // Its place in that part misleads.
+            let why = error.to_string();
+            D::Error::custom(why.rsplit_once(" at line ").map_or(&*why, |(why, _)| why))
+        })
+    }
+}
+
+/// The members of `annotations`.
+struct InAnnotations<'p, 'de>(&'p mut Pass<'de>);
 
 impl<'de> Visitor<'de> for InAnnotations<'_, 'de> {
     type Value = ();
@@ -61,7 +98,7 @@ impl<'de> Visitor<'de> for InAnnotations<'_, 'de> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Self(pass) = self;
         if pass.purpose == Purpose::Referrers {
-            return all_annotations(pass, map);
+            return check_annotations(pass, map);
         }
         let mut seen = Seen::new();
         while let Some(key) = seen.next_of_map::<AnnotationKey, A>(&mut map, pass)? {
@@ -81,21 +118,15 @@ fn property_of(key: AnnotationKey) -> Property {
     }
 }
 
-/// Keeps all annotations. Each must be a string, or null, which counts as absent.
-fn all_annotations<'de, A: MapAccess<'de>>(pass: &mut Pass<'de>, mut map: A) -> Result<(), A::Error> {
+/// Checks all annotations. Each must be a string, or null, which counts as absent.
+fn check_annotations<'de, A: MapAccess<'de>>(pass: &mut Pass<'de>, mut map: A) -> Result<(), A::Error> {
     let mut keys = BTreeSet::new();
     // A key is never null.
     while let Some(Some(key)) = map.next_key_seed(Text)? {
         if keys.contains(&key) {
             return Err(pass.refuse(Violation::Duplicate(key.into())));
         }
-        if let Some(value) = map.next_value_seed(Text)? {
-            let known = AnnotationKey::of(&key);
-            if known.is_none() {
-                pass.note(Property::AnnotationKey, key.clone());
-            }
-            pass.note(known.map_or(Property::AnnotationValue, property_of), value);
-        }
+        map.next_value_seed(Text)?;
         keys.insert(key);
     }
     Ok(())
@@ -134,6 +165,5 @@ impl<'de> Visitor<'de> for InUrls<'_, 'de> {
 
 any_value! {
     InPlatform => (),
-    InAnnotations => (),
     InUrls => (),
 }

@@ -37,6 +37,34 @@ fn escapes_are_decoded_in_every_string() {
 }
 
 #[test]
+fn annotations_are_those_that_are_strings() {
+    let index = index(
+        r#"{"schemaVersion":2,"manifests":[
+            {BLOB,"annotations":{"b":"1","\u0061":"\n","n":null,"l":[{"x":"y"}],
+                "org.opencontainers.image.ref.name":"v1","b":"2"}},
+            {BLOB}
+        ],"annotations":{ "own" : "\"", "number": 7 }}"#,
+    )
+    .unwrap();
+    let own: Vec<_> = index.annotations().collect();
+    assert_eq!(own, [("own".into(), "\"".into())]);
+    let entry = index.entry(0).unwrap();
+    let pairs: Vec<_> = entry.annotations().collect();
+    let named = ("org.opencontainers.image.ref.name".into(), "v1".into());
+    assert_eq!(pairs, [("b".into(), "1".into()), ("a".into(), "\n".into()), named, ("b".into(), "2".into())]);
+    assert_eq!((entry.annotation("b").as_deref(), entry.annotation("n")), (Some("1"), None));
+    assert_eq!(index.entry(1).unwrap().annotations().count(), 0);
+}
+
+#[test]
+fn annotations_of_a_document_that_are_no_object_are_absent() {
+    for annotations in ["null", "[]", "1", r#""a""#] {
+        let document = format!(r#"{{"schemaVersion":2,"manifests":[],"annotations":{annotations}}}"#);
+        assert_eq!(index(&document).unwrap().annotations().count(), 0);
+    }
+}
+
+#[test]
 fn a_wrong_type_is_reported_with_its_path_and_the_expected_type() {
     for (document, place, wanted) in [
         ("[]", "", "an object"),
@@ -49,6 +77,11 @@ fn a_wrong_type_is_reported_with_its_path_and_the_expected_type() {
         (r#"{"manifests":[{"platform":[]}]}"#, "manifests[0].platform", "a platform: an object"),
         (r#"{"manifests":[{"platform":{"os":1}}]}"#, "manifests[0].platform.os", "a string"),
         (r#"{"manifests":[{"annotations":[]}]}"#, "manifests[0].annotations", "annotations: an object"),
+        (
+            r#"{"manifests":[{"annotations":{"io.containerd.image.name":1}}]}"#,
+            "manifests[0].annotations.io.containerd.image.name",
+            "a string",
+        ),
         (r#"{"manifests":[{"urls":{}}]}"#, "manifests[0].urls", "an array of strings"),
         (r#"{"manifests":[{"urls":["a",1]}]}"#, "manifests[0].urls[1]", "a string"),
     ] {

@@ -1,5 +1,6 @@
 //! The referrers of a manifest.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -29,7 +30,7 @@ pub struct Referrer {
 
 impl From<DescriptorRef<'_>> for Referrer {
     fn from(entry: DescriptorRef<'_>) -> Self {
-        let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+        let owned = |(key, value): (Cow<'_, str>, Cow<'_, str>)| (key.into_owned(), value.into_owned());
         Self { descriptor: entry.to_owned(), annotations: entry.annotations().map(owned).collect() }
     }
 }
