@@ -7,7 +7,7 @@ use crate::types::reference::registry::is_loopback;
 use crate::types::secret::Secret;
 
 /// The settings of a [`Session`](crate::Session).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
     /// The limits of the session.

@@ -185,6 +185,15 @@ impl Manifest {
     }
 }
 
+/// Equal are the same bytes with the same type.
+impl PartialEq for Manifest {
+    fn eq(&self, other: &Self) -> bool {
+        self.media_type == other.media_type && self.raw == other.raw
+    }
+}
+
+impl Eq for Manifest {}
+
 impl fmt::Debug for Manifest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Manifest")

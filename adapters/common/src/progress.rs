@@ -88,7 +88,7 @@ impl From<PushOptions> for TransferOptions {
 }
 
 /// An event in the upload of a blob or a tree.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UploadProgress<'a> {
     /// The blob was handed to the connection up to a position.

@@ -18,7 +18,7 @@ impl TreeWriter for LayoutWriter {}
 impl TreeWriter for ArchiveWriter {}
 
 /// Some content that [`copy_tree`] has dealt with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Copied<'a> {
     /// The destination had it.

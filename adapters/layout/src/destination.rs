@@ -48,7 +48,7 @@ enum RootName {
 type Blob = Arc<Mutex<Option<BlobWriter>>>;
 
 /// An event in the pull of one descriptor.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress<'a> {
     /// The pull is about to store this.

@@ -12,7 +12,7 @@ use crate::manifest::table::Table;
 use crate::types::media_type::{Kind, MediaType};
 
 /// Evidence of a document's type besides its bytes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "new evidence changes every caller")]
 pub struct Evidence<'a> {
     /// The verbatim value of the Content-Type header.

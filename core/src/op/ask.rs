@@ -26,7 +26,7 @@ pub enum Held {
 }
 
 /// The source of the bytes that a driver is asked to store.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "each is another way to store, which every driver must know")]
 pub enum StoreContent {
     /// A document, verified and parsed.

@@ -15,7 +15,7 @@ use crate::wire::list::referrers::Referrer;
 ///
 /// An event needs no answer and carries no content to store. A driver may drop one that its caller does
 /// not use. Content is delivered through sinks and [`Question::Store`](crate::Question::Store).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
     /// The reference was resolved to this descriptor.

@@ -11,7 +11,7 @@ use crate::types::reference::name::{Repository, Tag};
 use crate::types::upload_id::UploadId;
 
 /// A change of a repository, which the adapter makes in its storage.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Effect {
     /// The first `size` bytes of an upload become the blob with this digest, and the upload ends. No byte was written

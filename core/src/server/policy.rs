@@ -16,7 +16,7 @@ use crate::server::response::value;
 use crate::types::reference::name::Repository;
 
 /// What a server permits, and its limits. The default permits everyone to read, and nothing else.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Policy {
     /// Who may do what. Of the rules that cover a repository, the one with the longest prefix applies; without any,
@@ -48,7 +48,7 @@ pub struct Policy {
 }
 
 /// Who may do what with some repositories.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rule {
     /// The repositories: this one and those below it, or all.

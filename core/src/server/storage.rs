@@ -77,7 +77,7 @@ pub trait Storage {
 }
 
 /// A storage in memory, for tests and demonstrations. It survives no restart.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct MemoryStorage {
     uploads: BTreeMap<UploadId, Vec<u8>>,
     blobs: BTreeMap<(Repository, Digest), Bytes>,

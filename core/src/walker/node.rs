@@ -18,7 +18,7 @@ pub struct WalkOptions {
 }
 
 /// A descriptor that a walk has reached, with the result.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Node {
     /// The number of levels below the root, which has depth 0.
@@ -43,7 +43,7 @@ impl Node {
 }
 
 /// The result of a walk at a node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Found {
     /// An image or an index, verified and parsed.

@@ -1,7 +1,7 @@
 //! The progress of a check.
 
 /// The progress of reading blobs during a check.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CheckProgress {
     /// The number of bytes read.

@@ -17,7 +17,7 @@ use crate::writer::lock::{LOCK, Lock};
 use crate::writer::staging::Staging;
 
 /// What [`collect_garbage`] removes. The default removes content that no manifest needs and that is a day old.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GarbageOptions {
     /// Also remove manifests without a name, unless a manifest that is kept contains one as a child, or has it as its

@@ -9,7 +9,7 @@ use crate::directory::Directory;
 use crate::error::{LayoutError, LayoutErrorKind};
 
 /// The limits of a [`RegistryDirectory`](crate::RegistryDirectory). The default has none.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RegistryOptions {
     /// The number of bytes that stay free in the file system. It has no effect on systems other than Unix.

@@ -25,7 +25,7 @@ pub(super) type AccessHook = Arc<dyn Fn(&AccessRecord) + Send + Sync>;
 /// ```text
 /// 127.0.0.1 - ann [27/Nov/2026:19:19:21 +0000] "PUT /v2/app/manifests/1.0 HTTP/1.1" 201 0 945 0.004
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AccessRecord {
     /// The address of the client, if the registry has accepted the connection itself.
