@@ -1,7 +1,10 @@
-//! The dependencies of the core: none does I/O, and each is listed here.
+//! The dependencies of the core: none does I/O, and each is listed here. The licences and the sources of all dependencies.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
+
+use serde_json::Value;
+use spdx::{Expression, LicenseReq, ParseMode, license_id};
 
 /// The dependencies of the core without the feature `oci-spec`, including the core itself. Add a crate here
 /// together with the direct dependency that needs it, and give the reason in `core/Cargo.toml`.
@@ -96,6 +99,10 @@ const IMPURE: &[&str] = &[
     "windows-sys",
 ];
 
+/// The licences that permit a program under either licence of this project, without conditions but to name the authors.
+const LICENCES: &[&str] =
+    &["Apache-2.0", "BSD-3-Clause", "CDLA-Permissive-2.0", "ISC", "MIT", "Unicode-3.0", "Zlib"];
+
 #[test]
 fn the_dependencies_of_the_core_are_those_listed() {
     for (target, more) in [("x86_64-unknown-linux-gnu", &[][..]), ("aarch64-unknown-linux-gnu", ARM64)] {
@@ -124,6 +131,55 @@ fn the_core_builds_at_most_25_crates() {
     }
 }
 
+#[test]
+fn every_dependency_is_from_the_registry_under_a_permissive_licence() {
+    for package in packages() {
+        let name = package["name"].as_str().expect("a package has a name");
+        let source = package["source"].as_str();
+        // Those of this workspace have none.
+        let is_ours = source.is_none() && name.starts_with("oci-proto");
+        let is_registry = source.is_some_and(|source| source.starts_with("registry+"));
+        assert!(is_ours || is_registry, "{name} is from {source:?}");
+        let licence = package["license"].as_str().unwrap_or_default();
+        let parsed = Expression::parse_mode(licence, ParseMode::LAX);
+        let parsed = parsed.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let permits =
+            |asked: &LicenseReq| LICENCES.iter().any(|known| asked.license.id() == license_id(known));
+        assert!(parsed.evaluate(permits), "{name} is under {licence}");
+    }
+}
+
+#[test]
+fn the_command_contains_each_crate_once() {
+    /// ring still requires an old version.
+    const SEVERAL: &str = "getrandom";
+    for target in ["x86_64-unknown-linux-gnu", "aarch64-apple-darwin"] {
+        let mut versions = BTreeMap::<_, Vec<_>>::new();
+        let tree = tree_of("oci-proto-cli", target, &[]);
+        for krate in &tree {
+            versions.entry(name(krate)).or_default().push(krate);
+        }
+        versions.retain(|name, several| several.len() > 1 && *name != SEVERAL);
+        assert!(versions.is_empty(), "on {target}: {versions:?}");
+    }
+}
+
+/// All packages that any feature needs on any platform.
+fn packages() -> Vec<Value> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--locked", "--all-features", "--format-version", "1"])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .output()
+        .expect("the cargo that built the tests can be run");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo metadata: {}: {said}", output.status);
+    let mut metadata: Value = serde_json::from_slice(&output.stdout).expect("metadata is JSON");
+    match metadata["packages"].take() {
+        Value::Array(packages) => packages,
+        other => panic!("{other}"),
+    }
+}
+
 #[track_caller]
 fn assert_tree(tree: &BTreeSet<String>, decided: &[&str], target: &str) {
     let decided: BTreeSet<_> = decided.iter().copied().collect();
@@ -135,8 +191,13 @@ fn assert_tree(tree: &BTreeSet<String>, decided: &[&str], target: &str) {
 
 /// The crates that the core is built from, itself included, as `NAME vVERSION`.
 fn tree(target: &str, features: &[&str]) -> BTreeSet<String> {
+    tree_of("oci-proto", target, features)
+}
+
+/// The crates that a package is built from, like [`tree`].
+fn tree_of(package: &str, target: &str, features: &[&str]) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "--locked", "--package", "oci-proto", "--edges", "normal", "--target", target])
+        .args(["tree", "--locked", "--package", package, "--edges", "normal", "--target", target])
         .args(["--prefix", "none", "--no-dedupe"])
         .args(features)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
