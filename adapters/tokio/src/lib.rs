@@ -38,7 +38,8 @@
 //!
 //! # Transport
 //! The default transport, [`HyperTransport`], is hyper with rustls. Any `tower_service::Service` that takes
-//! an `http::Request` can be used instead; see [`Transport`] and [`Client::with_transport`]. The session
+//! an `http::Request` can be used instead; see [`Transport`] and [`Client::with_transport`], and the example `over_reqwest`,
+//! which wraps a `reqwest::Client`. The session
 //! follows redirects, retries requests and reads error responses itself. A transport must do none of this,
 //! and must not decompress. If a transport panics, the call fails with
 //! [`FaultKind::Unsupported`](oci_proto::FaultKind::Unsupported).
