@@ -2,9 +2,12 @@
 
 use http::HeaderValue;
 
+use crate::config::headers::RegistryHeaders;
 use crate::limits::Limits;
 use crate::types::reference::registry::is_loopback;
 use crate::types::secret::Secret;
+
+pub(crate) mod headers;
 
 /// The settings of a [`Session`](crate::Session).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub struct Config {
     pub plain_http: PlainHttp,
     /// The User-Agent header; `None` sends none.
     pub user_agent: Option<HeaderValue>,
+    /// Additional headers for requests to registries.
+    pub headers: RegistryHeaders,
     /// The URLs of the driver's proxies. They are not used, but logins in them are redacted like those of
     /// registries, since a proxy may repeat its login in a response.
     pub proxies: Vec<Secret>,

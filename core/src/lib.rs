@@ -249,6 +249,7 @@ mod walker;
 mod wire;
 
 pub use auth::credentials::{Credentials, CredentialsQuery, InvalidUsername};
+pub use config::headers::{RegistryHeaders, ReservedHeader};
 pub use config::{Config, PlainHttp};
 pub use error::fault::{Fault, FaultKind};
 pub use error::{

@@ -111,6 +111,8 @@ impl Secrets {
                 format!("{scheme} {}", self.authorization(scheme, shown))
             }
             None if *name == AUTHORIZATION => self.name(&text),
+            // Those that are configured.
+            _ if value.is_sensitive() => self.name(&text),
             _ => text.into_owned(),
         }
     }

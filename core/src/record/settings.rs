@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use crate::config::{Config, PlainHttp};
 use crate::limits::Limits;
 use crate::record::describe::seconds;
 use crate::record::lines::{Lines, escaped, parsed, read_seconds, shown, unescaped, unescaped_text};
 use crate::record::secrets::Secrets;
+use crate::types::reference::error::InvalidReference;
 use crate::types::secret::Secret;
 use crate::wire::percent;
 
@@ -17,12 +18,16 @@ const PLAIN_HTTP: [(PlainHttp, &str); 3] =
 
 /// Adds the details of a configuration, with names in place of the logins of proxies.
 pub(super) fn write(lines: &mut Lines, secrets: &mut Secrets, config: &Config) {
-    let Config { limits, plain_http, user_agent, proxies } = config;
+    let Config { limits, plain_http, user_agent, headers, proxies } = config;
     for (_, word) in PLAIN_HTTP.iter().filter(|(known, _)| known == plain_http) {
         lines.detail(&format!("plain_http {word}"));
     }
     if let Some(value) = user_agent {
         lines.detail(&format!("user_agent {}", escaped(value.as_bytes())));
+    }
+    for (registry, name, value) in headers.iter() {
+        let value = secrets.name(&String::from_utf8_lossy(value.as_bytes()));
+        lines.detail(&format!("header {} {name} {}", registry.as_str(), escaped(value.as_bytes())));
     }
     for url in proxies {
         let url = proxy(secrets, url.reveal());
@@ -42,6 +47,15 @@ pub(super) fn read(config: &mut Config, detail: &str) -> Result<(), String> {
         "user_agent" => {
             let value = HeaderValue::from_bytes(&unescaped(value)?);
             config.user_agent = Some(value.map_err(|_| "`user_agent` is not a header value")?);
+        }
+        "header" => {
+            let mut words = value.splitn(3, ' ');
+            let mut next = || words.next().ok_or("`header` has a registry, a name and a value");
+            let (registry, name, value) = (next()?, next()?, unescaped(next()?)?);
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| error.to_string())?;
+            let value = HeaderValue::from_bytes(&value).map_err(|error| error.to_string())?;
+            let registry = registry.parse().map_err(|error: InvalidReference| error.to_string())?;
+            config.headers.insert(registry, name, value).map_err(|error| error.to_string())?;
         }
         "proxy" => config.proxies.push(Secret::from(unescaped_text(value)?)),
         "limit" => {
@@ -175,6 +189,8 @@ mod tests {
             proxies: vec!["http://SECRET-1@h".into()],
             ..Config::default()
         };
+        let (name, value) = (HeaderName::from_static("x-a"), HeaderValue::from_static("SECRET-2"));
+        config.headers.insert("registry.example".parse().unwrap(), name, value).unwrap();
         config.limits.backoff_first = Duration::from_nanos(1_000_000_001);
         config.limits.warnings = 3;
         let mut lines = Lines::new("recording");
@@ -185,6 +201,7 @@ mod tests {
         }
         assert_eq!(format!("{read_back:?}"), format!("{config:?}"));
         assert_eq!(read_back.proxies[0].reveal(), "http://SECRET-1@h");
+        assert_eq!(read_back.headers, config.headers);
         for line in ["plain_http", "x 1", "limit x 1", "limit warnings -1", "limit backoff_max 1 s"] {
             assert!(read(&mut read_back, line).is_err(), "{line}");
         }

@@ -80,6 +80,12 @@ impl Session {
         for header in self.config.proxies.iter().filter_map(proxy_login) {
             redactor.add_header(&header);
         }
+        for (_, _, value) in self.config.headers.iter() {
+            // Secrets follow a scheme.
+            if let Ok(header) = HeaderValue::from_bytes(&[b"Extra ", value.as_bytes()].concat()) {
+                redactor.add_header(&header);
+            }
+        }
         redactor
     }
 

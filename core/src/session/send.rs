@@ -127,6 +127,10 @@ impl Session {
                     prefix.clone_from(&call.prefix);
                     completes = call.completes;
                 }
+                // The author of a document chooses the URLs in it.
+                if task.origin == fetch.target.origin && task.kind != RequestKind::GetElsewhere {
+                    self.config.headers.add_to(request.headers_mut(), &fetch.target.registry);
+                }
                 task.authorization.clone_from(&authorization);
                 if let Some(value) = authorization {
                     request.headers_mut().insert(AUTHORIZATION, value);

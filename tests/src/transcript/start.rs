@@ -274,6 +274,15 @@ pub(super) fn config(transcript: &Transcript) -> Result<Config, String> {
                 config.user_agent =
                     Some(value.parse().map_err(|_| format!("`{value}` is not a header value"))?);
             }
+            "header" => {
+                let [registry, name, value] = value.split(' ').collect::<Vec<_>>()[..] else {
+                    return Err("header REGISTRY NAME VALUE".to_owned());
+                };
+                let registry = registry.parse().map_err(|error| format!("{registry}: {error}"))?;
+                let name = name.parse().map_err(|error| format!("{name}: {error}"))?;
+                let value = value.parse().map_err(|error| format!("{value}: {error}"))?;
+                config.headers.insert(registry, name, value).map_err(|error| error.to_string())?;
+            }
             other => return Err(format!("`{other}` is not a setting")),
         }
     }
