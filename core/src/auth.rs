@@ -31,16 +31,15 @@ use crate::auth::logins::{Credential, Logins, ProtectionSpace, Scheme};
 use crate::auth::token_request::TokenRequest;
 use crate::auth::tokens::{TokenKey, Tokens};
 use crate::auth::waiting::{Awaited, Waiting};
-use crate::config::PlainHttp;
+use crate::config::Config;
 use crate::error::fault::Fault;
 use crate::error::{Cause, Error, Refusal};
-use crate::limits::Limits;
 use crate::types::id::{Ids, QueryId, TaskId};
 use crate::types::scope::Scope;
 use crate::types::time::Time;
 use crate::types::token::TokenAnswer;
 use crate::wire::origin;
-use crate::wire::origin::Origin;
+use crate::wire::origin::{Origin, TokenServers};
 use crate::wire::target::Target;
 
 /// The logins and tokens of a session, and the requests that wait for them.
@@ -57,7 +56,7 @@ pub(crate) struct Auth {
     /// A logical clock that orders events.
     clock: u64,
     max_challenges: u32,
-    plain_http: PlainHttp,
+    token_servers: TokenServers,
 }
 
 /// The authentication state of one request, across its attempts.
@@ -99,7 +98,8 @@ pub(crate) enum Authorization {
 }
 
 impl Auth {
-    pub(crate) fn new(limits: &Limits, plain_http: PlainHttp) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
+        let limits = &config.limits;
         Self {
             logins: Logins::new(limits.tokens),
             tokens: Tokens::new(limits.tokens),
@@ -109,7 +109,7 @@ impl Auth {
             to_ask: VecDeque::new(),
             clock: 0,
             max_challenges: limits.challenges,
-            plain_http,
+            token_servers: TokenServers::of(config),
         }
     }
 
@@ -205,7 +205,7 @@ impl Auth {
         let new = || RequestState::new(ProtectionSpace::of(target), now);
         let state = self.requests.entry(request).or_insert_with(new);
         let space = &state.space;
-        let mut scheme = Scheme::of_challenge(from, headers, self.plain_http)?;
+        let mut scheme = Scheme::of_challenge(from, headers, &self.token_servers)?;
         let is_newer = |obtained| state.challenged.as_ref().is_some_and(|(last, _)| *last < obtained);
         let fresh_is_refused = match state.proof {
             Some(Proof::Token(obtained)) => {

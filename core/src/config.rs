@@ -1,6 +1,7 @@
 //! The configuration of a session.
 
 use http::HeaderValue;
+use http::uri::Authority;
 
 use crate::config::headers::RegistryHeaders;
 use crate::limits::Limits;
@@ -17,6 +18,12 @@ pub struct Config {
     pub limits: Limits,
     /// The registries that are accessed over plain HTTP.
     pub plain_http: PlainHttp,
+    /// Whether every registry may lead to addresses that are not public. By default only a private one may: one that is
+    /// itself at such an address. The manual has a table of [permitted addresses](crate#permitted-addresses).
+    pub allow_private_addresses: bool,
+    /// The token servers to which the challenges of registries may lead: hosts, with a port unless it is the scheme's
+    /// default. `None` permits any. A registry may always be its own token server.
+    pub token_servers: Option<Vec<Authority>>,
     /// The User-Agent header; `None` sends none.
     pub user_agent: Option<HeaderValue>,
     /// Additional headers for requests to registries.

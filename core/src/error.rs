@@ -403,6 +403,18 @@ pub enum Misbehaviour {
         /// The reason.
         why: &'static str,
     },
+    /// A server or a document leads to an address that is not public, although its registry is not known to be private.
+    /// [`Config::allow_private_addresses`](crate::Config::allow_private_addresses) permits it.
+    #[error(
+        "{lead} leads to {host}, which only a private registry may name, unless `allow_private_addresses` is set"
+    )]
+    PrivateAddress {
+        /// What leads there: `the realm`, `the redirect`, `the Location of the upload`, `the Link` or `the URL of the
+        /// layer`.
+        lead: &'static str,
+        /// The host of the URL.
+        host: String,
+    },
     /// A list of tags, repositories or referrers is invalid, or its pages lead nowhere.
     #[error("the list of {of} is unusable: {problem}")]
     List {

@@ -204,7 +204,28 @@
 //! | a retry with credentials, after a 401 | the registry's origin; a 401 from another origin is final |
 //! | a URL in an error | anywhere, but without the values of its query, except `scope` and `service` of a token request and the digest of an upload |
 //!
-//! An origin is scheme, host and port (RFC 6454, section 4).
+//! An origin is scheme, host and port (RFC 6454, section 4). [`Config::token_servers`] limits the hosts of realms.
+//!
+//! # Permitted addresses
+//!
+//! A public registry must not make a client send requests to services of its own machine or network (server-side request
+//! forgery). Therefore each [`Exchange`] has a [`Reach`], the addresses that its driver may connect to:
+//!
+//! | request | registry | reach |
+//! |---|---|---|
+//! | to the registry's origin | any | [`Anywhere`](Reach::Anywhere) |
+//! | to another origin, which a realm, a redirect, the Location of an upload, a Link or the URL of a layer names | public | [`Public`](Reach::Public); never sent if its host is an address that is not public, `localhost`, or below it |
+//! | to another origin | private | [`Anywhere`](Reach::Anywhere) |
+//! | over plain http to a loopback host, if the rows above permit it | any | [`ThisMachine`](Reach::ThisMachine) |
+//!
+//! - Not public are loopback, link-local, private, shared, unspecified, multicast and other special addresses, also as
+//!   IPv4 addresses embedded in IPv6 addresses.
+//! - A registry is private if its own host is such an address, `localhost` or below it, or if all of its responses came
+//!   from such addresses according to [`Awaiting::connected`]. All others are public.
+//! - A host such as `127.1`, which only some resolvers take for an address, counts as an address that is not public.
+//! - Behind a proxy, which resolves names itself, only hosts that are addresses can be judged, and a registry with a name
+//!   counts as public.
+//! - [`Config::allow_private_addresses`] treats every registry as private.
 //!
 //! # Errors
 //!

@@ -21,11 +21,11 @@
 //! = [OP] EVENT                       an event is reported
 //! abort [N]                          a request is aborted
 //! wait [until SECONDS s]             the session waits
-//! < [N] STATUS                       a response; below: headers, `sent BYTES` of the request's payload, `wrong-source
-//!                                    DIGEST` if its source had that digest instead of the expected one, its end if
-//!                                    that is a fault (`cut KIND MESSAGE`), and the body, if it was wanted: `error`,
-//!                                    `token` or `document` with its text, `blob BYTES DIGEST-SO-FAR`, or the same with
-//!                                    `base64` and the bytes
+//! < [N] STATUS                       a response; below: headers, `private` if its server's address is not public, `sent
+//!                                    BYTES` of the request's payload, `wrong-source DIGEST` if its source had that digest
+//!                                    instead of the expected one, its end if that is a fault (`cut KIND MESSAGE`), and
+//!                                    the body, if it was wanted: `error`, `token` or `document` with its text, `blob
+//!                                    BYTES DIGEST-SO-FAR`, or the same with `base64` and the bytes
 //! fault [N] KIND MESSAGE             a request failed without a response; below: `sent` and `wrong-source`, as for one
 //! lost [N] KIND MESSAGE              the driver lost a request
 //! login [Q] none                     an answer: `none`, `as USER PASSWORD`, `identity TOKEN` or `bearer TOKEN`

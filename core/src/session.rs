@@ -1,5 +1,6 @@
 //! The session: operations go in; exchanges, questions and events come out.
 
+pub(crate) mod addresses;
 pub(crate) mod call;
 pub(crate) mod lanes;
 pub(crate) mod output;

@@ -21,11 +21,13 @@
 //!   the failures;
 //! - after all faults have stopped, each operation that writes succeeds, in another session, and sends nothing that is
 //!   there;
+//! - a public registry leads no request to an address that is not public;
 //! - a secret is sent only to servers that may see it, and never shown;
 //! - an operation that met correct responses and transient failures only delivers all available content, or sends it;
 //! - equal inputs give equal runs.
 
 pub(crate) mod actions;
+pub(crate) mod addresses;
 pub(crate) mod again;
 pub(crate) mod answers;
 pub(crate) mod behaviour;

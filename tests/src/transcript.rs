@@ -19,13 +19,14 @@
 //! source [LABEL] NAME                 the upload's source has this content, instead of that of its digest
 //! > [LABEL] METHOD URL                expects a request; indented: headers that it must have,
 //!                                     or must not have (`Name: (none)`), and `payload TEXT` for its body, or
-//!                                     `content NAME`, `content NAME A-B` or `content none` for what it uploads
+//!                                     `content NAME`, `content NAME A-B` or `content none` for what it uploads, or
+//!                                     `reach anywhere|public|this machine`
 //! < [LABEL] STATUS                    its response; indented: headers, then `body NAME` or `text TEXT`;
 //!                                     `cut N KIND MESSAGE` breaks the body off after N bytes with a fault,
 //!                                     `drop N` drops the driver after N bytes, and
 //!                                     `rest wanted|drain N|close` is the expected instruction for the rest of
 //!                                     the body; with `sent N`, it arrives when only the first N bytes of the
-//!                                     request's payload are sent
+//!                                     request's payload are sent, and with `from ADDRESS` from that address
 //! fault [LABEL] KIND MESSAGE          the request fails; indented: `sent N` or `sent all`, by default `sent 0`
 //! refused [LABEL]                     the session must refuse to send the payload, since its source is wrong
 //! lost [LABEL] KIND MESSAGE           the driver loses the request; it may still be completed later

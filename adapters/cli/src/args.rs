@@ -11,6 +11,7 @@ use oci_proto::Platform;
 use crate::args::accounts::{LoginCommandArgs, LogoutArgs};
 use crate::args::format::{DescriptorFormat, LineFormat};
 use crate::args::garbage::GcArgs;
+use crate::args::reach::ReachArgs;
 use crate::args::recording::{RecordArgs, ReplayArgs};
 use crate::args::reference::AnyReference;
 use crate::args::registry::{DeleteArgs, ReferrersArgs, TagsArgs};
@@ -29,6 +30,7 @@ pub(crate) mod garbage;
 pub(crate) mod layout_name;
 pub(crate) mod mistake;
 pub(crate) mod pull_source;
+mod reach;
 pub(crate) mod recording;
 pub(crate) mod reference;
 pub(crate) mod registry;
@@ -348,6 +350,8 @@ pub(crate) struct CommonArgs {
     /// Private key of --cert (PEM, not encrypted).
     #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
     pub(crate) key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) reach: ReachArgs,
     /// Keep at most N requests in flight.
     #[arg(
         long,

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use oci_proto::{
-    Cause, Error, Fault, FaultKind, InvalidRequest, LimitExceeded, Reference, Refusal, Responder,
+    Cause, Error, Fault, FaultKind, InvalidRequest, LimitExceeded, Misbehaviour, Reference, Refusal,
+    Responder,
 };
 
 use crate::args::reference::{WHOLE_DIGESTS, is_abbreviated};
@@ -40,6 +41,7 @@ pub(crate) fn of_any(error: &Error) -> Option<Cow<'static, str>> {
         Cause::Transport(fault) => of_fault(fault, in_plain_text),
         Cause::Answered(refusal) => of_refusal(refusal, in_plain_text),
         Cause::Limit(LimitExceeded::Deadline) => Some("allow more time with --timeout SECONDS"),
+        Cause::Misbehaved(Misbehaviour::PrivateAddress { .. }) => Some(PRIVATE_ADDRESS),
         Cause::Request(InvalidRequest::NoPlatform { .. }) => Some(OTHER_PLATFORM),
         _ => None,
     };
@@ -131,12 +133,15 @@ fn of_fault(fault: &Fault, in_plain_text: bool) -> Option<&'static str> {
             Some("the server may not speak TLS (use --plain-http), or may not be a registry")
         }
         FaultKind::Reset => Some("check the host name and the port; the server may not be a registry"),
+        FaultKind::OutOfReach => Some(PRIVATE_ADDRESS),
         FaultKind::Credentials => {
             Some("use --auth-file FILE to read only that file, or --username NAME with --password-stdin")
         }
         _ => None,
     }
 }
+
+const PRIVATE_ADDRESS: &str = "if you trust the registry, use --allow-private-addresses";
 
 // --ca-file is the only way to use TLS with a loopback host.
 const REQUIRES_TLS: &str = "the server may require TLS (omit --plain-http; for a loopback host, use \

@@ -71,6 +71,10 @@ fn config(common: &CommonArgs) -> Config {
         // A certificate given explicitly is meant to be used, also for loopback hosts.
         config.plain_http = PlainHttp::Never;
     }
+    config.allow_private_addresses = common.reach.allow_private_addresses;
+    if !common.reach.token_server.is_empty() {
+        config.token_servers = Some(common.reach.token_server.iter().map(Registry::api_authority).collect());
+    }
     config.limits.max_attempts = common.retries.saturating_add(1);
     config.limits.in_flight = common.in_flight.into();
     config.limits.in_flight_per_origin = common.in_flight.into();

@@ -41,6 +41,7 @@ fn kind(error: &(dyn Error + 'static)) -> FaultKind {
     // A certificate error is wrapped in a less specific connect error, and so is a connection that the server
     // closes during the handshake.
     [
+        FaultKind::OutOfReach,
         FaultKind::Unsupported,
         FaultKind::Proxy,
         FaultKind::Tls,

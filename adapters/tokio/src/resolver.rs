@@ -55,9 +55,9 @@ mod tests {
 
     use super::*;
 
-    /// Says that every name is an address reserved for documentation.
+    /// Says that every name has these addresses.
     #[derive(Clone)]
-    struct Liar;
+    struct Liar(&'static [&'static str]);
 
     impl Service<Name> for Liar {
         type Response = vec::IntoIter<SocketAddr>;
@@ -69,7 +69,8 @@ mod tests {
         }
 
         fn call(&mut self, _: Name) -> Self::Future {
-            ready(Ok(vec!["192.0.2.1:0".parse().unwrap()].into_iter()))
+            let addresses: Vec<_> = self.0.iter().map(|address| address.parse().unwrap()).collect();
+            ready(Ok(addresses.into_iter()))
         }
     }
 
@@ -77,7 +78,7 @@ mod tests {
     async fn a_resolver_cannot_lead_a_name_of_this_machine_elsewhere() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let resolver = Resolver { reach: Reach::Anywhere, resolver: Liar };
+        let resolver = Resolver { reach: Reach::Anywhere, resolver: Liar(&["192.0.2.1:0"]) };
         let mut connector = HttpConnector::new_with_resolver(resolver.clone());
         for host in ["localhost", "a.b.localhost", "LOCALHOST"] {
             let to: Uri = format!("http://{host}:{port}/").parse().unwrap();
@@ -87,5 +88,21 @@ mod tests {
         }
         let other = resolver.clone().call("registry.test".parse().unwrap()).await.unwrap();
         assert_eq!(other.collect::<Vec<_>>(), ["192.0.2.1:0".parse().unwrap()]);
+    }
+    #[tokio::test]
+    async fn a_name_leads_only_to_addresses_within_reach() {
+        let of = |reach, addresses| {
+            let mut resolver = Resolver { reach, resolver: Liar(addresses) };
+            resolver.call("registry.test".parse().unwrap())
+        };
+        let mixed = &["10.0.0.1:0", "198.51.100.1:0", "[::ffff:127.0.0.1]:0", "127.0.0.1:0"];
+        let public: Vec<_> = of(Reach::Public, mixed).await.unwrap().collect();
+        assert_eq!(public, ["198.51.100.1:0".parse().unwrap()]);
+        assert_eq!(of(Reach::Anywhere, mixed).await.unwrap().len(), 4);
+        let refused = of(Reach::Public, &["10.0.0.1:0"]).await.unwrap_err().to_string();
+        assert!(refused.contains("10.0.0.1") && refused.contains("allow_private_addresses"), "{refused}");
+        assert!(of(Reach::ThisMachine, &["198.51.100.1:0"]).await.is_err());
+        let mut local = Resolver { reach: Reach::Public, resolver: Liar(mixed) };
+        assert!(local.call("localhost".parse().unwrap()).await.is_err());
     }
 }

@@ -261,7 +261,7 @@ impl Transfer {
     fn begin(&mut self, response: Response<ErasedBody>) {
         self.timer.renew_with(self.context.idle);
         let (head, body) = response.into_parts();
-        let Stage::Awaiting(awaiting) = mem::replace(&mut self.stage, Stage::Taken) else { return };
+        let Stage::Awaiting(mut awaiting) = mem::replace(&mut self.stage, Stage::Taken) else { return };
         // The default transport connects to nothing out of reach. Another one may be known only now, after the
         // request was sent.
         if let Some(info) = head.extensions.get::<HttpInfo>()

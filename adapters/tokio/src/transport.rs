@@ -27,8 +27,10 @@ use crate::pool::{Pool, PooledBody};
 /// request ends with an error, the transport must close the connection, or reset the stream of HTTP/2.
 ///
 /// The extensions of a request contain an [`oci_proto::Reach`], the addresses that the transport may connect to for it.
-/// Connections for different reaches must not be mixed. A transport that ignores the reach should at least put hyper-util's
-/// `HttpInfo` into the extensions of the response, so that the response of an address out of reach is discarded.
+/// Connections for different reaches must not be mixed. A transport should put hyper-util's `HttpInfo` into the extensions
+/// of the responses of direct connections, and remove it from those of connections to a proxy. A registry without it
+/// counts as public, and with it, the response of an address out of reach is discarded even if the transport ignores the
+/// reach.
 ///
 /// A response may arrive before the whole request body is sent. The body then pends until the response has
 /// been read, and ends with an error.

@@ -14,7 +14,7 @@ use ureq::BodyReader;
 
 use crate::link::Link;
 use crate::payload::PayloadReader;
-use crate::transport::{RequestLimits, Transport};
+use crate::transport::{Peer, RequestLimits, Transport};
 
 /// The size of the buffer for manifests, tokens and error bodies, in bytes. Most are smaller.
 const SMALL: usize = 8 << 10;
@@ -93,7 +93,7 @@ impl Job {
         let time: Option<Duration> = self.deadline.map(|at| at.saturating_since(now));
         let (reach, summary) = (self.exchange.reach(), self.exchange.summary());
         let limits = RequestLimits { exchange: time, processing: self.exchange.processing_time() };
-        let (request, sending, awaiting) = self.exchange.split();
+        let (request, sending, mut awaiting) = self.exchange.split();
         let (head, payload) = request.into_parts();
         let (mut nothing, mut bytes);
         let source: &mut dyn Read = match (&payload, source) {
@@ -125,6 +125,12 @@ impl Job {
             }
         };
         let (head, body) = response.into_parts();
+        // Each agent connects only to addresses within its reach.
+        if let Some(Peer(peer)) = head.extensions.get()
+            && let Err(fault) = awaiting.connected(*peer)
+        {
+            return ControlFlow::Break(awaiting.fail(fault));
+        }
         let receiving = awaiting.head(head.status, head.headers);
         // ureq limits bodies by default. The core has its own limits.
         let body = body.into_with_config().limit(u64::MAX).reader();

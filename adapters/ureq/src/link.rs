@@ -5,8 +5,9 @@
 
 use std::cell::RefCell;
 use std::mem;
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ureq::Timeout;
@@ -38,6 +39,8 @@ pub(crate) struct Link {
     answered: AtomicBool,
     /// Whether nothing waits for the exchange any more.
     abandoned: AtomicBool,
+    /// The address of the server or the proxy that the request was sent to.
+    peer: Mutex<Option<IpAddr>>,
 }
 
 impl Link {
@@ -64,6 +67,15 @@ impl Link {
 
     pub(crate) fn is_answered(&self) -> bool {
         self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Notes the address that the request is sent to.
+    pub(crate) fn set_peer(&self, peer: Option<IpAddr>) {
+        *self.peer.lock().unwrap_or_else(PoisonError::into_inner) = peer;
+    }
+
+    pub(crate) fn peer(&self) -> Option<IpAddr> {
+        *self.peer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the exchange at its next read or write.

@@ -1,9 +1,7 @@
 //! Name resolution that returns only addresses within an exchange's reach.
 //!
-//! ureq does not report the address that it connects to, so
-//! [`Awaiting::connected`](oci_proto::Awaiting::connected) cannot be called. Instead, each reach has its own
-//! agent, which resolves names only to addresses within the reach and shares no connections with other
-//! agents. A proxy resolves names itself, so the proxy decides which hosts are reachable through it.
+//! Each reach has its own agent, which resolves names only to addresses within the reach and shares no connections
+//! with other agents. A proxy resolves names itself, so the proxy decides which hosts are reachable through it.
 
 use std::net::SocketAddr;
 
@@ -68,14 +66,16 @@ mod tests {
 
     use super::*;
 
-    /// Says that every name is an address reserved for documentation.
+    /// Says that every name has these addresses.
     #[derive(Debug)]
-    struct Liar;
+    struct Liar(&'static [&'static str]);
 
     impl Resolver for Liar {
         fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
             let mut addresses = self.empty();
-            addresses.push("192.0.2.1:80".parse().unwrap());
+            for address in self.0 {
+                addresses.push(address.parse().unwrap());
+            }
             Ok(addresses)
         }
     }
@@ -92,7 +92,7 @@ mod tests {
                 stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").unwrap();
             }
         });
-        let resolver = ReachResolver { reach: Reach::Anywhere, resolver: Liar };
+        let resolver = ReachResolver { reach: Reach::Anywhere, resolver: Liar(&["192.0.2.1:80"]) };
         let config = Agent::config_builder().proxy(None).build();
         let agent = Agent::with_parts(config, DefaultConnector::new(), resolver);
         for host in hosts {
@@ -100,5 +100,25 @@ mod tests {
             assert_eq!(response.status(), 204, "{host}");
         }
         serving.join().unwrap();
+    }
+    #[test]
+    fn a_name_leads_only_to_addresses_within_reach() {
+        let of = |reach, addresses, uri: &'static str| {
+            let resolver = ReachResolver { reach, resolver: Liar(addresses) };
+            let timeout = NextTimeout {
+                after: ureq::unversioned::transport::time::Duration::NotHappening,
+                reason: ureq::Timeout::Resolve,
+                per_read: None,
+                per_write: None,
+            };
+            resolver.resolve(&Uri::from_static(uri), Agent::new_with_defaults().config(), timeout)
+        };
+        let (name, mixed) = ("https://registry.test/", &["10.0.0.1:1", "198.51.100.1:1", "127.0.0.1:1"]);
+        assert_eq!(of(Reach::Public, mixed, name).unwrap()[..], ["198.51.100.1:1".parse().unwrap()]);
+        assert_eq!(of(Reach::Anywhere, mixed, name).unwrap().len(), 3);
+        let refused = of(Reach::Public, &["10.0.0.1:1"], name).unwrap_err().to_string();
+        assert!(refused.contains("10.0.0.1") && refused.contains("allow_private_addresses"), "{refused}");
+        assert!(of(Reach::ThisMachine, &["198.51.100.1:1"], name).is_err());
+        assert!(of(Reach::Public, mixed, "https://localhost/").is_err());
     }
 }

@@ -11,7 +11,7 @@
 //! breaks is an error; see [`Linked`].
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -210,6 +210,7 @@ enum Written {
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: Arc<Stream>,
+    peer: Option<IpAddr>,
     buffers: LazyBuffers,
     /// The timeouts that are set on the socket. Caching them saves system calls.
     read_timeout: Option<Duration>,
@@ -224,6 +225,7 @@ pub(crate) struct Connection {
 impl Connection {
     fn new(stream: Arc<Stream>, buffers: LazyBuffers) -> Self {
         Self {
+            peer: stream.0.peer_addr().ok().map(|peer| peer.ip()),
             stream,
             buffers,
             read_timeout: None,
@@ -240,6 +242,8 @@ impl Transport for Connection {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        let link = Link::current();
+        link.set_peer(self.peer);
         if self.is_answered {
             return Ok(());
         }
@@ -255,7 +259,7 @@ impl Transport for Connection {
         let output = &self.buffers.output()[..amount];
         if let Written::Answered = self.stream.write(output, self.is_writing, timeout)? {
             self.is_answered = true;
-            Link::current().set_answered();
+            link.set_answered();
         }
         self.is_writing = true;
         Ok(())

@@ -1,6 +1,7 @@
 //! ureq, with all features disabled that the core implements.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use ureq::{Agent, AsSendBody, Body, Error, SendBody, Timeout};
 
 use crate::connecting::Connecting;
 use crate::forward::Forward;
+use crate::link::Link;
 use crate::payload::PayloadReader;
 use crate::reach::ReachResolver;
 use crate::tcp::Tcp;
@@ -126,9 +128,15 @@ impl Transport {
             }
         };
         match sent {
-            Ok(response) => match route {
+            Ok(mut response) => match route {
                 Route::Forward(proxy) if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
                     Err(proxy.login_refused())
+                }
+                Route::Direct => {
+                    if let Some(peer) = Link::current().peer() {
+                        response.extensions_mut().insert(Peer(peer));
+                    }
+                    Ok(response)
                 }
                 _ => Ok(response),
             },
@@ -215,6 +223,10 @@ fn of_ureq(proxy: &Proxy) -> Result<ureq::Proxy, BuildError> {
     builder.build().map_err(|_| BuildError::Proxy)
 }
 
+/// The address of the server that sent a response, in its extensions. Through a proxy it is unknown.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
 /// The time limits of one request.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RequestLimits {
@@ -237,6 +249,8 @@ fn run(
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+
     use super::*;
     use crate::connecting::connect_error;
     use oci_proto_common::Settings;
@@ -292,9 +306,51 @@ mod tests {
             let port = listener.local_addr().unwrap().port();
             let request = Request::get(format!("http://{host}:{port}/")).body(()).unwrap();
             let fault = transport.send(request, None, Reach::Public, RequestLimits::default()).unwrap_err();
-            assert_eq!(fault.kind(), FaultKind::Unsupported, "{host}: {fault}");
+            assert_eq!(fault.kind(), FaultKind::OutOfReach, "{host}: {fault}");
             listener.set_nonblocking(true).unwrap();
             assert!(listener.accept().is_err(), "{host} was connected to");
         }
+    }
+    #[test]
+    fn the_address_of_a_server_is_known_on_new_and_kept_connections() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let serving = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            for _ in 0..2 {
+                let _ = stream.read(&mut [0; 1000]).unwrap();
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+            }
+        });
+        let transport = transport();
+        for host in ["localhost", "LOCALHOST"] {
+            let link = Arc::new(Link::default());
+            let request = Request::get(format!("http://{host}:{port}/")).body(()).unwrap();
+            let send = || transport.send(request, None, Reach::ThisMachine, RequestLimits::default());
+            let mut response = link.call(send).unwrap();
+            let peer = response.extensions().get().map(|Peer(peer)| peer.is_loopback());
+            assert_eq!(peer, Some(true), "{host}");
+            assert_eq!(response.body_mut().read_to_string().unwrap(), "ok");
+        }
+        serving.join().unwrap();
+    }
+
+    #[test]
+    fn the_address_of_a_server_behind_a_proxy_is_unknown() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = format!("http://{}", listener.local_addr().unwrap());
+        let serving = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 1000]).unwrap();
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+        });
+        let network = Settings::default().proxy(Some(&proxy)).unwrap().network().unwrap();
+        let transport = Transport::new(network, &Limits::default(), Duration::from_secs(9)).unwrap();
+        let request = Request::get("http://registry.test/").body(()).unwrap();
+        let link = Arc::new(Link::default());
+        let send = || transport.send(request, None, Reach::Public, RequestLimits::default());
+        let response = link.call(send).unwrap();
+        assert!(response.extensions().get::<Peer>().is_none());
+        serving.join().unwrap();
     }
 }

@@ -36,9 +36,9 @@ impl Connection {
 
     /// Carries out one exchange. A failure becomes the fault of its completion.
     pub(crate) fn carry(&mut self, exchange: Exchange, contents: &mut dyn Contents) -> Completion {
-        let (request, sending, awaiting) = exchange.split();
+        let (request, sending, mut awaiting) = exchange.split();
         // The connection is closed unless it is put back.
-        let answered = self.wire(request.uri(), &awaiting).and_then(|mut wire| {
+        let answered = self.wire(request.uri(), &mut awaiting).and_then(|mut wire| {
             let head = ask(&mut wire, &request, sending, contents)?;
             let framing = head.framing(request.method())?;
             Ok((wire, head, framing))
@@ -57,7 +57,7 @@ impl Connection {
     }
 
     /// Returns the kept connection if it is to the URL's host, or else a new one.
-    fn wire(&mut self, uri: &Uri, awaiting: &Awaiting) -> Result<Wire, Fault> {
+    fn wire(&mut self, uri: &Uri, awaiting: &mut Awaiting) -> Result<Wire, Fault> {
         if uri.scheme_str() != Some("http") {
             return Err(Fault::new(FaultKind::Unsupported, "this example speaks plain http only"));
         }

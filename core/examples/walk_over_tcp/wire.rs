@@ -32,12 +32,12 @@ impl Wire {
     pub(crate) fn open(
         address: String,
         silence: Duration,
-        admit: impl Fn(IpAddr) -> Result<(), Fault>,
+        mut admit: impl FnMut(IpAddr) -> Result<(), Fault>,
     ) -> Result<Self, Fault> {
         let connect = |error| Fault::new(FaultKind::Connect, error);
         let mut failed = Fault::new(FaultKind::Connect, "the name has no address");
         for to in address.to_socket_addrs().map_err(connect)? {
-            let opened =
+            let mut opened =
                 || admit(to.ip()).and_then(|()| TcpStream::connect_timeout(&to, silence).map_err(connect));
             match opened() {
                 Ok(stream) => {

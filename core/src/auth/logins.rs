@@ -8,14 +8,13 @@ use http::{HeaderMap, HeaderValue, Uri};
 use crate::auth::credentials;
 use crate::auth::credentials::Credentials;
 use crate::auth::tokens::Realm;
-use crate::config::PlainHttp;
 use crate::error::Misbehaviour;
 use crate::header::challenge::Challenge;
 use crate::types::id::QueryId;
 use crate::types::reference::name::Repository;
 use crate::types::scope::Scope;
 use crate::wire::origin;
-use crate::wire::origin::Origin;
+use crate::wire::origin::{Origin, TokenServers};
 use crate::wire::target::Target;
 
 /// The protection space of a challenge and a login: one repository of one registry, or the registry itself.
@@ -237,7 +236,7 @@ impl Scheme {
     pub(crate) fn of_challenge(
         from: &Uri,
         headers: &HeaderMap,
-        plain_http: PlainHttp,
+        token_servers: &TokenServers,
     ) -> Result<Option<Self>, Misbehaviour> {
         let values = headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes);
         let (challenges, fault) = Challenge::parse_all(values);
@@ -255,7 +254,7 @@ impl Scheme {
                 }),
             };
         };
-        match origin::realm(from, realm, plain_http) {
+        match origin::realm(from, realm, token_servers) {
             Ok(realm) => Ok(Some(Self::Bearer {
                 realm: Realm(realm),
                 service: bearer
@@ -282,7 +281,7 @@ mod tests {
             let text = format!(r#"Bearer realm="https://auth.example/",service="{}""#, "s".repeat(len));
             let mut headers = HeaderMap::new();
             headers.insert(WWW_AUTHENTICATE, text.parse().unwrap());
-            let scheme = Scheme::of_challenge(&from, &headers, PlainHttp::Never).unwrap();
+            let scheme = Scheme::of_challenge(&from, &headers, &TokenServers::default()).unwrap();
             let Some(Scheme::Bearer { service, .. }) = scheme else { panic!("{scheme:?}") };
             assert_eq!(service.len(), kept);
         }

@@ -2,6 +2,7 @@ use http::StatusCode;
 use http::header::WWW_AUTHENTICATE;
 
 use crate::auth::*;
+use crate::config::PlainHttp;
 use crate::error::Responder;
 use crate::error::fault::FaultKind;
 
@@ -13,8 +14,9 @@ struct Flow {
 
 impl Flow {
     fn new(max: usize) -> Self {
-        let limits = Limits { tokens: max, ..Limits::default() };
-        Self { auth: Auth::new(&limits, PlainHttp::Never), ids: Ids::new() }
+        let mut config = Config::default();
+        config.limits.tokens = max;
+        Self { auth: Auth::new(&config), ids: Ids::new() }
     }
 
     /// Authorizes a new request to the n-th repository.

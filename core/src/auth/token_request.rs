@@ -9,6 +9,7 @@ use crate::auth::credentials::Credentials;
 use crate::auth::tokens::TokenKey;
 use crate::config::Config;
 use crate::types::secret::Secret;
+use crate::wire::origin::Origin;
 use crate::wire::percent::push_pair;
 use crate::wire::request::{Accepting, Payload};
 use crate::wire::status::RequestKind;
@@ -28,6 +29,11 @@ impl TokenRequest {
             _ => RequestKind::GetToken,
         };
         Self { key, kind }
+    }
+
+    /// Returns the origin of the registry that the token is for.
+    pub(crate) fn registry(&self) -> &Origin {
+        &self.key.registry
     }
 
     pub(crate) fn kind(&self) -> RequestKind {

@@ -37,6 +37,7 @@ impl fmt::Display for Fault {
             FaultKind::Storage => "could not read or write the content",
             FaultKind::Credentials => "could not look up the login",
             FaultKind::NotSent => "the request was not sent",
+            FaultKind::OutOfReach => "the address is not allowed",
             FaultKind::Unsupported => "not supported by this client",
         };
         write!(f, "{description}: {}", self.message)
@@ -66,6 +67,8 @@ pub enum FaultKind {
     /// No byte of the request was sent, for example because a pooled connection was stale. Any request
     /// may be retried.
     NotSent,
+    /// The address of the host is not within the exchange's [`Reach`](crate::Reach). It is not retried.
+    OutOfReach,
     /// The driver does not support the exchange. It is not retried.
     Unsupported,
 }

@@ -76,6 +76,7 @@ impl Misbehaviour {
             Self::Manifest(invalid) => invalid.map_texts(change),
             Self::Header { problem: text, .. }
             | Self::List { problem: text, .. }
+            | Self::PrivateAddress { host: text, .. }
             | Self::ContentEncoding(text) => *text = change(text),
             Self::WrongSize { .. }
             | Self::TooLong { .. }

@@ -15,7 +15,8 @@ impl Transcript {
         let lacks_payload = self.sent > 0 && exchange.source().is_some();
         let lacks_body = matches!(self.body, RecordedBody::Blob { bytes: None, .. });
         let is_refused = (lacks_payload || lacks_body) && !exchange.is_replay;
-        let (_, sending, awaiting) = exchange.split();
+        let (_, sending, mut awaiting) = exchange.split();
+        awaiting.is_private = self.is_private;
         if is_refused {
             let message = "the recording omits the content, so it cannot be verified";
             return awaiting.fail(Fault::new(FaultKind::Unsupported, message));

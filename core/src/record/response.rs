@@ -26,6 +26,7 @@ pub(super) fn fault(fault: &Fault) -> String {
         FaultKind::Storage => "storage",
         FaultKind::Credentials => "credentials",
         FaultKind::NotSent => "notsent",
+        FaultKind::OutOfReach => "outofreach",
         FaultKind::Unsupported => "unsupported",
     };
     format!("{kind} {}", escaped(fault.message().as_bytes()))
@@ -43,6 +44,7 @@ pub(super) fn read_fault(text: &str) -> Result<Fault, String> {
         "storage" => FaultKind::Storage,
         "credentials" => FaultKind::Credentials,
         "notsent" => FaultKind::NotSent,
+        "outofreach" => FaultKind::OutOfReach,
         "unsupported" => FaultKind::Unsupported,
         other => return Err(format!("`{}` is not a kind of fault", shown(other))),
     };
@@ -51,7 +53,7 @@ pub(super) fn read_fault(text: &str) -> Result<Fault, String> {
 
 /// Returns the text of a transcript without secrets.
 pub(super) fn write(number: u64, transcript: &Transcript) -> Lines {
-    let Transcript { sent, wrong_source, head, body, fault: ended, url: _ } = transcript;
+    let Transcript { sent, wrong_source, head, is_private, body, fault: ended, url: _ } = transcript;
     let mut lines = match (head, ended) {
         (Some((status, _)), _) => Lines::new(&format!("< [{number}] {}", status.as_u16())),
         (None, Some(ended)) => Lines::new(&format!("fault [{number}] {}", fault(ended))),
@@ -59,6 +61,9 @@ pub(super) fn write(number: u64, transcript: &Transcript) -> Lines {
     };
     for (name, value) in head.iter().flat_map(|(_, headers)| headers) {
         lines.detail(&format!("{name}: {}", escaped(value.as_bytes())));
+    }
+    if *is_private {
+        lines.detail("private");
     }
     if *sent > 0 {
         lines.detail(&format!("sent {sent}"));
@@ -96,6 +101,7 @@ pub(super) fn read(status: Option<&str>, ended: &str, details: &[String]) -> Res
         sent: 0,
         wrong_source: None,
         head: None,
+        is_private: false,
         body: RecordedBody::Unread,
         fault: Some(ended).filter(|text| !text.is_empty()).map(read_fault).transpose()?,
         url: None,
@@ -113,6 +119,7 @@ pub(super) fn read(status: Option<&str>, ended: &str, details: &[String]) -> Res
         }
         let body = rest.as_slice();
         match first {
+            "private" => transcript.is_private = true,
             "sent" => transcript.sent = parsed(value, "a number of bytes")?,
             "wrong-source" => transcript.wrong_source = Some(parsed(value, "a digest")?),
             "cut" => transcript.fault = Some(read_fault(value)?),
@@ -251,9 +258,10 @@ mod tests {
         ] {
             let mut transcript = Transcript::answered(StatusCode::OK, HeaderMap::new(), body);
             (transcript.sent, transcript.wrong_source) = (5, Some(digest.clone()));
+            transcript.is_private = true;
             transcript.fault = Some(Fault::new(FaultKind::Storage, "wrong\ncontent"));
             let cut = "  cut storage wrong\\u{a}content\n";
-            let text = format!("< [7] 200\n  sent 5\n  wrong-source {digest}\n{cut}{shown}");
+            let text = format!("< [7] 200\n  private\n  sent 5\n  wrong-source {digest}\n{cut}{shown}");
             assert_eq!(write(7, &transcript).0, text);
             assert_eq!(read(Some("200"), "", &details(&text)), Ok(transcript));
         }
@@ -275,6 +283,7 @@ mod tests {
             FaultKind::Storage,
             FaultKind::Credentials,
             FaultKind::NotSent,
+            FaultKind::OutOfReach,
             FaultKind::Unsupported,
         ] {
             let broken = Fault::new(kind, "a\nmessage");

@@ -18,9 +18,17 @@ const PLAIN_HTTP: [(PlainHttp, &str); 3] =
 
 /// Adds the details of a configuration, with names in place of the logins of proxies.
 pub(super) fn write(lines: &mut Lines, secrets: &mut Secrets, config: &Config) {
-    let Config { limits, plain_http, user_agent, headers, proxies } = config;
+    let Config { limits, plain_http, allow_private_addresses, token_servers, user_agent, headers, proxies } =
+        config;
     for (_, word) in PLAIN_HTTP.iter().filter(|(known, _)| known == plain_http) {
         lines.detail(&format!("plain_http {word}"));
+    }
+    if *allow_private_addresses {
+        lines.detail("allow_private_addresses");
+    }
+    if let Some(servers) = token_servers {
+        let servers = servers.iter().flat_map(|server| [" ", server.as_str()]);
+        lines.detail(&format!("token_servers{}", servers.collect::<String>()));
     }
     if let Some(value) = user_agent {
         lines.detail(&format!("user_agent {}", escaped(value.as_bytes())));
@@ -43,6 +51,11 @@ pub(super) fn read(config: &mut Config, detail: &str) -> Result<(), String> {
         "plain_http" => {
             let known = PLAIN_HTTP.iter().find(|(_, word)| *word == value);
             config.plain_http = known.ok_or("`plain_http` is never, loopback or always")?.0;
+        }
+        "allow_private_addresses" if value.is_empty() => config.allow_private_addresses = true,
+        "token_servers" => {
+            let servers = value.split_ascii_whitespace().map(|server| parsed(server, "a host"));
+            config.token_servers = Some(servers.collect::<Result<_, _>>()?);
         }
         "user_agent" => {
             let value = HeaderValue::from_bytes(&unescaped(value)?);
@@ -164,6 +177,8 @@ limits!(
 
 #[cfg(test)]
 mod tests {
+    use http::uri::Authority;
+
     use super::*;
 
     #[test]
@@ -185,6 +200,11 @@ mod tests {
     fn a_configuration_is_read_back() {
         let mut config = Config {
             plain_http: PlainHttp::Always,
+            allow_private_addresses: true,
+            token_servers: Some(vec![
+                Authority::from_static("auth.example"),
+                Authority::from_static("b.example:1"),
+            ]),
             user_agent: HeaderValue::from_bytes(b"a\xff \\").ok(),
             proxies: vec!["http://SECRET-1@h".into()],
             ..Config::default()
@@ -202,7 +222,14 @@ mod tests {
         assert_eq!(format!("{read_back:?}"), format!("{config:?}"));
         assert_eq!(read_back.proxies[0].reveal(), "http://SECRET-1@h");
         assert_eq!(read_back.headers, config.headers);
-        for line in ["plain_http", "x 1", "limit x 1", "limit warnings -1", "limit backoff_max 1 s"] {
+        for line in [
+            "plain_http",
+            "x 1",
+            "limit x 1",
+            "limit warnings -1",
+            "limit backoff_max 1 s",
+            "token_servers a/b",
+        ] {
             assert!(read(&mut read_back, line).is_err(), "{line}");
         }
     }

@@ -21,6 +21,7 @@ pub(crate) fn is_retryable(kind: RequestKind, cause: &Cause) -> bool {
             | FaultKind::Tls
             | FaultKind::Storage
             | FaultKind::Credentials
+            | FaultKind::OutOfReach
             | FaultKind::Unsupported => false,
         },
         Cause::Misbehaved(Misbehaviour::TooShort { .. } | Misbehaviour::Early { .. }) => true,

@@ -35,22 +35,22 @@ impl Session {
 
     /// Creates the next exchange of a task, or returns `None` if the task must wait or has failed.
     pub(super) fn send(&mut self, id: TaskId) -> Option<Exchange> {
-        let authorization = self.authorize(id).continue_value()?;
-        self.dispatch(id, authorization)
+        let permit = self.permit(id).continue_value()?;
+        self.dispatch(id, permit)
     }
 
     /// Creates the exchanges of a pair, if there are slots for both and neither waits for a login or a
     /// token. The second exchange goes to the outbox.
     pub(super) fn send_pair(&mut self, first: TaskId, second: TaskId) -> Option<Exchange> {
-        let mut headers = [None, None];
-        for (id, header) in [first, second].into_iter().zip(&mut headers) {
-            *header = self.authorize(id).continue_value();
+        let mut permits = [None, None];
+        for (id, permit) in [first, second].into_iter().zip(&mut permits) {
+            *permit = self.permit(id).continue_value();
             // If one of them has failed, the other is an ordinary task.
             if !is_pair(&self.tasks, first, second) {
                 return None;
             }
         }
-        let [Some(header), Some(other_header)] = headers else {
+        let [Some(permit), Some(other_permit)] = permits else {
             self.lanes.forget_pair(first);
             return None;
         };
@@ -64,10 +64,22 @@ impl Session {
                 half.admitted = true;
             }
         }
-        let exchange = self.dispatch(first, header);
-        let other = self.dispatch(second, other_header);
+        let exchange = self.dispatch(first, permit);
+        let other = self.dispatch(second, other_permit);
         self.outbox.extend(other);
         exchange
+    }
+
+    /// Decides how the task's next request is sent, or breaks if it cannot be sent now.
+    fn permit(&mut self, id: TaskId) -> ControlFlow<(), Permit> {
+        let Some(task) = self.tasks.get(&id) else { return ControlFlow::Break(()) };
+        match self.addresses.reach(task, self.config.allow_private_addresses) {
+            Ok(reach) => self.authorize(id).map_continue(|authorization| Permit { reach, authorization }),
+            Err(misbehaviour) => {
+                self.fail_or_fetch_whole(id, misbehaviour.into());
+                ControlFlow::Break(())
+            }
+        }
     }
 
     /// Returns the Authorization header of the task's next request, if any, or breaks if the request
@@ -101,7 +113,7 @@ impl Session {
         }
     }
 
-    fn dispatch(&mut self, id: TaskId, authorization: Option<HeaderValue>) -> Option<Exchange> {
+    fn dispatch(&mut self, id: TaskId, Permit { reach, authorization }: Permit) -> Option<Exchange> {
         let limits = &self.config.limits;
         let task = self.tasks.get_mut(&id)?;
         let (mut prefix, mut completes) = (None, 0);
@@ -148,7 +160,8 @@ impl Session {
             op: task.op(),
             kind: task.kind,
             want,
-            reach: Reach::of(request.uri()),
+            reach,
+            is_private: false,
             bounds: BodyBounds { error_bytes: limits.error_bytes, drain_bytes: limits.drain_bytes },
             sent,
             kept: None,
@@ -160,6 +173,12 @@ impl Session {
         let (is_replay, has_own_url) = (self.is_replay, task.has_own_url());
         Some(Exchange { request, sending, awaiting, completes, is_replay, has_own_url })
     }
+}
+
+/// How a request is sent.
+struct Permit {
+    reach: Reach,
+    authorization: Option<HeaderValue>,
 }
 
 fn call_accepting(kind: RequestKind) -> Accepting {

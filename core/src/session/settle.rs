@@ -22,6 +22,9 @@ impl Session {
     /// Applies a completion to its task.
     pub(super) fn settle(&mut self, id: TaskId, completion: Completion) {
         let Some(task) = self.tasks.get(&id) else { return };
+        if completion.head.is_some() {
+            self.addresses.answered(task, completion.is_private);
+        }
         if let (Some((_, headers)), Some(op)) = (&completion.head, task.op()) {
             let url = task.uri.clone();
             self.remember_urls(op, &url, headers);

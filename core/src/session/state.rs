@@ -6,6 +6,7 @@ use std::fmt;
 use crate::auth::Auth;
 use crate::config::Config;
 use crate::op::habits::Habits;
+use crate::session::addresses::Addresses;
 use crate::session::call::{Call, Observer, Start};
 use crate::session::lanes::Lanes;
 use crate::session::output::Question;
@@ -57,6 +58,7 @@ pub struct Session {
     /// The exchanges in flight, with their tasks.
     pub(crate) in_flight: BTreeMap<ExchangeId, TaskId>,
     pub(crate) lanes: Lanes,
+    pub(crate) addresses: Addresses,
     pub(crate) habits: Habits,
     pub(crate) auth: Auth,
     /// Second halves of pairs, which were admitted with the first.
@@ -78,7 +80,7 @@ impl Session {
     /// produce the same outputs.
     pub fn new(config: Config, seed: u64) -> Self {
         Self {
-            auth: Auth::new(&config.limits, config.plain_http),
+            auth: Auth::new(&config),
             config,
             is_replay: false,
             observer: None,
@@ -90,6 +92,7 @@ impl Session {
             tasks: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             lanes: Lanes::default(),
+            addresses: Addresses::default(),
             habits: Habits::default(),
             outbox: VecDeque::new(),
             asked: BTreeMap::new(),

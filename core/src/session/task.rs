@@ -125,6 +125,19 @@ impl Task {
         }
     }
 
+    /// Returns the origin of the registry that it serves.
+    pub(crate) fn registry(&self) -> &Origin {
+        match &self.purpose {
+            Purpose::Fetch { fetch, .. } | Purpose::Cleanup(fetch) => &fetch.target.origin,
+            Purpose::Token(token) => token.registry(),
+        }
+    }
+
+    /// Returns whether its next request is sent to that origin.
+    pub(crate) fn is_at_registry(&self) -> bool {
+        self.origin == *self.registry()
+    }
+
     /// Returns whether its operation interprets the response.
     pub(crate) fn is_call(&self) -> bool {
         self.fetch().is_some_and(|fetch| fetch.call().is_some())
@@ -141,9 +154,7 @@ impl Task {
     pub(crate) fn responder(&self) -> Responder {
         match self.fetch() {
             None => Responder::TokenServer,
-            Some(fetch) if fetch.target.origin == self.origin && self.kind != RequestKind::GetElsewhere => {
-                Responder::Registry
-            }
+            Some(_) if self.is_at_registry() && self.kind != RequestKind::GetElsewhere => Responder::Registry,
             Some(_) => Responder::Elsewhere,
         }
     }

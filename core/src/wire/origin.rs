@@ -10,7 +10,7 @@ use http::header::{LINK, LOCATION};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Uri};
 
-use crate::config::PlainHttp;
+use crate::config::{Config, PlainHttp};
 use crate::error::Misbehaviour;
 use crate::header::link::Link;
 use crate::header::location::resolve;
@@ -50,6 +50,11 @@ impl Origin {
             host: authority.host().to_ascii_lowercase().into(),
             port: authority.port_u16().unwrap_or(if plain { 80 } else { 443 }),
         }
+    }
+
+    /// Returns the host, an IPv6 address in brackets.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
     }
 
     fn is_plain(&self) -> bool {
@@ -181,13 +186,38 @@ pub(crate) fn next_page(from: &Uri, headers: &HeaderMap) -> Result<Option<Uri>, 
 /// URL is resolved against `from`, the URL that answered with the challenge.
 ///
 /// Source: Docker's token authentication page; RFC 6750, section 5.3.
-pub(crate) fn realm(from: &Uri, text: &str, plain_http: PlainHttp) -> Result<Uri, Misbehaviour> {
+pub(crate) fn realm(from: &Uri, text: &str, servers: &TokenServers) -> Result<Uri, Misbehaviour> {
     let registry = Origin::of(from);
     let registry = registry.as_ref();
     let uri = resolve(from, text.as_bytes()).map_err(|_| "is not a valid http or https URL");
-    uri.and_then(|uri| no_weaker(registry, uri, plain_http)).map_err(|why| {
+    let uri = uri.and_then(|uri| no_weaker(registry, uri, servers.plain_http));
+    uri.and_then(|uri| servers.permit(registry, uri)).map_err(|why| {
         unusable("WWW-Authenticate", &format_args!("its realm `{}` {why}", unusable_shown(text)))
     })
+}
+
+/// The token servers to which the challenges of registries may lead.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TokenServers {
+    plain_http: PlainHttp,
+    named: Option<Vec<Authority>>,
+}
+
+impl TokenServers {
+    pub(crate) fn of(config: &Config) -> Self {
+        Self { plain_http: config.plain_http, named: config.token_servers.clone() }
+    }
+
+    fn permit(&self, registry: Option<&Origin>, realm: Uri) -> Result<Uri, &'static str> {
+        let (Some(named), Some(scheme)) = (&self.named, realm.scheme()) else { return Ok(realm) };
+        let origin = Origin::of(&realm);
+        let mut permitted = named.iter().map(|server| Origin::of_parts(scheme, server));
+        if origin.as_ref() == registry || permitted.any(|permitted| Some(permitted) == origin) {
+            Ok(realm)
+        } else {
+            Err("is not among the permitted token servers (`token_servers`)")
+        }
+    }
 }
 
 /// Returns the URL of content outside of its registry, as given in a document, if requests to it are
@@ -271,7 +301,8 @@ mod tests {
             (secure, Always, "Registry Realm", None),
             (secure, Always, "https://", None),
         ] {
-            let found = realm(&from.parse().unwrap(), text, plain_http);
+            let servers = TokenServers { plain_http, named: None };
+            let found = realm(&from.parse().unwrap(), text, &servers);
             assert_eq!(
                 found.ok().map(|uri| uri.to_string()).as_deref(),
                 expected,

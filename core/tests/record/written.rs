@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::WWW_AUTHENTICATE;
+use http::header::{LOCATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use oci_proto::record::{Keep, Player, RecordedBody, ReplayError, Replayed, Transcript};
 use oci_proto::{
@@ -270,4 +270,22 @@ fn text_that_is_no_recording_is_refused_with_its_line() {
             "{text}: {result:?}"
         );
     }
+}
+
+#[test]
+fn a_recording_says_which_servers_are_private() {
+    let (mut session, texts) = recorded();
+    session.manifest(&TREE.parse().expect("a reference"), None);
+    let headers = HeaderMap::from_iter([(LOCATION, HeaderValue::from_static("https://10.0.0.2/x"))]);
+    for status in [StatusCode::TEMPORARY_REDIRECT, StatusCode::NOT_FOUND] {
+        let Output::Send(exchange) = session.poll_output(Time::ZERO) else { panic!("nothing is sent") };
+        let (_, _, mut awaiting) = exchange.split();
+        awaiting.connected("10.0.0.1".parse().expect("an address")).expect("it is within reach");
+        session.complete(Time::ZERO, awaiting.head(status, headers.clone()).finish());
+    }
+    let text: String = texts.try_iter().collect();
+    assert_eq!(text.matches("\n  private\n").count(), 2, "{text}");
+    assert!(!text.contains("10.0.0.1"), "{text}");
+    assert!(replay(&text).1.is_ok(), "{text}");
+    assert!(replay(&text.replace("  private\n", "")).1.is_err(), "{text}");
 }

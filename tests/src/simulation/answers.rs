@@ -1,10 +1,11 @@
 //! The trait of servers in a simulation.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::{Method, Request, request};
-use oci_proto::{Credentials, CredentialsQuery, Digest, Fault, FaultKind, OpId, Payload, Time};
+use oci_proto::{Credentials, CredentialsQuery, Digest, Fault, FaultKind, OpId, Payload, Reach, Time};
 
 use crate::simulation::choices::Choices;
 use crate::transcript::parse::Answer;
@@ -73,6 +74,11 @@ pub trait Answers {
 
     /// Called for each request when it is sent, with its operation.
     fn sent(&mut self, _op: Option<OpId>, _request: &Request<Payload>) {}
+
+    /// The address that a request is sent to, within its reach or not; none through a proxy.
+    fn address(&self, _op: Option<OpId>, _request: &Request<Payload>, _reach: Reach) -> Option<IpAddr> {
+        None
+    }
 
     /// Called when the driver fails a request by itself.
     fn failed(&mut self, _asked: &Asked<'_>, _kind: FaultKind) {}

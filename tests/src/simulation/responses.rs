@@ -1,12 +1,13 @@
 //! The responses of the world's servers: correct ones, or deviations decided by the input.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_RANGE, LOCATION, RANGE, RETRY_AFTER};
 use http::{Method, Request, StatusCode};
 use oci_proto::server::Content as _;
-use oci_proto::{Credentials, CredentialsQuery, Digest, Fault, FaultKind, OpId, Payload};
+use oci_proto::{Credentials, CredentialsQuery, Digest, Fault, FaultKind, OpId, Payload, Reach};
 
 use crate::simulation::answers::{Answers, Asked};
 use crate::simulation::choices::Choices;
@@ -17,6 +18,11 @@ use crate::simulation::world::{REGISTRIES, World, authorization};
 use crate::transcript::parse::Answer;
 
 impl Answers for World<'_> {
+    fn address(&self, op: Option<OpId>, request: &Request<Payload>, reach: Reach) -> Option<IpAddr> {
+        self.check_reach(op, request, reach);
+        Some(self.address_of(request.uri()))
+    }
+
     fn sent(&mut self, op: Option<OpId>, request: &Request<Payload>) {
         self.secrets.check(op, request);
         let authorization = request.headers().get(AUTHORIZATION);

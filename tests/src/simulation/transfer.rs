@@ -117,11 +117,12 @@ impl Transfer {
         choices: &mut Choices<'_>,
     ) -> Self {
         let (id, op) = (exchange.id(), exchange.op());
-        let sink = exchange.sink().cloned();
-        let (request, sending, awaiting) = exchange.split();
+        let (sink, reach) = (exchange.sink().cloned(), exchange.reach());
+        let (request, sending, mut awaiting) = exchange.split();
         assert_eq!(awaiting.sink(), sink.as_ref(), "the sink of an exchange is known before it is sent");
         answers.sent(op, &request);
         answers.shown(&awaiting);
+        let connected = answers.address(op, &request, reach).map_or(Ok(()), |it| awaiting.connected(it));
         let (head, payload) = request.into_parts();
         let outgoing = sending.map(|sending| Outgoing::new(sending, &payload, &head.headers));
         let pace = Pace::draw(choices);
@@ -142,7 +143,10 @@ impl Transfer {
             payload,
             outgoing,
             answered: None,
-            stage: Stage::Sent(Box::new(awaiting)),
+            stage: match connected {
+                Ok(()) => Stage::Sent(Box::new(awaiting)),
+                Err(fault) => Stage::Failing(Box::new(awaiting), fault),
+            },
         }
     }
 

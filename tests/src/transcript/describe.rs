@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use oci_proto::{Descriptor, Event, Found, Node, Question, Referrer, StoreContent};
+use oci_proto::{Descriptor, Event, Found, Node, Question, Reach, Referrer, StoreContent};
 
 /// An event in the notation of transcripts.
 pub fn describe(event: &Event) -> String {
@@ -77,6 +77,15 @@ pub fn describe_store(descriptor: &Descriptor, content: &StoreContent) -> String
         StoreContent::Sink => format!("{size} as sink"),
     };
     format!("store {media_type} {digest} {of}")
+}
+
+/// A reach in the notation of transcripts.
+pub(super) fn describe_reach(reach: Reach) -> &'static str {
+    match reach {
+        Reach::Anywhere => "anywhere",
+        Reach::Public => "public",
+        Reach::ThisMachine => "this machine",
+    }
 }
 
 /// A node in the notation of transcripts.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -157,6 +158,7 @@ impl Transcript {
             drop: None,
             rest: None,
             sent: u64::MAX,
+            from: None,
         };
         for line in &step.below {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -172,6 +174,7 @@ impl Transcript {
                 }
                 "sent" => answer.sent = parse_sent(&step.below, u64::MAX)?,
                 "rest" => answer.rest = Some(parse_rest(rest)?),
+                "from" => answer.from = Some(rest.parse().map_err(|_| "from ADDRESS")?),
                 "drop" => answer.drop = Some(rest.parse().map_err(|_| "drop N")?),
                 _ => {
                     let (name, value) = line.split_once(':').ok_or(format!("`{line}` is not a header"))?;
@@ -205,12 +208,14 @@ pub struct Answer {
     pub rest: Option<Rest>,
     /// The number of bytes of the request's payload that are sent before the response.
     pub sent: u64,
+    /// The address of the server, if it is known.
+    pub from: Option<IpAddr>,
 }
 
 impl Answer {
     /// A complete response.
     pub fn new(status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
-        Self { status, headers, body, cut: None, drop: None, rest: None, sent: u64::MAX }
+        Self { status, headers, body, cut: None, drop: None, rest: None, sent: u64::MAX, from: None }
     }
 }
 
@@ -251,6 +256,7 @@ pub(super) fn parse_fault(text: &str) -> Result<Fault, String> {
         "reset" => FaultKind::Reset,
         "storage" => FaultKind::Storage,
         "notsent" => FaultKind::NotSent,
+        "outofreach" => FaultKind::OutOfReach,
         "unsupported" => FaultKind::Unsupported,
         "credentials" => FaultKind::Credentials,
         other => return Err(format!("`{other}` is not a kind of fault")),

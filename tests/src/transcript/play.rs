@@ -73,7 +73,8 @@ impl Transcript {
                     let is_early =
                         answer.sent < u64::MAX && (answer.status.is_success() || has_source || copies);
                     let early = is_early.then_some("a socket takes all of a small payload");
-                    answer.drop.map(|_| "a driver is dropped").or(early)
+                    let from = answer.from.map(|_| "a proxy does not reveal the addresses of servers");
+                    answer.drop.map(|_| "a driver is dropped").or(early).or(from)
                 }
                 "?" if step.rest.starts_with("read ") => {
                     asked = step.rest.trim_start_matches("read ").parse().map_err(|_| "? read MAX")?;
@@ -375,6 +376,10 @@ impl Play<'_> {
                 if request.body != expected {
                     return Err(format!("the request sends {} bytes of other content", request.body.len()));
                 }
+                continue;
+            }
+            // The proxy is at one address for all servers.
+            if line.starts_with("reach ") {
                 continue;
             }
             if let Some(payload) = line.strip_prefix("payload ") {

@@ -9,7 +9,7 @@ use oci_proto::{
     Payload, QueryId, Question, Rest, Sending, Session, Sink, StoreContent, Time,
 };
 
-use crate::transcript::describe::{describe, describe_question};
+use crate::transcript::describe::{describe, describe_question, describe_reach};
 use crate::transcript::parse::{
     Answer, Step, Transcript, parse_duration, parse_fault, parse_login, parse_sent, slice,
 };
@@ -132,7 +132,11 @@ impl<'a> Replay<'a> {
                 let answer = self.transcript.answer(step)?;
                 let asking = self.take_asked(label)?;
                 self.answered.push((label.clone(), asking.awaiting.id()));
-                let awaiting = self.send(asking, answer.sent)?.map_err(|fault| format!("{fault}"))?;
+                let mut awaiting = self.send(asking, answer.sent)?.map_err(|fault| format!("{fault}"))?;
+                if let Some(Err(fault)) = answer.from.map(|from| awaiting.connected(from)) {
+                    self.session.complete(self.now, awaiting.fail(fault));
+                    return Ok(());
+                }
                 self.deliver(awaiting, answer)?;
             }
             "fault" => {
@@ -311,6 +315,7 @@ impl<'a> Replay<'a> {
         match (step.verb.as_str(), output) {
             (">", Output::Send(exchange)) => {
                 let id = exchange.id();
+                let reach = describe_reach(exchange.reach());
                 let (request, sending, awaiting) = exchange.split();
                 let asked = format!("{} {}", request.method(), request.uri());
                 if asked != step.rest {
@@ -319,6 +324,12 @@ impl<'a> Replay<'a> {
                 for line in &step.below {
                     if let Some(range) = line.strip_prefix("content ") {
                         self.check_content(range, request.body())?;
+                        continue;
+                    }
+                    if let Some(expected) = line.strip_prefix("reach ") {
+                        if reach != expected {
+                            return Err(format!("the reach is {reach}"));
+                        }
                         continue;
                     }
                     if let Some(expected) = line.strip_prefix("payload ") {

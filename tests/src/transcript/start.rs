@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 
+use http::uri::InvalidUri;
 use oci_proto::{
     Algorithm, Config, Descriptor, MediaType, OpId, PlainHttp, PullOptions, PushOptions, Reference,
     Repository, Session, WalkOptions,
@@ -270,6 +271,12 @@ pub(super) fn config(transcript: &Transcript) -> Result<Config, String> {
             "redirects" => limits.redirects = number()?,
             "warnings" => limits.warnings = number()? as usize,
             "plain_http" => config.plain_http = plain_http(value)?,
+            "allow_private_addresses" => config.allow_private_addresses = value == "true",
+            "token_servers" => {
+                let servers = value.split_ascii_whitespace().map(str::parse);
+                let servers = servers.collect::<Result<_, InvalidUri>>();
+                config.token_servers = Some(servers.map_err(|e| e.to_string())?);
+            }
             "user_agent" => {
                 config.user_agent =
                     Some(value.parse().map_err(|_| format!("`{value}` is not a header value"))?);

@@ -114,3 +114,53 @@ fn a_failing_proxy_is_named_without_its_password() {
         }
     }
 }
+
+/// The registry is behind a proxy, so that it has a public name.
+#[test]
+fn an_address_that_is_refused_has_a_hint() {
+    let redirect = plain(
+        "HTTP/1.1 307 Temporary Redirect\r\nLocation: http://10.0.0.1/x\r\nConnection: close\r\nContent-Length: 0\r\n",
+    );
+    let challenge = plain(
+        "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"http://auth.invalid/t\"\r\nConnection: close\r\nContent-Length: 0\r\n",
+    );
+    let refused = "the redirect leads to 10.0.0.1, which only a private registry may name";
+    let other = "is not among the permitted token servers";
+    for (proxy, arguments, expected) in [
+        (redirect, &[][..], &[refused, "hint: if you trust the registry, use --allow-private-addresses"][..]),
+        (redirect, &["--allow-private-addresses"], &["redirected more than 10 times"]),
+        (challenge, &["--token-server", "auth.example"], &[other]),
+        (
+            challenge,
+            &["--token-server", "auth.invalid", "--token-server", "a.example:1"],
+            &["token server answered 401"],
+        ),
+    ] {
+        for (adapter, _) in MAKERS {
+            let mut command = ocip();
+            for name in ["http_proxy", "HTTP_PROXY"] {
+                command.env(name, format!("http://{proxy}"));
+            }
+            for name in ["NO_PROXY", "no_proxy", "REQUEST_METHOD"] {
+                command.env_remove(name);
+            }
+            let output = command
+                .args([
+                    "--adapter",
+                    adapter,
+                    "--retries",
+                    "0",
+                    "--plain-http",
+                    "manifest",
+                    "registry.invalid/demo",
+                ])
+                .args(["--auth-file", "/dev/null"])
+                .args(arguments)
+                .output()
+                .unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{adapter}: {said}");
+            assert!(expected.iter().all(|text| said.contains(text)), "{adapter}, not {expected:?}: {said}");
+        }
+    }
+}

@@ -9,7 +9,7 @@ use oci_proto_tests::internet::Authority;
 use oci_proto_tests::transcript::Transcript;
 
 /// Transcripts that only a session can play: see [`Transcript::core_only`].
-const CORE_ONLY: [&str; 68] = [
+const CORE_ONLY: [&str; 70] = [
     "abandoned_blob_request_is_repeated_from_its_start.txt",
     "abandoned_content_questions_are_asked_again.txt",
     "abandoned_credentials_question_is_asked_again.txt",
@@ -43,6 +43,7 @@ const CORE_ONLY: [&str; 68] = [
     "paused_operation_is_silent.txt",
     "plain_http_does_not_leave_loopback.txt",
     "plain_http_is_used_for_loopback_only.txt",
+    "private_registry_may_lead_to_private_addresses.txt",
     "pull_fails_if_content_is_missing.txt",
     "pull_fetches_index_entries_of_unknown_type.txt",
     "pull_fetches_the_largest_blob_first.txt",
@@ -77,6 +78,7 @@ const CORE_ONLY: [&str; 68] = [
     "upload_that_was_never_sent_is_repeated.txt",
     "upload_waits_for_retry_after_of_another_origin.txt",
     "upload_waits_once_for_retry_after.txt",
+    "url_of_a_layer_at_a_private_address_is_refused.txt",
     "url_of_a_layer_gets_no_credentials.txt",
 ];
 

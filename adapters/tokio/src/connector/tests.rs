@@ -183,3 +183,45 @@ async fn only_a_direct_connection_reports_the_address_of_the_server() {
         assert_eq!(told, is_direct.then_some(address));
     }
 }
+
+#[tokio::test]
+async fn a_public_reach_excludes_loopback() {
+    let transport = transport(Proxies::all(None).unwrap(), RootCertStore::empty());
+    for host in ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "localhost"] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut request = Request::get(format!("http://{host}:{port}/")).body(Body::default()).unwrap();
+        request.extensions_mut().insert(Reach::Public);
+        let error = transport.clone().call(request).await.unwrap_err();
+        assert_eq!(crate::fault::fault(&*error, None).kind(), FaultKind::OutOfReach, "{host}: {error}");
+        assert!(listener.into_std().unwrap().accept().is_err(), "{host} was connected to");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_serves_one_reach() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("http://{}/", listener.local_addr().unwrap());
+    let transport = transport(Proxies::all(None).unwrap(), RootCertStore::empty());
+    let send = async |reach: Reach| {
+        let mut request = Request::get(&uri).body(Body::default()).unwrap();
+        request.extensions_mut().insert(reach);
+        let response = transport.clone().call(request).await.unwrap();
+        response.into_body().collect().await.unwrap();
+    };
+    let serving = async {
+        let mut open = Vec::new();
+        for _ in 0..2 {
+            let mut stream = listener.accept().await.unwrap().0;
+            head(&mut stream).await;
+            stream.write_all(ANSWER).await.unwrap();
+            open.push(stream);
+        }
+        open
+    };
+    let requests = async {
+        send(Reach::Anywhere).await;
+        send(Reach::ThisMachine).await;
+    };
+    tokio::join!(requests, serving);
+}

@@ -79,6 +79,14 @@ pub fn is_loopback(host: &str) -> bool {
         || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// Returns whether a host is an IPv4 address, or may be taken for one. Resolvers also accept `127.1` and `0x7f000001`.
+pub(crate) fn ends_in_number(host: &str) -> bool {
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let hex = last.strip_prefix("0x").or(last.strip_prefix("0X"));
+    hex.is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit()))
+        || last.bytes().all(|b| b.is_ascii_digit())
+}
+
 impl FromStr for Registry {
     type Err = InvalidReference;
 
@@ -139,11 +147,7 @@ fn host_name(text: &str, has_port: bool) -> Result<String, Problem> {
         return Err(Problem::HostGrammar);
     }
     let host = text.to_ascii_lowercase();
-    // Resolvers also accept `127.1` and `0x7f000001` as addresses, so a host that resembles an address
-    // must be a canonical one.
-    let last = host.rsplit('.').next().unwrap_or_default();
-    let hex = last.strip_prefix("0x").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit()));
-    if (hex || last.bytes().all(|b| b.is_ascii_digit())) && host.parse::<Ipv4Addr>().is_err() {
+    if ends_in_number(&host) && host.parse::<Ipv4Addr>().is_err() {
         return Err(Problem::Ipv4);
     }
     if !has_port && host != "localhost" && !host.contains('.') {

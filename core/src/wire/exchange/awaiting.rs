@@ -30,6 +30,8 @@ pub struct Awaiting {
     pub(crate) kind: RequestKind,
     pub(crate) want: Want,
     pub(crate) reach: Reach,
+    /// Whether the driver has said that the server's address is not public.
+    pub(crate) is_private: bool,
     pub(crate) bounds: BodyBounds,
     pub(crate) sent: Arc<OnceLock<Sent>>,
     /// The content of the transcript, if one is kept.
@@ -54,11 +56,16 @@ impl Awaiting {
     /// Checks the address that the driver is connected to, or about to connect to. Call it before the
     /// request is sent. Skip it behind a proxy that does not reveal the address.
     ///
+    /// The session also learns from it whether a registry is private, and may lead to private addresses itself. A
+    /// registry whose address is unknown counts as public.
+    ///
     /// # Errors
     /// Returns a fault if the address is outside the exchange's [`Reach`]. The driver must close the
     /// connection and pass the fault to [`fail`](Self::fail).
-    pub fn connected(&self, address: IpAddr) -> Result<(), Fault> {
-        self.reach.check(address)
+    pub fn connected(&mut self, address: IpAddr) -> Result<(), Fault> {
+        self.reach.check(address)?;
+        self.is_private = !Reach::Public.admits(address);
+        Ok(())
     }
 
     /// Takes the head of the final response, not of a 1xx one. The head may arrive before the whole payload
@@ -107,6 +114,7 @@ impl Awaiting {
         let body = body.unwrap_or_else(|cause| Body::Unwanted(Outcome::Failed(cause)));
         let has_body = self.kind.method() != Method::HEAD;
         let receiving = Receiving::new(self.id, status, headers, body, has_body, self.bounds, self.sent);
+        let receiving = receiving.of_server(self.is_private);
         match self.kept {
             Some(kept) => receiving.with_recorder(kept),
             None => receiving,

@@ -23,6 +23,8 @@ pub struct Completion {
     /// The response's status and headers, if it began.
     pub(crate) head: Option<(StatusCode, HeaderMap)>,
     pub(crate) outcome: Outcome,
+    /// Whether the server's address is known not to be public.
+    pub(crate) is_private: bool,
     /// The progress of the payload, set when its [`Sending`](crate::Sending) is dropped.
     sent: Arc<OnceLock<Sent>>,
     transcript: Option<Box<Transcript>>,
@@ -36,7 +38,13 @@ impl Completion {
         sent: Arc<OnceLock<Sent>>,
         transcript: Option<Box<Transcript>>,
     ) -> Self {
-        Self { id, head, outcome, sent, transcript }
+        Self { id, head, outcome, is_private: false, sent, transcript }
+    }
+
+    /// Sets whether the server's address is known not to be public.
+    pub(crate) fn of_server(mut self, is_private: bool) -> Self {
+        self.is_private = is_private;
+        self
     }
 
     /// Returns the id of the exchange.

@@ -31,6 +31,8 @@ pub struct Receiving {
     /// The length in bytes up to which an unwanted body is drained; `None` if the connection must be closed.
     drain: Option<u64>,
     sent: Arc<OnceLock<Sent>>,
+    /// Whether the server's address is known not to be public.
+    is_private: bool,
     /// Set if a transcript is kept.
     recorder: Option<Box<BodyRecorder>>,
 }
@@ -84,7 +86,13 @@ impl Receiving {
         let fits = content_length(&headers).is_none_or(|length| length <= bounds.drain_bytes);
         // A response to HEAD has no body; its Content-Length is that of a response to GET.
         let drain = if has_body { fits.then_some(bounds.drain_bytes) } else { Some(0) };
-        Self { id, status, headers, body, drain, sent, recorder: None }
+        Self { id, status, headers, body, drain, sent, is_private: false, recorder: None }
+    }
+
+    /// Sets whether the server's address is known not to be public.
+    pub(crate) fn of_server(mut self, is_private: bool) -> Self {
+        self.is_private = is_private;
+        self
     }
 
     /// Keeps a transcript.
@@ -220,6 +228,7 @@ impl Receiving {
         let (body, url) = self.recorder.take()?.finish();
         let mut transcript = Transcript::answered(self.status, self.headers.clone(), body);
         transcript.fault = fault.cloned();
+        transcript.is_private = self.is_private;
         transcript.url = Some(url);
         Some(Box::new(transcript))
     }
@@ -241,6 +250,7 @@ impl Receiving {
             Body::Blob(body) => body.finish(),
         };
         Completion::new(self.id, Some((self.status, self.headers)), outcome, self.sent, transcript)
+            .of_server(self.is_private)
     }
 
     /// Ends the exchange: the body was interrupted, or its sink failed.
@@ -257,6 +267,7 @@ impl Receiving {
             Body::Blob(body) => body.fail(fault.into()),
         };
         Completion::new(self.id, Some((self.status, self.headers)), outcome, self.sent, transcript)
+            .of_server(self.is_private)
     }
 }
 

@@ -50,6 +50,9 @@ pub struct Transcript {
     pub wrong_source: Option<Digest>,
     /// The status and headers of the response, if it began.
     pub head: Option<(StatusCode, HeaderMap)>,
+    /// Whether the response is from an address that is not public, as the driver told
+    /// [`Awaiting::connected`](crate::Awaiting::connected).
+    pub is_private: bool,
     /// The body of the response, as far as it was wanted.
     pub body: RecordedBody,
     /// The fault that ended the exchange; `None` if it was finished.
@@ -89,6 +92,7 @@ impl Transcript {
             sent: 0,
             wrong_source: None,
             head: None,
+            is_private: false,
             body: RecordedBody::Unread,
             fault: Some(fault),
             url: None,
@@ -97,7 +101,15 @@ impl Transcript {
 
     /// Creates the transcript of an exchange with a complete response.
     pub fn answered(status: StatusCode, headers: HeaderMap, body: RecordedBody) -> Self {
-        Self { sent: 0, wrong_source: None, head: Some((status, headers)), body, fault: None, url: None }
+        Self {
+            sent: 0,
+            wrong_source: None,
+            head: Some((status, headers)),
+            is_private: false,
+            body,
+            fault: None,
+            url: None,
+        }
     }
 }
 
