@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::{blob_of, closed, send_part, server, tag};
 use http::{Request, Response};
-use oci_proto::{Cause, Config, Descriptor, Error, FaultKind, LimitExceeded, MediaType, PlainHttp};
+use oci_proto::{Cause, Config, Descriptor, Error, FaultKind, LimitExceeded, MediaType, PlainHttp, Reach};
 use oci_proto_tokio::{Body, Client, Settings};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
@@ -152,6 +152,43 @@ async fn plain_http_is_used_for_loopback_only_by_default() {
         client.resolve(&format!("{name}/app:1").parse().unwrap(), None).await.unwrap_err();
         let asked = transport.0.lock().unwrap();
         assert!(!asked.is_empty() && asked.iter().all(|uri| uri.starts_with(scheme)), "{name}: {asked:?}");
+    }
+}
+
+/// A transport to a registry that redirects every request to another server, which has nothing. It records hosts and
+/// reaches.
+#[derive(Clone, Default)]
+struct Redirecting(Arc<Mutex<Vec<String>>>);
+
+impl tower_service::Service<Request<Body>> for Redirecting {
+    type Response = Response<Body>;
+    type Error = Unreachable;
+    type Future = std::future::Ready<Result<Self::Response, Unreachable>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Unreachable>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let host = request.uri().host().unwrap_or_default().to_owned();
+        let response = match &host[..] {
+            "cdn.example" => Response::builder().status(404),
+            _ => Response::builder().status(307).header("location", "https://cdn.example/x"),
+        };
+        self.0.lock().unwrap().push(format!("{host}: {:?}", request.extensions().get::<Reach>()));
+        std::future::ready(Ok(response.body(Body::default()).unwrap()))
+    }
+}
+
+#[tokio::test]
+async fn a_transport_knows_the_addresses_that_a_request_may_reach() {
+    for (registry, elsewhere) in [("registry.example", Reach::Public), ("10.0.0.1", Reach::Anywhere)] {
+        let transport = Redirecting::default();
+        let client = Client::with_transport(once(), transport.clone(), |_| None);
+        client.manifest(&format!("{registry}/app:1").parse().unwrap(), None).await.unwrap_err();
+        let told = transport.0.lock().unwrap();
+        let expected = [format!("{registry}: Some(Anywhere)"), format!("cdn.example: Some({elsewhere:?})")];
+        assert_eq!(*told, expected);
     }
 }
 

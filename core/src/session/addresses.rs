@@ -68,3 +68,55 @@ fn lead(task: &Task) -> &'static str {
         _ => "the Location of the upload",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::PlainHttp;
+    use crate::op::operation::{Call, Recipient};
+    use crate::wire::endpoint::Endpoint;
+    use crate::wire::target::Target;
+
+    /// A task at the n-th registry, or at a server that this one has named.
+    fn task(registry: usize, elsewhere: Option<&str>) -> Task {
+        let registry = format!("r{registry}.example").parse().unwrap();
+        let target = Arc::new(Target::to_registry(&registry, PlainHttp::Never));
+        let own = target.base.uri(&Endpoint::Version);
+        let uri = elsewhere.map_or(own, |uri| uri.parse().unwrap());
+        let (kind, origin) = (RequestKind::CancelUpload, Origin::of(&uri).unwrap());
+        let fetch = Call::new(kind, Recipient::Url(uri.clone())).at(&target, None);
+        Task::new(Purpose::Cleanup(fetch), kind, uri, origin, None)
+    }
+
+    #[test]
+    fn a_registry_is_private_only_if_all_of_its_responses_are() {
+        let mut addresses = Addresses::default();
+        let elsewhere = task(0, Some("https://10.0.0.1/"));
+        for (answered, is_private, may_lead) in [
+            (task(1, None), true, false),
+            (task(0, Some("https://cdn.example/")), true, false),
+            (task(0, None), true, true),
+            (task(0, Some("https://cdn.example/")), false, true),
+            (task(0, None), false, false),
+            (task(0, None), true, false),
+        ] {
+            addresses.answered(&answered, is_private);
+            assert_eq!(addresses.reach(&elsewhere, false).is_ok(), may_lead, "{}", answered.uri);
+            assert_eq!(addresses.reach(&elsewhere, true), Ok(Reach::Anywhere));
+            assert_eq!(addresses.reach(&task(0, None), false), Ok(Reach::Anywhere));
+        }
+    }
+
+    #[test]
+    fn a_limited_number_of_registries_is_remembered() {
+        let mut addresses = Addresses::default();
+        for number in 0..Addresses::MAX + 9 {
+            addresses.answered(&task(number, None), true);
+            // The latest one is among them.
+            assert!(addresses.reach(&task(number, Some("https://10.0.0.1/")), false).is_ok());
+        }
+        assert_eq!(addresses.0.len(), Addresses::MAX);
+    }
+}

@@ -1,5 +1,6 @@
 //! Behaviour that both adapters share.
 
+mod addresses;
 mod blobs;
 mod certificates;
 mod client_certificates;
