@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 
 use futures_util::TryStreamExt as _;
 use http::{Request, Response};
+use hyper_util::client::legacy::connect::HttpInfo;
 use oci_proto_tokio::oci_proto::FaultKind;
 use oci_proto_tokio::{Body, Client, Settings};
 use tower_service::Service;
@@ -48,7 +49,10 @@ impl Service<Request<Body>> for OverReqwest {
         let client = self.0.clone();
         Box::pin(async move {
             let request = reqwest::Request::try_from(request.map(reqwest::Body::wrap))?;
-            client.execute(request).await.map(Response::from)
+            let mut response = Response::from(client.execute(request).await?);
+            // Behind a proxy, that is the address of the proxy, not of the server.
+            response.extensions_mut().remove::<HttpInfo>();
+            Ok(response)
         })
     }
 }
