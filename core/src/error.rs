@@ -12,6 +12,7 @@ use http::{Method, StatusCode};
 use crate::error::fault::{Fault, FaultKind};
 use crate::header::error::InvalidHeader;
 use crate::manifest::error::{InvalidManifest, VerifyError};
+use crate::registries::RouteError;
 use crate::types::digest::Digest;
 use crate::types::platform::Platform;
 use crate::types::token::InvalidToken;
@@ -247,6 +248,9 @@ pub enum InvalidRequest {
         /// The digest of the root.
         root: Digest,
     },
+    /// The configuration of registries does not permit the operation on this reference.
+    #[error(transparent)]
+    Route(#[from] RouteError),
     /// The reference to a blob has no digest.
     #[error("a blob requires a digest: REPOSITORY@DIGEST")]
     BlobWithoutDigest,

@@ -135,8 +135,9 @@
 //!
 //! # Public names
 //!
-//! - **Session**: [`Session`], its [`Config`], [`Limits`] and [`PlainHttp`]; [`Output`], [`Event`] and
-//!   [`Retry`]; [`Question`], [`Answer`], [`Held`] and [`StoreContent`]; [`Credentials`],
+//! - **Session**: [`Session`], its [`Config`], [`Limits`] and [`PlainHttp`]; [`Registries`] with
+//!   [`RegistryEntry`], [`Prefix`], [`Namespace`], [`Mirror`] and [`MirrorPulls`]; [`Output`], [`Event`],
+//!   [`Retry`] and [`MirrorReport`]; [`Question`], [`Answer`], [`Held`] and [`StoreContent`]; [`Credentials`],
 //!   [`CredentialsQuery`] and [`Secret`]; [`TokenAnswer`]; [`Time`]; [`OpId`], [`ExchangeId`] and
 //!   [`QueryId`].
 //! - **Operations**: the methods of [`Session`], with [`Referrer`], [`PullOptions`] and [`WalkOptions`].
@@ -177,6 +178,10 @@
 //!   [`Question::Credentials`] asks for a login for the repository, and Basic or a token follows. A token is
 //!   fetched once for all requests that wait for it, and kept until it expires or is rejected.
 //!   [`Limits::tokens`] bounds how many logins and tokens are kept.
+//! - **Mirrors.** [`Registries`] names mirrors of registries, and other locations. Content is requested from the mirrors
+//!   in order, and from the registry itself last; the operation fails with the error of the registry. A request to a
+//!   mirror is tried twice at most. A mirror that has failed, other than by a 404, is passed over for a minute.
+//!   [`Event::Mirror`] reports what a mirror did.
 //! - **Redirects** are followed within the rules below, each as a separate exchange.
 //! - **Retries.** A transient failure is retried after a delay ([`Event::Retry`] reports it), at least as
 //!   long as the server's Retry-After. A 429 or a 503 delays all requests to its server. An interrupted blob
@@ -194,7 +199,8 @@
 //! | item | may be sent to |
 //! |---|---|
 //! | a request | the registry's origin, and the targets of its redirects; never redirected from https to http |
-//! | a request over plain http | hosts that [`PlainHttp`] allows, if the registry itself is accessed over http; a registry on this machine cannot redirect a client to plain http across a network |
+//! | a request for content | also the mirrors of the registry in [`Config::registries`]; in this table, each is a registry of its own |
+//! | a request over plain http | hosts that [`PlainHttp`] or an entry of [`Config::registries`] allows, if the registry itself is accessed over http; a registry on this machine cannot redirect a client to plain http across a network |
 //! | `Authorization` for the registry (Basic, a token) | the registry's origin, and nowhere else |
 //! | a login (name and password, refresh token) | the registry's origin, as Basic; the realm in its challenge, over https, or over http if the registry itself is accessed over http |
 //! | the request for a layer outside of its registry | the URL in its descriptor, without credentials; https, or http if the registry itself is accessed over http |
@@ -264,6 +270,7 @@ mod error;
 mod limits;
 mod manifest;
 mod op;
+mod registries;
 mod session;
 mod types;
 mod walker;
@@ -282,9 +289,12 @@ pub use manifest::error::{InvalidManifest, VerifyError};
 pub use manifest::evidence::Evidence;
 pub use manifest::{DescriptorRef, Manifest};
 pub use op::ask::{Held, StoreContent};
-pub use op::event::{Event, Retry, Stored};
+pub use op::event::{Event, MirrorReport, Retry, Stored};
 pub use op::pull::PullOptions;
 pub use op::transfer::options::PushOptions;
+pub use registries::entry::{Mirror, MirrorPulls, RegistryEntry};
+pub use registries::prefix::{Namespace, Prefix};
+pub use registries::{Registries, RouteError};
 pub use session::output::{Answer, Output, Question};
 pub use session::state::Session;
 pub use types::descriptor::Descriptor;

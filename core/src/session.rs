@@ -1,6 +1,7 @@
 //! The session: operations go in; exchanges, questions and events come out.
 
 pub(crate) mod addresses;
+pub(crate) mod avoided;
 pub(crate) mod call;
 pub(crate) mod lanes;
 pub(crate) mod output;
@@ -14,6 +15,7 @@ mod attempt;
 mod drive;
 mod fetch;
 mod lists;
+mod mirrors;
 mod pairs;
 mod redact;
 mod schedule;

@@ -7,6 +7,8 @@
 //! document NAME MEDIA/TYPE            a document; its text follows, indented by two spaces
 //! blob NAME COUNT x TEXT              bytes: TEXT repeated COUNT times
 //! config KEY VALUE                    a setting of the session; before the first start
+//! config registry PREFIX ...          an entry for registries: location=NAMESPACE, insecure, blocked, and for each mirror
+//!                                     mirror=NAMESPACE,PULLS[,insecure], where PULLS is all, digest-only or tag-only
 //! start [LABEL] OPERATION REFERENCE   resolve, manifest, walk, pull, check, blob, upload, upload_stream, push,
 //!                                     copy, tag, tags, repositories and check_access (of the reference's registry),
 //!                                     referrers, delete, delete-blob, exists or blob-exists; then options: blobs, strict,

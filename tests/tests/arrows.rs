@@ -11,7 +11,7 @@ const CORE: &[Layer<'_>] = &[
     Layer { name: "manifest", holds: &["core/src/manifest"] },
     Layer { name: "build", holds: &["core/src/build"] },
     Layer { name: "layout", holds: &["core/src/layout"] },
-    Layer { name: "config", holds: &["core/src/config", "core/src/limits"] },
+    Layer { name: "config", holds: &["core/src/config", "core/src/limits", "core/src/registries"] },
     Layer { name: "error", holds: &["core/src/error"] },
     Layer { name: "walker", holds: &["core/src/walker"] },
     Layer { name: "wire", holds: &["core/src/wire"] },

@@ -2,7 +2,6 @@ use http::StatusCode;
 use http::header::WWW_AUTHENTICATE;
 
 use crate::auth::*;
-use crate::config::PlainHttp;
 use crate::error::Responder;
 use crate::error::fault::FaultKind;
 
@@ -83,7 +82,7 @@ const BEARER: &str = r#"Bearer realm="https://auth.example/",service="s""#;
 
 fn target(n: usize) -> Target {
     let repository = format!("team/app-{n}").parse().unwrap();
-    Target::to_pull(&"registry.example".parse().unwrap(), &repository, PlainHttp::Never)
+    Target::to_repository(&"registry.example".parse().unwrap(), &repository, false)
 }
 
 fn login() -> Option<Credentials> {

@@ -60,7 +60,7 @@ impl InvalidRequest {
                 }
             }
             // The caller supplied one of them, and the other is that of content.
-            Self::OtherDigest { .. } | Self::BlobWithoutDigest => {}
+            Self::OtherDigest { .. } | Self::BlobWithoutDigest | Self::Route(_) => {}
         }
     }
 }

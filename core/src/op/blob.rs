@@ -53,6 +53,7 @@ fn of_digest(target: Arc<Target>, digest: &Digest, size: Option<u64>) -> Box<dyn
         // A caller's sink may be a pipe.
         may_restart: false,
         discard: false,
+        has_others: false,
     }));
     let fetch = Fetch { target: target.clone(), kind, ticket: None, is_search: false };
     Box::new(Blob { target, fetch: Some(fetch), outcome: None })

@@ -87,6 +87,7 @@ impl Operation for Check {
                     feeds_from: None,
                     may_restart: true,
                     discard: true,
+                    has_others: false,
                 };
                 Fetch {
                     target: self.target.clone(),

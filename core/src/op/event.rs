@@ -7,6 +7,7 @@ use crate::header::warning::Warning;
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::Digest;
 use crate::types::reference::name::{Repository, Tag};
+use crate::types::reference::registry::Registry;
 use crate::walker::finding::Finding;
 use crate::walker::node::Node;
 use crate::wire::list::referrers::Referrer;
@@ -53,6 +54,8 @@ pub enum Event {
     },
     /// A request failed and will be retried.
     Retry(Retry),
+    /// A mirror supplied content of this operation, which is reported once for each mirror, or failed to.
+    Mirror(MirrorReport),
     /// The registry sent this warning for the user. Each text is reported once.
     Warning(Warning),
     /// The operation succeeded. This is its last event.
@@ -71,6 +74,19 @@ pub enum Stored {
     Mounted,
     /// It was sent.
     Sent,
+}
+
+/// What a mirror did with a request for content.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct MirrorReport {
+    /// The registry of the mirror.
+    pub registry: Registry,
+    /// Its repository.
+    pub repository: Repository,
+    /// Why it did not supply the content, which is requested from the next mirror, or from the registry itself. `None`
+    /// if it did.
+    pub error: Option<Error>,
 }
 
 /// A request that failed and will be retried.

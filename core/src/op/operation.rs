@@ -268,6 +268,8 @@ pub(crate) struct BlobFetch {
     pub(crate) may_restart: bool,
     /// Whether the blob is only verified and its bytes are dropped.
     pub(crate) discard: bool,
+    /// Set by the session when a fetch that feeds an upload has failed at a mirror: another attempt asks another source.
+    pub(crate) has_others: bool,
 }
 
 impl BlobFetch {

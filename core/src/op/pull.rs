@@ -234,6 +234,7 @@ impl Pull {
             feeds_from: None,
             may_restart: true,
             discard: false,
+            has_others: false,
         };
         self.downloads.insert(digest.clone(), descriptor.clone());
         self.blobs.insert((Reverse(size), digest), blob);

@@ -26,7 +26,7 @@ use crate::op::event::{Event, Stored};
 use crate::op::habits::Habits;
 use crate::op::lookup::Lookup;
 use crate::op::operation::{
-    Admission, Fetch, FetchKind, Fetched, OpOutput, Operation, Reply, reply_of, supply,
+    Admission, BlobFetch, Fetch, FetchKind, Fetched, OpOutput, Operation, Reply, reply_of, supply,
 };
 use crate::op::order::{Leaf, Order, Visited};
 use crate::op::rooted::Rooted;
@@ -167,7 +167,7 @@ impl Operation for Transfer {
 
     fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>, habits: &mut Habits) {
         match (&fetch.kind, fetch.ticket, outcome) {
-            (FetchKind::Blob(blob), _, Err(error)) => self.source_failed(&blob.digest, error),
+            (FetchKind::Blob(blob), _, Err(error)) => self.source_failed(blob, error),
             (FetchKind::Blob(_), ..) => {}
             (FetchKind::Call(call), number, outcome) => {
                 let outcome = reply_of(outcome);
@@ -407,9 +407,9 @@ impl Transfer {
         Some(())
     }
 
-    fn source_failed(&mut self, digest: &Digest, error: Error) {
+    fn source_failed(&mut self, BlobFetch { digest, has_others, .. }: &BlobFetch, error: Error) {
         let Some(blob) = self.blobs.get_mut(digest) else { return };
-        match blob.source_failed(error) {
+        match blob.source_failed(*has_others, error) {
             Ok(()) => self.blob_settled(digest),
             Err(error) => self.fail(error),
         }

@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, Request};
 use crate::error::Error;
 use crate::error::texts::TextKind;
 use crate::op::ask::StoreContent;
-use crate::op::event::{Event, Retry};
+use crate::op::event::{Event, MirrorReport, Retry};
 use crate::record::secrets::Secrets;
 use crate::session::output::{Output, Question};
 use crate::types::descriptor::Descriptor;
@@ -166,6 +166,10 @@ impl Secrets {
             Event::Retry(Retry { error, delay, failed }) => {
                 format!("retry in {} after {failed} failed: {}", seconds(*delay), self.error(error))
             }
+            Event::Mirror(MirrorReport { registry, repository, error }) => match error {
+                None => format!("supplied by the mirror {registry}/{repository}"),
+                Some(error) => format!("failed by the mirror {registry}/{repository}: {}", self.error(error)),
+            },
             Event::Warning(warning) => format!("warning: {}", self.reported(warning.text())),
             Event::Done => "done".to_owned(),
             Event::Failed(error) => format!("failed: {}", self.error(error)),

@@ -1,5 +1,6 @@
 //! The configuration of a session as text.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -7,8 +8,9 @@ use http::{HeaderName, HeaderValue};
 use crate::config::{Config, PlainHttp};
 use crate::limits::Limits;
 use crate::record::describe::seconds;
-use crate::record::lines::{Lines, escaped, parsed, read_seconds, shown, unescaped, unescaped_text};
+use crate::record::lines::{Lines, Words, escaped, parsed, read_seconds, shown, unescaped, unescaped_text};
 use crate::record::secrets::Secrets;
+use crate::registries::entry::{Mirror, MirrorPulls, RegistryEntry};
 use crate::types::reference::error::InvalidReference;
 use crate::types::secret::Secret;
 use crate::wire::percent;
@@ -18,10 +20,21 @@ const PLAIN_HTTP: [(PlainHttp, &str); 3] =
 
 /// Adds the details of a configuration, with names in place of the logins of proxies.
 pub(super) fn write(lines: &mut Lines, secrets: &mut Secrets, config: &Config) {
-    let Config { limits, plain_http, allow_private_addresses, token_servers, user_agent, headers, proxies } =
-        config;
+    let Config {
+        limits,
+        plain_http,
+        registries,
+        allow_private_addresses,
+        token_servers,
+        user_agent,
+        headers,
+        proxies,
+    } = config;
     for (_, word) in PLAIN_HTTP.iter().filter(|(known, _)| known == plain_http) {
         lines.detail(&format!("plain_http {word}"));
+    }
+    for entry in registries.entries() {
+        lines.detail(&format!("registry {}", entry_text(entry)));
     }
     if *allow_private_addresses {
         lines.detail("allow_private_addresses");
@@ -57,6 +70,7 @@ pub(super) fn read(config: &mut Config, detail: &str) -> Result<(), String> {
             let servers = value.split_ascii_whitespace().map(|server| parsed(server, "a host"));
             config.token_servers = Some(servers.collect::<Result<_, _>>()?);
         }
+        "registry" => config.registries.set(read_entry(value)?),
         "user_agent" => {
             let value = HeaderValue::from_bytes(&unescaped(value)?);
             config.user_agent = Some(value.map_err(|_| "`user_agent` is not a header value")?);
@@ -78,6 +92,45 @@ pub(super) fn read(config: &mut Config, detail: &str) -> Result<(), String> {
         other => return Err(format!("`{}` is not a setting", shown(other))),
     }
     Ok(())
+}
+
+/// Returns the text of an entry in the configuration of registries. Short names are not recorded, since references are
+/// recorded in full.
+fn entry_text(entry: &RegistryEntry) -> String {
+    let RegistryEntry { prefix, location, insecure, blocked, mirrors } = entry;
+    let mut text = prefix.to_string();
+    if let Some(location) = location {
+        let _ = write!(text, " location={location}");
+    }
+    for (flag, name) in [(insecure, "insecure"), (blocked, "blocked")] {
+        if *flag {
+            let _ = write!(text, " {name}");
+        }
+    }
+    for Mirror { location, insecure, pulls } in mirrors {
+        let insecure = if *insecure { ",insecure" } else { "" };
+        let _ = write!(text, " mirror={location},{}{insecure}", pulls.as_str());
+    }
+    text
+}
+
+fn read_entry(text: &str) -> Result<RegistryEntry, String> {
+    let mut words = Words::new(text);
+    let mut entry = RegistryEntry::new(words.first("a prefix")?);
+    if let Some(location) = words.option("location")? {
+        entry = entry.location(location);
+    }
+    entry = entry.insecure(words.has("insecure")).blocked(words.has("blocked"));
+    for mirror in words.all::<String>("mirror")? {
+        let mut parts = mirror.split(',');
+        let location = parsed(parts.next().unwrap_or_default(), "the location of a mirror")?;
+        let pulls = parts.next().and_then(MirrorPulls::named);
+        let pulls = pulls.ok_or("the pulls of a mirror are all, digest-only or tag-only")?;
+        let insecure = parts.next() == Some("insecure");
+        entry = entry.mirror(Mirror::new(location, pulls).insecure(insecure));
+    }
+    words.end()?;
+    Ok(entry)
 }
 
 /// Returns the URL of a proxy with names in place of its login.
@@ -211,6 +264,15 @@ mod tests {
         };
         let (name, value) = (HeaderName::from_static("x-a"), HeaderValue::from_static("SECRET-2"));
         config.headers.insert("registry.example".parse().unwrap(), name, value).unwrap();
+        for text in [
+            "*.example.com/team insecure",
+            "docker.io blocked",
+            "r.example/a location=[::1]:5000/b mirror=m.example:1/c,digest-only,insecure mirror=n.example,all",
+        ] {
+            let entry = read_entry(text).unwrap();
+            assert_eq!(entry_text(&entry), text);
+            config.registries.set(entry);
+        }
         config.limits.backoff_first = Duration::from_nanos(1_000_000_001);
         config.limits.warnings = 3;
         let mut lines = Lines::new("recording");
@@ -220,6 +282,7 @@ mod tests {
             read(&mut read_back, &line[2..]).unwrap();
         }
         assert_eq!(format!("{read_back:?}"), format!("{config:?}"));
+        assert_eq!(read_back.registries, config.registries);
         assert_eq!(read_back.proxies[0].reveal(), "http://SECRET-1@h");
         assert_eq!(read_back.headers, config.headers);
         for line in [
@@ -229,6 +292,8 @@ mod tests {
             "limit warnings -1",
             "limit backoff_max 1 s",
             "token_servers a/b",
+            "registry r",
+            "registry r.example mirror=m.example",
         ] {
             assert!(read(&mut read_back, line).is_err(), "{line}");
         }

@@ -74,7 +74,6 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::config::PlainHttp;
     use crate::op::operation::{Call, Recipient};
     use crate::wire::endpoint::Endpoint;
     use crate::wire::target::Target;
@@ -82,7 +81,7 @@ mod tests {
     /// A task at the n-th registry, or at a server that this one has named.
     fn task(registry: usize, elsewhere: Option<&str>) -> Task {
         let registry = format!("r{registry}.example").parse().unwrap();
-        let target = Arc::new(Target::to_registry(&registry, PlainHttp::Never));
+        let target = Arc::new(Target::to_registry(&registry, false));
         let own = target.base.uri(&Endpoint::Version);
         let uri = elsewhere.map_or(own, |uri| uri.parse().unwrap());
         let (kind, origin) = (RequestKind::CancelUpload, Origin::of(&uri).unwrap());

@@ -7,6 +7,7 @@ use http::{HeaderMap, StatusCode};
 use crate::error::fault::FaultKind;
 use crate::error::{Cause, Error, LimitExceeded, Responder};
 use crate::op::operation::FetchKind;
+use crate::session::mirrors;
 use crate::session::retry;
 use crate::session::state::Session;
 use crate::session::task::{Purpose, TaskState};
@@ -76,14 +77,16 @@ impl Session {
 
     /// Points a task to the target of a redirect.
     pub(super) fn redirect_target(&mut self, id: TaskId, headers: &HeaderMap) -> Result<(), Cause> {
-        let (limit, plain_http) = (self.config.limits.redirects, self.config.plain_http);
+        let (limit, plain_hosts) = (self.config.limits.redirects, self.config.plain_hosts());
         let Some(task) = self.tasks.get_mut(&id) else { return Ok(()) };
         if task.redirects >= limit {
             return Err(LimitExceeded::Redirects(limit).into());
         }
         let target = match task.purpose {
-            Purpose::Fetch { .. } | Purpose::Cleanup(_) => origin::redirect(&task.uri, headers, plain_http)?,
-            Purpose::Token(_) => origin::token_redirect(&task.uri, headers, plain_http)?,
+            Purpose::Fetch { .. } | Purpose::Cleanup(_) => {
+                origin::redirect(&task.uri, headers, &plain_hosts)?
+            }
+            Purpose::Token(_) => origin::token_redirect(&task.uri, headers, &plain_hosts)?,
         };
         task.redirects += 1;
         task.set_uri(target);
@@ -154,6 +157,9 @@ impl Session {
         let limits = &self.config.limits;
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let failed = task.failed.saturating_add(1);
+        if task.mirrored.is_some() && mirrors::is_given_up(&cause, failed) {
+            return self.fail_task(id, cause);
+        }
         let Some(delay) = retry::delay(limits, failed, asked, &mut self.jitter) else {
             return self.fail_task(id, cause);
         };
@@ -203,6 +209,10 @@ impl Session {
     /// them. Returns whether it did.
     pub(super) fn starts_over(&mut self, id: TaskId, cause: &Cause) -> bool {
         let Some(task) = self.tasks.get_mut(&id) else { return false };
+        if task.mirrored.is_some() {
+            // The next source starts over.
+            return false;
+        }
         let Purpose::Fetch { fetch, .. } = &mut task.purpose else { return false };
         let (FetchKind::Blob(blob), Some(part)) = (&mut fetch.kind, &mut task.part) else { return false };
         if !cause.is_wrong_content() || part.sink.offset == 0 || !blob.may_restart {

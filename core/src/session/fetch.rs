@@ -1,5 +1,6 @@
 //! The beginning and the end of a fetch, as its operation sees them.
 
+use std::mem;
 use std::time::Duration;
 
 use http::{Method, Uri};
@@ -9,9 +10,10 @@ use crate::error::{Error, Misbehaviour};
 use crate::op::event::{Event, Retry};
 use crate::op::location::BlobLocation;
 use crate::op::operation::{Admission, Failed, Fetch, FetchKind, Fetched, Recipient};
+use crate::session::mirrors::may_ask_others;
 use crate::session::retry;
 use crate::session::state::Session;
-use crate::session::task::{Half, Purpose, Task, TaskState};
+use crate::session::task::{Half, Mirrored, Purpose, Task, TaskState};
 use crate::types::digest::{Algorithm, Hasher};
 use crate::types::id::{OpId, TaskId};
 use crate::types::reference::tag_or_digest::TagOrDigest;
@@ -22,15 +24,36 @@ use crate::wire::origin::{self, Origin};
 use crate::wire::status::RequestKind;
 
 impl Session {
-    /// Creates the task for a fetch. It is queued or asleep, or has ended at once.
+    /// Creates the task for a fetch, at its first source. It is queued or asleep, or has ended at once.
     pub(super) fn begin_fetch(&mut self, op: OpId, fetch: Fetch) -> Option<TaskId> {
-        let (kind, start_uri, part) = match first_request(op, &fetch, &self.config) {
+        self.begin_fetch_after(op, fetch, 0, None)
+    }
+
+    /// Creates the task for a fetch, without the mirrors before `index`, and with the progress of a blob.
+    pub(super) fn begin_fetch_after(
+        &mut self,
+        op: OpId,
+        mut fetch: Fetch,
+        index: usize,
+        progress: Option<Box<BlobWant>>,
+    ) -> Option<TaskId> {
+        let mirror = self.avoided.mirror_for(&fetch, index, self.now);
+        let mirrored = mirror
+            .map(|(index, mirror)| Mirrored { primary: mem::replace(&mut fetch.target, mirror), index });
+        let (kind, start_uri, part) = match first_request(op, &fetch, mirrored.is_some(), &self.config) {
             Ok(first) => first,
             Err(misbehaviour) => {
                 let error = Error::new(misbehaviour);
                 self.hand_over(op, &fetch, Err(error));
                 return None;
             }
+        };
+        let part = match progress {
+            Some(mut progress) => {
+                progress.ask_another_source();
+                Some(progress)
+            }
+            None => part,
         };
         let target = &fetch.target;
         let origin = match kind {
@@ -40,7 +63,8 @@ impl Session {
         };
         let id = self.ids.task();
         let after = fetch.call().and_then(|call| call.after.clone());
-        let task = Task::new(Purpose::Fetch { op, fetch }, kind, start_uri, origin, part);
+        let mut task = Task::new(Purpose::Fetch { op, fetch }, kind, start_uri, origin, part);
+        task.mirrored = mirrored;
         self.tasks.insert(id, task);
         self.ops.get_mut(&op)?.tasks.insert(id);
         match after {
@@ -111,11 +135,29 @@ impl Session {
     pub(super) fn end(&mut self, id: TaskId, outcome: Result<Fetched, Error>) {
         self.stop_other_half(id, &outcome);
         let Some(task) = self.remove_task(id) else { return };
-        let Purpose::Fetch { op, fetch } = &task.purpose else { return };
-        if let Some(running) = self.ops.get_mut(op) {
-            running.tasks.remove(&id);
-            task.add_to(&mut running.shown);
-            self.hand_over(*op, fetch, outcome);
+        let Some(op) = task.op() else { return };
+        let Some(running) = self.ops.get_mut(&op) else { return };
+        running.tasks.remove(&id);
+        task.add_to(&mut running.shown);
+        let Task { purpose: Purpose::Fetch { mut fetch, .. }, mirrored, part, .. } = task else { return };
+        let Some(Mirrored { primary, index }) = mirrored else { return self.hand_over(op, &fetch, outcome) };
+        let mirror = mem::replace(&mut fetch.target, primary);
+        let is_fed = matches!(&fetch.kind, FetchKind::Blob(blob) if blob.feeds_from.is_some());
+        self.mirror_settled(op, &mirror, is_fed, outcome.as_ref().err());
+        match outcome {
+            Err(error) if may_ask_others(&fetch, &error) => {
+                if let FetchKind::Blob(blob) = &mut fetch.kind
+                    && is_fed
+                {
+                    blob.has_others = true;
+                    return self.hand_over(op, &fetch, Err(error));
+                }
+                let part = part.filter(|_| !error.cause().is_wrong_content());
+                if let Some(next) = self.begin_fetch_after(op, fetch, index + 1, part) {
+                    self.queue(next);
+                }
+            }
+            outcome => self.hand_over(op, &fetch, outcome),
         }
     }
 
@@ -147,8 +189,11 @@ impl Session {
     fn stop_other_half(&mut self, id: TaskId, outcome: &Result<Fetched, Error>) {
         let Some(task) = self.tasks.get(&id) else { return };
         let (Some(half), Some(op)) = (&task.half, task.op()) else { return };
-        if outcome.is_err() || task.is_fed {
-            let other = half.other;
+        let (other, is_fed) = (half.other, task.is_fed);
+        if is_fed && matches!(outcome, Ok(Fetched::Reply(reply)) if reply.error.is_none()) {
+            self.report_source(op, other);
+        }
+        if is_fed || outcome.is_err() {
             self.forget_task(op, other);
         }
     }
@@ -158,14 +203,18 @@ impl Session {
 fn first_request(
     op: OpId,
     fetch: &Fetch,
+    is_mirror: bool,
     config: &Config,
 ) -> Result<(RequestKind, Uri, Option<Box<BlobWant>>), Misbehaviour> {
     let target = &fetch.target;
     // A registry as a whole has no content.
     let repository = || target.repository.clone().ok_or(Misbehaviour::Unexpected);
     Ok(match &fetch.kind {
-        FetchKind::Manifest { method, name, .. } => {
-            let endpoint = Endpoint::Manifest(repository()?, name.clone(), Vec::new(), None);
+        FetchKind::Manifest { method, name, expected } => {
+            // A mirror may know a tag by another digest, or not at all.
+            let exact = expected.digest.clone().filter(|_| is_mirror).map(TagOrDigest::Digest);
+            let name = exact.unwrap_or_else(|| name.clone());
+            let endpoint = Endpoint::Manifest(repository()?, name, Vec::new(), None);
             let is_head = *method == Method::HEAD;
             let kind = if is_head { RequestKind::HeadManifest } else { RequestKind::GetManifest };
             (kind, target.base.uri(&endpoint), None)
@@ -188,7 +237,7 @@ fn first_request(
                     (RequestKind::GetManifest, target.base.uri(&endpoint))
                 }
                 BlobLocation::Url(url) => {
-                    let elsewhere = origin::elsewhere(&target.origin, url, config.plain_http)?;
+                    let elsewhere = origin::elsewhere(&target.origin, url, &config.plain_hosts())?;
                     (RequestKind::GetElsewhere, elsewhere)
                 }
             };

@@ -25,9 +25,10 @@ impl Session {
             self.ready.push_back(op);
         }
         for target in running.op.targets() {
-            if !running.queued.contains(&target.origin) {
-                running.queued.push(target.origin.clone());
-                self.lanes.push(&target.origin, Job::Op(op));
+            let origin = self.avoided.first_source(target, self.now);
+            if !running.queued.contains(origin) {
+                running.queued.push(origin.clone());
+                self.lanes.push(origin, Job::Op(op));
             }
         }
     }

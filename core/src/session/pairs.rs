@@ -33,7 +33,7 @@ impl Session {
     /// were downloaded are gone.
     pub(super) fn repeat_pair(&mut self, upload: TaskId) {
         let Some((download, _)) = self.download_of(upload) else { return };
-        let fetch = self.tasks.get(&download).and_then(|task| task.fetch().cloned());
+        let fetch = self.tasks.get(&download).and_then(Task::original_fetch);
         let op = self.tasks.get(&download).and_then(Task::op);
         let (Some(fetch), Some(op)) = (fetch, op) else { return };
         if let Some(task) = self.tasks.get_mut(&upload) {

@@ -9,7 +9,7 @@ use crate::auth::credentials::{Credentials, basic};
 use crate::header::link::Link;
 use crate::header::location::resolve;
 use crate::header::url::UrlKind;
-use crate::op::event::{Event, Retry};
+use crate::op::event::{Event, MirrorReport, Retry};
 use crate::session::state::Session;
 use crate::session::task::{Purpose, Task};
 use crate::types::id::{OpId, TaskId};
@@ -22,7 +22,9 @@ impl Session {
     /// Redacts the texts of an event. Descriptors, documents and lists are content, which is not changed.
     pub(super) fn redact(&mut self, op: OpId, event: &mut Event) {
         match event {
-            Event::Failed(error) | Event::Retry(Retry { error, .. }) => {
+            Event::Failed(error)
+            | Event::Retry(Retry { error, .. })
+            | Event::Mirror(MirrorReport { error: Some(error), .. }) => {
                 let forms = self.forms(op);
                 *error = error.clone().map_texts(|_, text| forms.hide(text));
             }
@@ -44,6 +46,7 @@ impl Session {
             | Event::Referrers(_)
             | Event::LeftOut(_)
             | Event::Exists(_)
+            | Event::Mirror(_)
             | Event::Warning(_)
             | Event::Accepted { .. }
             | Event::Done => {}
@@ -73,7 +76,8 @@ impl Session {
             task.add_to(&mut redactor);
         }
         // A token may have been fetched with the login for another operation.
-        let logins = running.op.targets().iter().filter_map(|target| self.auth.login(target));
+        let targets = running.op.targets().iter().flat_map(|target| target.with_mirrors());
+        let logins = targets.filter_map(|target| self.auth.login(target));
         for header in logins.filter_map(Credentials::header) {
             redactor.add_header(&header);
         }

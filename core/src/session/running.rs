@@ -8,6 +8,7 @@ use crate::header::warning::Warning;
 use crate::op::event::Event;
 use crate::op::operation::Operation;
 use crate::types::id::{QueryId, TaskId};
+use crate::types::reference::name::Repository;
 use crate::types::time::Time;
 use crate::wire::origin::Origin;
 use crate::wire::redact::{Forms, Redactor};
@@ -15,7 +16,7 @@ use crate::wire::redact::{Forms, Redactor};
 /// A running operation, with the session's state for it.
 pub(crate) struct Running {
     pub(crate) op: Box<dyn Operation>,
-    /// The number of repositories that it may address.
+    /// The number of repositories that it may address, including those of mirrors.
     pub(crate) targets: usize,
     pub(crate) tasks: BTreeSet<TaskId>,
     /// Its unanswered questions.
@@ -26,6 +27,8 @@ pub(crate) struct Running {
     pub(crate) notices: VecDeque<Event>,
     /// The warnings that were reported.
     pub(crate) warned: BTreeSet<Warning>,
+    /// The mirrors that have supplied content, by origin and repository.
+    pub(crate) supplied: BTreeSet<(Origin, Option<Repository>)>,
     /// What its ended requests have shown.
     pub(crate) shown: Redactor,
     /// The forms of the secrets in the last event that was redacted, and what had been shown then.
@@ -43,13 +46,14 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn new(op: Box<dyn Operation>) -> Self {
         Self {
-            targets: op.targets().len(),
+            targets: op.targets().iter().map(|target| target.with_mirrors().count()).sum(),
             op,
             tasks: BTreeSet::new(),
             asked: BTreeSet::new(),
             to_ask: BTreeSet::new(),
             notices: VecDeque::new(),
             warned: BTreeSet::new(),
+            supplied: BTreeSet::new(),
             shown: Redactor::default(),
             forms: None,
             paused: false,

@@ -1,9 +1,11 @@
 //! The order of outputs: events and questions of operations, and requests to the origins in turn.
 
 use std::mem;
+use std::sync::Arc;
 
 use crate::error::{Error, LimitExceeded};
 use crate::op::event::Event;
+use crate::op::habits::Habits;
 use crate::op::operation::{Admission, OpOutput};
 use crate::session::lanes::Job;
 use crate::session::output::{Output, Question};
@@ -14,6 +16,7 @@ use crate::types::id::{OpId, TaskId};
 use crate::types::time::Time;
 use crate::wire::exchange::Exchange;
 use crate::wire::origin::Origin;
+use crate::wire::target::Target;
 
 impl Session {
     /// Moves the time forward, and handles the timers and deadlines that have expired.
@@ -138,7 +141,7 @@ impl Session {
             Job::Op(id) => {
                 let running = self.ops.get_mut(&id)?;
                 let idle = running.paused || running.ended.is_some();
-                let Some(admission) = (if idle { None } else { running.op.next_fetch(origin, &self.habits) })
+                let Some(admission) = (if idle { None } else { next_fetch(running, origin, &self.habits) })
                 else {
                     running.queued.retain(|queued| queued != origin);
                     // It may have ended instead.
@@ -209,6 +212,14 @@ impl Session {
     }
 }
 
+/// Returns the next fetch from a target at an origin, or with a mirror there.
+fn next_fetch(running: &mut Running, origin: &Origin, habits: &Habits) -> Option<Admission> {
+    let is_served = |target: &&Arc<Target>| target.with_mirrors().any(|source| source.origin == *origin);
+    let served = running.op.targets().iter().filter(is_served).map(|target| target.origin.clone());
+    let served: Vec<Origin> = served.collect();
+    served.iter().find_map(|target| running.op.next_fetch(target, habits))
+}
+
 /// Returns the next output of an operation. Events that the session raises come first.
 fn next_of(running: &mut Running) -> Option<OpOutput> {
     if let Some(notice) = running.notices.pop_front() {
@@ -222,16 +233,12 @@ fn next_of(running: &mut Running) -> Option<OpOutput> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::config::{Config, PlainHttp};
-    use crate::op::habits::Habits;
+    use crate::config::Config;
     use crate::op::location::Locations;
     use crate::op::operation::{BlobFetch, Fetch, FetchKind, Fetched, Operation};
     use crate::types::digest::{Algorithm, Digest};
     use crate::types::reference::Reference;
-    use crate::wire::target::Target;
 
     /// Fetches two blobs together, and is done when both are settled.
     #[derive(Debug)]
@@ -257,6 +264,7 @@ mod tests {
                     feeds_from: None,
                     may_restart: true,
                     discard: true,
+                    has_others: false,
                 };
                 let kind = FetchKind::Blob(Box::new(blob));
                 Fetch { target: self.target.clone(), kind, ticket: None, is_search: false }
@@ -286,7 +294,7 @@ mod tests {
         ] {
             let mut session = Session::new(Config::default(), 0);
             let reference: Reference = "registry.example/team/app:1".parse().unwrap();
-            let target = Target::to_pull(reference.registry(), reference.repository(), PlainHttp::Never);
+            let target = Target::to_repository(reference.registry(), reference.repository(), false);
             let (target, locations) = (Arc::new(target), Some(locations));
             session.start(Box::new(Both { target, locations, settled: 0, has_failed: false }));
             let mut sent = 0;

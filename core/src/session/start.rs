@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use crate::config::Config;
 use crate::error::{Error, InvalidRequest};
 use crate::manifest::Manifest;
 use crate::op::access::Access;
@@ -24,6 +25,7 @@ use crate::op::transfer;
 use crate::op::transfer::options::PushOptions;
 use crate::op::upload::Upload;
 use crate::op::walk::walk;
+use crate::registries::{MirrorPlace, Place, Route};
 use crate::session::call::Start;
 use crate::session::running::Running;
 use crate::session::state::Session;
@@ -37,7 +39,7 @@ use crate::types::reference::name::{Repository, Tag};
 use crate::types::reference::registry::Registry;
 use crate::walker::node::WalkOptions;
 use crate::wire::endpoint::Endpoint;
-use crate::wire::target::Target;
+use crate::wire::target::{Mirror, Target};
 
 impl Session {
     /// Resolves `reference` to its descriptor, with a HEAD request if that is enough.
@@ -49,8 +51,9 @@ impl Session {
     /// Source: distribution-spec, end-3.
     pub fn resolve(&mut self, reference: &Reference, platform: Option<&Platform>) -> OpId {
         self.note_start(|| Start::Resolve(reference.clone(), platform.cloned()));
-        let lookup = self.lookup(reference, platform, false);
-        self.start(Box::new(resolve(lookup)))
+        self.start_at(reference, Use::Pull, |_, at, config| {
+            Box::new(resolve(Lookup::new(at.target, &at.reference, platform, false, config)))
+        })
     }
 
     /// Fetches and verifies the manifest of `reference`.
@@ -63,8 +66,9 @@ impl Session {
     /// Source: distribution-spec, end-3.
     pub fn manifest(&mut self, reference: &Reference, platform: Option<&Platform>) -> OpId {
         self.note_start(|| Start::Manifest(reference.clone(), platform.cloned()));
-        let lookup = self.lookup(reference, platform, true);
-        self.start(Box::new(manifest(lookup)))
+        self.start_at(reference, Use::Pull, |_, at, config| {
+            Box::new(manifest(Lookup::new(at.target, &at.reference, platform, true, config)))
+        })
     }
 
     /// Walks everything under `reference`.
@@ -76,9 +80,9 @@ impl Session {
     /// Source: distribution-spec, end-3.
     pub fn walk(&mut self, reference: &Reference, options: WalkOptions) -> OpId {
         self.note_start(|| Start::Walk(reference.clone(), options.clone()));
-        let target = self.target(reference);
-        let op = walk(target, reference, options, &self.config);
-        self.start(Box::new(op))
+        self.start_at(reference, Use::Pull, |_, at, config| {
+            Box::new(walk(at.target, &at.reference, options, config))
+        })
     }
 
     /// Pulls everything under `reference`, including blobs. Repeated content is pulled once.
@@ -93,9 +97,9 @@ impl Session {
     #[expect(clippy::needless_pass_by_value, reason = "options are made for one call")]
     pub fn pull(&mut self, reference: &Reference, options: PullOptions) -> OpId {
         self.note_start(|| Start::Pull(reference.clone(), options.clone()));
-        let target = self.target(reference);
-        let op = pull(target, reference, &options, &self.config);
-        self.start(Box::new(op))
+        self.start_at(reference, Use::Pull, |_, at, config| {
+            Box::new(pull(at.target, &at.reference, &options, config))
+        })
     }
 
     /// Fetches and verifies everything under `reference`, including blobs, and continues after a problem.
@@ -108,9 +112,9 @@ impl Session {
     /// Source: distribution-spec, end-2 and end-3.
     pub fn check(&mut self, reference: &Reference, platform: Option<&Platform>) -> OpId {
         self.note_start(|| Start::Check(reference.clone(), platform.cloned()));
-        let target = self.target(reference);
-        let op = check(target, reference, platform, &self.config);
-        self.start(Box::new(op))
+        self.start_at(reference, Use::Registry, |_, at, config| {
+            Box::new(check(at.target, &at.reference, platform, config))
+        })
     }
 
     /// Fetches the blob with the digest of `reference` into the operation's sink.
@@ -122,8 +126,7 @@ impl Session {
     /// Source: distribution-spec, end-2.
     pub fn blob(&mut self, reference: &Reference, size: Option<u64>) -> OpId {
         self.note_start(|| Start::Blob(reference.clone(), size));
-        let op = blob::named(self.target(reference), reference, size);
-        self.start(op)
+        self.start_at(reference, Use::Pull, |_, at, _| blob::named(at.target, &at.reference, size))
     }
 
     /// Fetches the blob of `descriptor` from the repository of `reference`.
@@ -132,8 +135,7 @@ impl Session {
     /// [`Question::Store`](crate::Question::Store) hands it over and no request is sent.
     pub fn described_blob(&mut self, reference: &Reference, descriptor: &Descriptor) -> OpId {
         self.note_start(|| Start::DescribedBlob(reference.clone(), descriptor.clone()));
-        let op = blob::described(self.target(reference), descriptor);
-        self.start(op)
+        self.start_at(reference, Use::Pull, |_, at, _| blob::described(at.target, descriptor))
     }
 
     /// Uploads a blob to the repository of `reference`, from the operation's source: content that the driver
@@ -153,10 +155,11 @@ impl Session {
         mount: Option<&Repository>,
     ) -> OpId {
         self.note_start(|| Start::Upload(reference.clone(), descriptor.clone(), mount.cloned()));
-        let (id, target) = (self.ids.op(), self.destination(reference));
-        let upload = BlobUpload::known(id, target.clone(), descriptor, mount.cloned(), &self.config);
-        let media_type = descriptor.media_type.clone();
-        self.start_as(id, Box::new(Upload::new(target, media_type, upload)))
+        let mount = self.mounted(reference, mount);
+        self.start_at(reference, Use::Push, |id, at, config| {
+            let upload = BlobUpload::known(id, at.target.clone(), descriptor, mount, config);
+            Box::new(Upload::new(at.target, descriptor.media_type.clone(), upload))
+        })
     }
 
     /// Uploads a stream to the repository of `reference`: a blob whose size and digest are known at its end.
@@ -169,9 +172,10 @@ impl Session {
     /// Source: distribution-spec, "Pushing a blob in chunks".
     pub fn upload_stream(&mut self, reference: &Reference, algorithm: Algorithm) -> OpId {
         self.note_start(|| Start::UploadStream(reference.clone(), algorithm));
-        let (id, target) = (self.ids.op(), self.destination(reference));
-        let upload = BlobUpload::stream(id, target.clone(), algorithm, &self.config);
-        self.start_as(id, Box::new(Upload::new(target, MediaType::OCTET_STREAM, upload)))
+        self.start_at(reference, Use::Push, |id, at, config| {
+            let upload = BlobUpload::stream(id, at.target.clone(), algorithm, config);
+            Box::new(Upload::new(at.target, MediaType::OCTET_STREAM, upload))
+        })
     }
 
     /// Pushes the tree under `root` to the repository of `reference`, and names the root with its tag, if it has
@@ -186,9 +190,10 @@ impl Session {
     /// Source: distribution-spec, "Push".
     pub fn push(&mut self, root: &Descriptor, reference: &Reference, options: PushOptions) -> OpId {
         self.note_start(|| Start::Push(root.clone(), reference.clone(), options.clone()));
-        let (id, target) = (self.ids.op(), self.destination(reference));
-        let op = transfer::push(id, target, root.clone(), reference, options, &self.config);
-        self.start_as(id, Box::new(op))
+        let options = PushOptions { mount: self.mounted(reference, options.mount.as_ref()), ..options };
+        self.start_at(reference, Use::Push, |id, at, config| {
+            Box::new(transfer::push(id, at.target, root.clone(), &at.reference, options, config))
+        })
     }
 
     /// Copies everything under `from` to the repository of `to`, and names the root with its tag, if it has one.
@@ -201,9 +206,15 @@ impl Session {
     /// Source: distribution-spec, "Pull" and "Push".
     pub fn copy(&mut self, from: &Reference, to: &Reference, options: PushOptions) -> OpId {
         self.note_start(|| Start::Copy(from.clone(), to.clone(), options.clone()));
-        let (id, targets) = (self.ids.op(), [self.target(from), self.destination(to)]);
-        let op = transfer::copy(id, targets, [from, to], options, &self.config);
-        self.start_as(id, Box::new(op))
+        let options = PushOptions { mount: self.mounted(to, options.mount.as_ref()), ..options };
+        let source = self.locate(from, Use::Pull);
+        self.start_at(to, Use::Push, |id, to, config| match source {
+            Ok(from) => {
+                let (targets, names) = ([from.target, to.target], [&from.reference, &to.reference]);
+                Box::new(transfer::copy(id, targets, names, options, config))
+            }
+            Err(error) => Box::new(Deliver::failed(error)),
+        })
     }
 
     /// Pushes one document to the repository of `reference`, under its tag and under further ones, or under its
@@ -217,9 +228,9 @@ impl Session {
     /// Source: distribution-spec, end-7, "Referrers Tag Schema".
     pub fn push_manifest(&mut self, reference: &Reference, manifest: Manifest, tags: Vec<Tag>) -> OpId {
         self.note_start(|| Start::PushManifest(reference.clone(), manifest.clone(), tags.clone()));
-        let target = self.destination(reference);
-        let op = put_manifest::put_manifest(target, reference, manifest, tags, &self.config);
-        self.start(op)
+        self.start_at(reference, Use::Push, |_, at, config| {
+            put_manifest::put_manifest(at.target, &at.reference, manifest, tags, config)
+        })
     }
 
     /// Sets tags for the document that `reference` names, in the same repository.
@@ -230,10 +241,10 @@ impl Session {
     /// Source: distribution-spec, end-3 and end-7.
     pub fn tag(&mut self, reference: &Reference, tags: Vec<Tag>) -> OpId {
         self.note_start(|| Start::Tag(reference.clone(), tags.clone()));
-        let target = self.destination(reference);
-        let lookup = Lookup::new(target, reference, None, true, &self.config);
-        let op = put_manifest::tag(lookup, tags, &self.config);
-        self.start(Box::new(op))
+        self.start_at(reference, Use::Push, |_, at, config| {
+            let lookup = Lookup::new(at.target, &at.reference, None, true, config);
+            Box::new(put_manifest::tag(lookup, tags, config))
+        })
     }
 
     /// Lists the tags of the repository of `reference`.
@@ -248,8 +259,9 @@ impl Session {
     pub fn tags(&mut self, reference: &Reference, page_size: Option<NonZeroUsize>) -> OpId {
         self.note_start(|| Start::Tags(reference.clone(), page_size));
         let n = page_size.map(NonZeroUsize::get);
-        let op = tags(self.target(reference), reference.repository(), n, &self.config.limits);
-        self.start(Box::new(op))
+        self.start_at(reference, Use::Registry, |_, at, config| {
+            Box::new(tags(at.target, at.reference.repository(), n, &config.limits))
+        })
     }
 
     /// Finds out whether a registry speaks the protocol, and accepts the login that the driver supplies if it asks for
@@ -261,8 +273,11 @@ impl Session {
     /// Source: distribution-spec, end-1.
     pub fn check_access(&mut self, registry: &Registry) -> OpId {
         self.note_start(|| Start::CheckAccess(registry.clone()));
-        let target = Arc::new(Target::to_registry(registry, self.config.plain_http));
-        self.start(Box::new(Access::new(target)))
+        let op = match self.locate_registry(registry) {
+            Ok(target) => Box::new(Access::new(target)) as Box<dyn Operation>,
+            Err(error) => Box::new(Deliver::failed(error)),
+        };
+        self.start(op)
     }
 
     /// Lists the repositories of a registry. Many registries do not offer this, or only to administrators.
@@ -273,9 +288,12 @@ impl Session {
     /// Source: Docker's registry API, "Listing Repositories"; it is not in the specification.
     pub fn repositories(&mut self, registry: &Registry, page_size: Option<NonZeroUsize>) -> OpId {
         self.note_start(|| Start::Repositories(registry.clone(), page_size));
-        let target = Arc::new(Target::to_registry(registry, self.config.plain_http));
-        let op = repositories(target, page_size.map(NonZeroUsize::get), &self.config.limits);
-        self.start(Box::new(op))
+        let n = page_size.map(NonZeroUsize::get);
+        let op = match self.locate_registry(registry) {
+            Ok(target) => Box::new(repositories(target, n, &self.config.limits)) as Box<dyn Operation>,
+            Err(error) => Box::new(Deliver::failed(error)),
+        };
+        self.start(op)
     }
 
     /// Lists the manifests whose subject is the manifest of `reference`, all of them or those of one artifact
@@ -289,16 +307,18 @@ impl Session {
     /// Source: distribution-spec, end-12a and end-12b, and "Referrers Tag Schema".
     pub fn referrers(&mut self, reference: &Reference, artifact_type: Option<&MediaType>) -> OpId {
         self.note_start(|| Start::Referrers(reference.clone(), artifact_type.cloned()));
-        let (target, repository) = (self.target(reference), reference.repository().clone());
-        let (artifact_type, limits) = (artifact_type.cloned(), self.config.limits.clone());
-        if let Some(subject) = reference.digest() {
-            let op = Referrers::new(target, repository, subject.clone(), artifact_type, &limits);
-            return self.start(Box::new(op));
-        }
-        let lookup = self.lookup(reference, None, false);
-        self.start(Box::new(Rooted::new(lookup, move |root, _| {
-            Box::new(Referrers::new(target, repository, root.digest, artifact_type, &limits))
-        })))
+        let artifact_type = artifact_type.cloned();
+        self.start_at(reference, Use::Registry, |_, Located { target, reference }, config| {
+            let (repository, limits) = (reference.repository().clone(), config.limits.clone());
+            if let Some(subject) = reference.digest() {
+                let subject = subject.clone();
+                return Box::new(Referrers::new(target, repository, subject, artifact_type, &limits));
+            }
+            let lookup = Lookup::new(target.clone(), &reference, None, false, config);
+            Box::new(Rooted::new(lookup, move |root, _| {
+                Box::new(Referrers::new(target, repository, root.digest, artifact_type, &limits))
+            }))
+        })
     }
 
     /// Deletes the tag of `reference`, or the manifest if the reference has a digest.
@@ -311,9 +331,9 @@ impl Session {
     /// Source: distribution-spec, end-9.
     pub fn delete(&mut self, reference: &Reference) -> OpId {
         self.note_start(|| Start::Delete(reference.clone()));
-        let endpoint = manifest_of(reference);
-        let op = Delete::new(self.target(reference), endpoint);
-        self.start(Box::new(op))
+        self.start_at(reference, Use::Registry, |_, at, _| {
+            Box::new(Delete::new(at.target, manifest_of(&at.reference)))
+        })
     }
 
     /// Deletes the blob with the digest of `reference`.
@@ -323,11 +343,10 @@ impl Session {
     /// Source: distribution-spec, end-10.
     pub fn delete_blob(&mut self, reference: &Reference) -> OpId {
         self.note_start(|| Start::DeleteBlob(reference.clone()));
-        let op = match blob_of(reference) {
-            Ok(endpoint) => Box::new(Delete::new(self.target(reference), endpoint)) as Box<dyn Operation>,
+        self.start_at(reference, Use::Registry, |_, at, _| match blob_of(&at.reference) {
+            Ok(endpoint) => Box::new(Delete::new(at.target, endpoint)),
             Err(error) => Box::new(Deliver::failed(error)),
-        };
-        self.start(op)
+        })
     }
 
     /// Finds out whether the registry has the manifest of `reference`, without fetching it.
@@ -338,8 +357,9 @@ impl Session {
     /// Source: distribution-spec, end-3.
     pub fn exists(&mut self, reference: &Reference) -> OpId {
         self.note_start(|| Start::Exists(reference.clone()));
-        let op = Exists::manifest(self.target(reference), manifest_of(reference));
-        self.start(Box::new(op))
+        self.start_at(reference, Use::Registry, |_, at, _| {
+            Box::new(Exists::manifest(at.target, manifest_of(&at.reference)))
+        })
     }
 
     /// Finds out whether the repository of `reference` has the blob with its digest, without fetching it.
@@ -349,25 +369,66 @@ impl Session {
     /// Source: distribution-spec, end-2.
     pub fn blob_exists(&mut self, reference: &Reference) -> OpId {
         self.note_start(|| Start::BlobExists(reference.clone()));
-        let op = match blob_of(reference) {
-            Ok(endpoint) => Box::new(Exists::blob(self.target(reference), endpoint)) as Box<dyn Operation>,
+        self.start_at(reference, Use::Registry, |_, at, _| match blob_of(&at.reference) {
+            Ok(endpoint) => Box::new(Exists::blob(at.target, endpoint)),
+            Err(error) => Box::new(Deliver::failed(error)),
+        })
+    }
+
+    /// Starts an operation at the place of a reference, or one that fails if the configuration of registries does not
+    /// permit it.
+    fn start_at(
+        &mut self,
+        reference: &Reference,
+        purpose: Use,
+        begin: impl FnOnce(OpId, Located, &Config) -> Box<dyn Operation>,
+    ) -> OpId {
+        let id = self.ids.op();
+        let op = match self.locate(reference, purpose) {
+            Ok(located) => begin(id, located, &self.config),
             Err(error) => Box::new(Deliver::failed(error)),
         };
-        self.start(op)
+        self.start_as(id, op)
     }
 
-    fn target(&self, reference: &Reference) -> Arc<Target> {
-        let (registry, repository) = (reference.registry(), reference.repository());
-        Arc::new(Target::to_pull(registry, repository, self.config.plain_http))
+    fn locate(&self, reference: &Reference, purpose: Use) -> Result<Located, Error> {
+        let invalid = |error| Error::new(InvalidRequest::Route(error));
+        let Route { primary, mirrors } = self.config.registries.route(reference).map_err(invalid)?;
+        let mut target = self.target(&primary);
+        match purpose {
+            Use::Pull => {
+                let mirror = |mirror: MirrorPlace| Mirror {
+                    target: Arc::new(self.target(&mirror.place)),
+                    has_tags: mirror.has_tags,
+                };
+                target.mirrors = mirrors.into_iter().map(mirror).collect();
+            }
+            Use::Push => target.is_written = true,
+            Use::Registry => {}
+        }
+        Ok(Located { reference: primary.reference, target: Arc::new(target) })
     }
 
-    fn destination(&self, reference: &Reference) -> Arc<Target> {
-        let (registry, repository) = (reference.registry(), reference.repository());
-        Arc::new(Target::to_push(registry, repository, self.config.plain_http))
+    fn locate_registry(&self, registry: &Registry) -> Result<Arc<Target>, Error> {
+        let insecure = self.config.registries.route_to_registry(registry);
+        let insecure = insecure.map_err(|error| Error::new(InvalidRequest::Route(error)))?;
+        let is_plain = insecure || self.config.plain_http.allows(registry.api_host());
+        Ok(Arc::new(Target::to_registry(registry, is_plain)))
     }
 
-    fn lookup(&self, reference: &Reference, platform: Option<&Platform>, wants_manifest: bool) -> Lookup {
-        Lookup::new(self.target(reference), reference, platform, wants_manifest, &self.config)
+    fn target(&self, place: &Place) -> Target {
+        let (registry, repository) = (place.reference.registry(), place.reference.repository());
+        let is_plain = place.insecure || self.config.plain_http.allows(registry.api_host());
+        Target::to_repository(registry, repository, is_plain)
+    }
+
+    /// Returns where the repository is from which a blob is to be mounted, if it is in the registry of the destination.
+    fn mounted(&self, reference: &Reference, mount: Option<&Repository>) -> Option<Repository> {
+        let registries = &self.config.registries;
+        let from = reference.moved_to(reference.registry().clone(), mount?.clone()).ok()?;
+        let [from, to] = [&from, reference].map(|reference| registries.route(reference).ok());
+        let (from, to) = (from?.primary.reference, to?.primary.reference);
+        (from.registry() == to.registry()).then(|| from.repository().clone())
     }
 
     pub(super) fn start(&mut self, op: Box<dyn Operation>) -> OpId {
@@ -382,6 +443,23 @@ impl Session {
         self.wake(id);
         id
     }
+}
+
+/// What an operation does with a reference.
+#[derive(Clone, Copy, Debug)]
+enum Use {
+    /// Reads content, also from mirrors.
+    Pull,
+    /// Asks or changes the registry itself.
+    Registry,
+    /// Writes content to the registry itself.
+    Push,
+}
+
+/// A reference at the place of its content.
+struct Located {
+    reference: Reference,
+    target: Arc<Target>,
 }
 
 /// Returns the endpoint of a manifest, by its digest if the reference has one.

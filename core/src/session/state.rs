@@ -7,6 +7,7 @@ use crate::auth::Auth;
 use crate::config::Config;
 use crate::op::habits::Habits;
 use crate::session::addresses::Addresses;
+use crate::session::avoided::Avoided;
 use crate::session::call::{Call, Observer, Start};
 use crate::session::lanes::Lanes;
 use crate::session::output::Question;
@@ -59,6 +60,8 @@ pub struct Session {
     pub(crate) in_flight: BTreeMap<ExchangeId, TaskId>,
     pub(crate) lanes: Lanes,
     pub(crate) addresses: Addresses,
+    /// The mirrors that have failed a short while ago.
+    pub(crate) avoided: Avoided,
     pub(crate) habits: Habits,
     pub(crate) auth: Auth,
     /// Second halves of pairs, which were admitted with the first.
@@ -93,6 +96,7 @@ impl Session {
             in_flight: BTreeMap::new(),
             lanes: Lanes::default(),
             addresses: Addresses::default(),
+            avoided: Avoided::default(),
             habits: Habits::default(),
             outbox: VecDeque::new(),
             asked: BTreeMap::new(),

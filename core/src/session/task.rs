@@ -1,5 +1,7 @@
 //! A task: one fetch, across all its requests.
 
+use std::sync::Arc;
+
 use http::{HeaderValue, Uri};
 
 use crate::auth::token_request::TokenRequest;
@@ -11,6 +13,7 @@ use crate::types::time::Time;
 use crate::wire::exchange::want::BlobWant;
 use crate::wire::origin::Origin;
 use crate::wire::status::RequestKind;
+use crate::wire::target::Target;
 
 pub(crate) struct Task {
     pub(crate) purpose: Purpose,
@@ -31,6 +34,8 @@ pub(crate) struct Task {
     pub(crate) is_repeated: bool,
     /// The Authorization header of the last request.
     pub(crate) authorization: Option<HeaderValue>,
+    /// Set while it asks a mirror.
+    pub(crate) mirrored: Option<Mirrored>,
     /// The progress of a blob.
     pub(crate) part: Option<Box<BlobWant>>,
     /// Set for one half of a pair.
@@ -47,6 +52,15 @@ pub(crate) enum Purpose {
     /// Cancels an upload session of an operation that has ended. Nobody waits for it.
     Cleanup(Fetch),
     Token(Box<TokenRequest>),
+}
+
+/// The place of a mirror among the sources of a fetch.
+#[derive(Clone, Debug)]
+pub(crate) struct Mirrored {
+    /// The registry itself.
+    pub(crate) primary: Arc<Target>,
+    /// The index of the mirror.
+    pub(crate) index: usize,
 }
 
 /// The state of a task.
@@ -104,6 +118,7 @@ impl Task {
             failed: 0,
             is_repeated: false,
             authorization: None,
+            mirrored: None,
             part,
             half: None,
             is_fed: false,
@@ -136,6 +151,13 @@ impl Task {
     /// Returns whether its next request is sent to that origin.
     pub(crate) fn is_at_registry(&self) -> bool {
         self.origin == *self.registry()
+    }
+
+    /// Returns what its operation asked for, at the registry itself.
+    pub(crate) fn original_fetch(&self) -> Option<Fetch> {
+        let fetch = self.fetch()?.clone();
+        let primary = self.mirrored.as_ref().map(|mirrored| Arc::clone(&mirrored.primary));
+        Some(Fetch { target: primary.unwrap_or_else(|| Arc::clone(&fetch.target)), ..fetch })
     }
 
     /// Returns whether its operation interprets the response.

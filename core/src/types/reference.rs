@@ -109,6 +109,33 @@ impl Reference {
         }
     }
 
+    /// Returns a reference to the same tag and digest in another repository.
+    pub(crate) fn moved_to(
+        &self,
+        registry: Registry,
+        repository: Repository,
+    ) -> Result<Self, InvalidReference> {
+        Self::new(registry, repository, self.name.clone(), self.pinned.clone())
+    }
+
+    /// Parses the name of a repository that does not begin with a registry.
+    pub(crate) fn short_name(text: &str) -> Result<Repository, InvalidReference> {
+        match text.split_once('/') {
+            Some((first, _)) if is_registry(first) => {
+                Err(InvalidReference::new("a short name", text, Problem::NotShort))
+            }
+            _ => text.parse(),
+        }
+    }
+
+    /// Parses a repository with its registry, without a tag or a digest.
+    pub(crate) fn full_name(text: &str) -> Result<(Registry, Repository), InvalidReference> {
+        match text.split_once('/') {
+            Some((first, rest)) if is_registry(first) => Ok((first.parse()?, rest.parse()?)),
+            _ => Err(InvalidReference::new("a full name", text, Problem::NoRegistry)),
+        }
+    }
+
     /// Returns the name by which content is requested: the tag, if there is one.
     pub(crate) fn name(&self) -> &TagOrDigest {
         &self.name

@@ -10,7 +10,7 @@ use http::header::{LINK, LOCATION};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Uri};
 
-use crate::config::{Config, PlainHttp};
+use crate::config::{Config, PlainHosts};
 use crate::error::Misbehaviour;
 use crate::header::link::Link;
 use crate::header::location::resolve;
@@ -32,8 +32,8 @@ pub(crate) struct Origin {
 
 impl Origin {
     /// Returns the origin of a registry's API, and the base of its URLs.
-    pub(crate) fn of_registry(registry: &Registry, plain_http: PlainHttp) -> (Self, Base) {
-        let scheme = if plain_http.allows(registry.api_host()) { Scheme::HTTP } else { Scheme::HTTPS };
+    pub(crate) fn of_registry(registry: &Registry, is_plain: bool) -> (Self, Base) {
+        let scheme = if is_plain { Scheme::HTTP } else { Scheme::HTTPS };
         let base = Base { scheme, authority: registry.api_authority() };
         (Self::of_parts(&base.scheme, &base.authority), base)
     }
@@ -84,7 +84,11 @@ impl Base {
 /// Returns the target of a redirect, if it may be followed.
 ///
 /// Source: RFC 9110, section 10.2.2.
-pub(crate) fn redirect(from: &Uri, headers: &HeaderMap, plain_http: PlainHttp) -> Result<Uri, Misbehaviour> {
+pub(crate) fn redirect(
+    from: &Uri,
+    headers: &HeaderMap,
+    plain_hosts: &PlainHosts,
+) -> Result<Uri, Misbehaviour> {
     let location = single(headers, LOCATION, "Location")?;
     let location = location.ok_or_else(|| unusable("Location", &"it is missing"))?;
     let to = resolve(from, location.as_bytes())?;
@@ -92,7 +96,7 @@ pub(crate) fn redirect(from: &Uri, headers: &HeaderMap, plain_http: PlainHttp) -
         if from.scheme() != Some(&Scheme::HTTP) {
             return Err(unusable("Location", &format_args!("it redirects from https to {}", shown(&to))));
         }
-        if !plain_http.allows(to.host().unwrap_or_default()) {
+        if !plain_hosts.allows(to.host().unwrap_or_default()) {
             let problem = format_args!("it redirects to plain http, which is not allowed: {}", shown(&to));
             return Err(unusable("Location", &problem));
         }
@@ -112,7 +116,7 @@ const MAX_SESSION_LEN: usize = 16 << 10;
 pub(crate) fn upload_session(
     from: &Uri,
     headers: &HeaderMap,
-    plain_http: PlainHttp,
+    plain_hosts: &PlainHosts,
 ) -> Result<Option<Uri>, Misbehaviour> {
     let Some(location) = single(headers, LOCATION, "Location")? else { return Ok(None) };
     let to = resolve(from, location.as_bytes())?;
@@ -120,7 +124,7 @@ pub(crate) fn upload_session(
         return Err(unusable("Location", &"the URL of the upload is longer than 16 KiB"));
     }
     let registry = Origin::of(from);
-    no_weaker(registry.as_ref(), to, plain_http)
+    no_weaker(registry.as_ref(), to, plain_hosts)
         .map(Some)
         .map_err(|why| unusable("Location", &format_args!("the URL of the upload {why}")))
 }
@@ -148,9 +152,9 @@ pub(crate) fn closing(session: &Uri, digest: &Digest) -> Uri {
 pub(crate) fn token_redirect(
     from: &Uri,
     headers: &HeaderMap,
-    plain_http: PlainHttp,
+    plain_hosts: &PlainHosts,
 ) -> Result<Uri, Misbehaviour> {
-    let to = redirect(from, headers, plain_http)?;
+    let to = redirect(from, headers, plain_hosts)?;
     if Origin::of(from) != Origin::of(&to) {
         let problem = format_args!("it redirects a token request to another server: {}", shown(&to));
         return Err(unusable("Location", &problem));
@@ -190,7 +194,7 @@ pub(crate) fn realm(from: &Uri, text: &str, servers: &TokenServers) -> Result<Ur
     let registry = Origin::of(from);
     let registry = registry.as_ref();
     let uri = resolve(from, text.as_bytes()).map_err(|_| "is not a valid http or https URL");
-    let uri = uri.and_then(|uri| no_weaker(registry, uri, servers.plain_http));
+    let uri = uri.and_then(|uri| no_weaker(registry, uri, &servers.plain_hosts));
     uri.and_then(|uri| servers.permit(registry, uri)).map_err(|why| {
         unusable("WWW-Authenticate", &format_args!("its realm `{}` {why}", unusable_shown(text)))
     })
@@ -199,13 +203,13 @@ pub(crate) fn realm(from: &Uri, text: &str, servers: &TokenServers) -> Result<Ur
 /// The token servers to which the challenges of registries may lead.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TokenServers {
-    plain_http: PlainHttp,
+    plain_hosts: PlainHosts,
     named: Option<Vec<Authority>>,
 }
 
 impl TokenServers {
     pub(crate) fn of(config: &Config) -> Self {
-        Self { plain_http: config.plain_http, named: config.token_servers.clone() }
+        Self { plain_hosts: config.plain_hosts(), named: config.token_servers.clone() }
     }
 
     fn permit(&self, registry: Option<&Origin>, realm: Uri) -> Result<Uri, &'static str> {
@@ -224,22 +228,26 @@ impl TokenServers {
 /// allowed. It must be absolute.
 ///
 /// Source: image-spec, descriptor.md, `urls`.
-pub(crate) fn elsewhere(registry: &Origin, text: &str, plain_http: PlainHttp) -> Result<Uri, Misbehaviour> {
+pub(crate) fn elsewhere(
+    registry: &Origin,
+    text: &str,
+    plain_hosts: &PlainHosts,
+) -> Result<Uri, Misbehaviour> {
     let uri: Result<Uri, _> = text.parse().map_err(|_| "is not a URL");
     let uri = uri.and_then(|uri| {
         uri.scheme().ok_or("is not an absolute URL")?;
         // Like a redirect's target, it must not have an empty host, a user name or an invalid port.
         resolve(&uri, text.as_bytes()).map_err(|_| "is not a valid http or https URL")
     });
-    uri.and_then(|uri| no_weaker(Some(registry), uri, plain_http)).map_err(|why| Misbehaviour::Url { why })
+    uri.and_then(|uri| no_weaker(Some(registry), uri, plain_hosts)).map_err(|why| Misbehaviour::Url { why })
 }
 
 /// Checks that the transport of a URL is no weaker than the registry's.
-fn no_weaker(registry: Option<&Origin>, uri: Uri, plain_http: PlainHttp) -> Result<Uri, &'static str> {
+fn no_weaker(registry: Option<&Origin>, uri: Uri, plain_hosts: &PlainHosts) -> Result<Uri, &'static str> {
     match uri.scheme_str() {
         Some("https") => Ok(uri),
         _ if !registry.is_some_and(Origin::is_plain) => Err("is plain http, but the registry uses https"),
-        _ if plain_http.allows(uri.host().unwrap_or_default()) => Ok(uri),
+        _ if plain_hosts.allows(uri.host().unwrap_or_default()) => Ok(uri),
         _ => Err("is plain http, which is not allowed"),
     }
 }
@@ -260,6 +268,7 @@ fn unusable(name: &'static str, problem: &impl ToString) -> Misbehaviour {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::PlainHttp;
 
     fn origin(uri: &str) -> Origin {
         Origin::of(&uri.parse().unwrap()).unwrap()
@@ -301,7 +310,7 @@ mod tests {
             (secure, Always, "Registry Realm", None),
             (secure, Always, "https://", None),
         ] {
-            let servers = TokenServers { plain_http, named: None };
+            let servers = TokenServers { plain_hosts: plain_http.into(), named: None };
             let found = realm(&from.parse().unwrap(), text, &servers);
             assert_eq!(
                 found.ok().map(|uri| uri.to_string()).as_deref(),
@@ -329,11 +338,15 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert("location", to.parse().unwrap());
             let from: Uri = from.parse().unwrap();
-            assert_eq!(redirect(&from, &headers, plain_http).is_ok(), followed, "{from} {to}");
-            assert_eq!(token_redirect(&from, &headers, plain_http).is_ok(), for_a_token, "{from} {to}");
+            assert_eq!(redirect(&from, &headers, &plain_http.into()).is_ok(), followed, "{from} {to}");
+            assert_eq!(
+                token_redirect(&from, &headers, &plain_http.into()).is_ok(),
+                for_a_token,
+                "{from} {to}"
+            );
         }
         let from = Uri::from_static("https://r.example/");
-        assert!(redirect(&from, &HeaderMap::new(), Always).is_err());
+        assert!(redirect(&from, &HeaderMap::new(), &Always.into()).is_err());
     }
 
     #[test]

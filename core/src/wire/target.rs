@@ -1,6 +1,8 @@
 //! The repository or the registry that a request addresses.
 
-use crate::config::PlainHttp;
+use std::iter;
+use std::sync::Arc;
+
 use crate::types::reference::name::Repository;
 use crate::types::reference::registry::Registry;
 use crate::types::scope::Scope;
@@ -16,23 +18,34 @@ pub(crate) struct Target {
     pub(crate) base: Base,
     /// Whether its operation writes.
     pub(crate) is_written: bool,
+    /// The repositories that are asked for its content first, in order.
+    pub(crate) mirrors: Vec<Mirror>,
+}
+
+/// A repository with copies of a target's content.
+#[derive(Clone, Debug)]
+pub(crate) struct Mirror {
+    pub(crate) target: Arc<Target>,
+    /// Whether it says which content a tag names.
+    pub(crate) has_tags: bool,
 }
 
 impl Target {
-    /// Creates the target of a pull.
-    pub(crate) fn to_pull(registry: &Registry, repository: &Repository, plain_http: PlainHttp) -> Self {
-        Self { repository: Some(repository.clone()), ..Self::to_registry(registry, plain_http) }
+    /// Creates the target of requests to a repository, over plain HTTP or TLS.
+    pub(crate) fn to_repository(registry: &Registry, repository: &Repository, is_plain: bool) -> Self {
+        Self { repository: Some(repository.clone()), ..Self::to_registry(registry, is_plain) }
     }
 
-    /// Creates the target of a request to a registry as a whole.
-    pub(crate) fn to_registry(registry: &Registry, plain_http: PlainHttp) -> Self {
-        let (origin, base) = Origin::of_registry(registry, plain_http);
-        Self { registry: registry.clone(), repository: None, origin, base, is_written: false }
+    /// Creates the target of requests to a registry as a whole.
+    pub(crate) fn to_registry(registry: &Registry, is_plain: bool) -> Self {
+        let (origin, base) = Origin::of_registry(registry, is_plain);
+        let registry = registry.clone();
+        Self { registry, repository: None, origin, base, is_written: false, mirrors: Vec::new() }
     }
 
-    /// Creates the target of a push.
-    pub(crate) fn to_push(registry: &Registry, repository: &Repository, plain_http: PlainHttp) -> Self {
-        Self { is_written: true, ..Self::to_pull(registry, repository, plain_http) }
+    /// Returns the target itself, and its mirrors.
+    pub(crate) fn with_mirrors(&self) -> impl Iterator<Item = &Self> {
+        iter::once(self).chain(self.mirrors.iter().map(|mirror| &*mirror.target))
     }
 
     /// Returns the scope for a token, given that of the challenge. The first request of an operation that writes

@@ -9,7 +9,8 @@ use http::header::{LOCATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use oci_proto::record::{Keep, Player, RecordedBody, ReplayError, Replayed, Transcript};
 use oci_proto::{
-    Algorithm, Answer, Config, Descriptor, Digest, Fault, FaultKind, Manifest, Output, Session, Time,
+    Algorithm, Answer, Config, Descriptor, Digest, Fault, FaultKind, Manifest, Mirror, MirrorPulls, Output,
+    RegistryEntry, Session, Time,
 };
 
 use crate::conversation::write_with;
@@ -115,6 +116,46 @@ fn recorded() -> (Session, Receiver<String>) {
         sender.send(text.to_owned()).expect("the test listens");
     });
     (session, texts)
+}
+
+#[test]
+fn the_mirrors_of_a_session_are_recorded_and_replayed() {
+    let mut config = Config::default();
+    let mirror = Mirror::new("mirror.example/x".parse().expect("a namespace"), MirrorPulls::All);
+    config.registries.set(RegistryEntry::new("registry.example".parse().expect("a prefix")).mirror(mirror));
+    let (sender, texts) = mpsc::channel();
+    let mut session = Session::recorded(config, 1, Keep::Documents, move |text| {
+        sender.send(text.to_owned()).expect("the test listens");
+    });
+    session.manifest(&TREE.parse().expect("a reference"), None);
+    loop {
+        match session.poll_output(Time::ZERO) {
+            Output::Send(exchange) if exchange.request().uri().host() == Some("mirror.example") => {
+                let fault = Fault::new(FaultKind::Connect, "no route");
+                session.complete(Time::ZERO, exchange.split().2.fail(fault));
+            }
+            Output::Send(exchange) => {
+                let receiving = exchange.split().2.head(StatusCode::NOT_FOUND, HeaderMap::new());
+                session.complete(Time::ZERO, receiving.finish());
+            }
+            Output::Wait(_) => break,
+            _ => {}
+        }
+    }
+    drop(session);
+    let text: String = texts.try_iter().collect();
+    for shown in [
+        "\n  registry registry.example mirror=mirror.example/x,all\n",
+        "\n= [0] failed by the mirror mirror.example/x/team/app: GET https://mirror.example/",
+    ] {
+        assert!(text.contains(shown), "{shown} is not in\n{text}");
+    }
+    let (steps, result) = replay(&text);
+    assert_eq!(result.expect("it is the same conversation").exchanges, 2);
+    assert_eq!(steps, text);
+    // Without the mirror it is another one.
+    let other = text.replace(" mirror=mirror.example/x,all", "");
+    assert!(matches!(replay(&other).1, Err(ReplayError::Divergence { .. })), "{:?}", replay(&other).1);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use oci_proto::{Descriptor, Event, Found, Node, Question, Reach, Referrer, StoreContent};
+use oci_proto::{Descriptor, Event, Found, MirrorReport, Node, Question, Reach, Referrer, StoreContent};
 
 /// An event in the notation of transcripts.
 pub fn describe(event: &Event) -> String {
@@ -10,6 +10,10 @@ pub fn describe(event: &Event) -> String {
         Event::Resolved(d) => format!("resolved {} {} {}", d.media_type, d.digest, d.size),
         Event::Node(node) => describe_node(node),
         Event::Retry(retry) => format!("retry {} after {}", retry.failed, retry.error),
+        Event::Mirror(MirrorReport { registry, repository, error, .. }) => match error {
+            None => format!("mirror {registry}/{repository}"),
+            Some(error) => format!("mirror {registry}/{repository} failed {error}"),
+        },
         Event::Warning(warning) => format!("warning {}", warning.text()),
         Event::Skipped(d) => format!("skipped {}", d.digest),
         Event::Stored(d, stored) => {

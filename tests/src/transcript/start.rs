@@ -1,11 +1,12 @@
 //! The settings and operations of a transcript.
 
+use std::fmt::Display;
 use std::num::NonZeroUsize;
 
 use http::uri::InvalidUri;
 use oci_proto::{
-    Algorithm, Config, Descriptor, MediaType, OpId, PlainHttp, PullOptions, PushOptions, Reference,
-    Repository, Session, WalkOptions,
+    Algorithm, Config, Descriptor, MediaType, Mirror, MirrorPulls, OpId, PlainHttp, PullOptions, PushOptions,
+    Reference, RegistryEntry, Repository, Session, WalkOptions,
 };
 
 use crate::transcript::parse::{Transcript, parse_duration};
@@ -277,6 +278,7 @@ pub(super) fn config(transcript: &Transcript) -> Result<Config, String> {
                 let servers = servers.collect::<Result<_, InvalidUri>>();
                 config.token_servers = Some(servers.map_err(|e| e.to_string())?);
             }
+            "registry" => config.registries.set(registry_entry(value)?),
             "user_agent" => {
                 config.user_agent =
                     Some(value.parse().map_err(|_| format!("`{value}` is not a header value"))?);
@@ -294,6 +296,31 @@ pub(super) fn config(transcript: &Transcript) -> Result<Config, String> {
         }
     }
     Ok(config)
+}
+
+/// `PREFIX [location=NAMESPACE] [insecure] [blocked] [mirror=NAMESPACE,PULLS[,insecure]]...`
+fn registry_entry(value: &str) -> Result<RegistryEntry, String> {
+    let invalid = |text: &str, why: &dyn Display| format!("`{text}`: {why}");
+    let mut words = value.split(' ');
+    let prefix = words.next().unwrap_or_default();
+    let mut entry = RegistryEntry::new(prefix.parse().map_err(|e| invalid(prefix, &e))?);
+    for word in words {
+        entry = match word.split_once('=') {
+            None if word == "insecure" => entry.insecure(true),
+            None if word == "blocked" => entry.blocked(true),
+            Some(("location", at)) => entry.location(at.parse().map_err(|e| invalid(at, &e))?),
+            Some(("mirror", text)) => {
+                let mut parts = text.split(',');
+                let at = parts.next().unwrap_or_default();
+                let pulls = parts.next().and_then(MirrorPulls::named);
+                let pulls = pulls.ok_or_else(|| invalid(text, &"mirror=NAMESPACE,PULLS"))?;
+                let mirror = Mirror::new(at.parse().map_err(|e| invalid(at, &e))?, pulls);
+                entry.mirror(mirror.insecure(parts.next() == Some("insecure")))
+            }
+            _ => return Err(invalid(word, &"not an option of a registry")),
+        };
+    }
+    Ok(entry)
 }
 
 fn plain_http(value: &str) -> Result<PlainHttp, String> {

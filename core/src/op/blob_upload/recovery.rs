@@ -14,7 +14,7 @@ use crate::wire::status::Class;
 
 impl BlobUpload {
     pub(super) fn location(&self, reply: &Reply) -> Result<Option<Uri>, Error> {
-        origin::upload_session(&reply.url, &reply.headers, self.config.plain_http)
+        origin::upload_session(&reply.url, &reply.headers, &self.config.plain_hosts)
             .map_err(|misbehaviour| reply.misbehaved(misbehaviour))
     }
 

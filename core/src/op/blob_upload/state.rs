@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Uri;
 
-use crate::config::{Config, PlainHttp};
+use crate::config::{Config, PlainHosts};
 use crate::error::{Error, InvalidRequest};
 use crate::op::blob_upload::form::Form;
 use crate::op::blob_upload::stream::Stream;
@@ -60,9 +60,9 @@ pub(crate) struct BlobUpload {
 }
 
 /// The settings of an upload.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct UploadConfig {
-    pub(super) plain_http: PlainHttp,
+    pub(super) plain_hosts: PlainHosts,
     pub(super) chunk_bytes: u64,
     pub(super) max_attempts: u32,
     pub(super) retry_after_max: Duration,
@@ -141,7 +141,7 @@ impl BlobUpload {
         config: &Config,
     ) -> Self {
         let config = UploadConfig {
-            plain_http: config.plain_http,
+            plain_hosts: config.plain_hosts(),
             chunk_bytes: config.limits.chunk_bytes.max(1),
             max_attempts: config.limits.max_attempts.max(1),
             retry_after_max: config.limits.retry_after_max,

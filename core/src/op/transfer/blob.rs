@@ -90,6 +90,7 @@ impl Blob {
             feeds_from: Some(source.start),
             may_restart: false,
             discard: false,
+            has_others: false,
         };
         let kind = FetchKind::Blob(Box::new(get));
         let get = Fetch { target: from.clone(), kind, ticket: None, is_search: false };
@@ -134,12 +135,12 @@ impl Blob {
     }
 
     /// Handles the failure of the download, which has stopped the upload. Returns the error if it fails the blob.
-    pub(super) fn source_failed(&mut self, error: Error) -> Result<(), Error> {
+    pub(super) fn source_failed(&mut self, has_others: bool, error: Error) -> Result<(), Error> {
         // A download that fails after its upload has ended is of no interest.
         if !self.upload.is_sending() {
             return Ok(());
         }
-        if !self.locations.fall_back(&error) {
+        if !has_others && !self.locations.fall_back(&error) {
             return Err(error);
         }
         self.upload.cut_off(error);

@@ -41,6 +41,10 @@ pub(super) enum Problem {
     UserInfo,
     #[error("the repository is missing; write `registry/repository`")]
     NoRepository,
+    #[error("it begins with a registry")]
+    NotShort,
+    #[error("the registry is missing; write `registry/repository`")]
+    NoRegistry,
     #[error("a repository name must be in lower case")]
     UpperCaseRepository,
     #[error(

@@ -43,12 +43,17 @@ impl BlobWant {
         if self.whole { 0 } else { self.sink.offset }
     }
 
-    /// Forgets all bytes that were received.
-    pub(crate) fn start_over(&mut self) {
-        self.sink.offset = 0;
+    /// Forgets what the last server said about the blob, and continues at another one.
+    pub(crate) fn ask_another_source(&mut self) {
         self.whole = false;
         self.skipped = 0;
         self.announced = None;
+    }
+
+    /// Forgets all bytes that were received.
+    pub(crate) fn start_over(&mut self) {
+        self.ask_another_source();
+        self.sink.offset = 0;
         if let Some(hasher) = &mut self.hasher {
             *hasher = Hasher::new(self.sink.digest.algorithm().unwrap_or(Algorithm::Sha256));
         }
