@@ -67,6 +67,13 @@ impl Registries {
         Ok(())
     }
 
+    /// Adds the entries and the short names of others. They replace those with the same prefix or name.
+    pub fn merge(&mut self, others: &Self) {
+        let Rules { entries, aliases } = Arc::make_mut(&mut self.0);
+        entries.extend(others.0.entries.clone());
+        aliases.extend(others.0.aliases.clone());
+    }
+
     /// Parses a reference. If it begins with a short name, that stands for another repository. All other names without a
     /// registry are expanded as in [`Reference`].
     ///

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use oci_proto::Retry;
 use oci_proto::header::Warning;
+use oci_proto::{MirrorReport, Retry};
 
 use crate::notice::Notice;
 
@@ -14,6 +14,8 @@ use crate::notice::Notice;
 pub struct Hooks {
     /// Called before a request is retried.
     pub retry: Arc<dyn Fn(&Retry) + Send + Sync>,
+    /// Called when a mirror has supplied content, or failed to.
+    pub mirror: Arc<dyn Fn(&MirrorReport) + Send + Sync>,
     /// Called with a notice, while a client is built.
     pub notice: Arc<dyn Fn(&Notice) + Send + Sync>,
     /// Called with a registry's warning.
@@ -22,7 +24,12 @@ pub struct Hooks {
 
 impl Default for Hooks {
     fn default() -> Self {
-        Self { retry: Arc::new(|_| ()), notice: Arc::new(|_| ()), warning: Arc::new(|_| ()) }
+        Self {
+            retry: Arc::new(|_| ()),
+            mirror: Arc::new(|_| ()),
+            notice: Arc::new(|_| ()),
+            warning: Arc::new(|_| ()),
+        }
     }
 }
 

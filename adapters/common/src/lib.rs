@@ -42,6 +42,7 @@ mod pairs;
 mod progress;
 mod proxies;
 mod proxy;
+mod registries_conf;
 mod roots;
 mod sending;
 mod server_name;

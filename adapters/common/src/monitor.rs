@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use oci_proto::header::Warning;
-use oci_proto::{Completion, RequestSummary, Retry};
+use oci_proto::{Completion, MirrorReport, RequestSummary, Retry};
 use tracing::{Span, debug, debug_span, field, info, warn};
 
 /// The target of all spans and events.
@@ -68,6 +68,17 @@ impl Monitor {
         add(&self.retries, 1);
         let delay = field::debug(retry.delay);
         info!(target: TARGET, parent: &*of.0, error = %retry.error, delay, failed = retry.failed, "retry");
+    }
+
+    /// Notes that content came from a mirror, or that one failed.
+    pub fn mirror(&self, of: &OperationSpan, report: &MirrorReport) {
+        let MirrorReport { registry, repository, error, .. } = report;
+        match error {
+            None => debug!(target: TARGET, parent: &*of.0, %registry, %repository, "served by a mirror"),
+            Some(error) => {
+                info!(target: TARGET, parent: &*of.0, %registry, %repository, %error, "a mirror failed");
+            }
+        }
     }
 
     /// Notes that a registry warned the user.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use oci_proto::header::Warning;
 use oci_proto::record::Keep;
-use oci_proto::{Config, Limits, Registry, Retry, Session};
+use oci_proto::{Config, Limits, MirrorReport, Registries, Registry, Retry, Session};
 use oci_proto_credentials::Store;
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
@@ -22,6 +22,7 @@ use crate::hooks::Hooks;
 use crate::notice::Notice;
 use crate::proxies::Proxies;
 use crate::proxy::Proxy;
+use crate::registries_conf;
 use crate::roots::{self, Roots};
 use crate::server_name::Server;
 use crate::times::LONGEST_TIMEOUT;
@@ -30,8 +31,8 @@ use crate::tls::{Certificates, Trust};
 /// The settings of a client. All clients in this workspace use this type.
 ///
 /// By default a client verifies servers with the system's root certificates and those of Docker and Podman for single
-/// registries, and takes proxies and logins from the environment. The environment is read when a client is built. A
-/// timeout longer than a year counts as a year.
+/// registries, and takes proxies, logins and rules for registries from the environment. The environment is read when a
+/// client is built. A timeout longer than a year counts as a year.
 #[derive(Clone)]
 #[must_use = "settings do nothing until a client is built with them"]
 pub struct Settings {
@@ -44,6 +45,8 @@ pub struct Settings {
     /// Trusted in addition to those of the system.
     roots: Vec<CertificateDer<'static>>,
     clients: Vec<(Server, ClientCertificate)>,
+    /// `None` for those of Podman.
+    registries_conf: Option<Vec<PathBuf>>,
     /// `None` for those of Docker and Podman.
     certificate_directories: Option<Vec<PathBuf>>,
     tls: Option<Arc<ClientConfig>>,
@@ -62,6 +65,7 @@ impl Default for Settings {
             proxies: None,
             roots: Vec::new(),
             clients: Vec::new(),
+            registries_conf: None,
             certificate_directories: None,
             tls: None,
             connect_timeout: Duration::from_secs(10),
@@ -89,6 +93,24 @@ impl Settings {
     /// lookups.
     pub fn credentials(mut self, store: Store) -> Self {
         self.credentials = Some(store);
+        self
+    }
+
+    /// Sets the files with rules for registries, in the format of Podman's `registries.conf`, or with an empty list disables
+    /// them. Later files replace the entries of earlier ones with the same prefix, and so do those of
+    /// [`Config::registries`], which also describes what they mean.
+    ///
+    /// By default these files are read, if they exist:
+    /// - the file in the variable `CONTAINERS_REGISTRIES_CONF`, or `.config/containers/registries.conf` in the directory
+    ///   `HOME`, or `/etc/containers/registries.conf`;
+    /// - files with the extension `conf` in `/etc/containers/registries.conf.d`, and then those in
+    ///   `.config/containers/registries.conf.d` in `HOME`, in the order of their names.
+    ///
+    /// They are read when a client is built, which fails if one is not usable. Registries and mirrors that are `insecure`
+    /// are accessed over plain HTTP; certificates are always verified. A prefix must not have a tag or a digest.
+    /// `unqualified-search-registries`, `short-name-mode` and `credential-helpers` have no effect.
+    pub fn registries_conf(mut self, files: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.registries_conf = Some(files.into_iter().collect());
         self
     }
 
@@ -226,6 +248,15 @@ impl Settings {
         self
     }
 
+    /// Sets a hook that is called when a mirror has supplied content, once for each mirror and call, and when one has failed
+    /// to.
+    ///
+    /// It runs like the hook of [`on_retry`](Self::on_retry).
+    pub fn on_mirror(mut self, hook: impl Fn(&MirrorReport) + Send + Sync + 'static) -> Self {
+        self.hooks.mirror = Arc::new(hook);
+        self
+    }
+
     /// Sets a hook that is called for each [`Notice`] about the environment, while a client is built. The default
     /// hook does nothing.
     pub fn on_notice(mut self, hook: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
@@ -296,15 +327,36 @@ impl Settings {
         Err(BuildError::Tls(reason.to_owned()))
     }
 
+    /// Returns the rules for registries: those of the [`config`](Self::config), and of the files, which it reads.
+    /// [`Registries::reference`] expands short names with them.
+    ///
+    /// # Errors
+    /// A file is missing or invalid.
+    pub fn registries(&self) -> Result<Registries, BuildError> {
+        let mut registries = match &self.registries_conf {
+            Some(files) => registries_conf::read(files)?,
+            None => registries_conf::from_env()?,
+        };
+        if let Some(config) = &self.config {
+            registries.merge(&config.registries);
+        }
+        Ok(registries)
+    }
+
     /// Makes the session, and returns the settings that do not concern the network. For authors of clients.
     ///
     /// `user_agent` is sent unless a [`config`](Self::config) was set.
-    pub fn into_parts(self, user_agent: HeaderValue) -> Parts {
+    ///
+    /// # Errors
+    /// A file with rules for registries is missing or invalid.
+    pub fn into_parts(self, user_agent: HeaderValue) -> Result<Parts, BuildError> {
+        let registries = self.registries()?;
         let mut config = self.config.unwrap_or_else(|| {
             let mut config = Config::default();
             config.user_agent = Some(user_agent);
             config
         });
+        config.registries = registries;
         // An invalid variable is an error of `network`.
         let from_env = || Proxies::from_env().map(|(proxies, _)| proxies).unwrap_or_default();
         config.proxies.extend(self.proxies.unwrap_or_else(from_env).iter().map(Proxy::url));
@@ -315,14 +367,14 @@ impl Settings {
             Some(Recorder { keep, write }) => Session::recorded(config, seed, keep, move |text| write(text)),
             None => Session::new(config, seed),
         };
-        Parts {
+        Ok(Parts {
             session,
             limits,
             credentials: self.credentials.unwrap_or_else(Store::from_env).for_client(),
             idle_timeout: self.idle_timeout,
             timeout: self.timeout,
             hooks: self.hooks,
-        }
+        })
     }
 }
 
@@ -340,6 +392,7 @@ impl fmt::Debug for Settings {
             .field("credentials", &self.credentials)
             .field("added_roots", &self.roots.len())
             .field("client_certificates", &self.clients.len())
+            .field("registries_conf", &self.registries_conf)
             .field("certificate_directories", &self.certificate_directories)
             .field("has_tls", &self.tls.is_some())
             .field("connect_timeout", &self.connect_timeout)

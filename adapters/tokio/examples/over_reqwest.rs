@@ -63,7 +63,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let repository = std::env::args().nth(1).ok_or("usage: over_reqwest REGISTRY/REPOSITORY")?;
     let transport = OverReqwest::new(reqwest::Client::builder())?;
-    let client = Client::with_transport(Settings::default(), transport, OverReqwest::classify);
+    let client = Client::with_transport(Settings::default(), transport, OverReqwest::classify)?;
     let mut tags = client.tags(&repository.parse()?, None);
     while let Some(tag) = tags.try_next().await? {
         println!("{tag}");

@@ -110,13 +110,17 @@ impl Call {
         }
     }
 
-    /// Returns the next message. Retries and warnings are reported to the hooks instead.
+    /// Returns the next message. Retries, mirrors and warnings are reported to the hooks instead.
     pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Message> {
         loop {
             match ready!(self.poll_mailbox(cx)) {
                 Message::Event(Event::Retry(retry)) => {
                     self.shared.context.monitor.retry(&self.span, &retry);
                     (self.shared.hooks.retry)(&retry);
+                }
+                Message::Event(Event::Mirror(report)) => {
+                    self.shared.context.monitor.mirror(&self.span, &report);
+                    (self.shared.hooks.mirror)(&report);
                 }
                 Message::Event(Event::Warning(warning)) => {
                     self.shared.context.monitor.warning(&self.span, &warning);

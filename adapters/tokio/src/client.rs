@@ -55,15 +55,15 @@ impl Client {
         Self::with_settings(Settings::default())
     }
 
-    /// Creates a client. Reads the system's root certificates, and the proxies in the environment unless the
-    /// settings contain one.
+    /// Creates a client. Reads the system's root certificates, and the proxies and the rules for registries in the
+    /// environment unless the settings contain some.
     ///
     /// # Errors
-    /// Returns an error if TLS cannot be set up, or if a proxy in the environment is invalid. A system
+    /// Returns an error if TLS cannot be set up, or if a proxy or a `registries.conf` in the environment is invalid. A system
     /// without root certificates is not an error, since plain HTTP works there.
     pub fn with_settings(settings: Settings) -> Result<Self, BuildError> {
         let network = settings.network()?;
-        let parts = settings.into_parts(USER_AGENT);
+        let parts = settings.into_parts(USER_AGENT)?;
         let monitor = Arc::<Monitor>::default();
         let transport = HyperTransport::open(network, monitor.clone())?;
         Ok(Self::over(transport, parts, None, monitor))
@@ -80,12 +80,16 @@ impl Client {
     /// [`FaultKind::Timeout`]; a connect error of hyper-util's client is [`FaultKind::Connect`]; anything else
     /// is [`FaultKind::Reset`]. In particular, an [`io::Error`](std::io::Error) does not say whether the
     /// request was sent, so return [`FaultKind::Connect`] for the errors of another transport's connections.
+    ///
+    /// # Errors
+    /// A file with rules for registries is missing or invalid.
     pub fn with_transport(
         settings: Settings,
         transport: impl Transport,
         classify: impl Fn(&(dyn std::error::Error + 'static)) -> Option<FaultKind> + Send + Sync + 'static,
-    ) -> Self {
-        Self::over(transport, settings.into_parts(USER_AGENT), Some(Box::new(classify)), Arc::default())
+    ) -> Result<Self, BuildError> {
+        let parts = settings.into_parts(USER_AGENT)?;
+        Ok(Self::over(transport, parts, Some(Box::new(classify)), Arc::default()))
     }
 
     fn over(

@@ -16,7 +16,7 @@ fn client() -> Client {
     // The first test to come installs it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let transport = OverReqwest::new(reqwest::Client::builder().no_proxy()).unwrap();
-    Client::with_transport(Settings::default(), transport, OverReqwest::classify)
+    Client::with_transport(Settings::default(), transport, OverReqwest::classify).unwrap()
 }
 
 #[tokio::test]

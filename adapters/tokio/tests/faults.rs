@@ -148,7 +148,8 @@ async fn plain_http_is_used_for_loopback_only_by_default() {
         config.plain_http = plain_http;
         config.limits.max_attempts = 1;
         let transport = Asked::default();
-        let client = Client::with_transport(Settings::default().config(config), transport.clone(), |_| None);
+        let client =
+            Client::with_transport(Settings::default().config(config), transport.clone(), |_| None).unwrap();
         client.resolve(&format!("{name}/app:1").parse().unwrap(), None).await.unwrap_err();
         let asked = transport.0.lock().unwrap();
         assert!(!asked.is_empty() && asked.iter().all(|uri| uri.starts_with(scheme)), "{name}: {asked:?}");
@@ -184,7 +185,7 @@ impl tower_service::Service<Request<Body>> for Redirecting {
 async fn a_transport_knows_the_addresses_that_a_request_may_reach() {
     for (registry, elsewhere) in [("registry.example", Reach::Public), ("10.0.0.1", Reach::Anywhere)] {
         let transport = Redirecting::default();
-        let client = Client::with_transport(once(), transport.clone(), |_| None);
+        let client = Client::with_transport(once(), transport.clone(), |_| None).unwrap();
         client.manifest(&format!("{registry}/app:1").parse().unwrap(), None).await.unwrap_err();
         let told = transport.0.lock().unwrap();
         let expected = [format!("{registry}: Some(Anywhere)"), format!("cdn.example: Some({elsewhere:?})")];
@@ -196,7 +197,7 @@ async fn a_transport_knows_the_addresses_that_a_request_may_reach() {
 async fn errors_of_a_custom_transport_are_classified_and_redacted() {
     let classify =
         |error: &(dyn std::error::Error + 'static)| error.is::<Unreachable>().then_some(FaultKind::Connect);
-    let client = Client::with_transport(once(), Asked::default(), classify);
+    let client = Client::with_transport(once(), Asked::default(), classify).unwrap();
     let error = client.resolve(&"registry.example/app:1".parse().unwrap(), None).await.unwrap_err();
     assert_eq!(kind(&error), Some(FaultKind::Connect), "{error}");
     assert!(!error.to_string().contains("secret"), "{error}");

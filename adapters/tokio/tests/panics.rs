@@ -121,7 +121,7 @@ async fn ends(client: &Client, tag: &Reference, blob: &Reference) -> Vec<(&'stat
 async fn a_transport_that_panics_ends_every_call_with_an_error() {
     let (tag, blob) = ("localhost:1/demo:1".parse().unwrap(), blob_of(([127, 0, 0, 1], 1).into(), CONTENT));
     for panics in [PanicIn::Clone, PanicIn::Call, PanicIn::Future, PanicIn::Body] {
-        let client = Client::with_transport(Settings::default(), Transport(panics), |_| None);
+        let client = Client::with_transport(Settings::default(), Transport(panics), |_| None).unwrap();
         let ends = timeout(Duration::from_secs(10), ends(&client, &tag, &blob)).await.expect("a call hangs");
         for (verb, error) in ends {
             assert!(error.to_string().contains("intended panic"), "{panics:?}, {verb}: {error}");
@@ -200,7 +200,7 @@ impl tower_service::Service<Request<Body>> for Silent {
 fn a_request_whose_task_is_dropped_ends_its_call_with_an_error() {
     let mut config = oci_proto::Config::default();
     config.limits.max_attempts = 1;
-    let client = Client::with_transport(Settings::default().config(config), Silent, |_| None);
+    let client = Client::with_transport(Settings::default().config(config), Silent, |_| None).unwrap();
     let tag = "localhost:1/demo:1".parse().unwrap();
     let mut call = Box::pin(client.resolve(&tag, None));
     let first = runtime();

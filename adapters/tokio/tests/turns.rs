@@ -82,7 +82,7 @@ async fn a_poll_processes_a_bounded_part_of_a_blob_and_wakes_its_task() {
     const SIZE: u64 = 8 << 20;
     let content = vec![7; 8 << 20];
     let blob = common::blob_of(SocketAddr::from(([127, 0, 0, 1], 1)), &content);
-    let client = Client::with_transport(Settings::default(), AtOnce(content.into()), |_| None);
+    let client = Client::with_transport(Settings::default(), AtOnce(content.into()), |_| None).unwrap();
     let writer = Count::default();
     let mut call = Box::pin(client.blob_to(&blob, Some(SIZE), writer.clone()));
     let counter = Arc::new(Wakes::default());

@@ -59,7 +59,7 @@ impl Call {
         }
     }
 
-    /// Waits for the next message. Must not be called after the last event. Retries and warnings are reported
+    /// Waits for the next message. Must not be called after the last event. Retries, mirrors and warnings are reported
     /// to the hooks instead.
     pub(crate) fn message(&self) -> Message {
         let (hooks, monitor) = (&self.shared().hooks, self.shared().transport.monitor());
@@ -68,6 +68,10 @@ impl Call {
                 Message::Event(Event::Retry(retry)) => {
                     monitor.retry(&self.span, &retry);
                     (hooks.retry)(&retry);
+                }
+                Message::Event(Event::Mirror(report)) => {
+                    monitor.mirror(&self.span, &report);
+                    (hooks.mirror)(&report);
                 }
                 Message::Event(Event::Warning(warning)) => {
                     monitor.warning(&self.span, &warning);

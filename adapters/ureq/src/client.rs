@@ -47,15 +47,15 @@ impl Client {
         Self::with_settings(Settings::default())
     }
 
-    /// Creates a client. Reads the system's root certificates, and the proxies in the environment unless the
-    /// settings contain one.
+    /// Creates a client. Reads the system's root certificates, and the proxies and the rules for registries in the
+    /// environment unless the settings contain some.
     ///
     /// # Errors
-    /// Returns an error if a proxy in the environment is invalid. A system without root certificates is not
+    /// Returns an error if a proxy or a `registries.conf` in the environment is invalid. A system without root certificates is not
     /// an error, since plain HTTP works there.
     pub fn with_settings(settings: Settings) -> Result<Self, BuildError> {
         let network = settings.network()?;
-        let parts = settings.into_parts(USER_AGENT);
+        let parts = settings.into_parts(USER_AGENT)?;
         let transport = Transport::new(network, &parts.limits, parts.idle_timeout)?;
         let threads = parts.limits.in_flight.max(1);
         let shared = Shared::new(parts.session, parts.credentials, transport, parts.hooks, threads);

@@ -12,7 +12,7 @@ use http::Method;
 use http::header::CONTENT_LENGTH;
 use oci_proto::header::Warning;
 use oci_proto::server::Memory;
-use oci_proto::{Algorithm, Event, FaultKind, MediaType, Retry, StoreContent, is_loopback};
+use oci_proto::{Algorithm, Event, FaultKind, MediaType, MirrorReport, Retry, StoreContent, is_loopback};
 use oci_proto_common::{Settings, StreamOptions, TransferOptions, UploadOptions, UploadProgress};
 use oci_proto_tokio::credentials::Store;
 use serde_json::json;
@@ -133,6 +133,7 @@ impl Transcript {
             .config(config(self)?)
             .credentials(Store::none().file(&auth_file))
             .on_retry(|retry| show(&Event::Retry(Retry::clone(retry))))
+            .on_mirror(|report| show(&Event::Mirror(MirrorReport::clone(report))))
             .on_warning(|warning| show(&Event::Warning(Warning::clone(warning))))
             .proxy(Some(&internet.proxy()))
             .and_then(|settings| settings.add_root_certificates_pem(authority.pem().as_bytes()))

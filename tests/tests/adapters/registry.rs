@@ -25,8 +25,8 @@ use tokio::runtime;
 use tokio::sync::oneshot;
 
 /// A registry on a thread.
-struct Host {
-    address: SocketAddr,
+pub(crate) struct Host {
+    pub(crate) address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -49,11 +49,11 @@ impl Host {
         Self::start(&SharedRegistry::in_memory(policy).unwrap(), options)
     }
 
-    fn open() -> Self {
+    pub(crate) fn open() -> Self {
         Self::with(Policy::open(), Options::default())
     }
 
-    fn reference(&self, name: &str) -> Reference {
+    pub(crate) fn reference(&self, name: &str) -> Reference {
         format!("{}/{name}", self.address).parse().unwrap()
     }
 }
