@@ -14,6 +14,7 @@ use crate::args::garbage::GcArgs;
 use crate::args::reach::ReachArgs;
 use crate::args::recording::{RecordArgs, ReplayArgs};
 use crate::args::reference::AnyReference;
+use crate::args::registries_conf::RegistriesConfArgs;
 use crate::args::registry::{DeleteArgs, ReferrersArgs, TagsArgs};
 use crate::args::serving::ServeArgs;
 use crate::args::values::{bytes, integer_in, seconds};
@@ -33,6 +34,7 @@ pub(crate) mod pull_source;
 mod reach;
 pub(crate) mod recording;
 pub(crate) mod reference;
+pub(crate) mod registries_conf;
 pub(crate) mod registry;
 pub(crate) mod server_access;
 pub(crate) mod serving;
@@ -338,9 +340,11 @@ pub(crate) struct CommonArgs {
     /// Client to use: tokio (asynchronous) or ureq (blocking); the results are identical.
     #[arg(long, global = true, value_enum, default_value_t, help_heading = "Connection")]
     pub(crate) adapter: Adapter,
-    /// Use plain HTTP for every registry; by default it is used only for loopback hosts.
+    /// Use plain HTTP for every registry; by default it is used for loopback hosts, and those that are insecure in registries.conf.
     #[arg(long, global = true, help_heading = "Connection")]
     pub(crate) plain_http: bool,
+    #[command(flatten)]
+    pub(crate) registries: RegistriesConfArgs,
     /// Also trust the certificate authorities in this PEM file, and use TLS even for loopback hosts.
     #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
     pub(crate) ca_file: Option<PathBuf>,

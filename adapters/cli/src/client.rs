@@ -416,6 +416,8 @@ fn next<S: Stream + Unpin>(runtime: &Runtime, stream: &mut S) -> Option<S::Item>
 fn not_built(error: BuildError) -> Failure {
     match error {
         BuildError::ClientCertificate(_) => Failure::usage(format_args!("--cert and --key: {error}")),
+        BuildError::Registries { .. } => Failure::usage(error)
+            .with_hint("--registries-conf FILE names another file, --no-registries-conf none"),
         error => Failure::failed(error),
     }
 }

@@ -43,6 +43,9 @@ pub(crate) fn of_any(error: &Error) -> Option<Cow<'static, str>> {
         Cause::Limit(LimitExceeded::Deadline) => Some("allow more time with --timeout SECONDS"),
         Cause::Misbehaved(Misbehaviour::PrivateAddress { .. }) => Some(PRIVATE_ADDRESS),
         Cause::Request(InvalidRequest::NoPlatform { .. }) => Some(OTHER_PLATFORM),
+        Cause::Request(InvalidRequest::Route(_)) => {
+            Some("the rules are in registries.conf; --no-registries-conf ignores them")
+        }
         _ => None,
     };
     specific.map(Cow::Borrowed).or_else(|| error.hint())

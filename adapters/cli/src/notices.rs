@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use oci_proto::header::Warning;
-use oci_proto::{Error, Retry};
+use oci_proto::{Error, MirrorReport, Retry};
 use oci_proto_common::Notice;
 
 use crate::args::CommonArgs;
@@ -36,6 +36,19 @@ impl CommonArgs {
             } else if verbose {
                 print_line(format_args!("retry {failed} of {max} in {}: {}", seconds(*delay), brief(error)));
             }
+        }
+    }
+
+    /// A hook that prints which mirrors supplied content, and why others did not. One that lacks content has not failed.
+    pub(crate) fn mirrors(&self) -> impl Fn(&MirrorReport) + Send + Sync + 'static {
+        let (quiet, verbose) = (self.quiet, self.verbose);
+        move |MirrorReport { registry, repository, error, .. }: &MirrorReport| match error {
+            None if verbose => print_line(format_args!("content from the mirror {registry}/{repository}")),
+            Some(error) if verbose => print_line(format_args!("not from the mirror: {}", brief(error))),
+            Some(error) if !quiet && !error.is_not_found() => {
+                print_line(format_args!("warning: a mirror failed: {}", brief(error)));
+            }
+            None | Some(_) => {}
         }
     }
 

@@ -21,8 +21,10 @@ pub(crate) fn settings(
         .config(config(common))
         .credentials(logins)
         .on_notice(common.notices())
+        .on_mirror(common.mirrors())
         .on_retry(common.retries())
         .on_warning(common.warnings());
+    settings = common.registries.apply(settings);
     if let Some(timeout) = common.timeout {
         settings = settings.timeout(timeout);
     }

@@ -11,6 +11,7 @@ use oci_proto_layout::{ArchiveReference, InvalidLayoutReference, Layout, LayoutR
 
 use crate::args::layout_name::LayoutName;
 use crate::args::mistake::Mistake;
+use crate::args::registries_conf;
 
 /// A reference to content in a registry or in an image layout.
 #[derive(Clone, Debug)]
@@ -190,7 +191,7 @@ pub(super) fn registry_reference(text: OsString) -> Result<Reference, Mistake> {
         return Err(mistake);
     }
     let Some((_, rest)) = text.split_once("://") else {
-        return text.parse().map_err(|invalid: InvalidReference| {
+        return registries_conf::reference(&text).map_err(|invalid: InvalidReference| {
             let mistake = Mistake::new(invalid.to_string());
             if text.rsplit_once('@').is_some_and(|(_, digest)| is_abbreviated(digest)) {
                 return mistake.with_hint(WHOLE_DIGESTS);

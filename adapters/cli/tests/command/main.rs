@@ -14,6 +14,7 @@ mod notices;
 mod power;
 mod pull;
 mod recording;
+mod registries_conf;
 mod results;
 mod serving;
 mod support;

@@ -129,6 +129,7 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     for name in ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "RUST_BACKTRACE"] {
         command.env_remove(name).env_remove(name.to_lowercase());
     }
+    command.env_remove("CONTAINERS_REGISTRIES_CONF");
     // The tests must not use the logins of the user who runs them.
     for name in LOGIN_VARIABLES {
         command.env_remove(name);
