@@ -38,6 +38,7 @@ pub(crate) mod driver;
 pub(crate) mod expected;
 pub(crate) mod fault_record;
 pub(crate) mod ledger;
+pub(crate) mod mirrors;
 pub mod model;
 pub(crate) mod outgoing;
 pub(crate) mod pipes;

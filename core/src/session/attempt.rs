@@ -206,19 +206,19 @@ impl Session {
     }
 
     /// Starts a blob over, once, if its bytes are wrong and earlier responses or the driver supplied some of
-    /// them. Returns whether it did.
+    /// them. Returns whether it did. At a mirror, only the bytes of the driver are a reason: the next source starts over.
     pub(super) fn starts_over(&mut self, id: TaskId, cause: &Cause) -> bool {
         let Some(task) = self.tasks.get_mut(&id) else { return false };
-        if task.mirrored.is_some() {
-            // The next source starts over.
-            return false;
-        }
+        let is_mirrored = task.mirrored.is_some();
         let Purpose::Fetch { fetch, .. } = &mut task.purpose else { return false };
         let (FetchKind::Blob(blob), Some(part)) = (&mut fetch.kind, &mut task.part) else { return false };
         if !cause.is_wrong_content() || part.sink.offset == 0 || !blob.may_restart {
             return false;
         }
-        (blob.may_restart, blob.resume) = (false, None);
+        if is_mirrored && blob.resume.is_none() {
+            return false;
+        }
+        (blob.may_restart, blob.resume) = (is_mirrored, None);
         part.start_over();
         task.failed = 0;
         self.repeat(id, cause.clone());

@@ -146,13 +146,16 @@ impl Session {
         self.mirror_settled(op, &mirror, is_fed, outcome.as_ref().err());
         match outcome {
             Err(error) if may_ask_others(&fetch, &error) => {
-                if let FetchKind::Blob(blob) = &mut fetch.kind
-                    && is_fed
-                {
-                    blob.has_others = true;
-                    return self.hand_over(op, &fetch, Err(error));
+                let mut part = part;
+                if let FetchKind::Blob(blob) = &mut fetch.kind {
+                    if is_fed {
+                        blob.has_others = true;
+                        return self.hand_over(op, &fetch, Err(error));
+                    }
+                    if error.cause().is_wrong_content() {
+                        (part, blob.resume) = (None, None);
+                    }
                 }
-                let part = part.filter(|_| !error.cause().is_wrong_content());
                 if let Some(next) = self.begin_fetch_after(op, fetch, index + 1, part) {
                     self.queue(next);
                 }

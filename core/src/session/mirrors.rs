@@ -42,10 +42,10 @@ impl Session {
     }
 }
 
-/// Returns whether the driver or the caller is at fault, and every source would fail.
+/// Returns whether the destination or the caller is at fault, and every source would fail.
 fn is_own_fault(error: &Error) -> bool {
     match error.cause() {
-        Cause::Transport(fault) => matches!(fault.kind(), FaultKind::Storage | FaultKind::Unsupported),
+        Cause::Transport(fault) => fault.kind() == FaultKind::Storage,
         Cause::Request(_) => true,
         Cause::Answered(_) | Cause::Misbehaved(_) | Cause::Limit(_) => false,
     }

@@ -185,6 +185,9 @@ impl<A: Answers> Simulation<'_, A> {
             (Question::Held { .. } | Question::Credentials(_), 0) => Answer::Stored,
             (Question::Store { .. } | Question::Credentials(_), 1) => Answer::Held(Held::Whole),
             (Question::Held { .. } | Question::Store { .. }, 2) => Answer::Credentials(None),
+            (Question::Credentials(_), _) => {
+                Answer::Failed(Fault::new(FaultKind::Credentials, "from the input"))
+            }
             _ => Answer::Failed(Fault::new(FaultKind::Storage, "from the input")),
         }
     }

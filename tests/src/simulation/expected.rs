@@ -6,6 +6,7 @@ use oci_proto::server::Content as _;
 use oci_proto::{Digest, Limits, OpId, Platform, WalkOptions};
 
 use crate::simulation::content::Content;
+use crate::simulation::mirrors::MOST;
 use crate::simulation::model;
 use crate::simulation::registry::Registry;
 use crate::simulation::watched::Watched;
@@ -16,6 +17,8 @@ use crate::simulation::world::World;
 pub(super) struct Started {
     pub(super) registry: usize,
     pub(super) what: What,
+    /// Whether its repository may have mirrors.
+    pub(super) is_mirrored: bool,
 }
 
 #[derive(Debug)]
@@ -31,9 +34,10 @@ impl Started {
     /// Compares the observations of the operation with the expectations.
     pub(super) fn check(&self, op: OpId, watched: &Watched, world: &World<'_>, limits: &Limits) {
         let said: Vec<&str> = watched.events.iter().map(String::as_str).collect();
-        let news = |said: &&str| !said.starts_with("retry ") && !said.starts_with("warning ");
+        let news = |said: &&str| !["retry ", "warning ", "mirror "].iter().any(|kind| said.starts_with(kind));
         let said: Vec<&str> = said.into_iter().filter(news).collect();
-        let seen = Seen { what: &self.what, watched, said: &said, content: world.content, limits };
+        let sources = if self.is_mirrored { 1 + MOST } else { 1 };
+        let seen = Seen { what: &self.what, watched, said: &said, content: world.content, limits, sources };
         seen.check_requests();
         let not_there = |name| world.not_there.contains(&(op, name));
         seen.check_whatever_happened(|digest| not_there(digest.to_string()) || not_there(String::new()));
@@ -47,10 +51,12 @@ impl Started {
 struct Seen<'a> {
     what: &'a What,
     watched: &'a Watched,
-    /// Its events, without retries and warnings.
+    /// Its events, without retries, mirrors and warnings.
     said: &'a [&'a str],
     content: &'a Content,
     limits: &'a Limits,
+    /// The maximum number of registries that are asked for each content.
+    sources: usize,
 }
 
 impl Seen<'_> {
@@ -72,10 +78,11 @@ impl Seen<'_> {
             most.push((digest.to_string(), times * for_one));
         }
         for (name, most) in most {
+            let most = most * self.sources;
             let times = self.watched.requests_for.get(&name).copied().unwrap_or_default();
             assert!(times <= most, "{times} requests for {name}, more than {most}: {:?}", self.said);
         }
-        let times = self.watched.requests;
+        let (times, all) = (self.watched.requests, all * self.sources);
         assert!(times <= all, "{times} requests, more than {all}: {:?}", self.said);
     }
 

@@ -127,7 +127,10 @@ impl Answers for World<'_> {
         let op =
             asked.op.filter(|op| self.ledger.contains_key(op) && asked.head.uri.path().contains("/blobs/"));
         let uploads = op.is_none_or(|op| self.fault_record.charge_upload(op, registry));
-        if !(passes && uploads && self.afford(registry, asked)) {
+        if kind == FaultKind::Storage {
+            // No other source helps.
+            self.cannot_store();
+        } else if !(passes && uploads && self.afford(registry, asked)) {
             self.lied(registry);
         }
     }

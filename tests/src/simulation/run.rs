@@ -11,6 +11,8 @@ use crate::simulation::choices::Choices;
 use crate::simulation::content::{Content, PLATFORMS};
 use crate::simulation::counts::Counts;
 use crate::simulation::expected::{Started, What};
+use crate::simulation::mirrors::{MIRRORED, Mirrors};
+use crate::simulation::registry::Registry;
 use crate::simulation::secrets::Secrets;
 use crate::simulation::state::Simulation;
 use crate::simulation::trace::Trace;
@@ -107,6 +109,8 @@ struct Plan<'d> {
     rounds: Vec<Choices<'d>>,
     /// The registries that can be written to, and the operations that write; none if there are none.
     writes: Option<(Choices<'d>, Choices<'d>)>,
+    /// The registries whose repository [`MIRRORED`] has mirrors.
+    mirrors: Mirrors,
     /// The remaining input, for everything that happens.
     choices: Choices<'d>,
 }
@@ -129,7 +133,9 @@ impl<'d> Plan<'d> {
             limits.chunk_bytes = 256;
             (choices.part(20), choices.part(60))
         });
-        Self { config, behaviour, content, setups, rounds, writes, choices }
+        let mirrors = Mirrors::draw(&mut settings);
+        mirrors.configure(&mut config);
+        Self { config, behaviour, content, setups, rounds, writes, mirrors, choices }
     }
 
     fn begin(&self, trace: Trace) -> Simulation<'d, World<'_>> {
@@ -157,7 +163,15 @@ impl<'d> Plan<'d> {
                 let name = REGISTRIES[about.registry];
                 simulation.trace.note(simulation.now, || format!("{op:?}: {name} {:?}", about.what));
                 simulation.watch(op);
-                simulation.answers.secrets.start(op, &[about.registry]);
+                let sources = if about.is_mirrored {
+                    self.mirrors.sources(about.registry)
+                } else {
+                    vec![about.registry]
+                };
+                if self.mirrors.may_lie() && !matches!(about.what, What::Blob { .. } | What::Check) {
+                    simulation.answers.trusts_only(op, about.registry);
+                }
+                simulation.answers.secrets.start(op, &sources);
                 started.reading.insert(op, about);
             }
             if let Some(writes) = &mut writes {
@@ -229,6 +243,8 @@ fn tell(simulation: &mut Simulation<'_, World<'_>>, started: &Operations, limits
                     );
                     "retries"
                 }
+                "mirror" if said.contains(" failed ") => "failures of mirrors",
+                "mirror" => "mirrors that supplied content",
                 _ => continue,
             };
             *counts.entry(what).or_default() += 1;
@@ -266,7 +282,7 @@ fn limits(choices: &mut Choices<'_>) -> Limits {
 fn start(session: &mut Session, content: &Content, choices: &mut Choices<'_>) -> (Started, OpId) {
     let whom = usize::from(choices.byte());
     let registry = whom % REGISTRIES.len();
-    let repository = ["team/app", "team/other"][whom / 5 % 2];
+    let repository = [Registry::REPOSITORY, MIRRORED][whom / 5 % 2];
     let base = format!("{}/{repository}", REGISTRIES[registry]);
     let by_digest = whom / 10 % 4 == 3;
     let root = &content.root.digest;
@@ -302,5 +318,7 @@ fn start(session: &mut Session, content: &Content, choices: &mut Choices<'_>) ->
             session.blob(&reference.at(digest.clone()), is_sized.then_some(*size))
         }
     };
-    (Started { registry, what }, op)
+    // A check concerns the registry itself.
+    let is_mirrored = repository == MIRRORED && !matches!(what, What::Check);
+    (Started { registry, what, is_mirrored }, op)
 }

@@ -42,6 +42,8 @@ pub(super) struct World<'c> {
     pub(super) setups: Vec<Setup>,
     /// Servers that reported content as missing, and to which operation.
     pub(super) not_there: BTreeSet<(OpId, String)>,
+    /// Operations that only the lies of this registry may fail. Others are asked too.
+    trusted: BTreeMap<OpId, usize>,
     /// The time of the first request for each content at a mirror.
     first_asked: BTreeMap<(usize, String), Time>,
     /// One of this many responses is wrong.
@@ -86,6 +88,7 @@ impl<'c> World<'c> {
             is_calm: false,
             setups,
             not_there: BTreeSet::new(),
+            trusted: BTreeMap::new(),
             first_asked: BTreeMap::new(),
             wildness,
             lies,
@@ -106,9 +109,25 @@ impl<'c> World<'c> {
         *self.counts.entry(what).or_default() += 1;
     }
 
+    /// Requires the operation to succeed whatever other registries than this one respond.
+    pub(super) fn trusts_only(&mut self, op: OpId, registry: usize) {
+        self.trusted.insert(op, registry);
+    }
+
+    /// Lets the operation of the current request fail, or all of them.
+    pub(super) fn cannot_store(&mut self) {
+        match self.op {
+            Some(op) => self.fault_record.wrong(op),
+            None => (0..REGISTRIES.len()).for_each(|registry| self.fault_record.wrong_of_registry(registry)),
+        }
+    }
+
     /// Marks the current response as wrong.
     pub(super) fn lied(&mut self, registry: usize) {
         match self.op {
+            Some(op) if self.trusted.get(&op).is_some_and(|trusted| *trusted != registry) => {
+                self.count("wrong responses of mirrors");
+            }
             Some(op) => self.fault_record.wrong(op),
             None => (0..REGISTRIES.len())
                 .filter(|other| self.secrets.is_asked_for(registry, *other))

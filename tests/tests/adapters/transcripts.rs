@@ -9,7 +9,7 @@ use oci_proto_tests::internet::Authority;
 use oci_proto_tests::transcript::Transcript;
 
 /// Transcripts that only a session can play: see [`Transcript::core_only`].
-const CORE_ONLY: [&str; 79] = [
+const CORE_ONLY: [&str; 80] = [
     "abandoned_blob_request_is_repeated_from_its_start.txt",
     "abandoned_content_questions_are_asked_again.txt",
     "abandoned_credentials_question_is_asked_again.txt",
@@ -27,6 +27,7 @@ const CORE_ONLY: [&str; 79] = [
     "copy_of_wrong_content_ends_before_its_download.txt",
     "copy_of_wrong_content_falls_back_with_a_new_upload.txt",
     "copy_reads_from_mirrors_and_writes_to_the_registry.txt",
+    "corrupt_part_of_a_blob_starts_over_at_a_mirror.txt",
     "deadline_fails_the_operation.txt",
     "driver_may_fail_an_operation.txt",
     "failed_answer_fails_the_operation.txt",

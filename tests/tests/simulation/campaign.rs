@@ -36,7 +36,10 @@ const URLS: usize = 4 << 10;
 const FRESH: Duration = Duration::from_secs(4);
 
 /// The minimum number of events per thousand fixed seeds, so that the assertions are exercised.
-const DEPTH: [(&str, usize); 66] = [
+const DEPTH: [(&str, usize); 69] = [
+    ("mirrors that supplied content", 250),
+    ("failures of mirrors", 400),
+    ("wrong responses of mirrors", 30),
     ("mirror not ready", 6000),
     ("responses with Retry-After", 500),
     ("held blobs", 100),
