@@ -13,6 +13,9 @@ use oci_proto::{
 use oci_proto_tests::simulation::Choices;
 use oci_proto_tests::writable::{Habits, Response, WritableRegistry};
 
+/// How often an exchange that can continue is overtaken, before it is served next. Tokens serve more requests.
+const OVERTAKEN: usize = 15;
+
 /// More steps than any transfer needs.
 const MAX_STEPS: usize = 20_000;
 
@@ -49,6 +52,8 @@ pub(super) struct World<'c> {
 
 /// An exchange in flight.
 struct Travelling {
+    /// How often others were served since it was last.
+    overtaken: usize,
     id: ExchangeId,
     state: State,
 }
@@ -274,7 +279,7 @@ impl<'c> World<'c> {
             assert_eq!(pipe.start, source.start, "the halves of a pair begin at different positions");
             pipe.reader = Some(id);
         }
-        self.out.push(Travelling { id, state: State::Sent(Box::new(exchange)) });
+        self.out.push(Travelling { id, overtaken: 0, state: State::Sent(Box::new(exchange)) });
     }
 
     fn pipe(&mut self, digest: &Digest) -> Option<&mut Pipe> {
@@ -302,8 +307,11 @@ impl<'c> World<'c> {
         if ready.is_empty() {
             return false;
         }
-        let index = ready[self.choices.below(ready.len())];
-        let Travelling { id, state } = self.out.remove(index);
+        // No request is overtaken so often that its token expires in the meantime: a fresh one that is refused is final.
+        let overtaken = ready.iter().copied().find(|index| self.out[*index].overtaken >= OVERTAKEN);
+        let index = overtaken.unwrap_or_else(|| ready[self.choices.below(ready.len())]);
+        self.out.iter_mut().for_each(|other| other.overtaken += 1);
+        let Travelling { id, state, .. } = self.out.remove(index);
         match state {
             State::Sent(exchange) => self.carry(id, *exchange),
             State::Arriving(receiving, body, at) => self.arrive(id, *receiving, body, at),
@@ -473,7 +481,11 @@ impl<'c> World<'c> {
             }
         }
         if at < body.len() {
-            return self.out.push(Travelling { id, state: State::Arriving(Box::new(receiving), body, at) });
+            return self.out.push(Travelling {
+                id,
+                overtaken: 0,
+                state: State::Arriving(Box::new(receiving), body, at),
+            });
         }
         self.completed(id, receiving.finish());
     }
