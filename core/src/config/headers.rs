@@ -5,7 +5,8 @@ use std::fmt;
 
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPECT,
-    HOST, IF_RANGE, PROXY_AUTHORIZATION, RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
+    HOST, IF_MATCH, IF_NONE_MATCH, IF_RANGE, PROXY_AUTHORIZATION, RANGE, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE, USER_AGENT,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -72,6 +73,8 @@ const RESERVED: &[HeaderName] = &[
     CONTENT_TYPE,
     EXPECT,
     HOST,
+    IF_MATCH,
+    IF_NONE_MATCH,
     IF_RANGE,
     PROXY_AUTHORIZATION,
     RANGE,
@@ -109,6 +112,9 @@ mod tests {
         let value = HeaderValue::from_static("secret");
         let refused = headers.insert(registry.clone(), AUTHORIZATION, value.clone()).unwrap_err();
         assert_eq!(refused.to_string(), "the header authorization is set by the client itself");
+        for conditional in [IF_MATCH, IF_NONE_MATCH] {
+            headers.insert(registry.clone(), conditional, value.clone()).unwrap_err();
+        }
         headers.insert(registry, HeaderName::from_static("x-tenant"), value).unwrap();
         let shown = format!("{headers:?}");
         assert!(shown.contains("x-tenant") && !shown.contains("secret"), "{shown}");
