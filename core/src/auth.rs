@@ -216,18 +216,7 @@ impl Auth {
             None => false,
         };
         refusal.challenged |= state.proof.is_some();
-        // A 401 without a supported scheme may follow an earlier challenge.
-        if fresh_is_refused || scheme.is_none() && !self.logins.is_challenged(space) {
-            refusal.with_login = self.logins.has_login(space);
-            if !state.requires_more {
-                if matches!(state.proof, Some(Proof::Login(_))) {
-                    let refused = self.logins.login(space).cloned();
-                    self.logins.refused(space, refused.as_ref());
-                }
-                self.logins.forget(space);
-            }
-            return Err(refusal.into());
-        }
+        // Another one may have replaced it meanwhile.
         let refused = match state.proof {
             Some(Proof::Login(obtained)) => self
                 .logins
@@ -236,6 +225,15 @@ impl Auth {
                 .map(|(login, _)| login.clone()),
             _ => None,
         };
+        // A 401 without a supported scheme may follow an earlier challenge.
+        if fresh_is_refused || scheme.is_none() && !self.logins.is_challenged(space) {
+            refusal.with_login = self.logins.has_login(space);
+            if !state.requires_more {
+                self.logins.refused(space, refused.as_ref());
+                self.logins.forget(space);
+            }
+            return Err(refusal.into());
+        }
         if let Some(Scheme::Bearer { scope, .. }) = &mut scheme {
             state.scope = Some(scope.clone());
             if state.requires_more {
@@ -281,13 +279,13 @@ impl Auth {
         query: QueryId,
         found: Result<Option<Credentials>, Fault>,
     ) -> Vec<(TaskId, Result<(), Cause>)> {
-        let Some((space, _)) = self.asked.remove(&query) else { return Vec::new() };
+        let Some((space, question)) = self.asked.remove(&query) else { return Vec::new() };
         self.to_ask.retain(|queued| *queued != query);
         let waiting = self.waiting.take(Awaited::Login(query)).into_iter();
         let found = match found {
             Ok(found) => found,
             Err(fault) => {
-                self.logins.remove(&space);
+                self.logins.failed(&space, question.is_refused);
                 return waiting.map(|request| (request, Err(fault.clone().into()))).collect();
             }
         };

@@ -138,11 +138,26 @@ impl Logins {
             && matches!(&protection.login, Login::Known { found, .. } if found.as_ref() == refused)
         {
             protection.login = Login::Unknown;
-            if self.refused.len() >= self.max {
-                self.refused.clear();
-            }
-            self.refused.insert(space.clone());
+            self.note_refused(space);
         }
+    }
+
+    /// Records that the driver could not answer, and removes the challenge. The next question says the same about the last
+    /// answer.
+    pub(crate) fn failed(&mut self, space: &ProtectionSpace, is_refused: bool) {
+        if let Some(protection) = self.spaces.remove(space) {
+            self.asked -= usize::from(protection.is_asked());
+        }
+        if is_refused {
+            self.note_refused(space);
+        }
+    }
+
+    fn note_refused(&mut self, space: &ProtectionSpace) {
+        if self.refused.len() >= self.max {
+            self.refused.clear();
+        }
+        self.refused.insert(space.clone());
     }
 
     /// Records that the driver is asked for the login. Returns whether the last one was refused.
@@ -189,13 +204,6 @@ impl Logins {
     pub(crate) fn forget(&mut self, space: &ProtectionSpace) {
         if self.spaces.get(space).is_some_and(|protection| !protection.is_asked()) {
             self.spaces.remove(space);
-        }
-    }
-
-    /// Removes the challenge and the login, even if its question is open.
-    pub(crate) fn remove(&mut self, space: &ProtectionSpace) {
-        if let Some(protection) = self.spaces.remove(space) {
-            self.asked -= usize::from(protection.is_asked());
         }
     }
 

@@ -164,6 +164,45 @@ fn a_question_is_asked_again_until_it_is_answered() {
 }
 
 #[test]
+fn a_refusal_is_reported_until_a_question_is_answered() {
+    let mut flow = Flow::new(1);
+    let request = flow.challenge(0, BASIC, 1);
+    flow.log_in(0);
+    assert!(matches!(flow.authorize(request, 0), Authorization::Send(Some(_))));
+    flow.refuse(request, 0, BASIC, 1).unwrap_err();
+    for (answer, is_refused) in
+        [(Err(Fault::new(FaultKind::Credentials, "a timeout")), true), (Ok(login()), true)]
+    {
+        flow.challenge(0, BASIC, 1);
+        let (request, _) = flow.request(0);
+        let (query, question) = flow.auth.next_question().unwrap();
+        assert_eq!(question.is_refused, is_refused);
+        flow.auth.answered(query, answer);
+        flow.auth.release(request);
+    }
+    flow.auth.logins.forget(&ProtectionSpace::of(&target(0)));
+    flow.challenge(0, BASIC, 1);
+    flow.request(0);
+    assert!(!flow.auth.next_question().unwrap().1.is_refused);
+}
+
+#[test]
+fn the_refusal_of_a_replaced_login_says_nothing_about_the_next() {
+    let mut flow = Flow::new(1);
+    let slow = flow.challenge(0, BASIC, 1);
+    flow.log_in(0);
+    let (quick, _) = flow.request(0);
+    assert!(matches!(flow.authorize(slow, 0), Authorization::Send(Some(_))));
+    assert_eq!(flow.refuse(quick, 0, BASIC, 1), Ok(()));
+    flow.log_in(0);
+    // The response to the login before.
+    flow.refuse(slow, 0, BASIC, 1).unwrap_err();
+    flow.challenge(0, BASIC, 1);
+    flow.request(0);
+    assert!(!flow.auth.next_question().unwrap().1.is_refused);
+}
+
+#[test]
 fn one_token_serves_all_waiting_requests_in_order_of_arrival() {
     let mut flow = Flow::new(1);
     let first = flow.challenge(0, BEARER, 1);
