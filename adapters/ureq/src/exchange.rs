@@ -129,7 +129,9 @@ impl Job {
         if let Some(Peer(peer)) = head.extensions.get()
             && let Err(fault) = awaiting.connected(*peer)
         {
-            return ControlFlow::Break(awaiting.fail(fault));
+            let completion = awaiting.fail(fault);
+            span.settled(&completion);
+            return ControlFlow::Break(completion);
         }
         let receiving = awaiting.head(head.status, head.headers);
         // ureq limits bodies by default. The core has its own limits.
