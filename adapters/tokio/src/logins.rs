@@ -40,7 +40,11 @@ where
     let runtime = Handle::current();
     move |query| {
         let (tell, told) = mpsc::channel();
-        let asking = ask(query.clone());
+        let asking = {
+            // The function may use the runtime before its future is polled.
+            let _within = runtime.enter();
+            ask(query.clone())
+        };
         runtime.spawn(async move {
             // Nobody waits for a look-up that was abandoned.
             let _ = tell.send(asking.await);

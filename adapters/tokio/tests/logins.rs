@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use oci_proto::server::{Policy, Rule, User, Who};
 use oci_proto::{Algorithm, Credentials, Descriptor, Digest, Fault, FaultKind, MediaType, Reference};
@@ -40,9 +41,10 @@ async fn a_login_that_has_expired_is_replaced() {
     let (asks, newest) = (asked.clone(), valid.clone());
     let logins = async_logins(move |query| {
         asks.lock().unwrap().push(query.is_refused);
+        let pausing = tokio::time::sleep(Duration::from_millis(1));
         let password = newest.load(Ordering::SeqCst).to_string();
         async move {
-            tokio::task::yield_now().await;
+            pausing.await;
             Ok(Some(Credentials::login("user", password)?))
         }
     });
