@@ -38,6 +38,8 @@ mod exclusive;
 mod failed;
 #[cfg_attr(not(feature = "http2"), path = "pool/no_http2.rs")]
 mod shared;
+#[cfg(test)]
+mod tests;
 
 /// The number of servers of which a pool remembers that their HTTP/2 does not work.
 const MAX_HTTP1_ONLY: usize = 256;
@@ -174,8 +176,8 @@ impl Inner {
             let Some(origin) = state.origins.get_mut(key) else { return };
             let Some(waiting) = origin.next_waiting() else {
                 origin.idle.push((Instant::now(), connection));
-                self.watch(key, origin);
-                return;
+                drop(state);
+                return self.watch(key);
             };
             drop(state);
             match waiting.send(Ok(Lease::Exclusive { connection, is_new })) {
@@ -193,8 +195,12 @@ impl Inner {
             let State { origins, http1_only } = &mut *state;
             let Some(origin) = origins.get_mut(key) else { return };
             origin.waiting.retain(|waiting| !waiting.is_closed());
-            let limit = if origin.is_exclusive { origin.requests } else { 1 };
-            if origin.connecting >= origin.waiting.len() || origin.connections >= limit {
+            let is_enough = if origin.is_exclusive {
+                origin.connections >= origin.requests
+            } else {
+                origin.connecting > 0
+            };
+            if is_enough || origin.connecting >= origin.waiting.len() {
                 return;
             }
             origin.connections += 1;
@@ -222,29 +228,24 @@ impl Inner {
         // A runtime that has shut down drops the task, here and now.
         let handle = runtime.spawn(task).abort_handle();
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.retain(|task| !task.is_finished());
+        let finished: Vec<_> = tasks.extract_if(.., |task| task.is_finished()).collect();
         tasks.push(handle);
+        drop(tasks);
+        // A task owns a handle of its runtime.
+        drop(finished);
     }
 
     /// Closes connections that have been idle for too long, as long as there are any.
-    fn watch(self: &Arc<Self>, key: &Key, origin: &mut Origin) {
+    fn watch(self: &Arc<Self>, key: &Key) {
+        let mut state = self.lock();
+        let Some(origin) = state.origins.get_mut(key) else { return };
         if mem::replace(&mut origin.is_watched, true) {
             return;
         }
-        let (pool, key) = (Arc::downgrade(self), key.clone());
-        let watching = async move {
-            let mut next = Instant::now() + IDLE_CONNECTION;
-            loop {
-                sleep_until(next).await;
-                let Some(pool) = pool.upgrade() else { return };
-                match pool.close_idle(&key) {
-                    Some(more) => next = more,
-                    None => return,
-                }
-            }
-        };
-        let handle = origin.runtime.spawn(watching).abort_handle();
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
+        let runtime = origin.runtime.clone();
+        drop(state);
+        let mut watch = Watch { pool: Arc::downgrade(self), key: Some(key.clone()) };
+        self.spawn(&runtime, async move { watch.run().await });
     }
 
     /// Closes the connections that have been idle for too long. Returns the time at which the next one will have been.
@@ -260,10 +261,21 @@ impl Inner {
         let shared = origin.shared.as_ref().map(|_| if origin.requests == 0 { origin.unused } else { now });
         let next = [oldest, shared].into_iter().flatten().min().map(|since| since + IDLE_CONNECTION);
         origin.is_watched = next.is_some();
-        state.forget_if_unused(key);
+        let forgotten = state.forget_if_unused(key);
         drop(state);
-        drop((closed, unused));
+        drop((closed, unused, forgotten));
         next
+    }
+
+    /// Forgets the connections of a runtime that has ended.
+    fn abandon(&self, key: &Key) {
+        let mut state = self.lock();
+        let Some(origin) = state.origins.get_mut(key) else { return };
+        let ended = (mem::take(&mut origin.idle), origin.shared.take());
+        origin.is_watched = false;
+        let forgotten = state.forget_if_unused(key);
+        drop(state);
+        drop((ended, forgotten));
     }
 }
 
@@ -275,10 +287,11 @@ impl Drop for Inner {
 }
 
 impl State {
-    fn forget_if_unused(&mut self, key: &Key) {
-        if self.origins.get(key).is_some_and(Origin::is_unused) {
-            self.origins.remove(key);
-        }
+    /// Removes an origin without requests and connections. It is to be dropped after the lock is released: the last
+    /// handle of a runtime owns callbacks of the user.
+    #[must_use]
+    fn forget_if_unused(&mut self, key: &Key) -> Option<Origin> {
+        if self.origins.get(key)?.is_unused() { self.origins.remove(key) } else { None }
     }
 
     /// Remembers that a server does not speak HTTP/2.
@@ -404,11 +417,8 @@ impl InFlight {
             Http2Failure::Broken => !origin.has_answered,
             Http2Failure::NotProcessed | Http2Failure::Other => false,
         };
-        // A request that was not taken shows that the connection has ended.
-        if needs_http1 || matches!(failed, Failed::NotTaken { .. }) {
-            origin.shared = None;
-        }
         if needs_http1 {
+            origin.shared = None;
             origin.is_exclusive = true;
             state.avoid_http2(&self.key);
         }
@@ -420,13 +430,16 @@ impl Drop for InFlight {
         let mut state = self.pool.lock();
         let Some(origin) = state.origins.get_mut(&self.key) else { return };
         origin.requests -= 1;
+        let must_watch = origin.requests == 0 && origin.shared.is_some();
         if origin.requests == 0 {
             origin.unused = Instant::now();
-            if origin.shared.is_some() {
-                self.pool.watch(&self.key, origin);
-            }
         }
-        state.forget_if_unused(&self.key);
+        let forgotten = state.forget_if_unused(&self.key);
+        drop(state);
+        drop(forgotten);
+        if must_watch {
+            self.pool.watch(&self.key);
+        }
     }
 }
 
@@ -464,11 +477,12 @@ impl Attempt {
                 origin.connections -= 1;
                 origin.is_exclusive = false;
                 origin.shared = Some(connection.clone());
-                if origin.requests == 0 {
-                    pool.watch(key, origin);
-                }
+                let must_watch = origin.requests == 0;
                 let waiting = mem::take(&mut origin.waiting);
                 drop(state);
+                if must_watch {
+                    pool.watch(key);
+                }
                 for waiting in waiting {
                     let connection = connection.clone();
                     let _ = waiting.send(Ok(Lease::Shared { connection, is_new: true }));
@@ -487,8 +501,9 @@ impl Attempt {
                     // It may have been the reason for the failure.
                     state.http1_only.remove(key.authority.as_str());
                 }
-                state.forget_if_unused(key);
+                let forgotten = state.forget_if_unused(key);
                 drop(state);
+                drop(forgotten);
                 for waiting in failed {
                     let _ = waiting.send(Err(error.clone()));
                 }
@@ -503,6 +518,36 @@ impl Drop for Attempt {
         // The runtime has ended.
         if let Some(key) = self.key.take() {
             self.settle(&key, Err(abandoned().into()));
+        }
+    }
+}
+
+/// The task that closes the idle connections of an origin.
+struct Watch {
+    pool: Weak<Inner>,
+    /// `None` once it has ended.
+    key: Option<Key>,
+}
+
+impl Watch {
+    async fn run(&mut self) {
+        let mut next = Instant::now() + IDLE_CONNECTION;
+        while let Some(key) = &self.key {
+            sleep_until(next).await;
+            let more = self.pool.upgrade().and_then(|pool| pool.close_idle(key));
+            match more {
+                Some(more) => next = more,
+                None => self.key = None,
+            }
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // The runtime has ended, and its connections with it.
+        if let (Some(key), Some(pool)) = (self.key.take(), self.pool.upgrade()) {
+            pool.abandon(&key);
         }
     }
 }
@@ -523,8 +568,9 @@ impl Drop for Counted {
         let mut state = pool.lock();
         let Some(origin) = state.origins.get_mut(&self.key) else { return };
         origin.connections -= 1;
-        state.forget_if_unused(&self.key);
+        let forgotten = state.forget_if_unused(&self.key);
         drop(state);
+        drop(forgotten);
         pool.connect(&self.key);
     }
 }
