@@ -9,7 +9,7 @@ use oci_proto_credentials::Store;
 /// Looks up a login in a new thread, and calls `answer` there with the result.
 ///
 /// A lookup may run a credential helper that prompts the user. In its own thread it blocks neither a
-/// client's other work nor the shutdown of a runtime. A session has at most one open query per registry,
+/// client's other work nor the shutdown of a runtime. A session has at most one open query per repository,
 /// which limits the number of threads.
 ///
 /// # Errors

@@ -29,6 +29,9 @@ use crate::fault::BoxError;
 /// # }
 /// ```
 ///
+/// The thread of the look-up waits for the function, without a limit: give the requests in it a timeout. Do not call
+/// [`Store::look_up`](oci_proto_credentials::Store::look_up) itself on a thread of the runtime, which it would block.
+///
 /// # Panics
 /// Panics outside a runtime.
 pub fn async_logins<F>(
