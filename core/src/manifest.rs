@@ -149,13 +149,16 @@ impl Manifest {
     /// # Ok::<(), oci_proto::InvalidManifest>(())
     /// ```
     pub fn annotations(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-        let json = self.table.annotations.as_ref().map_or("{}", |note| self.table.text(&self.raw, note));
-        annotated::annotations(json).into_iter()
+        annotated::annotations(self.annotations_json()).into_iter()
     }
 
-    /// Returns the first of the document's own [`annotations`](Self::annotations) with this key.
+    /// Returns the document's own annotation with this key, unless there are several.
     pub fn annotation(&self, key: &str) -> Option<Cow<'_, str>> {
-        self.annotations().find_map(|(found, value)| (found == key).then_some(value))
+        annotated::annotation(self.annotations_json(), key)
+    }
+
+    fn annotations_json(&self) -> &str {
+        self.table.annotations.as_ref().map_or("{}", |note| self.table.text(&self.raw, note))
     }
 
     /// Returns the config of an image.
@@ -280,9 +283,9 @@ impl<'a> DescriptorRef<'a> {
         annotated::annotations(json).into_iter()
     }
 
-    /// Returns the first annotation with this key, like [`annotations`](Self::annotations).
+    /// Returns the annotation with this key, unless there are several.
     pub fn annotation(&self, key: &str) -> Option<Cow<'a, str>> {
-        self.annotations().find_map(|(found, value)| (found == key).then_some(value))
+        annotated::annotation(self.text(Property::Annotations)?, key)
     }
 
     /// Builds an owned descriptor.

@@ -18,7 +18,8 @@ pub struct Metrics {
     pub operations: u64,
     /// The HTTP requests that were sent, those for tokens and the repeated ones included.
     pub requests: u64,
-    /// The requests without a usable response: the connection failed, or broke before the response was complete.
+    /// The requests without a usable response: the connection failed, or broke before the response was complete. Those that
+    /// were abandoned are not among them.
     pub broken_requests: u64,
     /// The delays before a request was repeated, or sent in another form.
     pub retries: u64,
@@ -154,6 +155,16 @@ impl RequestSpan {
             self.span.record("fault", field::debug(fault));
         }
         self.span.in_scope(|| debug!(target: TARGET, "settled"));
+    }
+}
+
+impl Drop for RequestSpan {
+    /// Nobody waited for the end of the request.
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.span.record("received", self.received);
+            self.span.record("fault", "Abandoned");
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::error::Error;
 use std::ffi::OsString;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -157,7 +157,15 @@ impl Store {
             return Ok(Some(login.clone()));
         }
         for Asked { name, find } in &self.asked {
-            let failed = |error| Fault::new(FaultKind::Credentials, format_args!("{name}: {error}"));
+            let failed = |error: Box<dyn Error + Send + Sync>| {
+                let mut why = format!("{name}: {error}");
+                let mut source = error.source();
+                while let Some(error) = source {
+                    let _ = write!(why, ": {error}");
+                    source = error.source();
+                }
+                Fault::new(FaultKind::Credentials, why)
+            };
             if let Some(login) = find(query).map_err(failed)? {
                 self.found_in(query, name.clone());
                 return Ok(Some(login));

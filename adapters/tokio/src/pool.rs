@@ -4,7 +4,7 @@
 //! in flight, and the one that became idle last is used first, so that surplus ones close after a while. A connection
 //! with HTTP/2 carries all requests to its origin. Which of the two a server speaks, the first connection tells.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
 use std::mem;
@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::{Authority, Scheme};
@@ -43,6 +44,8 @@ mod tests;
 
 /// The number of servers of which a pool remembers that their HTTP/2 does not work.
 const MAX_HTTP1_ONLY: usize = 256;
+/// How long it remembers that: a network that broke the first connection may have been the reason.
+const HTTP1_ONLY_FOR: Duration = Duration::from_secs(600);
 
 /// Connections to any number of origins.
 #[derive(Clone)]
@@ -59,8 +62,8 @@ struct Inner {
 #[derive(Default)]
 struct State {
     origins: HashMap<Key, Origin>,
-    /// Servers that offer HTTP/2 without speaking it.
-    http1_only: BTreeSet<String>,
+    /// Servers that offer HTTP/2 without speaking it, and since when that is known.
+    http1_only: BTreeMap<String, Instant>,
 }
 
 /// Connections are driven by the runtime that opened them, and belong to the reach of the exchanges that they serve.
@@ -206,7 +209,8 @@ impl Inner {
             origin.connections += 1;
             origin.connecting += 1;
             let runtime = origin.runtime.clone();
-            let allow_http2 = !http1_only.contains(key.authority.as_str());
+            let failed = http1_only.get(key.authority.as_str());
+            let allow_http2 = failed.is_none_or(|since| since.elapsed() > HTTP1_ONLY_FOR);
             drop(state);
             let attempt = Attempt { pool: Arc::downgrade(self), key: Some(key.clone()), allow_http2 };
             let connecting = self.connector.connect(&key.uri(), key.reach, allow_http2);
@@ -300,7 +304,7 @@ impl State {
         if self.http1_only.len() >= MAX_HTTP1_ONLY {
             self.http1_only.clear();
         }
-        self.http1_only.insert(key.authority.as_str().to_owned());
+        self.http1_only.insert(key.authority.as_str().to_owned(), Instant::now());
     }
 }
 

@@ -8,12 +8,21 @@ use serde_json::value::RawValue;
 
 use crate::manifest::read::values::Text;
 
-/// Returns the annotations in a JSON object, in its order. A value that is no string is left out.
+/// Returns the annotations in a JSON object, in its order. A value that is no string is left out. If a key is no Unicode,
+/// there are none.
 pub(super) fn annotations(json: &str) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
     let mut found = Vec::new();
-    // The document was parsed before, so this is JSON.
-    let _ = serde_json::Deserializer::from_str(json).deserialize_map(Members(&mut found));
-    found
+    match serde_json::Deserializer::from_str(json).deserialize_map(Members(&mut found)) {
+        Ok(()) => found,
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Returns the annotation with a key. There is none if the key occurs more than once: parsers differ in which counts.
+pub(super) fn annotation<'a>(json: &'a str, key: &str) -> Option<Cow<'a, str>> {
+    let mut found = annotations(json).into_iter().filter(|(found, _)| found == key);
+    let (_, value) = found.next()?;
+    found.next().is_none().then_some(value)
 }
 
 struct Members<'f, 'de>(&'f mut Vec<(Cow<'de, str>, Cow<'de, str>)>);

@@ -63,6 +63,6 @@ async fn a_request_that_awaits_http2_does_not_wait_for_a_busy_connection_with_ht
     let _connection = busy.connection().await.unwrap();
     pool.0.lock().origins.values_mut().for_each(|origin| origin.is_exclusive = false);
     let connecting = pool.0.enter(&request()).unwrap();
-    let connected = timeout(std::time::Duration::from_secs(5), connecting.connection()).await;
+    let connected = timeout(Duration::from_secs(5), connecting.connection()).await;
     assert!(connected.expect("it waits").is_ok());
 }
