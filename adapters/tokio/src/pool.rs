@@ -4,7 +4,6 @@
 //! in flight, and the one that became idle last is used first, so that surplus ones close after a while. A connection
 //! with HTTP/2 carries all requests to its origin. Which of the two a server speaks, the first connection tells.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
 use std::mem;
@@ -12,15 +11,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::uri::{Authority, Scheme};
-use http::{Request, Response, Uri};
+use http::{Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
-use oci_proto::Reach;
 use oci_proto_common::{IDLE_CONNECTION, Monitor};
-use tokio::runtime::{self, Handle};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -32,20 +28,16 @@ use crate::payload::Body;
 use crate::pool::connection::Connection;
 use crate::pool::exclusive::Exclusive;
 use crate::pool::failed::Failed;
-use crate::pool::shared::Shared;
+use crate::pool::origin::{Key, Lease, Origin, State};
 
 mod connection;
 mod exclusive;
 mod failed;
+mod origin;
 #[cfg_attr(not(feature = "http2"), path = "pool/no_http2.rs")]
 mod shared;
 #[cfg(test)]
 mod tests;
-
-/// The number of servers of which a pool remembers that their HTTP/2 does not work.
-const MAX_HTTP1_ONLY: usize = 256;
-/// How long it remembers that: a network that broke the first connection may have been the reason.
-const HTTP1_ONLY_FOR: Duration = Duration::from_secs(600);
 
 /// Connections to any number of origins.
 #[derive(Clone)]
@@ -54,54 +46,9 @@ pub(crate) struct Pool(Arc<Inner>);
 struct Inner {
     connector: Connector,
     monitor: Arc<Monitor>,
-    state: Mutex<State>,
+    state: Mutex<State<Leased>>,
     /// The tasks that connect, and those that close idle connections.
     tasks: Mutex<Vec<AbortHandle>>,
-}
-
-#[derive(Default)]
-struct State {
-    origins: HashMap<Key, Origin>,
-    /// Servers that offer HTTP/2 without speaking it, and since when that is known.
-    http1_only: BTreeMap<String, Instant>,
-}
-
-/// Connections are driven by the runtime that opened them, and belong to the reach of the exchanges that they serve.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Key {
-    runtime: runtime::Id,
-    reach: Reach,
-    scheme: Scheme,
-    authority: Authority,
-}
-
-struct Origin {
-    runtime: Handle,
-    /// The number of requests that use or await a connection.
-    requests: usize,
-    /// The number of connections with HTTP/1.1, and of those that are being established.
-    connections: usize,
-    /// The number of connections that are being established.
-    connecting: usize,
-    /// Whether the server speaks HTTP/1.1, so that each request needs a connection of its own.
-    is_exclusive: bool,
-    /// Whether the server has ever answered with HTTP/2.
-    has_answered: bool,
-    /// Connections with HTTP/1.1, the one that became idle last at the end.
-    idle: Vec<(Instant, Leased)>,
-    /// The connection with HTTP/2.
-    shared: Option<Shared>,
-    /// The time since which there has been no request.
-    unused: Instant,
-    /// Whether a task closes idle connections.
-    is_watched: bool,
-    waiting: VecDeque<oneshot::Sender<Result<Lease, ConnectError>>>,
-}
-
-/// A connection for one request.
-enum Lease {
-    Exclusive { connection: Leased, is_new: bool },
-    Shared { connection: Shared, is_new: bool },
 }
 
 /// A connection with HTTP/1.1, counted as long as it exists.
@@ -152,7 +99,7 @@ impl Pool {
 }
 
 impl Inner {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<Leased>> {
         // Nothing panics while it holds the guard.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -195,8 +142,8 @@ impl Inner {
     fn connect(self: &Arc<Self>, key: &Key) {
         loop {
             let mut state = self.lock();
-            let State { origins, http1_only } = &mut *state;
-            let Some(origin) = origins.get_mut(key) else { return };
+            let allow_http2 = state.allows_http2(key);
+            let Some(origin) = state.origins.get_mut(key) else { return };
             origin.waiting.retain(|waiting| !waiting.is_closed());
             let is_enough = if origin.is_exclusive {
                 origin.connections >= origin.requests
@@ -209,8 +156,6 @@ impl Inner {
             origin.connections += 1;
             origin.connecting += 1;
             let runtime = origin.runtime.clone();
-            let failed = http1_only.get(key.authority.as_str());
-            let allow_http2 = failed.is_none_or(|since| since.elapsed() > HTTP1_ONLY_FOR);
             drop(state);
             let attempt = Attempt { pool: Arc::downgrade(self), key: Some(key.clone()), allow_http2 };
             let connecting = self.connector.connect(&key.uri(), key.reach, allow_http2);
@@ -290,69 +235,6 @@ impl Drop for Inner {
     }
 }
 
-impl State {
-    /// Removes an origin without requests and connections. It is to be dropped after the lock is released: the last
-    /// handle of a runtime owns callbacks of the user.
-    #[must_use]
-    fn forget_if_unused(&mut self, key: &Key) -> Option<Origin> {
-        if self.origins.get(key)?.is_unused() { self.origins.remove(key) } else { None }
-    }
-
-    /// Remembers that a server does not speak HTTP/2.
-    fn avoid_http2(&mut self, key: &Key) {
-        // Redirects and realms may name any number of servers.
-        if self.http1_only.len() >= MAX_HTTP1_ONLY {
-            self.http1_only.clear();
-        }
-        self.http1_only.insert(key.authority.as_str().to_owned(), Instant::now());
-    }
-}
-
-impl Key {
-    fn uri(&self) -> Uri {
-        Uri::builder()
-            .scheme(self.scheme.clone())
-            .authority(self.authority.clone())
-            .path_and_query("/")
-            .build()
-            .expect("the parts come from a URL")
-    }
-}
-
-impl Origin {
-    fn new(runtime: Handle, key: &Key) -> Self {
-        let is_plain = key.scheme != Scheme::HTTPS;
-        Self {
-            runtime,
-            requests: 0,
-            connections: 0,
-            connecting: 0,
-            // Without TLS, the two sides agree on nothing else.
-            is_exclusive: is_plain || !cfg!(feature = "http2"),
-            has_answered: false,
-            idle: Vec::new(),
-            shared: None,
-            unused: Instant::now(),
-            is_watched: false,
-            waiting: VecDeque::new(),
-        }
-    }
-
-    fn is_unused(&self) -> bool {
-        self.requests == 0 && self.connections == 0 && self.shared.is_none()
-    }
-
-    /// Takes the request that has waited longest.
-    fn next_waiting(&mut self) -> Option<oneshot::Sender<Result<Lease, ConnectError>>> {
-        while let Some(waiting) = self.waiting.pop_front() {
-            if !waiting.is_closed() {
-                return Some(waiting);
-            }
-        }
-        None
-    }
-}
-
 /// A request in flight.
 struct InFlight {
     pool: Arc<Inner>,
@@ -360,7 +242,7 @@ struct InFlight {
 }
 
 impl InFlight {
-    async fn connection(&self) -> Result<Lease, BoxError> {
+    async fn connection(&self) -> Result<Lease<Leased>, BoxError> {
         let awaited = {
             let mut closed = Vec::new();
             let mut state = self.pool.lock();

@@ -1,5 +1,7 @@
 //! Pools that outlive the runtimes of their connections.
 
+use std::time::Duration;
+
 use http_body_util::BodyExt as _;
 use oci_proto_common::{Proxies, Settings};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
