@@ -77,7 +77,8 @@ fn a_killed_pull_leaves_a_valid_layout_and_the_next_pull_completes_it() {
                 assert!(findings.is_empty(), "{adapter}, killed at step {step}: {findings:#?}");
                 with_parts += u32::from(folder.join(".oci-proto-partial").exists());
             }
-            if step % 10 == 9 {
+            // On a busy machine, none may have begun to write.
+            if step % 10 == 9 && folder.exists() {
                 fs::remove_dir_all(&folder).unwrap();
             }
         }
