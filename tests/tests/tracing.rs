@@ -108,10 +108,11 @@ fn operations_requests_and_retries_are_told_and_counted() {
             &["DEBUG", operation, &request, "status=200 sent=0 received=88", "close"],
             &["INFO", operation, "retry", "503 Service Unavailable", "failed=1"],
             &["WARN", operation, "moving soon"],
-            &["DEBUG", operation, "fault=Reset"],
-            &["DEBUG", operation, "close"],
+            &["DEBUG", operation, "fault=reset"],
         ] {
             assert!(has(parts), "{name}: {parts:?} is missing in\n{text}");
         }
+        let ends = own.iter().filter(|line| line.ends_with("close") && !line.contains("request{"));
+        assert_eq!(ends.filter(|line| line.contains(operation)).count(), 2, "{name}: {text}");
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! Source: containers-certs.d(5); Docker's page "Verify repository client with certificates".
 
-use std::env;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File};
@@ -14,14 +13,14 @@ use rustls::pki_types::CertificateDer;
 use crate::client_certificate::{ClientCertificate, ClientCertificateError};
 use crate::roots;
 use crate::server_name::Server;
+use crate::this_machine::home_directory;
 
 /// The largest file that is read, in bytes.
 const MAX_FILE_LEN: u64 = 1 << 20;
 
 /// The directories of Docker and Podman, in the order in which Podman searches them.
 pub(crate) fn from_env() -> Vec<PathBuf> {
-    let home = env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-    let of_user = home.map(|home| home.join(".config/containers/certs.d"));
+    let of_user = home_directory().map(|home| home.join(".config/containers/certs.d"));
     let of_system = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from);
     of_user.into_iter().chain(of_system).collect()
 }

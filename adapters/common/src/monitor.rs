@@ -152,7 +152,7 @@ impl RequestSpan {
         self.span.record("sent", completion.sent());
         self.span.record("received", self.received);
         if let Some(fault) = fault {
-            self.span.record("fault", field::debug(fault));
+            self.span.record("fault", field::display(fault.as_str()));
         }
         self.span.in_scope(|| debug!(target: TARGET, "settled"));
     }
@@ -163,7 +163,7 @@ impl Drop for RequestSpan {
     fn drop(&mut self) {
         if !self.is_over {
             self.span.record("received", self.received);
-            self.span.record("fault", "Abandoned");
+            self.span.record("fault", field::display("abandoned"));
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::error::BuildError;
+use crate::this_machine::home_directory;
 
 /// The largest file that is read, in bytes.
 const MAX_FILE_LEN: u64 = 1 << 20;
@@ -24,9 +25,8 @@ const SYSTEM: &str = "/etc/containers";
 
 /// Reads the files of this environment, if there are any.
 pub(crate) fn from_env() -> Result<Registries, BuildError> {
-    let var = |name: &str| env::var_os(name).filter(|value: &OsString| !value.is_empty()).map(PathBuf::from);
-    let named = var("CONTAINERS_REGISTRIES_CONF");
-    let user = var("HOME").map(|home| home.join(".config/containers"));
+    let named = env::var_os("CONTAINERS_REGISTRIES_CONF").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let user = home_directory().map(|home| home.join(".config/containers"));
     read(&files(named, user.as_deref(), Path::new(SYSTEM))?)
 }
 

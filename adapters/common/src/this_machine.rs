@@ -1,7 +1,9 @@
 //! This machine: its names, and its platform.
 
+use std::env;
 use std::env::consts::{ARCH, OS};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 
 use oci_proto::{Platform, is_loopback};
 
@@ -44,6 +46,11 @@ pub fn host_platform() -> Platform {
         other => other,
     };
     Platform::from_parts(os, architecture, None, None).expect("the names of the compiler are valid parts")
+}
+
+/// Returns the user's home directory, also in the minimal environment of a service.
+pub(crate) fn home_directory() -> Option<PathBuf> {
+    env::home_dir().filter(|home| !home.as_os_str().is_empty())
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ pub(crate) struct Transfer {
     /// The number of bytes received since a poll was last pending.
     turn: usize,
     context: Arc<TransferContext>,
-    /// The request for logs, and the span of its operation, until it is sent.
+    /// The request, and the span of its operation, for the span that begins when it is sent.
     summary: (RequestSummary, Option<OperationSpan>),
     span: Option<RequestSpan>,
 }

@@ -112,7 +112,8 @@ impl Logins {
         Some(header.map_or(Credential::Missing, |header| Credential::Login { header, obtained }))
     }
 
-    /// Stores a challenge; `None` keeps the scheme of the last one. `refused` is the login that the challenge rejects. `in_use` is the number of targets in
+    /// Stores a challenge; `None` keeps the scheme of the last one. `refused` is the login that the challenge
+    /// rejects, if it rejects one. `in_use` is the number of targets in
     /// the session, each of which has room for a space, so that none evicts another's.
     pub(crate) fn challenged(
         &mut self,

@@ -64,11 +64,48 @@ pub enum FaultKind {
     Storage,
     /// A login could not be looked up: a credential helper failed, or a file is unreadable.
     Credentials,
-    /// No byte of the request was sent, for example because a pooled connection was stale. Any request
-    /// may be retried.
+    /// No byte of the request was sent, for example because a pooled connection was stale, or the server has said that it
+    /// did not process the request (RFC 9113, section 8.7). Any request may be retried.
     NotSent,
     /// The address of the host is not within the exchange's [`Reach`](crate::Reach). It is not retried.
     OutOfReach,
     /// The driver does not support the exchange. It is not retried.
     Unsupported,
+}
+
+impl FaultKind {
+    /// All kinds.
+    pub const ALL: [Self; 10] = [
+        Self::Connect,
+        Self::Proxy,
+        Self::Tls,
+        Self::Timeout,
+        Self::Reset,
+        Self::Storage,
+        Self::Credentials,
+        Self::NotSent,
+        Self::OutOfReach,
+        Self::Unsupported,
+    ];
+
+    /// Returns the kind with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// Returns the name, as in logs and recordings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Proxy => "proxy",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::Reset => "reset",
+            Self::Storage => "storage",
+            Self::Credentials => "credentials",
+            Self::NotSent => "notsent",
+            Self::OutOfReach => "outofreach",
+            Self::Unsupported => "unsupported",
+        }
+    }
 }

@@ -3,11 +3,12 @@
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use crate::manifest::error::{InvalidManifest, PathSegment, Violation};
 use crate::manifest::keys::{DescriptorKey, Key as _, Seen, TopKey};
 use crate::manifest::pass::{Document, Pass, Purpose, narrow};
-use crate::manifest::read::optional::{InPlatform, InUrls, KeptAnnotations, OwnAnnotations};
+use crate::manifest::read::optional::{InPlatform, InUrls};
 use crate::manifest::read::values::{Number, SIZE, Text};
 use crate::manifest::table::{Entry, Property, TypeIndex};
 use crate::types::digest::Digest;
@@ -122,7 +123,7 @@ impl<'de> Pass<'de> {
                     self.document.table.subject = self.document.table.entries.pop();
                 }
             }
-            TopKey::Annotations => map.next_value_seed(OwnAnnotations(self))?,
+            TopKey::Annotations => self.own_annotations(map.next_value::<&RawValue>()?.get()),
             TopKey::Layers => self.document.has_layers = map.next_value_seed(List(self))?,
             TopKey::Manifests => {
                 let is_list = map.next_value_seed(List(self))?;
@@ -246,7 +247,7 @@ impl Fields {
                 }
             }
             DescriptorKey::Platform => map.next_value_seed(InPlatform(pass))?,
-            DescriptorKey::Annotations => map.next_value_seed(KeptAnnotations(pass))?,
+            DescriptorKey::Annotations => pass.annotations(map.next_value::<&RawValue>()?.get())?,
             DescriptorKey::Data => {
                 if let Some(text) = map.next_value_seed(Text)? {
                     pass.note(Property::Data, text);

@@ -17,37 +17,14 @@ use crate::wire::exchange::transcript::{RecordedBody, Transcript};
 
 /// Returns a fault without secrets as text: its kind and its message.
 pub(super) fn fault(fault: &Fault) -> String {
-    let kind = match fault.kind() {
-        FaultKind::Connect => "connect",
-        FaultKind::Proxy => "proxy",
-        FaultKind::Tls => "tls",
-        FaultKind::Timeout => "timeout",
-        FaultKind::Reset => "reset",
-        FaultKind::Storage => "storage",
-        FaultKind::Credentials => "credentials",
-        FaultKind::NotSent => "notsent",
-        FaultKind::OutOfReach => "outofreach",
-        FaultKind::Unsupported => "unsupported",
-    };
+    let kind = fault.kind().as_str();
     format!("{kind} {}", escaped(fault.message().as_bytes()))
 }
 
 /// Reads a fault.
 pub(super) fn read_fault(text: &str) -> Result<Fault, String> {
     let (kind, message) = text.split_once(' ').unwrap_or((text, ""));
-    let kind = match kind {
-        "connect" => FaultKind::Connect,
-        "proxy" => FaultKind::Proxy,
-        "tls" => FaultKind::Tls,
-        "timeout" => FaultKind::Timeout,
-        "reset" => FaultKind::Reset,
-        "storage" => FaultKind::Storage,
-        "credentials" => FaultKind::Credentials,
-        "notsent" => FaultKind::NotSent,
-        "outofreach" => FaultKind::OutOfReach,
-        "unsupported" => FaultKind::Unsupported,
-        other => return Err(format!("`{}` is not a kind of fault", shown(other))),
-    };
+    let kind = FaultKind::named(kind).ok_or_else(|| format!("`{}` is not a kind of fault", shown(kind)))?;
     Ok(Fault::new(kind, unescaped_text(message)?))
 }
 

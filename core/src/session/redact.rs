@@ -85,10 +85,7 @@ impl Session {
             redactor.add_header(&header);
         }
         for (_, _, value) in self.config.headers.iter() {
-            // Secrets follow a scheme.
-            if let Ok(header) = HeaderValue::from_bytes(&[b"Extra ", value.as_bytes()].concat()) {
-                redactor.add_header(&header);
-            }
+            redactor.add_value(value);
         }
         redactor
     }
@@ -156,6 +153,7 @@ fn proxy_login(url: &Secret) -> Option<HeaderValue> {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::types::reference::registry::Registry;
 
     #[test]
     fn forms_are_computed_once_until_another_secret_is_shown() {
@@ -172,6 +170,21 @@ mod tests {
             ("token REDACTED".to_owned(), "REDACTED REDACTED".to_owned())
         );
         assert!(Arc::ptr_eq(&second, &session.forms(op)));
+    }
+
+    #[test]
+    fn configured_headers_are_secrets_and_displace_no_others() {
+        let mut config = Config::default();
+        let registry: Registry = "registry.example".parse().unwrap();
+        for number in 0..40 {
+            let name = format!("x-{number}").parse().unwrap();
+            config.headers.insert(registry.clone(), name, format!("key {number}!").parse().unwrap()).unwrap();
+        }
+        let mut session = Session::new(config, 0);
+        let op = session.resolve(&"registry.example/a:1".parse().unwrap(), None);
+        let shown = &mut session.ops.get_mut(&op).unwrap().shown;
+        shown.add_header(&HeaderValue::from_static("Bearer token"));
+        assert_eq!(session.forms(op).hide("token, key 0!, key 39!"), "REDACTED, REDACTED, REDACTED");
     }
 
     #[test]

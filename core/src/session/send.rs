@@ -140,7 +140,7 @@ impl Session {
                     completes = call.completes;
                 }
                 // The author of a document chooses the URLs in it.
-                if task.origin == fetch.target.origin && task.kind != RequestKind::GetElsewhere {
+                if task.is_at_registry() && task.kind != RequestKind::GetElsewhere {
                     self.config.headers.add_to(request.headers_mut(), &fetch.target.registry);
                 }
                 task.authorization.clone_from(&authorization);

@@ -23,9 +23,11 @@ pub(crate) struct Redactor(Option<Box<Shown>>);
 struct Shown {
     headers: VecDeque<HeaderValue>,
     urls: VecDeque<(Uri, UrlKind)>,
+    /// Of headers that the caller has configured, who limits their number.
+    values: Vec<HeaderValue>,
 }
 
-/// The number of headers, and of URLs, that are remembered. The oldest is dropped.
+/// The number of Authorization headers, and of URLs, that are remembered. The oldest is dropped.
 const MAX_SHOWN: usize = 16;
 
 impl Redactor {
@@ -45,6 +47,11 @@ impl Redactor {
     /// Adds an Authorization header.
     pub(crate) fn add_header(&mut self, header: &HeaderValue) {
         push_new(&mut self.0.get_or_insert_default().headers, header);
+    }
+
+    /// Adds the value of a configured header, all of which is secret.
+    pub(crate) fn add_value(&mut self, value: &HeaderValue) {
+        self.0.get_or_insert_default().values.push(value.clone());
     }
 
     /// Returns all forms of the secrets.
@@ -69,6 +76,9 @@ impl Redactor {
             for value in secret_values(uri, *kind).take(Self::MAX_VALUES) {
                 push_forms(&mut forms, value);
             }
+        }
+        for value in &shown.values {
+            push_forms(&mut forms, &String::from_utf8_lossy(value.as_bytes()));
         }
         forms.sort_unstable();
         forms.dedup();

@@ -27,6 +27,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::content::REPOSITORY;
 use crate::fallible::Fallible;
+use crate::serve::{end, listen};
 
 /// The time that bytes take one way.
 const ONE_WAY: Duration = Duration::from_millis(20);
@@ -56,21 +57,12 @@ pub(crate) fn serve(folder: &Path, offer: &str, notes: &Path) -> Fallible<()> {
     tls.alpn_protocols = offer.split(',').map(|protocol| protocol.as_bytes().to_vec()).collect();
     runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let hidden = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let shown = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        #[expect(clippy::print_stdout, reason = "read by the parent")]
-        {
-            println!("{}", shown.local_addr()?);
-        }
-        let relayed = relay(shown, hidden.local_addr()?, notes);
+        let relayed = relay(listen().await?, hidden.local_addr()?, notes);
         let answered = answer(hidden, TlsAcceptor::from(Arc::new(tls)), Arc::new((server, layout)));
-        let end = async {
-            // Whatever the end, the parent has caused it.
-            let _ = tokio::io::stdin().read(&mut [0]).await;
-        };
         tokio::select! {
             ended = relayed => ended,
             ended = answered => ended,
-            () = end => Ok(()),
+            () = end() => Ok(()),
         }
     })
 }

@@ -34,15 +34,7 @@ pub(crate) fn serve(folder: &Path, delay: Duration) -> Fallible<()> {
         server.add(&REPOSITORY.parse()?, Some(&tag), root.descriptor(), &layout)?;
     }
     runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        #[expect(clippy::print_stdout, reason = "read by the parent")]
-        {
-            println!("{}", listener.local_addr()?);
-        }
-        let end = async {
-            // Whatever the end, the parent has caused it.
-            let _ = tokio::io::stdin().read(&mut [0]).await;
-        };
+        let (listener, end) = (listen().await?, end());
         if delay.is_zero() {
             serve_at_once(listener, Arc::new(server), layout, end).await?;
             return Ok(());
@@ -75,16 +67,24 @@ pub(crate) fn registry(folder: &Path) -> Fallible<()> {
     contents.load_into(&mut server, Time::ZERO);
     let registry = SharedRegistry::new(server, storage)?;
     runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        #[expect(clippy::print_stdout, reason = "read by the parent")]
-        {
-            println!("{}", listener.local_addr()?);
-        }
-        let end = async {
-            // Whatever the end, the parent has caused it.
-            let _ = tokio::io::stdin().read(&mut [0]).await;
-        };
+        let (listener, end) = (listen().await?, end());
         registry.serve(listener, Options::default(), end).await?;
         Ok(())
     })
+}
+
+/// Listens on a free port, and prints the address for the parent.
+pub(crate) async fn listen() -> Fallible<TcpListener> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    #[expect(clippy::print_stdout, reason = "read by the parent")]
+    {
+        println!("{}", listener.local_addr()?);
+    }
+    Ok(listener)
+}
+
+/// Waits until stdin ends.
+pub(crate) async fn end() {
+    // Whatever the end, the parent has caused it.
+    let _ = tokio::io::stdin().read(&mut [0]).await;
 }

@@ -1,7 +1,6 @@
 //! A registry that takes everything and keeps nothing, optionally with delayed responses.
 
 use std::convert::Infallible;
-use std::net::Ipv4Addr;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -13,27 +12,20 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::time::sleep;
 
 use crate::fallible::Fallible;
+use crate::serve::{end, listen};
 
 /// Takes uploads until stdin ends. Prints its address on stdout.
 pub(crate) fn serve(delay: Duration) -> Fallible<()> {
     runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        #[expect(clippy::print_stdout, reason = "read by the parent")]
-        {
-            println!("{}", listener.local_addr()?);
-        }
-        let mut stdin = tokio::io::stdin();
-        let mut byte = [0];
-        let mut end = pin!(stdin.read(&mut byte));
+        let listener = listen().await?;
+        let mut end = pin!(end());
         loop {
             let (stream, _) = tokio::select! {
-                _ = &mut end => return Ok(()),
+                () = &mut end => return Ok(()),
                 accepted = listener.accept() => accepted?,
             };
             stream.set_nodelay(true)?;

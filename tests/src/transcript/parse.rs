@@ -248,19 +248,7 @@ pub(super) fn slice(content: &Bytes, start: u64, end: u64) -> Result<Bytes, Stri
 
 pub(super) fn parse_fault(text: &str) -> Result<Fault, String> {
     let (kind, message) = text.split_once(' ').unwrap_or((text, ""));
-    let kind = match kind {
-        "connect" => FaultKind::Connect,
-        "proxy" => FaultKind::Proxy,
-        "tls" => FaultKind::Tls,
-        "timeout" => FaultKind::Timeout,
-        "reset" => FaultKind::Reset,
-        "storage" => FaultKind::Storage,
-        "notsent" => FaultKind::NotSent,
-        "outofreach" => FaultKind::OutOfReach,
-        "unsupported" => FaultKind::Unsupported,
-        "credentials" => FaultKind::Credentials,
-        other => return Err(format!("`{other}` is not a kind of fault")),
-    };
+    let kind = FaultKind::named(kind).ok_or_else(|| format!("`{kind}` is not a kind of fault"))?;
     Ok(Fault::new(kind, message))
 }
 

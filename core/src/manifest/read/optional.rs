@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::de::{Deserialize as _, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use crate::manifest::error::{PathSegment, Violation};
 use crate::manifest::keys::{AnnotationKey, Key as _, PlatformKey, Seen};
@@ -45,43 +44,28 @@ impl<'de> Visitor<'de> for InPlatform<'_, 'de> {
     }
 }
 
-/// `annotations` of a document. Anything but an object counts as absent.
-pub(super) struct OwnAnnotations<'p, 'de>(pub(super) &'p mut Pass<'de>);
-
-impl<'de> DeserializeSeed<'de> for OwnAnnotations<'_, 'de> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        let Self(pass) = self;
-        let text = <&RawValue>::deserialize(deserializer)?.get();
+impl<'de> Pass<'de> {
+    /// Keeps the text of a document's own `annotations`. Anything but an object counts as absent.
+    pub(super) fn own_annotations(&mut self, text: &'de str) {
         if text.starts_with('{') {
-            pass.document.table.annotations = Some(pass.span(Property::Annotations, text.into()));
+            self.document.table.annotations = Some(self.span(Property::Annotations, text.into()));
         }
-        Ok(())
     }
-}
 
-/// A descriptor's `annotations`, which are kept as text. Two are kept by themselves, too.
-pub(super) struct KeptAnnotations<'p, 'de>(pub(super) &'p mut Pass<'de>);
-
-impl<'de> DeserializeSeed<'de> for KeptAnnotations<'_, 'de> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        let Self(pass) = self;
-        let text = <&RawValue>::deserialize(deserializer)?.get();
+    /// Keeps the text of a descriptor's `annotations`, and two of them by themselves, too.
+    pub(super) fn annotations<E: Error>(&mut self, text: &'de str) -> Result<(), E> {
         if text.starts_with('{') {
-            pass.note(Property::Annotations, text.into());
+            self.note(Property::Annotations, text.into());
         }
-        serde_json::Deserializer::from_str(text).deserialize_any(InAnnotations(pass)).map_err(|error| {
+        serde_json::Deserializer::from_str(text).deserialize_any(InAnnotations(self)).map_err(|error| {
             // Its place in that part misleads.
             let why = error.to_string();
-            D::Error::custom(why.rsplit_once(" at line ").map_or(&*why, |(why, _)| why))
+            E::custom(why.rsplit_once(" at line ").map_or(&*why, |(why, _)| why))
         })
     }
 }
 
-/// The members of `annotations`.
+/// The members of a descriptor's `annotations`.
 struct InAnnotations<'p, 'de>(&'p mut Pass<'de>);
 
 impl<'de> Visitor<'de> for InAnnotations<'_, 'de> {
