@@ -6,6 +6,8 @@ pub mod adapter;
 pub mod arrows;
 pub mod bodies;
 #[cfg(feature = "network")]
+pub mod clients;
+#[cfg(feature = "network")]
 pub mod internet;
 #[cfg(feature = "network")]
 pub mod interop;

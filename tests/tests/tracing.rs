@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use oci_proto::{Config, Reference};
-use oci_proto_tests::adapter::{MAKERS, settings};
+use oci_proto_tests::clients::{MAKERS, settings};
 use tracing_subscriber::fmt::format::FmtSpan;
 
 const BODY: &str =

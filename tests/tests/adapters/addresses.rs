@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 
 use http::StatusCode;
 use oci_proto::{Config, PlainHttp};
-use oci_proto_tests::adapter::{adapters_with, settings};
+use oci_proto_tests::clients::{adapters_with, settings};
 
 use crate::failures::{answer, serve};
 

@@ -6,7 +6,8 @@ use std::task::{Context, Poll};
 
 use oci_proto::server::{Flavour, Memory, Server};
 use oci_proto::{Algorithm, Descriptor, Digest, FaultKind, MediaType, Reference};
-use oci_proto_tests::adapter::{Adapter, Blob, adapters};
+use oci_proto_tests::adapter::{Adapter, Blob};
+use oci_proto_tests::clients::adapters;
 use oci_proto_tests::interop::Served;
 use tokio::io::AsyncWrite;
 

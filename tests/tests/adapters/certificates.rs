@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use oci_proto::{Config, PlainHttp, Reference};
-use oci_proto_tests::adapter::{MAKERS, settings};
+use oci_proto_tests::clients::{MAKERS, settings};
 use oci_proto_tests::internet::Authority;
 use oci_proto_tests::interop::ocip;
 use rcgen::{BasicConstraints, Certificate, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair};

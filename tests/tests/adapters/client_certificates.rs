@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use oci_proto::{Config, PlainHttp, Reference, Registry};
 use oci_proto_common::Settings;
-use oci_proto_tests::adapter::{MAKERS, settings};
+use oci_proto_tests::clients::{MAKERS, settings};
 use oci_proto_tests::internet::Authority;
 use oci_proto_tests::interop::ocip;
 use rustls::crypto::ring::default_provider;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use oci_proto::{Algorithm, Config, Digest, Error, FaultKind, PlainHttp, Reference};
 use oci_proto_common::Settings;
-use oci_proto_tests::adapter::{MAKERS, settings};
+use oci_proto_tests::clients::{MAKERS, settings};
 use oci_proto_tests::internet::Authority;
 use rustls::ServerConfig;
 

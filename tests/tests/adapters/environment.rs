@@ -12,7 +12,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use crate::failures::secure;
-use oci_proto_tests::adapter::MAKERS;
+use oci_proto_tests::clients::MAKERS;
 use oci_proto_tests::internet::Authority;
 use oci_proto_tests::interop::ocip;
 

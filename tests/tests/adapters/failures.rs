@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use oci_proto::{Config, Error, FaultKind, PlainHttp, Reference};
-use oci_proto_tests::adapter::{MAKERS, settings};
+use oci_proto_tests::clients::{MAKERS, settings};
 use oci_proto_tests::internet::Authority;
 use oci_proto_tests::interop::ocip;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
-use oci_proto_tests::adapter::MAKERS;
+use oci_proto_tests::clients::MAKERS;
 use oci_proto_tests::internet::Authority;
 use oci_proto_tests::interop::ocip;
 

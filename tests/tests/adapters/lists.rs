@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use oci_proto::{Error, LimitExceeded, Reference};
-use oci_proto_tests::adapter::{MAKERS, settings};
+use oci_proto_tests::clients::{MAKERS, settings};
 
 /// A registry with an endless list of tags, two on a page, and the number of pages that it has sent.
 fn endless() -> (SocketAddr, Arc<AtomicUsize>) {

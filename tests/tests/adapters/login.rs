@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use oci_proto::{Cause, Credentials, FaultKind, LimitExceeded, Reference};
 use oci_proto_common::Settings;
-use oci_proto_tests::adapter::{Adapter, MAKERS};
+use oci_proto_tests::adapter::Adapter;
+use oci_proto_tests::clients::MAKERS;
 use oci_proto_tokio::credentials::Store;
 
 const MANIFEST: &str = "{\"schemaVersion\": 2, \"mediaType\": \"application/vnd.oci.image.index.v1+json\", \

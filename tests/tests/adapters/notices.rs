@@ -15,7 +15,7 @@ use oci_proto::server::{Content as _, Flavour, Memory};
 use oci_proto::{
     Config, Descriptor, Digest, Error, Manifest, MediaType, Node, Reference, Retry, WalkOptions,
 };
-use oci_proto_tests::adapter::{MAKERS, settings};
+use oci_proto_tests::clients::{MAKERS, settings};
 use tokio::runtime;
 
 /// The time limit for everything here.

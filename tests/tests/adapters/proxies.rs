@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use oci_proto::{Config, FaultKind, PlainHttp, Reference};
 use oci_proto_common::Proxies;
-use oci_proto_tests::adapter::{MAKERS, settings};
+use oci_proto_tests::clients::{MAKERS, settings};
 use oci_proto_tests::internet::Authority;
 use rustls::ServerConfig;
 

@@ -10,7 +10,8 @@ use oci_proto::{
     Algorithm, Config, Descriptor, Digest, Fault, FaultKind, MirrorReport, PullOptions, Reference,
 };
 use oci_proto_common::{BuildError, Settings, TransferOptions};
-use oci_proto_tests::adapter::{Adapter, MAKERS, adapters, settings};
+use oci_proto_tests::adapter::Adapter;
+use oci_proto_tests::clients::{MAKERS, adapters, settings};
 use oci_proto_tokio::layout::{LayoutDestination, LayoutWriter};
 use tempfile::TempDir;
 

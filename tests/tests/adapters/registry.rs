@@ -16,7 +16,8 @@ use oci_proto::{
     Algorithm, Config, Credentials, Descriptor, Digest, MediaType, PullOptions, Reference, Repository,
 };
 use oci_proto_common::{StreamOptions, TransferOptions, TreeSource, UploadOptions};
-use oci_proto_tests::adapter::{Adapter, MAKERS, adapters, settings};
+use oci_proto_tests::adapter::Adapter;
+use oci_proto_tests::clients::{MAKERS, adapters, settings};
 use oci_proto_tests::interop::Sample;
 use oci_proto_tokio::credentials::Store;
 use oci_proto_tokio::layout::{LayoutDestination, LayoutWriter};

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::thread;
 
 use oci_proto::{Config, FaultKind, PlainHttp, Reference};
-use oci_proto_tests::adapter::{MAKERS, settings};
+use oci_proto_tests::clients::{MAKERS, settings};
 use oci_proto_tests::internet::Authority;
 
 use crate::failures::{Failure, SHORT, assert_reported, serve};

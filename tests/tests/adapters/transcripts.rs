@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use oci_proto_tests::adapter::MAKERS;
+use oci_proto_tests::clients::MAKERS;
 use oci_proto_tests::internet::Authority;
 use oci_proto_tests::transcript::Transcript;
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use oci_proto::{Algorithm, Config, Credentials, Descriptor, Digest, MediaType, Reference, Stored};
 use oci_proto_common::{BlobSource, Settings, StreamOptions, TransferOptions, UploadOptions};
-use oci_proto_tests::adapter::{Adapter, MAKERS, settings};
+use oci_proto_tests::adapter::Adapter;
+use oci_proto_tests::clients::{MAKERS, settings};
 use oci_proto_tests::interop::{Fate, Reply, UploadRegistry};
 use oci_proto_tokio::credentials::Store;
 

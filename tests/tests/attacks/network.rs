@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use oci_proto::{Config, Error, Limits, Reference};
 use oci_proto_common::Settings;
-use oci_proto_tests::adapter::{self, Adapter, MAKERS};
+use oci_proto_tests::adapter::Adapter;
+use oci_proto_tests::clients::{self, MAKERS};
 
 use super::measure::{Turn, turn};
 use super::server::{Script, Server};
@@ -24,7 +25,7 @@ fn settings(set: impl FnOnce(&mut Limits)) -> Settings {
     let mut config = Config::default();
     config.limits.backoff_first = Duration::from_millis(1);
     set(&mut config.limits);
-    adapter::settings().config(config)
+    clients::settings().config(config)
 }
 
 /// The maximum cost of an attack.
@@ -145,7 +146,7 @@ fn ten_thousand_challenges() {
 
 /// A client with this timeout.
 fn impatient(make: fn(&Settings) -> Box<dyn Adapter>) -> Box<dyn Adapter> {
-    make(&adapter::settings().timeout(Duration::from_secs(2)))
+    make(&clients::settings().timeout(Duration::from_secs(2)))
 }
 
 #[test]

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use oci_proto::server::{Content as _, Flavour, Memory};
 use oci_proto::{Algorithm, Config, Descriptor, Digest, Hasher, MediaType, Reference};
 use oci_proto_common::{BlobSource, Settings, TransferOptions, UploadOptions};
-use oci_proto_tests::adapter::{self, Adapter, MAKERS};
+use oci_proto_tests::adapter::Adapter;
+use oci_proto_tests::clients::{self, MAKERS};
 
 use super::measure::turn;
 
@@ -137,7 +138,7 @@ fn settings() -> Settings {
     let mut config = Config::default();
     config.limits.backoff_first = Duration::from_millis(1);
     config.limits.max_attempts = 2;
-    adapter::settings().config(config).idle_timeout(Duration::from_millis(500))
+    clients::settings().config(config).idle_timeout(Duration::from_millis(500))
 }
 
 type Stalling = fn(&str, usize, &mut BufReader<TcpStream>) -> io::Result<bool>;

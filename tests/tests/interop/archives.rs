@@ -9,7 +9,7 @@ use oci_proto::layout::Root;
 use oci_proto::server::{Flavour, Memory, Server};
 use oci_proto::{Algorithm, Descriptor, Digest, MediaType, WalkOptions};
 use oci_proto_layout::{ArchiveWriter, Layout, LayoutWriter, check, check_archive};
-use oci_proto_tests::adapter::adapters;
+use oci_proto_tests::clients::adapters;
 use oci_proto_tests::interop::{Program, Served, flat, line, listing};
 use serde_json::Value;
 use tempfile::TempDir;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use oci_proto::server::{Content as _, Flavour, Memory};
 use oci_proto::{Algorithm, Cause, Descriptor, Error, Found, Misbehaviour, Reference, WalkOptions};
-use oci_proto_tests::adapter::adapters;
+use oci_proto_tests::clients::adapters;
 use oci_proto_tests::interop::{
     DockerRegistry, Program, Proxy, Pusher, Sample, Settings, line, listing, ocip,
 };

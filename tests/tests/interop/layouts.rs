@@ -11,7 +11,7 @@ use oci_proto::layout::{RefName, Root};
 use oci_proto::server::{Flavour, Memory, Server};
 use oci_proto::{Algorithm, Checker, Descriptor, Digest, Found, Limits, MediaType, Role, WalkOptions};
 use oci_proto_layout::{Layout, LayoutWriter, check};
-use oci_proto_tests::adapter::adapters;
+use oci_proto_tests::clients::adapters;
 use oci_proto_tests::interop::{Program, Served, flat, line, listing, ocip};
 use serde_json::Value;
 use tempfile::TempDir;

@@ -1,7 +1,7 @@
 //! Both adapters list and delete content of docker-registry.
 
 use oci_proto::{Reference, Registry};
-use oci_proto_tests::adapter::adapters;
+use oci_proto_tests::clients::adapters;
 use oci_proto_tests::interop::{Pusher, Sample};
 
 use crate::support::{REPOSITORY, filled, root};

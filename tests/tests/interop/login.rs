@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use oci_proto::{Credentials, WalkOptions};
 use oci_proto_common::{TransferOptions, TreeSource};
-use oci_proto_tests::adapter::{Adapter, MAKERS};
+use oci_proto_tests::adapter::Adapter;
+use oci_proto_tests::clients::MAKERS;
 use oci_proto_tests::interop::{DockerRegistry, Program, Requester, Rules, Sample, Settings, TokenServer};
 use oci_proto_tokio::credentials::Store;
 use serde_json::json;

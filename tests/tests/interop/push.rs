@@ -12,7 +12,8 @@ use oci_proto::server::{Content as _, Flavour, Memory};
 use oci_proto::{Config, Descriptor, Digest, FaultKind, PullOptions, Reference, Stored};
 use oci_proto_common::{BlobSource, TransferOptions, TreeSource, UploadProgress};
 use oci_proto_layout::{Durability, Layout, LayoutDestination};
-use oci_proto_tests::adapter::{Adapter, MAKERS, Make, adapters, settings};
+use oci_proto_tests::adapter::{Adapter, Make};
+use oci_proto_tests::clients::{MAKERS, adapters, settings};
 use oci_proto_tests::interop::{Disruption, DockerRegistry, Program, Proxy, Rules, Sample, Seen, Settings};
 use serde_json::json;
 

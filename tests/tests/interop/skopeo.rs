@@ -12,7 +12,7 @@ use std::sync::Arc;
 use oci_proto::server::{Content as _, Flavour, Memory, Server};
 use oci_proto::{Descriptor, Digest, WalkOptions};
 use oci_proto_common::TransferOptions;
-use oci_proto_tests::adapter::adapters;
+use oci_proto_tests::clients::adapters;
 use oci_proto_tests::interop::{DockerRegistry, Program, Served, Settings, document, flat, line, listing};
 use serde_json::{Value, json};
 use tempfile::TempDir;

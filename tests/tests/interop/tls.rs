@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use oci_proto::{Config, FaultKind, PlainHttp};
 use oci_proto_common::TransferOptions;
-use oci_proto_tests::adapter::{adapters_with, settings};
+use oci_proto_tests::clients::{adapters_with, settings};
 use oci_proto_tests::internet::Authority;
 use oci_proto_tests::interop::{self, Sample};
 use serde_json::json;
