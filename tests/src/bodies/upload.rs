@@ -84,8 +84,8 @@ pub fn upload(data: &[u8]) {
             Output::Ask(query, _) => session.answer(now, query, Answer::Credentials(None)),
             Output::Event(_, event) => {
                 let said = describe(&event);
-                let url = said.split("://").nth(1).and_then(|url| url.split([' ', ',']).next());
-                let shown = url.and_then(|url| url.split('?').nth(1)).unwrap_or_default();
+                let url = said.split_once("://").and_then(|(_, url)| url.split(' ').next());
+                let (_, shown) = url.and_then(|url| url.split_once('?')).unwrap_or_default();
                 // The name of a parameter is shown.
                 let values =
                     shown.split('&').map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
