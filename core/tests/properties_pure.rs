@@ -225,9 +225,14 @@ proptest! {
         let month = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][month];
         let time = format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
         let rest = format!(", {day:02} {month} {year} {time} GMT");
-        let preferred = HttpDate::parse(format!("Sun{rest}").as_bytes()).unwrap();
-        let rfc850 = format!("Sunday, {day:02}-{month}-{:02} {time} GMT", year % 100);
-        let asctime = format!("Sun {month} {day:2} {time} {year}");
+        let weekdays = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+        let dates: Vec<_> = weekdays
+            .iter()
+            .filter_map(|name| Some((name, HttpDate::parse(format!("{}{rest}", &name[..3]).as_bytes()).ok()?)))
+            .collect();
+        let [(weekday, preferred)] = dates[..] else { panic!("{rest}: not one weekday: {dates:?}") };
+        let rfc850 = format!("{weekday}, {day:02}-{month}-{:02} {time} GMT", year % 100);
+        let asctime = format!("{} {month} {day:2} {time} {year}", &weekday[..3]);
         prop_assert_eq!(HttpDate::parse(rfc850.as_bytes()), Ok(preferred));
         prop_assert_eq!(HttpDate::parse(asctime.as_bytes()), Ok(preferred));
         prop_assert!(preferred.to_string().ends_with(&rest));

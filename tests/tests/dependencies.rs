@@ -12,6 +12,7 @@ const CORE: &[&str] = &[
     "oci-proto",
     "base64",
     "bytes",
+    "httpdate",
     // http
     "http",
     "itoa",
@@ -124,10 +125,10 @@ fn no_dependency_of_the_core_does_io() {
 }
 
 #[test]
-fn the_core_builds_at_most_25_crates() {
+fn the_core_builds_at_most_26_crates() {
     for target in ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"] {
         let tree = tree(target, &["--no-default-features"]);
-        assert!(tree.len() <= 25, "{} crates on {target}: {tree:?}", tree.len());
+        assert!(tree.len() <= 26, "{} crates on {target}: {tree:?}", tree.len());
     }
 }
 

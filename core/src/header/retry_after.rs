@@ -28,7 +28,7 @@ impl RetryAfter {
         let mut cursor = Cursor::new("Retry-After", value);
         cursor.skip_whitespace();
         if !cursor.peek().is_some_and(|b| b.is_ascii_digit()) {
-            return HttpDate::read(&mut cursor).map(Self::Date);
+            return HttpDate::read(&cursor).map(Self::Date);
         }
         let seconds = cursor.saturating_number().unwrap_or(u64::MAX);
         cursor.skip_whitespace();
