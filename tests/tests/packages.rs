@@ -47,6 +47,9 @@ fn each_package_has_its_metadata_readme_and_licences() {
                 == fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(licence)).unwrap();
             assert!(same, "{name} has another {licence}");
         }
+        let is_library = package["targets"].as_array().unwrap().iter().any(|one| one["kind"][0] == "lib");
+        let listed = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../api/{name}.txt"));
+        assert_eq!(listed.exists(), is_library, "{}: add {name} to .ci/api", listed.display());
         // A link to a file outside the package leads nowhere once it is published.
         let readme = fs::read_to_string(folder.join("README.md")).unwrap();
         for link in readme.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
