@@ -1,10 +1,11 @@
-//! The arguments of `ocip serve` about TLS, logins and space.
+//! The arguments of `ocip serve` about TLS, logins, space and connections.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::Args;
+use clap::builder::RangedI64ValueParser;
+use clap::{Args, value_parser};
 use oci_proto::Repository;
 use oci_proto::header::Warning;
 use oci_proto::server::User;
@@ -55,6 +56,18 @@ pub(crate) struct ServerAccessArgs {
     /// With --writable, refuse what would leave less than this number of bytes free [default: 67108864].
     #[arg(long, value_name = "BYTES", requires = "writable", value_parser = bytes)]
     pub(crate) min_free: Option<u64>,
+    /// Number of connections that are open at a time; further clients wait.
+    #[arg(long, value_name = "N", default_value = "512", value_parser = connections())]
+    pub(crate) max_connections: u16,
+    /// Number of them from one address, by default half of all; further ones get status 429.
+    ///
+    /// Behind a reverse proxy all clients have its address: allow it all connections.
+    #[arg(long, value_name = "N", value_parser = connections())]
+    pub(crate) max_connections_per_address: Option<u16>,
+}
+
+fn connections() -> RangedI64ValueParser<u16> {
+    value_parser!(u16).range(1..)
 }
 
 /// A user who may push.

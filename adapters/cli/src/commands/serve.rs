@@ -59,5 +59,5 @@ fn serve_layout(
     };
     let options = access.options(listen, common);
     let serve = |listener, shutdown| options.serve(listener, Arc::new(server), layout, shutdown);
-    run_until_stopped(listen, common, print, serve)
+    run_until_stopped(listen, access.connections, common, print, serve)
 }

@@ -364,6 +364,45 @@ fn a_push_that_does_not_fit_is_refused_and_sets_no_tag() {
 }
 
 #[test]
+fn connections_beyond_the_limits_wait_or_are_refused() {
+    let (home, _) = home();
+    let status = |stream: &mut TcpStream| {
+        stream.write_all(b"GET /v2/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")?;
+        let mut head = [0; 12];
+        stream.read_exact(&mut head)?;
+        Ok::<_, std::io::Error>(String::from_utf8_lossy(&head).into_owned())
+    };
+    let limits = ["--max-connections", "2", "--max-connections-per-address", "1"];
+    let serving = serve(&home.path().join("new"), &limits, &[]);
+    let connect = || TcpStream::connect(serving.address()).unwrap();
+    let mut first = connect();
+    assert_eq!(status(&mut first).unwrap(), "HTTP/1.1 200");
+    // A client may see only that the connection is closed.
+    assert!(status(&mut connect()).map_or(true, |status| status == "HTTP/1.1 429"));
+    drop(first);
+    let mut tries = (0..200).map(|_| status(&mut connect()));
+    assert!(tries.any(|tried| tried.is_ok_and(|status| status == "HTTP/1.1 200")));
+
+    let limits = ["--max-connections", "1", "--max-connections-per-address", "2"];
+    let serving = serve(&home.path().join("other"), &limits, &[]);
+    let mut first = TcpStream::connect(serving.address()).unwrap();
+    assert_eq!(status(&mut first).unwrap(), "HTTP/1.1 200");
+    let mut second = TcpStream::connect(serving.address()).unwrap();
+    second.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    status(&mut second).unwrap_err();
+    drop(first);
+    second.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut head = [0; 12];
+    second.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+
+    let directory = home.path().join("none");
+    let base = ["serve", "--listen", "127.0.0.1:0", "--writable", directory.to_str().unwrap()];
+    ocip(&[&base[..], &["--max-connections", "0"]].concat())
+        .failed(2, &["--max-connections", "0 is not in 1.."]);
+}
+
+#[test]
 fn other_machines_may_write_only_with_a_login_that_nobody_can_read() {
     let home = tempfile::tempdir().unwrap();
     let users = home.path().join("users");

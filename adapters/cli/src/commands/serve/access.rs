@@ -23,6 +23,8 @@ const MIN_FREE: u64 = 64 << 20;
 /// What the arguments and their files say.
 pub(super) struct Access {
     pub(super) space: RegistryOptions,
+    pub(super) connections: usize,
+    connections_per_address: Option<usize>,
     identity: Option<Identity>,
     users: Option<(PathBuf, Arc<Htpasswd>)>,
     any_host: bool,
@@ -61,6 +63,8 @@ impl Access {
         (space.min_free, space.quota) = (arguments.min_free.unwrap_or(MIN_FREE), arguments.quota);
         Ok(Self {
             space,
+            connections: arguments.max_connections.into(),
+            connections_per_address: arguments.max_connections_per_address.map(usize::from),
             identity,
             users: users.transpose()?,
             any_host: arguments.any_host,
@@ -74,10 +78,14 @@ impl Access {
         if self.identity.is_some() { "https" } else { "http" }
     }
 
-    /// Returns the options of a server: TLS, logins, the check of host names, and what is printed.
+    /// Returns the options of a server: connections, TLS, logins, the check of host names, and what is printed.
     pub(super) fn options(&self, listen: SocketAddr, common: &CommonArgs) -> Options {
-        let mut options =
-            Options::default().on_blob_error(|error| print_line(format_args!("error: {error}")));
+        let mut options = Options::default()
+            .connections(self.connections)
+            .on_blob_error(|error| print_line(format_args!("error: {error}")));
+        if let Some(connections) = self.connections_per_address {
+            options = options.connections_per_address(connections);
+        }
         if common.verbose {
             options = options.on_access(|record| print_whole(format_args!("{record}")));
         }

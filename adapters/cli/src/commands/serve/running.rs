@@ -15,6 +15,7 @@ use crate::output::Failure;
 /// requests, and is dropped at the second one.
 pub(super) fn run_until_stopped<S: Future<Output = io::Result<()>>>(
     address: SocketAddr,
+    connections: usize,
     common: &CommonArgs,
     print: impl FnOnce(SocketAddr) -> Result<(), Failure>,
     serve: impl FnOnce(TcpListener, oneshot::Receiver<()>) -> S,
@@ -26,7 +27,7 @@ pub(super) fn run_until_stopped<S: Future<Output = io::Result<()>>>(
             _ => failure,
         }
     };
-    raise_open_files();
+    raise_open_files(connections);
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(no_listener)?;
     let served = runtime.block_on(async {
         let listener = TcpListener::bind(address).await.map_err(no_listener)?;
@@ -55,15 +56,16 @@ pub(super) fn run_until_stopped<S: Future<Output = io::Result<()>>>(
     served
 }
 
-/// Raises the number of files that this process may have open: each of its connections has a socket and may have a file,
-/// which comes near the usual limit.
+/// Raises the number of files that this process may have open: each of its connections has a socket and may have two
+/// files, which comes near the usual limit.
 #[cfg(unix)]
-fn raise_open_files() {
+fn raise_open_files(connections: usize) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-    const ENOUGH: u64 = 4096;
+    // The storage and the system have files of their own.
+    let enough = 3 * connections as u64 + 2560;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let raised = maximum.unwrap_or(u64::MAX).min(ENOUGH);
+    let raised = maximum.unwrap_or(u64::MAX).min(enough);
     if current.is_some_and(|current| current < raised) {
         // Otherwise connections wait while no file can be opened.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum });
@@ -71,4 +73,4 @@ fn raise_open_files() {
 }
 
 #[cfg(not(unix))]
-fn raise_open_files() {}
+fn raise_open_files(_connections: usize) {}

@@ -53,7 +53,7 @@ pub(super) fn run(
         Ok(())
     };
     let serve = |listener, shutdown| async move { registry.serve(listener, options, shutdown).await };
-    run_until_stopped(listen, common, print, serve)
+    run_until_stopped(listen, access.connections, common, print, serve)
 }
 
 /// Prints what cannot be served.
