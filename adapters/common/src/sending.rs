@@ -1,7 +1,7 @@
 //! What both clients do to send content, apart from I/O. For authors of clients.
 
 use std::fmt;
-use std::io::{self, Read, Take};
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -38,8 +38,11 @@ impl TreeSource for OneBlob {
 
 /// A reader of the bytes that a request needs from its source. Its errors name the content.
 pub struct PayloadSource {
-    reader: Take<Box<dyn Read + Send>>,
+    reader: Box<dyn Read + Send>,
     digest: Digest,
+    left: u64,
+    /// The size of the content, if its last bytes are read. They are returned only if the source ends with them.
+    ends_at: Option<u64>,
 }
 
 impl fmt::Debug for PayloadSource {
@@ -56,22 +59,50 @@ impl PayloadSource {
     pub fn open(tree: &dyn TreeSource, source: &Source) -> io::Result<Self> {
         let digest = source.digest.clone();
         let descriptor = Descriptor::new(MediaType::OCTET_STREAM, digest.clone(), source.size);
-        let range = source.read_range();
-        let length = range.end.saturating_sub(range.start);
+        let mut range = source.read_range();
+        let left = range.end.saturating_sub(range.start);
+        let ends_at = (range.end == source.size).then_some(source.size);
+        if ends_at.is_some() {
+            // Shows whether the source is longer.
+            range.end = range.end.saturating_add(1);
+        }
         let opened = tree.blob(&descriptor).and_then(|blob| blob.open(range));
         let reader = opened.map_err(|error| named(&digest, &error))?;
-        Ok(Self { reader: reader.take(length), digest })
+        Ok(Self { reader, digest, left, ends_at })
     }
 
     /// The number of bytes that may follow.
     pub fn left(&self) -> u64 {
-        self.reader.limit()
+        self.left
+    }
+
+    /// Checks, once everything is read, that the source has no more.
+    fn check_end(&mut self) -> io::Result<()> {
+        let Some(size) = self.ends_at.filter(|_| self.left == 0) else { return Ok(()) };
+        loop {
+            match self.reader.read(&mut [0]) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {
+                    let message = format!("the source of {} is wrong: longer than {size} bytes", self.digest);
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(named(&self.digest, &error)),
+            }
+        }
     }
 }
 
 impl Read for PayloadSource {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.reader.read(buffer).map_err(|error| named(&self.digest, &error))
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        if most == 0 {
+            return Ok(0);
+        }
+        let read = self.reader.read(&mut buffer[..most]).map_err(|error| named(&self.digest, &error))?;
+        self.left = self.left.saturating_sub(read as u64);
+        self.check_end()?;
+        Ok(read)
     }
 }
 

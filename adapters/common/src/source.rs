@@ -17,8 +17,9 @@ use oci_proto::{Algorithm, Descriptor, Hasher, MediaType};
 pub trait BlobSource: Send + Sync {
     /// Returns a reader of these bytes of the content.
     ///
-    /// The client reads at most as many bytes as the range has. If the content ends before, so does the reader;
-    /// the upload then fails.
+    /// The client reads at most as many bytes as the range has. If the content ends before, so does the reader. The
+    /// upload fails if the content is shorter than its descriptor says, or longer: the last range that is opened ends
+    /// one byte after it.
     ///
     /// # Errors
     /// Returns an error if the content cannot be opened. It should name the content, for example by its path.

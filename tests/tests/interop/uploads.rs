@@ -225,6 +225,7 @@ fn a_wrong_source_fails_by_name_and_nothing_is_stored() {
             (altered, None, "digest mismatch"),
             (content[..size - 1].to_vec(), None, "ended after"),
             (content[..0].to_vec(), None, "ended after 0 of"),
+            ([&content[..], b"x"].concat(), None, "is wrong: longer than"),
             (content.clone(), Some(size / 2), "the disk is gone"),
             (content.clone(), Some(0), "the disk is gone"),
         ] {
