@@ -41,6 +41,7 @@ fn answer(question: &Question) -> Answer {
         Question::Held { .. }
         | Question::Store { .. }
         | Question::Document { .. }
+        | Question::Referrers { .. }
         | Question::Read { .. } => {
             Answer::Failed(Fault::new(FaultKind::Unsupported, "a walk stores nothing"))
         }

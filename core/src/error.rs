@@ -466,6 +466,9 @@ pub enum Misbehaviour {
     /// The registry lacks a manifest that its parent refers to, and the walk is strict.
     #[error("the registry does not have {0}, which a document under the reference refers to")]
     Missing(Digest),
+    /// The registry lacks a manifest that it lists as a referrer.
+    #[error("the registry lists {0} as a referrer, but does not have it")]
+    MissingReferrer(Digest),
 }
 
 /// The limit that was exceeded. Each variant names the setting.

@@ -98,7 +98,9 @@
 //!                 // Only after a 401, which this registry never sends.
 //!                 Question::Credentials(_) => Answer::Credentials(None),
 //!                 // Only in operations that send content.
-//!                 Question::Document { .. } | Question::Read { .. } => unreachable!(),
+//!                 Question::Document { .. } | Question::Referrers { .. } | Question::Read { .. } => {
+//!                     unreachable!()
+//!                 }
 //!                 // Only in a pull, which skips content that the driver has.
 //!                 Question::Held { .. } => Answer::Held(Held::Nothing),
 //!                 Question::Store { descriptor, content, .. } => {
@@ -140,7 +142,8 @@
 //!   [`Retry`] and [`MirrorReport`]; [`Question`], [`Answer`], [`Held`] and [`StoreContent`]; [`Credentials`],
 //!   [`CredentialsQuery`] and [`Secret`]; [`TokenAnswer`]; [`Time`]; [`OpId`], [`ExchangeId`] and
 //!   [`QueryId`].
-//! - **Operations**: the methods of [`Session`], with [`Referrer`], [`PullOptions`] and [`WalkOptions`].
+//! - **Operations**: the methods of [`Session`], with [`Referrer`], [`PullOptions`],
+//!   [`PushOptions`] and [`WalkOptions`].
 //! - **One round trip**: [`Exchange`], [`Sending`], [`Awaiting`], [`Receiving`] and [`Completion`];
 //!   [`Payload`], [`Source`] and [`Sink`]; [`Rest`] and [`Refused`]; [`Reach`]; [`Fault`] and [`FaultKind`].
 //! - **Names and documents**: [`Reference`], [`Registry`], [`Repository`] and [`Tag`]; [`Digest`],
@@ -170,6 +173,18 @@
 //! that descriptors give it; a later occurrence is reported as repeated. A manifest that the registry does not
 //! have is reported as missing. [`Limits`] bounds depth, nodes and bytes.
 //!
+//! # Referrers
+//!
+//! A signature or a bill of materials names its image as its subject, and nothing in the image refers to it. With
+//! [`PullOptions::referrers`] and [`PushOptions::referrers`], everything whose subject is in a tree comes along, and in
+//! turn everything whose subject is one of these, each once and within the [`Limits`] of the tree. In a pull and in a copy,
+//! the registry lists them, or the index under the fallback tag does; in a push, [`Question::Referrers`] asks the driver.
+//! With a platform, the tree is the image that was chosen.
+//!
+//! A list is a hint. What it names is verified by its digest, and transferred even if its subject is another document; if
+//! it does not exist, the operation fails. Referrers are stored before the root, so a root that is in place has all of
+//! them. Only one that refers to the root, such as an index of both, follows it.
+//!
 //! # Logins, redirects, retries
 //!
 //! The session makes all of these decisions; a driver only looks up logins and sleeps.
@@ -181,7 +196,8 @@
 //! - **Mirrors.** [`Registries`] names mirrors of registries, and other locations. Content is requested from the mirrors
 //!   in order, and from the registry itself last; the operation fails with the error of the registry. A request to a
 //!   mirror is tried twice at most. A mirror that has failed, other than by a 404, is passed over for a minute.
-//!   [`Event::Mirror`] reports what a mirror did.
+//!   [`Event::Mirror`] reports what a mirror did. Lists, also those of the referrers of a tree, and everything that
+//!   writes go to the registry itself.
 //! - **Redirects** are followed within the rules below, each as a separate exchange.
 //! - **Retries.** A transient failure is retried after a delay ([`Event::Retry`] reports it), at least as
 //!   long as the server's Retry-After. A 429 or a 503 delays all requests to its server. An interrupted blob

@@ -27,5 +27,6 @@ pub(crate) mod put_manifest;
 pub(crate) mod referrers;
 pub(crate) mod resolve;
 pub(crate) mod transfer;
+pub(crate) mod tree_referrers;
 pub(crate) mod upload;
 pub(crate) mod walk;

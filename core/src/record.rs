@@ -30,8 +30,9 @@
 //! lost [N] KIND MESSAGE              the driver lost a request
 //! login [Q] none                     an answer: `none`, `as USER PASSWORD`, `identity TOKEN` or `bearer TOKEN`
 //! held [Q] HELD                      an answer: `nothing`, `whole`, `part BYTES DIGEST-SO-FAR` or `document`
-//! stored [Q]                         an answer; so are `supply`, with a document, `read`, with the bytes of a stream
-//!                                    (`read [Q] last` with the last ones), and `failed KIND MESSAGE`
+//! stored [Q]                         an answer; so are `supply`, with a document, `referrers`, with a line for each,
+//!                                    `read`, with the bytes of a stream (`read [Q] last` with the last ones), and
+//!                                    `failed KIND MESSAGE`
 //! deadline [OP] SECONDS s            a control of an operation; so are `pause`, `resume`, `cancel` and
 //!                                    `fail KIND MESSAGE`
 //! abandon                            all requests in flight are forgotten
@@ -132,6 +133,7 @@ pub(crate) mod player;
 pub(crate) mod secrets;
 
 mod lines;
+mod options;
 mod recorder;
 mod response;
 mod settings;

@@ -14,7 +14,8 @@
 //! - the events of a walk agree with a recursion over the same content, as far as the walk goes;
 //! - a document is sent after everything that it refers to, and the tag of a root last, also after its referrers, unless
 //!   they refer to the root;
-//! - a copy with referrers stores those of the whole tree and of the referrers, and the destination lists them;
+//! - a pull, a push and a copy with referrers store those of the whole tree and of the referrers, before the root unless
+//!   they refer to it; the destination of a push or a copy lists them;
 //! - the bytes of a payload are those that its headers declare; uploaded content is correct;
 //! - a list reports each entry once, and all of them;
 //! - the number of requests of an operation that writes, and of the bytes that it sends, is bounded by its content and

@@ -16,8 +16,8 @@
 //!                                     blob's descriptor), mount=REPOSITORY, sha512 (the algorithm of a stream's
 //!                                     digest), n=N (the size of a list's pages), artifact-type=TYPE. An upload
 //!                                     requires a digest and size=N. A push requires root=DIGEST and size=N, and has
-//!                                     type=TYPE; a copy requires to=REFERENCE, and has verify and referrers. Each has
-//!                                     tag=TAG for further tags, and so has tag, for those to set
+//!                                     type=TYPE; a copy requires to=REFERENCE. Each has verify, referrers (so has a
+//!                                     pull) and tag=TAG for further tags, and so has tag, for those to set
 //! source [LABEL] NAME                 the upload's source has this content, instead of that of its digest
 //! > [LABEL] METHOD URL                expects a request; indented: headers that it must have,
 //!                                     or must not have (`Name: (none)`), and `payload TEXT` for its body, or
@@ -47,6 +47,9 @@
 //! read [LABEL] NAME [A-B] [last]      its answer; `nothing` instead of a name and a range
 //! ? [LABEL] document DIGEST           expects a question for a document to push
 //! supply [LABEL] NAME                 its answer; `fail KIND MESSAGE` after the NAME makes it a failure
+//! ? [LABEL] referrers DIGEST          expects a question for the referrers of a document to push
+//! list [LABEL] NAME [REFERRER...]     its answer: the names of documents; `fail KIND MESSAGE` instead of them makes it a
+//!                                     failure
 //! = [LABEL] EVENT                     expects an event
 //! wait never|DURATION|FROM..TO        expects the session to wait for a completion or an answer, and for this
 //!                                     long at most
@@ -60,7 +63,8 @@
 //!                                     other than a pull this includes content to store
 //! ```
 //!
-//! `{NAME}` stands for a document's digest, `{NAME.size}` and `{NAME.sha512}` for its size and its sha512 digest.
+//! `{NAME}` stands for a document's digest, `{NAME.size}` and `{NAME.sha512}` for its size and its sha512 digest, and
+//! `{NAME.fallback}` for the tag of the index of its referrers.
 //! The label may be omitted if there is one operation, or if responses arrive in the order of requests. An
 //! aborted, abandoned or lost request may still be completed or lost later, and a question may be answered twice.
 //! Before each line that gives the session input, except those that start or control operations, its output must

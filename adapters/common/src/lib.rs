@@ -67,7 +67,7 @@ pub use pairs::Pairs;
 pub use progress::{ProgressHook, StreamOptions, TransferOptions, UploadOptions, UploadProgress};
 pub use proxies::{Proxies, Route};
 pub use proxy::{Proxy, ProxyLogin, ProxyProtocol};
-pub use sending::{ChunkBuffer, OneBlob, PayloadSource, Sent, SentCounter, read_document};
+pub use sending::{ChunkBuffer, OneBlob, PayloadSource, Sent, SentCounter, answer_from};
 pub use settings::{Network, Parts, Settings};
 pub use source::{BlobSource, FileSource, TreeSource};
 pub use this_machine::{host_platform, loopback_addresses};

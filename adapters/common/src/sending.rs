@@ -5,7 +5,9 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use oci_proto::{Answer, Descriptor, Digest, Error, Event, Fault, FaultKind, MediaType, Source, Stored};
+use oci_proto::{
+    Answer, Descriptor, Digest, Error, Event, Fault, FaultKind, MediaType, Question, Source, Stored,
+};
 
 use crate::progress::{ProgressHook, UploadProgress};
 use crate::source::{BlobSource, TreeSource};
@@ -117,12 +119,22 @@ fn named(digest: &Digest, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), message)
 }
 
-/// Answers [`Question::Document`](oci_proto::Question::Document), and blocks meanwhile. An error names the content.
-pub fn read_document(tree: &dyn TreeSource, descriptor: &Descriptor) -> Answer {
-    match tree.document(descriptor) {
-        Ok(bytes) => Answer::Document(bytes),
-        Err(error) => Answer::Failed(Fault::new(FaultKind::Storage, named(&descriptor.digest, &error))),
-    }
+/// Answers a question about a tree that is sent, and blocks meanwhile. An error names the content. Any other question
+/// fails.
+pub fn answer_from(tree: &dyn TreeSource, question: &Question) -> Answer {
+    let (content, answer) = match question {
+        Question::Document { descriptor, .. } => {
+            (descriptor, tree.document(descriptor).map(Answer::Document))
+        }
+        Question::Referrers { subject, .. } => (subject, tree.referrers(subject).map(Answer::Referrers)),
+        Question::Credentials(_) | Question::Held { .. } | Question::Store { .. } | Question::Read { .. } => {
+            let why = "a tree that is sent has only documents and referrers";
+            return Answer::Failed(Fault::new(FaultKind::Unsupported, why));
+        }
+    };
+    answer.unwrap_or_else(|error| {
+        Answer::Failed(Fault::new(FaultKind::Storage, named(&content.digest, &error)))
+    })
 }
 
 /// The result of an operation that sends content, from its events.

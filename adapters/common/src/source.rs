@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use oci_proto::server::{Content as _, Memory};
-use oci_proto::{Algorithm, Descriptor, Hasher, MediaType};
+use oci_proto::{Algorithm, Descriptor, Digest, Evidence, Hasher, Manifest, MediaType};
 
 /// The content of a blob, which can be read from any position, several times.
 ///
@@ -42,6 +42,18 @@ pub trait TreeSource: Send + Sync {
     /// # Errors
     /// Returns an error that names the blob if it is missing.
     fn blob(&self, descriptor: &Descriptor) -> io::Result<Box<dyn BlobSource>>;
+
+    /// Returns the descriptors of the images and indexes whose subject is this one, such as signatures. A push with
+    /// [`PushOptions::referrers`](oci_proto::PushOptions::referrers) sends them too.
+    ///
+    /// The provided method returns none.
+    ///
+    /// # Errors
+    /// Returns an error if they cannot be found out.
+    fn referrers(&self, subject: &Descriptor) -> io::Result<Vec<Descriptor>> {
+        let _ = subject;
+        Ok(Vec::new())
+    }
 }
 
 impl<S: BlobSource + ?Sized> BlobSource for Box<S> {
@@ -63,6 +75,10 @@ impl<T: TreeSource + ?Sized> TreeSource for Arc<T> {
 
     fn blob(&self, descriptor: &Descriptor) -> io::Result<Box<dyn BlobSource>> {
         (**self).blob(descriptor)
+    }
+
+    fn referrers(&self, subject: &Descriptor) -> io::Result<Vec<Descriptor>> {
+        (**self).referrers(subject)
     }
 }
 
@@ -99,6 +115,18 @@ impl TreeSource for Memory {
 
     fn blob(&self, descriptor: &Descriptor) -> io::Result<Box<dyn BlobSource>> {
         Ok(Box::new(self.document(descriptor)?))
+    }
+
+    fn referrers(&self, subject: &Descriptor) -> io::Result<Vec<Descriptor>> {
+        let refers = |(digest, bytes): (&Digest, &Bytes)| {
+            // Most content is no document.
+            let manifest = Manifest::read(bytes.clone(), Evidence::default()).ok()?;
+            let is_one = manifest.subject().is_some_and(|named| *named.digest() == subject.digest);
+            let descriptor =
+                Descriptor::new(manifest.media_type().clone(), digest.clone(), bytes.len() as u64);
+            is_one.then_some(descriptor)
+        };
+        Ok(self.contents().filter_map(refers).collect())
     }
 }
 
@@ -282,7 +310,7 @@ mod tests {
         }
         assert_eq!(file.size().unwrap(), 10);
         let described = file.describe(MediaType::OCTET_STREAM, Algorithm::Sha512).unwrap();
-        assert_eq!(described.digest, oci_proto::Digest::of(Algorithm::Sha512, CONTENT));
+        assert_eq!(described.digest, Digest::of(Algorithm::Sha512, CONTENT));
         assert_eq!(described.size, 10);
     }
 

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockRea
 
 use oci_proto::layout::RefName;
 use oci_proto::{
-    Answer, Descriptor, Digest, Error, Fault, FaultKind, Held, Kind, MediaType, Question, Sink, StoreContent,
+    Answer, Descriptor, Digest, Error, Fault, FaultKind, Held, Kind, MediaType, Question, Referrer, Sink,
+    StoreContent,
 };
 
 use crate::directory::Directory;
@@ -32,6 +33,8 @@ pub struct LayoutDestination {
     /// Whether existing blobs are verified.
     verifies: bool,
     blobs: Mutex<BTreeMap<Digest, Blob>>,
+    /// Referrers that the pull stores, which become roots.
+    referrers: Mutex<Vec<Descriptor>>,
     /// The first error. Later ones are consequences of it, or equivalent to it.
     error: OnceLock<LayoutError>,
     name: RootName,
@@ -105,6 +108,7 @@ impl LayoutDestination {
             unopened: Mutex::new(unopened),
             verifies: false,
             blobs: Mutex::default(),
+            referrers: Mutex::default(),
             error: OnceLock::new(),
             name: RootName::OfReference,
             progress: Box::new(|_| ()),
@@ -142,7 +146,10 @@ impl LayoutDestination {
                 StoreContent::Sink => self.publish(&descriptor.digest),
             }
             .map(|()| Answer::Stored),
-            Question::Credentials(_) | Question::Document { .. } | Question::Read { .. } => {
+            Question::Credentials(_)
+            | Question::Document { .. }
+            | Question::Referrers { .. }
+            | Question::Read { .. } => {
                 let fault =
                     Fault::new(FaultKind::Unsupported, "a layout that is written has nothing to send");
                 return Answer::Failed(fault);
@@ -167,6 +174,12 @@ impl LayoutDestination {
         self.report(Progress::Skipped(descriptor));
     }
 
+    /// Takes referrers that the pull stores. They become roots without a name, before the root itself.
+    pub fn referrers(&self, referrers: &[Referrer]) {
+        let descriptors = referrers.iter().map(|referrer| referrer.descriptor.clone());
+        self.referrers.lock().unwrap_or_else(PoisonError::into_inner).extend(descriptors);
+    }
+
     /// Makes the pulled content a root of the layout, with or without a name, unless another one was
     /// [set](Self::named). This is the last step, after
     /// which all content has its name and, if the writer is durable, is on disk.
@@ -178,7 +191,11 @@ impl LayoutDestination {
             RootName::OfReference => name,
             RootName::Given(given) => given.as_ref(),
         };
-        self.opened()?.write().unwrap_or_else(PoisonError::into_inner).set_root(root, name)
+        let mut writer = self.opened()?.write().unwrap_or_else(PoisonError::into_inner);
+        for referrer in &*self.referrers.lock().unwrap_or_else(PoisonError::into_inner) {
+            writer.set_root(referrer, None)?;
+        }
+        writer.set_root(root, name)
     }
 
     /// Converts the error of a failed pull: if an error of the layout caused it, returns that one.

@@ -69,6 +69,7 @@ async fn drive(mut call: Call, layout: Arc<Layout>, name: Option<RefName>) -> Re
                 call.answer(query, answer);
             }
             Message::Event(Event::Skipped(descriptor)) => layout.destination.skipped(&descriptor),
+            Message::Event(Event::Referrers(referrers)) => layout.destination.referrers(&referrers),
             Message::Event(Event::Failed(error)) => return Err(layout.destination.failed(error)),
             Message::Event(Event::Done) => {
                 let root: Descriptor = root.expect("a session resolves before it is done");

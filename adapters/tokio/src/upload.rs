@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use oci_proto::{Answer, Descriptor, Error, Fault, FaultKind, Question, Source};
-use oci_proto_common::{Pairs, PayloadSource, ProgressHook, Sent, SentCounter, TreeSource, read_document};
+use oci_proto::{Answer, Error, Fault, FaultKind, Question, Source};
+use oci_proto_common::{Pairs, PayloadSource, ProgressHook, Sent, SentCounter, TreeSource, answer_from};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet, spawn_blocking, yield_now};
 
@@ -65,13 +65,15 @@ pub(crate) async fn send(
                     task.abort();
                 }
             }
-            Message::Ask(query, Question::Document { descriptor, .. }) => match &tree {
-                Some(tree) => {
-                    let answer = document(tree, &descriptor).await;
-                    call.answer(query, answer);
+            Message::Ask(query, question @ (Question::Document { .. } | Question::Referrers { .. })) => {
+                match &tree {
+                    Some(tree) => {
+                        let answer = answer(tree, &question).await;
+                        call.answer(query, answer);
+                    }
+                    None => call.decline(query),
                 }
-                None => call.decline(query),
-            },
+            }
             Message::Event(event) => {
                 if let Some(ended) = sent.take(event, &progress) {
                     return ended.map(|()| sent);
@@ -82,12 +84,12 @@ pub(crate) async fn send(
     }
 }
 
-/// Reads a document on a blocking thread. If the runtime shuts down before, it is read on the one that polls the
-/// future next.
-async fn document(tree: &Arc<dyn TreeSource>, descriptor: &Descriptor) -> Answer {
+/// Answers a question about a tree on a blocking thread. If the runtime shuts down before, it is answered on the one
+/// that polls the future next.
+async fn answer(tree: &Arc<dyn TreeSource>, question: &Question) -> Answer {
     for _ in 0..2 {
-        let (tree, descriptor) = (tree.clone(), descriptor.clone());
-        match spawn_blocking(move || read_document(&*tree, &descriptor)).await {
+        let (tree, question) = (tree.clone(), question.clone());
+        match spawn_blocking(move || answer_from(&*tree, &question)).await {
             Ok(answer) => return answer,
             Err(ended) => {
                 if let Ok(panic) = ended.try_into_panic() {

@@ -34,6 +34,7 @@ fn drive<'env>(
             Message::Ask(query, question) => call.answer(query, destination.answer(&question)),
             Message::Event(Event::Resolved(descriptor)) => root = Some(descriptor),
             Message::Event(Event::Skipped(descriptor)) => destination.skipped(&descriptor),
+            Message::Event(Event::Referrers(referrers)) => destination.referrers(&referrers),
             Message::Event(Event::Failed(error)) => return Err(error),
             Message::Event(Event::Done) => return Ok(root.expect("a session resolves before it is done")),
             Message::Event(_) => {}

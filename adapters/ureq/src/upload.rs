@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use oci_proto::{Completion, Error, Fault, FaultKind, Question, Source};
-use oci_proto_common::{Pairs, PayloadSource, ProgressHook, Sent, SentCounter, TreeSource, read_document};
+use oci_proto_common::{Pairs, PayloadSource, ProgressHook, Sent, SentCounter, TreeSource, answer_from};
 
 use crate::call::Call;
 use crate::driver::Shared;
@@ -62,10 +62,12 @@ fn drive<'env>(
                 }
                 (None, ..) => call.ignore(Message::Exchange(job)),
             },
-            Message::Ask(query, Question::Document { descriptor, .. }) => match tree {
-                Some(tree) => call.answer(query, read_document(tree, &descriptor)),
-                None => call.decline(query),
-            },
+            Message::Ask(query, question @ (Question::Document { .. } | Question::Referrers { .. })) => {
+                match tree {
+                    Some(tree) => call.answer(query, answer_from(tree, &question)),
+                    None => call.decline(query),
+                }
+            }
             Message::Event(event) => {
                 if let Some(ended) = sent.take(event, progress) {
                     return ended.map(|()| sent);

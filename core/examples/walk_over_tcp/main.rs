@@ -100,6 +100,7 @@ fn answer(question: &Question) -> Answer {
         Question::Held { .. }
         | Question::Store { .. }
         | Question::Document { .. }
+        | Question::Referrers { .. }
         | Question::Read { .. } => {
             Answer::Failed(Fault::new(FaultKind::Unsupported, "this driver stores nothing"))
         }

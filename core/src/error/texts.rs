@@ -72,7 +72,9 @@ impl Misbehaviour {
                 *expected = expected.map_text(change);
                 *computed = computed.map_text(change);
             }
-            Self::Contradiction { digest, .. } | Self::Missing(digest) => *digest = digest.map_text(change),
+            Self::Contradiction { digest, .. } | Self::Missing(digest) | Self::MissingReferrer(digest) => {
+                *digest = digest.map_text(change);
+            }
             Self::Manifest(invalid) => invalid.map_texts(change),
             Self::Header { problem: text, .. }
             | Self::List { problem: text, .. }

@@ -41,6 +41,10 @@ pub enum Event {
     /// The next repositories of a list: those of a page that no earlier page has.
     Repositories(Vec<Repository>),
     /// The next referrers of a list: those of a page that no earlier page has, of the requested type.
+    ///
+    /// In a pull, referrers that are pulled too ([`PullOptions::referrers`](crate::PullOptions::referrers)), each once.
+    /// They may also be in the tree. A driver that keeps only what its roots refer to makes them roots, before the root
+    /// of the pull.
     Referrers(Vec<Referrer>),
     /// The list had this many entries that are not valid names, which were left out. It is reported before
     /// [`Done`](Self::Done), unless there are none.

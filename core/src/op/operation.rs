@@ -67,6 +67,11 @@ pub(crate) trait Operation: fmt::Debug + Send + Sync {
         let _ = (descriptor, bytes);
     }
 
+    /// Takes the answer to [`OpOutput::Referrers`].
+    fn referrers(&mut self, subject: &Descriptor, referrers: Vec<Descriptor>) {
+        let _ = (subject, referrers);
+    }
+
     /// Takes the answer to [`OpOutput::Read`]. `is_last` says whether the stream ends with these bytes.
     fn read(&mut self, bytes: Bytes, is_last: bool) {
         let _ = (bytes, is_last);
@@ -90,6 +95,8 @@ pub(crate) enum OpOutput {
     Store(Descriptor, StoreContent),
     /// Asks the driver for the bytes of this document.
     Document(Descriptor),
+    /// Asks the driver for the referrers of this document.
+    Referrers(Descriptor),
     /// Asks the driver for the next bytes of a stream, at most this many.
     Read(usize),
 }

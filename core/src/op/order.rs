@@ -90,10 +90,11 @@ impl Order {
         self.held = Some(digest.clone());
     }
 
-    /// Makes the held document wait for another one that was walked, unless that refers to the held one.
+    /// Makes the held document wait for another one that was walked, unless that is the held one or refers to it.
     pub(crate) fn hold_for(&mut self, digest: &Digest) {
         let key = self.key(digest, true);
         if let Some(held) = &self.held
+            && held != digest
             && !self.done.contains(&key)
             && !self.above_held.contains(digest)
             && let Some(document) = self.documents.get_mut(held)
@@ -128,10 +129,12 @@ impl Order {
             is_document = matches!(found, Found::Repeated) && is_entry;
             is_new_leaf |= !is_document;
         }
-        if is_document && (self.held.as_ref() == Some(&digest) || self.above_held.contains(&digest)) {
+        let key = self.key(&digest, is_document);
+        // Where documents are not kept apart, what names the held one as a blob waits for it too.
+        let is_at_or_above_held = self.held.as_ref() == Some(&digest) || self.above_held.contains(&digest);
+        if is_at_or_above_held && key == self.key(&digest, true) {
             self.above_held.extend(self.ancestors.iter().cloned());
         }
-        let key = self.key(&digest, is_document);
         if matches!(found, Found::Manifest(_)) || is_wanted_after_all {
             // It may be stored as a blob although the content that it refers to is missing.
             self.done.remove(&key);
@@ -210,6 +213,11 @@ impl Order {
     pub(crate) fn skip(&mut self, digest: &Digest) {
         self.skipped.insert(digest.clone());
         self.done(digest);
+    }
+
+    /// Returns whether documents were read that cannot be stored yet, or were not taken.
+    pub(crate) fn has_documents(&self) -> bool {
+        !self.documents.is_empty() || !self.ready.is_empty()
     }
 
     /// Returns the next document that can be stored.

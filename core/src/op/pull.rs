@@ -4,6 +4,9 @@
 //! known; among those that wait, the largest one is first. A document is stored after all content that it
 //! refers to, so the root is stored last. If a pull stops early, no stored document refers to missing
 //! content.
+//!
+//! If referrers are pulled too, those of each document are listed at the registry, and walked after the tree. The root
+//! waits for them, unless they refer to it.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
@@ -18,9 +21,12 @@ use crate::op::event::Event;
 use crate::op::habits::Habits;
 use crate::op::location::Locations;
 use crate::op::lookup::Lookup;
-use crate::op::operation::{Admission, BlobFetch, Fetch, FetchKind, Fetched, OpOutput, Operation, supply};
+use crate::op::operation::{
+    Admission, BlobFetch, Fetch, FetchKind, Fetched, OpOutput, Operation, Reply, reply_of, supply,
+};
 use crate::op::order::{Leaf, Order, Visited};
 use crate::op::rooted::Rooted;
+use crate::op::tree_referrers::{AfterWalk, NewReferrers, ReferrersSource, TreeReferrers};
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::{Digest, Hasher};
 use crate::types::media_type::Kind;
@@ -39,6 +45,16 @@ pub struct PullOptions {
     pub platform: Option<Platform>,
     /// Also pulls non-distributable layers, from the URLs in their descriptors.
     pub foreign: bool,
+    /// Also pulls everything whose subject is in the tree, such as signatures, and what has these as its subject. It
+    /// is stored before the root, unless it refers to the root.
+    ///
+    /// Nothing in the tree refers to a referrer, so [`Event::Referrers`](crate::Event::Referrers) reports each one,
+    /// before it is fetched. A referrer whose type is not known is reported as [skipped](crate::Event::Skipped).
+    ///
+    /// The lists come from the registry itself, or from its fallback tags: a mirror might leave out a signature. The
+    /// content of a referrer comes from the mirrors, like that of the tree. A list is a hint: what it names is pulled
+    /// even if its subject is another one, so check the subject before relying on it.
+    pub referrers: bool,
 }
 
 /// Pulls everything under a reference.
@@ -50,14 +66,19 @@ pub(crate) fn pull(
 ) -> Rooted {
     let lookup = Lookup::new(target.clone(), reference, options.platform.as_ref(), true, config);
     let (limits, foreign) = (config.limits.clone(), options.foreign);
-    Rooted::new(lookup, move |root, manifest| Box::new(Pull::new(target, root, manifest, foreign, &limits)))
+    let repository = reference.repository().clone();
+    let source =
+        if options.referrers { ReferrersSource::Registry(repository) } else { ReferrersSource::Nowhere };
+    let referrers = TreeReferrers::new(source, &limits);
+    Rooted::new(lookup, move |root, manifest| {
+        Box::new(Pull::new(target, root, manifest, foreign, referrers, &limits))
+    })
 }
 
 #[derive(Debug)]
 struct Pull {
     target: Arc<Target>,
     foreign: bool,
-    root: Digest,
     walker: Walker,
     /// Whether the walk has finished.
     walk_finished: bool,
@@ -68,6 +89,9 @@ struct Pull {
     /// Unanswered [`OpOutput::Held`] questions: documents, and blobs with their locations. A digest may be both.
     asked_documents: BTreeMap<Digest, Wanted>,
     asked_blobs: BTreeMap<Digest, (Descriptor, Locations)>,
+    /// The number of unanswered [`OpOutput::Store`] questions.
+    storing: usize,
+    referrers: TreeReferrers,
     /// Documents to fetch.
     manifests: VecDeque<Wanted>,
     /// Blobs to fetch, the largest first.
@@ -85,14 +109,21 @@ impl Operation for Pull {
             let fetch = Fetch::described(&self.target, wanted.descriptor, Some(wanted.ticket));
             return Some(Admission::One(fetch));
         }
+        if let Some(call) = self.referrers.next_call() {
+            return Some(Admission::One(call.at(&self.target, None)));
+        }
         let (_, blob) = self.blobs.pop_first()?;
         let kind = FetchKind::Blob(Box::new(blob));
         Some(Admission::One(Fetch { target: self.target.clone(), kind, ticket: None, is_search: false }))
     }
 
     fn settle(&mut self, fetch: &Fetch, outcome: Result<Fetched, Error>, _: &mut Habits) {
-        let FetchKind::Blob(blob) = &fetch.kind else {
-            return supply(&mut self.walker, fetch.ticket, outcome);
+        let blob = match &fetch.kind {
+            FetchKind::Blob(blob) => blob,
+            FetchKind::Call(call) => return self.listed(call.content.as_ref(), reply_of(outcome)),
+            FetchKind::Manifest { .. } | FetchKind::Config(_) => {
+                return supply(&mut self.walker, fetch.ticket, outcome);
+            }
         };
         let Err(error) = outcome else {
             if let Some(descriptor) = self.downloads.remove(&blob.digest) {
@@ -108,11 +139,11 @@ impl Operation for Pull {
         if self.outputs.is_empty() {
             self.advance_walk();
         }
-        if let Some(output) = self.outputs.pop_front() {
-            return Some(output);
-        }
-        let (descriptor, manifest) = self.order.next_ready()?;
-        Some(OpOutput::Store(descriptor, StoreContent::Document(manifest)))
+        let stored = |(descriptor, manifest)| OpOutput::Store(descriptor, StoreContent::Document(manifest));
+        let output = self.outputs.pop_front().or_else(|| self.order.next_ready().map(stored));
+        self.storing += usize::from(matches!(output, Some(OpOutput::Store(..))));
+        let is_over = self.walk_finished && self.storing == 0 && !self.order.has_documents();
+        output.or_else(|| is_over.then_some(OpOutput::Event(Event::Done)))
     }
 
     fn held(&mut self, descriptor: &Descriptor, held: Held) {
@@ -134,10 +165,8 @@ impl Operation for Pull {
     }
 
     fn stored(&mut self, digest: &Digest) {
+        self.storing = self.storing.saturating_sub(1);
         self.order.done(digest);
-        if *digest == self.root {
-            self.outputs.push_back(OpOutput::Event(Event::Done));
-        }
     }
 }
 
@@ -147,24 +176,28 @@ impl Pull {
         root: Descriptor,
         manifest: Option<Manifest>,
         foreign: bool,
+        referrers: TreeReferrers,
         limits: &Limits,
     ) -> Self {
+        let mut order = Order::default();
+        order.hold(&root.digest);
         let walk = WalkOptions { blobs: true, strict: true, platform: None };
-        let mut walker = Walker::new(root.clone(), &walk, limits, limits.window());
+        let mut walker = Walker::new(root, &walk, limits, limits.window());
         if let Some(manifest) = manifest {
             walker.supply_root(manifest);
         }
         Self {
             target,
             foreign,
-            root: root.digest,
             walker,
             walk_finished: false,
-            order: Order::default(),
+            order,
             downloads: BTreeMap::new(),
             outputs: VecDeque::new(),
             asked_documents: BTreeMap::new(),
             asked_blobs: BTreeMap::new(),
+            storing: 0,
+            referrers,
             manifests: VecDeque::new(),
             blobs: BTreeMap::new(),
         }
@@ -177,10 +210,13 @@ impl Pull {
                 Ok(WalkStep::Node(node)) => self.visit(*node),
                 Ok(WalkStep::Blocked) => break,
                 Ok(WalkStep::Finished) => {
-                    self.walk_finished = true;
-                    self.order.finish();
+                    match self.referrers.continue_walk(&mut self.walker, &mut self.order) {
+                        AfterWalk::Referrer => {}
+                        AfterWalk::Blocked => break,
+                        AfterWalk::Nothing => self.walk_finished = true,
+                    }
                 }
-                Err(error) => return self.fail(error),
+                Err(error) => return self.fail(self.referrers.explain(error)),
             }
             if !self.outputs.is_empty() {
                 return;
@@ -194,8 +230,26 @@ impl Pull {
     }
 
     fn visit(&mut self, node: Node) {
-        if let Visited::Leaf(leaf) = self.order.visit(node) {
-            self.want_blob(leaf);
+        match self.order.visit(node) {
+            Visited::Document(descriptor, _) => {
+                let question = self.referrers.list(&descriptor);
+                self.outputs.extend(question);
+            }
+            Visited::Leaf(leaf) => self.want_blob(leaf),
+            Visited::Nothing => {}
+        }
+    }
+
+    /// Takes a page of the referrers of a subject.
+    fn listed(&mut self, subject: Option<&Digest>, outcome: Result<Reply, Error>) {
+        let Some(subject) = subject else { return };
+        match self.referrers.settle(subject, outcome) {
+            Ok(NewReferrers { walked, unknown }) => {
+                let walked = (!walked.is_empty()).then_some(Event::Referrers(walked));
+                let events = walked.into_iter().chain(unknown.into_iter().map(Event::Skipped));
+                self.outputs.extend(events.map(OpOutput::Event));
+            }
+            Err(error) => self.fail(error),
         }
     }
 

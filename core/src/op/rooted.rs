@@ -122,6 +122,12 @@ impl Operation for Rooted {
         }
     }
 
+    fn referrers(&mut self, subject: &Descriptor, referrers: Vec<Descriptor>) {
+        if let State::Found(op) = &mut self.state {
+            op.referrers(subject, referrers);
+        }
+    }
+
     fn open_uploads(&self) -> Vec<(Arc<Target>, Uri)> {
         match &self.state {
             State::Lookup(..) => Vec::new(),

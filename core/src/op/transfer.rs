@@ -5,7 +5,7 @@
 //! looked at. A document is sent after all content that it refers to, and the root last, under its tags. If a
 //! transfer stops early, nothing at the destination refers to missing content.
 //!
-//! If referrers are copied too, those of each document are listed at the source, and walked after the tree. The root
+//! If referrers are sent too, those of each document are listed at the source, and walked after the tree. The root
 //! waits for them.
 //!
 //! A blob of another registry is not stored in between: its download and its upload are a pair, and the driver
@@ -26,14 +26,14 @@ use crate::op::event::{Event, Stored};
 use crate::op::habits::Habits;
 use crate::op::lookup::Lookup;
 use crate::op::operation::{
-    Admission, BlobFetch, Fetch, FetchKind, Fetched, OpOutput, Operation, Reply, reply_of, supply,
+    Admission, BlobFetch, Fetch, FetchKind, Fetched, OpOutput, Operation, reply_of, supply,
 };
 use crate::op::order::{Leaf, Order, Visited};
 use crate::op::rooted::Rooted;
 use crate::op::transfer::blob::Blob;
 use crate::op::transfer::document::Document;
 use crate::op::transfer::options::{Ends, Naming, PushOptions};
-use crate::op::transfer::referrers::Referrers;
+use crate::op::tree_referrers::{AfterWalk, NewReferrers, ReferrersSource, TreeReferrers};
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::Digest;
 use crate::types::id::OpId;
@@ -48,7 +48,6 @@ use crate::wire::target::Target;
 mod blob;
 mod document;
 pub(crate) mod options;
-mod referrers;
 
 /// Sends the tree under `root` from the driver to a repository.
 pub(crate) fn push(
@@ -119,9 +118,7 @@ pub(crate) struct Transfer {
     waiting: BTreeMap<(Reverse<u64>, Digest), Leaf>,
     /// Blobs that were queued, or that the destination has. Each is sent once, however often it occurs.
     known_blobs: BTreeSet<Digest>,
-    referrers: Referrers,
-    /// The referrer that is being walked.
-    walked: Option<Digest>,
+    referrers: TreeReferrers,
     outputs: VecDeque<OpOutput>,
 }
 
@@ -179,7 +176,10 @@ impl Operation for Transfer {
                 }
                 let Some(digest) = call.content.clone() else { return };
                 if matches!(call.kind, RequestKind::ListReferrers | RequestKind::GetManifest) {
-                    return self.listed(&digest, outcome);
+                    return match self.referrers.settle(&digest, outcome) {
+                        Ok(new) => self.listed(new),
+                        Err(error) => self.fail(error),
+                    };
                 }
                 if let Some(blob) = self.blobs.get_mut(&digest) {
                     blob.settle(outcome, habits);
@@ -222,6 +222,11 @@ impl Operation for Transfer {
         }
     }
 
+    fn referrers(&mut self, subject: &Descriptor, referrers: Vec<Descriptor>) {
+        let new = self.referrers.answered(&subject.digest, referrers);
+        self.listed(new);
+    }
+
     fn open_uploads(&self) -> Vec<(Arc<Target>, Uri)> {
         let open = self.blobs.values().flat_map(Blob::open_sessions).chain(&self.abandoned);
         open.map(|url| (self.ends.to.clone(), url.clone())).collect()
@@ -252,6 +257,12 @@ impl Transfer {
         }
         let mut order = Order::of_registry();
         order.hold(&root.digest);
+        let source = match &ends.from {
+            _ if !options.referrers => ReferrersSource::Nowhere,
+            None => ReferrersSource::Driver,
+            Some(from) => from.repository.clone().map_or(ReferrersSource::Nowhere, ReferrersSource::Registry),
+        };
+        let referrers = TreeReferrers::new(source, limits);
         Self {
             id,
             ends,
@@ -273,8 +284,7 @@ impl Transfer {
             waiting: BTreeMap::new(),
             abandoned: Vec::new(),
             known_blobs: BTreeSet::new(),
-            referrers: Referrers::default(),
-            walked: None,
+            referrers,
             outputs,
         }
     }
@@ -286,21 +296,13 @@ impl Transfer {
                 Ok(WalkStep::Node(node)) => self.visit(*node),
                 Ok(WalkStep::Blocked) => break,
                 Ok(WalkStep::Finished) => {
-                    self.order.finish();
-                    if let Some(referrer) = self.walked.take() {
-                        self.order.hold_for(&referrer);
-                    }
-                    if let Some(referrer) = self.referrers.next() {
-                        self.walked = Some(referrer.digest.clone());
-                        self.walker.continue_at(referrer);
-                    } else if !self.referrers.are_being_listed() {
-                        self.walk_finished = true;
-                        self.order.release();
-                    } else {
-                        break;
+                    match self.referrers.continue_walk(&mut self.walker, &mut self.order) {
+                        AfterWalk::Referrer => {}
+                        AfterWalk::Blocked => break,
+                        AfterWalk::Nothing => self.walk_finished = true,
                     }
                 }
-                Err(error) => return self.fail(error),
+                Err(error) => return self.fail(self.referrers.explain(error)),
             }
             if !self.outputs.is_empty() {
                 return;
@@ -324,8 +326,9 @@ impl Transfer {
                 let tags = if is_root { self.tags.clone() } else { Vec::new() };
                 let digest = descriptor.digest.clone();
                 let (to, verify) = (&self.ends.to, self.options.verify);
+                let question = self.referrers.list(&descriptor);
                 let document = Document::new(to, descriptor, manifest, tags, verify, &self.config);
-                self.list_referrers(&digest);
+                self.outputs.extend(question);
                 let number = Ticket(self.numbers.len() as u64);
                 self.numbers.insert(digest, number);
                 self.documents.insert(number, document);
@@ -336,23 +339,8 @@ impl Transfer {
         }
     }
 
-    /// Begins to list the referrers of a document of the source's registry.
-    fn list_referrers(&mut self, subject: &Digest) {
-        let from = self.ends.from.as_ref().filter(|_| self.options.referrers);
-        if let Some(repository) = from.and_then(|from| from.repository.clone()) {
-            self.referrers.list(repository, subject, &self.config.limits);
-        }
-    }
-
-    /// Takes a page of the referrers of a subject.
-    fn listed(&mut self, subject: &Digest, outcome: Result<Reply, Error>) {
-        match self.referrers.settle(subject, outcome, &self.config.limits) {
-            Ok(unknown) => {
-                let skipped = unknown.into_iter().map(|referrer| Event::Skipped(plain(referrer)));
-                self.outputs.extend(skipped.map(OpOutput::Event));
-            }
-            Err(error) => self.fail(error),
-        }
+    fn listed(&mut self, NewReferrers { unknown, .. }: NewReferrers) {
+        self.outputs.extend(unknown.into_iter().map(Event::Skipped).map(OpOutput::Event));
     }
 
     /// Sends a blob, once it is known that the destination lacks its image.

@@ -210,6 +210,9 @@ fn question_text(question: &Question) -> String {
         Question::Document { op, descriptor } => {
             format!("for {}: document {}", operation(Some(*op)), described(descriptor))
         }
+        Question::Referrers { op, subject } => {
+            format!("for {}: referrers of {}", operation(Some(*op)), described(subject))
+        }
         Question::Read { op, max } => format!("for {}: read {max} bytes", operation(Some(*op))),
     }
 }

@@ -9,8 +9,10 @@ use crate::op::ask::Held;
 use crate::record::lines::{
     Lines, Words, escaped, parsed, read_base64, read_text, shown, unescaped, unescaped_text, word,
 };
+use crate::record::options::{Line, descriptor};
 use crate::record::secrets::Secrets;
 use crate::session::output::Answer;
+use crate::types::descriptor::Descriptor;
 use crate::types::digest::Hasher;
 use crate::types::secret::Secret;
 use crate::wire::exchange::transcript::{RecordedBody, Transcript};
@@ -155,6 +157,15 @@ pub(super) fn write_answer(secrets: &mut Secrets, query: u64, answer: &Answer) -
         },
         Answer::Stored => Lines::new(&format!("stored [{query}]")),
         Answer::Document(bytes) => with_text(&format!("supply [{query}]"), bytes),
+        Answer::Referrers(referrers) => {
+            let mut lines = Lines::new(&format!("referrers [{query}]"));
+            for referrer in referrers {
+                let mut line = Line::default();
+                line.descriptor(referrer);
+                lines.detail(&line.into_text());
+            }
+            lines
+        }
         Answer::Read { bytes, is_last } => {
             let last = if *is_last { " last" } else { "" };
             let mut lines = Lines::new(&format!("read [{query}]{last}"));
@@ -178,10 +189,20 @@ pub(super) fn read_answer(verb: &str, text: &str, details: &[String]) -> Result<
         "held" => Answer::Held(read_held(text, details)?),
         "stored" => Answer::Stored,
         "supply" => Answer::Document(read_text(details)?),
+        "referrers" => {
+            Answer::Referrers(details.iter().map(|line| read_referrer(line)).collect::<Result<_, _>>()?)
+        }
         "read" => Answer::Read { bytes: read_base64(details)?, is_last: text == "last" },
         "failed" => Answer::Failed(read_fault(text)?),
         _ => return Ok(None),
     }))
+}
+
+fn read_referrer(line: &str) -> Result<Descriptor, String> {
+    let mut words = Words::new(line);
+    let referrer = descriptor(&mut words)?;
+    words.end()?;
+    Ok(referrer)
 }
 
 fn read_login(text: &str) -> Result<Option<Credentials>, String> {
@@ -247,6 +268,22 @@ mod tests {
         let text = format!("fault [7] storage wrong content\n  sent 5\n  wrong-source {digest}\n");
         assert_eq!(write(7, &transcript).0, text);
         assert_eq!(read(None, "storage wrong content", &details(&text)), Ok(transcript));
+    }
+
+    #[test]
+    fn referrers_are_read_back() {
+        let digest = Digest::of(Algorithm::Sha256, b"abc");
+        let text = format!(
+            "referrers [7]\n  type=a/b digest={digest} size=3\n  \
+             type=c/d digest={digest} size=3 of-platform=linux/ARM64 artifact-type=e/f data=YWJj\n"
+        );
+        let answer = read_answer("referrers", "", &details(&text)).unwrap().unwrap();
+        assert_eq!(write_answer(&mut Secrets::new(), 7, &answer).0, text);
+        let Answer::Referrers(referrers) = answer else { panic!("{answer:?}") };
+        assert_eq!(referrers[1].data.as_deref(), Some(&b"abc"[..]));
+        for line in ["", "type=a/b", "type=a/b digest=x size=3", &format!("{} x", details(&text)[0])] {
+            assert!(read_answer("referrers", "", &[line.to_owned()]).is_err(), "{line}");
+        }
     }
 
     #[test]

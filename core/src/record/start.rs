@@ -1,28 +1,21 @@
 //! The start of an operation as text.
 
-use std::fmt::{Display, Write as _};
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use crate::manifest::Manifest;
 use crate::manifest::evidence::Evidence;
 use crate::op::pull::PullOptions;
-use crate::op::transfer::options::PushOptions;
-use crate::record::lines::{Lines, Words, read_text, shown, word};
+use crate::record::lines::{Lines, Words, read_text, shown};
+use crate::record::options::{Line, descriptor, platform, push_options};
 use crate::session::call::Start;
 use crate::session::state::Session;
-use crate::types::descriptor::Descriptor;
 use crate::types::digest::Algorithm;
 use crate::types::id::OpId;
-use crate::types::platform::Platform;
 use crate::types::reference::Reference;
 use crate::walker::node::WalkOptions;
 
 /// Returns the text of a start: the operation, its reference or registry, and its options. A document that is pushed
 /// follows.
 pub(super) fn write(number: u64, start: &Start) -> Lines {
-    let mut line = Line(format!("start [{number}] "));
+    let mut line = Line::new(&format!("start [{number}]"));
     match start {
         Start::Resolve(reference, platform) => line.on("resolve", reference).platform(platform.as_ref()),
         Start::Manifest(reference, platform) => line.on("manifest", reference).platform(platform.as_ref()),
@@ -31,9 +24,11 @@ pub(super) fn write(number: u64, start: &Start) -> Lines {
             .flag("blobs", *blobs)
             .flag("strict", *strict)
             .platform(platform.as_ref()),
-        Start::Pull(reference, PullOptions { platform, foreign }) => {
-            line.on("pull", reference).flag("nondistributable", *foreign).platform(platform.as_ref())
-        }
+        Start::Pull(reference, PullOptions { platform, foreign, referrers }) => line
+            .on("pull", reference)
+            .flag("nondistributable", *foreign)
+            .flag("referrers", *referrers)
+            .platform(platform.as_ref()),
         Start::Check(reference, platform) => line.on("check", reference).platform(platform.as_ref()),
         Start::Blob(reference, size) => line.on("blob", reference).option("size", size.as_ref()),
         Start::DescribedBlob(reference, descriptor) => {
@@ -64,7 +59,7 @@ pub(super) fn write(number: u64, start: &Start) -> Lines {
         Start::Exists(reference) => line.on("exists", reference),
         Start::BlobExists(reference) => line.on("blob-exists", reference),
     };
-    let mut lines = Lines::new(&line.0);
+    let mut lines = Lines::new(&line.into_text());
     if let Start::PushManifest(_, manifest, _) = start {
         lines.text(manifest.bytes());
     }
@@ -104,8 +99,8 @@ fn of_reference(
             Start::Walk(reference, WalkOptions { blobs, strict, platform: platform(words)? })
         }
         "pull" => {
-            let foreign = words.has("nondistributable");
-            Start::Pull(reference, PullOptions { platform: platform(words)?, foreign })
+            let (foreign, referrers) = (words.has("nondistributable"), words.has("referrers"));
+            Start::Pull(reference, PullOptions { platform: platform(words)?, foreign, referrers })
         }
         "check" => Start::Check(reference, platform(words)?),
         "blob" => Start::Blob(reference, words.option("size")?),
@@ -165,89 +160,6 @@ pub(super) fn start(session: &mut Session, start: Start) -> OpId {
     }
 }
 
-struct Line(String);
-
-impl Line {
-    fn on(&mut self, operation: &str, name: &impl Display) -> &mut Self {
-        // Writing to a string cannot fail.
-        let _ = write!(self.0, "{operation} {name}");
-        self
-    }
-
-    fn flag(&mut self, name: &str, is_set: bool) -> &mut Self {
-        if is_set {
-            let _ = write!(self.0, " {name}");
-        }
-        self
-    }
-
-    fn option(&mut self, name: &str, value: Option<&impl Display>) -> &mut Self {
-        if let Some(value) = value {
-            let _ = write!(self.0, " {name}={}", word(&value.to_string()));
-        }
-        self
-    }
-
-    fn all(&mut self, name: &str, values: &[impl Display]) -> &mut Self {
-        values.iter().fold(self, |line, value| line.option(name, Some(value)))
-    }
-
-    fn platform(&mut self, platform: Option<&Platform>) -> &mut Self {
-        self.option("platform", platform)
-    }
-
-    fn descriptor(&mut self, descriptor: &Descriptor) -> &mut Self {
-        let Descriptor { media_type, digest, size, platform, artifact_type, data } = descriptor;
-        self.option("type", Some(media_type))
-            .option("digest", Some(digest))
-            .option("size", Some(size))
-            .option("of-platform", platform.as_ref())
-            .option("artifact-type", artifact_type.as_ref())
-            .option("data", data.as_ref().map(|data| STANDARD.encode(data)).as_ref())
-    }
-
-    fn push_options(&mut self, options: &PushOptions) -> &mut Self {
-        let PushOptions { platform, foreign, tags, mount, verify, referrers } = options;
-        self.platform(platform.as_ref())
-            .flag("nondistributable", *foreign)
-            .all("tag", tags)
-            .option("mount", mount.as_ref())
-            .flag("verify", *verify)
-            .flag("referrers", *referrers)
-    }
-}
-
-fn platform(words: &mut Words<'_>) -> Result<Option<Platform>, String> {
-    verbatim(words, "platform")
-}
-
-/// Reads a platform as it was written: [`FromStr`](std::str::FromStr) would normalize it.
-fn verbatim(words: &mut Words<'_>, name: &str) -> Result<Option<Platform>, String> {
-    let text = words.text(name)?;
-    text.map(|text| Platform::verbatim(&text)).transpose().map_err(|error| error.to_string())
-}
-
-fn descriptor(words: &mut Words<'_>) -> Result<Descriptor, String> {
-    let mut descriptor =
-        Descriptor::new(words.required("type")?, words.required("digest")?, words.required("size")?);
-    descriptor.platform = verbatim(words, "of-platform")?;
-    descriptor.artifact_type = words.option("artifact-type")?;
-    let data = words.text("data")?.map(|text| STANDARD.decode(text)).transpose();
-    descriptor.data = data.map_err(|error| format!("`data` is not Base64: {error}"))?.map(Into::into);
-    Ok(descriptor)
-}
-
-fn push_options(words: &mut Words<'_>) -> Result<PushOptions, String> {
-    Ok(PushOptions {
-        platform: platform(words)?,
-        foreign: words.has("nondistributable"),
-        tags: words.all("tag")?,
-        mount: words.option("mount")?,
-        verify: words.has("verify"),
-        referrers: words.has("referrers"),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,7 +171,7 @@ mod tests {
             "resolve r.example/a:1 platform=windows(10.0.1)/amd64".to_owned(),
             "manifest r.example/a:1 platform=linux/ARM64/v8".to_owned(),
             "walk r.example/a:1 blobs strict platform=linux/arm64".to_owned(),
-            "pull r.example/a:1 nondistributable".to_owned(),
+            "pull r.example/a:1 nondistributable referrers".to_owned(),
             format!("check r.example/a:1@{digest}"),
             format!("blob r.example/a@{digest} size=7"),
             format!(

@@ -118,7 +118,11 @@ impl Session {
             let found = match answer {
                 Answer::Credentials(found) => Ok(found),
                 Answer::Failed(fault) => Err(fault),
-                Answer::Held(_) | Answer::Stored | Answer::Document(_) | Answer::Read { .. } => Err(unfit()),
+                Answer::Held(_)
+                | Answer::Stored
+                | Answer::Document(_)
+                | Answer::Referrers(_)
+                | Answer::Read { .. } => Err(unfit()),
             };
             for (id, outcome) in self.auth.answered(query, found) {
                 match outcome {
@@ -143,6 +147,9 @@ impl Session {
             (Question::Store { descriptor, .. }, Answer::Stored) => running.op.stored(&descriptor.digest),
             (Question::Document { descriptor, .. }, Answer::Document(bytes)) => {
                 running.op.document(descriptor, bytes);
+            }
+            (Question::Referrers { subject, .. }, Answer::Referrers(referrers)) => {
+                running.op.referrers(subject, referrers);
             }
             (Question::Read { max, .. }, Answer::Read { bytes, is_last })
                 if bytes.len() <= *max && (is_last || !bytes.is_empty()) =>

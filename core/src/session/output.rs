@@ -73,6 +73,17 @@ pub enum Question {
         /// The document.
         descriptor: Descriptor,
     },
+    /// List the documents whose subject is this one, among those that the operation's source holds. The answer is
+    /// [`Answer::Referrers`].
+    ///
+    /// A push with [`PushOptions::referrers`](crate::PushOptions::referrers) asks once for each document of its tree,
+    /// and for each referrer that is an answer.
+    Referrers {
+        /// The operation that sends the content.
+        op: OpId,
+        /// The subject: an image or an index that the source holds too.
+        subject: Descriptor,
+    },
     /// Read the next bytes of the operation's stream. The answer is [`Answer::Read`].
     ///
     /// The core holds the bytes until the registry has acknowledged them, so a stream is read once.
@@ -93,6 +104,7 @@ impl Question {
             Self::Held { op, .. }
             | Self::Store { op, .. }
             | Self::Document { op, .. }
+            | Self::Referrers { op, .. }
             | Self::Read { op, .. } => Some(*op),
         }
     }
@@ -110,6 +122,9 @@ pub enum Answer {
     Stored,
     /// The bytes of the document.
     Document(Bytes),
+    /// The descriptors of the referrers, or none. The operation asks for those of the types of images and indexes, with
+    /// [`Question::Document`], and takes each one once.
+    Referrers(Vec<Descriptor>),
     /// The next bytes of the stream.
     Read {
         /// The bytes: at most as many as asked for, and none only at the end.

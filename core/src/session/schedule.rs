@@ -69,6 +69,7 @@ impl Session {
                 OpOutput::Held(descriptor) => Question::Held { op, descriptor },
                 OpOutput::Store(descriptor, content) => Question::Store { op, descriptor, content },
                 OpOutput::Document(descriptor) => Question::Document { op, descriptor },
+                OpOutput::Referrers(subject) => Question::Referrers { op, subject },
                 OpOutput::Read(max) => Question::Read { op, max },
             };
             self.wake(op);

@@ -93,7 +93,10 @@ impl Session {
     /// publish each blob whose sink is complete, and hands over each document after all content that it
     /// refers to is stored. [`Event::Done`](crate::Event::Done) follows the answer for the root.
     ///
-    /// Source: distribution-spec, end-2 and end-3; image-spec, image-layout.md.
+    /// With [`PullOptions::referrers`], [`Event::Referrers`](crate::Event::Referrers) reports the referrers of the tree,
+    /// whose content is asked for, fetched and stored in the same way, before the root unless it refers to the root.
+    ///
+    /// Source: distribution-spec, end-2, end-3 and end-12a; image-spec, image-layout.md.
     #[expect(clippy::needless_pass_by_value, reason = "options are made for one call")]
     pub fn pull(&mut self, reference: &Reference, options: PullOptions) -> OpId {
         self.note_start(|| Start::Pull(reference.clone(), options.clone()));
@@ -186,6 +189,9 @@ impl Session {
     /// [`Event::Stored`](crate::Event::Stored) reports each content, the root last, before
     /// [`Event::Done`](crate::Event::Done). A document is stored after everything that it refers to, so a push
     /// that fails leaves nothing that refers to missing content.
+    ///
+    /// With [`PushOptions::referrers`], [`Question::Referrers`](crate::Question::Referrers) asks for the referrers of each
+    /// document, which are sent in the same way.
     ///
     /// Source: distribution-spec, "Push".
     pub fn push(&mut self, root: &Descriptor, reference: &Reference, options: PushOptions) -> OpId {

@@ -59,7 +59,9 @@ impl Driver {
                         Question::Credentials(_) => Answer::Credentials(self.login.clone()),
                         Question::Held { .. } => Answer::Held(Held::Nothing),
                         Question::Store { .. } => Answer::Stored,
-                        Question::Document { .. } | Question::Read { .. } => panic!("nothing is sent"),
+                        Question::Document { .. } | Question::Referrers { .. } | Question::Read { .. } => {
+                            panic!("nothing is sent")
+                        }
                     };
                     self.session.answer(now, query, answer);
                 }

@@ -48,6 +48,9 @@ fn converse(mut session: Recorder, mut registry: Registry, task: Task, reference
             Output::Ask(query, Question::Document { descriptor, .. }) => {
                 session.document(now, query, registry.content(&descriptor.digest).clone());
             }
+            Output::Ask(query, Question::Referrers { subject, .. }) => {
+                session.referrers(now, query, registry.referrers(&subject.digest));
+            }
             Output::Abort(exchange) => sent.retain(|other| other.id() != exchange),
             Output::Event(..) => {}
             Output::Wait(until) => match sent.pop_front() {

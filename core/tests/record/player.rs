@@ -61,6 +61,9 @@ pub(crate) fn play(recording: &Recording, mut session: Session) -> Result<(), Di
             Input::Document(query, bytes) => {
                 session.answer(now, queries[query], Answer::Document(bytes.clone()));
             }
+            Input::Referrers(query, referrers) => {
+                session.answer(now, queries[query], Answer::Referrers(referrers.clone()));
+            }
             Input::Complete(number, transcript) => {
                 let exchange = exchanges.remove(number).expect("the exchange was sent");
                 session.complete(now, transcript.play(exchange));

@@ -109,6 +109,11 @@ impl Recorder {
         self.session.answer(now, query, Answer::Document(bytes));
     }
 
+    pub(crate) fn referrers(&mut self, now: Time, query: QueryId, referrers: Vec<Descriptor>) {
+        self.note(now, Input::Referrers(query.number(), referrers.clone()));
+        self.session.answer(now, query, Answer::Referrers(referrers));
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.session.is_idle()
     }
@@ -136,7 +141,11 @@ pub(crate) fn start(session: &mut Session, task: Task, reference: &Reference) ->
             options.blobs = true;
             session.walk(reference, options)
         }
-        Task::Pull => session.pull(reference, PullOptions::default()),
+        Task::Pull => {
+            let mut options = PullOptions::default();
+            options.referrers = true;
+            session.pull(reference, options)
+        }
         Task::Check => session.check(reference, None),
         Task::Upload => {
             let digest = Digest::of(Algorithm::Sha256, UPLOADED);
@@ -147,7 +156,9 @@ pub(crate) fn start(session: &mut Session, task: Task, reference: &Reference) ->
         Task::UploadStream => session.upload_stream(reference, Algorithm::Sha256),
         Task::Push => {
             let (_, root) = Memory::sample();
-            session.push(&root, &DESTINATION.parse().expect("a reference"), PushOptions::default())
+            let mut options = PushOptions::default();
+            options.referrers = true;
+            session.push(&root, &DESTINATION.parse().expect("a reference"), options)
         }
         Task::Copy => {
             let to = DESTINATION.parse().expect("a reference");

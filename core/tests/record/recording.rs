@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use oci_proto::record::{RecordedBody, Transcript};
-use oci_proto::{Credentials, Digest, Fault, FaultKind, Reference};
+use oci_proto::{Credentials, Descriptor, Digest, Fault, FaultKind, Reference};
 
 /// The inputs of a session, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +33,8 @@ pub(crate) enum Input {
     Read(u64, Bytes, bool),
     /// The bytes of a document that is sent.
     Document(u64, Bytes),
+    /// The referrers of a document that is sent.
+    Referrers(u64, Vec<Descriptor>),
     Complete(u64, Transcript),
     Lost(u64, Fault),
 }
@@ -121,6 +123,13 @@ impl Recording {
                     writeln!(text, "read {query} {is_last} {}", bytes.escape_ascii())
                 }
                 Input::Document(query, bytes) => writeln!(text, "document {query} {}", bytes.escape_ascii()),
+                Input::Referrers(query, referrers) => {
+                    write!(text, "of {query}").unwrap();
+                    for Descriptor { media_type, digest, size, .. } in referrers {
+                        write!(text, " {media_type} {digest} {size}").unwrap();
+                    }
+                    writeln!(text)
+                }
                 Input::Lost(exchange, fault) => writeln!(text, "lost {exchange} {}", fault_text(fault)),
                 Input::Complete(exchange, transcript) => {
                     write!(text, "complete {exchange}\n{}", transcript_text(transcript))
@@ -155,6 +164,7 @@ impl Recording {
                     Input::Read(number(), unescaped(bytes), is_last.parse().unwrap())
                 }
                 "document" => Input::Document(number(), unescaped(rest_of_it)),
+                "of" => Input::Referrers(number(), read_referrers(rest_of_it)),
                 "lost" => Input::Lost(number(), read_fault(rest_of_it)),
                 "complete" => Input::Complete(number(), read_transcript(&more)),
                 task => Input::Start(of_word(&TASKS, task), rest.parse().unwrap()),
@@ -199,6 +209,15 @@ fn read_holding(text: &str) -> Holding {
         ["part", offset, digest] => Holding::Part(offset.parse().unwrap(), digest.parse().unwrap()),
         _ => panic!("{text}"),
     }
+}
+
+fn read_referrers(text: &str) -> Vec<Descriptor> {
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    let (referrers, []) = words.as_chunks() else { panic!("{text}") };
+    let read = |[media_type, digest, size]: &[&str; 3]| {
+        Descriptor::new(media_type.parse().unwrap(), digest.parse().unwrap(), size.parse().unwrap())
+    };
+    referrers.iter().map(read).collect()
 }
 
 fn fault_text(fault: &Fault) -> String {

@@ -11,7 +11,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, request};
 use oci_proto::server::{Body, Memory, Server};
-use oci_proto::{Credentials, Digest, Exchange, Payload};
+use oci_proto::{Credentials, Descriptor, Digest, Evidence, Exchange, Manifest, Payload};
 
 pub(crate) const PASSWORD: &str = "hunter2/&secret";
 pub(crate) const REFRESH_TOKEN: &str = "refresh+me/7";
@@ -104,6 +104,17 @@ impl Registry {
     /// The registry with this body in its responses with 404.
     pub(crate) fn refusing_with(self, body: String) -> Self {
         Self { refusal: Some(body), ..self }
+    }
+
+    /// The documents whose subject is this one.
+    pub(crate) fn referrers(&self, subject: &Digest) -> Vec<Descriptor> {
+        let refers = |(digest, bytes): (&Digest, &Bytes)| {
+            let manifest = Manifest::read(bytes.clone(), Evidence::default()).ok()?;
+            let is_one = manifest.subject().is_some_and(|of| of.digest() == subject);
+            let media_type = manifest.media_type().clone();
+            is_one.then(|| Descriptor::new(media_type, digest.clone(), bytes.len() as u64))
+        };
+        self.contents.iter().filter_map(refers).collect()
     }
 
     pub(crate) fn content(&self, digest: &Digest) -> &Bytes {

@@ -78,7 +78,7 @@ fn a_written_recording_is_readable() {
         ),
         "\n  user_agent recorder\n",
         "\n  limit max_attempts 3\n",
-        "\nstart [0] pull registry.example/team/app:1.0\nat 0.000000000 s\n\
+        "\nstart [0] pull registry.example/team/app:1.0 referrers\nat 0.000000000 s\n\
          > [0] for operation 0: GET https://registry.example/v2/team/app/manifests/1.0\n  accept: ",
         "\n< [0] 401\n  www-authenticate: bearer realm=\"https://auth.example/token?client=SECRET-1\"",
         "\nlogin [0] identity SECRET-2\n",
@@ -87,11 +87,17 @@ fn a_written_recording_is_readable() {
         "\nheld [1] nothing\n",
         "\n  document\n  |{",
         "  cut reset the connection broke\n  blob ",
+        "\n= [0] referrers: application/vnd.oci.image.manifest.v1+json sha256:",
         "\nwait until ",
         "\n= [0] done\n",
     ] {
         assert!(text.contains(shown), "{shown} is not in\n{text}");
     }
+    let pushed = written(Task::Push, Scheme::Token, Keep::Documents);
+    assert!(
+        pushed.contains("]\n  type=application/vnd.oci.image.manifest.v1+json digest=sha256:"),
+        "{pushed}"
+    );
     let blobs = |text: &str| text.lines().filter(|line| line.starts_with("  blob ")).count();
     assert!(blobs(&text) > 2 && !text.contains(" base64"));
     let whole = written(Task::Pull, Scheme::Token, Keep::Everything);

@@ -7,9 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, LINK};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
-use oci_proto::server::{Content as _, Memory};
+use oci_proto::server::{Content as _, Flavour, Memory};
 use oci_proto::{
-    Algorithm, Answer, Awaiting, Config, Credentials, Descriptor, Event, Evidence, Exchange, Fault,
+    Algorithm, Answer, Awaiting, Config, Credentials, Descriptor, Digest, Event, Evidence, Exchange, Fault,
     FaultKind, Manifest, OpId, Output, Payload, PushOptions, Question, Reference, Rest, Session, Time,
 };
 
@@ -26,7 +26,7 @@ const SECRET: &str = "hunter2";
 
 /// The operations that write or list end, whatever two registries and the driver do, in a number of requests that is
 /// bounded by the input; no login leaves its registry, and no event shows it. If no registry lied, an operation that
-/// succeeds has stored its tree.
+/// succeeds has stored its tree, and its referrers if they were to come along.
 ///
 /// The input's bytes decide everything: the operation, the habits of the registries, responses, faults, their order.
 ///
@@ -39,14 +39,17 @@ pub fn writing(data: &[u8]) {
 /// Returns whether the operation succeeded.
 fn outcome(data: &[u8]) -> bool {
     let mut world = World::new(Choices::new(data));
-    let (op, stores) = world.start();
+    let (op, stored) = world.start();
     let is_done = world.run(op);
     let most = 400 + 8 * data.len();
     assert!(world.requests <= most, "{} requests, more than {most}", world.requests);
-    if is_done && stores && !world.has_lied {
+    if is_done && stored != Stored::Nothing && !world.has_lied {
         let registry = &world.registries[HOSTS[1]];
         registry.assert_whole();
         assert_eq!(registry.tagged("team/app", "1"), Some(&world.root.digest), "the tree is not stored");
+        let signature = ("team/app".to_owned(), world.signature.digest.clone());
+        let is_signed = registry.manifests.contains_key(&signature);
+        assert!(is_signed || stored != Stored::TreeAndReferrers, "the referrer is not stored");
     }
     is_done
 }
@@ -58,6 +61,8 @@ struct World<'c> {
     registries: BTreeMap<&'static str, WritableRegistry>,
     memory: Memory,
     root: Descriptor,
+    /// A referrer of the root.
+    signature: Descriptor,
     /// The exchanges in flight.
     out: Vec<Exchange>,
     /// The number of bytes of a stream that were read.
@@ -66,7 +71,21 @@ struct World<'c> {
     has_lied: bool,
 }
 
-static SAMPLE: LazyLock<(Memory, Descriptor)> = LazyLock::new(Memory::sample);
+/// What an operation stores at the second registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stored {
+    Nothing,
+    Tree,
+    TreeAndReferrers,
+}
+
+/// A tree, with its root and a referrer of that.
+static SAMPLE: LazyLock<(Memory, [Descriptor; 2])> = LazyLock::new(|| {
+    let (mut memory, root) = Memory::sample();
+    let artifact_type = "application/vnd.example.signature".parse().expect("the media type is valid");
+    let signature = memory.add_artifact(Flavour::OCI, artifact_type, &[b"signed"], Some(&root));
+    (memory, [root, signature])
+});
 
 /// The bytes of a stream.
 static STREAM: [u8; 300] = [7; 300];
@@ -78,7 +97,7 @@ impl<'c> World<'c> {
         config.limits.in_flight = [32, 1, 2][choices.below(3)];
         config.limits.chunk_bytes = 64 << choices.below(6);
         config.limits.max_attempts = 4;
-        let (memory, root) = SAMPLE.clone();
+        let (memory, [root, signature]) = SAMPLE.clone();
         let registries = HOSTS.map(|host| (host, WritableRegistry::new(habits(&mut choices))));
         Self {
             session: Session::new(config, 1),
@@ -87,6 +106,7 @@ impl<'c> World<'c> {
             registries: registries.into(),
             memory,
             root,
+            signature,
             out: Vec::new(),
             read: 0,
             requests: 0,
@@ -94,12 +114,12 @@ impl<'c> World<'c> {
         }
     }
 
-    /// Starts an operation. Returns it, and whether it stores the tree at the second registry.
-    fn start(&mut self) -> (OpId, bool) {
+    /// Starts an operation. Returns it, and what it stores.
+    fn start(&mut self) -> (OpId, Stored) {
         let name = |host| -> Reference { format!("{host}/team/app:1").parse().expect("a reference") };
         let [from, to] = HOSTS.map(name);
-        let selected = self.choices.below(10);
-        if selected == 1 {
+        let selected = self.choices.below(12);
+        if matches!(selected, 1 | 11) {
             self.fill(HOSTS[0]);
         } else if self.choices.once_in(3) {
             self.fill(HOSTS[1]);
@@ -108,9 +128,11 @@ impl<'c> World<'c> {
         let layer = memory.contents().map(|(digest, bytes)| (digest.clone(), bytes.clone())).last();
         let (digest, bytes) = layer.expect("the tree has blobs");
         let blob = Descriptor::new(oci_proto::MediaType::OCTET_STREAM, digest, bytes.len() as u64);
+        let mut options = PushOptions::default();
+        options.referrers = selected >= 10;
         let op = match selected {
-            0 => session.push(root, &to, PushOptions::default()),
-            1 => session.copy(&from, &to, PushOptions::default()),
+            0 | 10 => session.push(root, &to, options),
+            1 | 11 => session.copy(&from, &to, options),
             2 => session.upload(&to, &blob, Some(&"team/base".parse().expect("a repository"))),
             3 => session.upload_stream(&to, Algorithm::Sha512),
             4 => session.tag(&to, vec!["2".parse().expect("a tag")]),
@@ -129,13 +151,18 @@ impl<'c> World<'c> {
             8 => session.referrers(&to.at(root.digest.clone()), None),
             _ => session.delete(&to),
         };
-        (op, selected < 2)
+        let stored = match selected {
+            0 | 1 => Stored::Tree,
+            10 | 11 => Stored::TreeAndReferrers,
+            _ => Stored::Nothing,
+        };
+        (op, stored)
     }
 
-    /// Stores the tree in a registry.
+    /// Stores the tree in a registry, with its referrer.
     fn fill(&mut self, host: &str) {
         let registry = self.registries.get_mut(host).expect("a registry");
-        let mut documents = vec![self.root.clone()];
+        let mut documents = vec![self.root.clone(), self.signature.clone()];
         for (digest, bytes) in self.memory.contents() {
             registry.blobs.insert(("team/app".to_owned(), digest.clone()), bytes.clone());
         }
@@ -147,6 +174,21 @@ impl<'c> World<'c> {
             registry.manifests.insert(key, (document.media_type.to_string(), bytes));
         }
         registry.tags.push(("team/app".to_owned(), "1".to_owned(), self.root.digest.clone()));
+        if registry.habits.without_referrers {
+            let media_type = "application/vnd.oci.image.index.v1+json";
+            let Descriptor { media_type: of, digest, size, .. } = &self.signature;
+            let index = serde_json::json!({
+                "schemaVersion": 2, "mediaType": media_type, "manifests": [
+                    {"mediaType": of.as_str(), "digest": digest.to_string(), "size": size},
+                ],
+            });
+            let index = Bytes::from(index.to_string());
+            let digest = Digest::of(Algorithm::Sha256, &index);
+            let key = ("team/app".to_owned(), digest.clone());
+            registry.manifests.insert(key, (media_type.to_owned(), index));
+            let tag = self.root.digest.to_string().replace(':', "-");
+            registry.tags.push(("team/app".to_owned(), tag, digest));
+        }
     }
 
     /// Drives the operation to its end, and until the session is idle. Returns whether it succeeded.
@@ -216,6 +258,13 @@ impl<'c> World<'c> {
                 Some(bytes) if !self.choices.once_in(32) => Answer::Document(bytes),
                 _ => Answer::Failed(Fault::new(FaultKind::Storage, "it is not there")),
             },
+            Question::Referrers { .. } if self.choices.once_in(32) => {
+                Answer::Failed(Fault::new(FaultKind::Storage, "they cannot be listed"))
+            }
+            Question::Referrers { subject, .. } => {
+                let is_root = subject.digest == self.root.digest;
+                Answer::Referrers(is_root.then(|| self.signature.clone()).into_iter().collect())
+            }
             Question::Read { max, .. } => {
                 let end = STREAM.len().min(self.read + (1 + self.choices.below(200)).min(*max));
                 let bytes = Bytes::from_static(&STREAM[self.read..end]);
@@ -409,7 +458,7 @@ mod tests {
 
     #[test]
     fn each_operation_succeeds_with_good_registries() {
-        for selected in 0..10 {
+        for selected in 0..12 {
             // The eighth and the ninth byte select the operation, and fill its registry.
             assert!(outcome(&[5, 0, 0, 0, 0, 0, 0, selected, 2]), "operation {selected}");
         }

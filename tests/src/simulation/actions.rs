@@ -154,6 +154,9 @@ impl<A: Answers> Simulation<'_, A> {
                     Some(bytes) => Answer::Document(bytes),
                     None => Answer::Failed(Fault::new(FaultKind::Storage, "the document is not there")),
                 },
+                Question::Referrers { subject, .. } => {
+                    Answer::Referrers(self.answers.referrers(&subject.digest))
+                }
                 Question::Read { op, max } => {
                     let (bytes, is_last) = self.answers.stream(*op, *max, &mut self.choices);
                     Answer::Read { bytes, is_last }
@@ -178,12 +181,16 @@ impl<A: Answers> Simulation<'_, A> {
             Question::Held { op, .. }
             | Question::Store { op, .. }
             | Question::Document { op, .. }
+            | Question::Referrers { op, .. }
             | Question::Read { op, .. } => self.watched(*op).must_fail(),
         }
         self.count("unanswered questions");
         match (question, self.choices.below(4)) {
-            (Question::Held { .. } | Question::Credentials(_), 0) => Answer::Stored,
+            (Question::Held { .. } | Question::Referrers { .. } | Question::Credentials(_), 0) => {
+                Answer::Stored
+            }
             (Question::Store { .. } | Question::Credentials(_), 1) => Answer::Held(Held::Whole),
+            (Question::Store { .. }, 3) => Answer::Referrers(Vec::new()),
             (Question::Held { .. } | Question::Store { .. }, 2) => Answer::Credentials(None),
             (Question::Credentials(_), _) => {
                 Answer::Failed(Fault::new(FaultKind::Credentials, "from the input"))

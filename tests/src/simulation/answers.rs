@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::{Method, Request, request};
-use oci_proto::{Credentials, CredentialsQuery, Digest, Fault, FaultKind, OpId, Payload, Reach, Time};
+use oci_proto::{
+    Credentials, CredentialsQuery, Descriptor, Digest, Fault, FaultKind, OpId, Payload, Reach, Time,
+};
 
 use crate::simulation::choices::Choices;
 use crate::transcript::parse::Answer;
@@ -113,6 +115,11 @@ pub trait Answers {
     /// The driver's own content for a digest, to be sent. It may be wrong.
     fn source(&self, digest: &Digest) -> Option<Bytes> {
         self.content(digest)
+    }
+
+    /// The documents of the driver whose subject is this one.
+    fn referrers(&self, _subject: &Digest) -> Vec<Descriptor> {
+        Vec::new()
     }
 
     /// The next bytes of an operation's stream, at most this many, and whether they are the last ones.

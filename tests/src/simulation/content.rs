@@ -89,7 +89,7 @@ impl Content {
         (!contents.is_empty()).then(|| contents[choices.below(contents.len())].clone())
     }
 
-    /// A registry with the tree in two repositories, and its referrers in the first one.
+    /// A registry with the tree and its referrers in two repositories.
     pub fn registry(&self) -> Registry {
         let mut registry = Registry::new(self.attached.clone(), &self.root).also_in("team/other", &self.root);
         for (_, referrer) in &self.referrers {
@@ -126,6 +126,11 @@ impl Content {
         Self { missing: BTreeSet::new(), wrong: BTreeMap::new(), ..self.clone() }
     }
 
+    /// The same content with the tree under a part of it.
+    pub(super) fn under(&self, root: &Descriptor) -> Self {
+        Self { root: root.clone(), ..self.clone() }
+    }
+
     /// The same content with the tree under another root, which may be a referrer.
     pub(super) fn at(&self, root: &Descriptor) -> Self {
         Self { memory: self.attached.clone(), root: root.clone(), ..self.clone() }
@@ -135,7 +140,8 @@ impl Content {
         let is_one = |described: &Descriptor| {
             described.digest == *digest && described.media_type.kind() != Kind::Other
         };
-        is_one(&self.root) || self.built.iter().any(is_one)
+        let mut referrers = self.referrers.iter().map(|(_, referrer)| referrer);
+        is_one(&self.root) || self.built.iter().any(is_one) || referrers.any(is_one)
     }
 
     /// Whether other bytes are served for some content.
@@ -148,7 +154,7 @@ impl Content {
         if self.missing.contains(digest) {
             return None;
         }
-        self.wrong.get(digest).cloned().or_else(|| self.memory.bytes(digest))
+        self.wrong.get(digest).cloned().or_else(|| self.attached.bytes(digest))
     }
 }
 

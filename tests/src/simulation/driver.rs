@@ -171,7 +171,10 @@ impl<A: Answers> Simulation<'_, A> {
         let delays = match &question {
             Question::Credentials(_) => [0, 0, 5, 300, 3000],
             Question::Held { .. } => [0, 0, 1, 200, 0],
-            Question::Store { .. } | Question::Document { .. } | Question::Read { .. } => [0, 0, 1, 200, 30],
+            Question::Store { .. }
+            | Question::Document { .. }
+            | Question::Referrers { .. }
+            | Question::Read { .. } => [0, 0, 1, 200, 30],
         };
         let delay = Duration::from_millis(self.choices.pick(&delays));
         self.owed.push((self.now + delay, query, question));

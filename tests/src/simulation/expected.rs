@@ -25,7 +25,7 @@ pub(super) struct Started {
 pub(super) enum What {
     Resolve { platform: Option<Platform>, manifest: bool },
     Walk(WalkOptions),
-    Pull,
+    Pull { referrers: bool },
     Check,
     Blob { digest: Digest, size: u64, is_sized: bool },
 }
@@ -68,12 +68,16 @@ impl Seen<'_> {
         let for_one = ((challenges + tries - 1) * (redirects + 1)) as usize;
         let mut all = 2 * for_one;
         let mut most = vec![(Registry::TAG.to_owned(), 2 * for_one)];
-        for (digest, bytes) in self.content.memory.contents() {
+        let takes_referrers = matches!(self.what, What::Pull { referrers: true });
+        let memory = if takes_referrers { &self.content.attached } else { &self.content.memory };
+        for (digest, bytes) in memory.contents() {
             // A document is requested by HEAD and GET, and once more if it was selected. A blob is requested
             // again after each attempt that delivered at least half of the rest: from two servers, and again
             // from its start if the held part was corrupt.
             let halves = (u64::BITS - (bytes.len() as u64).leading_zeros()) as usize;
             let times = if self.content.is_document(digest) { 3 } else { 0 } + 3 * (1 + halves);
+            // The list of its referrers, and the index under the fallback tag.
+            let times = times + if takes_referrers { 2 } else { 0 };
             all += times * for_one;
             most.push((digest.to_string(), times * for_one));
         }
@@ -109,9 +113,17 @@ impl Seen<'_> {
                     "a walk ends early: {said:?}"
                 );
             }
-            What::Pull if watched.is_done() => {
-                let all = model::pull(&content.whole()).expect("the whole content is complete");
-                assert_eq!(watched.kept(), &all, "a finished pull has other content");
+            What::Pull { referrers } if watched.is_done() => {
+                let whole = content.whole();
+                let tree = model::pull(&whole).expect("the whole content is complete");
+                if *referrers {
+                    // A wrong list of referrers lacks some of them.
+                    let all = model::pull_all(&whole).expect("the whole content is complete");
+                    assert!(watched.kept().is_superset(&tree), "a finished pull lacks content");
+                    assert!(watched.kept().is_subset(&all), "a finished pull has other content");
+                } else {
+                    assert_eq!(watched.kept(), &tree, "a finished pull has other content");
+                }
             }
             _ => {}
         }
@@ -162,7 +174,18 @@ impl Seen<'_> {
                     }
                 }
             }
-            What::Pull => match model::pull(&content.with(watched.held())) {
+            What::Pull { referrers: true } => {
+                match model::pull_all(&content.with(watched.held())) {
+                    // The limits apply to the tree and its referrers together.
+                    _ if self.limits.walk_nodes < 1000 => {}
+                    Some(all) if self.fits() => {
+                        assert!(watched.is_done(), "all content is available: {said:?}");
+                        assert_eq!(watched.kept(), &all, "a finished pull has other content");
+                    }
+                    _ => failed(""),
+                }
+            }
+            What::Pull { referrers: false } => match model::pull(&content.with(watched.held())) {
                 Some(_) if self.fits() => assert!(watched.is_done(), "all content is available: {said:?}"),
                 _ => failed(""),
             },

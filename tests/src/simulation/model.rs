@@ -105,6 +105,25 @@ pub(super) fn referrers(content: &Content) -> Option<Vec<Descriptor>> {
     is_right.then_some(found)
 }
 
+/// The referrers of the tree and of its referrers that refer to the root.
+pub(super) fn above_root(content: &Content) -> BTreeSet<Digest> {
+    let content = content.whole();
+    let referrers = referrers(&content).expect("the whole content is complete");
+    let refers = |referrer: &Descriptor| {
+        pull(&content.at(referrer)).is_some_and(|tree| tree.contains(&content.root.digest))
+    };
+    referrers.into_iter().filter(refers).map(|referrer| referrer.digest).collect()
+}
+
+/// The content of a complete pull with referrers; none if some content is unavailable.
+pub(super) fn pull_all(content: &Content) -> Option<BTreeSet<Digest>> {
+    let mut taken = pull(content)?;
+    for referrer in referrers(content)? {
+        taken.extend(pull(&content.at(&referrer))?);
+    }
+    Some(taken)
+}
+
 /// The findings of a check.
 pub fn check(content: &Content) -> BTreeSet<Digest> {
     let mut found = BTreeSet::new();

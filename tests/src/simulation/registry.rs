@@ -56,10 +56,11 @@ impl Registry {
         self
     }
 
-    /// Adds a tree to the first repository, without a tag.
+    /// Adds a tree to all repositories, without a tag.
     pub(super) fn add(&mut self, root: &Descriptor) {
-        let repository = Self::REPOSITORY.parse().expect("the repository is valid");
-        self.server.add(&repository, None, root, &self.memory).expect("the tree is complete");
+        for repository in &self.repositories {
+            self.server.add(repository, None, root, &self.memory).expect("the tree is complete");
+        }
     }
 
     /// Removes some content.

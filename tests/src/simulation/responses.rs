@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_RANGE, LOCATION, RANGE, RETRY_AFTER};
 use http::{Method, Request, StatusCode};
 use oci_proto::server::Content as _;
-use oci_proto::{Credentials, CredentialsQuery, Digest, Fault, FaultKind, OpId, Payload, Reach};
+use oci_proto::{Credentials, CredentialsQuery, Descriptor, Digest, Fault, FaultKind, OpId, Payload, Reach};
 
 use crate::simulation::answers::{Answers, Asked};
 use crate::simulation::choices::Choices;
@@ -178,11 +178,16 @@ impl Answers for World<'_> {
     }
 
     fn content(&self, digest: &Digest) -> Option<Bytes> {
-        self.content.memory.bytes(digest)
+        self.content.attached.bytes(digest)
     }
 
     fn source(&self, digest: &Digest) -> Option<Bytes> {
         self.content.serves(digest)
+    }
+
+    fn referrers(&self, subject: &Digest) -> Vec<Descriptor> {
+        let referrers = self.content.referrers.iter().filter(|(of, _)| of == subject);
+        referrers.map(|(_, referrer)| referrer.clone()).collect()
     }
 
     fn stream(&mut self, op: OpId, max: usize, choices: &mut Choices<'_>) -> (Bytes, bool) {

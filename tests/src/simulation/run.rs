@@ -1,6 +1,6 @@
 //! A run: the input decides the setup first, and then everything that happens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use oci_proto::{Config, Limits, OpId, PlainHttp, PullOptions, Reference, Session, WalkOptions};
@@ -12,6 +12,7 @@ use crate::simulation::content::{Content, PLATFORMS};
 use crate::simulation::counts::Counts;
 use crate::simulation::expected::{Started, What};
 use crate::simulation::mirrors::{MIRRORED, Mirrors};
+use crate::simulation::model;
 use crate::simulation::registry::Registry;
 use crate::simulation::secrets::Secrets;
 use crate::simulation::state::Simulation;
@@ -162,7 +163,11 @@ impl<'d> Plan<'d> {
                 let (about, op) = start(&mut simulation.session, &self.content, &mut round);
                 let name = REGISTRIES[about.registry];
                 simulation.trace.note(simulation.now, || format!("{op:?}: {name} {:?}", about.what));
-                simulation.watch(op);
+                let after_root = match about.what {
+                    What::Pull { referrers: true } => model::above_root(&self.content),
+                    _ => BTreeSet::new(),
+                };
+                simulation.watch_with(op, after_root);
                 let sources = if about.is_mirrored {
                     self.mirrors.sources(about.registry)
                 } else {
@@ -201,6 +206,16 @@ fn tell(simulation: &mut Simulation<'_, World<'_>>, started: &Operations, limits
     for (op, watched) in ops {
         if let Some(reading) = started.reading.get(op) {
             reading.check(*op, watched, world, limits);
+            if let What::Pull { referrers: true } = reading.what
+                && watched.is_done()
+            {
+                let what = if world.setups[reading.registry].lacks_referrers() {
+                    "pulls of referrers from a fallback index"
+                } else {
+                    "pulls of referrers"
+                };
+                *counts.entry(what).or_default() += 1;
+            }
         } else {
             let written = &started.written[op];
             if check_written(written, *op, watched, world, limits) {
@@ -216,6 +231,16 @@ fn tell(simulation: &mut Simulation<'_, World<'_>>, started: &Operations, limits
                     (true, false) => "copies of referrers from a fallback index",
                     (false, true) => "copies of referrers to a fallback index",
                     (true, true) => "copies of referrers between fallback indexes",
+                };
+                *counts.entry(what).or_default() += 1;
+            }
+            if let Job::Push { referrers: true, .. } = written.job
+                && watched.is_done()
+            {
+                let what = if world.stores[written.registry].registry.habits.without_referrers {
+                    "pushes of referrers to a fallback index"
+                } else {
+                    "pushes of referrers"
                 };
                 *counts.entry(what).or_default() += 1;
             }
@@ -300,7 +325,7 @@ fn start(session: &mut Session, content: &Content, choices: &mut Choices<'_>) ->
         2 => What::Resolve { platform: None, manifest: true },
         3 => What::Resolve { platform, manifest: true },
         4..7 => What::Walk(options),
-        7..10 => What::Pull,
+        7..10 => What::Pull { referrers: what / 16 % 2 == 1 },
         10 | 11 => What::Check,
         _ if blobs.is_empty() => What::Walk(options),
         blob => {
@@ -312,7 +337,11 @@ fn start(session: &mut Session, content: &Content, choices: &mut Choices<'_>) ->
         What::Resolve { platform, manifest: false } => session.resolve(&reference, platform.as_ref()),
         What::Resolve { platform, manifest: true } => session.manifest(&reference, platform.as_ref()),
         What::Walk(options) => session.walk(&reference, options.clone()),
-        What::Pull => session.pull(&reference, PullOptions::default()),
+        What::Pull { referrers } => {
+            let mut options = PullOptions::default();
+            options.referrers = *referrers;
+            session.pull(&reference, options)
+        }
         What::Check => session.check(&reference, None),
         What::Blob { digest, size, is_sized } => {
             session.blob(&reference.at(digest.clone()), is_sized.then_some(*size))

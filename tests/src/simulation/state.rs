@@ -100,15 +100,20 @@ impl<'c, A: Answers> Simulation<'c, A> {
 
     /// Watches an operation that was started.
     pub fn watch(&mut self, op: OpId) -> OpId {
-        self.ops.insert(op, Watched::default());
+        self.watch_with(op, BTreeSet::new());
         op
     }
 
-    /// Watches an operation that sends content from one registry to another, and these referrers after their root.
-    pub(super) fn watch_copy(&mut self, op: OpId, after_root: BTreeSet<Digest>) {
+    /// Watches an operation that stores these referrers after their root.
+    pub(super) fn watch_with(&mut self, op: OpId, after_root: BTreeSet<Digest>) {
         let mut watched = Watched::default();
         watched.after_root = after_root;
         self.ops.insert(op, watched);
+    }
+
+    /// The same for an operation that sends content from one registry to another.
+    pub(super) fn watch_copy(&mut self, op: OpId, after_root: BTreeSet<Digest>) {
+        self.watch_with(op, after_root);
         self.copies.insert(op);
     }
 

@@ -196,6 +196,10 @@ impl Watched {
                     let is_last = *last == root.digest || self.after_root.contains(last);
                     assert!(is_last, "{last} is stored last, after the root");
                 }
+                // A list keeps nothing.
+                let lacks = |listed: &&String| !self.kept.is_empty() && !self.has(listed);
+                let missing = self.listed.iter().find(lacks);
+                assert_eq!(missing, None, "a finished pull lacks a referrer");
             }
             Event::Failed(_) => self.is_over = true,
             Event::Resolved(root) => self.root = Some(root),
@@ -210,6 +214,8 @@ impl Watched {
             }
             Event::Tags(tags) => self.listed.extend(tags.iter().map(ToString::to_string)),
             Event::Referrers(referrers) => {
+                let is_late = self.root.as_ref().is_some_and(|root| self.storing.contains(&root.digest));
+                assert!(!is_late, "a referrer is found after the root was stored: {said}");
                 self.listed.extend(referrers.iter().map(|referrer| referrer.descriptor.digest.to_string()));
             }
             Event::Finding(finding) => self.findings.push(finding),
@@ -221,7 +227,10 @@ impl Watched {
     /// Records a new question.
     pub(super) fn ask(&mut self, question: &Question, asks: String) {
         match question {
-            Question::Credentials(_) | Question::Document { .. } | Question::Read { .. } => {}
+            Question::Credentials(_)
+            | Question::Document { .. }
+            | Question::Referrers { .. }
+            | Question::Read { .. } => {}
             Question::Held { descriptor, .. } => {
                 self.wanted.insert(descriptor.digest.clone());
                 self.begun.insert(descriptor.digest.clone());
@@ -248,6 +257,10 @@ impl Watched {
         self.keep(digest.clone());
     }
 
+    fn has(&self, digest: &str) -> bool {
+        digest.parse().is_ok_and(|digest| self.kept.contains(&digest))
+    }
+
     fn keep(&mut self, digest: Digest) {
         assert!(self.kept.insert(digest.clone()), "{digest} is stored twice");
         self.last = Some(digest);
@@ -263,6 +276,11 @@ impl Watched {
             "wrong content is to be stored"
         );
         assert!(self.storing.insert(digest.clone()), "{digest} is to be stored twice");
+        if self.root.as_ref().is_some_and(|root| root.digest == *digest) {
+            let above: BTreeSet<String> = self.after_root.iter().map(ToString::to_string).collect();
+            let missing = self.listed.iter().find(|listed| !above.contains(*listed) && !self.has(listed));
+            assert_eq!(missing, None, "the root is to be stored before a referrer");
+        }
         // An operation that stores only a manifest does not store what the manifest refers to.
         let is_pull = !(self.wanted.is_empty() && self.kept.is_empty());
         if is_pull && media_type.kind() != Kind::Other {

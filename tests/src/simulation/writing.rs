@@ -33,7 +33,11 @@ pub(super) struct Written {
 
 #[derive(Clone, Debug)]
 pub(super) enum Job {
-    Push(Descriptor),
+    /// From the driver, with or without its referrers.
+    Push {
+        root: Descriptor,
+        referrers: bool,
+    },
     /// From a registry, with or without its referrers.
     Copy {
         from: usize,
@@ -67,7 +71,7 @@ impl Written {
         let root = root(content, choices);
         let referrers = what / 16 % 2 == 1;
         let job = match what % 16 {
-            0..4 => Job::Push(root),
+            0..4 => Job::Push { root, referrers },
             4 => Job::Copy { from: registry, root, referrers },
             5..9 => Job::Copy { from: usize::from(choices.byte()) % REGISTRIES.len(), root, referrers },
             9 | 10 => {
@@ -77,7 +81,7 @@ impl Written {
                         let blob = Descriptor::new(MediaType::OCTET_STREAM, digest.clone(), *size);
                         Job::Upload(blob, what / 16 % 2 == 1)
                     }
-                    None => Job::Push(root),
+                    None => Job::Push { root, referrers },
                 }
             }
             11 | 12 => {
@@ -104,7 +108,10 @@ impl Written {
         options.tags = more().collect();
         let session = &mut simulation.session;
         let op = match &self.job {
-            Job::Push(root) => session.push(root, &to, options),
+            Job::Push { root, referrers } => {
+                options.referrers = *referrers;
+                session.push(root, &to, options)
+            }
             Job::Copy { from, root, referrers } => {
                 options.referrers = *referrers;
                 let from = format!("{}/{}", REGISTRIES[*from], Registry::REPOSITORY);
@@ -132,16 +139,11 @@ impl Written {
         let (blobs, documents) = (store.blobs(self.repository), store.documents(self.repository));
         let mut account = Account::new(self.repository, blobs, documents);
         match &self.job {
-            Job::Push(root) | Job::Copy { root, .. } => {
+            Job::Push { root, referrers } | Job::Copy { root, referrers, .. } => {
                 (account.tags, account.root) = (self.tags.clone(), Some(root.digest.clone()));
-                account.after_root = self
-                    .referrers(content)
-                    .into_iter()
-                    .filter_map(|referrer| {
-                        let tree = model::pull(&content.whole().at(&referrer))?;
-                        tree.contains(&root.digest).then_some(referrer.digest)
-                    })
-                    .collect();
+                if *referrers {
+                    account.after_root = model::above_root(&content.under(root));
+                }
             }
             Job::Stream(_, bytes) => _ = world.streams.insert(op, (bytes.clone(), 0)),
             _ => {}
@@ -153,20 +155,24 @@ impl Written {
             simulation.watch_copy(op, after_root);
         } else {
             world.secrets.start(op, &[self.registry]);
-            simulation.watch(op);
+            simulation.watch_with(op, after_root);
         }
         op
     }
 
     /// Whether it sends a tree.
     pub(super) fn is_transfer(&self) -> bool {
-        matches!(self.job, Job::Push(_) | Job::Copy { .. })
+        matches!(self.job, Job::Push { .. } | Job::Copy { .. })
     }
 
-    /// The referrers that it copies.
+    /// The referrers that it sends.
     pub(super) fn referrers(&self, content: &Content) -> Vec<Descriptor> {
-        let Job::Copy { root, referrers: true, .. } = &self.job else { return Vec::new() };
-        model::referrers(&content.whole().at(root)).expect("the whole content is complete")
+        match &self.job {
+            Job::Push { root, referrers: true } | Job::Copy { root, referrers: true, .. } => {
+                model::referrers(&content.whole().under(root)).expect("the whole content is complete")
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// The entries that its list has now.

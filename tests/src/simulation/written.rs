@@ -46,7 +46,7 @@ pub(super) fn check_written(
 
 struct Seen<'a> {
     written: &'a Written,
-    /// The referrers that it copies.
+    /// The referrers that it sends.
     referrers: Vec<Descriptor>,
     account: &'a Account,
     watched: &'a Watched,
@@ -57,10 +57,8 @@ struct Seen<'a> {
 impl Seen<'_> {
     /// The content that is sent, with its root.
     fn content(&self) -> Option<Content> {
-        let (Job::Push(root) | Job::Copy { root, .. }) = &self.written.job else { return None };
-        let mut content = self.world.content.clone();
-        content.root = root.clone();
-        Some(content)
+        let (Job::Push { root, .. } | Job::Copy { root, .. }) = &self.written.job else { return None };
+        Some(self.world.content.under(root))
     }
 
     /// All content that it sends.
@@ -131,7 +129,7 @@ impl Seen<'_> {
         let there = store.contents(repository);
         let lacks = |digest: &Digest| !there.contains(digest);
         match job {
-            Job::Push(_) | Job::Copy { .. } => {
+            Job::Push { .. } | Job::Copy { .. } => {
                 let all = self.all();
                 let missing: Vec<&Digest> = all.iter().filter(|digest| lacks(digest)).collect();
                 assert!(
@@ -142,8 +140,8 @@ impl Seen<'_> {
                 for (subject, referrer) in &self.world.content.referrers {
                     let listed =
                         || store.referrers(repository, subject).contains(&referrer.digest.to_string());
-                    let is_copied = self.referrers.iter().any(|copied| copied.digest == referrer.digest);
-                    assert!(!is_copied || listed(), "a copied referrer of {subject} is not listed");
+                    let is_sent = self.referrers.iter().any(|sent| sent.digest == referrer.digest);
+                    assert!(!is_sent || listed(), "a referrer of {subject} is not listed");
                 }
             }
             Job::Upload(blob, _) => assert!(!lacks(&blob.digest), "a finished upload is not stored"),
@@ -169,7 +167,7 @@ impl Seen<'_> {
     /// Whether it must succeed if all responses are correct, and all failures transient.
     fn can_succeed(&self) -> bool {
         match &self.written.job {
-            Job::Push(_) | Job::Copy { .. } => {
+            Job::Push { .. } | Job::Copy { .. } => {
                 let content = self.content().expect("a transfer has content");
                 // The limits apply to the tree and its referrers together.
                 if !self.referrers.is_empty() && self.limits.walk_nodes < 1000 {
@@ -178,7 +176,8 @@ impl Seen<'_> {
                 let mut options = WalkOptions::default();
                 (options.blobs, options.strict) = (true, true);
                 let fits = model::walk(&content.whole(), &options, self.limits).failure.is_none();
-                fits && model::pull(&content).is_some()
+                let has_referrers = self.referrers.is_empty() || model::referrers(&content).is_some();
+                fits && model::pull(&content).is_some() && has_referrers
             }
             Job::Upload(blob, _) => {
                 let content = self.world.content;

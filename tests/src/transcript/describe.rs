@@ -65,6 +65,7 @@ pub fn describe_question(question: &Question) -> String {
         Question::Held { descriptor, .. } => format!("wanted {}", descriptor.digest),
         Question::Store { descriptor, content, .. } => describe_store(descriptor, content),
         Question::Document { descriptor, .. } => format!("document {}", descriptor.digest),
+        Question::Referrers { subject, .. } => format!("referrers {}", subject.digest),
         Question::Read { max, .. } => format!("read {max}"),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use oci_proto::{Algorithm, Credentials, Digest, Fault, FaultKind, Rest};
+use oci_proto::{Algorithm, Credentials, Descriptor, Digest, Fault, FaultKind, MediaType, Rest};
 
 /// A line with the lines indented below it.
 #[derive(Clone, Debug)]
@@ -31,6 +31,8 @@ pub struct Step {
 pub struct Transcript {
     /// Contents that braces and bodies can name.
     pub contents: BTreeMap<String, Bytes>,
+    /// The media types of the documents.
+    pub types: BTreeMap<String, MediaType>,
     /// The steps, in order.
     pub steps: Vec<Step>,
 }
@@ -68,8 +70,10 @@ impl Transcript {
             }
             match step.verb.as_str() {
                 "document" => {
-                    let name = step.rest.split(' ').next().unwrap_or_default().to_owned();
-                    transcript.contents.insert(name, Bytes::from(step.below.join("\n")));
+                    let (name, media_type) = step.rest.split_once(' ').unwrap_or((&step.rest, ""));
+                    let media_type = media_type.parse().map_err(|e| format!("line {}: {e}", step.number))?;
+                    transcript.types.insert(name.to_owned(), media_type);
+                    transcript.contents.insert(name.to_owned(), Bytes::from(step.below.join("\n")));
                 }
                 "blob" => {
                     let mut words = step.rest.splitn(4, ' ');
@@ -106,6 +110,10 @@ impl Transcript {
                 "sha256" => _ = write!(expanded, "{}", Digest::of(Algorithm::Sha256, bytes)),
                 "sha384" => _ = write!(expanded, "{}", Digest::of(Algorithm::Sha384, bytes)),
                 "sha512" => _ = write!(expanded, "{}", Digest::of(Algorithm::Sha512, bytes)),
+                "fallback" => {
+                    let digest = Digest::of(Algorithm::Sha256, bytes).to_string();
+                    expanded.push_str(&digest.replace(':', "-"));
+                }
                 "size" => _ = write!(expanded, "{}", bytes.len()),
                 other => return Err(format!("`{other}` is not a property of a document")),
             }
@@ -129,6 +137,18 @@ impl Transcript {
         let parse = |text: &str| text.parse::<u64>().map_err(|_| format!("`{text}` is not a position"));
         let (first, last) = range.split_once('-').ok_or(format!("`{range}` is not a range"))?;
         slice(content, parse(first)?, parse(last)? + 1)
+    }
+
+    /// The descriptor of a document.
+    ///
+    /// # Errors
+    ///
+    /// No document has that name.
+    pub fn described(&self, name: &str) -> Result<Descriptor, String> {
+        let unknown = || format!("no document is named `{name}`");
+        let (bytes, media_type) = self.contents.get(name).zip(self.types.get(name)).ok_or_else(unknown)?;
+        let digest = Digest::of(Algorithm::Sha256, bytes);
+        Ok(Descriptor::new(media_type.clone(), digest, bytes.len() as u64))
     }
 
     /// The content with a digest, of any algorithm.

@@ -13,7 +13,9 @@ use http::header::CONTENT_LENGTH;
 use oci_proto::header::Warning;
 use oci_proto::server::Memory;
 use oci_proto::{Algorithm, Event, FaultKind, MediaType, MirrorReport, Retry, StoreContent, is_loopback};
-use oci_proto_common::{Settings, StreamOptions, TransferOptions, UploadOptions, UploadProgress};
+use oci_proto_common::{
+    Settings, StreamOptions, TransferOptions, TreeSource as _, UploadOptions, UploadProgress,
+};
 use oci_proto_tokio::credentials::Store;
 use serde_json::json;
 
@@ -59,7 +61,8 @@ impl Transcript {
                 }
                 "held" => Some("adapters hold no content of their own"),
                 "stored" if step.rest.contains("fail ") => Some("storing in memory cannot fail"),
-                "supply" if step.rest.contains(" fail ") => Some("reading from memory cannot fail"),
+                "supply" | "list" if step.rest.contains(" fail ") => Some("reading from memory cannot fail"),
+                "list" if !self.is_what_memory_lists(&step.rest)? => Some("memory has other referrers"),
                 "login" if step.rest.starts_with("fail ") => {
                     Some("a credentials file does not fail like this")
                 }
@@ -104,6 +107,16 @@ impl Transcript {
             }
         }
         Ok(None)
+    }
+
+    /// Whether a source in memory has these referrers of a document: `NAME [REFERRER...]`.
+    fn is_what_memory_lists(&self, rest: &str) -> Result<bool, String> {
+        let mut names = rest.split_ascii_whitespace();
+        let subject = self.described(names.next().unwrap_or_default())?;
+        let listed: BTreeSet<_> =
+            names.map(|name| Ok(self.described(name)?.digest)).collect::<Result<_, String>>()?;
+        let found = self.memory().referrers(&subject).map_err(|error| error.to_string())?;
+        Ok(found.into_iter().map(|referrer| referrer.digest).collect::<BTreeSet<_>>() == listed)
     }
 
     /// Whether this content is longer than the blob that an upload declares.
@@ -189,11 +202,13 @@ impl Transcript {
         }
     }
 
-    /// All contents, under their digests of all algorithms.
+    /// All contents, under their digests of all algorithms that the transcript uses.
     fn memory(&self) -> Memory {
         let mut memory = Memory::new();
+        let uses_sha512 = self.steps.iter().any(|step| step.rest.contains("sha512"));
+        let more = uses_sha512.then_some(Algorithm::Sha512);
         for bytes in self.contents.values() {
-            for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            for algorithm in [Algorithm::Sha256].into_iter().chain(more) {
                 memory.add_with(algorithm, MediaType::OCTET_STREAM, bytes.clone());
             }
         }
@@ -279,7 +294,8 @@ impl Play<'_> {
             }
             // Not observable through an adapter. Credentials are written to the file before they are asked
             // for.
-            "config" | "wait" | "?" | "login" | "stored" | "source" | "read" | "refused" | "supply" => {}
+            "config" | "wait" | "?" | "login" | "stored" | "source" | "read" | "refused" | "supply"
+            | "list" => {}
             "start" => {
                 let start = Start::parse(rest)?;
                 let (tell, outcome) = mpsc::channel();

@@ -180,6 +180,23 @@ impl<'a> Replay<'a> {
                 };
                 self.session.answer(self.now, query, answer);
             }
+            "list" => {
+                let (subject, referrers) = rest.split_once(' ').unwrap_or((rest, ""));
+                let content = self.transcript.range(subject)?;
+                let asks = |question: &Question| {
+                    let Question::Referrers { subject, .. } = question else { return false };
+                    self.transcript.content_of(&subject.digest).is_ok_and(|bytes| bytes == content)
+                };
+                let query = self.question(label, asks)?;
+                let answer = if let Some(fault) = referrers.strip_prefix("fail ") {
+                    oci_proto::Answer::Failed(parse_fault(fault)?)
+                } else {
+                    let names = referrers.split_ascii_whitespace();
+                    let described = names.map(|name| self.transcript.described(name));
+                    oci_proto::Answer::Referrers(described.collect::<Result<_, _>>()?)
+                };
+                self.session.answer(self.now, query, answer);
+            }
             "login" => {
                 let query = self.question("", |question| matches!(question, Question::Credentials(_)))?;
                 let answer = match parse_login(rest)? {

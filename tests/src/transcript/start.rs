@@ -23,6 +23,8 @@ pub struct Start {
     pub walk: WalkOptions,
     /// Whether a pull fetches nondistributable layers.
     pub nondistributable: bool,
+    /// Whether a pull fetches referrers.
+    pub referrers: bool,
     /// The size of a blob, if known.
     pub size: Option<u64>,
     /// The descriptor of a blob, with embedded data.
@@ -125,7 +127,7 @@ impl Start {
         let (mut data, mut mount, mut algorithm) = (None, None, Algorithm::Sha256);
         let (mut to, mut push) = (None, PushOptions::default());
         let (mut page_size, mut artifact_type) = (None, None);
-        let (mut root, mut media_type) = (None, None);
+        let (mut root, mut media_type, mut referrers) = (None, None, false);
         for option in options {
             match option.split_once('=').unwrap_or((option, "")) {
                 ("blobs", _) => walk.blobs = true,
@@ -137,7 +139,7 @@ impl Start {
                 ("to", value) => to = Some(value.parse().map_err(|e| format!("{e}"))?),
                 ("tag", value) => push.tags.push(value.parse().map_err(|e| format!("{e}"))?),
                 ("verify", _) => push.verify = true,
-                ("referrers", _) => push.referrers = true,
+                ("referrers", _) => referrers = true,
                 ("sha512", _) => algorithm = Algorithm::Sha512,
                 ("n", value) => page_size = Some(value.parse().map_err(|e| format!("{e}"))?),
                 ("artifact-type", value) => {
@@ -149,6 +151,7 @@ impl Start {
                 (other, _) => return Err(format!("`{other}` is not an option")),
             }
         }
+        push.referrers = referrers;
         if operation == Operation::Copy && to.is_none() {
             return Err("a copy requires to=REFERENCE".to_owned());
         }
@@ -166,6 +169,7 @@ impl Start {
             reference,
             walk,
             nondistributable,
+            referrers,
             size,
             descriptor,
             mount,
@@ -189,6 +193,7 @@ impl Start {
                 let mut options = PullOptions::default();
                 options.platform = self.walk.platform;
                 options.foreign = self.nondistributable;
+                options.referrers = self.referrers;
                 session.pull(&self.reference, options)
             }
             (Operation::Push, Some(root)) => session.push(root, &self.reference, self.push_options()),

@@ -13,6 +13,7 @@ mod login;
 mod notices;
 mod proxies;
 mod pull;
+mod referrers;
 mod registries_conf;
 mod registry;
 mod slow;

@@ -9,7 +9,7 @@ use oci_proto_tests::internet::Authority;
 use oci_proto_tests::transcript::Transcript;
 
 /// Transcripts that only a session can play: see [`Transcript::core_only`].
-const CORE_ONLY: [&str; 80] = [
+const CORE_ONLY: [&str; 88] = [
     "abandoned_blob_request_is_repeated_from_its_start.txt",
     "abandoned_content_questions_are_asked_again.txt",
     "abandoned_credentials_question_is_asked_again.txt",
@@ -52,17 +52,25 @@ const CORE_ONLY: [&str; 80] = [
     "plain_http_does_not_leave_loopback.txt",
     "plain_http_is_used_for_loopback_only.txt",
     "private_registry_may_lead_to_private_addresses.txt",
+    "pull_asks_mirrors_for_the_content_of_referrers_alone.txt",
+    "pull_fails_if_a_referrer_is_missing.txt",
     "pull_fails_if_content_is_missing.txt",
     "pull_fetches_index_entries_of_unknown_type.txt",
+    "pull_fetches_referrers_before_the_root.txt",
     "pull_fetches_the_largest_blob_first.txt",
+    "pull_finds_referrers_in_the_fallback_index.txt",
+    "pull_of_a_root_that_is_a_referrer_itself_ends.txt",
     "pull_restarts_a_blob_with_a_corrupt_part.txt",
     "pull_resumes_from_held_content.txt",
     "pull_skips_nondistributable_layers.txt",
+    "pull_stores_a_referrer_that_names_the_root_as_a_blob_after_it.txt",
     "pull_stores_an_index_after_its_content.txt",
     "pull_stores_documents_after_their_content.txt",
     "pull_uses_embedded_data_that_matches.txt",
     "pull_waits_until_everything_is_stored.txt",
     "push_fails_if_a_document_is_missing.txt",
+    "push_fails_if_referrers_cannot_be_listed.txt",
+    "push_sends_referrers_before_the_root.txt",
     "questions_of_cancelled_operations_do_not_evict_credentials.txt",
     "requests_in_flight_are_bounded_in_total.txt",
     "resumed_blob_with_a_wrong_digest_starts_over_once.txt",

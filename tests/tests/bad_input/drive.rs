@@ -81,7 +81,9 @@ fn answer_to(question: &Question) -> Answer {
         Question::Credentials(_) => Answer::Credentials(None),
         Question::Held { .. } => Answer::Held(Held::Nothing),
         Question::Store { .. } => Answer::Stored,
-        Question::Document { .. } | Question::Read { .. } => panic!("nothing is sent"),
+        Question::Document { .. } | Question::Referrers { .. } | Question::Read { .. } => {
+            panic!("nothing is sent")
+        }
     }
 }
 

@@ -125,7 +125,9 @@ impl<'a> Puller<'a> {
     fn answer(&mut self, (query, question): (QueryId, Question)) -> bool {
         let answer = match question {
             Question::Credentials(_) => panic!("no credentials are required"),
-            Question::Document { .. } | Question::Read { .. } => panic!("nothing is sent"),
+            Question::Document { .. } | Question::Referrers { .. } | Question::Read { .. } => {
+                panic!("nothing is sent")
+            }
             Question::Held { .. } => Answer::Held(Held::Nothing),
             Question::Store { descriptor, content, .. } => {
                 if let StoreContent::Document(manifest) = content {

@@ -124,7 +124,9 @@ impl Side {
             ),
             Question::Held { .. } => Answer::Held(Held::Nothing),
             Question::Store { .. } => Answer::Stored,
-            Question::Document { .. } | Question::Read { .. } => panic!("nothing is sent"),
+            Question::Document { .. } | Question::Referrers { .. } | Question::Read { .. } => {
+                panic!("nothing is sent")
+            }
         }
     }
 

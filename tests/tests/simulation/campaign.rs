@@ -36,7 +36,7 @@ const URLS: usize = 4 << 10;
 const FRESH: Duration = Duration::from_secs(4);
 
 /// The minimum number of events per thousand fixed seeds, so that the assertions are exercised.
-const DEPTH: [(&str, usize); 69] = [
+const DEPTH: [(&str, usize); 73] = [
     ("mirrors that supplied content", 250),
     ("failures of mirrors", 400),
     ("wrong responses of mirrors", 30),
@@ -102,6 +102,10 @@ const DEPTH: [(&str, usize); 69] = [
     ("copies of referrers from a fallback index", 14),
     ("copies of referrers to a fallback index", 24),
     ("copies of referrers between fallback indexes", 7),
+    ("pushes of referrers", 40),
+    ("pushes of referrers to a fallback index", 40),
+    ("pulls of referrers", 70),
+    ("pulls of referrers from a fallback index", 20),
     ("other finished writes and lists", 400),
     ("writes that must succeed", 600),
     ("cancelled uploads", 200),

@@ -23,13 +23,13 @@ pub struct PushOptions {
     /// Asks the registry, by HEAD, for everything that it says it has stored, before anything that refers to it is
     /// sent.
     pub verify: bool,
-    /// Also copies everything whose subject is in the tree, such as signatures, and what has these as its subject. It
+    /// Also sends everything whose subject is in the tree, such as signatures, and what has these as its subject. It
     /// is stored before the root, unless it refers to the root.
     ///
-    /// A push sends the tree alone, since a driver finds content by its digest only. Push each referrer by itself, as a
-    /// root: the registry lists it by its subject.
-    ///
-    /// A referrer whose type is not known is reported as [skipped](crate::Event::Skipped).
+    /// A copy lists the referrers of each document at the registry of the source, never at its mirrors, and a push asks
+    /// the driver for them, with [`Question::Referrers`](crate::Question::Referrers). Either is a hint: what it names is
+    /// sent even if its subject is another one. A referrer whose type is not known is reported as
+    /// [skipped](crate::Event::Skipped).
     pub referrers: bool,
 }
 
