@@ -187,6 +187,12 @@ impl ArchiveWriter {
         }
     }
 
+    /// Gives the place of a blob back that was started last, and is not complete. Its content may be wrong in the source,
+    /// although that of other roots is right.
+    pub(crate) fn discard(&self, digest: &Digest) -> Result<(), LayoutError> {
+        self.shared.discard(digest)
+    }
+
     /// Writes `index.json` and the end of the archive, and gives it its name. If the writer is durable, the
     /// archive then survives a power failure.
     ///

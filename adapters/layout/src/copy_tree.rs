@@ -8,6 +8,7 @@ use oci_proto::{Descriptor, Found, Kind, Manifest, Node, Platform, WalkOptions};
 use crate::archive_writer::ArchiveWriter;
 use crate::error::LayoutError;
 use crate::layout::Layout;
+use crate::walk::Walk;
 use crate::writer::LayoutWriter;
 
 /// The destination of [`copy_tree`]: a [`LayoutWriter`] or an [`ArchiveWriter`].
@@ -29,8 +30,19 @@ pub enum Copied<'a> {
     Skipped(&'a Descriptor),
 }
 
-/// Copies everything under a root of `from`, or under the best match for a platform, to a layout or an archive, and
-/// makes it a root there, with or without a name. Returns the root's descriptor.
+/// The options of [`copy_tree`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CopyOptions {
+    /// Copies only the best match for this platform.
+    pub platform: Option<Platform>,
+    /// Also copies everything whose subject is in the tree, such as signatures, and what has these as its subject: the
+    /// [referrers of the tree](Layout::referrers_of_tree). They become roots without a name, unless they are roots.
+    pub referrers: bool,
+}
+
+/// Copies everything under a root of `from` to a layout or an archive, and makes it a root there, with or without a name.
+/// Returns the root's descriptor.
 ///
 /// All content is verified while it is copied, each once. A document is written after everything that it refers to.
 /// An archive must still be [finished](ArchiveWriter::finish).
@@ -38,7 +50,7 @@ pub enum Copied<'a> {
 /// ```
 /// # use oci_proto_layout::oci_proto::{Algorithm, Descriptor, Digest, MediaType};
 /// use oci_proto_layout::oci_proto::layout::Root;
-/// use oci_proto_layout::{ArchiveWriter, Layout, LayoutWriter, copy_tree};
+/// use oci_proto_layout::{ArchiveWriter, CopyOptions, Layout, LayoutWriter, copy_tree};
 ///
 /// # let directory = tempfile::tempdir()?;
 /// # let (layout, file) = (directory.path().join("layout"), directory.path().join("layout.tar"));
@@ -50,8 +62,10 @@ pub enum Copied<'a> {
 /// # writer.set_root(&root, Some(&"1.0".parse()?))?;
 /// # drop(writer);
 /// let mut archive = ArchiveWriter::create(&file)?;
-/// let name = "1.0".parse()?;
-/// copy_tree(&Layout::open(&layout)?, &Root::Named("1.0".parse()?), None, &mut archive, Some(&name), |_| ())?;
+/// let (from, root, name) = (Layout::open(&layout)?, Root::Named("1.0".parse()?), "1.0".parse()?);
+/// let mut options = CopyOptions::default();
+/// options.referrers = true;
+/// copy_tree(&from, &root, &mut archive, Some(&name), &options, |_| ())?;
 /// archive.finish()?;
 /// assert_eq!(Layout::open_archive(&file)?.roots().len(), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -63,28 +77,41 @@ pub enum Copied<'a> {
 pub fn copy_tree(
     from: &Layout,
     root: &Root,
-    platform: Option<&Platform>,
     to: &mut impl TreeWriter,
     name: Option<&RefName>,
+    options: &CopyOptions,
     mut copied: impl FnMut(Copied<'_>),
 ) -> Result<Descriptor, LayoutError> {
-    let root = from.resolve(root, platform)?;
+    let root = from.resolve(root, options.platform.as_ref())?;
+    let referrers = if options.referrers { from.referrers_of_tree(&root)? } else { Vec::new() };
+    for tree in [&root].into_iter().chain(&referrers) {
+        copy_content(from, tree, to, &mut copied)?;
+    }
+    to.roots(&root, name, &referrers)?;
+    Ok(root)
+}
+
+/// Copies everything under a descriptor.
+fn copy_content(
+    from: &Layout,
+    root: &Descriptor,
+    to: &impl TreeWriter,
+    copied: &mut impl FnMut(Copied<'_>),
+) -> Result<(), LayoutError> {
     let mut options = WalkOptions::default();
     (options.blobs, options.strict) = (true, true);
     // The documents above the current node, root first.
     let mut ancestors: Vec<(Descriptor, Manifest)> = Vec::new();
-    for node in from.walk(&Root::Digest(root.digest.clone()), &options)? {
+    for node in Walk::new(from, root.clone(), &options) {
         let Node { depth, descriptor, found, .. } = node?;
-        leave(&mut ancestors, depth as usize, to, &mut copied)?;
+        leave(&mut ancestors, depth as usize, to, copied)?;
         match found {
             Found::Manifest(manifest) => ancestors.push((descriptor, manifest)),
             Found::Leaf => copied(copy_blob(from, &descriptor, to)?),
             _ => {}
         }
     }
-    leave(&mut ancestors, 0, to, &mut copied)?;
-    to.root(&root, name)?;
-    Ok(root)
+    leave(&mut ancestors, 0, to, copied)
 }
 
 /// Writes the documents that the walk has left: those at this level and below.
@@ -146,8 +173,13 @@ mod sealed {
         /// Writes content that it does not have, up to the end of the reader, verified.
         fn copy_from(&self, descriptor: &Descriptor, from: &mut dyn Read) -> Result<(), LayoutError>;
 
-        /// Makes content a root.
-        fn root(&mut self, root: &Descriptor, name: Option<&RefName>) -> Result<(), LayoutError>;
+        /// Makes content a root, and referrers roots without a name unless they are roots.
+        fn roots(
+            &mut self,
+            root: &Descriptor,
+            name: Option<&RefName>,
+            referrers: &[Descriptor],
+        ) -> Result<(), LayoutError>;
     }
 }
 
@@ -158,11 +190,20 @@ impl sealed::Write for ArchiveWriter {
     }
 
     fn copy_from(&self, descriptor: &Descriptor, from: &mut dyn Read) -> Result<(), LayoutError> {
-        self.copy(descriptor, from)
+        self.copy(descriptor, from).inspect_err(|_| {
+            // If that fails, too, the archive cannot be finished, which reports the blob.
+            let _ = self.discard(&descriptor.digest);
+        })
     }
 
-    fn root(&mut self, root: &Descriptor, name: Option<&RefName>) -> Result<(), LayoutError> {
-        self.set_root(root, name)
+    fn roots(
+        &mut self,
+        root: &Descriptor,
+        name: Option<&RefName>,
+        referrers: &[Descriptor],
+    ) -> Result<(), LayoutError> {
+        self.set_root(root, name)?;
+        referrers.iter().try_for_each(|referrer| self.set_root(referrer, None))
     }
 }
 
@@ -183,7 +224,12 @@ impl sealed::Write for LayoutWriter {
         self.copy(descriptor, from)
     }
 
-    fn root(&mut self, root: &Descriptor, name: Option<&RefName>) -> Result<(), LayoutError> {
-        self.set_root(root, name)
+    fn roots(
+        &mut self,
+        root: &Descriptor,
+        name: Option<&RefName>,
+        referrers: &[Descriptor],
+    ) -> Result<(), LayoutError> {
+        self.set_roots(root, name, referrers)
     }
 }

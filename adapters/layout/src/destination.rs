@@ -33,11 +33,11 @@ pub struct LayoutDestination {
     /// Whether existing blobs are verified.
     verifies: bool,
     blobs: Mutex<BTreeMap<Digest, Blob>>,
-    /// Referrers that the pull stores, which become roots.
-    referrers: Mutex<Vec<Descriptor>>,
     /// The first error. Later ones are consequences of it, or equivalent to it.
     error: OnceLock<LayoutError>,
     name: RootName,
+    /// The referrers that were found, by digest, so that their order does not depend on that of their lists.
+    referrers: Mutex<BTreeMap<Digest, Descriptor>>,
     progress: Box<dyn Fn(Progress<'_>) + Send + Sync>,
 }
 
@@ -108,9 +108,9 @@ impl LayoutDestination {
             unopened: Mutex::new(unopened),
             verifies: false,
             blobs: Mutex::default(),
-            referrers: Mutex::default(),
             error: OnceLock::new(),
             name: RootName::OfReference,
+            referrers: Mutex::default(),
             progress: Box::new(|_| ()),
         }
     }
@@ -174,15 +174,18 @@ impl LayoutDestination {
         self.report(Progress::Skipped(descriptor));
     }
 
-    /// Takes referrers that the pull stores. They become roots without a name, before the root itself.
+    /// Records referrers that the pull has found, for [`done`](Self::done).
     pub fn referrers(&self, referrers: &[Referrer]) {
-        let descriptors = referrers.iter().map(|referrer| referrer.descriptor.clone());
-        self.referrers.lock().unwrap_or_else(PoisonError::into_inner).extend(descriptors);
+        let found = referrers.iter().map(|Referrer { descriptor, .. }| descriptor);
+        self.found_referrers().extend(found.map(|found| (found.digest.clone(), found.clone())));
     }
 
     /// Makes the pulled content a root of the layout, with or without a name, unless another one was
     /// [set](Self::named). This is the last step, after
     /// which all content has its name and, if the writer is durable, is on disk.
+    ///
+    /// The [referrers](Self::referrers) become roots without a name at the same time, so that other programs find them
+    /// in the layout, too. One that is a root stays as it is, and one that the pull has skipped is left out.
     ///
     /// # Errors
     /// A file cannot be read or written.
@@ -192,10 +195,10 @@ impl LayoutDestination {
             RootName::Given(given) => given.as_ref(),
         };
         let mut writer = self.opened()?.write().unwrap_or_else(PoisonError::into_inner);
-        for referrer in &*self.referrers.lock().unwrap_or_else(PoisonError::into_inner) {
-            writer.set_root(referrer, None)?;
-        }
-        writer.set_root(root, name)
+        writer.flush()?;
+        let mut referrers: Vec<_> = self.found_referrers().values().cloned().collect();
+        referrers.retain(|referrer| writer.layout().has(referrer));
+        writer.set_roots(root, name, &referrers)
     }
 
     /// Converts the error of a failed pull: if an error of the layout caused it, returns that one.
@@ -332,6 +335,10 @@ impl LayoutDestination {
 
     fn blobs(&self) -> MutexGuard<'_, BTreeMap<Digest, Blob>> {
         self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn found_referrers(&self) -> MutexGuard<'_, BTreeMap<Digest, Descriptor>> {
+        self.referrers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn report(&self, progress: Progress<'_>) {

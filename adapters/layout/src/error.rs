@@ -71,6 +71,17 @@ pub enum LayoutErrorKind {
     /// The algorithm of its digest is not supported.
     #[error("it cannot be verified: its digest algorithm is not sha256, sha384 or sha512")]
     Unverifiable,
+    /// The documents under its roots are too many to be searched for referrers.
+    #[error(
+        "the documents under its roots exceed the limits of a search for referrers: {documents} documents, {bytes} \
+         bytes"
+    )]
+    ManyDocuments {
+        /// The maximum number of documents.
+        documents: u64,
+        /// The maximum size of all of them.
+        bytes: u64,
+    },
     /// The `oci-layout` or `index.json` file has no content, or only zeros.
     #[error(
         "the file is empty; its content may have been lost in a crash; pull into the layout to repair it"
@@ -150,7 +161,7 @@ impl LayoutErrorKind {
             Self::NotAFile(_) | Self::NotADirectory(_) | Self::NotALayout(_) => Problem::NotAFile,
             Self::Size { .. } => Problem::WrongSize,
             Self::Content(_) => Problem::WrongContent,
-            Self::TooLarge(_) => Problem::Limit,
+            Self::TooLarge(_) | Self::ManyDocuments { .. } => Problem::Limit,
             Self::Unverifiable => Problem::Unverifiable,
             Self::Blank | Self::Marker(_) | Self::Document(_) | Self::Walk(_) | Self::Archive(_) => {
                 Problem::Malformed

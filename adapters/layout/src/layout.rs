@@ -3,10 +3,10 @@
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use oci_proto::layout::{Entry, INDEX, Index, MARKER, MARKER_BYTES, Root, blob_path, check_marker};
+use oci_proto::layout::{Entry, INDEX, Index, MARKER, MARKER_BYTES, NoRoot, Root, blob_path, check_marker};
 use oci_proto::server::Content;
 use oci_proto::{Descriptor, Digest, Kind, Limits, Manifest, MediaType, Platform, PlatformSelector};
 
@@ -17,6 +17,7 @@ use crate::directory::Directory;
 use crate::directory::kind::FileKind;
 use crate::error::{LayoutError, LayoutErrorKind};
 use crate::files::Files;
+use crate::referrers::Referrers;
 use crate::work::{WORK, is_partial};
 
 /// An image layout on disk, in a directory or in an archive, with its `index.json` as of opening.
@@ -29,6 +30,8 @@ use crate::work::{WORK, is_partial};
 pub struct Layout {
     files: Files,
     index: Arc<Index>,
+    /// Found when they are first needed.
+    referrers: Arc<OnceLock<Referrers>>,
     limits: Limits,
 }
 
@@ -94,13 +97,18 @@ impl Layout {
     /// exists and has the right size.
     ///
     /// A digest may name any content of the layout, whatever `index.json` says about it: size and kind are
-    /// those of the content.
+    /// those of the content. [`Root::Only`] is the only root that has a name or is not a [referrer](Self::referrers):
+    /// roots without a name are how a layout keeps the referrers of the others.
     ///
     /// # Errors
     /// The layout has no such root, the file is missing or has another size, nothing matches the platform, or
     /// a document that was read is invalid.
     pub fn resolve(&self, root: &Root, platform: Option<&Platform>) -> Result<Descriptor, LayoutError> {
-        let entry = self.index.find(root).map(Entry::descriptor);
+        let entry = match self.index.find(root) {
+            Err(NoRoot::Several(shown)) => self.only_subject().ok_or(NoRoot::Several(shown)),
+            found => found,
+        };
+        let entry = entry.map(Entry::descriptor);
         let found = match (entry, root) {
             (entry, Root::Digest(digest)) => self.by_digest(digest, entry.ok())?,
             (Ok(entry), _) => self.known(entry.clone())?,
@@ -149,6 +157,19 @@ impl Layout {
     /// It is missing, or is not a file.
     pub fn open_unverified(&self, digest: &Digest) -> Result<BlobFile, LayoutError> {
         self.files.open_blob(digest)
+    }
+
+    /// The referrers of a document: the documents whose subject it is, such as signatures, each once. The document
+    /// itself need not be in the layout.
+    ///
+    /// All documents that can be reached from the [roots](Self::roots) are searched, once, when they are first needed.
+    /// So referrers are found as roots, with or without a name, and as children of an index, such as one under a fallback
+    /// tag. Documents that are missing or invalid are left out; [`check()`](crate::check()) finds them.
+    ///
+    /// # Errors
+    /// A file cannot be read, or the documents exceed the limits of a walk.
+    pub fn referrers(&self, subject: &Digest) -> Result<&[Descriptor], LayoutError> {
+        Ok(self.all_referrers()?.of(subject))
     }
 
     /// Whether the layout has the content, with the right size.
@@ -203,7 +224,7 @@ impl Layout {
 
     /// A layout with an `index.json` that was read separately.
     pub(crate) fn with_index(files: Files, index: Index) -> Self {
-        Self { files, index: Arc::new(index), limits: Limits::default() }
+        Self { files, index: Arc::new(index), referrers: Arc::default(), limits: Limits::default() }
     }
 
     /// Reads a document and checks its size, but not its digest.
@@ -237,6 +258,26 @@ impl Layout {
             descriptor.media_type = manifest.media_type().clone();
         }
         Ok(descriptor)
+    }
+
+    fn all_referrers(&self) -> Result<&Referrers, LayoutError> {
+        if let Some(found) = self.referrers.get() {
+            return Ok(found);
+        }
+        // An error may be temporary, and is not kept.
+        let found = Referrers::find(&self.files, &self.index, &self.limits)?;
+        Ok(self.referrers.get_or_init(|| found))
+    }
+
+    /// The only root that has a name or is not a referrer.
+    fn only_subject(&self) -> Option<&Entry> {
+        let referrers = self.all_referrers().ok()?;
+        let roots = self.roots().iter().zip(self.names());
+        let mut others = roots
+            .filter(|(entry, name)| name.is_some() || !referrers.contains(&entry.descriptor().digest))
+            .map(|(entry, _)| entry);
+        let first = others.next()?;
+        others.all(|other| other.descriptor().digest == first.descriptor().digest).then_some(first)
     }
 
     fn check_size(&self, descriptor: &Descriptor) -> Result<(), LayoutError> {

@@ -31,6 +31,13 @@
 //! [`Layout::open_archive`] reads it in place, without unpacking: a [`Layout`] in an archive has the same methods
 //! as one in a directory, and [`check_archive`] is its [`check()`]. [`ArchiveWriter`] writes one, in one pass.
 //!
+//! # Referrers
+//!
+//! The referrers of a document, such as signatures, are the documents whose subject it is. A layout keeps them as roots
+//! without a name, beside the root that they refer to. [`Layout::referrers`] also finds them where other programs keep
+//! them: as named roots, and in an index under a fallback tag. [`copy_tree`] copies them with their subjects, and
+//! [`LayoutDestination`] makes those that a pull has found roots.
+//!
 //! # Registries
 //!
 //! [`RegistryDirectory`] stores what is pushed to a [server](oci_proto::server::Server): a directory of layouts, one for
@@ -103,6 +110,7 @@ mod files;
 mod layout;
 mod positioned;
 mod reference;
+mod referrers;
 mod registry;
 mod unfinished;
 mod walk;
@@ -118,7 +126,7 @@ pub use blob::BlobReader;
 pub use blob_file::BlobFile;
 pub use check::progress::CheckProgress;
 pub use check::{Check, check, check_archive};
-pub use copy_tree::{Copied, TreeWriter, copy_tree};
+pub use copy_tree::{Copied, CopyOptions, TreeWriter, copy_tree};
 pub use destination::{LayoutDestination, Progress, PullError};
 pub use error::{LayoutError, LayoutErrorKind};
 pub use layout::{Layout, Leftovers};

@@ -1,9 +1,10 @@
 //! Walking a layout, as an iterator.
 
+use std::collections::BTreeSet;
 use std::iter::FusedIterator;
 
 use oci_proto::layout::Root;
-use oci_proto::{Descriptor, Node, WalkOptions, WalkStep, Walker};
+use oci_proto::{Descriptor, Found, Node, WalkOptions, WalkStep, Walker};
 
 use crate::error::LayoutError;
 use crate::layout::Layout;
@@ -17,6 +18,37 @@ impl Layout {
         let root = self.resolve(root, options.platform.as_ref())?;
         Ok(Walk::new(self, root, options))
     }
+
+    /// The [referrers](Self::referrers) of all documents in the tree under `root`, and theirs, to any depth: the roots of
+    /// further trees, each once, after its subject. Those that are in another of these trees are left out.
+    ///
+    /// # Errors
+    /// A document in one of the trees is missing or invalid, or those of [`referrers`](Self::referrers).
+    pub fn referrers_of_tree(&self, root: &Descriptor) -> Result<Vec<Descriptor>, LayoutError> {
+        let mut options = WalkOptions::default();
+        options.strict = true;
+        let mut trees = vec![root.clone()];
+        let mut known = BTreeSet::from([root.digest.clone()]);
+        let mut inner = BTreeSet::new();
+        let mut next = 0;
+        while let Some(tree) = trees.get(next).cloned() {
+            next += 1;
+            for node in Walk::new(self, tree, &options) {
+                let Node { depth, descriptor, found, .. } = node?;
+                if !matches!(found, Found::Manifest(_)) {
+                    continue;
+                }
+                let referrers = self.referrers(&descriptor.digest)?.iter();
+                trees.extend(referrers.filter(|referrer| known.insert(referrer.digest.clone())).cloned());
+                if depth > 0 {
+                    inner.insert(descriptor.digest);
+                }
+            }
+        }
+        trees.remove(0);
+        trees.retain(|tree| !inner.contains(&tree.digest));
+        Ok(trees)
+    }
 }
 
 /// The nodes of a walk, from [`Layout::walk`], in depth-first pre-order. An error is the last item.
@@ -29,7 +61,7 @@ pub struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(layout: &'a Layout, root: Descriptor, options: &WalkOptions) -> Self {
+    pub(crate) fn new(layout: &'a Layout, root: Descriptor, options: &WalkOptions) -> Self {
         // Files are read one at a time, so nothing is fetched ahead.
         let walker = Walker::new(root, options, layout.limits(), 1);
         Self { layout, walker: Some(walker), strict: options.strict }

@@ -124,20 +124,34 @@ impl LayoutWriter {
     /// # Errors
     /// The content is missing, or `index.json` cannot be read or written.
     pub fn set_root(&mut self, root: &Descriptor, name: Option<&RefName>) -> Result<(), LayoutError> {
+        self.set_roots(root, name, &[])
+    }
+
+    /// Makes existing content a root, as [`set_root`](Self::set_root) does, and referrers roots without a name, all at
+    /// once. A referrer that is a root stays as it is.
+    pub(crate) fn set_roots(
+        &mut self,
+        root: &Descriptor,
+        name: Option<&RefName>,
+        referrers: &[Descriptor],
+    ) -> Result<(), LayoutError> {
         self.publisher.flush()?;
         let directory = self.shared.directory();
         let files = Files::from(directory.clone());
-        let found = files.blob_size(&root.digest)?;
-        if found != root.size {
-            return Err(self
-                .layout
-                .wrong(&root.digest, LayoutErrorKind::Size { expected: root.size, found }));
+        for Descriptor { digest, size, .. } in referrers.iter().chain([root]) {
+            let (expected, found) = (*size, files.blob_size(digest)?);
+            if found != expected {
+                return Err(self.layout.wrong(digest, LayoutErrorKind::Size { expected, found }));
+            }
         }
         self.sync_existing(directory, MARKER)?;
         self.shared.sync_directories()?;
         let mut index = read_index(&files, self.layout.limits())?;
         let before = index.clone();
         index.set(root, name);
+        for referrer in referrers {
+            index.set(referrer, None);
+        }
         if index == before {
             self.sync_existing(directory, INDEX)?;
         } else {
@@ -160,6 +174,11 @@ impl LayoutWriter {
     /// Writes content in memory, and publishes it as [`publish`](Self::publish) does.
     pub(crate) fn publish_content(&self, descriptor: &Descriptor, content: &[u8]) -> Result<(), LayoutError> {
         self.publish(self.filled(descriptor, content)?)
+    }
+
+    /// Waits until all published content has its name.
+    pub(crate) fn flush(&self) -> Result<(), LayoutError> {
+        self.publisher.flush()
     }
 
     /// Makes content durable that the layout has, which another writer may not have synced.

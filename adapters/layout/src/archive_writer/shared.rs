@@ -46,6 +46,8 @@ struct State {
 struct Place {
     /// The offset of the first header.
     start: u64,
+    /// The offset of the next member.
+    end: u64,
     size: u64,
     progress: Progress,
 }
@@ -108,7 +110,7 @@ impl Shared {
             None => {
                 let start =
                     state.reserve(head.len() as u64, *size).map_err(|error| self.wrong(&name, error))?;
-                let place = Place { start, size: *size, progress: Progress::Writing };
+                let place = Place { start, end: state.end, size: *size, progress: Progress::Writing };
                 state.places.insert(digest.clone(), place);
                 start
             }
@@ -131,6 +133,18 @@ impl Shared {
         if let Some(place) = self.state().places.get_mut(digest) {
             place.progress = if is_complete { Progress::Complete } else { Progress::Dropped };
         }
+    }
+
+    /// Gives the place of a blob back that was dropped, if it is the last one. What was written of it is cut off.
+    pub(super) fn discard(&self, digest: &Digest) -> Result<(), LayoutError> {
+        let mut state = self.state();
+        let place = state.places.get(digest);
+        let is_last = |place: &&Place| place.progress == Progress::Dropped && place.end == state.end;
+        let Some(start) = place.filter(is_last).map(|place| place.start) else { return Ok(()) };
+        self.file.with(|file| file.set_len(start)).map_err(|error| self.wrong(&blob_path(digest), error))?;
+        state.end = start;
+        state.places.remove(digest);
+        Ok(())
     }
 
     /// Writes the last member and the end of the archive, if all blobs are complete.

@@ -8,7 +8,7 @@ use oci_proto::server::{Content as _, Memory};
 use oci_proto::{Checker, Descriptor, Digest, Held, Limits, MediaType, Role};
 
 use super::*;
-use crate::copy_tree::{Copied, copy_tree};
+use crate::copy_tree::{Copied, CopyOptions, copy_tree};
 use crate::destination::LayoutDestination;
 use crate::directory::trace::Trace;
 
@@ -155,10 +155,17 @@ fn existing_content_is_synced_before_a_copy_relies_on_it() {
     let mut writer = LayoutWriter::of(directory, Durability::Synced).unwrap();
     let (from, latest) = (Layout::open(source.path()).unwrap(), Root::Named("latest".parse().unwrap()));
     let mut existing = 0;
-    copy_tree(&from, &latest, None, &mut writer, Some(&"copy".parse().unwrap()), |copied| match copied {
-        Copied::Existing(_) => existing += 1,
-        other => panic!("{other:?}"),
-    })
+    copy_tree(
+        &from,
+        &latest,
+        &mut writer,
+        Some(&"copy".parse().unwrap()),
+        &CopyOptions::default(),
+        |copied| match copied {
+            Copied::Existing(_) => existing += 1,
+            other => panic!("{other:?}"),
+        },
+    )
     .unwrap();
     let (calls, all) = (trace.calls(), everything(&memory, &root));
     assert_eq!(existing, all.len());

@@ -8,7 +8,8 @@ use oci_proto::server::{Flavour, Memory};
 use oci_proto::{Descriptor, MediaType};
 use oci_proto_layout::oci_proto;
 use oci_proto_layout::{
-    ArchiveWriter, Copied, Layout, LayoutErrorKind, LayoutWriter, check, check_archive, copy_tree,
+    ArchiveWriter, Copied, CopyOptions, Layout, LayoutErrorKind, LayoutWriter, check, check_archive,
+    copy_tree,
 };
 
 use crate::support::{Stored, name};
@@ -26,7 +27,7 @@ fn copy(from: &Layout, to: &Path) -> (usize, usize) {
         Copied::Existing(_) => existing += 1,
         other => panic!("{other:?}"),
     };
-    copy_tree(from, &latest(), None, &mut writer, Some(&name("latest")), count).unwrap();
+    copy_tree(from, &latest(), &mut writer, Some(&name("latest")), &CopyOptions::default(), count).unwrap();
     (written, existing)
 }
 
@@ -48,7 +49,8 @@ fn a_tree_is_the_same_after_a_copy_through_an_archive() {
     let (file, to) = (stored.beside("layout.tar"), stored.beside("copy"));
     let mut archive = ArchiveWriter::create(&file).unwrap();
     let from = Layout::open(stored.path()).unwrap();
-    copy_tree(&from, &latest(), None, &mut archive, Some(&name("latest")), |_| ()).unwrap();
+    copy_tree(&from, &latest(), &mut archive, Some(&name("latest")), &CopyOptions::default(), |_| ())
+        .unwrap();
     archive.finish().unwrap();
     assert_eq!(check_archive(&file, None).unwrap().count(), 0);
     copy(&Layout::open_archive(&file).unwrap(), &to);
@@ -62,7 +64,8 @@ fn a_tree_is_the_same_after_a_copy_through_an_archive() {
 fn a_platform_is_copied_alone() {
     let stored = Stored::sample();
     let from = Layout::open(stored.path()).unwrap();
-    let platform = "linux/arm/v7".parse().unwrap();
+    let mut options = CopyOptions::default();
+    options.platform = "linux/arm/v7".parse().ok();
     let mut writer = LayoutWriter::open(stored.beside("copy")).unwrap();
     let mut kinds = Vec::new();
     let note = |copied: Copied<'_>| {
@@ -70,8 +73,8 @@ fn a_platform_is_copied_alone() {
             kinds.push(descriptor.media_type.kind());
         }
     };
-    let root = copy_tree(&from, &latest(), Some(&platform), &mut writer, None, note).unwrap();
-    assert_eq!(root.platform, Some(platform));
+    let root = copy_tree(&from, &latest(), &mut writer, None, &options, note).unwrap();
+    assert_eq!(root.platform, options.platform);
     // The config, two layers, and the image last.
     assert_eq!(kinds.len(), 4);
     assert_eq!(kinds.last(), Some(&oci_proto::Kind::Image));
@@ -90,7 +93,7 @@ fn missing_content_fails_the_copy_and_leaves_no_root() {
     let from = Layout::open(stored.path()).unwrap();
     let to = stored.beside("copy");
     let mut writer = LayoutWriter::open(&to).unwrap();
-    let error = copy_tree(&from, &latest(), None, &mut writer, None, |_| ()).unwrap_err();
+    let error = copy_tree(&from, &latest(), &mut writer, None, &CopyOptions::default(), |_| ()).unwrap_err();
     assert!(matches!(error.kind(), LayoutErrorKind::Missing), "{error}");
     assert!(error.to_string().contains(&layer.encoded()), "{error}");
     drop(writer);
@@ -124,6 +127,6 @@ fn a_missing_layer_that_is_not_distributable_is_skipped() {
         }
     };
     let from = Layout::open(stored.path()).unwrap();
-    copy_tree(&from, &latest(), None, &mut writer, None, note).unwrap();
+    copy_tree(&from, &latest(), &mut writer, None, &CopyOptions::default(), note).unwrap();
     assert_eq!(skipped, [layer.digest]);
 }

@@ -9,6 +9,7 @@ mod hostile_archives;
 mod killed;
 mod pulling;
 mod reading;
+mod referrers;
 mod registry_figures;
 mod support;
 mod writing;

@@ -6,7 +6,8 @@ use std::path::Path;
 use oci_proto::layout::{RefName, Root};
 use oci_proto::{Descriptor, Kind, WalkOptions};
 use oci_proto_layout::{
-    ArchiveReference, ArchiveWriter, Copied, Layout, LayoutError, LayoutWriter, TreeWriter, copy_tree,
+    ArchiveReference, ArchiveWriter, Copied, CopyOptions, Layout, LayoutError, LayoutWriter, TreeWriter,
+    copy_tree,
 };
 
 use crate::args::CommonArgs;
@@ -96,7 +97,7 @@ fn tree(
         check();
         display.copied(copied);
     };
-    copy_tree(from, &root, None, to, name_of(name).as_ref(), reported)
+    copy_tree(from, &root, to, name_of(name).as_ref(), &CopyOptions::default(), reported)
         .map_err(|error| Failure::of_writing(&error))
 }
 
