@@ -16,6 +16,7 @@ use crate::args::recording::{RecordArgs, ReplayArgs};
 use crate::args::reference::AnyReference;
 use crate::args::registries_conf::RegistriesConfArgs;
 use crate::args::registry::{DeleteArgs, ReferrersArgs, TagsArgs};
+use crate::args::selection::SelectionArgs;
 use crate::args::serving::ServeArgs;
 use crate::args::values::{bytes, integer_in, seconds};
 use crate::args::writing::{ArtifactCommandArgs, AttachArgs, CopyArgs, PushArgs, TagArgs};
@@ -23,6 +24,7 @@ use crate::login::LoginArgs;
 use crate::recording::Recording;
 
 pub(crate) mod accounts;
+pub(crate) mod all_tags;
 pub(crate) mod command_line;
 pub(crate) mod ends;
 pub(crate) mod file;
@@ -36,6 +38,7 @@ pub(crate) mod recording;
 pub(crate) mod reference;
 pub(crate) mod registries_conf;
 pub(crate) mod registry;
+pub(crate) mod selection;
 pub(crate) mod server_access;
 pub(crate) mod serving;
 mod usage_error;
@@ -204,23 +207,28 @@ Nothing is created before REF is resolved.
 Of the content that DIR already has, documents (indexes and manifests) are always verified. Configs \
 and layers are only checked to have the right size; --verify also reads and verifies them.
 
-Prints the media type, digest and size of the root, as `ocip resolve` does.
+Referrers are manifests whose subject is in the tree, such as signatures and SBOMs. With --referrers \
+they become roots without a name in the layout.
+
+With --all-tags, REF is a repository without a tag, and each of its tags names a root; see `ocip help copy`.
+
+Otherwise prints the media type, digest and size of the root, as `ocip resolve` does.
 
 Examples:
   ocip pull alpine:3.20 mirror
+  ocip pull --all-tags registry.example/team/app mirror
   ocip pull --platform linux/amd64 alpine mirror
   ocip pull registry.example/team/app:1.2 mirror && ocip tree oci:mirror:1.2")]
 pub(crate) struct PullArgs {
-    /// `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`.
+    /// `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`; with --all-tags, `[REGISTRY/]REPOSITORY`.
     // Parsed together with the directory, since they may be swapped.
     #[arg(value_name = "REF")]
     pub(crate) name: OsString,
-    /// In an index, copy only the best match for this platform: os/arch[/variant].
-    #[arg(long, value_name = "PLATFORM")]
-    pub(crate) platform: Option<Platform>,
     /// Directory of the layout.
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
     /// Also verify the configs and layers that DIR already has, and fetch them again if they are damaged.
     #[arg(long)]
     pub(crate) verify: bool,

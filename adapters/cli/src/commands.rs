@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod all_tags;
 mod artifact;
 mod bar;
 mod blob;
@@ -52,6 +53,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Blob(command) => {
             ask(&command.name, common, |source| blob::run(command, common, source, out))
         }
+        Command::Pull(command) if command.selection.all_tags => all_tags::pull(command, common, out),
         Command::Pull(command) => pull::run(command, common, out),
         Command::Check(command) => check::run(command, common, out),
         Command::Tags(command) => {
@@ -66,7 +68,9 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Config(command) => {
             ask(&command.asked.name, common, |source| config::run(command, source, out))
         }
+        Command::Copy(command) if command.options.selection.all_tags => all_tags::copy(command, common, out),
         Command::Copy(command) => copy::run(command, common, out),
+        Command::Push(command) if command.options.selection.all_tags => all_tags::push(command, common, out),
         Command::Push(command) => copy::run_push(command, common, out),
         Command::Tag(command) => {
             with_client(command.name.registry(), common, |client| tag::run(command, common, client))

@@ -4,6 +4,7 @@ mod args;
 mod arguments;
 mod client;
 mod commands;
+mod concern;
 mod content_source;
 mod copy_end;
 mod embedded_registry;

@@ -12,6 +12,7 @@ use oci_proto_layout::{InvalidArchive, LayoutError, LayoutErrorKind};
 
 use crate::args::layout_name::LayoutName;
 use crate::args::mistake::Mistake;
+use crate::concern::Concern;
 use crate::hint::{OTHER_PLATFORM, hint, of_any, of_login};
 use crate::stderr::{print_line, print_whole};
 
@@ -32,11 +33,12 @@ pub(crate) struct Message {
     error: String,
     hint: Option<String>,
     instead: Option<String>,
+    concern: Concern,
 }
 
 impl Message {
     fn new(error: impl fmt::Display) -> Self {
-        Self { error: error.to_string(), hint: None, instead: None }
+        Self { error: error.to_string(), hint: None, instead: None, concern: Concern::Everything }
     }
 }
 
@@ -67,6 +69,7 @@ impl Failure {
             ) => Self::usage(text),
             _ => Self::failed(text),
         };
+        let failure = failure.concerning(Concern::of(error));
         match hint(error, name) {
             Some(hint) => failure.with_hint(hint),
             None => failure,
@@ -95,7 +98,7 @@ impl Failure {
 
     /// Converts an error of a layout.
     pub(crate) fn of_layout(error: &LayoutError) -> Self {
-        let failure = Self::failed(error);
+        let failure = Self::failed(error).concerning(Concern::of_layout(error));
         let layout = if is_in_archive(error) { "oci-archive:FILE" } else { "oci:DIR" };
         match error.kind() {
             LayoutErrorKind::Root(NoRoot::Several(_) | NoRoot::Unknown(_)) => {
@@ -188,6 +191,32 @@ impl Failure {
         }
     }
 
+    pub(crate) fn concerning(self, concern: Concern) -> Self {
+        match self {
+            Self::Failed(message) => Self::Failed(Message { concern, ..message }),
+            Self::Usage(message) => Self::Usage(Message { concern, ..message }),
+            Self::Closed => Self::Closed,
+        }
+    }
+
+    /// What the failure of one of several copies concerns.
+    pub(crate) fn concern(&self) -> Concern {
+        match self {
+            Self::Failed(message) | Self::Usage(message) => message.concern,
+            Self::Closed => Concern::Everything,
+        }
+    }
+
+    /// Says which of several tags could not be copied.
+    pub(crate) fn of_tag(self, tag: &str) -> Self {
+        let named = |message: Message| Message { error: format!("tag {tag}: {}", message.error), ..message };
+        match self {
+            Self::Failed(message) => Self::Failed(named(message)),
+            Self::Usage(message) => Self::Usage(named(message)),
+            Self::Closed => Self::Closed,
+        }
+    }
+
     /// Prints the error to stderr, and returns the exit status.
     pub(crate) fn report(&self) -> ExitCode {
         let (status, message) = match self {
@@ -195,7 +224,7 @@ impl Failure {
             Self::Usage(message) => (2, Some(message)),
             Self::Closed => (1, None),
         };
-        if let Some(Message { error, hint, instead }) = message {
+        if let Some(Message { error, hint, instead, .. }) = message {
             print_line(format_args!("error: {error}"));
             if let Some(hint) = hint {
                 print_line(format_args!("hint: {hint}"));

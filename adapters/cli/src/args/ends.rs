@@ -7,27 +7,32 @@ use oci_proto::layout::Root;
 use oci_proto::{Reference, Tag};
 use oci_proto_layout::{ArchiveReference, Layout, LayoutReference};
 
+use crate::args::all_tags::{Tags, of_tags, without_root, without_tag};
 use crate::args::layout_name::LayoutName;
 use crate::args::mistake::Mistake;
 use crate::args::reference::{AnyReference, is_path, layout, plain_name, registry_reference};
 use crate::args::registry::in_registry;
 
 /// Parses the source and the destination of a copy.
-pub(crate) fn copy_ends(from: &OsStr, to: &OsStr) -> Result<(AnyReference, AnyReference), Mistake> {
+pub(crate) fn copy_ends(
+    from: &OsStr,
+    to: &OsStr,
+    tags: Tags,
+) -> Result<(AnyReference, AnyReference), Mistake> {
     let source = AnyReference::parse(from.to_owned());
-    let target = destination(to, source.as_ref().ok());
-    both(source, target)
+    let target = destination(to, source.as_ref().ok(), tags);
+    both(source.and_then(|source| of_tags(from, source, tags)), target)
 }
 
 /// Parses the layout and the reference of a push.
-pub(crate) fn push_ends(from: &OsStr, to: &OsStr) -> Result<(LayoutName, Reference), Mistake> {
+pub(crate) fn push_ends(from: &OsStr, to: &OsStr, tags: Tags) -> Result<(LayoutName, Reference), Mistake> {
     if is_on_disk(to) && !is_on_disk(from) && registry_reference(from.to_owned()).is_ok() {
         let mistake = Mistake::new("the layout comes before the reference");
         return Err(mistake.instead(from, to).instead(to, from));
     }
     let source = pushed(from);
     let named = source.as_ref().ok().cloned().map(AnyReference::Layout);
-    let target = match destination(to, named.as_ref()) {
+    let target = match destination(to, named.as_ref(), tags) {
         Ok(AnyReference::Registry(reference)) => Ok(reference),
         Ok(AnyReference::Layout(_)) => {
             let mistake = Mistake::new("push sends to a registry; `ocip copy` copies between layouts");
@@ -39,6 +44,10 @@ pub(crate) fn push_ends(from: &OsStr, to: &OsStr) -> Result<(LayoutName, Referen
         }
         Err(mistake) => Err(mistake),
     };
+    let source = source.and_then(|name| match tags {
+        Tags::One => Ok(name),
+        Tags::All => without_root(from, name),
+    });
     both(source, target)
 }
 
@@ -71,13 +80,14 @@ fn pushed(text: &OsStr) -> Result<LayoutName, Mistake> {
     }
 }
 
-/// Parses a destination, which need not exist, but must name the root.
-fn destination(text: &OsStr, source: Option<&AnyReference>) -> Result<AnyReference, Mistake> {
+/// Parses a destination, which need not exist, but must name the root, unless all tags are copied.
+fn destination(text: &OsStr, source: Option<&AnyReference>, tags: Tags) -> Result<AnyReference, Mistake> {
     if LayoutName::has_prefix(text) {
         let AnyReference::Layout(name) = AnyReference::parse(text.to_owned())? else {
             return Err(Mistake::new(format!("`{}` is not a layout", text.display())));
         };
         return match name.root() {
+            _ if tags == Tags::All => without_root(text, name).map(AnyReference::Layout),
             Root::Digest(_) => {
                 let error = format!("`{name}` has a digest; a root is named by a tag");
                 Err(Mistake::new(error).with_hint("use oci:DIR:TAG or oci-archive:FILE:TAG"))
@@ -103,6 +113,9 @@ fn destination(text: &OsStr, source: Option<&AnyReference>) -> Result<AnyReferen
         AnyReference::Registry(reference) => reference,
         layout @ AnyReference::Layout(_) => return Ok(layout),
     };
+    if tags == Tags::All {
+        return without_tag(text, reference).map(AnyReference::Registry);
+    }
     named(text, reference, &tag_of(source)).map(AnyReference::Registry)
 }
 

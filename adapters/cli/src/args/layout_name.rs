@@ -40,6 +40,13 @@ impl LayoutName {
         }
     }
 
+    pub(super) fn prefix(&self) -> &'static str {
+        match self {
+            Self::Directory(_) => LayoutReference::PREFIX,
+            Self::Archive(_) => ArchiveReference::PREFIX,
+        }
+    }
+
     /// The form of such names, for hints.
     pub(crate) fn form(&self) -> &'static str {
         match self {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use oci_proto::Reference;
 use oci_proto_layout::LayoutReference;
 
+use crate::args::all_tags::{Tags, without_tag};
 use crate::args::layout_name::LayoutName;
 use crate::args::mistake::Mistake;
 use crate::args::reference::{is_path, layout_at, plain_name, registry_reference};
@@ -13,7 +14,16 @@ use crate::args::reference::{is_path, layout_at, plain_name, registry_reference}
 const COPY: &str = "`ocip copy` copies from a layout, and `ocip push` sends one to a registry";
 
 /// Parses the reference of a pull into a directory.
-pub(crate) fn pull_source(name: &OsStr, directory: &Path) -> Result<Reference, Mistake> {
+pub(crate) fn pull_source(name: &OsStr, directory: &Path, tags: Tags) -> Result<Reference, Mistake> {
+    let reference = unchecked(name, directory)?;
+    match tags {
+        Tags::One => Ok(reference),
+        Tags::All => without_tag(name, reference),
+    }
+}
+
+/// Parses the reference, with or without a tag.
+fn unchecked(name: &OsStr, directory: &Path) -> Result<Reference, Mistake> {
     let target = directory.as_os_str();
     if LayoutName::has_prefix(target) {
         let mistake =

@@ -141,7 +141,7 @@ fn to_delete(text: OsString) -> Result<Reference, Mistake> {
 }
 
 /// A reference without its tag and its digest, if it has any.
-fn bare(text: &str) -> Option<&str> {
+pub(super) fn bare(text: &str) -> Option<&str> {
     let before_digest = text.split('@').next().unwrap_or_default();
     let name = before_digest.rfind('/').map_or(0, |slash| slash + 1);
     let bare = before_digest[name..].find(':').map_or(before_digest, |colon| &before_digest[..name + colon]);

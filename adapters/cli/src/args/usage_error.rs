@@ -62,7 +62,9 @@ fn foreign_option(error: &clap::Error) -> Option<Mistake> {
             Some(mistake.with_hint("use --auth-file FILE with the logins of both registries"))
         }
         "--all" | "-a" | "--multi-arch" if ["copy", "pull", "push"].iter().any(|word| is_argument(word)) => {
-            Some(mistake.with_hint("omit it: without --platform, all platforms are included"))
+            Some(mistake.with_hint(
+                "omit it: without --platform, all platforms are included; --all-tags copies all tags",
+            ))
         }
         "--override-os" | "--override-arch" | "--override-variant" => {
             Some(mistake.with_hint("use --platform os/arch[/variant]"))

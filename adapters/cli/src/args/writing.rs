@@ -10,6 +10,7 @@ use crate::args::ends::pushed_name;
 use crate::args::file::{FileArg, annotation};
 use crate::args::format::DescriptorFormat;
 use crate::args::registry::in_registry;
+use crate::args::selection::SelectionArgs;
 
 /// Copy a whole tree between registries, layouts and archives.
 #[derive(Args, Debug)]
@@ -23,13 +24,24 @@ resumed. Each document is stored after everything that it refers to, and the roo
 registries, content is streamed; within one, blobs are mounted. An archive is written in one pass, from a temporary layout beside it \
 if SOURCE is a registry; an existing archive is kept.
 
+Referrers are manifests whose subject is in the tree, such as signatures and SBOMs, and those whose \
+subject is one of these. A layout keeps them as roots without a name.
+
+With --all-tags, SOURCE and DEST are repositories or layouts, without a tag: each tag of a repository, \
+and each named root of a layout, is copied under its name. A line for each tag is printed when it is \
+done: tag, media type, digest and size, with --json an object that also has \"tag\". If the content of \
+a tag cannot be copied, its error is printed, the others are copied, and the exit status is 1; an \
+error that concerns all of them, such as a refused login or a full disk, ends the command. --timeout \
+applies to each tag.
+
 --username applies to DEST if that is in a registry, and otherwise to SOURCE.
 
-Prints the media type, digest and size of the root, as `ocip resolve` does.
+Otherwise prints the media type, digest and size of the root, as `ocip resolve` does.
 
 Examples:
   ocip copy alpine:3.20 registry.example/alpine:3.20
   ocip copy --platform linux/amd64 alpine:3.20 oci-archive:alpine.tar:3.20
+  ocip copy --all-tags --referrers registry.example/team/app oci:mirror
   ocip copy oci-archive:alpine.tar oci:mirror:3.20")]
 pub(crate) struct CopyArgs {
     /// `[REGISTRY/]REPOSITORY[:TAG][@DIGEST]`, `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`.
@@ -39,9 +51,6 @@ pub(crate) struct CopyArgs {
     /// Like SOURCE; a reference requires a tag or a digest, and a TAG names the root of a layout.
     #[arg(value_name = "DEST")]
     pub(crate) to: OsString,
-    /// Between registries, also copy all referrers, such as signatures and SBOMs.
-    #[arg(long)]
-    pub(crate) referrers: bool,
     #[command(flatten)]
     pub(crate) options: TransferArgs,
 }
@@ -52,20 +61,25 @@ pub(crate) struct CopyArgs {
 Like `ocip copy oci:DIR[:TAG] REF`. Content that the registry has is not sent again, and everything \
 is verified while it is sent. The tag is set last.
 
-Referrers, such as signatures, are not sent along: a layout has no list of the documents that refer to \
-another one. Push each of them by its tag, or use `ocip copy --referrers` between registries.
+Referrers are manifests whose subject is in the tree, such as signatures and SBOMs. --referrers finds \
+them wherever programs keep them in a layout: as roots with or without a name, and in an index under a \
+fallback tag (sha256-...).
 
-Prints the media type, digest and size of the root, as `ocip resolve` does.
+With --all-tags, each named root is sent under its name to REF, which is a repository without a tag; \
+see `ocip help copy`.
+
+Otherwise prints the media type, digest and size of the root, as `ocip resolve` does.
 
 Examples:
   ocip push mirror registry.example/team/app:1.0
   ocip push mirror:1.0 --tag latest registry.example/team/app:1.0
-  ocip push oci-archive:app.tar registry.example/team/app:1.0")]
+  ocip push oci-archive:app.tar registry.example/team/app:1.0
+  ocip push --all-tags mirror registry.example/team/app")]
 pub(crate) struct PushArgs {
     /// Directory of the layout, and the root's tag if it has several; or `oci-archive:FILE[:TAG]`.
     #[arg(value_name = "DIR[:TAG]")]
     pub(crate) from: OsString,
-    /// `[REGISTRY/]REPOSITORY:TAG` or `[REGISTRY/]REPOSITORY@DIGEST`.
+    /// `[REGISTRY/]REPOSITORY:TAG` or `[REGISTRY/]REPOSITORY@DIGEST`; with --all-tags, `[REGISTRY/]REPOSITORY`.
     #[arg(value_name = "REF")]
     pub(crate) to: OsString,
     #[command(flatten)]
@@ -75,9 +89,8 @@ pub(crate) struct PushArgs {
 /// The options of a copy or a push.
 #[derive(Args, Debug)]
 pub(crate) struct TransferArgs {
-    /// In an index, copy only the best match for this platform: os/arch[/variant].
-    #[arg(long, value_name = "PLATFORM")]
-    pub(crate) platform: Option<Platform>,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
     /// Also copy nondistributable layers.
     #[arg(long)]
     pub(crate) foreign_layers: bool,

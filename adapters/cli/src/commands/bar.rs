@@ -35,6 +35,10 @@ impl Bar {
         Self { shown: draw_above(&other.shown, self.shown), ..self }
     }
 
+    pub(super) fn rename(&self, name: &str) {
+        self.shown.set_prefix(name.to_owned());
+    }
+
     pub(super) fn add_fetched(&self, bytes: u64) {
         self.fetched.inc(bytes);
     }

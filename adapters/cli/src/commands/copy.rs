@@ -1,15 +1,17 @@
 //! `ocip copy` and `ocip push`.
 
-mod local;
+pub(super) mod local;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
 
-use oci_proto::{Descriptor, PullOptions, PushOptions, Reference, Registry};
+use oci_proto::{Descriptor, PushOptions, Reference, Registry};
 use oci_proto_common::TransferOptions;
 use oci_proto_layout::{Durability, LayoutDestination};
 
 use crate::args::CommonArgs;
+use crate::args::all_tags::Tags;
 use crate::args::ends::{copy_ends, push_ends};
 use crate::args::layout_name::LayoutName;
 use crate::args::reference::AnyReference;
@@ -22,15 +24,10 @@ use crate::interrupt::Interrupt;
 use crate::output::Failure;
 
 pub(crate) fn run(command: &CopyArgs, common: &CommonArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let ends = copy_ends(&command.from, &command.to).map_err(|mistake| Failure::from(&mistake))?;
+    let ends = copy_ends(&command.from, &command.to, Tags::One).map_err(|mistake| Failure::from(&mistake))?;
     let options = &command.options;
     let copied = match &ends {
-        (AnyReference::Registry(from), AnyReference::Registry(to)) => {
-            copy(from, to, options, command.referrers, common)
-        }
-        _ if command.referrers => {
-            return Err(Failure::usage("--referrers applies only to a copy between registries"));
-        }
+        (AnyReference::Registry(from), AnyReference::Registry(to)) => copy(from, to, options, common),
         (AnyReference::Layout(from), AnyReference::Registry(to)) => push(from, to, options, common),
         (from, AnyReference::Layout(to)) => {
             options_of_layouts(options)?;
@@ -45,7 +42,8 @@ pub(crate) fn run(command: &CopyArgs, common: &CommonArgs, out: &mut impl Write)
 }
 
 pub(crate) fn run_push(command: &PushArgs, common: &CommonArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let (from, to) = push_ends(&command.from, &command.to).map_err(|mistake| Failure::from(&mistake))?;
+    let (from, to) =
+        push_ends(&command.from, &command.to, Tags::One).map_err(|mistake| Failure::from(&mistake))?;
     let root = push(&from, &to, &command.options, common)?;
     writeln!(out, "{}", resolve::line(&root, command.options.format.json)?)?;
     Ok(())
@@ -56,13 +54,9 @@ fn copy(
     from: &Reference,
     to: &Reference,
     options: &TransferArgs,
-    referrers: bool,
     common: &CommonArgs,
 ) -> Result<Descriptor, Failure> {
-    let mut push = push_options(options);
-    push.platform.clone_from(&options.platform);
-    push.referrers = referrers;
-    transfer(to.registry(), None, push, common, |client, options, interrupt| {
+    transfer(to.registry(), None, push_options(options), common, |client, options, interrupt| {
         client.copy(from, to, options, interrupt)
     })
 }
@@ -80,7 +74,7 @@ fn push(
             format!("the destination has the digest {digest}, but the content to send has {}", root.digest);
         return Err(Failure::usage(error).with_hint(format!("use {}, or a tag", to.at(root.digest))));
     }
-    let size = size_of_blobs(&layout, &root)?;
+    let size = size_of_blobs(&layout, &root, options.selection.referrers, &mut BTreeSet::new())?;
     transfer(to.registry(), Some(size), push_options(options), common, |client, options, interrupt| {
         client.push(&root, to, layout, options, interrupt)?;
         Ok(root)
@@ -95,18 +89,42 @@ pub(super) fn transfer<T>(
     common: &CommonArgs,
     run: impl FnOnce(&Client, TransferOptions, &Interrupt) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    with_client(registry, common, |client| {
-        let interrupt = Interrupt::new()?;
-        let display = Arc::new(SendDisplay::new(size, common.quiet));
-        let (reported, check) = (display.clone(), interrupt.checker());
-        let options = TransferOptions::from(options).on_progress(move |progress| {
+    transfers(registry, SendDisplay::new(size, common.quiet), common, |transfers| {
+        run(transfers.client, transfers.options(options), &transfers.interrupt)
+    })
+}
+
+/// Transfers to a registry with one client, whose progress and totals are shown together.
+pub(super) struct Transfers<'a> {
+    pub(super) client: &'a Client,
+    pub(super) interrupt: Interrupt,
+    pub(super) display: Arc<SendDisplay>,
+}
+
+impl Transfers<'_> {
+    /// The options of a transfer, which reports its progress.
+    pub(super) fn options(&self, options: PushOptions) -> TransferOptions {
+        let (reported, check) = (self.display.clone(), self.interrupt.checker());
+        TransferOptions::from(options).on_progress(move |progress| {
             check();
             reported.report(progress);
-        });
-        let ended = run(client, options, &interrupt);
-        display.clear();
+        })
+    }
+}
+
+/// Runs transfers to a registry, and shows their progress and the totals.
+pub(super) fn transfers<T>(
+    registry: &Registry,
+    display: SendDisplay,
+    common: &CommonArgs,
+    run: impl FnOnce(&Transfers<'_>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    with_client(registry, common, |client| {
+        let transfers = Transfers { client, interrupt: Interrupt::new()?, display: Arc::new(display) };
+        let ended = run(&transfers);
+        transfers.display.clear();
         let done = ended?;
-        display.note(common);
+        transfers.display.note(common);
         Ok(done)
     })
 }
@@ -118,9 +136,7 @@ fn pull_to(
     options: &TransferArgs,
     common: &CommonArgs,
 ) -> Result<Descriptor, Failure> {
-    let mut pulled = PullOptions::default();
-    pulled.platform.clone_from(&options.platform);
-    pulled.foreign = options.foreign_layers;
+    let pulled = pull::options(&options.selection, options.foreign_layers);
     with_client(from.registry(), common, |client| {
         let pull = |destination: Result<LayoutDestination, _>, name| {
             let destination = destination.map_err(|error| Failure::of_writing(&error))?;
@@ -130,15 +146,17 @@ fn pull_to(
             LayoutName::Directory(to) => {
                 pull(LayoutDestination::at(to.directory(), Durability::Synced), name_of(to.root()))
             }
-            LayoutName::Archive(to) => local::through_layout(to, common, |directory| {
+            LayoutName::Archive(to) => local::pull_to_archive(to, options, common, |directory| {
                 pull(LayoutDestination::at(directory, Durability::Unsynced), None)
             }),
         }
     })
 }
 
-fn push_options(options: &TransferArgs) -> PushOptions {
+pub(super) fn push_options(options: &TransferArgs) -> PushOptions {
     let mut push = PushOptions::default();
+    push.platform.clone_from(&options.selection.platform);
+    push.referrers = options.selection.referrers;
     push.foreign = options.foreign_layers;
     push.tags.clone_from(&options.tags);
     push.mount.clone_from(&options.mount_from);
@@ -147,7 +165,7 @@ fn push_options(options: &TransferArgs) -> PushOptions {
 }
 
 /// Refuses the options that apply only to registries.
-fn options_of_layouts(options: &TransferArgs) -> Result<(), Failure> {
+pub(super) fn options_of_layouts(options: &TransferArgs) -> Result<(), Failure> {
     let option = match options {
         TransferArgs { mount_from: Some(_), .. } => "--mount-from",
         TransferArgs { tags, .. } if !tags.is_empty() => "--tag",

@@ -1,6 +1,6 @@
 //! The progress of a transfer: a line for each blob, and bars on a terminal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal as _};
 use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,12 +22,15 @@ const LARGE: u64 = 1 << 20;
 /// Displays the progress of content that is sent or copied.
 pub(super) struct SendDisplay {
     state: Mutex<State>,
-    quiet: bool,
+    /// Whether each blob has a line.
+    has_lines: bool,
 }
 
 #[derive(Default)]
 struct State {
     totals: Totals,
+    /// Everything that was stored. Several transfers may have some content in common, which counts once.
+    stored: BTreeSet<Digest>,
     /// The blobs that are being sent.
     blobs: BTreeMap<Digest, Blob>,
     /// The bytes of all blobs, if known, and at least of those that were begun.
@@ -62,7 +65,32 @@ impl SendDisplay {
     pub(super) fn new(known: Option<u64>, quiet: bool) -> Self {
         let total = (!quiet && io::stderr().is_terminal()).then(|| Bar::new("total", 0).drawn());
         let state = State { known: known.unwrap_or_default(), total, ..State::default() };
-        Self { state: Mutex::new(state), quiet }
+        Self { state: Mutex::new(state), has_lines: !quiet }
+    }
+
+    /// Creates a display of several transfers, without lines.
+    pub(super) fn of_several(quiet: bool) -> Self {
+        Self { has_lines: false, ..Self::new(None, quiet) }
+    }
+
+    /// Shows which of several transfers begins. The one before may have failed.
+    pub(super) fn begin(&self, number: usize, of: usize) {
+        let mut state = self.lock();
+        for blob in mem::take(&mut state.blobs).into_values() {
+            state.begun = state.begun.saturating_sub(blob.size);
+            state.done = state.done.saturating_sub(blob.done);
+            blob.bar.iter().for_each(Bar::clear);
+        }
+        if let Some(total) = &state.total {
+            total.rename(&format!("tag {number}/{of}"));
+        }
+    }
+
+    /// Adds the bytes in blobs of another transfer that no earlier one has.
+    pub(super) fn add_known(&self, bytes: u64) {
+        let mut state = self.lock();
+        state.known = state.known.saturating_add(bytes);
+        state.draw();
     }
 
     pub(super) fn report(&self, progress: UploadProgress<'_>) {
@@ -95,7 +123,7 @@ impl SendDisplay {
         let digest =
             if state.total.is_some() { short(&descriptor.digest) } else { descriptor.digest.to_string() };
         drop(state);
-        if is_blob && !self.quiet {
+        if is_blob && self.has_lines {
             let how = match stored {
                 Stored::Existing => "exists",
                 Stored::Mounted => "mounted",
@@ -118,6 +146,9 @@ impl SendDisplay {
         for skipped in &totals.skipped {
             common.note(format_args!("{skipped}"));
         }
+        if totals.contents == 0 {
+            return;
+        }
         common.note(format_args!(
             "{}, {} of which existed{}; {} in blobs, {} sent",
             count(totals.contents, "item"),
@@ -138,6 +169,9 @@ impl SendDisplay {
 
 impl State {
     fn sent(&mut self, digest: &Digest, position: u64, size: u64) {
+        if self.stored.contains(digest) {
+            return;
+        }
         if !self.blobs.contains_key(digest) {
             self.begun += size;
             let bar = self.total.as_ref().filter(|_| size >= LARGE).map(|total| {
@@ -164,6 +198,9 @@ impl State {
 
     fn stored(&mut self, descriptor: &Descriptor, stored: Stored, is_blob: bool) {
         let Descriptor { digest, size, .. } = descriptor;
+        if !self.stored.insert(digest.clone()) {
+            return;
+        }
         self.totals.contents += 1;
         match stored {
             Stored::Existing => self.totals.existing += 1,

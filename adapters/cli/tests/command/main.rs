@@ -1,5 +1,6 @@
 //! The `ocip` binary, run against registries on loopback.
 
+mod all_tags;
 mod check;
 mod demo;
 mod failures;

@@ -78,7 +78,6 @@ fn mistakes_are_explained_with_the_line_to_type() {
         (&["copy", to, "oci:new", "--tag", "x"], &["--tag applies only to registries"]),
         (&["copy", "oci:lay", "oci:new", "--mount-from", "x"], &["--mount-from applies only to registries"]),
         (&["copy", "oci:lay", "oci:new", "--verify"], &["--verify applies only to registries"]),
-        (&["copy", "oci:lay", to, "--referrers"], &["--referrers applies only to a copy between registries"]),
         (&["attach", to, "note.txt"], &["--artifact-type <TYPE>"]),
         (
             &["attach", to, "--artifact-type", "a/b"],

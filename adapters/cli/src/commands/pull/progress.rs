@@ -1,6 +1,6 @@
 //! The progress of a pull: bars on a terminal, periodic lines elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal as _};
 use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,9 @@ use indicatif::DecimalBytes;
 use oci_proto::{Digest, Kind};
 use oci_proto_layout::Progress;
 
+use crate::args::CommonArgs;
 use crate::commands::bar::Bar;
+use crate::output::count;
 use crate::stderr::print_line;
 
 /// The time between lines if stderr is not a terminal.
@@ -19,24 +21,46 @@ const PERIOD: Duration = Duration::from_secs(5);
 const LARGE: u64 = 1 << 20;
 
 /// Displays the progress of a pull.
-pub(super) struct ProgressDisplay {
+pub(in crate::commands) struct ProgressDisplay {
     state: Mutex<State>,
     quiet: bool,
 }
 
 /// The totals of a pull.
 #[derive(Default)]
-pub(super) struct Counts {
-    pub(super) contents: u64,
+pub(in crate::commands) struct Counts {
+    contents: u64,
     /// The bytes of blobs that the layout has.
-    pub(super) bytes: u64,
+    bytes: u64,
     /// The bytes that were received, including those of blobs that were restarted.
-    pub(super) fetched: u64,
-    pub(super) skipped: Vec<Digest>,
+    fetched: u64,
+    skipped: BTreeSet<Digest>,
+}
+
+impl Counts {
+    /// Prints the totals.
+    pub(in crate::commands) fn note(&self, common: &CommonArgs) {
+        for skipped in &self.skipped {
+            common.note(format_args!(
+                "skipped nondistributable layer {skipped}; use --foreign-layers to fetch it"
+            ));
+        }
+        if self.contents == 0 {
+            return;
+        }
+        common.note(format_args!(
+            "{}; {} in blobs, {} fetched",
+            count(self.contents, "item"),
+            DecimalBytes(self.bytes),
+            DecimalBytes(self.fetched),
+        ));
+    }
 }
 
 struct State {
     counts: Counts,
+    /// Everything that is complete. Several pulls may have some content in common, which counts once.
+    complete: BTreeSet<Digest>,
     /// The blobs that are in progress.
     blobs: BTreeMap<Digest, Blob>,
     /// Bytes of all blobs known so far.
@@ -58,11 +82,12 @@ struct Bars {
 }
 
 impl ProgressDisplay {
-    pub(super) fn new(quiet: bool) -> Self {
+    pub(in crate::commands) fn new(quiet: bool) -> Self {
         let bars = (!quiet && io::stderr().is_terminal())
             .then(|| Bars { total: Bar::new("total", 0).drawn(), blobs: BTreeMap::new() });
         let state = State {
             counts: Counts::default(),
+            complete: BTreeSet::new(),
             blobs: BTreeMap::new(),
             known: 0,
             bars,
@@ -71,10 +96,27 @@ impl ProgressDisplay {
         Self { state: Mutex::new(state), quiet }
     }
 
+    /// Shows which of several pulls begins. The one before may have failed.
+    pub(in crate::commands) fn begin(&self, number: usize, of: usize) {
+        let mut state = self.lock();
+        for blob in mem::take(&mut state.blobs).into_values() {
+            state.known -= blob.size;
+            state.counts.bytes -= blob.done;
+        }
+        if let Some(bars) = &mut state.bars {
+            mem::take(&mut bars.blobs).values().for_each(Bar::clear);
+            bars.total.rename(&format!("tag {number}/{of}"));
+        }
+    }
+
     pub(super) fn report(&self, progress: Progress<'_>) {
         let mut state = self.lock();
         match progress {
-            Progress::Wanted(descriptor) if descriptor.media_type.kind() == Kind::Other => {
+            Progress::Wanted(descriptor)
+                if descriptor.media_type.kind() == Kind::Other
+                    && !state.complete.contains(&descriptor.digest)
+                    && !state.blobs.contains_key(&descriptor.digest) =>
+            {
                 state.known += descriptor.size;
                 state.blobs.insert(descriptor.digest.clone(), Blob { size: descriptor.size, done: 0 });
             }
@@ -85,14 +127,14 @@ impl ProgressDisplay {
             }
             Progress::Restarted(digest) => state.restarted(digest),
             Progress::Complete(digest) => state.complete(digest),
-            Progress::Skipped(descriptor) => state.counts.skipped.push(descriptor.digest.clone()),
+            Progress::Skipped(descriptor) => _ = state.counts.skipped.insert(descriptor.digest.clone()),
             _ => {}
         }
         state.draw(self.quiet);
     }
 
     /// Removes the bars, and returns the totals.
-    pub(super) fn finish(&self) -> Counts {
+    pub(in crate::commands) fn finish(&self) -> Counts {
         let mut state = self.lock();
         if let Some(bars) = state.bars.take() {
             bars.blobs.values().chain([&bars.total]).for_each(Bar::clear);
@@ -135,7 +177,9 @@ impl State {
     }
 
     fn complete(&mut self, digest: &Digest) {
-        self.counts.contents += 1;
+        if self.complete.insert(digest.clone()) {
+            self.counts.contents += 1;
+        }
         self.blobs.remove(digest);
         if let Some(bars) = &mut self.bars
             && let Some(bar) = bars.blobs.remove(digest)
