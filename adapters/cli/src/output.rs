@@ -110,6 +110,9 @@ impl Failure {
             LayoutErrorKind::TooLarge(_) if error.path().ends_with(INDEX) => {
                 failure.with_hint("remove roots from it, or move some of them to another layout")
             }
+            LayoutErrorKind::ManyDocuments { .. } => {
+                failure.with_hint("omit --referrers, or move some roots to another layout")
+            }
             LayoutErrorKind::Missing if error.path().ends_with(MARKER) => {
                 let place = if is_in_archive(error) { "an archive" } else { "a directory" };
                 failure.with_hint(format!("{place} without this file is not an image layout; check the path"))

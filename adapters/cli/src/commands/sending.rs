@@ -279,6 +279,39 @@ mod tests {
     }
 
     #[test]
+    fn content_that_several_transfers_share_counts_once() {
+        let display = SendDisplay::of_several(true);
+        display.lock().total = Some(Bar::new("total", 0));
+        let blob = |content: &[u8]| {
+            Descriptor::new(MediaType::OCTET_STREAM, Digest::of(Algorithm::Sha256, content), 100)
+        };
+        let (shared, failed) = (blob(b"shared"), blob(b"failed"));
+        let sent = |blob: &Descriptor, position| {
+            display.report(UploadProgress::Sent { digest: &blob.digest, position, size: 100 });
+        };
+        let shown = || {
+            let state = display.lock();
+            (state.done, state.known, state.begun)
+        };
+        display.begin(1, 2);
+        display.add_known(200);
+        sent(&shared, 100);
+        display.report(UploadProgress::Stored(&shared, Stored::Sent));
+        sent(&failed, 40);
+        assert_eq!(shown(), (140, 200, 200));
+        // The first transfer has failed, and the second one sends all again.
+        display.begin(2, 2);
+        assert_eq!(shown(), (100, 200, 100));
+        sent(&shared, 100);
+        display.report(UploadProgress::Stored(&shared, Stored::Existing));
+        sent(&failed, 100);
+        display.report(UploadProgress::Stored(&failed, Stored::Sent));
+        assert_eq!(shown(), (200, 200, 200));
+        let totals = mem::take(&mut display.lock().totals);
+        assert_eq!((totals.contents, totals.existing, totals.bytes, totals.sent), (2, 0, 200, 200));
+    }
+
+    #[test]
     fn skipped_content_is_not_part_of_the_total() {
         let display = SendDisplay::new(Some(300), true);
         let skipped = |media_type: &str| {

@@ -183,6 +183,10 @@ fn wrong_content_of_a_tag_does_not_stop_the_others() {
         }
         assert!(!world.path(&new("wrong.tar")).exists());
     }
+    World::damage(&world.path("registry/damaged"), b"two");
+    let ran = world.ocip(&["copy", "--all-tags", &name("damaged"), "oci-archive:none.tar"]);
+    ran.failed(1, &["error: 2 of 2 tags were not copied\n"]);
+    assert!(!world.path("none.tar").exists());
 }
 
 #[test]
@@ -231,6 +235,10 @@ fn an_error_that_concerns_every_tag_ends_the_command() {
             assert_eq!(ran.text(), "");
         }
     }
+    fs::create_dir_all(world.path("odd/oci-layout")).unwrap();
+    let ran = world.ocip(&["pull", "--all-tags", &format!("{}/layout", read_only.address()), "odd"]);
+    ran.failed(1, &["0 of 2 tags copied\n", "error: tag 1.0: odd/oci-layout: expected a file"]);
+    assert_eq!(ran.stderr.matches("error: tag ").count(), 1, "{}", ran.stderr);
 }
 
 #[test]
@@ -349,4 +357,27 @@ fn referrers_are_copied_on_disk_and_counted() {
     let archive = Layout::open_archive(world.path("all.tar")).unwrap();
     assert_eq!(names(&archive), [Some("1.0"), None, Some("2.0")]);
     assert_eq!(archive.referrers(&world.images[0].digest).unwrap().len(), 1);
+}
+
+#[test]
+fn too_many_documents_to_search_for_referrers_are_an_error() {
+    let world = World::new();
+    let entry = |n: u32| {
+        let digest = Digest::of(Algorithm::Sha256, &n.to_be_bytes());
+        json!({ "mediaType": MediaType::OCI_MANIFEST.as_str(), "digest": digest.to_string(), "size": 1000 })
+    };
+    let index = world.path("lay").join(INDEX);
+    let mut document: Value = serde_json::from_slice(&fs::read(&index).unwrap()).unwrap();
+    document["manifests"].as_array_mut().unwrap().extend((0..50_000).map(entry));
+    fs::write(&index, document.to_string()).unwrap();
+    world.ocip(&["copy", "-q", "oci:lay:1.0", "oci:new"]).succeeded();
+    let expected =
+        "index.json: the documents under its roots exceed the limits of a search for referrers: 50000 ";
+    for to in ["oci:referring", "127.0.0.1:1/app:1"] {
+        let ran = world.ocip(&["copy", "--referrers", "oci:lay:1.0", to]);
+        ran.failed(1, &[expected, "hint: omit --referrers"]);
+    }
+    let ran = world.ocip(&["copy", "--referrers", "--all-tags", "oci:lay", "oci:referring"]);
+    ran.failed(1, &["0 of 2 tags copied\n", expected]);
+    assert!(!world.path("referring").exists());
 }

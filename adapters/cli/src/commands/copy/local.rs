@@ -182,3 +182,35 @@ pub(in crate::commands) fn interruptible<T>(
     let check = interrupt.checker();
     interrupt.run(|| copy(&check)).unwrap_or_else(|| Err(Failure::failed("interrupted")))
 }
+
+#[cfg(test)]
+mod tests {
+    use oci_proto::MediaType;
+    use oci_proto::server::{Flavour, Memory};
+
+    use super::*;
+
+    #[test]
+    fn the_size_includes_referrers_if_they_are_copied_and_each_blob_once() {
+        let mut memory = Memory::new();
+        let image = memory.add_image(Flavour::OCI, None, &[b"shared"]);
+        let other = memory.add_image(Flavour::OCI, None, &[b"shared", b"other"]);
+        let of_type: MediaType = "a/b".parse().unwrap();
+        let signature = memory.add_artifact(Flavour::OCI, of_type, &[b"signed"], Some(&image));
+        let home = tempfile::tempdir().unwrap();
+        let mut writer = LayoutWriter::open(home.path().join("layout")).unwrap();
+        for (digest, content) in memory.contents() {
+            let descriptor = Descriptor::new(MediaType::OCTET_STREAM, digest.clone(), content.len() as u64);
+            writer.put(&descriptor, content).unwrap();
+        }
+        writer.set_root(&signature, None).unwrap();
+        let (layout, mut seen) = (writer.layout(), BTreeSet::new());
+        let alone = size_of_blobs(layout, &image, false, &mut seen).unwrap();
+        let referrer = size_of_blobs(layout, &image, true, &mut seen).unwrap();
+        assert_eq!(referrer, "signed".len() as u64 + "{}".len() as u64);
+        assert_eq!(size_of_blobs(layout, &image, true, &mut BTreeSet::new()).unwrap(), alone + referrer);
+        let whole = size_of_blobs(layout, &other, false, &mut BTreeSet::new()).unwrap();
+        let rest = size_of_blobs(layout, &other, false, &mut seen).unwrap();
+        assert_eq!(whole - rest, "shared".len() as u64);
+    }
+}

@@ -228,4 +228,37 @@ mod tests {
         display.report(Progress::Received(&resumed.digest, 100));
         assert_eq!(total(), (120, 120));
     }
+
+    #[test]
+    fn content_that_several_pulls_share_counts_once() {
+        let display = ProgressDisplay::new(true);
+        let blob = |content: &[u8]| {
+            Descriptor::new(MediaType::OCTET_STREAM, Digest::of(Algorithm::Sha256, content), 100)
+        };
+        let (shared, failed) = (blob(b"shared"), blob(b"failed"));
+        let shown = || {
+            let state = display.lock();
+            (state.counts.contents, state.counts.bytes, state.counts.fetched, state.known)
+        };
+        display.begin(1, 2);
+        for blob in [&shared, &failed] {
+            display.report(Progress::Wanted(blob));
+        }
+        display.report(Progress::Received(&shared.digest, 100));
+        display.report(Progress::Complete(&shared.digest));
+        display.report(Progress::Received(&failed.digest, 40));
+        assert_eq!(shown(), (1, 140, 140, 200));
+        // The first pull has failed, and the second one resumes.
+        display.begin(2, 2);
+        assert_eq!(shown(), (1, 100, 140, 100));
+        for (blob, present) in [(&shared, 100), (&failed, 40)] {
+            display.report(Progress::Wanted(blob));
+            display.report(Progress::Present(&blob.digest, present));
+        }
+        display.report(Progress::Received(&failed.digest, 60));
+        for blob in [&shared, &failed] {
+            display.report(Progress::Complete(&blob.digest));
+        }
+        assert_eq!(shown(), (2, 200, 200, 200));
+    }
 }
