@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use oci_proto::layout::{INDEX, MARKER, NoRoot};
 use oci_proto::{Cause, Error, InvalidRequest, Kind, Reference};
 use oci_proto_common::ImageConfigError;
-use oci_proto_layout::{InvalidArchive, LayoutError, LayoutErrorKind};
+use oci_proto_layout::{InvalidArchive, Layout, LayoutError, LayoutErrorKind};
 
 use crate::args::layout_name::LayoutName;
 use crate::args::mistake::Mistake;
@@ -161,8 +161,13 @@ impl Failure {
                 "choose another directory, or write an archive with `ocip copy REF oci-archive:FILE`",
             ),
             // The next pull writes it again.
-            LayoutErrorKind::NotAFile(_) | LayoutErrorKind::NotADirectory(_) => {
+            LayoutErrorKind::NotAFile(_) | LayoutErrorKind::NotADirectory(_)
+                if path.ancestors().skip(1).any(Layout::is_at) =>
+            {
                 failure.with_hint(format!("remove {}", path.display()))
+            }
+            LayoutErrorKind::NotAFile(_) | LayoutErrorKind::NotADirectory(_) => {
+                failure.with_hint("choose another path")
             }
             _ => failure,
         }

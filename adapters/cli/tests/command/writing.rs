@@ -130,6 +130,8 @@ fn mistakes_in_layouts_and_archives_are_explained() {
         (&["copy", to, "oci-archive:a.tar"], &["exists and is not empty", "may have several roots"]),
         (&["copy", "oci:lay", "oci-archive:no/a.tar"], &["no"]),
         (&["copy", "oci:lay", "oci:a.tar"], &["found a file", "choose another directory"]),
+        (&["copy", "oci:lay", "oci-archive:lay"], &["found a directory", "hint: choose another path"]),
+        (&["copy", "oci:lay", "oci-archive:old.tar/a.tar"], &["found a file", "hint: choose another path"]),
         (
             &["push", "--platform", "linux/s390x", "lay", to],
             &["no image for", "select one of these with --platform"],
