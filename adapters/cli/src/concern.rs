@@ -60,8 +60,8 @@ impl Concern {
 
     fn of_cause(cause: &Cause) -> Self {
         use Misbehaviour::{
-            ContentEncoding, Contradiction, Manifest, Missing, NotStored, TooLong, TooShort, Url,
-            WrongDigest, WrongSize,
+            ContentEncoding, Contradiction, Manifest, Missing, MissingReferrer, NotStored, TooLong, TooShort,
+            Url, WrongDigest, WrongSize,
         };
         let is_of_content = match cause {
             Cause::Request(request) => !matches!(request, InvalidRequest::Route(_)),
@@ -78,6 +78,7 @@ impl Concern {
                     | NotStored(_)
                     | Contradiction { .. }
                     | Missing(_)
+                    | MissingReferrer(_)
             ),
             // A source that is not what its descriptor says. The error of a destination on disk is that of its layout.
             Cause::Transport(fault) => fault.kind() == FaultKind::Storage,

@@ -28,6 +28,10 @@ impl TreeSource for Layout {
         }
         Ok(Box::new(LayoutBlob { file, path: path.into() }))
     }
+
+    fn referrers(&self, subject: &Descriptor) -> io::Result<Vec<Descriptor>> {
+        Ok(Layout::referrers(self, &subject.digest).map_err(error)?.to_vec())
+    }
 }
 
 #[derive(Clone)]

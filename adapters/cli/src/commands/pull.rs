@@ -46,6 +46,7 @@ pub(super) fn options(selection: &SelectionArgs, foreign: bool) -> PullOptions {
     let mut options = PullOptions::default();
     options.platform.clone_from(&selection.platform);
     options.foreign = foreign;
+    options.referrers = selection.referrers;
     options
 }
 

@@ -360,6 +360,42 @@ fn referrers_are_copied_on_disk_and_counted() {
 }
 
 #[test]
+fn referrers_are_sent_to_a_registry_and_pulled_from_it() {
+    for adapter in ADAPTERS {
+        let world = World::new();
+        let serving = writable(&world.path("registry"));
+        let name = |repository: &str| format!("{}/{repository}", serving.address());
+        let (one, all) = (name("one:1.0"), name("all"));
+        let run = |arguments: &[&str]| world.ocip(&[&["--adapter", adapter], arguments].concat()).succeeded();
+        run(&["push", "--referrers", "lay:1.0", &one]);
+        run(&["push", "--referrers", "--all-tags", "lay", &all]);
+        run(&["pull", "--referrers", &one, "one"]);
+        run(&["pull", "--referrers", "--all-tags", &all, "all"]);
+        run(&["copy", "--referrers", &one, "oci-archive:one.tar:1.0"]);
+        run(&["copy", "--referrers", "--all-tags", &all, "oci-archive:all.tar"]);
+        let digest = world.signature.digest.to_string();
+        for listed in [&one, &format!("{all}:1.0")] {
+            assert!(run(&["referrers", listed]).text().starts_with(&digest), "{adapter} {listed}");
+        }
+        for (layout, expected) in [
+            (Layout::open(world.path("one")), &[Some("1.0"), None][..]),
+            (Layout::open_archive(world.path("one.tar")), &[Some("1.0"), None]),
+            (Layout::open(world.path("all")), &[Some("1.0"), None, Some("2.0")]),
+            (Layout::open_archive(world.path("all.tar")), &[Some("1.0"), None, Some("2.0")]),
+        ] {
+            let layout = layout.unwrap();
+            assert_eq!(names(&layout), expected, "{adapter}");
+            let referrers = layout.referrers(&world.images[0].digest).unwrap();
+            assert_eq!(referrers, std::slice::from_ref(&world.signature), "{adapter}");
+        }
+        // A pull without referrers leaves those that are there.
+        let index = fs::read(world.path("one").join(INDEX)).unwrap();
+        run(&["pull", &one, "one"]);
+        assert_eq!(fs::read(world.path("one").join(INDEX)).unwrap(), index);
+    }
+}
+
+#[test]
 fn too_many_documents_to_search_for_referrers_are_an_error() {
     let world = World::new();
     let entry = |n: u32| {
