@@ -206,6 +206,9 @@ impl Client {
     /// documents are always verified, and blobs only on request. All content is on disk when the pull ends,
     /// unless the destination is not durable.
     ///
+    /// With [`PullOptions::referrers`](oci_proto::PullOptions::referrers), the referrers of the tree, such as signatures,
+    /// are pulled too, and become roots without a name.
+    ///
     /// # Errors
     /// Returns an error if content under the reference is missing or invalid, if the registry cannot be
     /// reached, or if the layout cannot be written. Content that was written stays, and the next pull reuses

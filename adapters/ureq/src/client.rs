@@ -142,6 +142,9 @@ impl Client {
     /// unless the destination is not durable. The call starts its own threads to write blobs, one per request in
     /// flight.
     ///
+    /// With [`PullOptions::referrers`](oci_proto::PullOptions::referrers), the referrers of the tree, such as signatures,
+    /// are pulled too, and become roots without a name.
+    ///
     /// # Errors
     /// Returns an error if content under the reference is missing or invalid, if the registry cannot be
     /// reached, or if the layout cannot be written. Content that was written stays, and the next pull reuses

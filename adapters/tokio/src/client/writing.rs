@@ -66,6 +66,9 @@ impl Client {
     /// threads and verified while it is sent. A document is stored after everything that it refers
     /// to, and the root last, so a push that fails leaves nothing that refers to missing content.
     ///
+    /// With [`PushOptions::referrers`](oci_proto::PushOptions::referrers), everything that
+    /// [`TreeSource::referrers`](crate::TreeSource::referrers) finds for the tree, such as signatures, is sent too.
+    ///
     /// ```no_run
     /// # async fn example(client: oci_proto_tokio::Client) -> Result<(), Box<dyn std::error::Error>> {
     /// use oci_proto_tokio::TransferOptions;

@@ -60,6 +60,9 @@ impl Client {
     /// sent. A document is stored after everything that it refers to, and the root last, so a push that fails leaves
     /// nothing that refers to missing content. The call starts its own threads, one per blob that is sent.
     ///
+    /// With [`PushOptions::referrers`](oci_proto::PushOptions::referrers), everything that
+    /// [`TreeSource::referrers`](crate::TreeSource::referrers) finds for the tree, such as signatures, is sent too.
+    ///
     /// ```no_run
     /// use oci_proto_ureq::{Client, TransferOptions};
     /// use oci_proto_ureq::oci_proto::server::Memory;
