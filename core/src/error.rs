@@ -248,6 +248,9 @@ pub enum InvalidRequest {
         /// The digest of the root.
         root: Digest,
     },
+    /// The root of a push or a copy is of another type than images and indexes, which alone have trees and tags.
+    #[error("the root {0} is neither an image nor an index, so there is no tree to send")]
+    RootType(Digest),
     /// The configuration of registries does not permit the operation on this reference.
     #[error(transparent)]
     Route(#[from] RouteError),

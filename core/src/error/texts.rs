@@ -52,7 +52,7 @@ impl Error {
 impl InvalidRequest {
     fn map_texts(&mut self, change: &mut impl FnMut(&str) -> String) {
         match self {
-            Self::UnknownAlgorithm(digest) => *digest = digest.map_text(change),
+            Self::UnknownAlgorithm(digest) | Self::RootType(digest) => *digest = digest.map_text(change),
             // The caller supplied the requested platform.
             Self::NoPlatform { offered, asked: _ } => {
                 for platform in offered {

@@ -37,6 +37,7 @@ use crate::op::tree_referrers::{AfterWalk, NewReferrers, ReferrersSource, TreeRe
 use crate::types::descriptor::Descriptor;
 use crate::types::digest::Digest;
 use crate::types::id::OpId;
+use crate::types::media_type::Kind;
 use crate::types::reference::Reference;
 use crate::types::reference::name::Tag;
 use crate::walker::node::{Node, Ticket, WalkOptions, WalkStep, Wanted};
@@ -250,11 +251,16 @@ impl Transfer {
             walker.supply_root(manifest);
         }
         let targets = ends.from.iter().chain([&ends.to]).cloned().collect();
-        let mut outputs = VecDeque::new();
-        if let Some(digest) = naming.digest.clone().filter(|digest| *digest != root.digest) {
-            let error = InvalidRequest::OtherDigest { named: digest, root: root.digest.clone() };
-            outputs.push_back(OpOutput::Event(Event::Failed(Error::new(error))));
-        }
+        let other = naming.digest.clone().filter(|digest| *digest != root.digest);
+        let invalid = match other {
+            Some(named) => Some(InvalidRequest::OtherDigest { named, root: root.digest.clone() }),
+            None if root.media_type.kind() == Kind::Other => {
+                Some(InvalidRequest::RootType(root.digest.clone()))
+            }
+            None => None,
+        };
+        let failed = |invalid: InvalidRequest| OpOutput::Event(Event::Failed(Error::new(invalid)));
+        let outputs = invalid.into_iter().map(failed).collect();
         let mut order = Order::of_registry();
         order.hold(&root.digest);
         let source = match &ends.from {
