@@ -21,6 +21,7 @@ mod replay;
 mod resolve;
 mod sending;
 mod serve;
+mod skipped;
 mod tag;
 mod tags;
 mod tree;

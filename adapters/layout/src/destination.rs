@@ -64,7 +64,7 @@ pub enum Progress<'a> {
     Restarted(&'a Digest),
     /// It is complete.
     Complete(&'a Digest),
-    /// It is a nondistributable layer, and is skipped.
+    /// It is a nondistributable layer, or a referrer of an unknown type, and is skipped.
     Skipped(&'a Descriptor),
 }
 
@@ -169,7 +169,7 @@ impl LayoutDestination {
             .map_err(|error| self.fault(error))
     }
 
-    /// Reports a skipped layer.
+    /// Reports a skipped layer or referrer.
     pub fn skipped(&self, descriptor: &Descriptor) {
         self.report(Progress::Skipped(descriptor));
     }

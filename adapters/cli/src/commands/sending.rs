@@ -12,6 +12,7 @@ use oci_proto_layout::Copied;
 
 use crate::args::CommonArgs;
 use crate::commands::bar::Bar;
+use crate::commands::skipped::skipped;
 use crate::commands::tree::short;
 use crate::output::count;
 use crate::stderr::print_line;
@@ -237,15 +238,6 @@ impl State {
         if let Some(total) = &self.total {
             total.set(self.done, self.known.max(self.begun));
         }
-    }
-}
-
-/// A line about content that a transfer to a registry skips: a layer, or a referrer.
-fn skipped(Descriptor { digest, media_type, .. }: &Descriptor) -> String {
-    if media_type.is_nondistributable() {
-        format!("skipped nondistributable layer {digest}; use --foreign-layers to copy it")
-    } else {
-        format!("skipped referrer {digest}, which is neither a manifest nor an index but {media_type}")
     }
 }
 

@@ -12,6 +12,7 @@ use oci_proto_layout::Progress;
 
 use crate::args::CommonArgs;
 use crate::commands::bar::Bar;
+use crate::commands::skipped::skipped;
 use crate::output::count;
 use crate::stderr::print_line;
 
@@ -34,16 +35,15 @@ pub(in crate::commands) struct Counts {
     bytes: u64,
     /// The bytes that were received, including those of blobs that were restarted.
     fetched: u64,
-    skipped: BTreeSet<Digest>,
+    /// A line about each content that was skipped.
+    skipped: BTreeSet<String>,
 }
 
 impl Counts {
     /// Prints the totals.
     pub(in crate::commands) fn note(&self, common: &CommonArgs) {
         for skipped in &self.skipped {
-            common.note(format_args!(
-                "skipped nondistributable layer {skipped}; use --foreign-layers to fetch it"
-            ));
+            common.note(format_args!("{skipped}"));
         }
         if self.contents == 0 {
             return;
@@ -127,7 +127,7 @@ impl ProgressDisplay {
             }
             Progress::Restarted(digest) => state.restarted(digest),
             Progress::Complete(digest) => state.complete(digest),
-            Progress::Skipped(descriptor) => _ = state.counts.skipped.insert(descriptor.digest.clone()),
+            Progress::Skipped(descriptor) => _ = state.counts.skipped.insert(skipped(descriptor)),
             _ => {}
         }
         state.draw(self.quiet);
