@@ -342,7 +342,7 @@ pub use wire::exchange::receiving::{Receiving, Refused, Rest};
 pub use wire::exchange::sending::Sending;
 pub use wire::exchange::sink::Sink;
 pub use wire::exchange::summary::RequestSummary;
-pub use wire::list::referrers::Referrer;
+pub use wire::list::referrers::{Referrer, fallback_tag, is_fallback_tag};
 pub use wire::request::{Payload, Source};
 
 /// The example of the README, as a test.

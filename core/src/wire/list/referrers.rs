@@ -105,17 +105,29 @@ impl ReferrersPage {
     }
 }
 
-/// Returns the tag of the index of a subject's referrers, on registries that do not list them.
+const MAX_ALGORITHM_LEN: usize = 32;
+const MAX_ENCODED_LEN: usize = 64;
+
+/// Returns the tag of the index of a subject's referrers, on registries that do not list them: `sha256-0123...cdef`.
 ///
 /// Source: distribution-spec, "Referrers Tag Schema".
-pub(crate) fn fallback_tag(subject: &Digest) -> Tag {
-    const MAX_ALGORITHM_LEN: usize = 32;
-    const MAX_ENCODED_LEN: usize = 64;
+pub fn fallback_tag(subject: &Digest) -> Tag {
     let text = subject.to_string();
     let (algorithm, encoded) = text.split_once(':').unwrap_or(("", &text));
     let algorithm = algorithm.chars().take(MAX_ALGORITHM_LEN);
     let encoded = encoded.chars().take(MAX_ENCODED_LEN);
     Tag::replacing(algorithm.chain(['-']).chain(encoded))
+}
+
+/// Returns whether a tag is that of the index of some subject's referrers, as [`fallback_tag`] makes it from a digest that
+/// can be computed.
+pub fn is_fallback_tag(tag: &Tag) -> bool {
+    let is_hex = |encoded: &str| {
+        encoded.len() == MAX_ENCODED_LEN && encoded.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    tag.as_str().split_once('-').is_some_and(|(algorithm, encoded)| {
+        is_hex(encoded) && ["sha256", "sha384", "sha512"].contains(&algorithm)
+    })
 }
 
 /// Returns whether the registry has filtered a list of referrers by artifact type.

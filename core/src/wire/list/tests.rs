@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::limits::Limits;
 use crate::wire::list::pages::Pages;
-use crate::wire::list::referrers::{Referrer, ReferrersPage, fallback_tag};
+use crate::wire::list::referrers::{Referrer, ReferrersPage, fallback_tag, is_fallback_tag};
 
 const MAX: u64 = 100;
 
@@ -280,7 +280,14 @@ fn the_fallback_tag_is_that_of_the_specification() {
         (format!("sha512:{}", "b".repeat(128)), format!("sha512-{}", "b".repeat(64))),
         (long, format!("alg-{}-{}", "a".repeat(28), "E-".repeat(32))),
     ] {
-        assert_eq!(fallback_tag(&digest.parse().unwrap()).as_str(), expected);
+        let tag = fallback_tag(&digest.parse().unwrap());
+        assert_eq!(tag.as_str(), expected);
+        assert_eq!(is_fallback_tag(&tag), digest.starts_with("sha"), "{tag}");
+    }
+    let signature = format!("sha256-{}.sig", "a".repeat(64));
+    let upper = format!("sha256-{}", "A".repeat(64));
+    for other in ["1.0", "sha256-abc", "sha256", &signature, &upper] {
+        assert!(!is_fallback_tag(&other.parse().unwrap()), "{other}");
     }
 }
 
