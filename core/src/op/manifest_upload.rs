@@ -43,6 +43,8 @@ pub(crate) struct ManifestUpload {
     subject: Option<Digest>,
     /// Whether it is known to be in the list of its subject's referrers.
     is_listed: bool,
+    /// Whether the registry has answered with such a list.
+    has_list: bool,
     /// The tags to look at first. One that names the document already is not set again.
     unchecked: VecDeque<Tag>,
     /// The tags to set.
@@ -138,6 +140,7 @@ impl ManifestUpload {
             digest,
             manifest,
             is_listed: subject.is_none(),
+            has_list: false,
             subject,
             verifies,
             set: Vec::new(),
@@ -269,6 +272,29 @@ impl ManifestUpload {
         }
     }
 
+    pub(crate) fn subject(&self) -> Option<&Digest> {
+        self.subject.as_ref()
+    }
+
+    /// Returns the subject if the next request is about the list of its referrers. Only one upload at a time may look at
+    /// the list of a subject and change it: another one would overwrite its entry.
+    pub(crate) fn lists_under(&self) -> Option<&Digest> {
+        let lists = matches!(self.step, Step::AskForReferrers | Step::ReadIndex | Step::WriteIndex(..));
+        self.subject.as_ref().filter(|_| lists && !self.is_waiting)
+    }
+
+    /// Returns whether the registry was seen to list referrers.
+    pub(crate) fn has_list(&self) -> bool {
+        self.has_list
+    }
+
+    /// Takes it that the registry lists the document, instead of that request.
+    pub(crate) fn with_list(&mut self) {
+        if self.lists_under().is_some() {
+            self.listed();
+        }
+    }
+
     /// Asks what a tag names, or without one whether the document is there.
     fn head(&self, tag: Option<&Tag>) -> Option<Call> {
         let digest = || TagOrDigest::Digest(self.digest.clone());
@@ -378,7 +404,10 @@ impl ManifestUpload {
     fn answered_about_referrers(&mut self, reply: Reply) {
         let is_list = || ReferrersPage::parse(reply.body.clone(), &reply.headers).is_ok();
         match reply.class {
-            Class::Content if is_list() => self.listed(),
+            Class::Content if is_list() => {
+                self.has_list = true;
+                self.listed();
+            }
             // Without the right to list referrers, the response to the request for the index decides.
             _ if reply.error.as_ref().is_none_or(|error| error.status().is_some()) => {
                 self.step = Step::ReadIndex;

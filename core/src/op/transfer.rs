@@ -26,7 +26,7 @@ use crate::op::event::{Event, Stored};
 use crate::op::habits::Habits;
 use crate::op::lookup::Lookup;
 use crate::op::operation::{
-    Admission, BlobFetch, Fetch, FetchKind, Fetched, OpOutput, Operation, reply_of, supply,
+    Admission, BlobFetch, Call, Fetch, FetchKind, Fetched, OpOutput, Operation, reply_of, supply,
 };
 use crate::op::order::{Leaf, Order, Visited};
 use crate::op::rooted::Rooted;
@@ -110,6 +110,10 @@ pub(crate) struct Transfer {
     numbers: BTreeMap<Digest, Ticket>,
     /// Documents that may have a request.
     runnable_documents: VecDeque<Ticket>,
+    /// Documents that are being added to the lists of their subjects' referrers, by these subjects.
+    listing: BTreeMap<Digest, Listing>,
+    /// Whether the destination was seen to list referrers by itself.
+    lists_referrers: bool,
     /// Blobs that are being sent.
     blobs: BTreeMap<Digest, Blob>,
     runnable_blobs: VecDeque<Digest>,
@@ -143,9 +147,7 @@ impl Operation for Transfer {
         }
         // Documents first: they end what was begun, or show that nothing else is needed.
         while let Some(number) = self.runnable_documents.pop_front() {
-            let document = self.documents.get_mut(&number);
-            let call = document.and_then(|document| document.upload.next_call(document.may_store));
-            if let Some(call) = call {
+            if let Some(call) = self.next_document_call(number) {
                 return Some(Admission::One(call.at(&self.ends.to, Some(number))));
             }
         }
@@ -172,6 +174,7 @@ impl Operation for Transfer {
                 if let Some(number) = number {
                     if let Some(document) = self.documents.get_mut(&number) {
                         document.upload.settle(outcome);
+                        self.lists_referrers |= document.upload.has_list();
                     }
                     return self.document_settled(number);
                 }
@@ -224,8 +227,10 @@ impl Operation for Transfer {
     }
 
     fn referrers(&mut self, subject: &Descriptor, referrers: Vec<Descriptor>) {
-        let new = self.referrers.answered(&subject.digest, referrers);
-        self.listed(new);
+        match self.referrers.answered(&subject.digest, referrers) {
+            Ok(new) => self.listed(new),
+            Err(error) => self.fail(error),
+        }
     }
 
     fn open_uploads(&self) -> Vec<(Arc<Target>, Uri)> {
@@ -285,6 +290,8 @@ impl Transfer {
             documents: BTreeMap::new(),
             numbers: BTreeMap::new(),
             runnable_documents: VecDeque::new(),
+            listing: BTreeMap::new(),
+            lists_referrers: false,
             blobs: BTreeMap::new(),
             runnable_blobs: VecDeque::new(),
             waiting: BTreeMap::new(),
@@ -446,6 +453,33 @@ impl Transfer {
         self.document_settled(number);
     }
 
+    /// Returns the next request of a document, if there is one.
+    fn next_document_call(&mut self, number: Ticket) -> Option<Call> {
+        let document = self.documents.get_mut(&number)?;
+        let subject = document.upload.lists_under().filter(|_| document.may_store).cloned();
+        let Some(subject) = subject else { return document.upload.next_call(document.may_store) };
+        if self.lists_referrers {
+            document.upload.with_list();
+            self.document_settled(number);
+            return None;
+        }
+        let listing = self.listing.entry(subject).or_insert(Listing { number, waiting: Vec::new() });
+        if listing.number != number {
+            listing.waiting.push(number);
+            return None;
+        }
+        document.upload.next_call(true)
+    }
+
+    /// Lets the documents with the same subject go on.
+    fn end_listing(&mut self, number: Ticket, subject: &Digest) {
+        if self.listing.get(subject).is_some_and(|listing| listing.number == number)
+            && let Some(listing) = self.listing.remove(subject)
+        {
+            self.runnable_documents.extend(listing.waiting);
+        }
+    }
+
     fn document_settled(&mut self, number: Ticket) {
         let Some(document) = self.documents.get_mut(&number) else { return };
         if let Some(exists) = document.upload.exists() {
@@ -462,7 +496,11 @@ impl Transfer {
             Some(Ok(stored)) if document.may_store => {
                 let descriptor = document.descriptor.clone();
                 let digest = descriptor.digest.clone();
+                let subject = document.upload.subject().cloned();
                 self.documents.remove(&number);
+                if let Some(subject) = subject {
+                    self.end_listing(number, &subject);
+                }
                 self.outputs.push_back(OpOutput::Event(Event::Stored(plain(descriptor), stored)));
                 self.order.done_document(&digest);
                 // A referrer that refers to the root is stored after it.
@@ -477,6 +515,14 @@ impl Transfer {
     fn fail(&mut self, error: Error) {
         self.outputs.push_back(OpOutput::Event(Event::Failed(error)));
     }
+}
+
+/// A document that is being added to the list of its subject's referrers.
+#[derive(Debug)]
+struct Listing {
+    number: Ticket,
+    /// Others with the same subject.
+    waiting: Vec<Ticket>,
 }
 
 /// Returns a descriptor without the content that it embeds.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::error::{Cause, Error, Misbehaviour};
+use crate::error::{Cause, Error, LimitExceeded, Misbehaviour};
 use crate::limits::Limits;
 use crate::op::operation::{Call, OpOutput, Reply};
 use crate::op::order::Order;
@@ -116,27 +116,34 @@ impl TreeReferrers {
         } else {
             self.runnable.push_back(subject.clone());
         }
-        Ok(self.take(referrers))
+        self.take(referrers)
     }
 
     /// Takes the referrers of a subject that the driver has.
-    pub(crate) fn answered(&mut self, subject: &Digest, referrers: Vec<Descriptor>) -> NewReferrers {
+    pub(crate) fn answered(
+        &mut self,
+        subject: &Digest,
+        referrers: Vec<Descriptor>,
+    ) -> Result<NewReferrers, Error> {
         if !self.asked.remove(subject) {
-            return NewReferrers::default();
+            return Ok(NewReferrers::default());
         }
         self.take(
             referrers.into_iter().map(|descriptor| Referrer { descriptor, annotations: BTreeMap::new() }),
         )
     }
 
-    fn take(&mut self, referrers: impl IntoIterator<Item = Referrer>) -> NewReferrers {
+    fn take(&mut self, referrers: impl IntoIterator<Item = Referrer>) -> Result<NewReferrers, Error> {
         let mut new = NewReferrers::default();
         for referrer in referrers {
             let descriptor = &referrer.descriptor;
-            // The walk fails beyond that.
-            let has_room = self.found.len() as u64 <= self.limits.walk_nodes;
-            if !has_room || !self.found.insert(descriptor.digest.clone()) {
+            if !self.found.insert(descriptor.digest.clone()) {
                 continue;
+            }
+            // Those that cannot be walked count, too.
+            if self.found.len() as u64 > self.limits.walk_nodes {
+                let exceeded = LimitExceeded::WalkNodes(self.limits.walk_nodes);
+                return Err(Error::of_document(&descriptor.digest, exceeded));
             }
             if descriptor.media_type.kind() == Kind::Other {
                 new.unknown.push(Descriptor { data: None, ..referrer.descriptor });
@@ -145,7 +152,7 @@ impl TreeReferrers {
                 new.walked.push(referrer);
             }
         }
-        new
+        Ok(new)
     }
 
     /// Returns the error of a walk, which differs if it is the current referrer that is missing.

@@ -9,7 +9,7 @@ use oci_proto_tests::internet::Authority;
 use oci_proto_tests::transcript::Transcript;
 
 /// Transcripts that only a session can play: see [`Transcript::core_only`].
-const CORE_ONLY: [&str; 88] = [
+const CORE_ONLY: [&str; 89] = [
     "abandoned_blob_request_is_repeated_from_its_start.txt",
     "abandoned_content_questions_are_asked_again.txt",
     "abandoned_credentials_question_is_asked_again.txt",
@@ -70,6 +70,7 @@ const CORE_ONLY: [&str; 88] = [
     "pull_waits_until_everything_is_stored.txt",
     "push_fails_if_a_document_is_missing.txt",
     "push_fails_if_referrers_cannot_be_listed.txt",
+    "push_is_bounded_in_referrers_of_unknown_types.txt",
     "push_sends_referrers_before_the_root.txt",
     "questions_of_cancelled_operations_do_not_evict_credentials.txt",
     "requests_in_flight_are_bounded_in_total.txt",

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use oci_proto::layout::Root;
 use oci_proto::server::{Content as _, Flavour, Memory};
-use oci_proto::{Config, Descriptor, Digest, FaultKind, PullOptions, Reference, Stored};
+use oci_proto::{
+    Config, Descriptor, Digest, FaultKind, MediaType, PullOptions, PushOptions, Reference, Referrer, Stored,
+};
 use oci_proto_common::{BlobSource, TransferOptions, TreeSource, UploadProgress};
 use oci_proto_layout::{Durability, Layout, LayoutDestination};
 use oci_proto_tests::adapter::{Adapter, Make};
@@ -82,6 +84,34 @@ fn a_pushed_tree_is_read_back_and_sent_once() {
         for adapter in adapters() {
             walks(&*adapter, &to, &sample);
             downloads(&*adapter, &to, &sample);
+        }
+    }
+}
+
+/// docker-registry lists no referrers, and ignores conditions: the index of a subject's referrers is written whole for each
+/// of them.
+#[test]
+fn all_referrers_of_a_subject_are_listed() {
+    let (Some(registry), Some(other)) = (registry(), registry()) else { return };
+    let (mut memory, root) = Memory::sample();
+    let artifact_type: MediaType = "application/vnd.example.signature".parse().unwrap();
+    let mut sign = |number: u8| {
+        memory.add_artifact(Flavour::OCI, artifact_type.clone(), &[&[number]], Some(&root)).digest
+    };
+    let signatures: BTreeSet<Digest> = (0..20).map(&mut sign).collect();
+    let memory: Arc<dyn TreeSource> = Arc::new(memory);
+    for client in adapters() {
+        let name = format!("signed/{}:latest", client.name());
+        let (first, second) = (reference(registry.address(), &name), reference(other.address(), &name));
+        let mut options = PushOptions::default();
+        options.referrers = true;
+        client.push(&root, &first, memory.clone(), options.clone().into()).unwrap();
+        client.copy(&first, &second, options.into()).unwrap();
+        for at in [&first, &second] {
+            let mut listed = BTreeSet::new();
+            let mut list = |referrer: Referrer| _ = listed.insert(referrer.descriptor.digest);
+            client.referrers(at, None, &mut list).unwrap();
+            assert_eq!(listed, signatures, "{} {at}", client.name());
         }
     }
 }
