@@ -277,10 +277,13 @@ impl LayoutDestination {
         Ok(())
     }
 
-    /// Stores a document, or other content in memory, at the latest when the pull is [done](Self::done).
+    /// Stores a document, or other content in memory, at the latest when the pull is [done](Self::done). A file that has
+    /// it already stays as it is.
     pub(crate) fn store(&self, descriptor: &Descriptor, content: &[u8]) -> Result<(), LayoutError> {
         let writer = self.writer()?;
-        if writer.layout().manifest(descriptor).is_err() {
+        if writer.layout().verify(descriptor).is_ok() {
+            writer.keep(&descriptor.digest)?;
+        } else {
             writer.publish_content(descriptor, content)?;
         }
         drop(writer);

@@ -176,6 +176,35 @@ fn existing_content_is_synced_before_a_copy_relies_on_it() {
     }
 }
 
+#[test]
+fn content_in_memory_is_written_only_if_the_layout_does_not_have_it() {
+    let home = tempfile::tempdir().unwrap();
+    let content = b"embedded";
+    let digest = Digest::of(oci_proto::Algorithm::Sha256, content);
+    let blob = Descriptor::new(MediaType::OCTET_STREAM, digest, content.len() as u64);
+    let file = home.path().join(oci_proto::layout::blob_path(&blob.digest));
+    let stored = |durability| {
+        let trace = Trace::default();
+        let directory = Directory::open(home.path()).unwrap().traced(trace.clone());
+        let layout = LayoutDestination::new(LayoutWriter::of(directory, durability).unwrap());
+        layout.store(&blob, content).unwrap();
+        layout.done(&blob, None).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), content);
+        let calls = trace.calls();
+        (calls.contains(&("to", file.clone())), calls.contains(&("sync", file.clone())))
+    };
+    assert_eq!(stored(Durability::Unsynced), (true, false));
+    assert_eq!(stored(Durability::Unsynced), (false, false));
+    // The earlier writer has not synced it.
+    assert_eq!(stored(Durability::Synced), (false, cfg!(unix)));
+    for damaged in [&b"EMBEDDED"[..], b"emb", b""] {
+        fs::write(&file, damaged).unwrap();
+        assert!(stored(Durability::Unsynced).0, "{damaged:?}");
+    }
+    fs::remove_file(&file).unwrap();
+    assert!(stored(Durability::Synced).0);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_blob_that_cannot_be_published_fails_the_pull() {
