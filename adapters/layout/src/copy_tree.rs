@@ -26,7 +26,8 @@ pub enum Copied<'a> {
     Existing(&'a Descriptor),
     /// It was copied.
     Written(&'a Descriptor),
-    /// This non-distributable layer is not in the source, and is not copied.
+    /// This is a nondistributable layer that the source does not have, or a referrer that is neither an image nor an index.
+    /// It is not copied.
     Skipped(&'a Descriptor),
 }
 
@@ -37,7 +38,8 @@ pub struct CopyOptions {
     /// Copies only the best match for this platform.
     pub platform: Option<Platform>,
     /// Also copies everything whose subject is in the tree, such as signatures, and what has these as its subject: the
-    /// [referrers of the tree](Layout::referrers_of_tree). They become roots without a name, unless they are roots.
+    /// [referrers of the tree](Layout::referrers_of_tree). They become roots without a name, unless they are roots. Those
+    /// that are neither images nor indexes are [skipped](Copied::Skipped).
     pub referrers: bool,
 }
 
@@ -83,7 +85,10 @@ pub fn copy_tree(
     mut copied: impl FnMut(Copied<'_>),
 ) -> Result<Descriptor, LayoutError> {
     let root = from.resolve(root, options.platform.as_ref())?;
-    let referrers = if options.referrers { from.referrers_of_tree(&root)? } else { Vec::new() };
+    let mut referrers = if options.referrers { from.referrers_of_tree(&root)? } else { Vec::new() };
+    for unknown in referrers.extract_if(.., |referrer| referrer.media_type.kind() == Kind::Other) {
+        copied(Copied::Skipped(&unknown));
+    }
     for tree in [&root].into_iter().chain(&referrers) {
         copy_content(from, tree, to, &mut copied)?;
     }

@@ -163,13 +163,17 @@ impl Layout {
     /// itself need not be in the layout.
     ///
     /// All documents that can be reached from the [roots](Self::roots) are searched, once, when they are first needed.
-    /// So referrers are found as roots, with or without a name, and as children of an index, such as one under a fallback
-    /// tag. Documents that are missing or invalid are left out; [`check()`](crate::check()) finds them.
+    /// So referrers are found as roots, with or without a name, and as children of an index. Documents that are missing or
+    /// invalid are left out; [`check()`](crate::check()) finds them.
+    ///
+    /// Everything that an index under the [fallback tag](oci_proto::fallback_tag()) of the subject lists is its referrer,
+    /// too, as the index describes it: also what is missing or invalid, or is neither an image nor an index.
     ///
     /// # Errors
-    /// A file cannot be read, or the documents exceed the limits of a walk.
+    /// A file cannot be read, the index under the subject's fallback tag is missing or invalid, or the documents exceed the
+    /// limits of a walk.
     pub fn referrers(&self, subject: &Digest) -> Result<&[Descriptor], LayoutError> {
-        Ok(self.all_referrers()?.of(subject))
+        self.all_referrers()?.of(subject)
     }
 
     /// Whether the layout has the content, with the right size.

@@ -20,7 +20,8 @@ impl Layout {
     }
 
     /// The [referrers](Self::referrers) of all documents in the tree under `root`, and theirs, to any depth: the roots of
-    /// further trees, each once, after its subject. Those that are in another of these trees are left out.
+    /// further trees, each once, after its subject. Those that are in another of these trees are left out. One that is
+    /// neither an image nor an index, by its type, has no tree, and need not be in the layout.
     ///
     /// # Errors
     /// A document in one of the trees is missing or invalid, or those of [`referrers`](Self::referrers).

@@ -109,8 +109,12 @@ impl SendDisplay {
             Copied::Existing(descriptor) => self.stored(descriptor, Stored::Existing),
             Copied::Written(descriptor) => self.stored(descriptor, Stored::Sent),
             Copied::Skipped(descriptor) => {
-                let digest = &descriptor.digest;
-                let line = format!("skipped nondistributable layer {digest}, which the source does not have");
+                let Descriptor { digest, media_type, .. } = descriptor;
+                let line = if media_type.is_nondistributable() {
+                    format!("skipped nondistributable layer {digest}, which the source does not have")
+                } else {
+                    skipped(descriptor)
+                };
                 self.lock().skipped(descriptor, line);
             }
             _ => {}
@@ -320,5 +324,21 @@ mod tests {
         assert_eq!(skipped(media_type), (200, layer.to_owned()));
         let referrer = "skipped referrer D, which is neither a manifest nor an index but a/b";
         assert_eq!(skipped("a/b").1, referrer);
+    }
+
+    #[test]
+    fn a_copy_says_why_it_skips_content() {
+        let display = SendDisplay::new(None, true);
+        let skipped = |media_type: &str| {
+            let digest = Digest::of(Algorithm::Sha256, media_type.as_bytes());
+            let descriptor = Descriptor::new(media_type.parse().unwrap(), digest, 100);
+            display.copied(Copied::Skipped(&descriptor));
+            let state = display.lock();
+            state.totals.skipped.last().unwrap().replace(&descriptor.digest.to_string(), "D")
+        };
+        let layer = "skipped nondistributable layer D, which the source does not have";
+        assert_eq!(skipped("application/vnd.oci.image.layer.nondistributable.v1.tar"), layer);
+        let referrer = "skipped referrer D, which is neither a manifest nor an index but a/b";
+        assert_eq!(skipped("a/b"), referrer);
     }
 }

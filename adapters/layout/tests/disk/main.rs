@@ -3,6 +3,7 @@
 mod archives;
 mod copying;
 mod damage;
+mod fallback_indexes;
 mod full;
 mod hostile;
 mod hostile_archives;
