@@ -61,6 +61,9 @@ fn sends_content(error: &Error) -> bool {
 /// A hint for content that the registry does not have, if its name may be meant otherwise.
 fn of_missing(error: &Error, name: &Reference) -> Option<String> {
     let (method, url) = error.request().filter(|_| error.is_not_found())?;
+    if url.split('?').next().is_some_and(|path| path.ends_with("/tags/list")) {
+        return Some("check the repository; it may also be private".to_owned());
+    }
     let private = "otherwise check the repository and the digest; it may also be private";
     if method.as_str() == "DELETE" {
         return Some(match name.digest() {

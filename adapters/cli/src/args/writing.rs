@@ -32,7 +32,8 @@ and each named root of a layout, is copied under its name. A line for each tag i
 done: tag, media type, digest and size, with --json an object that also has \"tag\". If the content of \
 a tag cannot be copied, its error is printed, the others are copied, and the exit status is 1; an \
 error that concerns all of them, such as a refused login or a full disk, ends the command. --timeout \
-applies to each tag.
+applies to each tag. Indexes of referrers under fallback tags (sha256-...) are not copied as tags, since \
+DEST has its own; --referrers copies referrers, and DEST then lists them.
 
 --username applies to DEST if that is in a registry, and otherwise to SOURCE.
 

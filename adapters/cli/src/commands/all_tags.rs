@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use oci_proto::layout::{RefName, Root};
-use oci_proto::{Descriptor, PullOptions, Reference, Tag};
+use oci_proto::{Descriptor, PullOptions, Reference, Tag, is_fallback_tag};
 use oci_proto_layout::{ArchiveReference, Durability, Layout, LayoutDestination};
 use serde::Serialize;
 
@@ -92,9 +92,9 @@ fn between_registries(
     let display = SendDisplay::of_several(results.common.quiet);
     transfers(to.registry(), display, results.common, |transfers| {
         let Transfers { client, interrupt, display } = transfers;
-        let tags = tags(client, from, results.common)?;
+        let tags = tags(client, from, options.selection.referrers, results.common)?;
         Ok(results.each(&tags, format_args!("{} has no tags", from.repository()), |number, tag| {
-            display.begin(number, tags.len());
+            display.begin(number, tags.copied.len());
             let sent = transfers.options(push_options(options));
             client.copy(&with_tag(from, tag)?, &with_tag(to, tag)?, sent, interrupt)
         }))
@@ -110,13 +110,13 @@ fn push_all(
     results: &mut Results<'_, impl Write>,
 ) -> Result<(), Failure> {
     let layout = from.open().map_err(|error| Failure::of_opening(&error, from))?;
-    let names = names(&layout);
+    let names = names(&layout, options.selection.referrers, results.common);
     let display = SendDisplay::of_several(results.common.quiet);
     transfers(to.registry(), display, results.common, |transfers| {
         let Transfers { client, interrupt, display } = transfers;
         let mut seen = BTreeSet::new();
         Ok(results.each(&names, format_args!("no root of {from} has a name"), |number, name| {
-            display.begin(number, names.len());
+            display.begin(number, names.copied.len());
             let tag: Tag = name.parse().map_err(unusable)?;
             let root = root(&layout, name, options)?;
             display.add_known(size_of_blobs(&layout, &root, options.selection.referrers, &mut seen)?);
@@ -136,13 +136,13 @@ fn on_disk(
     results: &mut Results<'_, impl Write>,
 ) -> Result<(), Failure> {
     let layout = from.open().map_err(|error| Failure::of_opening(&error, from))?;
-    let names = names(&layout);
+    let names = names(&layout, options.selection.referrers, results.common);
     let display = SendDisplay::of_several(results.common.quiet);
     let copied = interruptible(|check| {
         let mut destination = None;
         let mut seen = BTreeSet::new();
         let copied = results.each(&names, format_args!("no root of {from} has a name"), |number, name| {
-            display.begin(number, names.len());
+            display.begin(number, names.copied.len());
             let root = root(&layout, name, options)?;
             display.add_known(size_of_blobs(&layout, &root, options.selection.referrers, &mut seen)?);
             let name = name.parse().map_err(unusable)?;
@@ -173,10 +173,10 @@ fn pull_all(
     destination: impl Fn() -> Result<LayoutDestination, Failure>,
 ) -> Result<Copied, Failure> {
     with_client(from.registry(), results.common, |client| {
-        let tags = tags(client, from, results.common)?;
+        let tags = tags(client, from, options.referrers, results.common)?;
         let display = Arc::new(ProgressDisplay::new(results.common.quiet));
         let pulled = results.each(&tags, format_args!("{} has no tags", from.repository()), |number, tag| {
-            display.begin(number, tags.len());
+            display.begin(number, tags.copied.len());
             let destination = destination().map_err(|failure| failure.concerning(Concern::Everything))?;
             let destination = destination.named(tag.as_str().parse().ok());
             pull::displayed(client, &with_tag(from, tag)?, destination, options.clone(), &display)
@@ -199,8 +199,8 @@ fn pull_to_archive(
     };
     through_layout(to, common, pull, |layout, _, archive, check| {
         let display = SendDisplay::new(None, true);
-        for name in names(layout) {
-            let root = layout.resolve(&named(&name)?, None).map_err(|error| Failure::of_layout(&error))?;
+        for name in layout.names().into_iter().flatten() {
+            let root = layout.resolve(&named(name)?, None).map_err(|error| Failure::of_layout(&error))?;
             let name = name.parse().map_err(unusable)?;
             archive.copy(layout, &root, Some(&name), options.selection.referrers, &display, check)?;
         }
@@ -216,8 +216,37 @@ fn destination(directory: &Path, durability: Durability) -> Result<LayoutDestina
     LayoutDestination::at(directory, durability).map_err(|error| Failure::of_writing(&error))
 }
 
+/// The tags to copy.
+struct Selected<T> {
+    copied: Vec<T>,
+    /// The number of indexes of referrers, under fallback tags. The destination has its own, which a copy would replace.
+    indexes: u64,
+}
+
+impl<T: fmt::Display> Selected<T> {
+    /// Leaves out indexes of referrers, and says so unless the referrers themselves are copied.
+    fn of(tags: impl Iterator<Item = T>, referrers: bool, common: &CommonArgs) -> Self {
+        let is_index = |tag: &T| tag.to_string().parse().is_ok_and(|tag| is_fallback_tag(&tag));
+        let (indexes, copied): (Vec<_>, _) = tags.partition(is_index);
+        let indexes = indexes.len() as u64;
+        if indexes > 0 && !referrers {
+            let (left_out, as_tags) = match indexes {
+                1 => ("1 index of referrers".to_owned(), "is not copied as a tag"),
+                _ => (format!("{indexes} indexes of referrers"), "are not copied as tags"),
+            };
+            common.note(format_args!("{left_out} (sha256-...) {as_tags}; --referrers copies referrers"));
+        }
+        Self { copied, indexes }
+    }
+}
+
 /// Lists the tags of a repository.
-fn tags(client: &Client, from: &Reference, common: &CommonArgs) -> Result<Vec<Tag>, Failure> {
+fn tags(
+    client: &Client,
+    from: &Reference,
+    referrers: bool,
+    common: &CommonArgs,
+) -> Result<Selected<Tag>, Failure> {
     let mut tags = Vec::new();
     let left_out = client.tags(from, &mut |tag| {
         tags.push(tag);
@@ -226,13 +255,14 @@ fn tags(client: &Client, from: &Reference, common: &CommonArgs) -> Result<Vec<Ta
     if left_out > 0 {
         common.note(format_args!("warning: {} left out", count(left_out, "invalid tag")));
     }
-    Ok(tags)
+    Ok(Selected::of(tags.into_iter(), referrers, common))
 }
 
 /// The names of a layout's roots, each once, in the order of its `index.json`.
-fn names(layout: &Layout) -> Vec<String> {
+fn names(layout: &Layout, referrers: bool, common: &CommonArgs) -> Selected<String> {
     let mut seen = BTreeSet::new();
-    layout.names().into_iter().flatten().filter(|name| seen.insert(*name)).map(str::to_owned).collect()
+    let names = layout.names().into_iter().flatten().filter(|name| seen.insert(*name));
+    Selected::of(names.map(str::to_owned), referrers, common)
 }
 
 /// Resolves a named root of a layout, or the best match for the platform of the options.
@@ -270,13 +300,13 @@ impl<W: Write> Results<'_, W> {
     /// A failure concerns every tag. The others are not tried.
     fn each<T: fmt::Display>(
         &mut self,
-        tags: &[T],
+        tags: &Selected<T>,
         empty: fmt::Arguments<'_>,
         mut copy: impl FnMut(usize, &T) -> Result<Descriptor, Failure>,
     ) -> Result<Copied, Failure> {
-        let mut copied = Copied { done: 0, of: tags.len() };
+        let mut copied = Copied { done: 0, of: tags.copied.len() };
         let mut ended = Ok(());
-        for (number, tag) in (1..).zip(tags) {
+        for (number, tag) in (1..).zip(&tags.copied) {
             match copy(number, tag) {
                 Ok(root) => {
                     let line = line(&tag.to_string(), &root, self.json)?;
@@ -293,9 +323,10 @@ impl<W: Write> Results<'_, W> {
                 }
             }
         }
+        let others = if tags.indexes > 0 { ", except for indexes of referrers" } else { "" };
         let tags = count(copied.of as u64, "tag");
         match copied.done {
-            _ if copied.of == 0 => self.common.note(format_args!("nothing to copy: {empty}")),
+            _ if copied.of == 0 => self.common.note(format_args!("nothing to copy: {empty}{others}")),
             done if ended.is_err() => self.common.note(format_args!("{done} of {tags} copied")),
             // Otherwise the failure has the number.
             done if done == copied.of => self.common.note(format_args!("{tags} copied")),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use oci_proto::layout::{INDEX, blob_path};
 use oci_proto::server::{Flavour, Memory};
-use oci_proto::{Algorithm, Descriptor, Digest, MediaType};
+use oci_proto::{Algorithm, Descriptor, Digest, MediaType, Tag, fallback_tag};
 use oci_proto_layout::{Layout, LayoutWriter};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -54,6 +54,22 @@ impl World {
             format!("{tag}  {}  {}  {}\n", root.media_type, root.digest, root.size)
         };
         ["1.0", "2.0"].into_iter().zip(&self.images).map(line).collect()
+    }
+
+    /// Adds an index of these referrers of the first image to a layout, under the fallback tag, and returns that.
+    fn add_index(&self, layout: &str, referrers: &[&Descriptor]) -> Tag {
+        let entry = |of: &&Descriptor| json!({ "mediaType": of.media_type.as_str(), "digest": of.digest.to_string(), "size": of.size });
+        let entries: Vec<_> = referrers.iter().map(entry).collect();
+        let document =
+            json!({ "schemaVersion": 2, "mediaType": MediaType::OCI_INDEX.as_str(), "manifests": entries });
+        let bytes = document.to_string().into_bytes();
+        let digest = Digest::of(Algorithm::Sha256, &bytes);
+        let index = Descriptor::new(MediaType::OCI_INDEX, digest, bytes.len() as u64);
+        let tag = fallback_tag(&self.images[0].digest);
+        let mut writer = LayoutWriter::open(self.path(layout)).unwrap();
+        writer.put(&index, &bytes).unwrap();
+        writer.set_root(&index, Some(&tag.as_str().parse().unwrap())).unwrap();
+        tag
     }
 
     /// Removes a layer from a layout.
@@ -190,6 +206,65 @@ fn wrong_content_of_a_tag_does_not_stop_the_others() {
 }
 
 #[test]
+fn indexes_of_referrers_are_not_copied_as_tags() {
+    for adapter in ADAPTERS {
+        let world = World::new();
+        let serving = writable(&world.path("registry"));
+        let [to, copied] = ["app", "copied"].map(|name| format!("{}/{name}", serving.address()));
+        let run = |arguments: &[&str]| world.ocip(&[&["--adapter", adapter], arguments].concat()).succeeded();
+        // Each destination has an index of its own.
+        run(&["copy", "oci:lay:1.0", "oci:new:1.0"]);
+        let index = world.add_index("new", &[]);
+        let own = format!("oci:new:{index}");
+        let destinations = [to.clone(), copied, "oci:other".to_owned(), "oci:new".to_owned()];
+        for destination in &destinations[..3] {
+            run(&["copy", &own, &format!("{destination}:{index}")]);
+        }
+        run(&["copy", "oci:lay:1.0", &format!("{to}:1.0")]);
+        let of_type = ["--artifact-type", "a/note", "--annotation", "a=b"];
+        run(&[&["attach", &format!("{to}:1.0")][..], &of_type].concat());
+
+        world.add_index("lay", &[&world.signature]);
+        // A signature by cosign is found by its tag alone.
+        let cosign = format!("{index}.sig");
+        run(&["copy", "oci:lay:2.0", &format!("oci:lay:{cosign}")]);
+        run(&["copy", &format!("oci:lay:{index}"), &format!("{}/source:{index}", serving.address())]);
+        let source = format!("{}/source", serving.address());
+        run(&["push", "lay", &source, "--all-tags"]);
+        let root = |name: &str| run(&["resolve", &format!("{name}:{index}")]).stdout;
+        let (before, foreign) = (root("oci:new"), root("oci:lay"));
+        assert_ne!(before, foreign);
+        assert_eq!(root(&source), foreign);
+
+        let note = "1 index of referrers (sha256-...) is not copied as a tag; --referrers copies referrers\n\
+            3 tags copied\n";
+        for from in ["oci:lay", &source] {
+            for destination in &destinations {
+                for referrers in [&[][..], &["--referrers"]] {
+                    let ran = run(&[&["copy", "--all-tags", from, destination], referrers].concat());
+                    let says = if referrers.is_empty() { note } else { "3 tags copied\n" };
+                    assert!(ran.stderr.starts_with(says), "{from} {destination}: {}", ran.stderr);
+                    assert_eq!(ran.text().lines().count(), 3, "{}", ran.text());
+                    assert!(ran.text().contains(&format!("\n{cosign}  ")), "{}", ran.text());
+                    assert_eq!(root(destination), before, "{from} {destination}");
+                }
+            }
+            let archive = if from == "oci:lay" { "disk.tar" } else { "pulled.tar" };
+            run(&["copy", "--all-tags", from, &format!("oci-archive:{archive}")]);
+            let archive = Layout::open_archive(world.path(archive)).unwrap();
+            assert_eq!(names(&archive), [Some("1.0"), Some("2.0"), Some(&*cosign)], "{from}");
+        }
+        let listed = run(&["referrers", &format!("{to}:1.0")]);
+        assert!(listed.text().contains("a/note") && listed.text().contains("a/signature"), "{listed:?}");
+        // Without other tags, nothing is copied.
+        run(&["copy", &own, &format!("oci:only:{index}")]);
+        let ran = run(&["push", "--all-tags", "only", &to]);
+        let nothing = "nothing to copy: no root of oci:only has a name, except for indexes of referrers\n";
+        assert!(ran.stderr.ends_with(nothing) && ran.text().is_empty(), "{ran:?}");
+    }
+}
+
+#[test]
 fn a_name_that_is_no_tag_is_not_copied_to_a_registry() {
     let world = World::new();
     let serving = writable(&world.path("registry"));
@@ -258,7 +333,12 @@ fn without_tags_there_is_nothing_to_copy() {
     }
     assert!(!world.path("new").exists() && !world.path("new.tar").exists());
     let missing = scripted(|_| response("404 Not Found", "application/json", b"{}"));
-    world.ocip(&["pull", "--all-tags", &format!("{missing}/app"), "new"]).failed(1, &["/v2/app/tags/list"]);
+    for arguments in
+        [&["pull", "--all-tags", &format!("{missing}/app"), "new"][..], &["tags", &format!("{missing}/app")]]
+    {
+        let hint = "\nhint: check the repository; it may also be private\n";
+        world.ocip(arguments).failed(1, &["/v2/app/tags/list", hint]);
+    }
     assert!(!world.path("new").exists());
 }
 
