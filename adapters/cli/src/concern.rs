@@ -1,5 +1,6 @@
 //! Whether the error of one of several copies concerns the others, too.
 
+use oci_proto::layout::BLOBS;
 use oci_proto::{Cause, Error, FaultKind, InvalidRequest, LimitExceeded, Misbehaviour, Responder};
 use oci_proto_layout::{LayoutError, LayoutErrorKind};
 
@@ -40,6 +41,15 @@ impl Concern {
             | Document(_)
             | Root(_)
             | Walk(_) => Self::Content,
+            _ => Self::Everything,
+        }
+    }
+
+    /// Returns what an error of writing a layout concerns: everything, unless it is of a blob, or of the source.
+    pub(crate) fn of_writing(error: &LayoutError) -> Self {
+        match error.kind() {
+            LayoutErrorKind::Root(_) | LayoutErrorKind::Walk(_) => Self::of_layout(error),
+            _ if is_of_blob(error) => Self::of_layout(error),
             _ => Self::Everything,
         }
     }
@@ -88,6 +98,11 @@ impl Concern {
         };
         if is_of_content { Self::Content } else { Self::Everything }
     }
+}
+
+/// Whether the error is of a blob, `blobs/ALGORITHM/ENCODED`, or of a directory of blobs.
+fn is_of_blob(error: &LayoutError) -> bool {
+    error.path().ancestors().take(3).any(|path| path.ends_with(BLOBS))
 }
 
 #[cfg(test)]

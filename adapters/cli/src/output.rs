@@ -150,9 +150,17 @@ impl Failure {
 
     /// Converts an error of writing a layout.
     pub(crate) fn of_writing(error: &LayoutError) -> Self {
-        let failure = Self::of_layout(error);
+        let concern = Concern::of_writing(error);
+        let failure = Self::of_layout(error).concerning(concern);
         let path = error.path();
         match error.kind() {
+            // A directory that does not exist is created.
+            LayoutErrorKind::Missing
+                if concern == Concern::Everything && !path.ends_with(MARKER) && !path.ends_with(INDEX) =>
+            {
+                Self::failed(format_args!("{}: the directory cannot be created", path.display()))
+                    .with_hint("choose another path")
+            }
             // Without it the directory is not a layout, or has no roots.
             LayoutErrorKind::NotAFile(_) if path.ends_with(MARKER) || path.ends_with(INDEX) => {
                 failure.with_hint(format!("replace {} with a regular file", path.display()))
@@ -170,6 +178,16 @@ impl Failure {
                 failure.with_hint("choose another path")
             }
             _ => failure,
+        }
+    }
+
+    /// Converts an error of creating an archive.
+    pub(crate) fn of_archive(error: &LayoutError) -> Self {
+        match error.kind() {
+            LayoutErrorKind::Missing => {
+                Self::of_layout(error).with_hint("create the directory first, or choose another path")
+            }
+            _ => Self::of_writing(error),
         }
     }
 

@@ -310,10 +310,65 @@ fn an_error_that_concerns_every_tag_ends_the_command() {
             assert_eq!(ran.text(), "");
         }
     }
+    // Directories that cannot be written: of a file system without files, below a file, and damaged layouts.
+    #[cfg(target_os = "linux")]
+    cannot_be_written(
+        &world,
+        &read_only,
+        "/proc/new",
+        "error: tag 1.0: /proc/new: the directory cannot be created\n",
+    );
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("nowhere", world.path("dangling")).unwrap();
+        cannot_be_written(
+            &world,
+            &read_only,
+            "dangling",
+            "error: tag 1.0: dangling: the directory cannot be created\n",
+        );
+    }
+    for name in ["damaged", "index"] {
+        fs::create_dir_all(world.path(name)).unwrap();
+        fs::copy(world.path("lay/oci-layout"), world.path(name).join("oci-layout")).unwrap();
+    }
+    fs::write(world.path("damaged").join(INDEX), "{").unwrap();
+    cannot_be_written(
+        &world,
+        &read_only,
+        "damaged",
+        "error: tag 1.0: damaged/index.json: the document is not",
+    );
+    fs::create_dir(world.path("index").join(INDEX)).unwrap();
+    cannot_be_written(&world, &read_only, "index", "error: tag 1.0: index/index.json: expected a file");
+    cannot_be_written(&world, &read_only, "lay/oci-layout/new", "error: tag 1.0: lay/oci-layout/new: ");
+    for from in ["oci:lay", &format!("{}/layout", read_only.address())] {
+        let ran = world.ocip(&["copy", "--all-tags", from, "oci-archive:none/new.tar"]);
+        ran.failed(1, &["none: not found\nhint: create the directory first"]);
+        assert_eq!(ran.stderr.matches("error: ").count(), 1, "{}", ran.stderr);
+    }
+
     fs::create_dir_all(world.path("odd/oci-layout")).unwrap();
     let ran = world.ocip(&["pull", "--all-tags", &format!("{}/layout", read_only.address()), "odd"]);
     ran.failed(1, &["0 of 2 tags copied\n", "error: tag 1.0: odd/oci-layout: expected a file"]);
     assert_eq!(ran.stderr.matches("error: tag ").count(), 1, "{}", ran.stderr);
+}
+
+/// Asserts that a copy to the directory ends with the error of the first tag.
+#[track_caller]
+fn cannot_be_written(world: &World, from: &Serving, directory: &str, expected: &str) {
+    let (from, to) = (format!("{}/layout", from.address()), format!("oci:{directory}"));
+    for arguments in [
+        ["pull", "--all-tags", &from, directory],
+        ["copy", "--all-tags", &from, &to],
+        ["copy", "--all-tags", "oci:lay", &to],
+    ] {
+        for adapter in ADAPTERS {
+            let ran = world.ocip(&[&arguments[..], &["--adapter", adapter]].concat());
+            ran.failed(1, &["0 of 2 tags copied\n", expected]);
+            assert_eq!(ran.stderr.matches("error: ").count(), 1, "{}", ran.stderr);
+        }
+    }
 }
 
 #[test]

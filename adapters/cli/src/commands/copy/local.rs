@@ -70,7 +70,7 @@ pub(in crate::commands) fn through_layout<T>(
     write: impl FnOnce(&Layout, &T, &mut Destination, &dyn Fn()) -> Result<(), Failure>,
 ) -> Result<T, Failure> {
     let file = to.file();
-    let create = || ArchiveWriter::create(file).map_err(|error| Failure::of_writing(&error));
+    let create = || ArchiveWriter::create(file).map_err(|error| Failure::of_archive(&error));
     // An archive that is kept, or cannot be written, fails before anything is fetched.
     drop(create()?);
     let beside = file.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
@@ -102,10 +102,14 @@ pub(in crate::commands) enum Destination {
 impl Destination {
     pub(in crate::commands) fn open(name: &LayoutName) -> Result<Self, Failure> {
         let opened = match name {
-            LayoutName::Directory(name) => LayoutWriter::open(name.directory()).map(Self::Directory),
-            LayoutName::Archive(name) => ArchiveWriter::create(name.file()).map(Self::Archive),
+            LayoutName::Directory(name) => LayoutWriter::open(name.directory())
+                .map(Self::Directory)
+                .map_err(|error| Failure::of_writing(&error)),
+            LayoutName::Archive(name) => ArchiveWriter::create(name.file())
+                .map(Self::Archive)
+                .map_err(|error| Failure::of_archive(&error)),
         };
-        opened.map_err(|error| Failure::of_writing(&error).concerning(Concern::Everything))
+        opened.map_err(|failure| failure.concerning(Concern::Everything))
     }
 
     /// Copies everything under a root.
