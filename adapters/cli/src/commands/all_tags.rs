@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::io::Write;
+use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oci_proto::layout::{RefName, Root};
 use oci_proto::{Descriptor, PullOptions, Reference, Tag, is_fallback_tag};
@@ -28,7 +28,8 @@ use crate::commands::pull::progress::ProgressDisplay;
 use crate::commands::sending::SendDisplay;
 use crate::concern::Concern;
 use crate::output::{Failure, count};
-use crate::stderr::suspend;
+use crate::signals;
+use crate::stderr::{print_line, suspend};
 
 pub(crate) fn copy(command: &CopyArgs, common: &CommonArgs, out: &mut impl Write) -> Result<(), Failure> {
     let ends = copy_ends(&command.from, &command.to, Tags::All).map_err(|mistake| Failure::from(&mistake))?;
@@ -305,13 +306,20 @@ impl<W: Write> Results<'_, W> {
         mut copy: impl FnMut(usize, &T) -> Result<Descriptor, Failure>,
     ) -> Result<Copied, Failure> {
         let mut copied = Copied { done: 0, of: tags.copied.len() };
+        let so_far = SoFar::new(copied.of, self.common)?;
         let mut ended = Ok(());
         for (number, tag) in (1..).zip(&tags.copied) {
             match copy(number, tag) {
                 Ok(root) => {
                     let line = line(&tag.to_string(), &root, self.json)?;
-                    suspend(|| writeln!(self.out, "{line}"))?;
                     copied.done += 1;
+                    *so_far.lock() = Some(copied.done);
+                    // A pipe does not disturb the bars, but may block; a signal must still be able to print.
+                    if io::stdout().is_terminal() {
+                        suspend(|| writeln!(self.out, "{line}"))?;
+                    } else {
+                        writeln!(self.out, "{line}")?;
+                    }
                 }
                 Err(failure) => {
                     let failure = failure.of_tag(&tag.to_string());
@@ -325,7 +333,9 @@ impl<W: Write> Results<'_, W> {
         }
         let others = if tags.indexes > 0 { ", except for indexes of referrers" } else { "" };
         let tags = count(copied.of as u64, "tag");
+        let is_told = so_far.lock().take().is_none();
         match copied.done {
+            _ if is_told => {}
             _ if copied.of == 0 => self.common.note(format_args!("nothing to copy: {empty}{others}")),
             done if ended.is_err() => self.common.note(format_args!("{done} of {tags} copied")),
             // Otherwise the failure has the number.
@@ -333,6 +343,28 @@ impl<W: Write> Results<'_, W> {
             _ => {}
         }
         ended.map(|()| copied)
+    }
+}
+
+/// The number of tags that were copied so far, until it is told. A signal that ends the copy tells it.
+struct SoFar(Arc<Mutex<Option<usize>>>);
+
+impl SoFar {
+    fn new(of: usize, common: &CommonArgs) -> Result<Self, Failure> {
+        let so_far = Self(Arc::new(Mutex::new(Some(0))));
+        let (shared, quiet) = (Self(so_far.0.clone()), common.quiet);
+        signals::before_end(move || {
+            let done = shared.lock().take();
+            if let Some(done) = done.filter(|_| !quiet) {
+                print_line(format_args!("{done} of {} copied", count(of as u64, "tag")));
+            }
+        })
+        .map_err(|error| Failure::failed(format_args!("could not handle signals: {error}")))?;
+        Ok(so_far)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

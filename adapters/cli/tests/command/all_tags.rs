@@ -371,6 +371,61 @@ fn cannot_be_written(world: &World, from: &Serving, directory: &str, expected: &
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn ctrl_c_tells_how_many_tags_were_copied() {
+    use std::io::{BufRead as _, BufReader, Read as _};
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::{Command, Stdio};
+
+    let world = World::new();
+    // It has an empty index, and never answers for the other tag.
+    let registry = scripted(|path| match path {
+        "/v2/app/tags/list" => response("200 OK", "application/json", br#"{"tags":["done","never"]}"#),
+        "/v2/app/manifests/never" => loop {
+            std::thread::park();
+        },
+        _ => response("200 OK", MediaType::OCI_INDEX.as_str(), br#"{"schemaVersion":2,"manifests":[]}"#),
+    });
+    let from = format!("{registry}/app");
+    // Many names of one root.
+    let index = world.path("lay").join(INDEX);
+    let mut document: Value = serde_json::from_slice(&fs::read(&index).unwrap()).unwrap();
+    let mut entry = document["manifests"][0].clone();
+    for number in 0..1998 {
+        entry["annotations"]["org.opencontainers.image.ref.name"] = json!(format!("x{number}"));
+        document["manifests"].as_array_mut().unwrap().push(entry.clone());
+    }
+    fs::write(&index, document.to_string()).unwrap();
+    for (adapter, number) in ADAPTERS.into_iter().zip(0..) {
+        let new = |form: &str| format!("{form}{number}");
+        for (from, to, of) in [
+            (&*from, new("oci:pulled"), 2),
+            (&from, new("oci-archive:pulled.tar"), 2),
+            ("oci:lay", new("oci:local"), 2000),
+            ("oci:lay", new("oci-archive:local.tar"), 2000),
+        ] {
+            let arguments = ["copy", "--adapter", adapter, "--all-tags", from, &to];
+            let mut command = command(&arguments);
+            command.current_dir(world.home.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            let mut lines = BufReader::new(child.stdout.take().unwrap());
+            lines.read_line(&mut String::new()).unwrap();
+            let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+            assert!(sent.unwrap().success());
+            lines.read_to_end(&mut Vec::new()).unwrap();
+            let output = child.wait_with_output().unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.signal(), Some(2), "{adapter} {to}: {stderr}");
+            // The totals may follow or precede it.
+            let told = format!(" of {of} tags copied");
+            let done = stderr.lines().find_map(|line| line.strip_suffix(&told)?.parse().ok());
+            let done: u64 = done.unwrap_or_else(|| panic!("{adapter} {to}: {stderr}"));
+            assert!((1..of).contains(&done), "{adapter} {to}: {stderr}");
+        }
+    }
+}
+
 #[test]
 fn without_tags_there_is_nothing_to_copy() {
     let world = World::new();
