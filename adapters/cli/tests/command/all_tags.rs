@@ -1,4 +1,4 @@
-//! `--all-tags` and `--referrers` of `ocip copy`, `ocip push` and `ocip pull`.
+//! `--all-tags` of `ocip copy`, `ocip push` and `ocip pull`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,14 +14,14 @@ use crate::support::{ADAPTERS, Ran, Serving, command, ocip, on_both, ran, respon
 
 /// A directory with the layout `lay`: two images that share a layer, named 1.0 and 2.0, and a signature of the first,
 /// without a name.
-struct World {
+pub(crate) struct World {
     home: TempDir,
-    images: [Descriptor; 2],
-    signature: Descriptor,
+    pub(crate) images: [Descriptor; 2],
+    pub(crate) signature: Descriptor,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         let mut memory = Memory::new();
         let images = [&b"one"[..], b"two"].map(|own| memory.add_image(Flavour::OCI, None, &[b"shared", own]));
@@ -39,17 +39,17 @@ impl World {
         Self { home, images, signature }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
     /// Runs the command in the directory.
-    fn ocip(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn ocip(&self, arguments: &[&str]) -> Ran {
         ran(&command(arguments).current_dir(self.home.path()).output().unwrap())
     }
 
     /// The results of copying both images.
-    fn lines(&self) -> String {
+    pub(crate) fn lines(&self) -> String {
         let line = |(tag, root): (&str, &Descriptor)| {
             format!("{tag}  {}  {}  {}\n", root.media_type, root.digest, root.size)
         };
@@ -57,7 +57,7 @@ impl World {
     }
 
     /// Adds an index of these referrers of the first image to a layout, under the fallback tag, and returns that.
-    fn add_index(&self, layout: &str, referrers: &[&Descriptor]) -> Tag {
+    pub(crate) fn add_index(&self, layout: &str, referrers: &[&Descriptor]) -> Tag {
         let entry = |of: &&Descriptor| json!({ "mediaType": of.media_type.as_str(), "digest": of.digest.to_string(), "size": of.size });
         let entries: Vec<_> = referrers.iter().map(entry).collect();
         let document =
@@ -79,12 +79,12 @@ impl World {
 }
 
 /// A registry that stores what is pushed to it.
-fn writable(directory: &Path) -> Serving {
+pub(crate) fn writable(directory: &Path) -> Serving {
     fs::create_dir_all(directory).unwrap();
     Serving::start(&["--writable", directory.to_str().unwrap()], 2)
 }
 
-fn names(layout: &Layout) -> Vec<Option<&str>> {
+pub(crate) fn names(layout: &Layout) -> Vec<Option<&str>> {
     layout.names()
 }
 
@@ -203,65 +203,6 @@ fn wrong_content_of_a_tag_does_not_stop_the_others() {
     let ran = world.ocip(&["copy", "--all-tags", &name("damaged"), "oci-archive:none.tar"]);
     ran.failed(1, &["error: 2 of 2 tags were not copied\n"]);
     assert!(!world.path("none.tar").exists());
-}
-
-#[test]
-fn indexes_of_referrers_are_not_copied_as_tags() {
-    for adapter in ADAPTERS {
-        let world = World::new();
-        let serving = writable(&world.path("registry"));
-        let [to, copied] = ["app", "copied"].map(|name| format!("{}/{name}", serving.address()));
-        let run = |arguments: &[&str]| world.ocip(&[&["--adapter", adapter], arguments].concat()).succeeded();
-        // Each destination has an index of its own.
-        run(&["copy", "oci:lay:1.0", "oci:new:1.0"]);
-        let index = world.add_index("new", &[]);
-        let own = format!("oci:new:{index}");
-        let destinations = [to.clone(), copied, "oci:other".to_owned(), "oci:new".to_owned()];
-        for destination in &destinations[..3] {
-            run(&["copy", &own, &format!("{destination}:{index}")]);
-        }
-        run(&["copy", "oci:lay:1.0", &format!("{to}:1.0")]);
-        let of_type = ["--artifact-type", "a/note", "--annotation", "a=b"];
-        run(&[&["attach", &format!("{to}:1.0")][..], &of_type].concat());
-
-        world.add_index("lay", &[&world.signature]);
-        // A signature by cosign is found by its tag alone.
-        let cosign = format!("{index}.sig");
-        run(&["copy", "oci:lay:2.0", &format!("oci:lay:{cosign}")]);
-        run(&["copy", &format!("oci:lay:{index}"), &format!("{}/source:{index}", serving.address())]);
-        let source = format!("{}/source", serving.address());
-        run(&["push", "lay", &source, "--all-tags"]);
-        let root = |name: &str| run(&["resolve", &format!("{name}:{index}")]).stdout;
-        let (before, foreign) = (root("oci:new"), root("oci:lay"));
-        assert_ne!(before, foreign);
-        assert_eq!(root(&source), foreign);
-
-        let note = "1 index of referrers (sha256-...) is not copied as a tag; --referrers copies referrers\n\
-            3 tags copied\n";
-        for from in ["oci:lay", &source] {
-            for destination in &destinations {
-                for referrers in [&[][..], &["--referrers"]] {
-                    let ran = run(&[&["copy", "--all-tags", from, destination], referrers].concat());
-                    let says = if referrers.is_empty() { note } else { "3 tags copied\n" };
-                    assert!(ran.stderr.starts_with(says), "{from} {destination}: {}", ran.stderr);
-                    assert_eq!(ran.text().lines().count(), 3, "{}", ran.text());
-                    assert!(ran.text().contains(&format!("\n{cosign}  ")), "{}", ran.text());
-                    assert_eq!(root(destination), before, "{from} {destination}");
-                }
-            }
-            let archive = if from == "oci:lay" { "disk.tar" } else { "pulled.tar" };
-            run(&["copy", "--all-tags", from, &format!("oci-archive:{archive}")]);
-            let archive = Layout::open_archive(world.path(archive)).unwrap();
-            assert_eq!(names(&archive), [Some("1.0"), Some("2.0"), Some(&*cosign)], "{from}");
-        }
-        let listed = run(&["referrers", &format!("{to}:1.0")]);
-        assert!(listed.text().contains("a/note") && listed.text().contains("a/signature"), "{listed:?}");
-        // Without other tags, nothing is copied.
-        run(&["copy", &own, &format!("oci:only:{index}")]);
-        let ran = run(&["push", "--all-tags", "only", &to]);
-        let nothing = "nothing to copy: no root of oci:only has a name, except for indexes of referrers\n";
-        assert!(ran.stderr.ends_with(nothing) && ran.text().is_empty(), "{ran:?}");
-    }
 }
 
 #[test]
@@ -515,95 +456,4 @@ fn a_copy_of_all_tags_is_recorded_and_replayed() {
             assert!(replayed.text().starts_with("exact: "), "{}", replayed.text());
         }
     }
-}
-
-#[test]
-fn referrers_are_copied_on_disk_and_counted() {
-    let world = World::new();
-    let run = |arguments: &[&str]| world.ocip(arguments).succeeded();
-    let alone = run(&["copy", "oci:lay:1.0", "oci:alone:1.0"]);
-    assert!(alone.stderr.contains("\n4 items, 0 of which existed; "), "{}", alone.stderr);
-    for (from, to) in [
-        ("oci:lay:1.0", "oci:new:1.0"),
-        ("oci:lay:1.0", "oci-archive:new.tar:1.0"),
-        // The signature is a root without a name, which does not make the source ambiguous.
-        ("oci-archive:new.tar", "oci:again:1.0"),
-    ] {
-        let ran = run(&["copy", "--referrers", "--json", from, to]);
-        let root: Value = serde_json::from_str(ran.text()).unwrap();
-        assert_eq!(root["digest"], world.images[0].digest.to_string());
-        // Its manifest, its config and its content.
-        assert!(ran.stderr.contains("\n7 items, 0 of which existed; "), "{from}: {}", ran.stderr);
-        run(&["check", "-q", to.strip_suffix(":1.0").unwrap()]);
-        run(&["resolve", &format!("{}@{}", to.strip_suffix(":1.0").unwrap(), world.signature.digest)]);
-    }
-    let index = fs::read(world.path("new").join(INDEX)).unwrap();
-    let again = run(&["copy", "--referrers", "oci:lay:1.0", "oci:new:1.0"]);
-    assert!(again.stderr.contains("\n7 items, 7 of which existed; "), "{}", again.stderr);
-    assert_eq!(fs::read(world.path("new").join(INDEX)).unwrap(), index);
-
-    let all = run(&["copy", "--referrers", "--all-tags", "oci:lay", "oci-archive:all.tar"]);
-    assert_eq!(all.text(), world.lines());
-    let archive = Layout::open_archive(world.path("all.tar")).unwrap();
-    assert_eq!(names(&archive), [Some("1.0"), None, Some("2.0")]);
-    assert_eq!(archive.referrers(&world.images[0].digest).unwrap().len(), 1);
-}
-
-#[test]
-fn referrers_are_sent_to_a_registry_and_pulled_from_it() {
-    for adapter in ADAPTERS {
-        let world = World::new();
-        let serving = writable(&world.path("registry"));
-        let name = |repository: &str| format!("{}/{repository}", serving.address());
-        let (one, all) = (name("one:1.0"), name("all"));
-        let run = |arguments: &[&str]| world.ocip(&[&["--adapter", adapter], arguments].concat()).succeeded();
-        run(&["push", "--referrers", "lay:1.0", &one]);
-        run(&["push", "--referrers", "--all-tags", "lay", &all]);
-        run(&["pull", "--referrers", &one, "one"]);
-        run(&["pull", "--referrers", "--all-tags", &all, "all"]);
-        run(&["copy", "--referrers", &one, "oci-archive:one.tar:1.0"]);
-        run(&["copy", "--referrers", "--all-tags", &all, "oci-archive:all.tar"]);
-        let digest = world.signature.digest.to_string();
-        for listed in [&one, &format!("{all}:1.0")] {
-            assert!(run(&["referrers", listed]).text().starts_with(&digest), "{adapter} {listed}");
-        }
-        for (layout, expected) in [
-            (Layout::open(world.path("one")), &[Some("1.0"), None][..]),
-            (Layout::open_archive(world.path("one.tar")), &[Some("1.0"), None]),
-            (Layout::open(world.path("all")), &[Some("1.0"), None, Some("2.0")]),
-            (Layout::open_archive(world.path("all.tar")), &[Some("1.0"), None, Some("2.0")]),
-        ] {
-            let layout = layout.unwrap();
-            assert_eq!(names(&layout), expected, "{adapter}");
-            let referrers = layout.referrers(&world.images[0].digest).unwrap();
-            assert_eq!(referrers, std::slice::from_ref(&world.signature), "{adapter}");
-        }
-        // A pull without referrers leaves those that are there.
-        let index = fs::read(world.path("one").join(INDEX)).unwrap();
-        run(&["pull", &one, "one"]);
-        assert_eq!(fs::read(world.path("one").join(INDEX)).unwrap(), index);
-    }
-}
-
-#[test]
-fn too_many_documents_to_search_for_referrers_are_an_error() {
-    let world = World::new();
-    let entry = |n: u32| {
-        let digest = Digest::of(Algorithm::Sha256, &n.to_be_bytes());
-        json!({ "mediaType": MediaType::OCI_MANIFEST.as_str(), "digest": digest.to_string(), "size": 1000 })
-    };
-    let index = world.path("lay").join(INDEX);
-    let mut document: Value = serde_json::from_slice(&fs::read(&index).unwrap()).unwrap();
-    document["manifests"].as_array_mut().unwrap().extend((0..50_000).map(entry));
-    fs::write(&index, document.to_string()).unwrap();
-    world.ocip(&["copy", "-q", "oci:lay:1.0", "oci:new"]).succeeded();
-    let expected =
-        "index.json: the documents under its roots exceed the limits of a search for referrers: 50000 ";
-    for to in ["oci:referring", "127.0.0.1:1/app:1"] {
-        let ran = world.ocip(&["copy", "--referrers", "oci:lay:1.0", to]);
-        ran.failed(1, &[expected, "hint: omit --referrers"]);
-    }
-    let ran = world.ocip(&["copy", "--referrers", "--all-tags", "oci:lay", "oci:referring"]);
-    ran.failed(1, &["0 of 2 tags copied\n", expected]);
-    assert!(!world.path("referring").exists());
 }

@@ -2,6 +2,7 @@
 
 mod all_tags;
 mod check;
+mod copied_referrers;
 mod demo;
 mod failures;
 mod gc;
