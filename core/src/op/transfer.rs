@@ -32,6 +32,7 @@ use crate::op::order::{Leaf, Order, Visited};
 use crate::op::rooted::Rooted;
 use crate::op::transfer::blob::Blob;
 use crate::op::transfer::document::Document;
+use crate::op::transfer::listings::Listings;
 use crate::op::transfer::options::{Ends, Naming, PushOptions};
 use crate::op::tree_referrers::{AfterWalk, NewReferrers, ReferrersSource, TreeReferrers};
 use crate::types::descriptor::Descriptor;
@@ -48,6 +49,7 @@ use crate::wire::target::Target;
 
 mod blob;
 mod document;
+mod listings;
 pub(crate) mod options;
 
 /// Sends the tree under `root` from the driver to a repository.
@@ -110,10 +112,7 @@ pub(crate) struct Transfer {
     numbers: BTreeMap<Digest, Ticket>,
     /// Documents that may have a request.
     runnable_documents: VecDeque<Ticket>,
-    /// Documents that are being added to the lists of their subjects' referrers, by these subjects.
-    listing: BTreeMap<Digest, Listing>,
-    /// Whether the destination was seen to list referrers by itself.
-    lists_referrers: bool,
+    listings: Listings,
     /// Blobs that are being sent.
     blobs: BTreeMap<Digest, Blob>,
     runnable_blobs: VecDeque<Digest>,
@@ -174,7 +173,7 @@ impl Operation for Transfer {
                 if let Some(number) = number {
                     if let Some(document) = self.documents.get_mut(&number) {
                         document.upload.settle(outcome);
-                        self.lists_referrers |= document.upload.has_list();
+                        self.listings.are_kept |= document.upload.has_list();
                     }
                     return self.document_settled(number);
                 }
@@ -290,8 +289,7 @@ impl Transfer {
             documents: BTreeMap::new(),
             numbers: BTreeMap::new(),
             runnable_documents: VecDeque::new(),
-            listing: BTreeMap::new(),
-            lists_referrers: false,
+            listings: Listings::default(),
             blobs: BTreeMap::new(),
             runnable_blobs: VecDeque::new(),
             waiting: BTreeMap::new(),
@@ -458,26 +456,12 @@ impl Transfer {
         let document = self.documents.get_mut(&number)?;
         let subject = document.upload.lists_under().filter(|_| document.may_store).cloned();
         let Some(subject) = subject else { return document.upload.next_call(document.may_store) };
-        if self.lists_referrers {
+        if self.listings.are_kept {
             document.upload.with_list();
             self.document_settled(number);
             return None;
         }
-        let listing = self.listing.entry(subject).or_insert(Listing { number, waiting: Vec::new() });
-        if listing.number != number {
-            listing.waiting.push(number);
-            return None;
-        }
-        document.upload.next_call(true)
-    }
-
-    /// Lets the documents with the same subject go on.
-    fn end_listing(&mut self, number: Ticket, subject: &Digest) {
-        if self.listing.get(subject).is_some_and(|listing| listing.number == number)
-            && let Some(listing) = self.listing.remove(subject)
-        {
-            self.runnable_documents.extend(listing.waiting);
-        }
+        if self.listings.begin(subject, number) { document.upload.next_call(true) } else { None }
     }
 
     fn document_settled(&mut self, number: Ticket) {
@@ -499,7 +483,7 @@ impl Transfer {
                 let subject = document.upload.subject().cloned();
                 self.documents.remove(&number);
                 if let Some(subject) = subject {
-                    self.end_listing(number, &subject);
+                    self.runnable_documents.extend(self.listings.end(&subject, number));
                 }
                 self.outputs.push_back(OpOutput::Event(Event::Stored(plain(descriptor), stored)));
                 self.order.done_document(&digest);
@@ -515,14 +499,6 @@ impl Transfer {
     fn fail(&mut self, error: Error) {
         self.outputs.push_back(OpOutput::Event(Event::Failed(error)));
     }
-}
-
-/// A document that is being added to the list of its subject's referrers.
-#[derive(Debug)]
-struct Listing {
-    number: Ticket,
-    /// Others with the same subject.
-    waiting: Vec<Ticket>,
 }
 
 /// Returns a descriptor without the content that it embeds.

@@ -288,18 +288,7 @@ mod tests {
 
     #[test]
     fn each_kind_of_fault_is_read_back() {
-        for kind in [
-            FaultKind::Connect,
-            FaultKind::Proxy,
-            FaultKind::Tls,
-            FaultKind::Timeout,
-            FaultKind::Reset,
-            FaultKind::Storage,
-            FaultKind::Credentials,
-            FaultKind::NotSent,
-            FaultKind::OutOfReach,
-            FaultKind::Unsupported,
-        ] {
+        for kind in FaultKind::ALL {
             let broken = Fault::new(kind, "a\nmessage");
             assert_eq!(read_fault(&fault(&broken)), Ok(broken));
         }
